@@ -1,0 +1,1 @@
+"""Every random number generator seeded, saved and restored, in loader workers too."""

@@ -1,0 +1,1 @@
+"""A grid search as one Slurm array."""

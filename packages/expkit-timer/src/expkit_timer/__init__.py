@@ -1,0 +1,1 @@
+"""Time of code blocks: nested, thread-safe, in bounded memory, on CUDA without a stall."""
