@@ -1,0 +1,1 @@
+"""expkit: an experiment kit; see the packages named in its README."""
