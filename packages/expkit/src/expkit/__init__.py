@@ -1,1 +1,15 @@
-"""expkit: an experiment kit; see the packages named in its README."""
+"""An experiment kit for people who train PyTorch models with Hydra, MLflow and Slurm.
+
+This package holds no tools of its own: it pins versions that belong together and brings
+the `expkit` command. The tools are:
+
+- `expkit_registry.BaseRegistry`: names for classes and functions
+- `expkit_seed.set_seed`: every random number generator
+- `expkit_timer.Timer`: time of code blocks
+- `expkit_bookkeeping.Bookkeeping`: the run's folder
+- `expkit_mlflow.MLFlowLogger`: experiment and run in MLflow
+- `expkit_plotting.PlotMetrics`: figures and their style
+- `expkit_filter.RunFilter`: which runs to skip, and why
+- `expkit_hydra.Grid`: the grid search
+- `expkit_slurm`: the grid search as a Slurm array
+"""

@@ -1,0 +1,126 @@
+"""Train a small network on scikit-learn's handwritten digits (they ship in its wheel).
+
+The same file runs on a laptop, in a Slurm array and under a debugger:
+
+    python examples/digits.py model=cnn              one run, never skipped
+    python examples/digits.py -m expkit.dry_run=true what the grid would do
+    python examples/digits.py -m                     the grid; again: only what is missing
+"""
+
+import hydra
+import torch
+from omegaconf import DictConfig
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from expkit_bookkeeping import Bookkeeping
+from expkit_mlflow import MLFlowLogger
+from expkit_registry import BaseRegistry
+from expkit_seed import loader_kwargs, set_seed
+from expkit_timer import Timer
+
+
+class Models(BaseRegistry[nn.Module]):
+    """Networks for images of shape (batch, 1, 8, 8), ten classes."""
+
+
+class Optimizers(BaseRegistry[torch.optim.Optimizer]):
+    """Optimizers that a configuration may name."""
+
+
+Optimizers.register("sgd", torch.optim.SGD)
+Optimizers.register("adam", torch.optim.Adam)
+
+
+@Models.register("mlp")
+def mlp(width: int, dropout: float = 0.0) -> nn.Module:
+    """Two linear layers; `width` hidden units."""
+    return nn.Sequential(
+        nn.Flatten(),  # (batch, 64)
+        nn.Linear(64, width),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(width, 10),
+    )
+
+
+@Models.register("cnn")
+def cnn(channels: int) -> nn.Module:
+    """Two convolutions and a linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, channels, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),  # (batch, channels, 4, 4)
+        nn.Conv2d(channels, 2 * channels, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),  # (batch, 2 * channels, 2, 2)
+        nn.Flatten(),
+        nn.Linear(8 * channels, 10),
+    )
+
+
+def load_data() -> tuple[TensorDataset, TensorDataset]:
+    """1,797 digits as images of shape (1, 8, 8) in 0..1; every fifth is held out."""
+    digits = load_digits()
+    images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16  # pixels are 0..16
+    labels = torch.tensor(digits.target)
+    held_out = torch.arange(len(labels)) % 5 == 0
+    return (
+        TensorDataset(images[~held_out], labels[~held_out]),
+        TensorDataset(images[held_out], labels[held_out]),
+    )
+
+
+def train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader[tuple[Tensor, Tensor]],
+    device: str,
+) -> float:
+    """One pass over the training data; returns the mean loss per image."""
+    model.train()
+    total = 0.0
+    for images, labels in loader:
+        loss = nn.functional.cross_entropy(model(images.to(device)), labels.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(labels)
+    return total / len(loader.dataset)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: TensorDataset, device: str) -> float:
+    """Share of images that the model labels correctly."""
+    model.eval()
+    images, labels = data.tensors
+    hits = model(images.to(device)).argmax(dim=1).cpu() == labels
+    return hits.float().mean().item()
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def main(cfg: DictConfig) -> None:
+    """Train one network as configured in conf/."""
+    set_seed(cfg.seed)
+    train, dev = load_data()
+    loader = DataLoader(train, cfg.batch_size, shuffle=True, **loader_kwargs(cfg.seed))
+    model = Models.build(cfg.model).to(cfg.device)
+    optimizer = Optimizers.build(cfg.optimizer, params=model.parameters())
+    timer = Timer("epoch")
+    with Bookkeeping.from_config(cfg, sinks=[MLFlowLogger.from_config(cfg)]) as run:
+        run.save_model_summary(model, input_size=(1, 1, 8, 8))
+        start = run.resume(model=model, optimizer=optimizer, loader=loader)  # 0 on a new run
+        for epoch in range(start, cfg.epochs):
+            with timer:
+                loss = train_epoch(model, optimizer, loader, cfg.device)
+            accuracy = evaluate(model, dev, cfg.device)
+            run.log_metrics({"loss": loss, "val_accuracy": accuracy}, step=epoch)
+            run.save_checkpoint(epoch, model=model, optimizer=optimizer, loader=loader)
+            if run.should_stop():  # time limit, preemption, scancel: saved, resumed later
+                return
+        run.save_timer(timer)
+
+
+if __name__ == "__main__":
+    main()

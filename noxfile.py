@@ -1,0 +1,159 @@
+"""Every check, the same on a laptop, in CI and on a GPU cluster; `nox -l` lists them."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False  # 3.12 and 3.13 are tested where they exist
+nox.options.sessions = ["lint", "types", "build", "tests", "tests_torch", "tests_newer", "integration"]
+
+LEAVES = sorted(Path("packages").glob("expkit-*"))
+PACKAGES = [*LEAVES, Path("packages/expkit")]
+CONSTRAINTS = ("-c", "constraints.txt")  # plain `torch` would pull several GB of CUDA packages
+CHAIN = ("expkit-bookkeeping", "expkit-filter", "expkit-hydra", "expkit-slurm")
+USE_TORCH_IF_THERE = ("expkit-seed", "expkit-timer", "expkit-bookkeeping")
+ON_NEWER_PYTHONS = (
+    "expkit-registry",
+    "expkit-mlflow",
+    "expkit-plotting",
+    "expkit-filter",
+    "expkit-hydra",
+)
+
+
+def test_requirements(package: Path) -> list[str]:
+    """What the tests of one package need: itself, the chain below it, its test group."""
+    below = CHAIN[: CHAIN.index(package.name)] if package.name in CHAIN else ()
+    project = nox.project.load_toml(package / "pyproject.toml")
+    return [
+        *(f"-e./packages/{name}" for name in below),
+        f"-e./{package}",
+        *nox.project.dependency_groups(project, "test"),
+    ]
+
+
+def parts_required_in_ci(*names: str) -> dict[str, str]:
+    """On a user's machine a missing LaTeX or browser skips its tests; in CI it fails them."""
+    return {"EXPKIT_REQUIRE": ",".join(names)} if os.environ.get("CI") else {}
+
+
+def build_wheels(session: nox.Session, target: Path) -> list[str]:
+    """Build sdist and wheel of all ten into `target`; returns the wheels."""
+    session.install("build", "hatchling", *CONSTRAINTS)
+    shutil.rmtree(target, ignore_errors=True)
+    for package in PACKAGES:
+        session.run(
+            "python", "-m", "build", "--no-isolation", "--outdir", str(target), str(package),
+            silent=True,
+        )  # fmt: skip
+    return sorted(str(wheel) for wheel in target.glob("*.whl"))
+
+
+@nox.session(default=False)
+def demo(session: nox.Session) -> None:
+    """Train the example's grid on real data, here; ends by saying where to look."""
+    session.install(
+        *(f"-e./{package}" for package in PACKAGES), "torch", "scikit-learn", *CONSTRAINTS
+    )
+    session.run("python", "examples/digits.py", "-m", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("package", [nox.param(path, id=path.name) for path in LEAVES])
+def tests(session: nox.Session, package: Path) -> None:
+    """Test one package with none of its siblings but those below it in the chain."""
+    session.install(*test_requirements(package), *CONSTRAINTS)
+    session.run(
+        "pytest", "-q", str(package), *session.posargs,
+        env=parts_required_in_ci("latex", "mlflow", "chromium"),
+    )  # fmt: skip
+
+
+@nox.session
+def tests_torch(session: nox.Session) -> None:
+    """The tests of seed, timer and bookkeeping once more, with torch."""
+    for name in USE_TORCH_IF_THERE:
+        session.install(*test_requirements(Path("packages", name)), *CONSTRAINTS)
+    session.install("torch", "torchdata", "torchinfo", *CONSTRAINTS)
+    packages = (str(Path("packages", name)) for name in USE_TORCH_IF_THERE)
+    session.run("pytest", "-q", *packages, *session.posargs, env={"EXPKIT_REQUIRE": "torch"})
+
+
+@nox.session(python=["3.12", "3.13"])
+@nox.parametrize("package", [nox.param(Path("packages", x), id=x) for x in ON_NEWER_PYTHONS])
+def tests_newer(session: nox.Session, package: Path) -> None:
+    """The same on newer Pythons, where they are installed."""
+    session.install(*test_requirements(package), *CONSTRAINTS)
+    session.run("pytest", "-q", str(package), *session.posargs)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Test what no package can test alone, with all ten installed from built wheels."""
+    wheels = build_wheels(session, Path("build", "integration"))
+    session.install("--force-reinstall", "--no-deps", *wheels)
+    session.install(*wheels, "torch", "scikit-learn", "pytest", *CONSTRAINTS)
+    session.run(
+        "pytest", "-q", "tests", *session.posargs,
+        env=parts_required_in_ci("latex", "mlflow", "chromium", "torch"),
+    )  # fmt: skip
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff."""
+    session.install("ruff", *CONSTRAINTS)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy --strict."""
+    session.install(
+        "mypy", "hydra-core", "matplotlib", "numpy", "omegaconf", "pandas-stubs", "rich",
+        "types-PyYAML", *CONSTRAINTS,
+    )  # fmt: skip
+    session.run("mypy", *(str(path) for path in sorted(Path("packages").glob("*/src/expkit*"))))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel of all ten; check metadata, pins and imports of the wheels."""
+    target = Path("dist")
+    wheels = build_wheels(session, target)
+    session.install("twine")
+    session.run("twine", "check", "--strict", *(str(path) for path in target.iterdir()))
+    session.run("python", "tests/check_wheels.py", str(target))
+    # An environment of its own, so that nothing but the wheels can be imported.
+    venv = Path(session.create_tmp(), "wheels")
+    session.run("python", "-m", "venv", "--clear", str(venv))
+    python = str(venv / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "-q", *wheels, *CONSTRAINTS, external=True)
+    session.run(python, "-I", "tests/check_imports.py", external=True)
+
+
+@nox.session(default=False, venv_params=["--system-site-packages"])
+def gpu(session: nox.Session) -> None:
+    """Test on a GPU with the cluster's own PyTorch; see gpu_scripts/nox_gpu.sh."""
+    environment = {"EXPKIT_DEVICE": "cuda"}
+    if session.virtualenv.venv_backend == "none":  # nox --no-venv: nothing can be installed
+        sources = [str(path.resolve()) for path in Path("packages").glob("*/src")]
+        known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join([*sources, *filter(None, known)])
+        python = sys.executable
+    else:
+        session.install("pytest", "hypothesis", "scikit-learn", *(f"-e./{p}" for p in PACKAGES))
+        python = "python"
+    report = Path("build", "gpu.xml")
+    session.run(
+        python, "-m", "pytest", "packages", "tests", "-m", "gpu or integration", "-q", "-rs",
+        f"--junitxml={report}", *session.posargs,
+        env=environment, success_codes=[0, 1, 5], external=True,
+    )  # fmt: skip
+    session.run(python, "gpu_scripts/summary.py", str(report), env=environment, external=True)

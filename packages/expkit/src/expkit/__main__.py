@@ -1,0 +1,35 @@
+"""The `expkit` command: hands over to the verb that an installed package brings."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+from ._verbs import GROUP, overview, unknown_verb, verbs
+
+
+def first_docstring_line(entry_point: EntryPoint) -> str:
+    """What a verb does, or why it cannot be loaded."""
+    try:
+        documentation = entry_point.load().__doc__ or ""
+    except Exception as error:  # one broken package must not hide the verbs of the others
+        return f"cannot be loaded: {error}"
+    return documentation.strip().partition("\n")[0]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `expkit VERB …`; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    installed = verbs(entry_points(group=GROUP))
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview({verb: first_docstring_line(it) for verb, it in installed.items()}))
+        return 0
+    verb, *rest = arguments
+    if verb not in installed:
+        print(unknown_verb(verb, installed), file=sys.stderr)
+        return 2
+    command: Callable[[Sequence[str]], int] = installed[verb].load()
+    return command(rest)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
