@@ -10,7 +10,15 @@ import nox
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False  # 3.12 and 3.13 are tested where they exist
-nox.options.sessions = ["lint", "types", "build", "tests", "tests_torch", "tests_newer", "integration"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "build",
+    "tests",
+    "tests_torch",
+    "tests_newer",
+    "integration",
+]
 
 LEAVES = sorted(Path("packages").glob("expkit-*"))
 PACKAGES = [*LEAVES, Path("packages/expkit")]

@@ -3,7 +3,17 @@
 import subprocess
 import sys
 
-PACKAGES = "registry seed timer bookkeeping mlflow plotting filter hydra slurm".split()
+PACKAGES = [
+    "registry",
+    "seed",
+    "timer",
+    "bookkeeping",
+    "mlflow",
+    "plotting",
+    "filter",
+    "hydra",
+    "slurm",
+]
 HEAVY = {"torch", "mlflow", "matplotlib", "pandas", "hydra", "omegaconf", "submitit", "numpy"}
 
 

@@ -30,7 +30,9 @@ def unknown_verb(verb: str, installed: Mapping[str, object]) -> str:
     """What to tell somebody who typed a verb that is not installed."""
     if verb in BROUGHT_BY:
         package = BROUGHT_BY[verb]
-        return f"`expkit {verb}` comes with {package}, which is not installed: pip install {package}"
+        return (
+            f"`expkit {verb}` comes with {package}, which is not installed: pip install {package}"
+        )
     near = difflib.get_close_matches(verb, [*installed, *BROUGHT_BY], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"No verb {verb!r}.{hint} Installed: {', '.join(installed) or 'none'}."

@@ -1,0 +1,28 @@
+"""Fixtures of the integration tests."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from workspace import REPOSITORY, Workspace
+
+
+@pytest.fixture
+def device() -> str:
+    """`cuda` in the session `gpu`, else `cpu`."""
+    return os.environ.get("EXPKIT_DEVICE", "cpu")
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Workspace:
+    """A copy of the example experiment, as after a clone."""
+    for name in ("examples", "conf"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Workspace:
+    """An empty folder."""
+    return Workspace(tmp_path)

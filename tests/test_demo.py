@@ -1,0 +1,159 @@
+"""The main job: the example's grid, killed, resumed, run again."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from workspace import Workspace
+
+pytestmark = pytest.mark.integration
+
+GRID = ["examples/digits.py", "-m"]
+SHORT = ["epochs=3"]
+
+
+def records(workspace: Workspace) -> dict[str, dict[str, object]]:
+    """run.json of every run, by name."""
+    files = workspace.folder.glob("results/digits/training/*/run.json")
+    return {path.parent.name: json.loads(path.read_text()) for path in files}
+
+
+def wait_until(condition, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """The whole grid, run once; tests that change it work on a copy."""
+    from workspace import REPOSITORY
+
+    folder = tmp_path_factory.mktemp("finished")
+    for name in ("examples", "conf"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    workspace = Workspace(folder)
+    device = os.environ.get("EXPKIT_DEVICE", "cpu")
+    done = workspace.run("python", *GRID, *SHORT, f"device={device}")
+    return workspace, done.stdout + done.stderr
+
+
+@pytest.fixture
+def copy(finished: tuple[Workspace, str], tmp_path: Path) -> Workspace:
+    shutil.copytree(finished[0].folder, tmp_path / "copy")
+    return Workspace(tmp_path / "copy")
+
+
+def test_the_grid_runs_all_but_what_the_rules_skip(finished):
+    workspace, _ = finished
+
+    runs = records(workspace)
+
+    # 16 combinations; mlp with adam at 0.1 and cnn with sgd at 0.001 are skipped, two seeds each.
+    assert len(runs) == 12
+    assert {run["state"] for run in runs.values()} == {"completed"}
+    assert "cnn_adam_0.001_1" in runs
+    assert "mlp_adam_0.1_1" not in runs
+
+
+def test_the_end_shows_a_table_and_the_commands_that_come_next(finished):
+    _, output = finished
+
+    assert "cnn_adam_0.001_1" in output
+    assert "12 completed" in output
+    for command in ("ui results/digits", "plot results/digits --style", "examples/digits.py -m"):
+        assert command in output
+
+
+def test_results_csv_opens_without_expkit_and_names_no_place_of_this_machine(finished):
+    workspace, _ = finished
+    path = workspace.folder / "results" / "digits" / "results.csv"
+
+    rows = list(csv.DictReader(path.open()))
+
+    assert len(rows) == 12
+    assert {row["state"] for row in rows} == {"completed"}
+    assert all(0 < float(row["best_val_accuracy"]) <= 1 for row in rows)
+    assert str(workspace.folder) not in path.read_text()
+
+
+def test_every_run_and_every_metric_is_drawn_as_png_and_pdf(finished):
+    workspace, _ = finished
+    experiment = workspace.folder / "results" / "digits"
+
+    for suffix in ("png", "pdf"):
+        assert {path.stem for path in experiment.glob(f"plots/*.{suffix}")} >= {
+            "loss",
+            "val_accuracy",
+        }
+        drawn = {path.parents[1].name for path in experiment.glob(f"training/*/plots/*.{suffix}")}
+        assert drawn == set(records(workspace))
+
+
+def test_mlflow_holds_every_run_as_finished_with_all_points(finished):
+    workspace, _ = finished
+
+    with sqlite3.connect(workspace.folder / "results" / "digits" / "mlflow.db") as store:
+        statuses = store.execute("select name, status from runs").fetchall()
+        points = store.execute("select count(*) from metrics where key = 'loss'").fetchone()[0]
+
+    assert sorted(statuses) == [(run, "FINISHED") for run in sorted(records(workspace))]
+    assert points == 12 * 3
+
+
+def test_the_same_command_again_trains_nothing_and_says_why(copy):
+    before = records(copy)
+
+    done = copy.run("python", *GRID, *SHORT)
+
+    assert "12 completed, nothing to do" in done.stdout + done.stderr
+    assert records(copy) == before
+
+
+def test_a_deleted_run_is_the_only_one_that_runs_again(copy):
+    before = records(copy)
+    shutil.rmtree(copy.folder / "results" / "digits" / "training" / "mlp_sgd_0.1_2")
+
+    copy.run("python", *GRID, *SHORT)
+
+    after = records(copy)
+    assert after["mlp_sgd_0.1_2"]["state"] == "completed"
+    assert [run for run in after if after[run] != before[run]] == ["mlp_sgd_0.1_2"]
+
+
+def test_a_grid_killed_half_way_goes_on_where_it_was(example):
+    long = ["epochs=8", "hydra.sweeper.params.seed=[1]"]
+    process = example.start("python", *GRID, *long)
+    training = example.folder / "results" / "digits" / "training"
+
+    def third_run_has_a_checkpoint() -> bool:
+        started = [path for path in training.glob("*/states/*.pt") if "best" not in path.name]
+        return len({path.parents[1] for path in started}) >= 3
+
+    wait_until(third_run_has_a_checkpoint)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = records(example)
+    killed = [name for name, run in before.items() if run["state"] == "running"]
+    assert len(killed) <= 1
+    seen = example.run("expkit", "status", "results/digits").stdout
+
+    example.run("python", *GRID, *long)
+
+    after = records(example)
+    assert {run["state"] for run in after.values()} == {"completed"}
+    assert len(after) == 6
+    for name in killed:
+        assert after[name]["attempt"] == 2
+        assert "lost" in seen
+        lines = (training / name / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == list(range(8))
+    untouched = [name for name, run in before.items() if run["state"] == "completed"]
+    assert [name for name in untouched if after[name] != before[name]] == []

@@ -1,0 +1,142 @@
+"""The examples of docs/formats.md, read by the packages that meet in them."""
+
+import csv
+import json
+
+import pytest
+import yaml
+from fenced import blocks
+from workspace import REPOSITORY
+
+EXAMPLES = {
+    block.name: block.text
+    for block in blocks((REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8"))
+    if block.name
+}
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """The examples as files, laid out as the page's tree says."""
+    run = tmp_path / "digits" / "training" / "cnn_adam_0.001_1"
+    grid = tmp_path / "digits" / "grids" / "a1b2c3d4e5f6"
+    for name, text in EXAMPLES.items():
+        folder = grid if name.startswith("grid_search") else run
+        if name == "results.csv":
+            folder = tmp_path / "digits"
+        if name == "removed.jsonl":
+            folder = tmp_path / "digits" / ".trash"
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path / "digits"
+
+
+def run_folder(experiment):
+    return experiment / "training" / "cnn_adam_0.001_1"
+
+
+def lines(name: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in EXAMPLES[name].splitlines()]
+
+
+def test_bookkeeping_reads_run_json(experiment):
+    from expkit_bookkeeping import read_run
+
+    record = read_run(run_folder(experiment))
+
+    assert record.run_name == "cnn_adam_0.001_1"
+    assert record.state == "completed"
+    assert record.attempt == 2
+    assert record.swept["optimizer.lr"] == 0.001
+    assert record.best["value"] == 0.983
+
+
+def test_bookkeeping_writes_the_keys_of_run_json_and_of_a_claim(tmp_path):
+    from expkit_bookkeeping import claim_run
+
+    claim_run(tmp_path / "digits" / "training" / "a", run_name="a").finish("completed")
+
+    written = json.loads((tmp_path / "digits" / "training" / "a" / "run.json").read_text())
+    assert list(written) == list(json.loads(EXAMPLES["run.json"]))
+    claim = json.loads((tmp_path / "digits/training/a/claims/0001.json").read_text())
+    assert list(claim) == list(json.loads(EXAMPLES["claims/0001.json"]))
+
+
+def test_bookkeeping_writes_the_row_of_results_csv(experiment):
+    from expkit_bookkeeping import write_results_csv
+
+    (example,) = csv.DictReader(EXAMPLES["results.csv"].splitlines())
+
+    with write_results_csv(experiment).open() as file:
+        (row,) = csv.DictReader(file)
+
+    del example["code"], row["code"]  # the example's commit is shortened by hand
+    assert row == example
+    assert list(row) == list(example)
+
+
+def test_bookkeeping_writes_metrics_that_plotting_reads_back(tmp_path):
+    import math
+
+    from expkit_bookkeeping import Bookkeeping
+    from expkit_plotting import PlotMetrics
+
+    folder = tmp_path / "digits" / "training" / "a"
+    with Bookkeeping(folder) as run:
+        run.log_metrics({"loss": 2.31, "val_accuracy": 0.11}, step=0)
+        run.log_metrics({"loss": math.nan, "val_accuracy": 0.35}, step=1)
+
+    written = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [list(line) for line in written] == [list(line) for line in lines("metrics.jsonl")]
+    assert [line["metrics"] for line in written] == [
+        line["metrics"] for line in lines("metrics.jsonl")
+    ]
+    figure = PlotMetrics(tmp_path / "digits").metric("val_accuracy")
+    assert 0.35 in figure.axes[0].lines[0].get_ydata()
+
+
+def test_a_moved_run_leaves_the_line_that_sync_looks_for(tmp_path):
+    from expkit_bookkeeping import claim_run, move_to_trash
+
+    folder = tmp_path / "digits" / "training" / "a"
+    claim_run(folder, run_name="a").finish("failed", ValueError("no"))
+    move_to_trash(folder, reason="cleanup")
+
+    (line,) = (tmp_path / "digits" / ".trash" / "removed.jsonl").read_text().splitlines()
+    assert list(json.loads(line)) == list(lines("removed.jsonl")[0])
+
+
+def test_mlflow_syncs_the_journal_of_the_example(experiment):
+    from mlflow.tracking import MlflowClient
+
+    from expkit_mlflow import sync
+
+    sync(experiment)
+
+    client = MlflowClient(f"sqlite:///{experiment / 'mlflow.db'}")
+    (found,) = client.search_experiments(filter_string="name = 'digits'")
+    (run,) = client.search_runs([found.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model.name"] == "cnn"
+    assert run.data.metrics["loss"] == 2.31
+
+
+def test_the_timer_reads_its_file_and_the_totals_add_up(experiment):
+    from expkit_timer import Timer
+
+    timer = Timer.load(run_folder(experiment) / "timer.yaml", "epoch")
+
+    content = yaml.safe_load(EXAMPLES["timer.yaml"])["epoch"]
+    assert timer.to_dict()["count"] == content["count"] == 40
+    assert sum(attempt["total_s"] for attempt in content["attempts"]) == content["total_s"]
+
+
+def test_hydra_reads_the_grid(experiment):
+    from expkit_hydra import Grid
+
+    grid = Grid.load(experiment / "grids" / "a1b2c3d4e5f6")
+
+    assert [run.run_name for run in grid.runs] == ["mlp_sgd_0.1_1", "mlp_sgd_0.1_2"]
+    assert [run.skipped_by for run in grid.runs] == ["rule 1", None]
+    assert grid.runs[1].folder == experiment / "training" / "mlp_sgd_0.1_2"

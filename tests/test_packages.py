@@ -1,0 +1,81 @@
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from workspace import REPOSITORY
+
+LEAVES = sorted(REPOSITORY.glob("packages/expkit-*"))
+PACKAGES = [*LEAVES, REPOSITORY / "packages" / "expkit"]
+CHAIN = ["expkit_bookkeeping", "expkit_filter", "expkit_hydra", "expkit_slurm"]
+
+
+def name(path: Path) -> str:
+    return path.name
+
+
+def project(package: Path) -> dict[str, object]:
+    return tomllib.loads((package / "pyproject.toml").read_text())["project"]
+
+
+def imported(source: Path) -> set[str]:
+    """Top-level names of all modules that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def test_the_meta_package_pins_the_version_of_each_of_the_nine():
+    pins = dict(
+        re.match(r"(expkit-\w+)(?:\[[\w,]+\])?==([\d.]+)$", need).groups()
+        for need in project(REPOSITORY / "packages" / "expkit")["dependencies"]
+    )
+
+    assert pins == {package.name: project(package)["version"] for package in LEAVES}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name)
+def test_a_package_has_its_license_and_a_changelog_of_its_version(package):
+    assert (package / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
+    assert f"\n## {project(package)['version']}" in (package / "CHANGELOG.md").read_text()
+    assert (package / "src" / package.name.replace("-", "_") / "py.typed").exists()
+
+
+@pytest.mark.parametrize("package", LEAVES, ids=name)
+def test_arrows_between_packages_follow_the_one_chain(package):
+    module = package.name.replace("-", "_")
+    allowed = {module, *(CHAIN[: CHAIN.index(module)] if module in CHAIN else ())}
+
+    siblings = {
+        each
+        for source in package.glob("src/**/*.py")
+        for each in imported(source)
+        if each.startswith("expkit")
+    }
+
+    assert siblings <= allowed
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name)
+def test_no_package_requires_torch_even_as_an_extra(package):
+    about = project(package)
+    extras = [need for needs in about.get("optional-dependencies", {}).values() for need in needs]
+
+    assert not [need for need in [*about["dependencies"], *extras] if re.match(r"torch\b", need)]
+
+
+def test_nobody_ships_the_file_that_would_hide_the_plugins_of_others():
+    assert list(REPOSITORY.glob("packages/*/src/hydra_plugins/__init__.py")) == []
+
+
+def test_plugins_of_hydra_keep_annotations_that_its_scanner_can_evaluate():
+    plugins = list(REPOSITORY.glob("packages/*/src/hydra_plugins/*.py"))
+
+    assert plugins
+    for plugin in plugins:
+        assert "from __future__ import annotations" not in plugin.read_text(), plugin
