@@ -1,0 +1,214 @@
+"""A grid and its files: written before the first run starts, never changed afterwards."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from ._frozen import FrozenConfigs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from omegaconf import DictConfig
+
+DESCRIPTION = "grid_search.yaml"
+RUNS = "grid_search.jsonl"
+CONFIGS = "configs.jsonl"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class GridRun:
+    """One run of a grid, as a line of `grid_search.jsonl` has it."""
+
+    index: int  # place in the product
+    run_name: str
+    overrides: tuple[str, ...]  # for Hydra; without the one that gives the run its name
+    values: Mapping[str, object]  # the swept keys
+    config_hash: str
+    skipped_by: str | None  # the rule, or None for a run that belongs to the grid
+    folder: Path
+
+    def to_line(self) -> str:
+        """The run without its place on disk, so that an experiment's folder can move."""
+        return json.dumps(
+            {
+                "index": self.index,
+                "run_name": self.run_name,
+                "overrides": self.overrides,
+                "values": self.values,
+                "config_hash": self.config_hash,
+                "skipped_by": self.skipped_by,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid search: its runs, their frozen configurations and what there is to do now.
+
+    `pending` are the runs to execute now, `fresh` the numbers of those whose folder, left by an
+    earlier run, moves to the trash before they start.
+    """
+
+    path: Path  # <experiment>/grids/<grid_id>
+    grid_id: str
+    runs: Sequence[GridRun]
+    pending: Sequence[GridRun]
+    fresh: frozenset[int] = frozenset()
+    _configs: list[FrozenConfigs] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def experiment(self) -> Path:
+        """Folder of the experiment, `${results_dir}/${experiment_id}`."""
+        return self.path.parent.parent
+
+    @property
+    def description(self) -> "dict[str, Any]":
+        """What `grid_search.yaml` says."""
+        return _read_description(self.path)
+
+    def config(self, index: int) -> "DictConfig":
+        """The run's configuration as Hydra composed it, types included; new at each call.
+
+        Raises:
+            KeyError: If the run is skipped by a rule or unknown: no configuration is kept.
+        """
+        if not self._configs:
+            with (self.path / CONFIGS).open(encoding="utf-8") as lines:
+                self._configs.append(FrozenConfigs.parse(lines))
+        configs = self._configs[0]
+        if index not in configs:
+            raise KeyError(
+                f"Grid {self.grid_id} has no configuration for run {index}. "
+                "Runs that a rule skips have none."
+            )
+        return configs[index]
+
+    @classmethod
+    def load(cls, path: "Path | str") -> "Grid":
+        """Read a grid from its folder, or an experiment's latest from the experiment's folder.
+
+        Its `pending` are the runs that no rule skips and that have not been completed.
+
+        Raises:
+            FileNotFoundError: If there is no grid.
+        """
+        from expkit_bookkeeping import find_runs
+
+        path = Path(path).absolute()
+        if not (path / RUNS).is_file():
+            if not (path / DESCRIPTION).is_file():
+                raise FileNotFoundError(
+                    f"No grid in {path}. Give the folder of an experiment "
+                    f"(results/EXPERIMENT) or of a grid in it (results/EXPERIMENT/grids/ID); "
+                    "`python train.py -m` makes one."
+                )
+            path = path / "grids" / str(_read_description(path)["grid_id"])
+        experiment = path.parent.parent
+        with (path / RUNS).open(encoding="utf-8") as lines:
+            runs = [_from_line(line, experiment) for line in lines if line.strip()]
+        done = {run.config_hash for run in find_runs(experiment) if run.state == "completed"}
+        pending = [run for run in runs if run.skipped_by is None and run.config_hash not in done]
+        return cls(path=path, grid_id=path.name, runs=runs, pending=pending)
+
+
+def write_grid(
+    experiment: Path,
+    runs: Sequence[GridRun],
+    configs: FrozenConfigs,
+    description: Mapping[str, object],
+    *,
+    pending: Sequence[GridRun],
+    fresh: Iterable[int] = (),
+    now: datetime | None = None,
+) -> Grid:
+    """Write the grid's files, or find them written: the same grid has the same folder.
+
+    Args:
+        experiment: Folder of the experiment.
+        runs: All runs of the product, skipped ones included, in its order.
+        configs: Configurations of the runs that no rule skips.
+        description: Content of grid_search.yaml but for schema, grid_id and created_at.
+        pending: The runs to execute now.
+        fresh: Numbers of the runs whose folder moves to the trash first.
+        now: Time of writing, for tests.
+    """
+    import yaml
+    from expkit_bookkeeping import write_file
+
+    lines = [run.to_line() for run in runs]
+    frozen = configs.lines()
+    grid_id = _identify(lines, frozen, description)
+    path = experiment / "grids" / grid_id
+    if not (path / RUNS).is_file():
+        created = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
+        text = yaml.safe_dump(
+            {"schema": SCHEMA, "grid_id": grid_id, "created_at": created, **description},
+            sort_keys=False,
+            allow_unicode=True,
+        )
+        # Made under another name and moved, so that a grid's folder is never half written.
+        draft = path.with_name(f".{grid_id}.{uuid4().hex}.tmp")
+        draft.mkdir(parents=True)
+        write_file(draft / DESCRIPTION, text)
+        write_file(draft / CONFIGS, _join(frozen))
+        write_file(draft / RUNS, _join(lines))
+        try:
+            draft.rename(path)
+        except OSError:  # another process made the same grid meanwhile
+            shutil.rmtree(draft, ignore_errors=True)
+            if not (path / RUNS).is_file():
+                raise
+    write_file(experiment / DESCRIPTION, (path / DESCRIPTION).read_bytes())
+    return Grid(
+        path=path,
+        grid_id=grid_id,
+        runs=tuple(runs),
+        pending=tuple(pending),
+        fresh=frozenset(fresh),
+        _configs=[configs],
+    )
+
+
+def _identify(
+    lines: Sequence[str], frozen: Sequence[str], description: Mapping[str, object]
+) -> str:
+    """Twelve hexadecimal digits of what the grid is; when and by which code does not count."""
+    digest = hashlib.sha256()
+    lasting = {key: description.get(key) for key in ("experiment_id", "metric", "direction")}
+    for text in (json.dumps(lasting, sort_keys=True), *lines, *frozen):
+        digest.update(text.encode() + b"\n")
+    return digest.hexdigest()[:12]
+
+
+def _join(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _from_line(line: str, experiment: Path) -> GridRun:
+    entry = json.loads(line)
+    return GridRun(
+        index=entry["index"],
+        run_name=entry["run_name"],
+        overrides=tuple(entry["overrides"]),
+        values=entry["values"],
+        config_hash=entry["config_hash"],
+        skipped_by=entry["skipped_by"],
+        folder=experiment / "training" / entry["run_name"],
+    )
+
+
+def _read_description(folder: Path) -> "dict[str, Any]":
+    import yaml
+
+    loaded = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{folder / DESCRIPTION} is not the description of a grid.")
+    return loaded

@@ -1,0 +1,255 @@
+"""What the sweep and `expkit status` show: lines, tables and counts; pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from expkit_bookkeeping import RunRecord
+
+STYLES = {
+    "completed": "green",
+    "failed": "bold red",
+    "interrupted": "yellow",
+    "lost": "yellow",
+    "running": "cyan",
+    "pending": "dim",
+    "unknown": "magenta",
+}
+# Counts are given in this order: what is done, what is under way, what went wrong.
+STATES = ("completed", "running", "pending", "interrupted", "lost", "failed", "unknown")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run as tables show it.
+
+    `elapsed_s` and `heartbeat_age_s` are seconds; `best_step` counts from 0, as logged.
+    """
+
+    run_name: str
+    state: str
+    attempt: int | None = None
+    step: int | None = None
+    total: int | None = None
+    elapsed_s: float | None = None
+    best: float | None = None
+    best_step: int | None = None
+    heartbeat_age_s: float | None = None
+    error: str | None = None
+
+
+def row(record: RunRecord, *, now: datetime, metric: str | None = None) -> Row:
+    """What a table says of one run.
+
+    Args:
+        record: The run, as `find_runs` gives it.
+        now: The time against which the age of the heartbeat is measured.
+        metric: The metric to show; None takes the one that the run itself calls its best.
+    """
+    best = record.best or {}
+    progress = record.progress or {}
+    value, step = _number(best.get("value")), _whole(best.get("step"))
+    if metric is not None and best.get("metric") != metric:
+        value, step = _number((record.metrics or {}).get(metric)), None
+    age = None
+    if record.state in ("running", "lost", "unknown") and record.heartbeat_at is not None:
+        age = max(0.0, (now - _time(record.heartbeat_at)).total_seconds())
+    return Row(
+        run_name=record.run_name,
+        state=record.state,
+        attempt=record.attempt,
+        step=_whole(progress.get("step")),
+        total=_whole(progress.get("total")),
+        elapsed_s=record.elapsed_s,
+        best=value,
+        best_step=step,
+        heartbeat_age_s=age,
+        error=error_line(record.error),
+    )
+
+
+def error_line(error: Mapping[str, object] | None) -> str | None:
+    """The error of a run in one line: its type and the first line of its message.
+
+    >>> error_line({"type": "ValueError", "message": "lr is negative\\nmore", "traceback": ""})
+    'ValueError: lr is negative'
+    """
+    if not error:
+        return None
+    message = str(error.get("message") or "").strip().partition("\n")[0]
+    kind = str(error.get("type") or "error")
+    return f"{kind}: {message}" if message else kind
+
+
+def duration(seconds: float | None) -> str:
+    """A duration for people.
+
+    >>> [duration(each) for each in (None, 0.04, 1.23, 75, 3720, 90000)]
+    ['', '0.0 s', '1.2 s', '1 min 15 s', '1 h 02 min', '1 d 01 h']
+    """
+    if seconds is None:
+        return ""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = whole // 60
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = minutes // 60
+    return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def size(size_bytes: int) -> str:
+    """A size for people, in powers of 1000.
+
+    >>> [size(each) for each in (0, 999, 1500, 2_500_000, 7_000_000_000)]
+    ['0 B', '999 B', '1.5 kB', '2.5 MB', '7.0 GB']
+    """
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    value = float(size_bytes)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def value_text(value: float | None) -> str:
+    """A metric's value with four digits.
+
+    >>> [value_text(each) for each in (None, 0.98104, 12345.6, 2.5e-7)]
+    ['', '0.981', '1.235e+04', '2.5e-07']
+    """
+    return "" if value is None else f"{value:.4g}"
+
+
+def progress_text(each: Row) -> str:
+    """Epochs done and wanted; steps count from 0.
+
+    >>> progress_text(Row("a", "running", step=12, total=20))
+    '13/20'
+    """
+    if each.step is None:
+        return "" if each.total is None else f"0/{each.total}"
+    return f"{each.step + 1}" if each.total is None else f"{each.step + 1}/{each.total}"
+
+
+def counts(states: Iterable[str]) -> str:
+    """How many runs are in which state.
+
+    >>> counts(["failed", "completed", "completed"])
+    '2 completed, 1 failed'
+    """
+    found = list(states)
+    order = [*STATES, *sorted(set(found) - set(STATES))]
+    return ", ".join(f"{found.count(state)} {state}" for state in order if state in found)
+
+
+def finished_line(
+    position: int, total: int, each: Row, *, name_width: int, metric: str | None
+) -> str:
+    """The line that the sweep prints when a run has ended, in rich's markup.
+
+    >>> each = Row("cnn_1", "completed", elapsed_s=1.2, best=0.981)
+    >>> finished_line(3, 12, each, name_width=6, metric="val_accuracy")
+    '\\\\[ 3/12] cnn_1   [green]completed  [/]     1.2 s  val_accuracy 0.981'
+    """
+    from rich.markup import escape
+
+    digits = len(str(total))
+    style = STYLES.get(each.state, "default")
+    # The bracket is escaped: [3/12] would be markup.
+    line = (
+        f"\\[{position:>{digits}}/{total}] {escape(each.run_name):<{name_width}}  "
+        f"[{style}]{each.state:<11}[/]  {duration(each.elapsed_s):>8}"
+    )
+    if each.best is not None and metric is not None:
+        line += f"  {escape(metric)} {value_text(each.best)}"
+    return line.rstrip()
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
+    ("attempt", lambda each: "" if each.attempt is None else str(each.attempt), True),
+    ("epochs", progress_text, True),
+    ("duration", lambda each: duration(each.elapsed_s), True),
+    ("BEST", lambda each: value_text(each.best), True),
+    ("at step", lambda each: "" if each.best_step is None else str(each.best_step), True),
+    ("heartbeat", lambda each: _ago(each.heartbeat_age_s), True),
+    ("error", lambda each: each.error or "", False),
+)
+
+
+def table(rows: Sequence[Row], *, metric: str | None, title: str | None = None) -> Table:
+    """A table of runs; columns in which no run has anything are left out."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    shown.add_column("run", overflow="fold")
+    shown.add_column("state", no_wrap=True)
+    columns = [column for column in _COLUMNS if any(column[1](each) for each in rows)]
+    for header, _, is_number in columns:
+        name = (f"best {metric}" if metric else "best") if header == "BEST" else header
+        shown.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+    for each in rows:
+        style = STYLES.get(each.state, "default")
+        cells = [escape(text(each)) for _, text, _ in columns]
+        shown.add_row(escape(each.run_name), f"[{style}]{each.state}[/]", *cells)
+    return shown
+
+
+def most_telling(
+    rows: Sequence[Row], *, maximize: bool = True, limit: int = 40
+) -> tuple[list[Row], int]:
+    """The rows to show of a large grid, in their order, and how many were left out.
+
+    What went wrong comes first, then the best by metric: in a thousand runs that is what one
+    looks for; all of them are in results.csv.
+    """
+    if len(rows) <= limit:
+        return list(rows), 0
+
+    def rank(each: Row) -> tuple[int, float]:
+        if each.state in ("failed", "interrupted", "lost", "unknown"):
+            return 0, 0.0
+        if each.best is None or each.best != each.best:  # NaN
+            return 2, 0.0
+        return 1, -each.best if maximize else each.best
+
+    order = sorted(range(len(rows)), key=lambda index: rank(rows[index]))
+    # At most half for what went wrong, or a broken grid would hide its own best runs.
+    wrong = [index for index in order if rank(rows[index])[0] == 0][: limit // 2]
+    others = [index for index in order if rank(rows[index])[0] != 0]
+    kept = sorted([*wrong, *others[: limit - len(wrong)]])
+    return [rows[index] for index in kept], len(rows) - len(kept)
+
+
+def _ago(seconds: float | None) -> str:
+    return "" if seconds is None else f"{duration(seconds)} ago"
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)  # "NaN" and "Infinity" are strings in strict JSON
+    except ValueError:
+        return None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _time(value: object) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))

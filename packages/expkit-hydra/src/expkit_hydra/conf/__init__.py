@@ -1,0 +1,1 @@
+"""Hydra configuration that `defaults: [expkit, …]` selects; `pkg://expkit_hydra.conf`."""
