@@ -1,1 +1,54 @@
-"""The folder of a training run: claims, state, logs, metrics, checkpoints and results."""
+"""The folder of a training run: claims, state, logs, metrics, checkpoints and results.
+
+`Bookkeeping` is the face that training code uses. Behind it stand functions over a folder, for
+launchers, filters and notebooks: `claim_run`, `find_runs`, `results` and the others here.
+"""
+
+TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
+if TYPE_CHECKING:
+    from ._claims import Claim as Claim
+    from ._claims import ClaimLost as ClaimLost
+    from ._claims import RunClaimed as RunClaimed
+    from ._claims import claim_run as claim_run
+    from ._code import code_changes as code_changes
+    from ._code import code_facts as code_facts
+    from ._files import write_file as write_file
+    from ._hashes import config_hash as config_hash
+    from ._records import Liveness as Liveness
+    from ._records import RunRecord as RunRecord
+    from ._records import find_runs as find_runs
+    from ._records import is_alive as is_alive
+    from ._records import read_run as read_run
+    from ._trash import move_to_trash as move_to_trash
+
+_MODULES = {
+    "Claim": "_claims",
+    "ClaimLost": "_claims",
+    "Liveness": "_records",
+    "RunClaimed": "_claims",
+    "RunRecord": "_records",
+    "claim_run": "_claims",
+    "code_changes": "_code",
+    "code_facts": "_code",
+    "config_hash": "_hashes",
+    "find_runs": "_records",
+    "is_alive": "_records",
+    "move_to_trash": "_trash",
+    "read_run": "_records",
+    "write_file": "_files",
+}
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,146 @@
+"""Which code a run was trained with: git commit, dirty flag, hashes of imported sources."""
+
+import contextlib
+import hashlib
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from ._records import RunRecord
+
+# A module's code stays what it was when it was imported, even if its file is edited during a
+# long sweep: each file is hashed once per import. The spec is a new one after a reload.
+_hashed: dict[tuple[str, str], tuple[object, str]] = {}
+_commits: dict[Path, tuple[str | None, bool | None]] = {}
+
+
+def code_facts(root: Path | None = None) -> dict[str, object]:
+    """The code that this process runs.
+
+    Args:
+        root: The project's folder. None: the git repository of the main script, else the
+            script's folder, else the working directory.
+
+    Returns:
+        `commit` and `dirty` (None without git), and `sources`: the sha256 of each imported source
+        file below the root, by its path relative to it. Installed packages are left out.
+    """
+    root = project_root() if root is None else Path(root).resolve()
+    if root not in _commits:
+        _commits[root] = _git(root)
+    commit, dirty = _commits[root]
+    return {"commit": commit, "dirty": dirty, "sources": _sources(root)}
+
+
+def code_changes(record: RunRecord, root: Path | None = None) -> list[str]:
+    """The recorded source files whose content is another one now, or that are gone.
+
+    Args:
+        record: A run.
+        root: The project's folder; see `code_facts`.
+
+    Returns:
+        Paths relative to the root, sorted. Empty: the run was made with this code.
+    """
+    root = project_root() if root is None else Path(root).resolve()
+    sources = (record.code or {}).get("sources")
+    if not isinstance(sources, Mapping):
+        return []
+    return sorted(name for name, digest in sources.items() if _hash(root / name) != digest)
+
+
+def project_root() -> Path:
+    """The folder of the project that the main script belongs to."""
+    main = sys.modules.get("__main__")
+    file = vars(main).get("__file__") if main is not None else None
+    start = Path.cwd()
+    if isinstance(file, str) and not _is_installed(str(Path(file).resolve())):
+        start = Path(file).resolve().parent
+        spec = vars(main).get("__spec__") if main is not None else None
+        if spec is not None:  # python -m package.train: the folder above the top-level package
+            start = start.parents[max(0, spec.name.count(".") - 1)] if "." in spec.name else start
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists():
+            return folder
+    return start
+
+
+def _sources(root: Path) -> dict[str, str]:
+    prefix = str(root) + os.sep
+    found = {}
+    for name, module in list(sys.modules.items()):
+        # Not getattr: lazy modules import half the world when they are asked for an attribute.
+        if not isinstance(module, ModuleType):
+            continue
+        file = module.__dict__.get("__file__")
+        if not isinstance(file, str) or not file.endswith(".py"):
+            continue
+        path = file if os.path.isabs(file) else os.path.abspath(file)  # noqa: PTH100, PTH117
+        if not path.startswith(prefix):
+            path = os.path.realpath(path)
+        if not path.startswith(prefix) or _is_installed(path):
+            continue
+        spec = module.__dict__.get("__spec__")
+        seen = _hashed.get((name, path))
+        if seen is None or seen[0] is not spec:
+            digest = _hash(Path(path))
+            if digest is None:
+                continue
+            seen = _hashed[(name, path)] = (spec, digest)
+        found[path[len(prefix) :].replace(os.sep, "/")] = seen[1]
+    return dict(sorted(found.items()))
+
+
+def _is_installed(path: str) -> bool:
+    parts = path.split(os.sep)  # noqa: PTH206 (called for each module)
+    if "site-packages" in parts or "dist-packages" in parts:
+        return True
+    return path.startswith(_standard_library())
+
+
+def _standard_library() -> tuple[str, ...]:
+    return tuple(sysconfig.get_path(key) + os.sep for key in ("stdlib", "platstdlib"))
+
+
+_files: dict[str, tuple[int, int, str]] = {}
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        stat = path.stat()
+        known = _files.get(str(path))
+        if known is not None and known[:2] == (stat.st_mtime_ns, stat.st_size):
+            return known[2]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+    _files[str(path)] = (stat.st_mtime_ns, stat.st_size, digest)
+    return digest
+
+
+def _git(root: Path) -> tuple[str | None, bool | None]:
+    if not (root / ".git").exists():
+        return None, None
+    import subprocess
+
+    # One call gives both; untracked files are results as often as code, and do not count.
+    command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            command,
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+        lines = done.stdout.splitlines()
+        heads = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
+        commit = heads[0] if heads and heads[0] != "(initial)" else None
+        return commit, any(not line.startswith("#") for line in lines)
+    return None, None

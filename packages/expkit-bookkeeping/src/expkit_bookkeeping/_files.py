@@ -1,0 +1,67 @@
+"""Whole files that a crash cannot tear."""
+
+import contextlib
+import os
+from pathlib import Path
+
+TMP_SUFFIX = ".tmp"
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write a whole file so that a reader sees the old or the new one, never half of one.
+
+    The data goes to a temporary name in the same directory, is flushed to disk and moved over
+    the target. On an error the old file is untouched and the temporary one is removed.
+
+    Args:
+        path: The target. Its directory must exist.
+        data: The content; text is encoded as UTF-8.
+
+    Raises:
+        OSError: If the directory is missing, not writable or full.
+    """
+    path = Path(path)
+    raw = data.encode() if isinstance(data, str) else data
+    # Not tempfile: its files are private (0600), and a group shares results on a cluster.
+    temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(fd)
+        os.replace(temporary, path)  # noqa: PTH105 (Path.replace costs a second Path object)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    sync_folder(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line with a single write, so that lines of several processes do not mix."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        os.write(fd, line.encode() + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut, where the system can do that."""
+    with contextlib.suppress(OSError):  # Windows and some network file systems refuse
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a killed writer left in this folder."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.name.startswith(".") and entry.name.endswith(TMP_SUFFIX):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)  # noqa: PTH108

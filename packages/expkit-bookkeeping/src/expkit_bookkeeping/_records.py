@@ -1,0 +1,248 @@
+"""Reading run.json: one run, or all runs of an experiment."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ._owners import process_is_alive, same_machine, this_process
+
+STATES = ("running", "completed", "failed", "interrupted")
+STALE_S = 30 * 60  # without a heartbeat for so long, a run that cannot be asked counts as gone
+REBOOTED_STALE_S = 2 * 60  # the same host came up anew: four heartbeats have been missed
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run.json, as docs/formats.md describes it. Unknown keys stay in `data`."""
+
+    folder: Path
+    run_name: str
+    state: str
+    id: str | None = None
+    attempt: int = 0
+    experiment_id: str | None = None
+    config_hash: str | None = None
+    grid_id: str | None = None
+    swept: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    best: Mapping[str, object] | None = None
+    progress: Mapping[str, object] | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    heartbeat_at: str | None = None
+    ended_at: str | None = None
+    elapsed_s: float = 0.0
+    host: str | None = None
+    pid: int | None = None
+    process_start: str | None = None
+    slurm: Mapping[str, object] | None = None
+    code: Mapping[str, object] | None = None
+    error: Mapping[str, object] | None = None
+    reason: str | None = None  # why the state is "unknown"
+    data: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+
+Liveness = Callable[[RunRecord], bool | None]
+
+
+def read_run(folder: Path) -> RunRecord | None:
+    """Read a run's run.json as it stands: a run whose owner is gone still says `running`.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The record; its state is `unknown`, with a reason, where run.json is damaged. None where
+        there is no run.json.
+    """
+    folder = Path(folder)
+    return _read(folder, folder.name)
+
+
+def is_alive(record: RunRecord) -> bool | None:
+    """Whether the owner of a running run lives: True, False, or None where nobody can tell.
+
+    On the owner's machine its process is asked. Elsewhere the owner is gone after 30 minutes
+    without a heartbeat, measured by the file system's clock and not by this machine's.
+
+    Args:
+        record: A record whose state is `running`.
+    """
+    own = this_process()
+    if record.pid is not None and same_machine(record.process_start, own.process_start):
+        return process_is_alive(record.pid, str(record.process_start))
+    if record.slurm is not None and own.slurm is not None:
+        same_job = record.slurm.get("job_id") == own.slurm["job_id"]
+        if same_job and _restarts(record.slurm) < _restarts(own.slurm):
+            return False  # this job, before it was requeued
+    rebooted = record.host == own.host and record.slurm is None
+    age_s = heartbeat_age_s(record.folder)
+    if age_s is not None and age_s > (REBOOTED_STALE_S if rebooted else STALE_S):
+        return False
+    return None
+
+
+def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRecord]:
+    """All runs of an experiment that were ever claimed, sorted by name.
+
+    The state `lost` is derived: run.json says `running`, and the owner is gone. Where nobody can
+    tell, the run counts as running.
+
+    Args:
+        experiment: The folder that holds `training/`.
+        is_alive: Tells whether the owner of a running run lives.
+
+    Returns:
+        One record a run folder with a run.json or a claim.
+    """
+    training = Path(experiment) / "training"
+    records = []
+    try:
+        entries = os.scandir(training)
+    except FileNotFoundError:
+        return []
+    with entries:
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.is_dir():
+                continue
+            record = _read(Path(entry.path), entry.name)
+            if record is None:  # killed between its claim and its run.json
+                record = claimed_record(Path(entry.path))
+            if record is None:
+                continue
+            if record.state == "running" and is_alive(record) is False:
+                record = replace(record, state="lost")
+            records.append(record)
+    records.sort(key=lambda record: record.run_name)
+    return records
+
+
+def heartbeat_age_s(folder: Path) -> float | None:
+    """Seconds since the run's owner last wrote, by the file system's clock; None if unknown."""
+    import tempfile
+
+    number = highest_claim(folder)
+    written = []
+    for path in (folder / "run.json", claim_path(folder, number)):
+        with contextlib.suppress(OSError):
+            written.append(path.stat().st_mtime)
+    try:
+        # The clocks of two nodes may differ by more than a heartbeat; the server has only one.
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.", suffix=".tmp") as probe:
+            now = os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return None
+    return now - max(written) if written else None
+
+
+def claim_path(folder: Path, number: int) -> Path:
+    """Where claim `number` of a run stands."""
+    return folder / "claims" / f"{number:04d}.json"
+
+
+def highest_claim(folder: Path) -> int:
+    """The number of the claim that owns the run; 0 where nobody ever claimed it."""
+    try:
+        names = os.listdir(folder / "claims")  # noqa: PTH208 (called often; no Path objects)
+    except OSError:
+        return 0
+    numbers = (name[:-5] for name in names if name.endswith(".json"))
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+
+def claimed_record(folder: Path) -> RunRecord | None:
+    """The record of the highest claim's owner, also where it has not yet written run.json."""
+    record = read_run(folder)
+    number = highest_claim(folder)
+    if number == 0 or (record is not None and 0 < number <= record.attempt):
+        return record
+    owner = _read_json(claim_path(folder, number))
+    claim = _record(folder, folder.name, owner if isinstance(owner, dict) else {})
+    base = record or RunRecord(folder, folder.name, "running")
+    return replace(
+        base,
+        state="running",
+        attempt=number,
+        started_at=_text(claim.data.get("claimed_at")),
+        heartbeat_at=None,
+        ended_at=None,
+        host=claim.host,
+        pid=claim.pid,
+        process_start=claim.process_start,
+        slurm=claim.slurm,
+        error=None,
+    )
+
+
+def _read(folder: Path, name: str) -> RunRecord | None:
+    path = f"{folder}/run.json"
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (thousands of runs: no Path objects)
+            raw = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return RunRecord(folder, name, "unknown", reason=f"{path} cannot be read: {error}")
+    try:
+        data = json.loads(raw)
+    except ValueError as error:
+        return RunRecord(folder, name, "unknown", reason=f"{path} is damaged: {error}")
+    if not isinstance(data, dict) or data.get("state") not in STATES:
+        found = data.get("state") if isinstance(data, dict) else type(data).__name__
+        reason = f"{path} has no known state: {found!r}; known: {', '.join(STATES)}"
+        return RunRecord(folder, name, "unknown", reason=reason)
+    return _record(folder, name, data)
+
+
+def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
+    get = data.get
+    attempt, elapsed_s, pid = get("attempt"), get("elapsed_s"), get("pid")
+    return RunRecord(
+        folder=folder,
+        run_name=_text(get("run_name")) or name,
+        state=_text(get("state")) or "unknown",
+        id=_text(get("id")),
+        attempt=attempt if isinstance(attempt, int) else 0,
+        experiment_id=_text(get("experiment_id")),
+        config_hash=_text(get("config_hash")),
+        grid_id=_text(get("grid_id")),
+        swept=_mapping(get("swept")) or {},
+        metrics=_mapping(get("metrics")) or {},
+        best=_mapping(get("best")),
+        progress=_mapping(get("progress")),
+        created_at=_text(get("created_at")),
+        started_at=_text(get("started_at")),
+        heartbeat_at=_text(get("heartbeat_at")),
+        ended_at=_text(get("ended_at")),
+        elapsed_s=elapsed_s if isinstance(elapsed_s, (int, float)) else 0.0,
+        host=_text(get("host")),
+        pid=pid if isinstance(pid, int) else None,
+        process_start=_text(get("process_start")),
+        slurm=_mapping(get("slurm")),
+        code=_mapping(get("code")),
+        error=_mapping(get("error")),
+        data=data,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _mapping(value: object) -> dict[str, object] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _restarts(slurm: Mapping[str, object]) -> int:
+    count = slurm.get("restart_count")
+    return count if isinstance(count, int) else 0
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
