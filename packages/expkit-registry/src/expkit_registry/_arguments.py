@@ -1,0 +1,249 @@
+"""Configurations against signatures: what is unknown, missing, doubled or of the wrong type."""
+
+from collections.abc import Callable, Collection, Mapping
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, NamedTuple, Union, get_args, get_origin
+
+from ._errors import RegistryError, listing, near_match
+
+if TYPE_CHECKING:
+    from inspect import Parameter
+
+MISSING = "???"  # OmegaConf's mark of a value that must still be given
+HYDRA_KEYS = ("_args_", "_convert_", "_partial_", "_recursive_")
+_NUMBERS = {bool, int, float, complex}
+
+
+class Request(NamedTuple):
+    """What a configuration asks for."""
+
+    name: str
+    config: dict[str, object]
+    path: str  # of the node in the whole configuration, "" where there is none
+
+    def at(self, key: str) -> str:
+        """The key as the user finds it in the configuration."""
+        return f"{self.path}.{key}" if self.path else key
+
+
+def plain(value: object) -> object:
+    """The value with OmegaConf's containers resolved to dicts and lists, and copied.
+
+    omegaconf is imported only where the value comes from it.
+    """
+    if type(value).__module__.partition(".")[0] == "omegaconf":
+        from omegaconf import OmegaConf
+
+        if OmegaConf.is_config(value):
+            return OmegaConf.to_container(value, resolve=True)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain(item) for item in value)  # type: ignore[attr-defined,call-arg]
+    return value
+
+
+def read_request(registry: str, cfg: object) -> Request:
+    """A name, a mapping with `name` or a DictConfig as what it asks for.
+
+    Raises:
+        RegistryError: If it has no `name`, or keys that only `hydra.utils.instantiate` obeys.
+    """
+    if isinstance(cfg, str):
+        return Request(cfg, {}, "")
+    path = _path(cfg)
+    content = plain(cfg)
+    where = f" ({path})" if path else ""
+    if not isinstance(content, dict):
+        raise RegistryError(
+            f"{registry} cannot read the configuration {cfg!r}{where}: expected a name or a "
+            f"mapping with the key 'name', got {type(cfg).__name__}."
+        )
+    config = {str(key): value for key, value in content.items() if value != MISSING}
+    target = config.pop("_target_", None)
+    foreign = [key for key in HYDRA_KEYS if key in config]
+    if target is not None and not str(target).endswith(f"{registry}.build"):
+        foreign.insert(0, "_target_")
+    if foreign:
+        raise RegistryError(
+            f"{registry}: the configuration{where} has {foreign[0]!r}, which is "
+            "hydra.utils.instantiate's. Hand the configuration to that, or remove the key."
+        )
+    if "name" not in config:
+        raise RegistryError(
+            f"{registry}: the configuration{where} has no 'name'."
+            f"{_renamed(config)} Its keys: {listing(config)}."
+        )
+    name = config.pop("name")
+    if not isinstance(name, str):
+        raise RegistryError(
+            f"{registry}: 'name' in the configuration{where} must be a text, got {name!r}."
+        )
+    return Request(name, config, path)
+
+
+def find_doubled(registry: str, request: Request, runtime: Mapping[str, object]) -> None:
+    """Refuse an argument that the configuration and the call both give.
+
+    Raises:
+        RegistryError: With both values.
+    """
+    for key in runtime:
+        if key == "name":
+            raise RegistryError(
+                f"{registry}: 'name' selects the entry ({request.name!r}) and cannot be a "
+                f"runtime argument, got {_short(runtime[key])}."
+            )
+        if key in request.config:
+            raise RegistryError(
+                f"{registry} {request.name!r}: {request.at(key)} is {_short(request.config[key])} "
+                f"in the configuration and {_short(runtime[key])} in the call. "
+                "Leave it out of one of them; neither replaces the other silently."
+            )
+
+
+def find_problems(
+    entry: Callable[..., object],
+    request: Request,
+    runtime: Collection[str] | None,
+) -> list[str]:
+    """What a call of `entry` with these arguments would stumble over, one sentence each.
+
+    Args:
+        entry: A class or function; it is not called.
+        request: Its configured arguments.
+        runtime: Names of the arguments that the call adds; None if that is not known, and then
+            nothing is called missing.
+    """
+    parameters = read_parameters(entry)
+    if parameters is None:
+        return []
+    by_name = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    title = _title(entry)
+    problems = []
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+        places = {key: request.at(key) for key in request.config}
+        places |= {key: f"{key} (given in the call)" for key in runtime or ()}
+        problems += [
+            f"{place}: {title} has no parameter {key!r}.{near_match(key, by_name)} "
+            f"Parameters: {', '.join(by_name) or 'none'}."
+            for key, place in places.items()
+            if key not in by_name
+        ]
+    problems += [
+        f"{request.at(key)} is the text {value!r}, {title} expects {kind}.{_yaml_hint(value)}"
+        for key, value in request.config.items()
+        if key in by_name and isinstance(value, str) and (kind := _number(by_name[key], value))
+    ]
+    if runtime is not None:
+        problems += [
+            f"{title} needs {name!r}: configure {request.at(name)}, or pass {name}=… to build()."
+            for name, parameter in by_name.items()
+            if parameter.default is parameter.empty
+            and name not in request.config
+            and name not in runtime
+        ]
+    return problems
+
+
+def fit(entry: Callable[..., object], config: Mapping[str, object]) -> dict[str, object]:
+    """Arguments with a list turned into a tuple where the parameter's default is a tuple.
+
+    YAML and OmegaConf know no tuples, so a published default would come back as a list.
+    """
+    parameters = read_parameters(entry) or {}
+    return {
+        key: tuple(value)
+        if isinstance(value, list)
+        and key in parameters
+        and isinstance(parameters[key].default, tuple)
+        else value
+        for key, value in config.items()
+    }
+
+
+def read_parameters(entry: Callable[..., object]) -> "Mapping[str, Parameter] | None":
+    """The parameters by name, annotations evaluated where they can be; None if unknown."""
+    from inspect import signature
+
+    try:
+        return signature(entry, eval_str=True).parameters
+    except Exception:  # evaluating foreign annotations may raise anything
+        pass
+    try:
+        return signature(entry).parameters
+    except (TypeError, ValueError):  # some callables written in C have none
+        return None
+
+
+def annotated_types(annotation: object) -> tuple[object, ...]:
+    """The members of a union, or the annotation itself.
+
+    >>> annotated_types(int | None)
+    (<class 'int'>, <class 'NoneType'>)
+    """
+    if get_origin(annotation) in (Union, UnionType):
+        return get_args(annotation)
+    return (annotation,)
+
+
+def _number(parameter: "Parameter", value: str) -> str | None:
+    """The kind of number that the parameter expects, if this text cannot be meant."""
+    looks_like_number = _is_number(value)
+    if parameter.annotation is parameter.empty:
+        default = type(parameter.default)
+        return default.__name__ if default in (int, float) and looks_like_number else None
+    members = annotated_types(parameter.annotation)
+    if not all(isinstance(member, type) for member in members) or not _NUMBERS & set(members):
+        return None
+    only_numbers = set(members) <= _NUMBERS | {NoneType}
+    if {str, object} & set(members) or not (only_numbers or looks_like_number):
+        return None
+    return " or ".join("None" if m is NoneType else m.__name__ for m in members)  # type: ignore[attr-defined]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _yaml_hint(value: str) -> str:
+    if not _is_number(value):
+        return ""
+    # YAML 1.1, and so PyYAML, wants a dot and a signed exponent in a float.
+    return f" Write it without quotes, as {float(value)!r}" + (
+        "; YAML reads 1e-3 as text and 1.0e-3 as a number." if "e" in value.lower() else "."
+    )
+
+
+def _renamed(config: Mapping[str, object]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches("name", config, n=1)
+    return f" Did you mean 'name' by {close[0]!r}?" if close else ""
+
+
+def _title(entry: Callable[..., object]) -> str:
+    from ._entries import location
+
+    name = getattr(entry, "__qualname__", None) or repr(entry)
+    place = location(entry)
+    return name if place.endswith(name) else f"{name} ({place})"
+
+
+def _path(cfg: object) -> str:
+    # OmegaConf's nodes know where they stand, and tell it only by this method.
+    full_key = getattr(cfg, "_get_full_key", None)
+    return str(full_key(None)) if callable(full_key) else ""
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

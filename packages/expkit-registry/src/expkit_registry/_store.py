@@ -1,0 +1,93 @@
+"""Entries as nodes in Hydra's ConfigStore."""
+
+from collections.abc import Callable, Mapping
+from types import NoneType
+from typing import Any, get_origin
+
+from ._arguments import MISSING, annotated_types, read_parameters
+from ._errors import RegistryError
+
+_SCALARS = (bool, int, float, str, NoneType)
+_CONTAINERS = (list, tuple, dict)
+
+
+def publish(
+    provider: str,
+    group: str,
+    entries: Mapping[str, Callable[..., object] | None],
+    package: str | None,
+) -> None:
+    """Store a node for each entry; None stands for an entry whose signature is not known.
+
+    Raises:
+        ImportError: If hydra-core is not installed.
+        RegistryError: If a node of that group and name comes from somebody else.
+    """
+    try:
+        from hydra.core.config_store import ConfigStore
+    except ImportError as error:
+        raise ImportError(
+            "store() publishes to Hydra, which is not installed: "
+            'pip install "expkit-registry[hydra]"'
+        ) from error
+
+    store = ConfigStore.instance()
+    for entry_name, entry in entries.items():
+        folder, _, name = f"{group}/{entry_name}".rpartition("/")
+        other = _provider(store.repo, folder, name)
+        if other not in (None, provider):
+            raise RegistryError(
+                f"{provider} cannot publish {folder}={name}: {other or 'somebody'} has stored a "
+                "node there already. Choose another group or name."
+            )
+        node = {"name": entry_name} | (default_config(entry) if entry else {})
+        store.store(group=folder, name=name, node=node, package=package, provider=provider)
+
+
+def default_config(entry: Callable[..., object]) -> dict[str, object]:
+    """The configurable parameters with their defaults.
+
+    Defaults that are not plain data are left out, for the entry to fill in; a required parameter
+    is `???` if it is annotated as plain data, else it is left out, for the program to give.
+
+    >>> def net(features, width: int, depth=2, act=print): ...
+    >>> default_config(net)
+    {'width': '???', 'depth': 2}
+    """
+    config: dict[str, object] = {}
+    for name, parameter in (read_parameters(entry) or {}).items():
+        if name == "name" or parameter.kind not in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        ):
+            continue
+        if parameter.default is not parameter.empty:
+            if _is_plain(parameter.default):
+                config[name] = parameter.default
+        elif parameter.annotation is not parameter.empty and all(
+            member in _SCALARS or (get_origin(member) or member) in _CONTAINERS
+            for member in annotated_types(parameter.annotation)
+        ):
+            config[name] = MISSING
+    return config
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        # OmegaConf would read these two as a reference and as a value to be given.
+        return type(value) is str and "${" not in value and value != MISSING
+    if type(value) in (list, tuple):
+        return all(_is_plain(item) for item in value)  # type: ignore[attr-defined]
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    return type(value) in _SCALARS
+
+
+def _provider(repo: Mapping[str, Any], group: str, name: str) -> str | None:
+    """Who stored the node; None if there is no such node, "" if it does not say."""
+    for part in group.split("/"):
+        repo = repo.get(part, {})
+        if not isinstance(repo, Mapping):
+            return None
+    node = repo.get(f"{name}.yaml")
+    return None if node is None else str(node.provider or "")
