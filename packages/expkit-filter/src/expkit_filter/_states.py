@@ -1,0 +1,195 @@
+"""What is to become of a run in view of what has been done already. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ._decisions import Decision
+from ._names import flatten
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from expkit_bookkeeping import RunRecord
+
+RERUN = ("missing", "failed", "changed", "all")
+ON_CHANGE = ("keep", "continue", "rerun")
+
+
+def decide_by_state(
+    same: Sequence[RunRecord],
+    named: RunRecord | None,
+    *,
+    is_other: bool,
+    rerun: str,
+    attempts: int,
+    on_change: str | None,
+    code_changes: Callable[[RunRecord], Sequence[str]],
+    differences: Callable[[RunRecord], Sequence[str]],
+) -> Decision:
+    """What the records say about a run.
+
+    Args:
+        same: Records of this configuration, under whatever name.
+        named: The record of this name, if there is one.
+        is_other: Whether `named` is of another configuration.
+        rerun: One of `RERUN`.
+        attempts: How often a failed run is tried.
+        on_change: One of `ON_CHANGE`, or None to ask.
+        code_changes: Which recorded source files differ now.
+        differences: By key, between the configuration of a record and the run's.
+    """
+    running = _first(same, "running")
+    if running is not None:
+        return Decision(True, "running", None, _describe_running(running), running)
+    completed = [record for record in same if record.state == "completed"]
+    if completed and rerun != "all":
+        current = completed
+        if rerun == "changed":
+            current = [record for record in completed if not code_changes(record)]
+        if current:
+            done = next((record for record in current if record is named), current[0])
+            return Decision(True, "completed", None, f"completed as {done.run_name}", done)
+    if named is not None and named.state == "unknown":
+        return Decision(True, "unknown", None, _describe_unknown(named), named)
+    if named is not None and is_other:
+        return _decide_changed(named, on_change, differences(named))
+    if completed:
+        return _rerun(completed[0], named, rerun, code_changes)
+    failed = max(
+        (record for record in same if record.state == "failed"),
+        key=lambda record: record.attempt,
+        default=None,
+    )
+    if failed is not None and rerun not in ("failed", "all") and failed.attempt >= attempts:
+        return Decision(True, "given_up", None, _describe_given_up(failed), failed)
+    record = named or failed
+    return Decision(False, "run", None, _describe_run(record, attempts), record)
+
+
+def _rerun(
+    completed: RunRecord,
+    named: RunRecord | None,
+    rerun: str,
+    code_changes: Callable[[RunRecord], Sequence[str]],
+) -> Decision:
+    why = "rerun=all"
+    if rerun == "changed":
+        why = f"{_list(code_changes(completed))} changed"
+    # A completed folder is not resumed: the launcher puts it aside first.
+    to_trash = named is not None and named.state == "completed"
+    return Decision(False, "run", None, f"completed, again because {why}", completed, to_trash)
+
+
+def _decide_changed(
+    named: RunRecord, on_change: str | None, differences: Sequence[str]
+) -> Decision:
+    text = "\n".join([f"another configuration in {named.run_name}:", *differences])
+    if on_change == "keep":
+        return Decision(True, "changed", None, f"kept as it is, {text}", named)
+    if named.state == "running":
+        reason = f"{_describe_running(named)}, with {text}"
+        return Decision(True, "changed", None, reason, named)
+    if on_change == "continue":
+        return Decision(False, "run", None, f"continues from {text}", named)
+    if on_change == "rerun":
+        return Decision(False, "changed", None, f"starts afresh, {text}", named, to_trash=True)
+    return Decision(True, "changed", None, text, named)
+
+
+def _first(records: Iterable[RunRecord], state: str) -> RunRecord | None:
+    return next((record for record in records if record.state == state), None)
+
+
+def _describe_running(record: RunRecord) -> str:
+    where = f" on {record.host}" if record.host else ""
+    return f"running as {record.run_name}{where}"
+
+
+def _describe_unknown(record: RunRecord) -> str:
+    return (
+        f"nobody knows what is done ({record.reason}). Look at it, or move the folder away to run "
+        "afresh"
+    )
+
+
+def _describe_given_up(record: RunRecord) -> str:
+    error = record.error or {}
+    last = f", last with {error.get('type')}: {error.get('message')}" if error else ""
+    return f"failed {record.attempt} times{last}; expkit.rerun=failed tries again"
+
+
+def _describe_run(record: RunRecord | None, attempts: int) -> str:
+    if record is None:
+        return "new"
+    if record.state == "failed":
+        return f"failed, attempt {record.attempt + 1} of {max(attempts, record.attempt + 1)}"
+    if record.state == "lost":
+        return "lost (its process is gone), resumes"
+    return f"{record.state}, resumes"
+
+
+def compare_configs(
+    old: Mapping[str, object], new: Mapping[str, object], ignore: Sequence[str] = ()
+) -> list[str]:
+    """The differences by key, sorted.
+
+    Args:
+        old: Nested configuration.
+        new: Nested configuration.
+        ignore: Keys that do not count, with all below them.
+
+    >>> compare_configs({"lr": 0.1, "bias": True}, {"lr": 0.2, "model": {"dropout": 0.0}})
+    ['- bias=True', '~ lr=0.1 → 0.2', '+ model.dropout=0.0']
+    """
+    before, after = dict(flatten(old)), dict(flatten(new))
+    lines = []
+    for key in sorted({*before, *after}):
+        if any(key == name or key.startswith(f"{name}.") for name in ignore):
+            continue
+        if isinstance(before.get(key), str) and "${" in str(before[key]):
+            continue  # an interpolation kept as text: nobody can say what it was
+        if key not in before:
+            lines.append(f"+ {key}={after[key]}")
+        elif key not in after:
+            lines.append(f"- {key}={before[key]}")
+        elif _as_list(before[key]) != _as_list(after[key]):
+            lines.append(f"~ {key}={before[key]} → {after[key]}")
+    return lines
+
+
+def _as_list(value: object) -> object:
+    return [_as_list(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def completed_by_code(changed_files: Iterable[Sequence[str]]) -> str:
+    """How completed runs stand to today's code, in one line.
+
+    Args:
+        changed_files: For each completed run, the source files that changed since
+            (`expkit_bookkeeping.code_changes`).
+
+    >>> completed_by_code([[], [], ["models.py"]])
+    '3 completed, skipped: 2 with this code, 1 with older code (models.py changed)'
+    >>> completed_by_code([[], []])
+    '2 completed, skipped'
+    """
+    runs = [tuple(files) for files in changed_files]
+    older = [files for files in runs if files]
+    if not runs:
+        return ""
+    if not older:
+        return f"{len(runs)} completed, skipped"
+    counts: dict[str, int] = {}
+    for file in (file for files in older for file in files):
+        counts[file] = counts.get(file, 0) + 1
+    files = sorted(counts, key=lambda file: (-counts[file], file))
+    current = f"{len(runs) - len(older)} with this code, " if len(older) < len(runs) else ""
+    return (
+        f"{len(runs)} completed, skipped: {current}{len(older)} with older code "
+        f"({_list(files)} changed)"
+    )
+
+
+def _list(items: Sequence[str], limit: int = 3) -> str:
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return f"{', '.join(items[:limit])}{more}"
