@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 TMP_SUFFIX = ".tmp"
@@ -31,6 +32,26 @@ def write_file(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(fd)
         os.replace(temporary, path)  # noqa: PTH105 (Path.replace costs a second Path object)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the same directory; move it over the target when the block ends.
+
+    For writers that want a path of their own (`torch.save`); `write_file` is for data in memory.
+    Where the block raises, the old file is untouched and the temporary one is removed.
+    """
+    temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108

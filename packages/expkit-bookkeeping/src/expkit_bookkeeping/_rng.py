@@ -1,0 +1,108 @@
+"""States of the random number generators, for checkpoints."""
+
+import hashlib
+import random
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+
+def rng_state() -> dict[str, object]:
+    """States of `random`, and of numpy, torch and every CUDA device where they are in use.
+
+    CUDA is left alone unless the process has used it: asking would make a context on a device.
+    """
+    state: dict[str, object] = {"python": random.getstate()}
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        state["numpy"] = numpy.random.get_state(legacy=False)
+    if torch is not None:
+        state["torch"] = torch.get_rng_state()
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_rng_state(state: Mapping[str, object], report: Callable[[str], None]) -> None:
+    """Put back what `rng_state` gave, as read from a checkpoint.
+
+    Args:
+        state: The states. Generators without one are left as they are.
+        report: Called with a sentence where the states do not fit this machine: with another
+            number of CUDA devices those that both have are restored.
+    """
+    python = state.get("python")
+    if python is not None:
+        random.setstate(python)  # type: ignore[arg-type]
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and "numpy" in state:
+        saved = _as_arrays(state["numpy"])
+        try:
+            numpy.random.set_state(saved)
+        except (ValueError, TypeError) as error:
+            report(f"numpy's global random state was not restored: {error}")
+    if torch is not None and "torch" in state:
+        torch.set_rng_state(state["torch"])
+    devices = state.get("cuda")
+    if torch is None or not isinstance(devices, list):
+        return
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if here != len(devices):
+        report(
+            f"The checkpoint has random states of {len(devices)} CUDA devices, here are {here}: "
+            f"{min(here, len(devices))} restored. On another number of devices a run does not "
+            "repeat bit by bit."
+        )
+    for index, device_state in enumerate(devices[:here]):
+        torch.cuda.set_rng_state(device_state, index)
+
+
+def start_other_rank(
+    state: Mapping[str, object], generators: Iterable["Generator"], rank: int
+) -> None:
+    """Give another rank streams of its own: a checkpoint holds those of rank 0 only.
+
+    They are a function of the checkpoint and the rank, so a resumed run can be resumed alike.
+    """
+    saved = state.get("torch")
+    seed_of_run = bytes(saved.numpy()) if hasattr(saved, "numpy") else repr(saved).encode()
+
+    def seed(name: str) -> int:
+        digest = hashlib.sha256(seed_of_run + f"/{rank}/{name}".encode()).digest()
+        return int.from_bytes(digest[:4], "big")
+
+    random.seed(seed("python"))
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        numpy.random.seed(seed("numpy"))
+    if torch is not None:
+        torch.manual_seed(seed("torch"))
+    for index, generator in enumerate(generators):
+        generator.manual_seed(seed(f"generator {index}"))
+
+
+def loader_generators(loader: object) -> list["Generator"]:
+    """The generators of a DataLoader and its samplers, each once, in a fixed order."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    owners = [
+        loader,
+        getattr(loader, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+    ]
+    found: dict[int, Generator] = {}
+    for owner in owners:
+        generator = getattr(owner, "generator", None)
+        if generator is not None:
+            found.setdefault(id(generator), generator)
+    return list(found.values())
+
+
+def _as_arrays(value: object) -> object:
+    """Tensors back to the arrays that they were before they were saved."""
+    if isinstance(value, Mapping):
+        return {key: _as_arrays(part) for key, part in value.items()}
+    return value.numpy() if hasattr(value, "numpy") else value

@@ -1,0 +1,377 @@
+"""State of models, optimizers and encoders in files that need no unpickling.
+
+What is written is reduced to what `torch.load(weights_only=True)` reads, and anything else is
+refused with its key path, so that no file has to be trusted later.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+from ._files import atomic_path
+from ._names import path_inside
+
+if TYPE_CHECKING:
+    from torch import nn
+
+T = TypeVar("T")
+MAX_DEPTH = 200  # deeper nesting is taken for a container that holds itself
+PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
+
+
+class DamagedFileError(ValueError):
+    """A file whose bytes are not those that were written."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What has `state_dict()` and `load_state_dict()`: models, optimizers, schedulers, scalers."""
+
+    def state_dict(self) -> object: ...
+
+    def load_state_dict(self, state_dict: object, /) -> object: ...
+
+
+def saveable(value: object, path: str = "state") -> object:
+    """Reduce a value to what `torch.load(weights_only=True)` reads.
+
+    Numpy scalars become numbers, numpy arrays tensors, OmegaConf containers plain ones, named
+    tuples tuples. Tensors are detached, not copied: write them before the next step changes them.
+
+    Args:
+        value: Tensors, numbers, text, bytes, None, and containers of them.
+        path: What to call the value in errors.
+
+    Raises:
+        TypeError: If the value holds anything else; the text names the key path.
+    """
+    import torch
+
+    numpy = sys.modules.get("numpy")
+    omegaconf = sys.modules.get("omegaconf")
+
+    def key(item: object, where: str) -> object:
+        if isinstance(item, tuple):
+            return tuple(key(part, where) for part in item)
+        if numpy is not None and isinstance(item, numpy.generic):
+            item = item.item()
+        if type(item) not in PLAIN:
+            raise TypeError(f"The key {item!r} of {where} is a {_type_name(item)}. {_ALLOWED}")
+        return item
+
+    def convert(item: object, where: str, depth: int) -> object:
+        if type(item) in PLAIN or isinstance(item, (torch.dtype, torch.device, torch.Size)):
+            return item
+        if depth > MAX_DEPTH:
+            raise TypeError(f"{where[:120]}… holds itself or is nested too deeply to be saved.")
+        if isinstance(item, torch.Tensor):
+            if not type(item).__module__.startswith("torch"):
+                raise TypeError(f"{where} is a {_type_name(item)}. {_ALLOWED}")
+            return item.detach()
+        if omegaconf is not None and omegaconf.OmegaConf.is_config(item):
+            item = omegaconf.OmegaConf.to_container(item, resolve=True)
+        if isinstance(item, Mapping):
+            ordered = OrderedDict[object, object]()
+            plain = ordered if isinstance(item, OrderedDict) else {}
+            for name, part in item.items():
+                step = f".{name}" if isinstance(name, str) else f"[{name!r}]"
+                plain[key(name, where)] = convert(part, where + step, depth + 1)
+            if hasattr(item, "_metadata"):  # versions of a module's state_dict
+                ordered._metadata = item._metadata  # type: ignore[attr-defined]
+            return plain
+        if isinstance(item, (list, tuple)):
+            parts = [convert(part, f"{where}[{i}]", depth + 1) for i, part in enumerate(item)]
+            return parts if isinstance(item, list) else tuple(parts)
+        if isinstance(item, (set, frozenset)):
+            return {key(part, where) for part in item}
+        if numpy is not None and isinstance(item, numpy.generic):
+            number = item.item()
+            if type(number) in PLAIN:  # not dates and long doubles
+                return number
+        if numpy is not None and isinstance(item, numpy.ndarray):
+            # TypeError: object, text, date and foreign-endian arrays have no tensor
+            with contextlib.suppress(TypeError, ValueError):
+                return torch.from_numpy(numpy.array(item, order="C"))
+            raise TypeError(
+                f"{where} is a numpy array of dtype {item.dtype}, which no tensor "
+                f"can hold. {_ALLOWED}"
+            )
+        for base in (int, float, str):  # enumerations of numbers or text
+            if isinstance(item, base):
+                return base.__str__(item) if base is str else base(item)
+        raise TypeError(f"{where} is a {_type_name(item)}. {_ALLOWED}")
+
+    return convert(value, path, 0)
+
+
+_ALLOWED = (
+    "A state holds tensors, arrays of numbers, numbers, text, bytes, None, and lists, tuples, "
+    "sets and dicts of them: all else could be read back only by running code from the file. "
+    "Convert it first, or leave it out."
+)
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return module + kind.__qualname__
+
+
+# --- wrapped models --------------------------------------------------------------------------
+
+
+def unwrap(model: "nn.Module") -> "nn.Module":
+    """The user's model inside DistributedDataParallel, DataParallel and `torch.compile`."""
+    attribute = _wrapped_attribute(model)
+    return model if attribute is None else unwrap(getattr(model, attribute))
+
+
+def _wrapped_attribute(module: "nn.Module") -> str | None:
+    from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+    if isinstance(module, (DataParallel, DistributedDataParallel)):
+        return "module"
+    # By name: importing torch._dynamo for the class takes a second.
+    if type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules:
+        return "_orig_mod"
+    return None
+
+
+def _name_cleaner(module: "nn.Module") -> Callable[[str], str]:
+    """Function that takes the wrappers of sub-modules out of a dotted name."""
+    wrapped = []
+    for name, part in module.named_modules(remove_duplicate=False):
+        attribute = _wrapped_attribute(part)
+        if attribute is not None:
+            prefix = f"{name}." if name else ""
+            wrapped.append((f"{prefix}{attribute}.", prefix))
+    wrapped.sort(key=lambda pair: -len(pair[0]))  # the inner before the outer
+
+    def clean(name: str) -> str:
+        for long, short in wrapped:
+            if name.startswith(long):
+                name = short + name[len(long) :]
+        return name
+
+    return clean
+
+
+def state_of(value: object, name: str) -> object:
+    """State of an object as plain content; a model's without its wrappers.
+
+    Raises:
+        TypeError: If the object has no state, or its state holds what cannot be saved.
+    """
+    if not isinstance(value, Stateful):
+        raise TypeError(
+            f"{name} is a {_type_name(value)}, which lacks state_dict() or load_state_dict()."
+        )
+    nn = _loaded_nn()
+    if nn is None or not isinstance(value, nn.Module):
+        return saveable(value.state_dict(), name)
+    module = unwrap(value)
+    clean = _name_cleaner(module)
+    raw = module.state_dict()
+    state = OrderedDict((clean(key), part) for key, part in raw.items())
+    metadata = getattr(raw, "_metadata", None)
+    if metadata is not None:
+        state._metadata = OrderedDict(  # type: ignore[attr-defined]
+            (clean(f"{key}.").removesuffix("."), part) for key, part in metadata.items()
+        )
+    return saveable(state, name)
+
+
+def load_into(value: object, state: object, name: str, *, strict: bool = True) -> None:
+    """Put a state back into an object; a model may be wrapped in another way than at saving.
+
+    Raises:
+        TypeError: If the object has no `load_state_dict`.
+        RuntimeError: If the state does not fit (torch's text names the keys and shapes).
+    """
+    if not isinstance(value, Stateful):
+        raise TypeError(
+            f"{name} is a {_type_name(value)}, which lacks state_dict() or load_state_dict()."
+        )
+    nn = _loaded_nn()
+    if nn is None or not isinstance(value, nn.Module):
+        value.load_state_dict(state)
+        return
+    if not isinstance(state, Mapping):
+        raise TypeError(f"The saved state of {name} is a {_type_name(state)}, not a state_dict.")
+    module = unwrap(value)
+    clean = _name_cleaner(module)
+    names = {clean(key): key for key in module.state_dict()}
+    full = OrderedDict((names.get(str(key), str(key)), part) for key, part in state.items())
+    metadata = getattr(state, "_metadata", None)
+    if metadata is not None:
+        modules = module.named_modules(remove_duplicate=False)
+        owners = {clean(f"{key}.").removesuffix("."): key for key, _ in modules}
+        full._metadata = OrderedDict(  # type: ignore[attr-defined]
+            (owners.get(key, key), part) for key, part in metadata.items()
+        )
+    module.load_state_dict(full, strict=strict)
+
+
+def _loaded_nn() -> ModuleType | None:
+    return getattr(sys.modules.get("torch"), "nn", None)
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def write_torch(path: Path, content: object) -> None:
+    """Write content with `torch.save`: durable, checksummed, the old file kept until it is.
+
+    Raises:
+        OSError: If it could not be written; the text has the path and the free space.
+    """
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with atomic_path(path) as temporary, _checksums():
+            torch.save(content, temporary)
+    except RuntimeError as error:  # what torch's writer in C++ raises for a full disk
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            errno.ENOSPC if free < 1 << 20 else errno.EIO,
+            f"Could not write ({error}); {free / 1e6:.0f} MB are free there. "
+            "Files written before are untouched",
+            os.fspath(path),
+        ) from error
+
+
+@contextlib.contextmanager
+def _checksums() -> Iterator[None]:
+    """Write checksums, whatever the program chose for its own files."""
+    from torch import serialization
+
+    get = getattr(serialization, "get_crc32_options", None)  # since torch 2.6
+    if get is None or get():
+        yield
+        return
+    serialization.set_crc32_options(True)
+    try:
+        yield
+    finally:
+        serialization.set_crc32_options(False)
+
+
+def read_torch(path: Path, *, unsafe: bool = False) -> object:
+    """Read a file of `write_torch` onto the CPU, after its checksums were compared.
+
+    Args:
+        path: The file.
+        unsafe: Unpickle arbitrary objects, which runs code from the file. For old files of your
+            own only.
+
+    Raises:
+        DamagedFileError: If the bytes are not those that were written.
+        FileNotFoundError: If there is no such file.
+    """
+    import torch
+
+    if not unsafe:
+        check_archive(path)
+    content: object = torch.load(path, map_location="cpu", weights_only=not unsafe)
+    return content
+
+
+def check_archive(path: Path) -> None:
+    """Compare a zip file's checksums, which `torch.load` does not do.
+
+    torch is built without them (MINIZ_DISABLE_ZIP_READER_CRC32_CHECKS): a flipped bit in the
+    weights goes unnoticed.
+
+    Raises:
+        DamagedFileError: If a checksum differs or the file is torn.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            fault = archive.testzip()
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EIO):  # EINVAL: an offset that makes no sense
+            raise
+        raise DamagedFileError(f"{path} cannot be read: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile lets struct, zlib, unicode and index errors through
+        raise DamagedFileError(f"{path} is damaged: {error or type(error).__name__}") from error
+    if fault is not None:
+        raise DamagedFileError(f"{path} is damaged: the checksum of {fault} differs.")
+
+
+# --- one object, one file --------------------------------------------------------------------
+
+
+def save_state(folder: Path, value: object, name: str) -> Path:
+    """Write the state of a model, optimizer or scheduler to `states/NAME.pt` of a run folder.
+
+    The file is a plain `state_dict` that any program reads with `torch.load`.
+
+    Raises:
+        TypeError: If the object has no `state_dict`, or it holds what cannot be saved.
+        ValueError: If the name leaves the folder.
+        OSError: If it could not be written.
+    """
+    path = _state_path(folder, name)
+    write_torch(path, state_of(value, name))
+    return path
+
+
+def load_state(
+    folder: Path, value: T, name: str, *, strict: bool = True, unsafe: bool = False
+) -> T:
+    """Read `states/NAME.pt` of a run folder into an object, and return the object.
+
+    Args:
+        folder: The run folder.
+        value: A model (wrapped or not), optimizer or scheduler.
+        name: The name that the state was saved under.
+        strict: For models: every key must be there and fit.
+        unsafe: Unpickle arbitrary objects, which runs code from the file.
+
+    Raises:
+        FileNotFoundError: If there is no such state; the text names those that are there.
+        DamagedFileError: If the file is damaged.
+        RuntimeError: If the state does not fit.
+    """
+    path = _state_path(folder, name)
+    if not path.is_file():
+        raise missing_file(path)
+    state = read_torch(path, unsafe=unsafe)
+    try:
+        load_into(value, state, name, strict=strict)
+    except Exception as error:
+        error.add_note(f"The state was read from {path}.")
+        raise
+    return value
+
+
+def _state_path(folder: Path, name: str) -> Path:
+    path = path_inside(folder / "states", name)
+    return path if path.suffix == ".pt" else path.with_name(path.name + ".pt")
+
+
+def missing_file(path: Path) -> FileNotFoundError:
+    """Error for a file that is not there: the near match, and what is."""
+    from difflib import get_close_matches
+
+    there = []
+    if path.parent.is_dir():
+        files = (entry.name for entry in path.parent.iterdir() if entry.is_file())
+        there = sorted(name for name in files if not name.startswith("."))
+    near = get_close_matches(path.name, there, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listing = f"There are: {', '.join(there)}." if there else "The folder holds no files."
+    return FileNotFoundError(
+        errno.ENOENT, f"No file {path.name!r} in {path.parent}.{hint} {listing}"
+    )
