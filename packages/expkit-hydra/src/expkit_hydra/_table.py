@@ -75,9 +75,9 @@ def row(record: RunRecord, *, now: datetime, metric: str | None = None) -> Row:
 
 
 def error_line(error: Mapping[str, object] | None) -> str | None:
-    """The error of a run in one line: its type and the first line of its message.
+    r"""The error of a run in one line: its type and the first line of its message.
 
-    >>> error_line({"type": "ValueError", "message": "lr is negative\\nmore", "traceback": ""})
+    >>> error_line({"type": "ValueError", "message": "lr is negative\nmore", "traceback": ""})
     'ValueError: lr is negative'
     """
     if not error:
@@ -157,11 +157,11 @@ def counts(states: Iterable[str]) -> str:
 def finished_line(
     position: int, total: int, each: Row, *, name_width: int, metric: str | None
 ) -> str:
-    """The line that the sweep prints when a run has ended, in rich's markup.
+    r"""The line that the sweep prints when a run has ended, in rich's markup.
 
     >>> each = Row("cnn_1", "completed", elapsed_s=1.2, best=0.981)
     >>> finished_line(3, 12, each, name_width=6, metric="val_accuracy")
-    '\\\\[ 3/12] cnn_1   [green]completed  [/]     1.2 s  val_accuracy 0.981'
+    '\\[ 3/12] cnn_1   [green]completed  [/]     1.2 s  val_accuracy 0.981'
     """
     from rich.markup import escape
 

@@ -1,0 +1,289 @@
+"""Beside and after the runs: tracking, results.csv, figures, the table, and where it all is.
+
+The siblings that do the work are commands, run as subprocesses where they are installed; none
+of their failures is fatal, because the runs are what counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._settings import Settings, settings
+from ._table import counts, most_telling, row, table
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from omegaconf import DictConfig
+    from rich.console import Console
+
+    from ._grid import Grid
+
+_DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt for ever
+
+
+def console() -> Console:
+    """Where the sweep writes: this process's standard output as it is now."""
+    from rich.console import Console
+
+    # Without a terminal rich assumes 80 columns and folds run names; a file has no width.
+    width = None if sys.stdout.isatty() else 200
+    return Console(file=sys.stdout, highlight=False, soft_wrap=False, width=width)
+
+
+def finish_grid(
+    grid: Grid | None, *, config: DictConfig, experiment: Path | None = None, draw: bool = True
+) -> None:
+    """Write results.csv, synchronise tracking, draw, and show the table of all runs.
+
+    The launcher `expkit` calls it after the last run, the sweeper when nothing is left to run,
+    and the callback after a foreign launcher.
+
+    Args:
+        grid: The grid; None for a sweep that is not ours, whose table shows the experiment.
+        config: The sweep's base configuration.
+        experiment: The experiment's folder; None takes the grid's.
+        draw: False leaves out `sync` and `plot`: nothing changed, or the user is in a hurry.
+    """
+    from expkit_bookkeeping import find_runs, write_results_csv
+
+    chosen = settings(config)
+    folder = Path(experiment if experiment is not None else grid.experiment)  # type: ignore[union-attr]
+    screen = console()
+    records = find_runs(folder)
+    notes = []
+    try:
+        write_results_csv(folder, runs=records)
+    except OSError as error:
+        notes.append(f"results.csv could not be written: {error}")
+    if draw and records:
+        notes += _run_verbs(folder, config=config, chosen=chosen)
+    show_table(grid, records=records, chosen=chosen, screen=screen)
+    for note in notes:
+        screen.print(note, style="yellow", markup=False)
+    for label, text in where(folder, metric=chosen.metric):
+        # soft_wrap: a command that is folded cannot be copied.
+        screen.print(f"{label:<22}{text}", markup=False, soft_wrap=True)
+
+
+def show_table(
+    grid: Grid | None, *, records: Sequence[object], chosen: Settings, screen: Console
+) -> None:
+    """Print the table of a grid's runs and a line of counts."""
+    from expkit_bookkeeping import RunRecord
+
+    from ._table import Row
+
+    by_name = {each.run_name: each for each in records if isinstance(each, RunRecord)}
+    by_hash = {each.config_hash: each for each in by_name.values() if each.state == "completed"}
+    now = datetime.now(UTC)
+    rows = []
+    if grid is None:
+        rows = [row(each, now=now, metric=chosen.metric) for each in by_name.values()]
+    skipped = 0
+    for run in () if grid is None else grid.runs:
+        if run.skipped_by is not None:
+            skipped += 1
+            continue
+        # A completed run of this hash counts under whatever name it was trained.
+        found = by_name.get(run.run_name) or by_hash.get(run.config_hash)
+        rows.append(
+            Row(run.run_name, "pending")
+            if found is None
+            else row(found, now=now, metric=chosen.metric)
+        )
+    shown, hidden = most_telling(rows, maximize=chosen.maximize)
+    screen.print(table(shown, metric=chosen.metric))
+    if hidden:
+        screen.print(f"… and {hidden} more; all {len(rows)} are in results.csv")
+    summary = counts(each.state for each in rows) or "no runs"
+    screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
+
+
+def where(experiment: Path, *, metric: str | None) -> list[tuple[str, str]]:
+    """Where things are, and the commands for what comes next, as (label, text)."""
+    folder = shown(experiment)
+    lines = []
+    if (experiment / "results.csv").is_file():
+        lines.append(("results", os.path.join(folder, "results.csv")))  # noqa: PTH118
+    plot = _one_plot(experiment / "plots", metric)
+    if plot is not None:
+        lines.append(("plots", shown(plot)))
+    installed = _verbs()
+    if "ui" in installed and (experiment / "mlflow.db").is_file():
+        lines.append(("open the MLflow UI", command_line("ui", folder)))
+    if "plot" in installed and plot is not None:
+        lines.append(("draw in another style", command_line("plot", folder, "--style", "Thesis")))
+    lines.append(("run again", again()))
+    return lines
+
+
+def shown(path: Path) -> str:
+    """A path as the user would type it: relative where it lies below this directory."""
+    with contextlib.suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)
+
+
+def again(argv: Sequence[str] | None = None) -> str:
+    """The command that started this process, ready to be pasted.
+
+    >>> again(["train.py", "-m", "model=mlp,cnn"])
+    'python train.py -m model=mlp,cnn'
+    """
+    script, *arguments = sys.argv if argv is None else argv
+    if script.endswith(".py"):
+        return shlex.join(["python", shown(Path(script)), *arguments])
+    return shlex.join([Path(script).name, *arguments])
+
+
+def command_line(verb: str, *arguments: str) -> str:
+    """A command of expkit as it works here: by name, or by module where `expkit` is missing."""
+    if shutil.which("expkit") is not None:
+        return shlex.join(["expkit", verb, *arguments])
+    package = _verbs().get(verb, "expkit_hydra")
+    return shlex.join(["python", "-m", package, verb, *arguments])
+
+
+def _verbs() -> dict[str, str]:
+    """Installed verbs, each with the package that brings it."""
+    return {
+        each.name: each.module.partition(".")[0] for each in entry_points(group="expkit.commands")
+    }
+
+
+def _subprocess_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if key != "EXPKIT_GRID"}
+
+
+def _has_journal(experiment: Path) -> bool:
+    with contextlib.suppress(OSError), os.scandir(experiment / "training") as entries:
+        return any(os.path.exists(f"{each.path}/tracking.jsonl") for each in entries)  # noqa: PTH110
+    return False
+
+
+class TrackingSync:
+    """`expkit sync --follow` beside the runs: one writer for the embedded tracking store.
+
+    A context manager. The subprocess starts as soon as there is something to synchronise:
+    starting it costs a second of imports, which a script without tracking should not pay.
+    """
+
+    def __init__(self, experiment: Path, *, wanted: bool) -> None:
+        self._experiment = experiment
+        self._package = _verbs().get("sync") if wanted else None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> TrackingSync:
+        # A script that has imported the sibling is about to use it.
+        if self._package is not None and self._package in sys.modules:
+            self._start()
+        else:
+            self.look()
+        return self
+
+    def look(self) -> None:
+        """Start the subprocess if a run has a journal by now."""
+        if self._package is not None and self._process is None and _has_journal(self._experiment):
+            self._start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.look()
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # the subprocess drains what is left, and ends
+        try:
+            self._process.wait(_DRAIN_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()
+            self._process.wait()
+
+    def failure(self) -> str | None:
+        """Why tracking is not synchronised, after the block; None if it is."""
+        if self._process is None or self._process.returncode == 0:
+            return None
+        folder = shown(self._experiment)
+        return (
+            f"sync ended with exit code {self._process.returncode}; the journals are complete. "
+            f"Again: {command_line('sync', folder)}"
+        )
+
+    def _start(self) -> None:
+        assert self._package is not None
+        command = [sys.executable, "-m", self._package, "sync", str(self._experiment), "--follow"]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=_subprocess_environment(),
+            # Ctrl-C goes to the whole foreground group; this one has to drain first.
+            start_new_session=True,
+        )
+
+
+def _run_verbs(folder: Path, *, config: DictConfig, chosen: Settings) -> list[str]:
+    """Run the commands of `expkit.after`; returns what went wrong, a line each."""
+    installed = _verbs()
+    notes = []
+    for verb in chosen.after:
+        if verb not in installed or (verb == "sync" and not _has_journal(folder)):
+            continue
+        if verb == "plot" and not _has_metrics(folder):
+            continue
+        options = _plot_options(config, chosen) if verb == "plot" else []
+        command = [sys.executable, "-m", installed[verb], verb, str(folder), *options]
+        done = subprocess.run(
+            command,
+            env=_subprocess_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()[-3:]
+            again = command_line(verb, shown(folder), *options)
+            notes.append(
+                f"{verb} ended with exit code {done.returncode}: {' | '.join(said)}\n"
+                f"The runs are complete. Again: {again}"
+            )
+    return notes
+
+
+def _has_metrics(experiment: Path) -> bool:
+    with contextlib.suppress(OSError), os.scandir(experiment / "training") as entries:
+        return any(os.path.exists(f"{each.path}/metrics.jsonl") for each in entries)  # noqa: PTH110
+    return False
+
+
+def _plot_options(config: DictConfig, chosen: Settings) -> list[str]:
+    from omegaconf import OmegaConf
+
+    style = OmegaConf.select(config, "hydra.runtime.choices.plotting")
+    return ["--style", str(style)] if style else []
+
+
+def _one_plot(plots: Path, metric: str | None) -> Path | None:
+    """The figure to point at: the one of the metric, else the first."""
+    if not plots.is_dir():
+        return None
+    figures = sorted(plots.glob("*.png")) or sorted(plots.glob("*.pdf"))
+    named = [each for each in figures if metric is not None and each.stem == metric]
+    return (named or figures or [plots])[0]

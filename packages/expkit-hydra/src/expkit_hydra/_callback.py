@@ -1,0 +1,280 @@
+"""The callback `expkit`: single runs, and runs under launchers that know nothing of a `Grid`.
+
+Hydra turns exceptions of callbacks into warnings, so an exception cannot stop a job; SystemExit
+passes through (`hydra._internal.callbacks.Callbacks._notify` catches Exception). A single run
+that must not start is stopped that way. Under a foreign launcher that would end all runs of the
+process, so there the callback warns, and `Bookkeeping` refuses the run that somebody else holds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.experimental.callback import Callback
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import TaskFunction
+    from omegaconf import DictConfig
+
+    from expkit_bookkeeping import Claim, RunRecord
+
+    from ._settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class RunCallback(Callback):
+    """Gives every run that our launchers do not start a claim, a state and a hash.
+
+    A single run (no `-m`) is never skipped: a finished run of the same name moves to the trash,
+    an unfinished one resumes, and `expkit.fresh=true` starts anew. Under another launcher the
+    callback compares the configuration with the grid's, claims the run and records its end.
+    """
+
+    def __init__(self) -> None:
+        # Pickled by launchers that run jobs elsewhere: nothing open may be kept in it there.
+        self._claim: Claim | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_claim": None}
+
+    def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Prepare the folder of a single run and claim it, before Hydra writes into it.
+
+        Raises:
+            SystemExit: If another process holds the run, or its folder holds an unfinished run
+                of another configuration.
+        """
+        from expkit_bookkeeping import RunClaimed
+
+        from ._names import settle_name
+        from ._settings import settings
+
+        settle_name(config)
+        try:
+            self._claim = _prepare_single_run(config, settings(config))
+        except (RunClaimed, ValueError) as error:
+            # Exceptions would become warnings here, and the run would start nevertheless.
+            raise SystemExit(str(error)) from None
+        # Ctrl-C and sys.exit() pass by on_job_end.
+        atexit.register(self._record_interruption)
+
+    def on_job_start(
+        self, config: DictConfig, *, task_function: TaskFunction, **kwargs: object
+    ) -> None:
+        """Claim a run that a foreign launcher has started."""
+        from ._job import in_hand
+
+        folder = Path(config.hydra.runtime.output_dir)
+        if self._claim is not None or in_hand(folder):
+            return
+        self._claim = _claim_foreign_run(config, folder)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
+        """Record the end of a run, unless its own Bookkeeping has done so."""
+        from hydra.core.utils import JobStatus
+
+        from ._job import record_end
+
+        claim, self._claim = self._claim, None
+        if claim is None:
+            return
+        failed = job_return.status == JobStatus.FAILED
+        record_end(claim, job_return._return_value if failed else None)
+
+    def _record_interruption(self) -> None:
+        from expkit_bookkeeping import ClaimLost
+
+        from ._job import record_end
+
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            try:
+                record_end(claim, KeyboardInterrupt("the process ended within the run"))
+            except (ClaimLost, OSError) as error:
+                log.warning("The end of run %s was not recorded: %s", claim.folder, error)
+
+
+def _prepare_single_run(config: DictConfig, chosen: Settings) -> Claim:
+    from omegaconf import OmegaConf
+
+    from expkit_bookkeeping import claim_run, move_to_trash
+
+    from ._hydra_state import current_config
+    from ._identity import identify
+    from ._names import swept_keys, swept_values
+
+    with current_config(config):
+        folder = Path(str(config.hydra.run.dir)).absolute()
+        experiment_id = str(config.experiment_id)
+        params = OmegaConf.select(config, "hydra.sweeper.params")
+        if OmegaConf.is_config(params):
+            params = OmegaConf.to_container(params, resolve=False)
+        keys = swept_keys(params)
+        swept = swept_values(config, keys)
+    identity = identify(config, swept=keys)
+    _warn_of_rules(config, identity.data)
+    record = _present(folder)
+    if record is not None:
+        why = _why_anew(record, identity.config_hash, identity.data, chosen)
+        if why is not None:
+            trash = move_to_trash(record, reason="fresh" if chosen.fresh else "rerun")
+            _say(f"{why}; it moved to {_shown(trash)}")
+        elif record.state != "running":
+            _say(f"Run {record.run_name} goes on ({record.state}, attempt {record.attempt + 1}).")
+    return claim_run(
+        folder,
+        run_name=str(config.run_name),
+        experiment_id=experiment_id,
+        config_hash=identity.config_hash,
+        swept=swept,
+    )
+
+
+def _present(folder: Path) -> RunRecord | None:
+    """The run that the folder holds; `lost` where its owner is gone."""
+    from dataclasses import replace
+
+    from expkit_bookkeeping import is_alive, read_run
+
+    record = read_run(folder)
+    if record is not None and record.state == "running" and is_alive(record) is False:
+        return replace(record, state="lost")
+    return record
+
+
+def _why_anew(
+    record: RunRecord, config_hash: str, data: Mapping[str, object], chosen: Settings
+) -> str | None:
+    """Why an earlier run of this name makes room; None if it goes on.
+
+    Raises:
+        ValueError: If it is unfinished, has checkpoints and another configuration.
+    """
+    name = record.run_name
+    if record.state == "running":
+        return None  # the claim tells whether it is this very process
+    if chosen.fresh:
+        return f"Run {name} starts anew (expkit.fresh=true): there was one ({record.state})"
+    if record.state == "completed":
+        return f"Run {name} was completed"
+    if record.config_hash in (None, config_hash) or chosen.on_change == "continue":
+        return None
+    if chosen.on_change == "rerun" or not _has_checkpoint(record.folder):
+        return f"Run {name} ({record.state}) had another configuration"
+    raise ValueError(
+        f"Run {name} ({record.state}) in {_shown(record.folder)} has checkpoints, and it had "
+        f"another configuration: {_difference(record.folder, data)}. Choose "
+        "expkit.on_change=continue to go on from its checkpoint, or expkit.fresh=true to start "
+        "anew (the old run moves to .trash)."
+    )
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    states = folder / "states"
+    return states.is_dir() and any(states.iterdir())
+
+
+def _difference(folder: Path, data: Mapping[str, object]) -> str:
+    """What differs from the configuration that a run folder holds, key by key."""
+    from omegaconf import OmegaConf
+
+    from ._identity import NO_PART_OF_IDENTITY, plain_value
+
+    for name in ("config.yaml", ".hydra/config.yaml"):
+        if (folder / name).is_file():
+            old = plain_value(OmegaConf.load(folder / name))
+            break
+    else:
+        return "what it was is not known"
+    before, after = dict(_flat(old)), dict(_flat(data))
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        if key.partition(".")[0] in NO_PART_OF_IDENTITY or before.get(key) == after.get(key):
+            continue
+        lines.append(f"{key}: {before.get(key)!r} → {after.get(key)!r}")
+    return ", ".join(lines) or "only in values that depend on the machine or the time"
+
+
+def _flat(value: object, path: str = "") -> list[tuple[str, object]]:
+    if isinstance(value, Mapping) and value:
+        return [
+            each
+            for key, item in value.items()
+            for each in _flat(item, f"{path}.{key}" if path else str(key))
+        ]
+    return [(path, value)]
+
+
+def _warn_of_rules(config: DictConfig, data: Mapping[str, object]) -> None:
+    """A single run is never skipped; but say so when the grid would skip it."""
+    from expkit_filter import FilterError, RunFilter
+
+    from ._identity import plain_value
+
+    rules = plain_value(config.get("_filters")) or []
+    if not isinstance(rules, list):
+        return
+    try:
+        decision = RunFilter(rules).decide(data)
+    except FilterError as error:
+        _say(f"_filters: {error}")
+        return
+    if decision.skip and decision.kind == "rule":
+        _say(f"A grid would skip this run: {decision.reason}. A single run is never skipped.")
+
+
+def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
+    from expkit_bookkeeping import RunClaimed, claim_run
+
+    from ._grid import Grid
+    from ._identity import identify
+
+    run, grid_id = None, None
+    try:
+        grid = Grid.load(folder.parents[1])
+        grid_id = grid.grid_id
+        run = next((each for each in grid.runs if each.run_name == folder.name), None)
+    except (FileNotFoundError, ValueError, KeyError):
+        pass  # a sweeper of somebody else's
+    config_hash = identify(config, swept=[] if run is None else list(run.values)).config_hash
+    if run is not None and run.config_hash != config_hash:
+        log.warning(
+            "Run %s was composed anew by this launcher, and its configuration is no longer the "
+            "grid's. Files in conf/ were edited meanwhile? hydra/launcher=expkit runs what was "
+            "frozen when the grid was made.",
+            folder.name,
+        )
+    try:
+        return claim_run(
+            folder,
+            run_name=folder.name,
+            experiment_id=folder.parents[1].name,
+            config_hash=config_hash,
+            grid_id=grid_id if run is not None else None,
+            swept=None if run is None else run.values,
+        )
+    except RunClaimed as error:
+        log.warning(
+            "%s This launcher starts it all the same: a callback cannot stop it. Bookkeeping "
+            "refuses it, where the script uses it.",
+            error,
+        )
+        return None
+
+
+def _say(text: str) -> None:
+    # Before Hydra has configured logging for the job; stderr, so that a pipe stays clean.
+    sys.stderr.write(f"{text}\n")
+
+
+def _shown(path: Path) -> str:
+    from ._after import shown
+
+    return shown(path)

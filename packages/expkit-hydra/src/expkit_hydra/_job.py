@@ -1,0 +1,306 @@
+"""One run of a grid in this process: claimed, run as Hydra runs a job, and its end recorded.
+
+Whatever executes runs of a grid calls `execute`: the launcher in its own process, the
+processes it starts, and an array task on a cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+    from expkit_bookkeeping import Claim
+
+    from ._grid import Grid, GridRun
+
+HEARTBEAT_S = 30.0
+OUTPUT = "console.log"
+_SIGINT_CODE, _SIGTERM_CODE = 130, 143  # what a shell reports: 128 + number of the signal
+
+# Folders of the runs that `execute` has in hand: the callback leaves those alone.
+_in_hand: set[Path] = set()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a grid went.
+
+    `state` is what run.json says, or `skipped` where the run was not started; `stop` is the exit
+    code for the whole sweep where somebody asked for its end.
+    """
+
+    run: GridRun
+    state: str
+    reason: str | None = None
+    job: JobReturn | None = None
+    error: BaseException | None = None
+    stop: int | None = None
+
+
+class RunOutput(Protocol):
+    """Somewhere else for a run's output."""
+
+    def to(self, path: Path) -> AbstractContextManager[None]:
+        """Append to this file what is printed within the block."""
+
+
+def in_hand(folder: Path) -> bool:
+    """Whether `execute` is running this folder's run in this process."""
+    return folder.absolute() in _in_hand
+
+
+def execute(
+    grid: Grid,
+    run: GridRun,
+    *,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    seen_attempt: int = 0,
+    output: RunOutput | None = None,
+) -> Outcome:
+    """Run one run of a grid in this process, unless somebody else has it.
+
+    Args:
+        grid: The grid.
+        run: One of its runs.
+        task_function: The user's function.
+        hydra_context: As Hydra gives it to launchers.
+        seen_attempt: The run's attempt when the sweep decided to run it; a later one that was
+            completed since then leaves nothing to do.
+        output: Where the run's output goes; None leaves it alone.
+
+    Returns:
+        How it went. No exception of the user's function leaves this function.
+    """
+    from hydra.core.utils import JobReturn, JobStatus
+
+    from expkit_bookkeeping import ClaimLost, RunClaimed, claim_run, move_to_trash, read_run
+
+    before = read_run(run.folder)
+    if (
+        before is not None
+        and before.state == "completed"
+        and before.config_hash == run.config_hash
+        and before.attempt > seen_attempt
+    ):
+        return Outcome(run, "skipped", "was completed by another process meanwhile")
+    config = grid.config(run.index)
+    try:
+        # A folder whose run went on since the sweep looked is no longer the one to remove.
+        moved_on = before is not None and before.attempt > seen_attempt
+        if run.index in grid.fresh and run.folder.exists() and not moved_on:
+            move_to_trash(run.folder, reason="rerun")
+        claim = claim_run(
+            run.folder,
+            run_name=run.run_name,
+            experiment_id=grid.experiment.name,
+            config_hash=run.config_hash,
+            grid_id=grid.grid_id,
+            swept=run.values,
+        )
+    except RunClaimed as claimed:
+        return Outcome(run, "skipped", str(claimed))
+    except OSError as trouble:
+        return Outcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
+
+    _in_hand.add(run.folder.absolute())
+    try:
+        with _heartbeat(claim), contextlib.ExitStack() as stack:
+            if output is not None:
+                stack.enter_context(output.to(run.folder / OUTPUT))
+            job, error, stop = _run(
+                config, run, grid.path, task_function=task_function, hydra_context=hydra_context
+            )
+            state = record_end(claim, error, stopped=stop is not None)
+    except ClaimLost as lost:
+        return Outcome(run, "skipped", str(lost))
+    finally:
+        _in_hand.discard(run.folder.absolute())
+    if job is None:
+        job = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
+        job.return_value = error
+    return Outcome(run, state, job=job, error=error, stop=stop)
+
+
+def _run(
+    config: DictConfig,
+    run: GridRun,
+    grid_path: Path,
+    *,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+) -> tuple[JobReturn | None, BaseException | None, int | None]:
+    """Hydra's run_job; also what it lets through: an end of the process that was asked for."""
+    from hydra.core.utils import JobStatus, env_override, run_job
+    from omegaconf import open_dict
+
+    with open_dict(config):
+        config.hydra.job.id = str(run.index)
+        config.hydra.job.num = run.index
+    cwd = Path.cwd()
+    try:
+        with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
+            job = run_job(
+                hydra_context=hydra_context,
+                task_function=task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+    except KeyboardInterrupt as error:
+        return None, error, _SIGINT_CODE
+    except SystemExit as error:
+        # Bookkeeping's SIGTERM handler raises SystemExit(143); any other one is the script's own.
+        stop = error.code if error.code in (_SIGINT_CODE, _SIGTERM_CODE) else None
+        return None, error, stop
+    except Exception as error:  # before or after the user's function: folders, logging, callbacks
+        return None, error, None
+    finally:
+        with contextlib.suppress(OSError):
+            os.chdir(cwd)  # a run that changes directory must not move the next one's
+    failed = job.status == JobStatus.FAILED
+    return job, job._return_value if failed else None, None
+
+
+def record_end(claim: Claim, error: BaseException | None, *, stopped: bool = False) -> str:
+    """Write how a run ended, unless the script's own Bookkeeping has done so; returns the state.
+
+    Args:
+        claim: The run's claim.
+        error: What the user's function raised; None if it returned.
+        stopped: Whether the sweep was asked to end.
+    """
+    from expkit_bookkeeping import read_run
+
+    record = read_run(claim.folder)
+    if record is not None and record.state != "running" and record.attempt == claim.attempt:
+        return record.state
+    ended = isinstance(error, SystemExit | KeyboardInterrupt)
+    state = "completed" if error is None else "interrupted" if ended or stopped else "failed"
+    if state == "failed" and error is not None:
+        _append_traceback(claim.folder / "training.log", error)
+    claim.finish(state, None if state == "completed" else error)
+    return state
+
+
+def _append_traceback(path: Path, error: BaseException) -> None:
+    # To the file and not through logging: the job's handlers may be off, or write elsewhere.
+    text = "".join(traceback.format_exception(error))
+    with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
+        file.write(f"[{datetime.now(UTC):%Y-%m-%d %H:%M:%S}] The run failed.\n{text}")
+
+
+def user_frame(error: BaseException) -> str | None:
+    """Where in the user's code an error came from: the innermost frame outside of site-packages."""
+    found = None
+    for frame in traceback.extract_tb(error.__traceback__):
+        if "site-packages" in frame.filename or frame.filename.startswith("<"):
+            continue
+        if Path(frame.filename).parent == Path(__file__).parent or "/lib/python" in frame.filename:
+            continue
+        found = f"{frame.filename}:{frame.lineno} in {frame.name}"
+    return found
+
+
+@contextmanager
+def _heartbeat(claim: Claim) -> Iterator[None]:
+    """Say in run.json that the owner lives, also for scripts that do not open Bookkeeping."""
+    from expkit_bookkeeping import ClaimLost
+
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_S):
+            try:
+                if claim.record.state != "running":
+                    return
+                claim.heartbeat()
+            except ClaimLost:
+                return
+            except OSError:  # a full disk or a server that is away; the next beat may get through
+                continue
+
+    thread = threading.Thread(target=beat, name="expkit-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class Output:
+    """Sends what a run prints to a file of its own, for a sweep with a readable console.
+
+    A context manager that puts stand-ins in the place of sys.stdout and sys.stderr. They stay
+    the same objects for all runs: a logging handler that keeps one would otherwise write to the
+    closed file of an earlier run.
+    """
+
+    def __init__(self) -> None:
+        self._streams: tuple[_Stream, _Stream] | None = None
+
+    def __enter__(self) -> Output:
+        self._streams = _Stream(sys.stdout), _Stream(sys.stderr)
+        sys.stdout, sys.stderr = self._streams
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        assert self._streams is not None
+        # Somebody else may have put another stream on top; that one stays.
+        if sys.stdout is self._streams[0]:
+            sys.stdout = self._streams[0].own
+        if sys.stderr is self._streams[1]:
+            sys.stderr = self._streams[1].own
+
+    @contextmanager
+    def to(self, path: Path) -> Iterator[None]:
+        """Append to this file what is printed within the block."""
+        assert self._streams is not None
+        breakpointhook = sys.breakpointhook
+
+        def visible(*args: object, **kwargs: object) -> object:
+            self._back()  # a debugger's prompt in a file would look like a run that hangs
+            return breakpointhook(*args, **kwargs)
+
+        with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
+            for stream in self._streams:
+                stream.target = file
+            sys.breakpointhook = visible
+            try:
+                yield
+            finally:
+                sys.breakpointhook = breakpointhook
+                self._back()
+
+    def _back(self) -> None:
+        for stream in self._streams or ():
+            stream.target = stream.own
+
+
+class _Stream:
+    """A stream that can change where it writes."""
+
+    def __init__(self, own: TextIO) -> None:
+        self.own = own
+        self.target = own
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.target, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.target)

@@ -1,0 +1,306 @@
+"""The launcher `expkit`: the runs of a grid on this machine, and a readable console."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._after import TrackingSync, again, command_line, console, finish_grid, shown
+from ._errors import GridError
+from ._job import OUTPUT, Outcome, Output, execute, user_frame
+from ._settings import Settings, settings
+from ._table import Row, counts, error_line, finished_line, row
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+    from rich.console import Console
+
+    from ._grid import Grid, GridRun
+
+
+def check_n_jobs(n_jobs: int) -> None:
+    """Refuse a number of processes that makes no sense.
+
+    Raises:
+        GridError: If it is not a positive whole number.
+    """
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs < 1:
+        raise GridError(
+            f"hydra.launcher.n_jobs={n_jobs!r} must be a whole number of processes, 1 or more; "
+            "1 runs in the sweep's own process."
+        )
+
+
+def launch(
+    job_overrides: Sequence[Sequence[str]],
+    initial_job_idx: int,
+    *,
+    config: DictConfig,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+) -> Sequence[JobReturn]:
+    """Run override lists one after another, for sweepers that know nothing of a `Grid`.
+
+    Args:
+        job_overrides: Overrides of each job.
+        initial_job_idx: Number of the first job.
+        config: The sweep's base configuration.
+        hydra_context: As Hydra gives it to launchers.
+        task_function: The user's function.
+
+    Returns:
+        One result a job; that of a failed one raises its error when it is asked for its value.
+    """
+    from hydra.core.utils import configure_log, filter_overrides, run_job, setup_globals
+    from omegaconf import open_dict
+
+    setup_globals()
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    screen = console()
+    returned = []
+    for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+        screen.print(f"#{number}: {' '.join(filter_overrides(overrides))}", markup=False)
+        job_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
+        with open_dict(job_config):
+            job_config.hydra.job.id = number
+            job_config.hydra.job.num = number
+        returned.append(
+            run_job(
+                hydra_context=hydra_context,
+                task_function=task_function,
+                config=job_config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        )
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        _free_memory()
+    return returned
+
+
+def launch_grid(
+    grid: Grid,
+    *,
+    config: DictConfig,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    n_jobs: int = 1,
+    show_output: bool = False,
+) -> Sequence[JobReturn]:
+    """Run what is pending in a grid, then write, draw and show the results.
+
+    Args:
+        grid: The grid; its `pending` runs are executed in their order.
+        config: The sweep's base configuration.
+        hydra_context: As Hydra gives it to launchers.
+        task_function: The user's function.
+        n_jobs: Processes at a time; 1 runs in this process.
+        show_output: Whether what the runs print appears here. A grid with one pending run in
+            this process always shows it.
+
+    Returns:
+        One result for each run that was executed; none for a run that somebody else took.
+
+    Raises:
+        GridError: If the function cannot be found by a process of its own.
+        SystemExit: With 130 after Ctrl-C and 143 after SIGTERM, once the runs have saved their
+            state and the way to resume has been printed.
+    """
+    from hydra.core.utils import setup_globals
+
+    from expkit_bookkeeping import read_run
+
+    setup_globals()
+    chosen = settings(config)
+    screen = console()
+    runs = list(grid.pending)
+    seen = {}
+    for run in runs:
+        record = read_run(run.folder)
+        seen[run.index] = 0 if record is None else record.attempt
+    n_jobs = min(n_jobs, max(1, len(runs)))
+    show_output = show_output or (n_jobs == 1 and len(runs) == 1)
+    _announce(grid, runs, n_jobs=n_jobs, show_output=show_output, screen=screen)
+    outcomes: Generator[Outcome | None]
+    if n_jobs == 1:
+        outcomes = _execute_here(
+            grid,
+            runs,
+            config=config,
+            hydra_context=hydra_context,
+            task_function=task_function,
+            seen_attempts=seen,
+            show_output=show_output,
+            screen=screen,
+        )
+    else:
+        from ._processes import execute_in_processes
+
+        outcomes = execute_in_processes(
+            grid,
+            runs,
+            n_jobs=n_jobs,
+            task_function=task_function,
+            hydra_context=hydra_context,
+            seen_attempts=seen,
+            show_output=show_output,
+        )
+    tracking = TrackingSync(grid.experiment, wanted="sync" in chosen.after)
+    ended: list[Outcome] = []
+    stop: int | None = None
+    try:
+        with tracking, closing(outcomes):
+            for outcome in outcomes:
+                tracking.look()
+                if outcome is None:
+                    continue
+                ended.append(outcome)
+                _report(outcome, len(ended), runs, grid, chosen=chosen, screen=screen)
+                if n_jobs == 1 and outcome.stop is not None:
+                    stop = outcome.stop
+                    break
+    except KeyboardInterrupt:
+        stop = 130
+    except SystemExit as error:  # from a handler of SIGTERM
+        stop = error.code if isinstance(error.code, int) else 143
+    if stop is not None:
+        _say_how_to_resume(ended, runs, screen=screen)
+        raise SystemExit(stop)
+    finish_grid(grid, config=config)
+    failure = tracking.failure()
+    if failure is not None:
+        screen.print(failure, style="yellow", markup=False)
+    return [_job_return(each) for each in ended if each.state != "skipped"]
+
+
+def _execute_here(
+    grid: Grid,
+    runs: Sequence[GridRun],
+    *,
+    config: DictConfig,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    seen_attempts: Mapping[int, int],
+    show_output: bool,
+    screen: Console,
+) -> Generator[Outcome | None]:
+    from hydra.core.utils import configure_log
+
+    # The sweep's own console keeps the real stream that it was made with.
+    with nullcontext() if show_output else Output() as output:
+        for number, run in enumerate(runs, start=1):
+            if screen.is_terminal and output is not None:
+                # Without a newline: the line of the finished run takes its place.
+                screen.print(f"[dim]\\[{number}/{len(runs)}] {run.run_name} …[/]", end="\r")
+            yield execute(
+                grid,
+                run,
+                task_function=task_function,
+                hydra_context=hydra_context,
+                seen_attempt=seen_attempts.get(run.index, 0),
+                output=output,
+            )
+            # The job's handlers would catch what the sweep logs between two runs.
+            configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+            _free_memory()
+
+
+def _announce(
+    grid: Grid, runs: Sequence[GridRun], *, n_jobs: int, show_output: bool, screen: Console
+) -> None:
+    if not runs:
+        return
+    how = "one after another"
+    if n_jobs > 1:
+        from ._processes import threads_each
+
+        threads = threads_each(n_jobs)
+        how = f"{n_jobs} at a time, {threads} thread{'' if threads == 1 else 's'} each"
+    screen.print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}, {how}")
+    if not show_output:
+        folder = shown(grid.experiment / "training")
+        screen.print(f"output: {folder}/RUN/{OUTPUT}", style="dim", markup=False, soft_wrap=True)
+
+
+def _report(
+    outcome: Outcome,
+    position: int,
+    runs: Sequence[GridRun],
+    grid: Grid,
+    *,
+    chosen: Settings,
+    screen: Console,
+) -> None:
+    """Say at once how a run went; of a failed one, why and where."""
+    from expkit_bookkeeping import read_run
+
+    record = read_run(outcome.run.folder)
+    each = Row(outcome.run.run_name, outcome.state)
+    if record is not None and outcome.state != "skipped":
+        from dataclasses import replace
+
+        each = replace(
+            row(record, now=datetime.now(UTC), metric=chosen.metric), state=outcome.state
+        )
+    width = max(len(run.run_name) for run in runs)
+    line = finished_line(position, len(runs), each, name_width=width, metric=chosen.metric)
+    screen.print(line, soft_wrap=True)
+    if outcome.state in ("completed", "interrupted"):
+        return
+    why = outcome.reason
+    if outcome.error is not None and why is None:
+        kind, message = type(outcome.error).__name__, str(outcome.error)
+        why = error_line({"type": kind, "message": message})
+        frame = user_frame(outcome.error)
+        if frame is not None:
+            why = f"{why}\n{frame}"
+    if why is None and record is not None:
+        why = error_line(record.error)
+    indent = " " * 4
+    for text in (why or "").splitlines():
+        screen.print(indent + text, style="red", markup=False, soft_wrap=True)
+    if outcome.state != "skipped":
+        folder = shown(outcome.run.folder)
+        show = command_line("show", shown(grid.experiment), outcome.run.run_name)
+        screen.print(f"{indent}{folder}   ({show})", style="dim", markup=False, soft_wrap=True)
+
+
+def _say_how_to_resume(
+    ended: Sequence[Outcome], runs: Sequence[GridRun], *, screen: Console
+) -> None:
+    from expkit_bookkeeping import read_run
+
+    states = []
+    for run in runs:
+        record = read_run(run.folder)
+        states.append("pending" if record is None else record.state)
+    taken = {each.run.index: each.state for each in ended}
+    states = [taken.get(run.index, state) for run, state in zip(runs, states, strict=True)]
+    screen.print(f"Stopped: {counts(states)}. The same command goes on:", style="yellow")
+    screen.print(f"    {again()}", markup=False, soft_wrap=True)
+
+
+def _job_return(outcome: Outcome) -> JobReturn:
+    from hydra.core.utils import JobReturn, JobStatus
+
+    if outcome.job is not None:
+        return outcome.job
+    job = JobReturn(overrides=outcome.run.overrides, status=JobStatus.FAILED)
+    job.return_value = outcome.error or RuntimeError(outcome.reason or "The run has no result.")
+    return job
+
+
+def _free_memory() -> None:
+    """Let go of the last run's model before the next one is built."""
+    gc.collect()
+    torch = sys.modules.get("torch")  # never imported from here
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

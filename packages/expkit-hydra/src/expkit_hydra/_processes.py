@@ -1,0 +1,339 @@
+"""Runs of a grid in processes of their own, k at a time.
+
+Every run gets a fresh interpreter (multiprocessing's spawn): a fork of a process that has
+threads or CUDA hangs or fails, and numpy alone starts threads when it is imported. The child
+imports the script again, as multiprocessing does, instead of receiving a pickled function:
+registries and locks at its top level cannot be pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection, get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._errors import GridError
+from ._job import OUTPUT, Outcome, execute
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.types import HydraContext, TaskFunction
+
+    from ._grid import Grid, GridRun
+
+GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class TaskReference:
+    """The user's function by name, as a fresh interpreter finds it."""
+
+    module: str
+    qualname: str
+    depth: int = 0  # how many decorators lie above it; hydra.main is one
+
+    @classmethod
+    def to(cls, task_function: TaskFunction) -> TaskReference:
+        """The reference to a function at the top level of a script or module.
+
+        Raises:
+            GridError: If the function cannot be found by its name.
+        """
+        module, qualname = task_function.__module__, task_function.__qualname__
+        for depth, found in enumerate(_unwrapped(module, qualname)):
+            if found is task_function:
+                return cls(module, qualname, depth)
+        raise GridError(
+            "hydra.launcher.n_jobs above 1 starts processes that import the script again, and "
+            f"{qualname!r} is not at the top level of {module!r}. Define the function there, or "
+            "set hydra.launcher.n_jobs=1."
+        )
+
+    def resolve(self) -> TaskFunction:
+        """The function itself, without the wrapper of `hydra.main`."""
+        return list(_unwrapped(self.module, self.qualname))[self.depth]  # type: ignore[return-value]
+
+
+def _unwrapped(module: str, qualname: str) -> Iterator[object]:
+    """What a name stands for, then what that wraps, and so on."""
+    from importlib import import_module
+
+    try:
+        found: object = sys.modules.get(module) or import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (AttributeError, ImportError):
+        return
+    yield found
+    while hasattr(found, "__wrapped__"):
+        found = found.__wrapped__
+        yield found
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What a child needs to know."""
+
+    grid: Path
+    run: GridRun
+    fresh: bool
+    seen_attempt: int
+    task: TaskReference
+    task_name: str
+    loader: ConfigLoader
+    show_output: bool
+
+
+@dataclass
+class _Child:
+    run: GridRun
+    process: SpawnProcess
+    pipe: Connection
+    answer: Outcome | None = None
+
+
+def threads_each(n_jobs: int) -> int:
+    """Threads for each of `n_jobs` processes: the processors that this one may use, shared out.
+
+    Without this each process would start a thread a core, and they would slow each other down.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, cores // n_jobs)
+
+
+def execute_in_processes(
+    grid: Grid,
+    runs: Sequence[GridRun],
+    *,
+    n_jobs: int,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    seen_attempts: Mapping[int, int],
+    show_output: bool,
+) -> Generator[Outcome | None]:
+    """Run runs, `n_jobs` at a time.
+
+    Args:
+        grid: The grid.
+        runs: The runs to execute, in the order of their start.
+        n_jobs: Processes at a time.
+        task_function: The user's function; must be at the top level of its module.
+        hydra_context: As Hydra gives it to launchers.
+        seen_attempts: By index, the run's attempt when the sweep decided to run it.
+        show_output: Whether the runs print to this console instead of their console.log.
+
+    Yields:
+        How each run went, in the order of their ends; None about once a second, so that the
+        caller can look after other things.
+
+    Raises:
+        GridError: If the function cannot be found by its name in a fresh interpreter.
+    """
+    from hydra.core.utils import JobRuntime
+
+    task = TaskReference.to(task_function)
+    context = get_context("spawn")
+    waiting = list(reversed(runs))
+    children: list[_Child] = []
+    try:
+        while waiting or children:
+            while waiting and len(children) < n_jobs:
+                run = waiting.pop()
+                order = _Order(
+                    grid=grid.path,
+                    run=run,
+                    fresh=run.index in grid.fresh,
+                    seen_attempt=seen_attempts.get(run.index, 0),
+                    task=task,
+                    task_name=str(JobRuntime.instance().get("name")),
+                    loader=hydra_context.config_loader,
+                    show_output=show_output,
+                )
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_child, args=(theirs, order), name=run.run_name)
+                with _environment(threads_each(n_jobs)):
+                    process.start()
+                theirs.close()
+                children.append(_Child(run, process, ours))
+            ended = _wait(children)
+            for child in ended:
+                children.remove(child)
+                yield _outcome(child)
+            if not ended:
+                yield None
+    except BaseException:  # Ctrl-C, SIGTERM, or the caller is no longer interested
+        _stop(children)
+        raise
+
+
+@contextmanager
+def _environment(threads: int, environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+    from hydra.core.utils import env_override
+
+    # What the user has set stands.
+    wanted = {name: str(threads) for name in _THREAD_VARIABLES if name not in environ}
+    with env_override(wanted):
+        yield
+
+
+def _wait(children: Sequence[_Child], timeout_s: float = 1.0) -> list[_Child]:
+    """The children that have ended; waits a moment for the first."""
+    # Answers are read while the child lives: a large one would fill the pipe and block it.
+    watched: list[object] = [child.process.sentinel for child in children]
+    watched += [child.pipe for child in children if child.answer is None]
+    ready = connection.wait(watched, timeout_s)  # type: ignore[arg-type]
+    ended = []
+    for child in children:
+        if child.pipe in ready and child.answer is None:
+            _receive(child)
+        # Not the sentinel alone: a process that the run left behind keeps it open.
+        if child.process.exitcode is not None:
+            if child.answer is None and child.pipe.poll():
+                _receive(child)
+            ended.append(child)
+    if not ended and any(child.pipe in ready for child in children):
+        time.sleep(0.01)  # the pipe of a child that is about to end stays readable
+    return ended
+
+
+def _receive(child: _Child) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        child.answer = pickle.loads(child.pipe.recv_bytes())
+
+
+def _outcome(child: _Child) -> Outcome:
+    code = child.process.exitcode
+    child.process.close()
+    child.pipe.close()
+    if child.answer is not None:
+        return child.answer
+    assert code is not None
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            how = f"was killed by {signal.Signals(-code).name}"
+            # Its owner is gone, so readers derive `lost`; only the owner writes run.json.
+            return Outcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
+    how = f"ended with exit code {code} before it could say how the run went"
+    return Outcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
+
+
+def _died(run: GridRun, how: str) -> RuntimeError:
+    log = run.folder / OUTPUT
+    return RuntimeError(f"The process of run {run.run_name!r} {how}; its last words are in {log}")
+
+
+def _stop(children: Sequence[_Child], grace_s: float = GRACE_S) -> None:
+    """Interrupt the children, wait for them to save what they have, and kill what is left."""
+    for child in children:
+        if child.process.pid is not None and child.process.is_alive():
+            os.kill(child.process.pid, signal.SIGINT)
+    deadline = time.monotonic() + grace_s
+    try:
+        for child in children:
+            child.process.join(max(0.0, deadline - time.monotonic()))
+    except KeyboardInterrupt:  # a second Ctrl-C: the user will not wait
+        pass
+    for child in children:
+        if child.process.is_alive():
+            child.process.kill()
+        child.process.join()
+
+
+def _child(pipe: Connection, order: _Order) -> None:
+    """What runs in the child."""
+    # Out of the terminal's foreground group: Ctrl-C reaches the sweep, which passes it on once.
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    _end_with_parent()
+    from hydra._internal.callbacks import Callbacks
+    from hydra._internal.hydra import Hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import HydraContext
+
+    from ._grid import Grid
+
+    GlobalHydra.instance().initialize(Hydra(order.task_name, order.loader))
+    grid = Grid.load(order.grid)
+    if order.fresh:
+        from dataclasses import replace
+
+        grid = replace(grid, fresh=frozenset([order.run.index]))
+    context = HydraContext(
+        config_loader=order.loader, callbacks=Callbacks(grid.config(order.run.index))
+    )
+    outcome = execute(
+        grid,
+        order.run,
+        task_function=order.task.resolve(),
+        hydra_context=context,
+        seen_attempt=order.seen_attempt,
+        output=None if order.show_output else _ProcessOutput(),
+    )
+    pipe.send_bytes(_portable(outcome))
+    pipe.close()
+
+
+def _end_with_parent() -> None:
+    """Be interrupted when the sweep's process dies: nobody would be there to start the rest."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it died before the call
+        raise KeyboardInterrupt
+
+
+class _ProcessOutput:
+    """Sends all that this process prints to a file, C libraries and the interpreter included."""
+
+    @contextmanager
+    def to(self, path: Path) -> Iterator[None]:
+        """Append to this file from now on: the process ends with its run."""
+        import faulthandler
+
+        sys.stdout.flush()
+        sys.stderr.flush()
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        os.close(fd)
+        faulthandler.enable()  # says where a segmentation fault happened
+        yield
+
+
+def _portable(outcome: Outcome) -> bytes:
+    """An outcome as bytes; what cannot be pickled is replaced by its text."""
+    from dataclasses import replace
+
+    with contextlib.suppress(Exception):
+        data = pickle.dumps(outcome)
+        pickle.loads(data)  # exceptions with arguments of their own fail only here
+        return data
+    error = outcome.error
+    if error is not None:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    job = outcome.job
+    if job is not None:
+        job = replace(job)
+        job.cfg = job.hydra_cfg = None
+        job.return_value = error  # None, where the function returned something of its own
+    return pickle.dumps(replace(outcome, error=error, job=job))

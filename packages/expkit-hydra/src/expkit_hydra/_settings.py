@@ -1,0 +1,66 @@
+"""The `expkit:` node of the configuration, as far as running a grid needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+DIRECTIONS = ("maximize", "minimize")
+RERUN = ("missing", "failed", "changed", "all")
+ON_CHANGE = ("keep", "continue", "rerun")
+AFTER = ("sync", "plot")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose under `expkit:`; see expkit.yaml for what each key means."""
+
+    metric: str | None = None
+    direction: str = "maximize"
+    rerun: str = "missing"
+    on_change: str | None = None
+    fresh: bool = False
+    after: tuple[str, ...] = AFTER
+
+    @property
+    def maximize(self) -> bool:
+        """Whether a larger metric is better."""
+        return self.direction == "maximize"
+
+
+def settings(config: DictConfig) -> Settings:
+    """Read and check the `expkit:` node; a configuration without one gets the defaults.
+
+    Raises:
+        ValueError: If a value is not one of those allowed.
+    """
+    from omegaconf import OmegaConf
+
+    def value(key: str, default: object) -> object:
+        found = OmegaConf.select(config, f"expkit.{key}", default=default)
+        return default if found is None else found
+
+    after = value("after", [])
+    if isinstance(after, str):
+        after = [after]
+    metric, on_change = value("metric", None), value("on_change", None)
+    return Settings(
+        metric=None if metric is None else str(metric),
+        direction=_one_of("direction", value("direction", "maximize"), DIRECTIONS),
+        rerun=_one_of("rerun", value("rerun", "missing"), RERUN),
+        on_change=None if on_change is None else _one_of("on_change", on_change, ON_CHANGE),
+        fresh=bool(value("fresh", False)),
+        after=tuple(_one_of("after", each, AFTER) for each in after),  # type: ignore[attr-defined]
+    )
+
+
+def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> str:
+    if value in allowed:
+        return str(value)
+    near = get_close_matches(str(value), allowed, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"expkit.{key}={value!r} is not known.{hint} Allowed: {', '.join(allowed)}.")

@@ -1,0 +1,98 @@
+"""Where Hydra looks for the launcher `expkit`; the work is in `expkit_hydra._launcher`.
+
+Hydra imports this module at the start of every Hydra application in the environment, so it
+imports nothing heavy. No `from __future__ import annotations` here: Hydra executes the module
+before it is in sys.modules, where postponed annotations of a dataclass cannot be resolved.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.launcher import Launcher
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+    from expkit_hydra import Grid
+
+
+@dataclass
+class ExpkitLauncherConf:
+    """Configuration of the launcher `expkit`.
+
+    `n_jobs`: processes at a time; 1 runs in this process.
+    `show_output`: what the runs print appears here, too, not only in their console.log.
+    """
+
+    _target_: str = "hydra_plugins.expkit_launcher.ExpkitLauncher"
+    n_jobs: int = 1
+    show_output: bool = False
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="expkit", node=ExpkitLauncherConf, provider="expkit-hydra"
+)
+
+
+class ExpkitLauncher(Launcher):
+    """Runs a grid on this machine, in this process or in `n_jobs` processes."""
+
+    def __init__(self, n_jobs: int = 1, show_output: bool = False) -> None:
+        self.n_jobs = n_jobs
+        self.show_output = show_output
+        # Optional[...], not `X | None`: the latter is evaluated, and the names are not imported.
+        self.config: DictConfig | None = None
+        self.hydra_context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
+
+    def setup(
+        self,
+        *,
+        hydra_context: "HydraContext",
+        task_function: "TaskFunction",
+        config: "DictConfig",
+    ) -> None:
+        """Take what Hydra gives every launcher."""
+        from expkit_hydra._launcher import check_n_jobs
+
+        check_n_jobs(self.n_jobs)
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence["JobReturn"]:
+        """Run override lists one after another, as Hydra's basic launcher does."""
+        from expkit_hydra._launcher import launch
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.task_function is not None
+        return launch(
+            job_overrides,
+            initial_job_idx,
+            config=self.config,
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+        )
+
+    def launch_grid(self, grid: "Grid") -> Sequence["JobReturn"]:
+        """Run what is pending in a grid; one failing run does not stop the others."""
+        from expkit_hydra._launcher import launch_grid
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.task_function is not None
+        return launch_grid(
+            grid,
+            config=self.config,
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            n_jobs=self.n_jobs,
+            show_output=self.show_output,
+        )
