@@ -6,6 +6,8 @@ launchers, filters and notebooks: `claim_run`, `find_runs`, `results` and the ot
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
+    from ._bookkeeping import Bookkeeping as Bookkeeping
+    from ._bookkeeping import Sink as Sink
     from ._claims import Claim as Claim
     from ._claims import ClaimLost as ClaimLost
     from ._claims import RunClaimed as RunClaimed
@@ -14,30 +16,64 @@ if TYPE_CHECKING:
     from ._code import code_facts as code_facts
     from ._files import write_file as write_file
     from ._hashes import config_hash as config_hash
+    from ._metrics import cut_metrics as cut_metrics
     from ._records import Liveness as Liveness
     from ._records import RunRecord as RunRecord
     from ._records import find_runs as find_runs
     from ._records import is_alive as is_alive
     from ._records import read_run as read_run
+    from ._settings import Settings as Settings
+    from ._signals import request_stop as request_stop
+    from ._signals import stop_requested as stop_requested
+    from ._signals import stop_signals as stop_signals
     from ._trash import move_to_trash as move_to_trash
 
 _MODULES = {
+    "Bookkeeping": "_bookkeeping",
     "Claim": "_claims",
     "ClaimLost": "_claims",
     "Liveness": "_records",
     "RunClaimed": "_claims",
     "RunRecord": "_records",
+    "Settings": "_settings",
+    "Sink": "_bookkeeping",
     "claim_run": "_claims",
     "code_changes": "_code",
     "code_facts": "_code",
     "config_hash": "_hashes",
+    "cut_metrics": "_metrics",
     "find_runs": "_records",
     "is_alive": "_records",
     "move_to_trash": "_trash",
     "read_run": "_records",
+    "request_stop": "_signals",
+    "stop_requested": "_signals",
+    "stop_signals": "_signals",
     "write_file": "_files",
 }
-__all__ = sorted(_MODULES)
+__all__ = [
+    "Bookkeeping",
+    "Claim",
+    "ClaimLost",
+    "Liveness",
+    "RunClaimed",
+    "RunRecord",
+    "Settings",
+    "Sink",
+    "claim_run",
+    "code_changes",
+    "code_facts",
+    "config_hash",
+    "cut_metrics",
+    "find_runs",
+    "is_alive",
+    "move_to_trash",
+    "read_run",
+    "request_stop",
+    "stop_requested",
+    "stop_signals",
+    "write_file",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,243 @@
+"""metrics.jsonl: appended to without stalling the training, read back without its torn end."""
+
+import json
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from operator import index
+from pathlib import Path
+
+from ._files import write_file
+
+FILE_NAME = "metrics.jsonl"
+MAX_PENDING = 10_000  # lines in memory while the disk refuses them; then the training hears of it
+
+_SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricLine:
+    """One call of log_metrics: the step, seconds since the epoch, names and numbers."""
+
+    step: int
+    time: float
+    metrics: dict[str, float]
+
+
+class MetricsFile:
+    """The appending side. `add` costs microseconds; another thread calls `write`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        self._pending: deque[tuple[int, float, Mapping[str, float]]] = deque()
+        # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
+        self._lock = threading.RLock()
+        _drop_torn_end(self.path)
+
+    def add(self, step: int, time: float, metrics: Mapping[str, float]) -> None:
+        """Queue one line.
+
+        Raises:
+            OSError: If the disk has refused so many lines that they would fill the memory.
+        """
+        self._pending.append((step, time, metrics))
+        if len(self._pending) >= MAX_PENDING:
+            self.write()
+
+    def write(self, *, sync: bool = False) -> int:
+        """Append all queued lines; keep them if that fails.
+
+        Args:
+            sync: Whether to wait until they are on the disk.
+
+        Returns:
+            The file's size in bytes.
+        """
+        with self._lock:
+            lines = list(self._pending)
+            if not lines and not sync:
+                return 0
+            data = "".join(_line(*line) for line in lines).encode()
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                size = os.fstat(fd).st_size
+                try:
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(fd, view) :]
+                except BaseException:
+                    os.ftruncate(fd, size)  # a full disk must not leave half a line
+                    raise
+                for _ in lines:
+                    self._pending.popleft()
+                if sync:
+                    os.fsync(fd)
+                return size + len(data)
+            finally:
+                os.close(fd)
+
+    def cut(self, step: int, size: int | None = None) -> None:
+        """Forget what was logged behind a checkpoint; see `cut_metrics`."""
+        with self._lock:
+            self.write()
+            cut_metrics(self.path.parent, step, size=size)
+
+
+def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The metrics as plain numbers; numpy and torch scalars are taken out of their boxes.
+
+    Raises:
+        TypeError: If a name is not a string or a value not one number; says which.
+    """
+    values: dict[str, float] = {}
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"log_metrics takes a mapping of names to numbers, not {type(metrics).__name__}: "
+            f'{metrics!r}. For example {{"loss": 0.5}}.'
+        )
+    for key, value in metrics.items():
+        kind = type(value)
+        if kind is float or kind is int:
+            values[key] = value  # type: ignore[assignment]
+        else:
+            values[key] = _number(key, value)
+        if type(key) is not str:
+            raise TypeError(f"A metric's name is a string, not {type(key).__name__}: {key!r}.")
+    return values
+
+
+def whole_step(step: object) -> int:
+    """The step as an int of at least 0.
+
+    Raises:
+        TypeError: If it is not a whole number.
+        ValueError: If it is negative.
+    """
+    try:
+        number = index(step)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"A step is a whole number (epoch or batch), not {type(step).__name__}: {step!r}."
+        ) from None
+    if number < 0:
+        raise ValueError(f"A step counts from 0, got {number}.")
+    return number
+
+
+def metric_lines(folder: Path) -> Iterator[MetricLine]:
+    """The lines of a run's metrics.jsonl as they were logged, with NaN and infinities as floats.
+
+    A torn last line is passed over; a damaged one elsewhere too, with a warning.
+    """
+    path = Path(folder) / FILE_NAME
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return
+    lines = raw.split(b"\n")
+    for number, text in enumerate(lines, start=1):
+        line = _parsed(text)
+        if line is not None:
+            yield line
+        elif text and number < len(lines):
+            logging.getLogger(__name__).warning("%s line %d is damaged; skipped", path, number)
+
+
+def metric_rows(folder: Path) -> dict[int, dict[str, float]]:
+    """The metrics by step, in order of steps; the later value of a key wins."""
+    rows: dict[int, dict[str, float]] = {}
+    for line in metric_lines(folder):
+        rows.setdefault(line.step, {}).update(line.metrics)
+    return dict(sorted(rows.items()))
+
+
+def cut_metrics(folder: Path, step: int, *, size: int | None = None) -> None:
+    """Forget what a run logged behind a checkpoint, so that resuming does not log it twice.
+
+    Args:
+        folder: The run folder.
+        step: The first step that will be logged again; lines of smaller steps stay.
+        size: The file's size in bytes when the checkpoint was saved. If given and plausible it
+            decides instead of `step`: it is right also where some metrics count batches and
+            others epochs.
+    """
+    path = Path(folder) / FILE_NAME
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return
+    if size is not None and size <= len(raw) and (size == 0 or raw[size - 1] == 10):
+        kept = raw[:size]
+    else:
+        lines = [(line, _parsed(line)) for line in raw.split(b"\n")]
+        kept = b"".join(
+            line + b"\n" for line, parsed in lines if parsed is not None and parsed.step < step
+        )
+    if kept != raw:
+        write_file(path, kept)
+
+
+def _line(step: int, time: float, metrics: Mapping[str, float]) -> str:
+    try:
+        body = json.dumps(metrics, allow_nan=False)
+    except ValueError:
+        body = json.dumps(
+            {
+                key: value if -1.8e308 < value < 1.8e308 else _special(value)
+                for key, value in metrics.items()
+            }
+        )
+    return f'{{"step": {step}, "time": {time:.6f}, "metrics": {body}}}\n'
+
+
+def _special(value: float) -> str:
+    if value != value:
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _parsed(text: bytes) -> MetricLine | None:
+    try:
+        line = json.loads(text)
+        step, metrics = line["step"], line["metrics"]
+        for key, value in metrics.items():
+            if isinstance(value, str):
+                metrics[key] = _SPECIAL[value]
+        return MetricLine(step, line["time"], metrics) if isinstance(step, int) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _drop_torn_end(path: Path) -> None:
+    """Cut a line that a killed writer left unfinished, before the next one is glued to it."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return
+    end = raw.rfind(b"\n") + 1
+    if end < len(raw):
+        os.truncate(path, end)
+
+
+def _number(key: object, value: object) -> float:
+    item = getattr(value, "item", None)
+    if item is not None:  # numpy and torch, on whatever device
+        try:
+            value = item()
+        except (ValueError, RuntimeError):
+            shape = tuple(getattr(value, "shape", ()))
+            raise TypeError(
+                f"Metric {key!r} is an array of shape {shape}, and a metric is one number. "
+                "Take its mean, or log its elements under names of their own."
+            ) from None
+    if isinstance(value, (int, float)):
+        return value
+    if hasattr(value, "__float__"):  # Decimal, Fraction
+        return float(value)
+    raise TypeError(
+        f"Metric {key!r} is a {type(value).__name__}, and a metric is one number: {value!r}. "
+        "Text and settings belong into save_results or the configuration."
+    )
