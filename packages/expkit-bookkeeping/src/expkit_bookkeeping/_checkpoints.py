@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, cast
 
 from ._files import TMP_SUFFIX, atomic_path, remove_leftovers, sync_folder
 from ._rng import loader_generators, restore_rng_state, rng_state, start_other_rank
@@ -28,10 +28,36 @@ from ._states import (
     write_torch,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SCHEMA = 1
 NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
 Direction = Literal["maximize", "minimize"]
 Report = Callable[[str], None]
+
+
+class Metric(TypedDict):
+    """The metric that ranks checkpoints; its value is None where it was not measured."""
+
+    name: str
+    value: float | None
+
+
+class Content(TypedDict):
+    """What is in a checkpoint's file."""
+
+    schema: int
+    epoch: int
+    batch: int | None
+    step: int | None
+    metrics_size: int | None
+    metric: Metric | None
+    states: dict[str, object]
+    extra: dict[str, object]
+    loader: object
+    generators: "list[Tensor]"
+    rng: dict[str, object]
 
 
 def warn(text: str) -> None:
@@ -46,6 +72,7 @@ class ResumePoint(int):
         batch: Batches of that epoch that are done: 0, but for a checkpoint made inside an epoch.
             A stateful loader has already gone past them.
         step: Last step whose metrics the checkpoint covers; -1 for none, None where unknown.
+        metrics_size: Bytes of metrics.jsonl that it covers; None where unknown.
         path: The checkpoint that was read; None on a new run.
         extra: The plain values that `save_checkpoint` was given by name.
 
@@ -56,6 +83,7 @@ class ResumePoint(int):
 
     batch: int
     step: int | None
+    metrics_size: int | None
     path: Path | None
     extra: Mapping[str, object]
 
@@ -65,12 +93,14 @@ class ResumePoint(int):
         *,
         batch: int = 0,
         step: int | None = None,
+        metrics_size: int | None = None,
         path: Path | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> Self:
         """Make the number of the epoch and attach the rest."""
         point = super().__new__(cls, epoch)
-        point.batch, point.step, point.path = batch, step, path
+        point.batch, point.path = batch, path
+        point.step, point.metrics_size = step, metrics_size
         point.extra = dict(extra or {})
         return point
 
@@ -111,8 +141,9 @@ def snapshot(
     objects: Mapping[str, object],
     loader: object = None,
     step: int | None = None,
+    metrics_size: int | None = None,
     metric: tuple[str, float | None] | None = None,
-) -> dict[str, object]:
+) -> Content:
     """Collect what a checkpoint holds. Tensors are references: write them before the next step.
 
     Args:
@@ -122,6 +153,7 @@ def snapshot(
             out, so that an optional scheduler needs no branch.
         loader: A DataLoader; its generators are saved, and its own state where it has one.
         step: Last step whose metrics this checkpoint covers; -1 for none, None where unknown.
+        metrics_size: Bytes of metrics.jsonl which it covers.
         metric: Name of the metric that ranks checkpoints, and its value for this one; None
             where it was not measured.
 
@@ -155,12 +187,13 @@ def snapshot(
         "epoch": epoch,
         "batch": batch,
         "step": step,
+        "metrics_size": metrics_size,
         "metric": None if metric is None else {"name": metric[0], "value": metric[1]},
         "states": states,
         "extra": extra,
         "loader": loader_state,
         "generators": [generator.get_state() for generator in loader_generators(loader)],
-        "rng": saveable(rng_state(), "rng"),
+        "rng": cast(dict[str, object], saveable(rng_state(), "rng")),
     }
 
 
@@ -191,10 +224,10 @@ def _loader_state(loader: object, *, inside_epoch: bool) -> object:
 
 def write(
     folder: Path,
-    content: Mapping[str, object],
+    content: Content,
     *,
     keep_last: int | None = 1,
-    keep_best: int = 1,
+    keep_best: int | None = 1,
     direction: Direction = "maximize",
     report: Report = warn,
 ) -> Path:
@@ -207,7 +240,7 @@ def write(
         folder: The run folder.
         content: What `snapshot` gave.
         keep_last: How many of the newest to keep; None for all.
-        keep_best: How many of the best by the metric to keep besides.
+        keep_best: How many of the best by the metric to keep besides; None for all.
         direction: Whether a greater or a smaller metric is better.
         report: Called with a sentence when files of a later epoch were in the way.
 
@@ -217,7 +250,8 @@ def write(
     """
     if keep_last is not None:
         _count(keep_last, "keep_last", at_least=1)
-    _count(keep_best, "keep_best", at_least=0)
+    if keep_best is not None:
+        _count(keep_best, "keep_best", at_least=0)
     if direction not in ("maximize", "minimize"):
         raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}.")
     batch = content["batch"]
@@ -237,7 +271,7 @@ def write(
             f"now {later.path.name}.replaced. A run that goes on calls resume() first."
         )
     files = [file for file in files if (file.epoch, file.batch) <= (new.epoch, new.batch)]
-    best = _best(files, content, direction)[:keep_best]
+    best = _best(files, content["metric"], direction)[:keep_best]
     if best:
         _link_best(best[0].path)
     last = files if keep_last is None else files[-keep_last:]
@@ -248,11 +282,10 @@ def write(
 
 
 def _best(
-    files: list[CheckpointFile], content: Mapping[str, object], direction: Direction
+    files: list[CheckpointFile], metric: Metric | None, direction: Direction
 ) -> list[CheckpointFile]:
-    """Files that hold the content's metric, best first; of equals the earlier first."""
-    metric = content["metric"]
-    if not isinstance(metric, Mapping):
+    """Files that hold this metric, best first; of equals the earlier first."""
+    if metric is None:
         return []
     ranked = []
     for file in files:
@@ -354,10 +387,10 @@ def resume(
         content = _read(path, rank, report)
         if content is not None:
             return _restore(path, content, stateful, plain, loader, rank, report)
-    return ResumePoint(0, step=-1, extra=plain)
+    return ResumePoint(0, step=-1, metrics_size=0, extra=plain)
 
 
-def _read(path: Path, rank: int, report: Report) -> "dict[str, object] | None":
+def _read(path: Path, rank: int, report: Report) -> Content | None:
     try:
         content = read_torch(path)
     except FileNotFoundError:
@@ -375,12 +408,12 @@ def _read(path: Path, rank: int, report: Report) -> "dict[str, object] | None":
             f"{path} has schema {content['schema']}, this version of expkit-bookkeeping reads up "
             f"to {SCHEMA}. Update it: pip install -U expkit-bookkeeping"
         )
-    return content
+    return cast(Content, content)
 
 
 def _restore(
     path: Path,
-    content: Mapping[str, object],
+    content: Content,
     stateful: Mapping[str, object],
     plain: Mapping[str, object],
     loader: object,
@@ -388,8 +421,6 @@ def _restore(
     report: Report,
 ) -> ResumePoint:
     states, extra = content["states"], content["extra"]
-    assert isinstance(states, dict)
-    assert isinstance(extra, dict)
     missing = [name for name in stateful if name not in states]
     if missing:
         raise ValueError(
@@ -417,10 +448,7 @@ def _restore(
             f"{path.name} was saved inside epoch {content['epoch']}, and the loader has no state "
             f"to go on there: skip the first {content['batch']} batches (resume(…).batch)."
         )
-    rng = content["rng"]
-    assert isinstance(rng, dict)
     saved = content["generators"]
-    assert isinstance(saved, list)
     if rank == 0:
         if len(saved) != len(generators) and loader is not None:
             report(
@@ -430,17 +458,17 @@ def _restore(
             )
         for generator, state in zip(generators, saved, strict=False):
             generator.set_state(state)
-        restore_rng_state(rng, report)
+        restore_rng_state(content["rng"], report)
     else:
-        start_other_rank(rng, generators, rank)
-    epoch, batch, step = content["epoch"], content["batch"], content["step"]
-    assert isinstance(epoch, int)
-    assert step is None or isinstance(step, int)
-    values = {**plain, **extra}
-    if batch is None:
-        return ResumePoint(epoch + 1, step=step, path=path, extra=values)
-    assert isinstance(batch, int)
-    return ResumePoint(epoch, batch=batch, step=step, path=path, extra=values)
+        start_other_rank(content["rng"], generators, rank)
+    return ResumePoint(
+        content["epoch"] + (content["batch"] is None),
+        batch=content["batch"] or 0,
+        step=content["step"],
+        metrics_size=content["metrics_size"],
+        path=path,
+        extra={**plain, **extra},
+    )
 
 
 @contextlib.contextmanager

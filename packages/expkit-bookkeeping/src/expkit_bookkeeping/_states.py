@@ -79,7 +79,8 @@ def saveable(value: object, path: str = "state") -> object:
         if omegaconf is not None and omegaconf.OmegaConf.is_config(item):
             item = omegaconf.OmegaConf.to_container(item, resolve=True)
         if isinstance(item, Mapping):
-            ordered = OrderedDict[object, object]()
+            # Not OrderedDict[…](): that hides a type in the object, which would be saved with it.
+            ordered: OrderedDict[object, object] = OrderedDict()
             plain = ordered if isinstance(item, OrderedDict) else {}
             for name, part in item.items():
                 step = f".{name}" if isinstance(name, str) else f"[{name!r}]"
