@@ -110,8 +110,11 @@ def near(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     from difflib import get_close_matches
 
     names = sorted(set(known))
+    typo = get_close_matches(name, names, limit, 0.85)
+    if typo:
+        return typo
     last = name.rpartition(".")[2]
     same_last = [other for other in names if other.rpartition(".")[2] == last]
     children = [other for other in names if other.startswith(f"{name}.")]
     close = get_close_matches(name, names, limit, 0.6)
-    return list(dict.fromkeys([*same_last, *close, *children]))[:limit]
+    return list(dict.fromkeys([*same_last, *children, *close]))[:limit]

@@ -32,12 +32,14 @@ class Rule:
         names: Dotted names that it reads.
         optional: Those of them that a configuration may lack.
         about_state: Whether it asks what has been done rather than how the run is configured.
+        kind: Of the decision when it holds: `rule`, or `completed` for rules that mean done.
     """
 
     text: str
     names: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     about_state: bool = False
+    kind: str = "rule"
 
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
         """Whether the run is to be skipped; a text is a reason to."""
@@ -151,7 +153,8 @@ def _parse_rule(rule: object) -> Rule:
         if not isinstance(rule["completed"], bool):
             raise FilterError(f"completed: is true or false, got {rule['completed']!r}")
         text = f"completed: {str(rule['completed']).lower()}"
-        return CompletedRule(text, about_state=True, completed=rule["completed"])
+        kind = "completed" if rule["completed"] else "rule"
+        return CompletedRule(text, about_state=True, kind=kind, completed=rule["completed"])
     name = next(iter(rule))
     arguments = rule[name] or {}
     if len(rule) == 1 and CLASS_NAME.fullmatch(name) and isinstance(arguments, dict):
@@ -178,7 +181,7 @@ def _exists_rule(path: object) -> ExistsRule:
         raise FilterError(f"exists: takes a path inside the run's folder, got {path!r}")
     if path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path) or ":" in path[:2]:
         raise FilterError(f"exists: {path!r} leads out of the run's folder; write a path inside it")
-    return ExistsRule(f"exists: {path}", about_state=True, path=path)
+    return ExistsRule(f"exists: {path}", about_state=True, kind="completed", path=path)
 
 
 def _class_rule(name: str, arguments: dict[str, object]) -> ClassRule:

@@ -149,10 +149,9 @@ class RunFilter:
             self._hits[number - 1] += 1
             if self._examples[number - 1] is None:
                 self._examples[number - 1] = run.run_name or None
-            is_done = rule.about_state and rule.text != "completed: false"
             reason = f"rule {number}: {answer if isinstance(answer, str) else rule.text}"
-            kind = "completed" if is_done else "rule"
-            return Decision(True, kind, number, reason, completed if is_done else None)
+            record = completed if rule.kind == "completed" else None
+            return Decision(True, rule.kind, number, reason, record)
         return decide_by_state(
             same,
             named,
