@@ -44,9 +44,7 @@ class FrozenConfigs:
 
     def lines(self) -> list[str]:
         """A line a record, then a line a run."""
-        runs = (
-            json.dumps({"run": index, "node": number}) for index, number in self._roots.items()
-        )
+        runs = (json.dumps({"run": index, "node": number}) for index, number in self._roots.items())
         return [*self._nodes, *runs]
 
     @classmethod
@@ -294,9 +292,9 @@ class FrozenConfigs:
 _SPECIAL: dict[str, object] = {"any": typing.Any, "none": type(None), "...": Ellipsis}
 
 
-def _blank(kind: type, metadata: object, parent: "Node | None", slot: str) -> "Node":
+def _blank(kind: "type[Node]", metadata: object, parent: "Node | None", slot: str) -> "Node":
     """A node as unpickling would make it: no value is validated or converted again."""
-    node: Node = kind.__new__(kind)
+    node = kind.__new__(kind)
     node.__setstate__({"_metadata": metadata, "_parent": parent, slot: None})
     return node
 

@@ -141,6 +141,7 @@ def write_grid(
         now: Time of writing, for tests.
     """
     import yaml
+
     from expkit_bookkeeping import write_file
 
     lines = [run.to_line() for run in runs]

@@ -1,0 +1,102 @@
+"""Composing a run's configuration: exactly once, by Hydra itself."""
+
+import logging
+from collections.abc import Sequence
+
+from ._overrides import to_override
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+
+class Composer:
+    """Composes the configurations of a grid's runs.
+
+    Args:
+        config_loader: Hydra's.
+        master: The configuration of the sweep, whose hydra overrides every run takes over.
+    """
+
+    def __init__(self, config_loader: "ConfigLoader", master: "DictConfig") -> None:
+        self._config_loader = config_loader
+        self._master = master
+
+    def compose(self, index: int, overrides: Sequence[str]) -> "DictConfig":
+        """Compose one run's configuration.
+
+        Raises:
+            ConfigCompositionException: Hydra's error, with the run that it is about.
+        """
+        from hydra.errors import CompactHydraException, ConfigCompositionException
+
+        try:
+            return self._config_loader.load_sweep_config(self._master, list(overrides))
+        except CompactHydraException as error:
+            # Hydra prints the message and, if it is OmegaConf's, the cause.
+            raise ConfigCompositionException(
+                f"Run {index} of the grid ({' '.join(overrides) or 'no overrides'}) "
+                f"cannot be composed: {error}"
+            ) from error.__cause__
+
+
+def name_override(run_name: str) -> str:
+    """The override by which every launcher's job learns the run's name."""
+    return to_override("run_name", run_name)
+
+
+def give_name(config: "DictConfig", run_name: str) -> None:
+    """Change a composed configuration into what Hydra composes with `name_override`.
+
+    The name is known only after composing; this saves composing once more.
+    """
+    from omegaconf import open_dict, read_write
+
+    text = name_override(run_name)
+    with read_write(config), open_dict(config):
+        config.run_name = run_name
+        job = config.hydra.job
+        config.hydra.overrides.task.append(text)
+        settings = job.config.override_dirname
+        job.override_dirname = _override_dirname(
+            [str(line) for line in config.hydra.overrides.task],
+            kv_sep=settings.kv_sep,
+            item_sep=settings.item_sep,
+            exclude_keys=list(settings.exclude_keys),
+        )
+
+
+def stands_before(config_loader: "ConfigLoader", config_name: str | None) -> bool:
+    """Whether the primary configuration lists `_self_` before `expkit`."""
+    repository = getattr(config_loader, "repository", None)
+    if config_name is None or repository is None:
+        return False
+    loaded = repository.load_config(config_name)
+    names = [getattr(entry, "path", None) for entry in (loaded.defaults_list if loaded else [])]
+    if "_self_" not in names:
+        return False
+    others = ("expkit", "/expkit")
+    position = next((place for place, name in enumerate(names) if name in others), None)
+    return position is not None and names.index("_self_") < position
+
+
+def warn_about_order(config_loader: "ConfigLoader", config_name: str | None) -> None:
+    """Warn when the user's own keys lose against those of `expkit`."""
+    if stands_before(config_loader, config_name):
+        log.warning(
+            "In the defaults list of %s, _self_ stands before expkit, so expkit's own values win "
+            "over yours (experiment_id, expkit.metric, hydra.sweeper.params, …). Move _self_ to "
+            "the end: defaults: [expkit, ..., _self_].",
+            config_name,
+        )
+
+
+def _override_dirname(
+    lines: list[str], *, kv_sep: str, item_sep: str, exclude_keys: Sequence[str]
+) -> str:
+    """As Hydra makes `hydra.job.override_dirname` (config_loader_impl.get_overrides_dirname)."""
+    kept = [line for line in lines if line.partition("=")[0].lstrip("+~") not in exclude_keys]
+    return item_sep.join(sorted(kept)).replace("=", kv_sep)

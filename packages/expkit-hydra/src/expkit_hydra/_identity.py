@@ -1,0 +1,183 @@
+"""What a configuration is: plain data for rules, and a hash that is the same on every machine."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePath
+
+from ._hydra_state import current_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+# They say where results go and how the kit behaves; a run is the same run whatever they are.
+NO_PART_OF_IDENTITY = frozenset(
+    [
+        "hydra",
+        "_filters",
+        "plotting",
+        "results_dir",
+        "experiment_id",
+        "run_name",
+        "expkit",
+        "mlflow",
+    ]
+)
+# Their values depend on the machine or the hour.
+VOLATILE_RESOLVERS = ("oc.env", "now", "hydra")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A configuration as data."""
+
+    data: Mapping[str, object]  # resolved, without Hydra's node
+    config_hash: str
+
+
+def identify(config: "DictConfig", *, swept: Sequence[str] = ()) -> Identity:
+    """Resolve a composed configuration and hash it.
+
+    Args:
+        config: As Hydra composed it; it is not changed.
+        swept: Keys that the grid sweeps: they count even where `expkit.ignore` names them.
+    """
+    from expkit_bookkeeping import config_hash
+
+    with current_config(config):
+        data = _plain_mapping(config)
+        lasting = data
+        if _mentions_volatile(config):
+            with _resolvers_as_text():
+                lasting = _plain_mapping(config)
+    kept = {key: value for key, value in lasting.items() if key not in NO_PART_OF_IDENTITY}
+    expkit = data.get("expkit")
+    ignored = expkit.get("ignore") if isinstance(expkit, Mapping) else None
+    if isinstance(ignored, Iterable) and not isinstance(ignored, str):
+        for key in ignored:
+            if key not in swept:
+                _drop(kept, str(key).split("."))
+    return Identity(data=data, config_hash=config_hash(kept))
+
+
+def plain_value(value: object) -> object:
+    """A node or value of a configuration as plain data, references resolved.
+
+    What cannot be resolved stays as the text that it is: a key that is missing while sweeping
+    (`hydra.job.num`), or one that only some runs have, is no reason to stop.
+    """
+    from omegaconf import Container
+    from omegaconf.base import Node
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(value, Node):
+        if value._is_interpolation():
+            try:
+                resolved = value._dereference_node()
+            except OmegaConfBaseException:
+                return _raw_text(value)
+            return plain_value(resolved) if resolved is not value else _raw_text(value)
+        if isinstance(value, Container):
+            content = value.__dict__["_content"]
+            if isinstance(content, dict):
+                return {_plain_key(key): plain_value(node) for key, node in content.items()}
+            if isinstance(content, list):
+                return [plain_value(node) for node in content]
+            return content
+        inner = value._value()
+        return plain_value(inner)
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {_plain_key(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return repr(value)  # an object that a resolver returned
+
+
+def plain_text(config: "DictConfig") -> dict[str, object]:
+    """A configuration as plain data with its references as they are written."""
+    from omegaconf import OmegaConf
+
+    written = plain_value(OmegaConf.to_container(config, resolve=False))
+    assert isinstance(written, dict)
+    return written
+
+
+def _plain_mapping(config: "DictConfig") -> dict[str, object]:
+    content = config.__dict__["_content"]
+    return {_plain_key(key): plain_value(node) for key, node in content.items() if key != "hydra"}
+
+
+def _plain_key(key: object) -> str:
+    return key.name if isinstance(key, Enum) else str(key)
+
+
+def _raw_text(node: object) -> str:
+    # `_value()` of a node with an interpolation is the text as written.
+    return str(node._value())  # type: ignore[attr-defined]
+
+
+def _drop(data: dict[str, object], path: list[str]) -> None:
+    """Remove a dotted key; copies the mappings on the way, which the rules still read."""
+    key, *rest = path
+    if key not in data:
+        return
+    if not rest:
+        del data[key]
+        return
+    inner = data[key]
+    if isinstance(inner, Mapping):
+        copied = dict(inner)
+        _drop(copied, rest)
+        data[key] = copied
+
+
+def _mentions_volatile(config: "DictConfig") -> bool:
+    from omegaconf import Container
+
+    stack = [node for key, node in config.__dict__["_content"].items() if key != "hydra"]
+    while stack:
+        node = stack.pop()
+        if node._is_interpolation():
+            text = str(node._value())
+            if any(f"{name}:" in text for name in VOLATILE_RESOLVERS):
+                return True
+        elif isinstance(node, Container):
+            content = node.__dict__["_content"]
+            if isinstance(content, dict):
+                stack.extend(content.values())
+            elif isinstance(content, list):
+                stack.extend(content)
+    return False
+
+
+@contextmanager
+def _resolvers_as_text() -> Iterator[None]:
+    """Let volatile resolvers give back what was asked of them, for the length of a block."""
+    from omegaconf import OmegaConf
+    from omegaconf.basecontainer import BaseContainer
+
+    # OmegaConf has no public way to read a resolver that is to be put back.
+    before = dict(BaseContainer._resolvers)
+    for name in VOLATILE_RESOLVERS:
+        # Without `${`, which OmegaConf would take for another reference.
+        OmegaConf.register_new_resolver(
+            name,
+            lambda *args, _name=name: f"$({_name}:{','.join(map(str, args))})",
+            replace=True,
+            use_cache=False,
+        )
+    try:
+        yield
+    finally:
+        BaseContainer._resolvers.clear()
+        BaseContainer._resolvers.update(before)

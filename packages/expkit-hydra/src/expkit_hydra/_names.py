@@ -1,0 +1,188 @@
+"""Names of runs: the values of the swept keys, or what the user's template gives."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+
+from ._errors import GridError
+from ._identity import NO_PART_OF_IDENTITY, plain_value
+from ._overrides import bare_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+MAX_BYTES = 100  # leaves room for what runs put beside and below in 255 bytes of a file name
+NOTHING_SWEPT = "run"
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9._=+-]+")
+
+
+def name_of(values: Mapping[str, object]) -> str:
+    """The name made of the swept keys' values, in their order.
+
+    >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]})
+    '18_0.001_None_64-32'
+    """
+    return clean("_".join(_part(value) for value in values.values()) or NOTHING_SWEPT)
+
+
+def clean(name: object) -> str:
+    """A name that is one folder's name: letters, digits and `._=+-`, at most 100 bytes.
+
+    >>> clean("a b/../c"), clean("..")
+    ('a-b-..-c', 'run')
+    >>> len(clean("x" * 300))
+    100
+    """
+    text = _FORBIDDEN.sub("-", str(name)).lstrip(".") or NOTHING_SWEPT
+    if len(text) > MAX_BYTES:
+        digest = hashlib.sha256(str(name).encode()).hexdigest()[:8]
+        text = f"{text[: MAX_BYTES - 9]}-{digest}"
+    return text
+
+
+def swept_keys(params: object) -> list[str]:
+    """Keys that `hydra.sweeper.params` sweeps, in their order; blocks of a union one after another.
+
+    >>> swept_keys([{"optimizer": ["sgd"], "lr": "0.1,0.01"}, {"lr": [1], "epochs": 5}])
+    ['optimizer', 'lr']
+    """
+    blocks = params if isinstance(params, list | tuple) else [params or {}]
+    keys: dict[str, None] = {}
+    for block in blocks:
+        if isinstance(block, Mapping):
+            keys |= dict.fromkeys(
+                bare_key(str(key)) for key, value in block.items() if _sweeps(value)
+            )
+    return list(keys)
+
+
+def swept_values(
+    config: "DictConfig", keys: Sequence[str], *, hydra: "DictConfig | None" = None
+) -> dict[str, object]:
+    """The values that a composed configuration has for the swept keys; None where it has none.
+
+    A config group's value is the choice. Values come from the configuration and not from the
+    overrides, so that a run of the grid and the same run alone have one name.
+    """
+    from omegaconf import OmegaConf
+
+    choices = (config.hydra if hydra is None else hydra).runtime.choices
+    values: dict[str, object] = {}
+    for key in keys:
+        if key in choices:
+            values[key] = plain_value(choices._get_node(key))
+        else:
+            selected = OmegaConf.select(config, key.partition("@")[0], throw_on_missing=False)
+            values[key] = plain_value(selected)
+    return values
+
+
+def default_name(config: "DictConfig", hydra: "DictConfig") -> str:
+    """The name of a run by the configuration alone, for a run without `-m`.
+
+    Args:
+        config: The run's configuration, with or without Hydra's node.
+        hydra: Hydra's node.
+    """
+    return name_of(swept_values(config, naming_keys(hydra), hydra=hydra))
+
+
+def naming_keys(hydra: "DictConfig") -> list[str]:
+    """Keys that `hydra.sweeper.params` sweeps, else those given on the command line."""
+    from omegaconf import OmegaConf
+
+    params = OmegaConf.select(hydra, "sweeper.params")
+    if OmegaConf.is_config(params):
+        params = OmegaConf.to_container(params, resolve=False)
+    keys = swept_keys(params)
+    if keys:
+        return keys
+    overrides = [str(text) for text in hydra.overrides.task]
+    keys = [bare_key(text.partition("=")[0]) for text in overrides if not text.startswith("~")]
+    return [key for key in keys if key.partition(".")[0] not in NO_PART_OF_IDENTITY]
+
+
+def settle_name(config: "DictConfig") -> str:
+    """Write the run's name into its configuration as text, cleaned; returns it.
+
+    Called before Hydra starts a run: what reads `run_name` later, with or without Hydra's node,
+    then finds the name of the folder.
+    """
+    from omegaconf import open_dict, read_write
+
+    from ._hydra_state import current_config
+
+    with current_config(config):
+        name = clean(config.run_name)
+    with read_write(config), open_dict(config):
+        config.run_name = name
+    return name
+
+
+def refuse_shared_names(
+    names: Sequence[str],
+    values: Sequence[Mapping[str, object]],
+    hashes: Sequence[str],
+    *,
+    template: str | None,
+) -> None:
+    """Two runs in one folder would overwrite each other.
+
+    Args:
+        names: Name of each run.
+        values: Swept values of each run.
+        hashes: Hash of each run's configuration.
+        template: The user's template of run_name, None for the default one.
+
+    Raises:
+        GridError: Naming the first two such runs and the key that is missing in the name.
+    """
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        other = first.setdefault(name, index)
+        if hashes[other] == hashes[index]:
+            continue
+        differing = [key for key in values[index] if values[index][key] != values[other].get(key)]
+        text = f"Runs {other} and {index} of the grid would both be named {name!r}. "
+        shown = ", ".join(
+            f"{key} ({values[other].get(key)!r} and {values[index][key]!r})" for key in differing
+        )
+        if template is not None and differing:
+            text += (
+                f"They differ in {shown}, which the template run_name: {template} does not tell "
+                f"apart. Add the key, e.g. run_name: {template}_${{{differing[0]}}}"
+            )
+        elif differing:
+            text += (
+                f"They differ in {shown}, which is the same once cleaned for a folder's name. "
+                "Give a template of your own, e.g. run_name: ${model.name}_${seed}."
+            )
+        else:
+            text += (
+                "Their swept keys have the same values, but their configurations differ. Give a "
+                "template that names the difference, e.g. run_name: ${model.name}_${seed}."
+            )
+        raise GridError(text)
+
+
+def _sweeps(value: object) -> bool:
+    """Whether a value in `hydra.sweeper.params` is more than a fixed value."""
+    if isinstance(value, list | tuple):
+        return True
+    if not isinstance(value, str):
+        return False
+    return (
+        "," in value
+        or re.match(r"(choice|range|glob|sort|shuffle|tag|interval)\s*\(", value) is not None
+    )
+
+
+def _part(value: object) -> str:
+    if isinstance(value, str):
+        return value.rpartition("/")[2]
+    if isinstance(value, Mapping):
+        return "-".join(f"{key}={_part(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "-".join(_part(item) for item in value)
+    return str(value)

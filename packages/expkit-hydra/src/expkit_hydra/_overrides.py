@@ -1,0 +1,58 @@
+"""Values as Hydra overrides, so that Hydra reads back what was meant."""
+
+import re
+from collections.abc import Mapping
+
+# What Hydra's grammar takes for a plain string; everything else goes into quotes.
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+_NOT_STRINGS = {"null", "true", "false", "nan", "inf"}
+
+
+def to_override(key: str, value: object) -> str:
+    r"""An override that sets one key to one value.
+
+    >>> to_override("optimizer.lr", 0.001), to_override("model", "cnn")
+    ('optimizer.lr=0.001', 'model=cnn')
+    >>> to_override("layers", [64, None]), to_override("note", "1,2 or 'a'")
+    ('layers=[64,null]', "note='1,2 or \\'a\\''")
+    """
+    return f"{key}={to_text(value)}"
+
+
+def to_text(value: object) -> str:
+    """The value in the syntax of the right-hand side of an override.
+
+    Raises:
+        TypeError: If the value is nothing that YAML could hold.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return _quote(value)
+    if isinstance(value, Mapping):
+        entries = (f"{to_text(key)}:{to_text(item)}" for key, item in value.items())
+        return "{" + ",".join(entries) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(to_text(item) for item in value) + "]"
+    raise TypeError(f"A {type(value).__name__} cannot be swept: {value!r}.")
+
+
+def bare_key(key: str) -> str:
+    """The key without Hydra's marks for adding and deleting.
+
+    >>> bare_key("++optimizer.lr")
+    'optimizer.lr'
+    """
+    return key.lstrip("+~")
+
+
+def _quote(text: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_STRINGS:
+        return text
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
