@@ -1,0 +1,208 @@
+"""Removing runs that were not completed: chosen by state, moved to the trash, freed on request."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from expkit_bookkeeping import RunRecord
+
+# All others stay: completed, running, and `unknown`, whose run.json nobody can read.
+REMOVABLE = ("failed", "interrupted", "lost")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A run that cleanup removes, or would remove; `kept` says why it stays after all."""
+
+    record: RunRecord
+    checkpoint: str | None  # the newest file in states/
+    size_bytes: int
+    trash: Path | None = None
+    kept: str | None = None
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What a cleanup did, or would do."""
+
+    dry_run: bool
+    removals: tuple[Removal, ...]
+    left_alone: Mapping[str, int]  # states of the runs that stay, with their number
+    trash_bytes: int  # in the trash: freed with `purge`, otherwise still there
+    purged: bool = False
+
+
+def cleanup(
+    experiment: Path | str,
+    *,
+    dry_run: bool = True,
+    keep_resumable: bool = False,
+    older_than: timedelta | None = None,
+    purge: bool = False,
+    is_alive: Callable[[RunRecord], bool | None] | None = None,
+    now: datetime | None = None,
+) -> Cleanup:
+    """Move the runs of an experiment that were not completed to its trash.
+
+    Runs that are failed, interrupted or lost go, with their folders. Completed, running and
+    unknown runs are never touched, and a run that somebody resumes meanwhile stays.
+
+    Args:
+        experiment: The experiment's folder, `results/EXPERIMENT`.
+        dry_run: Only say what would be done.
+        keep_resumable: Keep runs that have a checkpoint.
+        older_than: Keep runs that ended, or gave their last sign of life, more recently.
+        purge: Also delete what is in the trash for good.
+        is_alive: Tells whether the owner of a running run lives; see `find_runs`.
+        now: The present time, for tests.
+
+    Returns:
+        What was done, or would be.
+
+    Raises:
+        FileNotFoundError: If there is no such experiment.
+    """
+    from expkit_bookkeeping import RunClaimed, find_runs, move_to_trash, write_results_csv
+
+    folder = find_experiment(Path(experiment))
+    records = find_runs(folder, is_alive=is_alive) if is_alive else find_runs(folder)
+    present = now or datetime.now(UTC)
+    chosen = []
+    for record in records:
+        if record.state not in REMOVABLE:
+            continue
+        checkpoint = newest_checkpoint(record.folder)
+        if keep_resumable and checkpoint is not None:
+            continue
+        if older_than is not None and present - last_sign(record, present) < older_than:
+            continue
+        chosen.append(Removal(record, checkpoint, folder_size(record.folder)))
+    names = {removal.record.run_name for removal in chosen}
+    states = [record.state for record in records if record.run_name not in names]
+    if not dry_run:
+        for place, removal in enumerate(chosen):
+            try:
+                # It looks at the claim again: a run that was resumed since stays.
+                trash = move_to_trash(removal.record, reason="cleanup")
+                chosen[place] = replace(removal, trash=trash)
+            except (RunClaimed, OSError) as error:
+                chosen[place] = replace(removal, kept=str(error))
+        if any(removal.trash is not None for removal in chosen):
+            write_results_csv(folder)
+    size = sum(folder_size(entry) for entry in _trash_folders(folder))
+    if purge and not dry_run:
+        for entry in _trash_folders(folder):
+            shutil.rmtree(entry)  # removed.jsonl stays: `sync` reads from it what is gone
+    return Cleanup(
+        dry_run=dry_run,
+        removals=tuple(chosen),
+        left_alone={state: states.count(state) for state in dict.fromkeys(sorted(states))},
+        trash_bytes=size,
+        purged=purge and not dry_run,
+    )
+
+
+def parse_age(text: str) -> timedelta:
+    """An age as people write it: a number and s, m, h, d or w.
+
+    Raises:
+        ValueError: If it is written otherwise.
+
+    >>> parse_age("2d"), parse_age("1.5h")
+    (datetime.timedelta(days=2), datetime.timedelta(seconds=5400))
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
+    if match is None:
+        raise ValueError(
+            f"{text!r} is not an age. Write a number and a unit: 45m, 12h, 2d, 1w "
+            "(s seconds, m minutes, h hours, d days, w weeks)."
+        )
+    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+
+
+def find_experiment(folder: Path) -> Path:
+    """The experiment's folder, checked.
+
+    Raises:
+        FileNotFoundError: If it is none, with what was probably meant.
+    """
+    if (folder / "training").is_dir() or (folder / "grid_search.yaml").is_file():
+        return folder
+    if (folder / "run.json").is_file() and folder.absolute().parent.name == "training":
+        raise FileNotFoundError(
+            f"{folder} is a run. Give the folder of its experiment: {folder.parent.parent}"
+        )
+    inside = sorted(_experiments(folder))
+    if inside:
+        raise FileNotFoundError(
+            f"{folder} is not an experiment, but holds some: "
+            f"{', '.join(str(folder / name) for name in inside)}. Give one of them."
+        )
+    beside = sorted(_experiments(folder.parent))
+    from difflib import get_close_matches
+
+    near = get_close_matches(folder.name, beside, n=1)
+    hint = f" Did you mean {folder.parent / near[0]}?" if near else ""
+    known = f" In {folder.parent}: {', '.join(beside)}." if beside else ""
+    what = "has no training/ folder" if folder.is_dir() else "does not exist"
+    raise FileNotFoundError(
+        f"{folder} {what}, so it is no experiment.{hint}{known} "
+        "An experiment's folder is results/EXPERIMENT; `python train.py -m` makes one."
+    )
+
+
+def _experiments(folder: Path) -> list[str]:
+    try:
+        return [each.name for each in folder.iterdir() if (each / "training").is_dir()]
+    except OSError:
+        return []
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """Name of the newest file in a run's states/; None where there is none."""
+    try:
+        entries = list(os.scandir(folder / "states"))
+    except OSError:
+        return None
+    files = [each for each in entries if each.is_file() and not each.name.startswith(".")]
+    return max(files, key=lambda each: each.stat().st_mtime_ns).name if files else None
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below a folder; links are counted, not followed."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118
+            except OSError:  # removed meanwhile
+                continue
+    return total
+
+
+def last_sign(record: RunRecord, default: datetime) -> datetime:
+    """When a run ended or gave its last sign of life; `default` where it never said."""
+    for text in (record.ended_at, record.heartbeat_at, record.started_at):
+        if text is not None:
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError:
+                continue
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return default
+
+
+def _trash_folders(experiment: Path) -> Sequence[Path]:
+    trash = experiment / ".trash"
+    if not trash.is_dir():
+        return []
+    return [each for each in trash.iterdir() if each.is_dir() and not each.is_symlink()]

@@ -1,0 +1,142 @@
+"""One run in full: which one is meant, its configuration, error and last lines."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._grid import Grid, GridRun
+
+if TYPE_CHECKING:
+    from expkit_bookkeeping import RunRecord
+
+_TAIL_BYTES = 64_000  # enough for any number of lines that one wants to see
+
+
+@dataclass(frozen=True)
+class Found:
+    """The run that was meant; `record` is None where it was never started."""
+
+    run_name: str
+    folder: Path
+    record: RunRecord | None
+    run: GridRun | None
+    grid: Grid | None
+
+
+def find_run(experiment: Path, text: str) -> Found:
+    """The run that a name, a unique part of one, or a number in the latest grid stands for.
+
+    Args:
+        experiment: The experiment's folder.
+        text: As the user typed it.
+
+    Raises:
+        LookupError: If no run or more than one is meant.
+    """
+    from expkit_bookkeeping import find_runs
+
+    records = {record.run_name: record for record in find_runs(experiment)}
+    try:
+        grid = Grid.load(experiment)
+    except FileNotFoundError:
+        grid = None
+    runs = {} if grid is None else {run.run_name: run for run in grid.runs}
+    names = sorted({*records, *runs})
+
+    def found(name: str) -> Found:
+        run = runs.get(name)
+        folder = run.folder if run is not None else experiment / "training" / name
+        record = records.get(name)
+        return Found(name, folder if record is None else record.folder, record, run, grid)
+
+    if text in records or text in runs:
+        return found(text)
+    if text.isdigit() and grid is not None:
+        for run in grid.runs:
+            if run.index == int(text):
+                return found(run.run_name)
+    matching = [name for name in names if text in name]
+    if len(matching) == 1:
+        return found(matching[0])
+    if matching:
+        some = ", ".join(matching[:8]) + (", …" if len(matching) > 8 else "")
+        raise LookupError(f"{text!r} is part of {len(matching)} runs: {some}. Give more of one.")
+    from difflib import get_close_matches
+
+    near = get_close_matches(text, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    numbers = f", or a number from 0 to {len(grid.runs) - 1}" if grid is not None else ""
+    raise LookupError(
+        f"No run {text!r} in {experiment}.{hint} Give a name, a unique part of one{numbers}; "
+        f"there are {len(names)} runs, which `expkit status` lists."
+    )
+
+
+def debugger_command(found: Found) -> str | None:
+    """The command that repeats a run under pdb; None where nobody knows how it was started."""
+    if found.run is not None and found.grid is not None:
+        words = [str(word) for word in found.grid.description.get("command") or []]
+        if words and words[0].endswith(".py"):
+            return _pdb([words[0]], found.run.overrides)
+    return _command_of_job(found.folder / ".hydra")
+
+
+def _command_of_job(hydra: Path) -> str | None:
+    """From what Hydra wrote into the run's folder."""
+    from omegaconf import OmegaConf
+
+    if not (hydra / "hydra.yaml").is_file() or not (hydra / "overrides.yaml").is_file():
+        return None
+    job = OmegaConf.load(hydra / "hydra.yaml")
+    overrides = [str(text) for text in OmegaConf.load(hydra / "overrides.yaml")]
+    name = OmegaConf.select(job, "hydra.job.name", default=None)
+    cwd = OmegaConf.select(job, "hydra.runtime.cwd", default=".")
+    if name is None:
+        return None
+    script = Path(cwd) / f"{name}.py"
+    try:
+        words = [str(script.relative_to(Path.cwd()))]
+    except ValueError:
+        words = [str(script)]
+    return _pdb(words, overrides) if script.is_file() else None
+
+
+def _pdb(words: Sequence[str], overrides: Sequence[str]) -> str:
+    # `-c continue` runs to the error and stops there.
+    return shlex.join(["python", "-m", "pdb", "-c", "continue", *words, *overrides])
+
+
+def last_lines(path: Path, number: int) -> list[str]:
+    """The last lines of a text file; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return text.splitlines()[-number:] if number else []
+
+
+def config_text(found: Found) -> str | None:
+    """The run's configuration as YAML: what the run wrote, else what the grid froze."""
+    for name in ("config.yaml", ".hydra/config.yaml"):
+        path = found.folder / name
+        if path.is_file():
+            return path.read_text(encoding="utf-8", errors="replace").rstrip()
+    if found.run is None or found.grid is None:
+        return None
+    from omegaconf import OmegaConf, open_dict, read_write
+
+    try:
+        config = found.grid.config(found.run.index)
+    except KeyError:
+        return None
+    with read_write(config), open_dict(config):
+        config.pop("hydra", None)
+    return OmegaConf.to_yaml(config).rstrip()

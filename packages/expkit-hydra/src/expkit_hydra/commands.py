@@ -1,0 +1,241 @@
+"""The commands `expkit status`, `show` and `cleanup`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._cleanup import Cleanup
+    from ._show import Found
+    from ._table import Row
+
+
+def status(argv: Sequence[str]) -> int:
+    """List the runs of an experiment: state, progress, best metric; changes nothing."""
+    parser = _parser("status", status)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args(argv)
+    from ._after import console
+    from ._cleanup import find_experiment
+    from ._table import counts, table
+
+    try:
+        experiment = find_experiment(arguments.experiment)
+    except FileNotFoundError as error:
+        return _refuse(error)
+    rows, metric, skipped = _rows(experiment)
+    if arguments.json:
+        print(json.dumps({"skipped by rule": skipped, "runs": [asdict(row) for row in rows]}))
+        return 0
+    screen = console()
+    if rows:
+        screen.print(table(rows, metric=metric))
+    summary = counts(row.state for row in rows) or "no runs yet"
+    screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
+    return 0
+
+
+def show(argv: Sequence[str]) -> int:
+    """Show one run: configuration, error, last lines, and the command that repeats it."""
+    parser = _parser("show", show)
+    parser.add_argument(
+        "run", metavar="RUN", help="a name, a unique part of one, or a number in the latest grid"
+    )
+    parser.add_argument(
+        "--lines", type=_count, default=20, help="lines of training.log (default: 20)"
+    )
+    arguments = parser.parse_args(argv)
+    from ._cleanup import find_experiment
+    from ._show import find_run
+
+    try:
+        found = find_run(find_experiment(arguments.experiment), arguments.run)
+    except (FileNotFoundError, LookupError) as error:
+        return _refuse(error)
+    _print_run(found, lines=arguments.lines)
+    return 0
+
+
+def cleanup(argv: Sequence[str]) -> int:
+    """Remove runs that were not completed, with their folders; without --yes only say which."""
+    parser = _parser("cleanup", cleanup)
+    parser.add_argument("--yes", action="store_true", help="do it: move them to .trash/")
+    parser.add_argument(
+        "--keep-resumable", action="store_true", help="keep runs that have a checkpoint"
+    )
+    parser.add_argument(
+        "--older-than", metavar="AGE", type=_age, help="only runs that ended so long ago: 12h, 2d"
+    )
+    parser.add_argument(
+        "--purge", action="store_true", help="also delete what is in .trash/ for good"
+    )
+    arguments = parser.parse_args(argv)
+    from . import _cleanup
+
+    try:
+        done = _cleanup.cleanup(
+            arguments.experiment,
+            dry_run=not arguments.yes,
+            keep_resumable=arguments.keep_resumable,
+            older_than=arguments.older_than,
+            purge=arguments.purge,
+        )
+    except FileNotFoundError as error:
+        return _refuse(error)
+    _print_cleanup(done, arguments.experiment, argv=argv)
+    return 1 if any(removal.kept is not None for removal in done.removals) else 0
+
+
+VERBS = {"status": status, "show": show, "cleanup": cleanup}
+
+
+def _parser(verb: str, command: object) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"expkit {verb}", description=command.__doc__)
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", type=Path, help="its folder, results/EXPERIMENT"
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, 0 or more")
+    return int(text)
+
+
+def _age(text: str) -> object:
+    from ._cleanup import parse_age
+
+    try:
+        return parse_age(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _refuse(error: Exception) -> int:
+    print(error, file=sys.stderr)
+    return 2
+
+
+def _rows(experiment: Path) -> tuple[list[Row], str | None, int]:
+    """A row a run, those of the latest grid first, in its order; metric; runs skipped by rule."""
+    from expkit_bookkeeping import find_runs
+
+    from ._grid import Grid
+    from ._table import Row, row
+
+    now = datetime.now(UTC)
+    records = {record.run_name: record for record in find_runs(experiment)}
+    done = {record.config_hash for record in records.values() if record.state == "completed"}
+    try:
+        grid = Grid.load(experiment)
+    except FileNotFoundError:
+        grid = None
+    metric = None if grid is None else grid.description.get("metric")
+    rows, skipped = [], 0
+    for run in () if grid is None else grid.runs:
+        record = records.pop(run.run_name, None)
+        if record is not None:
+            rows.append(row(record, now=now, metric=metric))
+        elif run.skipped_by is not None:
+            skipped += 1
+        elif run.config_hash not in done:  # else it was completed under another name
+            rows.append(Row(run.run_name, "pending"))
+    rows += [row(record, now=now, metric=metric) for record in records.values()]
+    return rows, metric, skipped
+
+
+def _print_run(found: Found, *, lines: int) -> None:
+    from ._after import shown
+    from ._job import OUTPUT
+    from ._show import config_text, debugger_command, last_lines
+    from ._table import duration, value_text
+
+    record = found.record
+    state = "pending" if record is None else record.state
+    if record is None and found.run is not None and found.run.skipped_by is not None:
+        state = f"skipped by {found.run.skipped_by}"
+    print(f"{found.run_name}: {state}")
+    print(f"folder: {shown(found.folder)}")
+    if record is not None:
+        where = f"process {record.pid} on {record.host}"
+        if record.slurm is not None:
+            where += f", Slurm job {record.slurm.get('job_id')}"
+        print(f"attempt {record.attempt}, {duration(record.elapsed_s)}, {where}")
+        print(f"started {record.started_at}, ended {record.ended_at or '—'}")
+        if record.best:
+            best = record.best
+            number = best.get("value")
+            text = value_text(number) if isinstance(number, int | float) else str(number)
+            print(f"best {best.get('metric')}: {text} at step {best.get('step')}")
+        if record.reason is not None:
+            print(record.reason)
+    config = config_text(found)
+    if config is not None:
+        print(f"\n--- configuration\n{config}")
+    if record is not None and record.error:
+        trace = record.error.get("traceback")
+        plain = f"{record.error.get('type')}: {record.error.get('message')}"
+        print(f"\n--- error\n{str(trace or plain).rstrip()}")
+    for name in ("training.log", OUTPUT):
+        tail = last_lines(found.folder / name, lines)
+        # The console's log mostly repeats the other; a crash of the interpreter is only there.
+        if tail and (name != OUTPUT or state in ("lost", "running")):
+            print(f"\n--- last lines of {shown(found.folder / name)}")
+            print("\n".join(tail))
+    command = debugger_command(found)
+    if command is not None:
+        print(f"\n--- again, in a debugger\n{command}")
+
+
+def _print_cleanup(done: Cleanup, experiment: Path, *, argv: Sequence[str]) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ._after import command_line, console, shown
+    from ._table import STYLES, progress_text, row, size
+
+    screen = console()
+    if done.removals:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for header in ("run", "state", "epochs", "newest checkpoint", "size", ""):
+            table.add_column(header, justify="right" if header == "size" else "left")
+        now = datetime.now(UTC)
+        for removal in done.removals:
+            record = removal.record
+            table.add_row(
+                escape(record.run_name),
+                f"[{STYLES[record.state]}]{record.state}[/]",
+                progress_text(row(record, now=now)),
+                removal.checkpoint or "none",
+                size(removal.size_bytes),
+                escape(removal.kept or ""),
+            )
+        screen.print(table)
+    total = size(sum(removal.size_bytes for removal in done.removals))
+    alone = ", ".join(f"{number} {state}" for state, number in done.left_alone.items())
+    if alone:
+        screen.print(f"left alone: {alone}")
+    number = len(done.removals)
+    trash = shown(experiment / ".trash")
+    again = command_line("cleanup", *argv, "--yes")
+    if not done.removals:
+        screen.print("nothing to remove")
+    elif done.dry_run:
+        screen.print(f"{number} to remove, {total}. Nothing was changed. To move them to {trash}:")
+        screen.print(f"    {again}", markup=False, soft_wrap=True)
+    else:
+        moved = sum(removal.trash is not None for removal in done.removals)
+        screen.print(f"{moved} of {number} moved to {trash}, {total}")
+    if done.purged:
+        screen.print(f"trash emptied: {size(done.trash_bytes)} freed")
+    elif done.trash_bytes:
+        screen.print(f"{size(done.trash_bytes)} in the trash; --purge --yes frees them for good")
