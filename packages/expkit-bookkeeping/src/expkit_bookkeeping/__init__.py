@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ._records import find_runs as find_runs
     from ._records import is_alive as is_alive
     from ._records import read_run as read_run
+    from ._results import load_metrics as load_metrics
+    from ._results import result_rows as result_rows
+    from ._results import results as results
+    from ._results import write_results_csv as write_results_csv
     from ._settings import Settings as Settings
     from ._signals import request_stop as request_stop
     from ._signals import stop_requested as stop_requested
@@ -44,12 +48,16 @@ _MODULES = {
     "cut_metrics": "_metrics",
     "find_runs": "_records",
     "is_alive": "_records",
+    "load_metrics": "_results",
     "move_to_trash": "_trash",
     "read_run": "_records",
     "request_stop": "_signals",
+    "result_rows": "_results",
+    "results": "_results",
     "stop_requested": "_signals",
     "stop_signals": "_signals",
     "write_file": "_files",
+    "write_results_csv": "_results",
 }
 __all__ = [
     "Bookkeeping",
@@ -67,12 +75,16 @@ __all__ = [
     "cut_metrics",
     "find_runs",
     "is_alive",
+    "load_metrics",
     "move_to_trash",
     "read_run",
     "request_stop",
+    "result_rows",
+    "results",
     "stop_requested",
     "stop_signals",
     "write_file",
+    "write_results_csv",
 ]
 
 

@@ -8,20 +8,26 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from ._claims import FINAL_STATES, Claim, ClaimLost, claim_run
 from ._environment import environment_facts
 from ._files import write_file
 from ._logs import RunLog
 from ._metrics import MetricsFile, metric_rows, numbers, whole_step
+from ._names import path_inside
 from ._ranks import process_rank
 from ._records import Liveness, is_alive
 from ._settings import Settings, folder_name, plain_config, run_folder, run_settings
 from ._signals import stop_requested, stop_signals, termination_requested
 
+if TYPE_CHECKING:
+    from ._checkpoints import ResumePoint
+
+T = TypeVar("T")
 WRITE_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 30.0
 
@@ -120,6 +126,7 @@ class Bookkeeping:
         self._last: dict[str, float] = {}
         self._best: tuple[float, int] | None = None
         self._step: int | None = None
+        self._measured: float | None = None  # expkit.metric since the last checkpoint
         self._heartbeat_due = 0.0
 
     @classmethod
@@ -287,26 +294,12 @@ class Bookkeeping:
             The folder. On ranks other than 0 it is not made.
 
         Raises:
-            ValueError: If the path leads out of the run folder.
+            ValueError: If the path leads out of the run folder, or is hidden.
         """
-        path = self.path(name)
+        path = path_inside(self.folder, str(name))
         if self._is_writing():
             path.mkdir(parents=True, exist_ok=True)
         return path
-
-    def path(self, name: str | Path) -> Path:
-        """A path inside the run folder.
-
-        Raises:
-            ValueError: If the path leads out of the run folder.
-        """
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            raise ValueError(
-                f"{str(name)!r} leads out of the run folder {self.folder}. Give a path relative "
-                "to it, without '..'."
-            )
-        return self.folder / name
 
     # Metrics, timers, artifacts
 
@@ -383,14 +376,205 @@ class Bookkeeping:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not inside the run folder.
         """
-        inside = self.path(path)
+        path = Path(path)
+        if path.is_absolute() and path.is_relative_to(self.folder):
+            path = path.relative_to(self.folder)
+        inside = path_inside(self.folder, str(path))
         if not self._is_writing():
             return
         if not inside.exists():
             raise FileNotFoundError(f"There is no {inside} to log as an artifact.")
         self._tell_sinks("log_artifact", inside)
 
-    # Checkpoints, states, summary and values: thin methods over _checkpoints, _states, _values
+    # Checkpoints, states, summary and results: thin methods over _checkpoints, _states, …
+
+    def save_checkpoint(
+        self,
+        epoch: int,
+        *,
+        model: object = None,
+        optimizer: object = None,
+        scheduler: object = None,
+        scaler: object = None,
+        loader: object = None,
+        batch: int | None = None,
+        **extra: object,
+    ) -> Path:
+        """Save all that `resume` needs to go on as if the run had not been stopped.
+
+        Besides what is given, the file holds the states of all random number generators. It is
+        durable when this returns; then older checkpoints are removed but for `expkit.keep_last`
+        and the `expkit.keep_best` by `expkit.metric`, as logged since the checkpoint before.
+        `states/best.pt` is the best.
+
+        Args:
+            epoch: The epoch, from 0. It is complete unless `batch` is given.
+            model: A module, which may be wrapped by DistributedDataParallel or `torch.compile`.
+            optimizer: The optimizer.
+            scheduler: The scheduler; None if there is none, as for all of these.
+            scaler: The gradient scaler.
+            loader: The training DataLoader, for the state of its generators. With a stateful one
+                (torchdata's StatefulDataLoader) a run may stop inside an epoch.
+            batch: How many batches of the epoch are done, when saving inside it.
+            **extra: More by name: what has a `state_dict`, or plain values.
+
+        Returns:
+            The file.
+
+        Raises:
+            TypeError: If something cannot be saved without pickle; says where it is.
+            ValueError: If the epoch or batch is out of range, or the loader cannot go on inside
+                an epoch.
+            OSError: If the disk is full; older checkpoints are untouched.
+            ClaimLost: If somebody else has claimed the run.
+        """
+        from ._checkpoints import checkpoint_path, snapshot, write
+
+        if not self._is_writing():
+            return checkpoint_path(self.folder, epoch, batch)
+        metric = self.settings.metric
+        if metric is not None and self._last and metric not in self._last:
+            near = get_close_matches(metric, self._last, 1)
+            self._complain_once(
+                "metric",
+                f"expkit.metric is {metric!r}, which was not logged before save_checkpoint: no "
+                f"best checkpoint is kept. Logged: {', '.join(self._last)}."
+                + (f" Did you mean {near[0]!r}?" if near else ""),
+            )
+        content = snapshot(
+            epoch,
+            batch=batch,
+            objects={
+                "model": model,
+                "optimizer": optimizer,
+                "scheduler": scheduler,
+                "scaler": scaler,
+                **extra,
+            },
+            loader=loader,
+            step=-1 if self._step is None else self._step,
+            metrics_size=self._sync(),
+            metric=None if metric is None else (metric, self._measured),
+        )
+        path = write(
+            self.folder,
+            content,
+            keep_last=self.settings.keep_last,
+            keep_best=self.settings.keep_best,
+            direction=self.settings.direction,
+            report=self._warn,
+        )
+        self._measured = None
+        return path
+
+    def resume(
+        self,
+        *,
+        model: object = None,
+        optimizer: object = None,
+        scheduler: object = None,
+        scaler: object = None,
+        loader: object = None,
+        **extra: object,
+    ) -> "ResumePoint":
+        """Put back the newest valid checkpoint, and forget what was logged behind it.
+
+        A damaged checkpoint is reported, renamed and passed over. Call this before the loader is
+        iterated, and last before the loop, as it also restores the random number generators.
+
+        Args:
+            model: See `save_checkpoint`, as for all of these.
+            optimizer: The optimizer.
+            scheduler: The scheduler.
+            scaler: The gradient scaler.
+            loader: The training DataLoader.
+            **extra: More by name: what has a `load_state_dict`, or the default of a plain value.
+
+        Returns:
+            The epoch to run next, 0 on a new run: `range(start, epochs)`. Its attribute `batch`
+            is 0, or the batches of that epoch which are done (a stateful loader is already past
+            them); `extra` has the plain values.
+
+        Raises:
+            ValueError: If the checkpoint lacks the state of something that is given here.
+            RuntimeError: If a state does not fit, such as that of another model.
+        """
+        from ._checkpoints import resume
+
+        self._is_writing()  # complains where the run is not open
+        start = resume(
+            self.folder,
+            objects={
+                "model": model,
+                "optimizer": optimizer,
+                "scheduler": scheduler,
+                "scaler": scaler,
+                **extra,
+            },
+            loader=loader,
+            rank=self.rank,
+            report=self._warn,
+        )
+        if start.step is not None:
+            self._cut_metrics(start.step + 1, start.metrics_size)
+        if start.path is not None:
+            behind = f" behind batch {start.batch}" if start.batch else ""
+            self.log(f"Resumed from {start.path.name}: epoch {int(start)}{behind} is next.")
+        return start
+
+    def save_model(self, model: object, name: str = "model") -> Path:
+        """Write a model's state_dict to `states/NAME.pt`, without wrappers; see `load_model`.
+
+        Raises:
+            TypeError: If it has no state_dict, or that holds what cannot be saved without pickle.
+            ValueError: If the name leaves the run folder.
+            OSError: If it could not be written.
+        """
+        return self._save_state(model, name)
+
+    def load_model(
+        self, model: T, name: str = "model", *, strict: bool = True, unsafe: bool = False
+    ) -> T:
+        """Read `states/NAME.pt` into a model, wrapped or not, and return it.
+
+        Args:
+            model: The model.
+            name: The name that it was saved under.
+            strict: Whether every key must be there and fit.
+            unsafe: Unpickle arbitrary objects, which runs code from the file; for old files of
+                your own.
+
+        Raises:
+            FileNotFoundError: If there is no such file; names those that are there.
+            ValueError: If the file is damaged, or the name leaves the run folder.
+            RuntimeError: If the state does not fit the model.
+        """
+        from ._states import load_state
+
+        return load_state(self.folder, model, name, strict=strict, unsafe=unsafe)
+
+    def save_optimizer(self, optimizer: object, name: str = "optimizer") -> Path:
+        """Write an optimizer's state to `states/NAME.pt`; see `save_model`."""
+        return self._save_state(optimizer, name)
+
+    def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
+        """Read `states/NAME.pt` into an optimizer and return it; see `load_model`."""
+        return self.load_model(optimizer, name, unsafe=unsafe)
+
+    def save_scheduler(self, scheduler: object, name: str = "scheduler") -> Path:
+        """Write a scheduler's state to `states/NAME.pt`; see `save_model`."""
+        return self._save_state(scheduler, name)
+
+    def load_scheduler(self, scheduler: T, name: str = "scheduler", *, unsafe: bool = False) -> T:
+        """Read `states/NAME.pt` into a scheduler and return it; see `load_model`."""
+        return self.load_model(scheduler, name, unsafe=unsafe)
+
+    def _save_state(self, value: object, name: str) -> Path:
+        from ._states import save_state, state_path
+
+        if not self._is_writing():
+            return state_path(self.folder, name)
+        return save_state(self.folder, value, name)
 
     # Inner parts
 
@@ -428,7 +612,7 @@ class Bookkeeping:
         self._step = step
         metric = self.settings.metric
         if metric is not None and metric in values:
-            value = values[metric]
+            value = self._measured = values[metric]
             if not math.isnan(value) and (self._best is None or self._is_better(value)):
                 self._best = (value, step)
 
@@ -444,6 +628,7 @@ class Bookkeeping:
         self._last, self._best, self._step = {}, None, None
         for step, values in metric_rows(self.folder).items():
             self._count(step, values)
+        self._measured = None
 
     def _progress(self) -> dict[str, object]:
         total = self.settings.epochs
@@ -544,6 +729,10 @@ class Bookkeeping:
             f"{name}.{method} failed and the training goes on: {type(problem).__name__}: "
             f"{problem}. Further errors of {name} are not shown.",
         )
+
+    def _warn(self, text: str) -> None:
+        if self._opened:
+            self.log(text, logging.WARNING)
 
     def _complain_once(self, key: str, text: str) -> None:
         if key not in self._complaints and self._log is not None:

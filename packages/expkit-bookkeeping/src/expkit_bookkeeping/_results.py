@@ -1,0 +1,216 @@
+"""All runs of an experiment together: rows, results.csv, frames."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ._files import write_file
+from ._records import RunRecord, find_runs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ._frames import Results
+
+FILE_NAME = "results.csv"
+STATES = ("completed", "failed", "interrupted", "running", "lost", "unknown")
+_SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+# Columns that every row has; a swept key or a metric of such a name gets a prefix.
+_FIXED = ("run_name", "state", "attempt", "seconds", "best_step", "code", "path")
+
+
+def result_rows(
+    experiment: Path, runs: Sequence[RunRecord] | None = None
+) -> list[dict[str, object]]:
+    """The rows of results.csv: one a run, with plain values.
+
+    Args:
+        experiment: The experiment's folder.
+        runs: Its runs; None: `find_runs(experiment)`.
+
+    Returns:
+        For each run its name, swept keys, state, attempt, seconds, final and best metrics, code
+        (commit, with `+` when dirty) and path relative to the experiment. All rows have the same
+        keys in the same order; None where a run has no such value.
+    """
+    records = find_runs(experiment) if runs is None else runs
+    columns = Columns.of(records)
+    return [columns.row(record, Path(experiment)) for record in records]
+
+
+def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None) -> Path:
+    """Write `results.csv` into the experiment's folder.
+
+    Swept values that are None are written as `None`; a cell is empty where a run has no value.
+
+    Args:
+        experiment: The experiment's folder.
+        runs: Its runs; None: `find_runs(experiment)`.
+
+    Returns:
+        The file.
+    """
+    records = find_runs(experiment) if runs is None else runs
+    columns = Columns.of(records)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns.names)
+    for record in records:
+        row = columns.row(record, Path(experiment))
+        swept = {columns.swept[key] for key in record.swept}
+        writer.writerow([_cell(value, name in swept) for name, value in row.items()])
+    path = Path(experiment) / FILE_NAME
+    write_file(path, text.getvalue())
+    return path
+
+
+def results(
+    experiment: Path, state: str | None = None, *, runs: Sequence[RunRecord] | None = None
+) -> "Results":
+    """All runs of an experiment as one DataFrame, with the columns of results.csv.
+
+    Args:
+        experiment: The experiment's folder.
+        state: Only runs in this state; None: all.
+        runs: The experiment's runs; None: `find_runs(experiment)`.
+
+    Returns:
+        One row a run; its `table` gives mean and standard deviation over groups of runs.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ImportError: If pandas is missing.
+        ValueError: If there is no such state.
+    """
+    experiment = Path(experiment)
+    if state is not None and state not in STATES:
+        raise ValueError(f"There is no state {state!r}. Known: {', '.join(STATES)}.")
+    if runs is None and not (experiment / "training").is_dir():
+        raise FileNotFoundError(
+            f"There is no {experiment / 'training'}. Give the experiment's folder, such as "
+            "results/digits."
+        )
+    records = find_runs(experiment) if runs is None else runs
+    from ._frames import results_frame
+
+    return results_frame([each for each in records if state in (None, each.state)], experiment)
+
+
+def load_metrics(folder: Path) -> "pd.DataFrame":
+    """The metric history of one run, or of all runs of an experiment.
+
+    Args:
+        folder: A run folder, or an experiment's folder.
+
+    Returns:
+        One row a value, with the columns run_name, step, metric, value.
+
+    Raises:
+        FileNotFoundError: If the folder is neither.
+        ImportError: If pandas is missing.
+    """
+    folder = Path(folder)
+    if (folder / "training").is_dir():
+        folders = [record.folder for record in find_runs(folder)]
+    elif folder.is_dir():
+        folders = [folder]
+    else:
+        raise FileNotFoundError(f"There is no run folder and no experiment at {folder}.")
+    from ._frames import metrics_frame
+
+    return metrics_frame(folders)
+
+
+class Columns:
+    """Which columns the runs of an experiment need together, in the order of results.csv.
+
+    Attributes:
+        swept: Column of each swept key.
+        metrics: Column of each metric.
+        best: Column of the best value of each watched metric.
+    """
+
+    def __init__(
+        self, swept: Iterable[str], metrics: Iterable[str], watched: Iterable[str]
+    ) -> None:
+        taken = set(_FIXED)
+        self.swept = _unique(swept, "swept", taken)
+        self.metrics = _unique(metrics, "metric", taken)
+        self.best = _unique([f"best_{metric}" for metric in watched], "best", taken)
+        best_step = ["best_step"] if self.best else []
+        self.names = ["run_name", *self.swept.values(), "state", "attempt", "seconds"]
+        self.names += [*self.metrics.values(), *self.best.values(), *best_step, "code", "path"]
+
+    @classmethod
+    def of(cls, records: Sequence[RunRecord]) -> "Columns":
+        """The columns that these runs need."""
+        # dicts as sets that keep the order of the grid
+        swept = {key: None for record in records for key in record.swept}
+        metrics = {key: None for record in records for key in record.metrics}
+        watched = {str(best["metric"]): None for record in records if (best := _best(record))}
+        return cls(swept, metrics, watched)
+
+    def row(self, record: RunRecord, experiment: Path) -> dict[str, object]:
+        """One run's values."""
+        row: dict[str, object] = dict.fromkeys(self.names)
+        row.update(
+            run_name=record.run_name,
+            state=record.state,
+            attempt=record.attempt,
+            seconds=record.elapsed_s,
+            code=_code(record),
+            path=_relative(record.folder, experiment),
+        )
+        for key, value in record.swept.items():
+            row[self.swept[key]] = value
+        for key, value in record.metrics.items():
+            row[self.metrics[key]] = _number(value)
+        best = _best(record)
+        if best:
+            row[self.best[f"best_{best['metric']}"]] = _number(best.get("value"))
+            row["best_step"] = best.get("step")
+        return row
+
+
+def _unique(names: Iterable[str], prefix: str, taken: set[str]) -> dict[str, str]:
+    columns = {}
+    for name in names:
+        column = name
+        while column in taken:
+            column = f"{prefix}.{column}"
+        taken.add(column)
+        columns[name] = column
+    return columns
+
+
+def _best(record: RunRecord) -> Mapping[str, object] | None:
+    best = record.best
+    return best if best is not None and best.get("metric") is not None else None
+
+
+def _number(value: object) -> object:
+    return _SPECIAL.get(value, value) if isinstance(value, str) else value
+
+
+def _code(record: RunRecord) -> str | None:
+    code = record.code or {}
+    commit = code.get("commit")
+    if not isinstance(commit, str):
+        return None
+    return commit[:7] + ("+" if code.get("dirty") else "")
+
+
+def _relative(folder: Path, experiment: Path) -> str:
+    try:
+        return folder.relative_to(experiment).as_posix()
+    except ValueError:  # one of the two was given relative to the working directory
+        return f"{folder.parent.name}/{folder.name}"
+
+
+def _cell(value: object, swept: bool) -> object:
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
+    return "None" if value is None and swept else value
