@@ -1,0 +1,20 @@
+"""`python -m expkit_mlflow VERB …`, where the package `expkit` is not installed."""
+
+import sys
+from collections.abc import Sequence
+
+from . import commands
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the verb that `argv` begins with."""
+    verbs = {"sync": commands.sync, "ui": commands.ui}
+    if not argv or argv[0] not in verbs:
+        for name, verb in verbs.items():
+            print(f"python -m expkit_mlflow {name} …   {verb.__doc__}", file=sys.stderr)
+        return 2
+    return verbs[argv[0]](argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,248 @@
+"""From one journal to one store: only what is missing, and again after any interruption."""
+
+import logging
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ._journal import Entry, exact, read
+from ._parameters import clean_key, shorten
+from ._points import SeenPoints, Verdict
+from ._store import POSITION_TAG, RUN_ID_TAG, Point, Store, StoredRun
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1000  # MLflow's limit is read when sending; this is when to send
+
+
+@dataclass
+class Drained:
+    """What one pass over a journal did."""
+
+    created: bool = False
+    points: int = 0
+    dropped: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Batch:
+    points: list[Point] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    artifacts: dict[str, str | None] = field(default_factory=dict)
+    status: str | None = None
+    status_time: float | None = None
+
+
+class JournalDrain:
+    """Sends one run's journal, as far as it has been written, each time it is asked.
+
+    How far the store has it stands in a tag of the MLflow run, written behind each batch. Killed in
+    between, the next pass repeats at most one batch, and MLflow takes a point with the same
+    (key, step, time, value) once.
+
+    Args:
+        path: The journal, in its run's folder.
+        store: Where to.
+    """
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self.path = path
+        self.stored: StoredRun | None = None
+        self.run_id = ""  # in the journal
+        self.status: str | None = None
+        self._store = store
+        self._position = 0
+        self._params: dict[str, str] = {}
+        self._attempt = 1
+        self._seen: SeenPoints | None = None
+        self._nonfinite: set[str] = set()
+        self._changed: set[str] = set()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the journal grew since the last pass."""
+        return self.stored is None or self.path.stat().st_size > self._position
+
+    def attach(self, stored: StoredRun, run_id: str) -> None:
+        """Continues the run that the store already has; `run_id` is its id in the journal."""
+        self.stored = stored
+        self.run_id = run_id
+        self.status = stored.status
+        self._position = min(stored.position, self.path.stat().st_size)
+        self._params = dict(stored.params)
+
+    def create(self, head: Entry) -> None:
+        """Makes the run that the journal's first line describes."""
+        tags = {**_texts(head.get("tags")), RUN_ID_TAG: str(head["id"]), POSITION_TAG: "0"}
+        self.attach(
+            self._store.create_run(
+                str(head["experiment"]), str(head["run_name"]), tags, _number(head.get("time"))
+            ),
+            str(head["id"]),
+        )
+
+    def drain(self) -> Drained:
+        """Sends what the journal holds and the store does not.
+
+        Raises:
+            Exception: What MLflow raises when the store cannot be reached. Calling again later
+                continues.
+        """
+        if self.stored is None:
+            raise RuntimeError("attach() or create() the run first")
+        done = Drained()
+        start = self._position
+        seen = self._seen
+        if seen is None:
+            seen = SeenPoints()
+            if start:
+                for key, step, value in self._points_before(start):
+                    seen.judge(key, step, value, lambda: self._points_before(start))
+        self._seen = None  # an error in between must not leave unsent points remembered
+        batch = _Batch()
+        offset = line_start = start
+        for entry, offset in read(self.path, start):
+            kind = entry.get("kind")
+            if kind == "metrics":
+                self._add_points(entry, line_start, seen, batch, done)
+            elif kind == "params":
+                self._add_params(entry, batch)
+            elif kind == "tags":
+                batch.tags.update(_texts(entry.get("tags")))
+            elif kind == "artifact" and isinstance(entry.get("path"), str):
+                target = entry.get("artifact_path")
+                batch.artifacts[str(entry["path"])] = None if target is None else str(target)
+            elif kind == "run":
+                self._attempt = int(_number(entry.get("attempt"), 1))
+                batch.tags.update(_texts(entry.get("tags")))
+                batch.tags["expkit.attempt"] = str(self._attempt)
+                batch.status, batch.status_time = "RUNNING", None
+            elif kind == "end":
+                batch.status = str(entry.get("status"))
+                batch.status_time = _number(entry.get("time"))
+            line_start = offset
+            if len(batch.points) >= BATCH:
+                self._send(batch, offset, done)
+                batch = _Batch()
+        if offset > self._position:
+            self._send(batch, offset, done)
+        self._seen = seen
+        return done
+
+    def close(self, status: str, time_s: float | None) -> None:
+        """Ends a run whose journal does not say how it ended."""
+        if self.stored is not None:
+            self._store.set_status(self.stored, status, time_s)
+            self.status = status
+
+    def _send(self, batch: _Batch, offset: int, done: Drained) -> None:
+        run = self.stored
+        assert run is not None
+        for path, target in batch.artifacts.items():
+            self._upload(run, path, target, done)
+        if batch.status is not None and batch.status != self.status:
+            self._store.set_status(run, batch.status, batch.status_time)
+            self.status = batch.status
+        tags = {**batch.tags, POSITION_TAG: str(offset)}
+        done.problems += self._store.send(run, batch.points, batch.params, tags)
+        done.points += len(batch.points)
+        self._position = offset
+
+    def _upload(self, run: StoredRun, path: str, target: str | None, done: Drained) -> None:
+        folder = self.path.parent
+        source = folder / path
+        if not Path(os.path.abspath(source)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100
+            done.problems.append(f"artifact {path!r} is outside the run's folder")
+        elif source.exists():
+            try:
+                self._store.upload(run, source, target)
+            except OSError as error:
+                done.problems.append(f"artifact {path!r}: {error}")
+        elif path != "config.yaml":  # named before it is written, and not by everybody
+            done.problems.append(f"artifact {path!r} is no longer there")
+
+    def _add_params(self, entry: Entry, batch: _Batch) -> None:
+        from mlflow.utils import validation
+
+        for key, value in _texts(entry.get("params")).items():
+            # MLflow never changes a parameter, so a resumed run's new value becomes a tag.
+            name = clean_key(key, validation.MAX_ENTITY_KEY_LENGTH)
+            text = shorten(value, validation.MAX_PARAM_VAL_LENGTH)
+            old = self._params.setdefault(name, text)
+            if old == text:
+                batch.params[key] = value
+            else:
+                batch.tags[f"attempt{self._attempt}.{key}"] = value
+
+    def _add_points(
+        self, entry: Entry, start: int, seen: SeenPoints, batch: _Batch, done: Drained
+    ) -> None:
+        step, time = int(_number(entry.get("step"))), _number(entry.get("time"))
+        for key, value in _values(entry):
+            verdict = seen.judge(key, step, value, lambda: self._points_before(start))
+            if verdict is not Verdict.NEW:
+                done.dropped += 1
+                if verdict is Verdict.CHANGED:
+                    self._warn_of_change(key, step, value, batch)
+            elif math.isfinite(value):
+                batch.points.append(Point(key, value, step, time))
+            elif key not in self._nonfinite:
+                # MLflow stores NaN as 0 and Inf as 1.8e308: the journal has them exactly.
+                self._nonfinite.add(key)
+                batch.tags[f"nonfinite.{key}"] = f"{exact(value)} at step {step}"
+                logger.warning(
+                    "%s: %s is %s at step %d; MLflow gets the tag nonfinite.%s instead.",
+                    self.path.parent.name,
+                    key,
+                    exact(value),
+                    step,
+                    key,
+                )
+
+    def _warn_of_change(self, key: str, step: int, value: float, batch: _Batch) -> None:
+        if not self._changed:
+            logger.warning(
+                "%s: %s at step %d has another value (%r) in attempt %d. MLflow keeps the first; "
+                "the journal has both.",
+                self.path.parent.name,
+                key,
+                step,
+                value,
+                self._attempt,
+            )
+        if key not in self._changed:
+            self._changed.add(key)
+            batch.tags[f"changed.{key}"] = f"step {step}: {exact(value)} in attempt {self._attempt}"
+
+    def _points_before(self, end: int) -> Iterable[tuple[str, int, float]]:
+        for entry, offset in read(self.path):
+            if offset > end:
+                return
+            if entry.get("kind") == "run":
+                self._attempt = int(_number(entry.get("attempt"), 1))
+            elif entry.get("kind") == "metrics":
+                step = int(_number(entry.get("step")))
+                for key, value in _values(entry):
+                    yield key, step, value
+
+
+def _values(entry: Entry) -> Iterable[tuple[str, float]]:
+    metrics = entry.get("metrics")
+    if isinstance(metrics, dict):
+        for key, value in metrics.items():
+            try:
+                yield key, float(value)
+            except (TypeError, ValueError):
+                continue  # a damaged line: nothing that MLflow could hold
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _number(value: object, default: float = 0.0) -> float:
+    return float(value) if isinstance(value, (int, float)) else default

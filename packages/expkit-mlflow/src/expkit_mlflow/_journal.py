@@ -1,0 +1,286 @@
+"""tracking.jsonl: written by a run in the background, read by whoever sends it to MLflow."""
+
+import atexit
+import contextlib
+import json
+import logging
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+NAME = "tracking.jsonl"
+Entry = dict[str, object]
+
+
+class Step(Enum):
+    """A step that the writer counts, because only the journal knows the earlier ones."""
+
+    NEXT = "one after the highest step of these metrics"
+    LATEST = "the step of the metrics logged last, if these metrics do not have it yet"
+
+
+Point = tuple[Mapping[str, float], int | Step, float]  # metrics, step, time
+
+
+class Journal:
+    """Takes entries from the training thread at once and brings them to disk behind it.
+
+    Args:
+        path: The file, appended to. A torn last line of a killed process is cut off.
+        interval_s: What a SIGKILL may cost: entries wait at most this long in memory.
+        limit: Entries held in memory at most. Beyond it (a disk that does not answer) the caller
+            writes himself, and if the disk refuses, the oldest are given up, with one warning.
+        write: Stands in for `os.write` in tests of a full disk.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        interval_s: float = 1.0,
+        limit: int = 100_000,
+        write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        self.path = path
+        self._interval_s = interval_s
+        self._limit = limit
+        self._write = write
+        self._pid = os.getpid()
+        self._waiting: deque[Point | Entry] = deque()
+        self._unwritten = b""
+        self._lost = 0
+        self._refused = False
+        self._highest: dict[str, int] | None = None  # read from the file when first needed
+        self._latest = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closed = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self.owned = _own(self._fd)
+        size = _cut_torn_line(self._fd)
+        if size == 0:
+            self._highest = {}
+        self._thread = threading.Thread(target=self._run, name="expkit-journal", daemon=True)
+        self._thread.start()
+        atexit.register(self._at_exit)
+
+    def append(self, entry: Entry) -> None:
+        """Adds one line; returns at once."""
+        self._waiting.append(entry)
+
+    def append_point(self, metrics: Mapping[str, float], step: int | Step, time: float) -> None:
+        """Adds the metrics of one step; returns at once. `metrics` must not change afterwards."""
+        waiting = self._waiting
+        waiting.append((metrics, step, time))
+        if len(waiting) > self._limit:
+            self.flush(durable=False)
+
+    def flush(self, *, durable: bool = True) -> None:
+        """Writes what waits; when `durable`, returns after it would survive a power cut."""
+        if os.getpid() != self._pid:
+            return  # a forked child: these entries are its parent's
+        with self._lock:
+            if self._fd >= 0:
+                self._write_waiting()
+                if durable:
+                    with contextlib.suppress(OSError):  # reported when writing
+                        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Writes and syncs what waits, and ends the thread. A second call does nothing."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        self._wake.set()
+        self._thread.join(timeout=5)
+        self.flush()
+        with self._lock:
+            os.close(self._fd)
+            self._fd = -1
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._wake.wait(self._interval_s):
+            if self._waiting or self._unwritten:
+                self.flush(durable=False)
+
+    def _write_waiting(self) -> None:
+        lines = [self._unwritten]
+        waiting = self._waiting
+        while waiting:
+            entry = waiting.popleft()
+            lines.append(self._point_line(*entry) if isinstance(entry, tuple) else _line(entry))
+        data = b"".join(lines)
+        try:
+            while data:
+                data = data[self._write(self._fd, data) :]
+        except OSError as error:
+            if not self._refused:
+                logger.warning(
+                    "%s cannot be written (%s). Training goes on; entries wait in memory.",
+                    self.path,
+                    error,
+                )
+                self._refused = True
+            data = self._within_limit(data)
+        else:
+            self._refused = False
+        self._unwritten = data
+
+    def _within_limit(self, data: bytes) -> bytes:
+        count = data.count(b"\n")
+        if count <= self._limit:
+            return data
+        # The first line may be torn already, on disk: it stays, so that its end is written.
+        lines = data.splitlines(keepends=True)
+        if not self._lost:
+            logger.warning(
+                "%s cannot be written and %d entries wait: the oldest are given up.",
+                self.path,
+                count,
+            )
+        self._lost += count - self._limit
+        return b"".join(lines[:1] + lines[1 + count - self._limit :])
+
+    def _point_line(self, metrics: Mapping[str, float], step: int | Step, time: float) -> bytes:
+        if isinstance(step, Step):
+            step = self._counted(metrics, step)
+        if self._highest is not None:
+            for key in metrics:
+                if step > self._highest.get(key, -1):
+                    self._highest[key] = step
+        self._latest = step
+        values: Mapping[str, object] = metrics
+        if not all(map(math.isfinite, metrics.values())):
+            values = {key: exact(value) for key, value in metrics.items()}
+        return _line({"kind": "metrics", "step": step, "time": time, "metrics": values})
+
+    def _counted(self, metrics: Mapping[str, float], rule: Step) -> int:
+        if self._highest is None:
+            self._highest = _highest_steps(self.path)
+        highest = self._highest
+        step = max((highest[key] + 1 for key in metrics if key in highest), default=0)
+        return max(step, self._latest) if rule is Step.LATEST else step
+
+
+def exact(value: float) -> float | str:
+    """The value as strict JSON can hold it.
+
+    >>> exact(0.5), exact(float("nan")), exact(float("-inf"))
+    (0.5, 'NaN', '-Infinity')
+    """
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def read(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
+    """The entries behind byte `start`, each with the offset of the byte after it.
+
+    A torn last line is left for later; a damaged line in the middle is passed over.
+    """
+    with path.open("rb") as file:
+        file.seek(start)
+        offset = start
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = None
+            yield (entry if isinstance(entry, dict) else {}), offset
+
+
+def attempts(path: Path) -> list[Entry]:
+    """The `run` lines, one an attempt, without parsing the metrics between them."""
+    found = []
+    with path.open("rb") as file:
+        for line in file:
+            if b'"run"' in line[:32] and line.endswith(b"\n"):
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    if isinstance(entry, dict) and entry.get("kind") == "run":
+                        found.append(entry)
+    return found
+
+
+def ends(path: Path) -> bool:
+    """Whether the journal's last line says how the run ended."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 4096))
+        lines = file.read().splitlines(keepends=True)
+    return bool(lines) and lines[-1].endswith(b"\n") and b'"kind": "end"' in lines[-1][:64]
+
+
+def is_owned(path: Path) -> bool:
+    """Whether a living process on this machine (or on one that shares its locks) writes here."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    return False
+
+
+def _own(fd: int) -> bool:
+    """Locks the journal for the life of this process; False where somebody else has it."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _line(entry: Mapping[str, object]) -> bytes:
+    text = json.dumps(entry, ensure_ascii=False, allow_nan=False, default=str)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _cut_torn_line(fd: int) -> int:
+    size = os.fstat(fd).st_size
+    end = size
+    while end:
+        start = max(0, end - 65536)
+        at = os.pread(fd, end - start, start).rfind(b"\n")
+        if at >= 0:
+            end = start + at + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(fd, end)
+    return end
+
+
+def _highest_steps(path: Path) -> dict[str, int]:
+    highest: dict[str, int] = {}
+    for entry, _ in read(path):
+        step, metrics = entry.get("step"), entry.get("metrics")
+        if isinstance(step, int) and isinstance(metrics, dict):
+            for key in metrics:
+                highest[key] = max(step, highest.get(key, step))
+    return highest

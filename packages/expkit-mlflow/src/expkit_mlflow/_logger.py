@@ -1,0 +1,624 @@
+"""MLFlowLogger: what a run sees of MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+import math
+import numbers
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Protocol, SupportsFloat, runtime_checkable
+
+from ._errors import TrackingError
+from ._journal import NAME, Journal, Step, attempts, ends
+from ._owners import this_process
+from ._parameters import IGNORED, flatten
+from ._sender import Sender
+from ._store import check_uri, is_server, without_password
+from ._sync import STATUS, Synchronizer
+
+logger = logging.getLogger(__name__)
+
+MODES = ("auto", "online", "offline", "disabled")
+NODE_KEYS = ("tracking_uri", "mode", "tags")
+
+
+@runtime_checkable
+class TimerLike(Protocol):
+    """What `log_timer` needs of a timer; `expkit_timer.Timer` is one."""
+
+    @property
+    def name(self) -> str:
+        """Under which its statistics are logged."""
+
+    def to_dict(self) -> Mapping[str, object]:
+        """Statistics by name; those that are numbers are logged."""
+
+
+class MLFlowLogger:
+    """Parameters, metrics, artifacts and timers of one run, for MLflow.
+
+    Every call appends to the run's journal, `tracking.jsonl`, and returns. With a server a thread
+    sends the journal while the run goes on. With the embedded SQLite store (the default,
+    `results/<experiment>/mlflow.db`) a run that stands alone sends its own at the end, and a run
+    of a grid leaves it to the grid's process.
+
+    Hand it to `Bookkeeping(sinks=[…])`, or use it alone as a context manager: exceptions then end
+    the run as FAILED, SIGTERM and Ctrl-C as KILLED.
+
+    Args:
+        experiment: Name, for a folder in `results_dir`; or that folder itself, when it is a `Path`
+            or contains a separator. Needed when the logger stands alone.
+        run_name: Folder of the run in `experiment/training`; made from the time by default. A run
+            that was not finished continues; a finished one is left alone, and the new run's name
+            gets a number.
+        results_dir: Where experiments live that are given by name.
+        tracking_uri: A server (http://…) or a database; None means `MLFLOW_TRACKING_URI` where
+            that is set, else the embedded store.
+        mode: `auto`; `online`, which insists on a server; `offline`, which only writes the journal,
+            for `expkit sync` later; `disabled`, which writes nothing.
+        tags: Tags of the run.
+        rank: Process of a distributed training. Only rank 0 writes. From RANK or SLURM_PROCID by
+            default.
+        close_timeout_s: How long the end of a run waits for a server.
+        environ: Stands in for the environment.
+        clock: Stands in for the time, in seconds since the epoch.
+
+    Raises:
+        ValueError: For an unknown mode, `online` without a server, or a URI that MLflow gave up.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "digits"
+    >>> with MLFlowLogger(folder, "first", mode="offline") as tracking:
+    ...     tracking.log_params({"optimizer": {"lr": 0.1}})
+    ...     tracking.log_metrics({"loss": 2.3}, step=0)
+    >>> len((folder / "training" / "first" / "tracking.jsonl").read_text().splitlines())
+    5
+    """
+
+    def __init__(
+        self,
+        experiment: str | Path | None = None,
+        run_name: str | None = None,
+        *,
+        results_dir: str | Path = "results",
+        tracking_uri: str | None = None,
+        mode: str = "auto",
+        tags: Mapping[str, object] | None = None,
+        rank: int | None = None,
+        close_timeout_s: float = 30.0,
+        environ: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if mode not in MODES:
+            raise ValueError(_unknown("mode", mode, MODES))
+        if tracking_uri is None and mode != "disabled":
+            tracking_uri = environ.get("MLFLOW_TRACKING_URI") or None
+        if tracking_uri is not None and mode != "disabled":
+            try:
+                check_uri(tracking_uri)
+            except TrackingError as error:
+                raise ValueError(str(error)) from None
+            tracking_uri = _absolute(tracking_uri)
+        if mode == "online" and (tracking_uri is None or not is_server(tracking_uri)):
+            raise ValueError(
+                f"mode 'online' sends to a server while the run goes on, and tracking_uri is "
+                f"{tracking_uri!r}. Give a server (http://…), or use mode 'auto'."
+            )
+        if run_name is not None and not _is_folder_name(run_name):
+            raise ValueError(f"run_name {run_name!r} cannot name a folder below training/.")
+        if tags is not None and not isinstance(tags, Mapping):
+            raise TypeError(f"tags must be a mapping, got {type(tags).__name__}")
+        self._folder = _experiment_folder(experiment, results_dir)
+        self._experiment = None if self._folder is None else self._folder.name
+        self._run_name = run_name
+        self._uri = tracking_uri
+        self._mode = mode if _rank(rank, environ) == 0 else "disabled"
+        self._tags = {str(key): str(value) for key, value in (tags or {}).items()}
+        self._close_timeout_s = close_timeout_s
+        self._in_grid = bool(environ.get("EXPKIT_GRID"))
+        self._clock = clock
+        self._journal: Journal | None = None
+        self._sender: Sender | None = None
+        self._run_folder: Path | None = None
+        self._config: dict[str, object] | None = None  # what config.yaml holds, when it is ours
+        self._closed = False
+        self._opening = threading.RLock()
+        self._handlers = contextlib.ExitStack()
+
+    @classmethod
+    def from_config(cls, cfg: Mapping[str, object]) -> MLFlowLogger:
+        """The logger that a configuration describes.
+
+        Args:
+            cfg: Mapping or DictConfig with `experiment_id`, and if present `results_dir`,
+                `run_name` and `mlflow: {tracking_uri: null, mode: auto, tags: {}}`.
+
+        Raises:
+            ValueError: For an unknown or missing key.
+            TypeError: If `cfg` or its node `mlflow` is no mapping.
+        """
+        if not hasattr(cfg, "get") or not hasattr(cfg, "keys"):
+            raise TypeError(f"cfg must be a mapping or a DictConfig, got {type(cfg).__name__}")
+        experiment = cfg.get("experiment_id")
+        if experiment is None:
+            raise ValueError("cfg has no experiment_id: it names the experiment, e.g. `digits`.")
+        node = plain(cfg.get("mlflow"))
+        if node is None:
+            node = {}
+        if not isinstance(node, Mapping):
+            raise TypeError(
+                f"cfg.mlflow must be a mapping with {', '.join(NODE_KEYS)}, got {node!r}"
+            )
+        for key in node:
+            if key not in NODE_KEYS:
+                raise ValueError(_unknown("key in cfg.mlflow", str(key), NODE_KEYS))
+        results_dir, run_name = cfg.get("results_dir"), cfg.get("run_name")
+        uri, tags = node.get("tracking_uri"), node.get("tags")
+        if tags is not None and not isinstance(tags, Mapping):
+            raise TypeError(f"cfg.mlflow.tags must be a mapping, got {tags!r}")
+        made = cls(
+            Path(str(results_dir or "results")) / str(experiment),
+            None if run_name is None else str(run_name),
+            tracking_uri=None if uri is None else str(uri),
+            mode=str(node.get("mode") or "auto"),
+            tags=tags,
+        )
+        made._experiment = str(experiment)
+        return made
+
+    @property
+    def run_folder(self) -> Path | None:
+        """Where the journal is; None before the run is open and when disabled."""
+        return self._run_folder
+
+    # The methods of a sink (docs/formats.md); all but open and close serve a lone logger too.
+
+    def open(self, run: Mapping[str, object], config: Mapping[str, object]) -> None:
+        """Begins or continues a run that Bookkeeping keeps; called by it.
+
+        Args:
+            run: The content of run.json, and `folder`.
+            config: The resolved configuration.
+        """
+        if self._mode == "disabled":
+            return
+        missing = {"id", "run_name", "folder"} - run.keys()
+        if missing:
+            raise ValueError(f"run lacks {', '.join(sorted(missing))}")
+        folder = Path(str(run["folder"]))
+        tags = {f"expkit.{key}": run[key] for key in ("config_hash", "grid_id") if run.get(key)}
+        code = run.get("code")
+        if isinstance(code, Mapping) and code.get("commit"):
+            tags["mlflow.source.git.commit"] = code["commit"]
+        self._begin(
+            Journal(folder / NAME),
+            run_id=str(run["id"]),
+            experiment=str(run.get("experiment_id") or folder.parent.parent.name),
+            run_name=str(run["run_name"]),
+            attempt=int(str(run.get("attempt") or 1)),
+            tags=tags,
+        )
+        self._log_flat(config)
+        if config:
+            self._append({"kind": "artifact", "path": "config.yaml", "artifact_path": None})
+
+    def log_metrics(
+        self,
+        metrics: Mapping[str, SupportsFloat],
+        step: int | None = None,
+        time: float | None = None,
+    ) -> None:
+        """Logs values of one step; returns at once.
+
+        Args:
+            metrics: Numbers by name; nested mappings are joined by dots. NaN and Inf are kept in
+                the journal and become a tag in MLflow.
+            step: Epoch or step; one after the last of these metrics by default.
+            time: Seconds since the epoch; now by default.
+
+        Raises:
+            TypeError: If a value is no number, after the others were logged.
+        """
+        if self._mode == "disabled":
+            return
+        if step is not None and type(step) is not int:
+            step = _whole(step)
+        problem = None
+        values: dict[str, float] = {}
+        for key, value in metrics.items():
+            if type(value) is float:
+                values[key] = value
+            else:
+                problem = _convert(str(key), value, values) or problem
+        journal = self._journal or self._start()
+        if values:  # what is good is kept, whatever stood beside it
+            journal.append_point(
+                values, Step.NEXT if step is None else step, self._clock() if time is None else time
+            )
+        if problem is not None:
+            raise TypeError(problem)
+
+    def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
+        """Keeps a file or folder with the run.
+
+        Args:
+            path: What lies outside the run's folder is copied into it first, because it may be
+                gone when MLflow is reached.
+            artifact_path: Folder among the run's artifacts.
+
+        Raises:
+            FileNotFoundError: If there is nothing at `path`.
+        """
+        if self._mode == "disabled":
+            return
+        self._journal or self._start()
+        folder = self._run_folder
+        assert folder is not None
+        source = Path(path).absolute()
+        if not source.exists():
+            raise FileNotFoundError(f"There is no artifact {source} to log.")
+        if artifact_path is not None and ".." in Path(artifact_path).parts:
+            raise ValueError(f"artifact_path {artifact_path!r} leaves the run's artifacts.")
+        if not source.resolve().is_relative_to(folder.resolve()):
+            target = folder / "logged" / (artifact_path or "") / source.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, dirs_exist_ok=True)
+            else:
+                shutil.copy2(source, target)
+            source = target
+        relative = source.resolve().relative_to(folder.resolve()).as_posix()
+        self._append({"kind": "artifact", "path": relative, "artifact_path": artifact_path})
+
+    def log_timer(
+        self, timer: str | TimerLike, statistics: Mapping[str, object] | None = None
+    ) -> None:
+        """Logs a timer's numbers as the metrics `time.<name>.<statistic>`.
+
+        Args:
+            timer: A timer with `name` and `to_dict()`, or the name of one.
+            statistics: Its statistics, when `timer` is a name. What is no number is left out.
+
+        Raises:
+            TypeError: If there are no statistics.
+        """
+        if self._mode == "disabled":
+            return
+        if statistics is None:
+            if isinstance(timer, str) or not isinstance(timer, TimerLike):
+                raise TypeError(
+                    "log_timer needs a timer with name and to_dict(), or a name and statistics; "
+                    f"got {timer!r}."
+                )
+            name, statistics = timer.name, timer.to_dict()
+        else:
+            name = timer if isinstance(timer, str) else timer.name
+        values = {
+            f"time.{name}.{key}": float(value)
+            for key, value in statistics.items()
+            if isinstance(value, numbers.Real) and not isinstance(value, bool)
+        }
+        journal = self._journal or self._start()
+        if values:
+            journal.append_point(values, Step.LATEST, self._clock())
+
+    def flush(self) -> None:
+        """Brings the journal to disk; survives a power cut afterwards."""
+        if self._journal is not None:
+            self._journal.flush()
+
+    def close(self, state: str = "completed") -> None:
+        """Ends the run and sends what can be sent; never raises. A second call does nothing.
+
+        Args:
+            state: `completed`, `failed` or `interrupted`.
+        """
+        status = STATUS.get(state)
+        if status is None:
+            raise ValueError(_unknown("state", state, tuple(STATUS)))
+        if self._journal is None or self._closed:
+            return
+        self._closed = True
+        self._append({"kind": "end", "status": status, "time": self._clock()})
+        self._journal.close()
+        try:
+            self._send_rest()
+        except Exception as error:
+            # The run's own work is done and on disk: what follows can be repeated by anybody.
+            logger.debug("close", exc_info=True)
+            logger.warning("MLflow: %s Nothing is lost: `expkit sync` sends it later.", error)
+
+    # Alone
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Logs a configuration as parameters, flattened with dots; whole as config.yaml.
+
+        Args:
+            params: Mapping or DictConfig. Keys that only say where the run is kept (`hydra`,
+                `results_dir`, …) are left out of the parameters.
+
+        Raises:
+            TypeError: If `params` is no mapping.
+        """
+        if self._mode == "disabled":
+            return
+        config = plain(params)
+        if not isinstance(config, Mapping):
+            raise TypeError(f"log_params needs a mapping, got {type(params).__name__}")
+        self._journal or self._start()
+        self._log_flat(config)
+        if self._config is not None:
+            self._config.update({str(key): value for key, value in config.items()})
+            self._write_config(self._config)
+            self._append({"kind": "artifact", "path": "config.yaml", "artifact_path": None})
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Sets tags of the run."""
+        if self._mode == "disabled":
+            return
+        texts = {str(key): str(value) for key, value in tags.items()}
+        self._journal or self._start()
+        self._append({"kind": "tags", "tags": texts})
+
+    def __enter__(self) -> MLFlowLogger:
+        if self._mode != "disabled" and self._journal is None:
+            self._start()
+            self._handlers.enter_context(_sigterm_unwinds())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception):
+            with contextlib.suppress(Exception):
+                self.set_tags({"expkit.error": f"{type(error).__name__}: {error}"[:500]})
+        self.close(_state(error))
+        self._handlers.close()
+
+    def _start(self) -> Journal:
+        """Opens a lone logger's run, at its first call or at the head of its block."""
+        with self._opening:
+            if self._journal is not None:
+                return self._journal
+            if self._folder is None or self._experiment is None:
+                raise ValueError(
+                    "MLFlowLogger has no experiment: give it one (`MLFlowLogger('digits')`), or "
+                    "hand it to Bookkeeping(sinks=[…]), which opens it."
+                )
+            journal, run_id, attempt = _claim(
+                self._folder / "training", self._run_name or _new_name(self._clock())
+            )
+            self._config = {}
+            self._begin(
+                journal,
+                run_id=run_id,
+                experiment=self._experiment,
+                run_name=journal.path.parent.name,
+                attempt=attempt,
+                tags={},
+            )
+            return journal
+
+    def _begin(
+        self,
+        journal: Journal,
+        *,
+        run_id: str,
+        experiment: str,
+        run_name: str,
+        attempt: int,
+        tags: Mapping[str, object],
+    ) -> None:
+        self._run_folder = journal.path.parent
+        self._journal = journal
+        all_tags = {**_source_tags(), **{k: str(v) for k, v in tags.items()}, **self._tags}
+        self._append(
+            {
+                "kind": "run",
+                "id": run_id,
+                "experiment": experiment,
+                "run_name": run_name,
+                "attempt": attempt,
+                "time": self._clock(),
+                "tracking_uri": None if self._uri is None else without_password(self._uri),
+                "mode": self._mode,
+                "tags": all_tags,
+                **this_process(),
+            }
+        )
+        journal.flush(durable=False)
+        if self._uri is not None and is_server(self._uri) and self._mode != "offline":
+            self._sender = Sender(journal.path, self._uri)
+
+    def _send_rest(self) -> None:
+        assert self._run_folder is not None
+        if self._mode == "offline":
+            return
+        if self._sender is not None:
+            self._sender.close(self._close_timeout_s)
+        elif not self._in_grid:
+            report = Synchronizer(self._run_folder.parent.parent).once(only=self._run_folder / NAME)
+            for text in report.problems:
+                logger.warning("MLflow: %s", text)
+
+    def _append(self, entry: dict[str, object]) -> None:
+        if self._journal is not None:
+            self._journal.append(entry)
+
+    def _log_flat(self, config: Mapping[str, object]) -> None:
+        kept = {key: value for key, value in config.items() if key not in IGNORED}
+        if kept:
+            self._append({"kind": "params", "params": flatten(kept)})
+
+    def _write_config(self, config: Mapping[str, object]) -> None:
+        assert self._run_folder is not None
+        path = self._run_folder / "config.yaml"
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(_yaml(config))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+def plain(config: object) -> object:
+    """A DictConfig as resolved dicts and lists; anything else as it is."""
+    omegaconf = sys.modules.get("omegaconf")  # there, if the value is one of its own
+    if omegaconf is not None and omegaconf.OmegaConf.is_config(config):
+        return omegaconf.OmegaConf.to_container(config, resolve=True)
+    return config
+
+
+def _experiment_folder(experiment: str | Path | None, results_dir: str | Path) -> Path | None:
+    if experiment is None:
+        return None
+    if not isinstance(experiment, (str, Path)) or not str(experiment):
+        raise TypeError(f"experiment must be a name or a folder, got {experiment!r}")
+    by_name = isinstance(experiment, str) and not re.search(r"[/\\]", experiment)
+    folder = Path(results_dir) / experiment if by_name else Path(experiment)
+    return folder.absolute()
+
+
+def _claim(training: Path, name: str) -> tuple[Journal, str, int]:
+    """The run folder of this name that may be written: new, or begun and not finished."""
+    number = 1
+    while True:
+        path = training / (name if number == 1 else f"{name}_{number}") / NAME
+        journal = Journal(path)
+        lines = attempts(path)
+        finished = bool(lines) and ends(path) and _finished(path)
+        if journal.owned and not finished:
+            run_id = str(lines[-1]["id"]) if lines else uuid.uuid4().hex
+            return journal, run_id, len(lines) + 1
+        journal.close()
+        number += 1
+
+
+def _finished(path: Path) -> bool:
+    return b'"FINISHED"' in path.read_bytes().rsplit(b"\n", 2)[-2]
+
+
+def _new_name(now: float) -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+
+
+def _is_folder_name(name: str) -> bool:
+    return bool(name) and name not in (".", "..") and not re.search(r"[/\\\0]", name)
+
+
+def _rank(rank: int | None, environ: Mapping[str, str]) -> int:
+    if rank is not None:
+        return rank
+    if environ.get("RANK", "").isdigit():
+        return int(environ["RANK"])
+    tasks = environ.get("SLURM_STEP_NUM_TASKS") or environ.get("SLURM_NTASKS") or "1"
+    if tasks.isdigit() and int(tasks) > 1 and environ.get("SLURM_PROCID", "").isdigit():
+        return int(environ["SLURM_PROCID"])
+    return 0
+
+
+def _absolute(uri: str) -> str:
+    """A relative SQLite file, as seen from here: whoever sends later stands elsewhere."""
+    path = uri.removeprefix("sqlite:///")
+    if path == uri or not path or Path(path).is_absolute():
+        return uri
+    return f"sqlite:///{Path(path).absolute()}"
+
+
+def _unknown(what: str, given: str, allowed: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(given, allowed, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"Unknown {what}: {given!r}.{hint} Allowed: {', '.join(allowed)}."
+
+
+def _whole(step: object) -> int:
+    if not isinstance(step, bool) and isinstance(step, SupportsFloat):
+        number = float(step)
+        if math.isfinite(number) and number == int(number):
+            return int(number)
+    raise TypeError(f"step must be a whole number, got {step!r}")
+
+
+def _convert(key: str, value: object, values: dict[str, float]) -> str | None:
+    """Adds what `value` holds; what is wrong with it, or None."""
+    if isinstance(value, Mapping):
+        problems = [_convert(f"{key}.{name}", inner, values) for name, inner in value.items()]
+        return next((text for text in problems if text), None)
+    if isinstance(value, SupportsFloat) and not isinstance(value, (str, bytes)):
+        try:
+            values[key] = float(value)
+        except (TypeError, ValueError, RuntimeError):  # a tensor of several elements
+            pass
+        else:
+            return None
+    shape = getattr(value, "shape", None)
+    what = type(value).__name__ if shape is None else f"{type(value).__name__} of shape {shape}"
+    return f"Metric {key!r} must be one number, got {what}. The other metrics were logged."
+
+
+def _state(error: BaseException | None) -> str:
+    if isinstance(error, SystemExit):
+        code = error.code
+        if code is None or code == 0:
+            return "completed"
+        # 128 + signal: what a handler of SIGTERM leaves with.
+        return "interrupted" if isinstance(code, int) and code > 128 else "failed"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "completed" if error is None else "failed"
+
+
+@contextlib.contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Turns SIGTERM into SystemExit(143), unless somebody handles it or this is a thread."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    ):
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is leave:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _source_tags() -> dict[str, str]:
+    """What MLflow's own client would have noted in this process, for the UI's columns."""
+    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": sys.argv[0] if sys.argv else ""}
+    with contextlib.suppress(ImportError, KeyError, OSError):
+        import getpass
+
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
+def _yaml(config: Mapping[str, object]) -> str:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes what YAML does not know as its text."""
+
+    Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
+    return yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True)

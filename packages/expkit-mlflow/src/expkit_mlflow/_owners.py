@@ -1,0 +1,58 @@
+"""Whether the process that writes a run still lives."""
+
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+STALE_S = 30 * 60  # without a sign of life, where the process itself cannot be asked
+
+
+def this_process() -> dict[str, object]:
+    """Host, pid and start of this process, as docs/formats.md has them."""
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": pid, "process_start": process_start(pid)}
+
+
+def process_start(pid: int) -> str | None:
+    """A text that no later process with this pid shares, `MACHINE/START`; None if unknown.
+
+    The same text as expkit-bookkeeping writes: MACHINE names one boot and one pid namespace.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
+    return None if fields[0] in "ZXx" else f"{boot}:{namespace}/{fields[19]}"
+
+
+def is_gone(owner: Mapping[str, object], sign_of_life: Path) -> bool:
+    """Whether an owner has certainly died.
+
+    Args:
+        owner: `host`, `pid` and `process_start`, from run.json or the journal.
+        sign_of_life: A file that a living owner writes to. Its age decides where the process
+            cannot be asked: after 30 minutes, by the clock of the file's own file system.
+    """
+    own = process_start(os.getpid())
+    start, pid = owner.get("process_start"), owner.get("pid")
+    if own is not None and isinstance(start, str) and isinstance(pid, int):
+        same_machine = start.partition("/")[0] == own.partition("/")[0]
+        if same_machine:
+            return process_start(pid) != start
+    age_s = age(sign_of_life)
+    return age_s is not None and age_s > STALE_S
+
+
+def age(path: Path) -> float | None:
+    """Seconds since `path` was written, by its own file system's clock; None if unknown."""
+    with contextlib.suppress(OSError):
+        written = path.stat().st_mtime
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".clock.", suffix=".tmp") as probe:
+            return os.fstat(probe.fileno()).st_mtime - written
+    return None

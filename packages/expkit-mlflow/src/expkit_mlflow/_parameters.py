@@ -1,0 +1,70 @@
+"""Configurations as MLflow's flat parameters, and names and values that MLflow accepts."""
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+
+# They say where and how a run is kept, not what it is.
+IGNORED = frozenset(
+    {
+        "_filters",
+        "experiment_id",
+        "expkit",
+        "hydra",
+        "mlflow",
+        "plotting",
+        "results_dir",
+        "run_name",
+    }
+)
+
+
+def flatten(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]:
+    """Nested keys joined by dots, lists as JSON, everything as text.
+
+    >>> flatten({"model": {"name": "cnn", "sizes": [8, 16]}, "lr": 0.1, "seed": None})
+    {'model.name': 'cnn', 'model.sizes': '[8, 16]', 'lr': '0.1', 'seed': 'None'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, prefix=f"{name}."))
+        elif isinstance(value, (list, tuple)):
+            flat[name] = json.dumps(value, default=str, ensure_ascii=False)
+        else:
+            flat[name] = "{}" if isinstance(value, Mapping) else str(value)
+    return flat
+
+
+def clean_key(key: str, limit: int = 250) -> str:
+    """A name that MLflow accepts, the same for the same key; unchanged where it may be.
+
+    Changed names end in four digits of a hash, so that `acc@1` and `acc#1` stay two metrics.
+
+    >>> clean_key("val/loss"), clean_key("acc@1")
+    ('val/loss', 'acc_1-0c4c')
+    """
+    unique = posixpath.normpath(key) == key and key != "." and not key.startswith(("..", "/"))
+    if unique and len(key) <= limit and re.fullmatch(r"[/\w.\- :]+", key):
+        return key
+    cleaned = re.sub(r"[^/\w.\- :]" if unique else r"[^\w\- :]", "_", key)
+    digest = hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{cleaned[: limit - 5]}-{digest[:4]}"
+
+
+def shorten(value: str, limit: int) -> str:
+    """The value, or its beginning with a hash of the whole where MLflow would refuse it.
+
+    >>> shorten("short", 6000)
+    'short'
+    >>> shorten("x" * 7000, 6000)[195:]
+    'xxxxx… (7000 characters, sha256 4b98e9b2f3…, whole in config.yaml)'
+    """
+    if len(value) <= limit:
+        return value
+    digest = hashlib.sha256(value.encode("utf-8", "backslashreplace")).hexdigest()
+    note = f"… ({len(value)} characters, sha256 {digest[:10]}…, whole in config.yaml)"
+    return value[: max(0, min(200, limit - len(note)))] + note

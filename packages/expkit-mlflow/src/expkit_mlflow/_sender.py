@@ -1,0 +1,95 @@
+"""The thread that sends a run's journal to a server while the run goes on."""
+
+import logging
+import threading
+from pathlib import Path
+
+from ._drain import JournalDrain
+from ._errors import TrackingError
+from ._journal import attempts
+from ._store import Store, without_password
+from ._sync import first_line
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 30.0
+
+
+class Sender:
+    """Reads the journal back from disk and sends what is new, so that nothing waits in memory.
+
+    Args:
+        journal: The run's journal, written by this process.
+        uri: The server.
+        interval_s: Time between two looks at the journal.
+    """
+
+    def __init__(self, journal: Path, uri: str, *, interval_s: float = 2.0) -> None:
+        self._journal = journal
+        self._uri = uri
+        self._interval_s = interval_s
+        self._drain: JournalDrain | None = None
+        self._stop = threading.Event()
+        self._warned = False
+        self.complete = False
+        self._thread = threading.Thread(target=self._run, name="expkit-mlflow", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> bool:
+        """Sends the rest, for at most `timeout_s`; True if the server has everything."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+        if not self.complete and not self._warned:
+            self._warn(f"it did not take everything within {timeout_s:.0f} s")
+        return self.complete
+
+    def _run(self) -> None:
+        pause_s = self._interval_s
+        while not self._stop.wait(pause_s):
+            pause_s = self._interval_s if self._pass() else RETRY_S
+        self.complete = self._pass()
+
+    def _pass(self) -> bool:
+        try:
+            if self._drain is None:
+                self._drain = self._start()
+            if self._drain.has_news:
+                done = self._drain.drain()
+                for text in done.problems:
+                    logger.warning("%s: %s", self._journal.parent.name, text)
+        except TrackingError as error:
+            self._warn(str(error))
+            return False
+        except Exception as error:
+            logger.debug("%s", self._journal, exc_info=True)
+            self._warn(first_line(error))
+            return False
+        return True
+
+    def _start(self) -> JournalDrain:
+        head = attempts(self._journal)[-1]
+        store = Store(self._uri)
+        drain = JournalDrain(self._journal, store)
+        stored = store.find(str(head["experiment"]), str(head["id"]))
+        if stored is None:
+            drain.create(head)
+        else:
+            if stored.deleted:
+                raise TrackingError(
+                    f"Run {head['run_name']} was deleted there; restore it to send."
+                )
+            drain.attach(stored, str(head["id"]))
+        return drain
+
+    def _warn(self, why: str) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        logger.warning(
+            "MLflow at %s: %s Training goes on, the journal %s keeps everything, and "
+            "`expkit sync %s` sends it later.",
+            without_password(self._uri),
+            why,
+            self._journal,
+            self._journal.parent.parent.parent,
+        )

@@ -1,0 +1,102 @@
+"""MLflow's UI on an experiment's embedded store."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from ._errors import TrackingError
+from ._store import check_installed, database_uri, environment
+
+START_S = 90.0  # 14 s on two idle cores
+
+
+@contextlib.contextmanager
+def serve(folder: Path, *, port: int | None = None, host: str = "127.0.0.1") -> Iterator[str]:
+    """MLflow's server on `folder/mlflow.db` for the life of the block; yields its URL.
+
+    Args:
+        folder: An experiment's folder.
+        port: Where to listen; by default 5000 or the next that is free.
+        host: Interface; this machine only by default.
+
+    Raises:
+        TrackingError: If the store is missing, the port taken, or the server does not start.
+    """
+    folder = folder.resolve()
+    uri = database_uri(folder / "mlflow.db")
+    check_installed(uri)
+    if not (folder / "mlflow.db").exists():
+        raise TrackingError(f"{folder} has no mlflow.db, so no run was logged to it yet.")
+    number = free_port(host, port)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--artifacts-destination", (folder / "artifacts").as_uri()]
+    command += ["--host", host, "--port", str(number), "--workers", "1"]
+    env = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # ten idle processes
+    # A session of its own: the server's children end with it, whoever ends first.
+    server = subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    lines: list[str] = []
+    assert server.stdout is not None
+    reader = threading.Thread(target=lambda: lines.extend(server.stdout or ()), daemon=True)
+    reader.start()
+    try:
+        url = f"http://{host}:{number}"
+        _wait_until_ready(url, server, lines)
+        yield url
+    finally:
+        _end(server)
+
+
+def free_port(host: str, port: int | None) -> int:
+    """`port` if it is free, else an error; without one the first free from 5000 on."""
+    for number in (port,) if port is not None else (*range(5000, 5050), 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, number))
+            except (OSError, OverflowError) as error:
+                if port is not None:
+                    raise TrackingError(
+                        f"Port {port} on {host} is not to be had ({error}). Choose another with "
+                        "--port, or leave it out."
+                    ) from error
+            else:
+                return int(probe.getsockname()[1])
+    raise TrackingError(f"No port is free on {host}.")
+
+
+def _wait_until_ready(url: str, server: subprocess.Popen[str], lines: list[str]) -> None:
+    deadline = time.monotonic() + START_S
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        with contextlib.suppress(OSError):  # not yet listening
+            opener.open(f"{url}/health", timeout=5).close()
+            return
+        time.sleep(0.1)
+    time.sleep(0.1)  # the reader's last lines
+    raise TrackingError("MLflow's server did not start:\n" + "".join(lines[-20:]))
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    for number, patience_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(patience_s)

@@ -1,0 +1,80 @@
+"""The verbs `sync` and `ui` of the command `expkit`."""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ._errors import TrackingError
+
+
+def sync(argv: Sequence[str]) -> int:
+    """Send what MLflow does not have yet of an experiment's runs."""
+    parser = argparse.ArgumentParser("expkit sync", description=sync.__doc__)
+    parser.add_argument("folder", type=Path, help="the experiment, e.g. results/digits")
+    parser.add_argument("--follow", action="store_true", help="repeat until stdin is closed")
+    parser.add_argument("--interval", type=float, default=5.0, metavar="S", help="of --follow")
+    parser.add_argument("--tracking-uri", help="send there, not where the journals say")
+    parser.add_argument("--show-ui", action="store_true", help="print how to open the UI")
+    options = parser.parse_args(argv)
+
+    import logging
+
+    from ._sync import Synchronizer, follow
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        synchronizer = Synchronizer(options.folder, tracking_uri=options.tracking_uri)
+        if options.follow:
+            if not sys.stdin.isatty():  # the sweep ends us by closing the pipe, after its last run
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            os.nice(5)  # the runs come first
+            report = follow(synchronizer, sys.stdin, interval_s=options.interval, say=_complain)
+        else:
+            report = synchronizer.once()
+            for text in report.problems:
+                _complain(text)
+    except (TrackingError, OSError) as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(report)
+    if options.show_ui:
+        print(f"expkit ui {shlex.quote(str(options.folder))}")
+    return 1 if report.problems else 0
+
+
+def ui(argv: Sequence[str]) -> int:
+    """Open MLflow's UI on an experiment's embedded store."""
+    parser = argparse.ArgumentParser("expkit ui", description=ui.__doc__)
+    parser.add_argument("folder", type=Path, help="the experiment, e.g. results/digits")
+    parser.add_argument("--port", type=int, help="5000 or the next free one by default")
+    options = parser.parse_args(argv)
+
+    from ._sync import Synchronizer
+    from ._ui import serve
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server ends with us
+    try:
+        report = Synchronizer(options.folder).once()  # brings artifacts of a moved folder along
+        for text in report.problems:
+            _complain(text)
+        print(f"{report}\nMLflow's UI starts …", flush=True)
+        with serve(report.folder, port=options.port) as url:
+            print(f"{url}  (Ctrl-C ends it)", flush=True)
+            threading.Event().wait()
+    except (TrackingError, OSError) as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
