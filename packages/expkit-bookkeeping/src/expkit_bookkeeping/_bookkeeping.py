@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import logging
 import math
 import threading
 import time
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from ._claims import FINAL_STATES, Claim, ClaimLost, claim_run
 from ._environment import environment_facts
 from ._files import write_file
-from ._logs import RunLog
 from ._metrics import MetricsFile, metric_rows, numbers, whole_step
 from ._names import path_inside
 from ._ranks import process_rank
@@ -28,34 +26,22 @@ if TYPE_CHECKING:
     from ._checkpoints import ResumePoint
 
 T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol, Self
+
+    from ._logs import RunLog
+    from ._sinks import Sink
+
+    class Savable(Protocol):
+        """What save_timer takes."""
+
+        def save(self, path: Path) -> object:
+            """Write timer.yaml, merging with what is there."""
+
+
 WRITE_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 30.0
-
-
-class Sink(Protocol):
-    """Where metrics go besides metrics.jsonl. All methods run on the training thread."""
-
-    def open(self, run: Mapping[str, object], config: Mapping[str, object]) -> None:
-        """Begin; `run` is the content of run.json plus `folder`, `config` is plain data."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int, time: float) -> None:
-        """Take what `Bookkeeping.log_metrics` was given, at `time` seconds since the epoch."""
-
-    def log_artifact(self, path: Path) -> None:
-        """Take a file of the run folder."""
-
-    def log_timer(self, name: str, statistics: Mapping[str, float]) -> None:
-        """Take one timer's statistics, as timer.yaml names them."""
-
-    def flush(self) -> None:
-        """A checkpoint was saved."""
-
-    def close(self, state: str) -> None:
-        """End; the state is completed, failed or interrupted."""
-
-
-class _Savable(Protocol):
-    def save(self, path: Path) -> object: ...
 
 
 class Bookkeeping:
@@ -90,7 +76,7 @@ class Bookkeeping:
         folder: Path | str,
         *,
         config: object = None,
-        sinks: Sequence[Sink] = (),
+        sinks: "Sequence[Sink]" = (),
         run_name: str | None = None,
         experiment_id: str | None = None,
         settings: Settings | None = None,
@@ -107,9 +93,7 @@ class Bookkeeping:
         self.run_name = self.folder.name if run_name is None else folder_name(run_name, "run_name")
         inside = self.folder.parent.name == "training"
         self.experiment_id = experiment_id or (self.folder.parent.parent.name if inside else None)
-        for sink in sinks:
-            _check_sink(sink)
-        self._sinks = list(sinks)
+        self._sinks = _sinks(sinks, self._complain)
         self._console = console
         self._is_alive = is_alive
         self._clock = clock
@@ -134,10 +118,10 @@ class Bookkeeping:
         cls,
         config: object,
         *,
-        sinks: Sequence[Sink] = (),
+        sinks: "Sequence[Sink]" = (),
         rank: int | None = None,
         console: bool = True,
-    ) -> Self:
+    ) -> "Self":
         """Bookkeeping in `results_dir/experiment_id/training/run_name` of a configuration.
 
         Args:
@@ -168,7 +152,7 @@ class Bookkeeping:
 
     # Opening and closing
 
-    def open(self) -> Self:
+    def open(self) -> "Self":
         """Claim the folder, write config.yaml and environment.yaml, start the heartbeat.
 
         Raises:
@@ -206,7 +190,7 @@ class Bookkeeping:
             atexit.register(self._at_exit)
             _open_here[self.folder] = self
             run = {**self._claim.record.data, "folder": str(self.folder)}
-            self._tell_sinks("open", run, self.config)
+            self._sinks.open(run, self.config)
             self._writer = _Writer(self._tick)
         return self
 
@@ -234,7 +218,7 @@ class Bookkeeping:
         finally:
             self._release()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         return self.open()
 
     def __exit__(
@@ -266,7 +250,7 @@ class Bookkeeping:
 
     # Log and folders
 
-    def log(self, message: object, level: int | str = logging.INFO) -> None:
+    def log(self, message: object, level: int | str = "info") -> None:
         """Write a message to the console and to training.log.
 
         Args:
@@ -279,7 +263,7 @@ class Bookkeeping:
         if self._is_writing() and self._log is not None:
             self._log.write(message, level, console=True)
 
-    def log_to_file(self, message: object, level: int | str = logging.INFO) -> None:
+    def log_to_file(self, message: object, level: int | str = "info") -> None:
         """Write a message to training.log only. See `log`."""
         if self._is_writing() and self._log is not None:
             self._log.write(message, level, console=False)
@@ -324,11 +308,7 @@ class Bookkeeping:
         now = self._clock()
         self._metrics.add(step, now, values)
         self._count(step, values)
-        for sink in self._sinks:
-            try:
-                sink.log_metrics(values, step, now)
-            except Exception as problem:
-                self._complain(sink, "log_metrics", problem)
+        self._sinks.log_metrics(values, step, now)
 
     @property
     def best(self) -> dict[str, object] | None:
@@ -340,7 +320,7 @@ class Bookkeeping:
         names = {"metric": settings.metric, "direction": settings.direction}
         return {**names, "value": value, "step": step}
 
-    def save_timer(self, timer: _Savable) -> Path:
+    def save_timer(self, timer: "Savable") -> Path:
         """Save a timer to timer.yaml and hand its statistics to the sinks.
 
         Args:
@@ -363,7 +343,7 @@ class Bookkeeping:
         if self._is_writing():
             save(path)
             for name, statistics in _timer_statistics(path).items():
-                self._tell_sinks("log_timer", name, statistics)
+                self._sinks.tell("log_timer", name, statistics)
         return path
 
     def log_artifact(self, path: Path | str) -> None:
@@ -384,7 +364,7 @@ class Bookkeeping:
             return
         if not inside.exists():
             raise FileNotFoundError(f"There is no {inside} to log as an artifact.")
-        self._tell_sinks("log_artifact", inside)
+        self._sinks.tell("log_artifact", inside)
 
     # Checkpoints, states, summary and results: thin methods over _checkpoints, _states, …
 
@@ -598,7 +578,7 @@ class Bookkeeping:
         size = self._metrics.write(sync=True)
         self._claim.update(**self._progress())
         self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
-        self._tell_sinks("flush")
+        self._sinks.tell("flush")
         return size
 
     def _cut_metrics(self, step: int, size: int | None = None) -> None:
@@ -679,7 +659,7 @@ class Bookkeeping:
             import traceback
 
             text = "".join(traceback.format_exception(error)).rstrip()
-            self._log.write(text, logging.ERROR, console=False)
+            self._log.write(text, "error", console=False)
         try:
             if self._metrics is not None:
                 self._metrics.write(sync=True)
@@ -688,7 +668,7 @@ class Bookkeeping:
             claim.update(**self._progress())
             claim.finish(state, shown)
         # Last, as a sink may take its time: if it is killed now, the state stands.
-        self._tell_sinks("close", state)
+        self._sinks.tell("close", state)
         self.log_to_file(f"Run {self.run_name!r} {state}.")
 
     def _release(self) -> None:
@@ -732,13 +712,13 @@ class Bookkeeping:
 
     def _warn(self, text: str) -> None:
         if self._opened:
-            self.log(text, logging.WARNING)
+            self.log(text, "warning")
 
     def _complain_once(self, key: str, text: str) -> None:
         if key not in self._complaints and self._log is not None:
             self._complaints.add(key)
             with contextlib.suppress(OSError):
-                self._log.write(text, logging.WARNING, console=True)
+                self._log.write(text, "warning", console=True)
 
 
 class _Writer:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Self, TypedDict, cast
 
 from ._files import TMP_SUFFIX, atomic_path, remove_leftovers, sync_folder
 from ._rng import loader_generators, restore_rng_state, rng_state, start_other_rank
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
-Direction = Literal["maximize", "minimize"]
 Report = Callable[[str], None]
 
 
@@ -120,6 +119,16 @@ class CheckpointFile:
         if match is None:
             return None
         return cls(int(match[1]), int(match[2]) if match[2] else float("inf"), path)
+
+
+def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
+    """Where the checkpoint of an epoch is, or of a number of batches into it.
+
+    >>> checkpoint_path(Path("run"), 7).as_posix()
+    'run/states/epoch_0007.pt'
+    """
+    inside = "" if batch is None else f"_batch_{batch:06d}"
+    return folder / "states" / f"epoch_{epoch:04d}{inside}.pt"
 
 
 def find_checkpoints(folder: Path) -> list[CheckpointFile]:
@@ -228,7 +237,7 @@ def write(
     *,
     keep_last: int | None = 1,
     keep_best: int | None = 1,
-    direction: Direction = "maximize",
+    direction: str = "maximize",
     report: Report = warn,
 ) -> Path:
     """Make a snapshot durable as `states/epoch_0007.pt`, then remove what need not be kept.
@@ -254,9 +263,7 @@ def write(
         _count(keep_best, "keep_best", at_least=0)
     if direction not in ("maximize", "minimize"):
         raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}.")
-    batch = content["batch"]
-    inside = "" if batch is None else f"_batch_{batch:06d}"
-    path = folder / "states" / f"epoch_{content['epoch']:04d}{inside}.pt"
+    path = checkpoint_path(folder, content["epoch"], content["batch"])
     write_torch(path, content)
 
     new = CheckpointFile.parse(path)
@@ -282,7 +289,7 @@ def write(
 
 
 def _best(
-    files: list[CheckpointFile], metric: Metric | None, direction: Direction
+    files: list[CheckpointFile], metric: Metric | None, direction: str
 ) -> list[CheckpointFile]:
     """Files that hold this metric, best first; of equals the earlier first."""
     if metric is None:

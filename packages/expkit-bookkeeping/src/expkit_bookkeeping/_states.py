@@ -323,7 +323,7 @@ def save_state(folder: Path, value: object, name: str) -> Path:
         ValueError: If the name leaves the folder.
         OSError: If it could not be written.
     """
-    path = _state_path(folder, name)
+    path = state_path(folder, name)
     write_torch(path, state_of(value, name))
     return path
 
@@ -345,7 +345,7 @@ def load_state(
         DamagedFileError: If the file is damaged.
         RuntimeError: If the state does not fit.
     """
-    path = _state_path(folder, name)
+    path = state_path(folder, name)
     if not path.is_file():
         raise missing_file(path)
     state = read_torch(path, unsafe=unsafe)
@@ -357,7 +357,15 @@ def load_state(
     return value
 
 
-def _state_path(folder: Path, name: str) -> Path:
+def state_path(folder: Path, name: str) -> Path:
+    """Where a state is in a run folder.
+
+    Raises:
+        ValueError: If the name leaves the folder.
+
+    >>> state_path(Path("run"), "model").as_posix()
+    'run/states/model.pt'
+    """
     path = path_inside(folder / "states", name)
     return path if path.suffix == ".pt" else path.with_name(path.name + ".pt")
 
