@@ -200,11 +200,11 @@ def _class_rule(name: str, arguments: dict[str, object]) -> ClassRule:
         from inspect import signature
 
         try:
-            expected = f" It takes {signature(found)}."
+            expected = f". It takes {signature(found)}"
         except (TypeError, ValueError):
             expected = ""
         raise FilterError(
-            f"{name} cannot be made from {arguments!r}: {type(error).__name__}: {error}.{expected}"
+            f"{name} cannot be made from {arguments!r}: {type(error).__name__}: {error}{expected}"
         ) from error
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     return ClassRule(f"{name}({given})", instance=instance)
