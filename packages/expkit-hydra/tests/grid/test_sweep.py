@@ -1,0 +1,361 @@
+"""What a sweep does, from the configuration to the runs."""
+
+import json
+
+import pytest
+import yaml
+from hydra.core.utils import JobStatus
+from omegaconf import DictConfig, OmegaConf
+
+from expkit_hydra import Grid, GridError
+
+
+def test_dry_run_counts_by_rule_and_writes_nothing(app):
+    returns = app.sweep("expkit.dry_run=true")
+
+    assert returns == []
+    assert "16 in the grid, 4 skipped by rule 1, 12 to run" in app.log
+    assert any(line.startswith("rule 1 skips 4: model.name == 'mlp'") for line in app.log)
+    assert any(line.startswith("first run: mlp_sgd_0.001_1 ") for line in app.log)
+    assert any(line.startswith("last run: cnn_adam_0.001_2 ") for line in app.log)
+    assert not app.experiment.exists()
+
+
+def test_a_grid_runs_each_run_once_and_the_same_command_runs_nothing(app):
+    app.sweep()
+    first = [cfg.run_name for cfg in app.seen]
+    app.sweep()
+
+    assert len(first) == 12
+    assert [cfg.run_name for cfg in app.seen] == first
+    assert any("12 completed, nothing to do" in line for line in app.log)
+
+
+def test_a_deleted_run_is_the_only_one_that_runs_again(app):
+    import shutil
+
+    app.sweep()
+    shutil.rmtree(app.experiment / "training" / "cnn_sgd_0.1_2")
+    app.seen.clear()
+    app.sweep()
+
+    assert [cfg.run_name for cfg in app.seen] == ["cnn_sgd_0.1_2"]
+
+
+def test_a_new_axis_value_trains_only_what_is_new(app):
+    app.sweep("seed=1")
+    app.seen.clear()
+    app.sweep()
+
+    assert {cfg.seed for cfg in app.seen} == {2}
+    assert len(app.seen) == 6
+
+
+def test_a_new_axis_does_not_retrain_what_its_default_value_was(app):
+    app.write("conf/config.yaml", (app.folder / "conf/config.yaml").read_text() + "dropout: 0.0\n")
+    app.sweep("model=cnn", "optimizer=sgd", "seed=1")
+    app.seen.clear()
+
+    app.sweep("model=cnn", "optimizer=sgd", "seed=1", "dropout=0.0,0.5")
+
+    assert [cfg.run_name for cfg in app.seen] == ["cnn_sgd_0.1_1_0.5", "cnn_sgd_0.001_1_0.5"]
+
+
+def test_one_failing_run_does_not_stop_the_others_and_the_sweep_fails(app):
+    def fail_once(cfg: DictConfig) -> None:
+        if cfg.run_name == "cnn_adam_0.1_1":
+            raise RuntimeError("no convergence")
+
+    app.task = fail_once
+    with pytest.raises(
+        GridError, match=r"1 of 12 runs failed(.|\n)*cnn_adam_0.1_1: RuntimeError: no conv"
+    ):
+        app.sweep()
+
+    assert len(app.seen) == 12
+
+
+def test_a_failed_run_is_tried_again_until_it_is_given_up(app):
+    def fail(cfg: DictConfig) -> None:
+        raise RuntimeError("no convergence")
+
+    app.task = fail
+    one = ("model=cnn", "optimizer=sgd", "optimizer.lr=0.1", "seed=1")
+    for _ in range(3):
+        with pytest.raises(GridError):
+            app.sweep(*one)
+    app.sweep(*one)
+
+    assert len(app.seen) == 3
+    assert any("1 given up, 0 to run" in line for line in app.log)
+    with pytest.raises(GridError):
+        app.sweep(*one, "expkit.rerun=failed")
+    assert len(app.seen) == 4
+
+
+def test_rerun_all_trains_again_and_puts_the_old_runs_in_the_trash(app):
+    app.sweep("seed=1")
+    app.sweep("seed=1", "expkit.rerun=all")
+
+    assert len(app.seen) == 12
+    assert len([p for p in (app.experiment / ".trash").iterdir() if p.is_dir()]) == 6
+
+
+def test_a_changed_configuration_stops_the_sweep_with_the_keys_that_differ(app):
+    app.sweep("seed=1")
+    app.seen.clear()
+    config = app.folder / "conf/config.yaml"
+    config.write_text(config.read_text().replace("epochs: 2", "epochs: 3"))
+
+    with pytest.raises(GridError, match=r"epochs.*\(6 runs\)(.|\n)*on_change=keep") as raised:
+        app.sweep("seed=1")
+    assert "seed" not in str(raised.value).split("Choose")[0].split(":", 1)[1]
+    assert app.seen == []
+    app.sweep("seed=1", "expkit.on_change=keep")
+    assert app.seen == []
+    app.sweep("seed=1", "expkit.on_change=rerun")
+    assert [cfg.epochs for cfg in app.seen] == [3] * 6
+
+
+def test_names_agree_between_configuration_folder_and_grid(app):
+    app.sweep()
+
+    grid = app.grid()
+    for cfg, run in zip(app.seen, [r for r in grid.runs if r.skipped_by is None], strict=True):
+        hydra = OmegaConf.load(run.folder / ".hydra" / "hydra.yaml").hydra
+        assert cfg.run_name == run.run_name == run.folder.name
+        assert f"run_name={run.run_name}" in str(list(hydra.overrides.task)).replace("'", "")
+        assert grid.config(run.index).run_name == run.run_name
+        assert (run.folder / "run.json").is_file()
+
+
+def test_a_single_run_has_the_name_that_the_grid_gives_it(app):
+    app.run("model=cnn", "optimizer.lr=0.001")
+    app.sweep()
+
+    assert app.seen[0].run_name == "cnn_adam_0.001_1"
+    assert [cfg.run_name for cfg in app.seen].count("cnn_adam_0.001_1") == 1
+
+
+@pytest.mark.parametrize("launcher", ["basic", "expkit"])
+def test_single_run_grid_and_foreign_launcher_agree_on_hash_and_folder(app, launcher):
+    app.sweep(f"hydra/launcher={launcher}", "seed=1,3")
+
+    records = {
+        path.parent.name: json.loads(path.read_text())
+        for path in (app.experiment / "training").glob("*/run.json")
+    }
+    runs = [run for run in app.grid().runs if run.skipped_by is None]
+    assert {run.run_name: run.config_hash for run in runs} == {
+        name: record["config_hash"] for name, record in records.items()
+    }
+    assert {record["state"] for record in records.values()} == {"completed"}
+    app.seen.clear()
+    app.sweep("seed=1,3")
+    assert app.seen == []
+
+
+def test_rules_see_the_resolved_configuration(app):
+    app.write(
+        "conf/config.yaml",
+        """
+        defaults: [expkit, model: mlp, optimizer: adam, _self_]
+        experiment_id: digits
+        width: 8
+        hidden: ${width}
+        chosen: ${hydra:runtime.choices.model}
+        missing: ???
+        expkit: {after: []}
+        _filters: ["hidden > 10", "chosen == 'cnn'"]
+        """,
+    )
+    app.sweep("width=8,16", "model=mlp,cnn")
+
+    assert [cfg.run_name for cfg in app.seen] == ["8_mlp"]
+
+
+def test_the_grid_is_described_before_the_first_run_starts(app):
+    described = []
+    app.task = lambda cfg: described.append((app.experiment / "grid_search.yaml").is_file())
+
+    app.sweep("seed=1")
+
+    assert described == [True] * 6
+
+
+def test_grid_search_yaml_says_what_the_grid_was(app):
+    app.sweep()
+
+    text = (app.experiment / "grid_search.yaml").read_text()
+    said = yaml.safe_load(text)
+    assert said["swept"] == {
+        "model": ["mlp", "cnn"],
+        "optimizer": ["sgd", "adam"],
+        "optimizer.lr": [0.1, 0.001],
+        "seed": [1, 2],
+    }
+    assert said["counts"] == {"product": 16, "duplicates": 0, "skipped by rule": 4, "to run": 12}
+    assert said["filters"][0]["hits"] == 4
+    assert said["filters"][0]["example"] == "mlp_sgd_0.1_1"
+    assert said["config"]["run_name"] == "${expkit.name:}"
+    assert said["experiment_id"] == "digits"
+    assert str(app.folder) not in text
+
+
+def test_the_same_grid_has_the_same_folder_which_is_never_rewritten(app):
+    app.sweep("seed=1")
+    (folder,) = (app.experiment / "grids").iterdir()
+    before = {path.name: (path.stat().st_ino, path.read_bytes()) for path in folder.iterdir()}
+    app.sweep("seed=1")
+
+    assert list((app.experiment / "grids").iterdir()) == [folder]
+    assert before == {p.name: (p.stat().st_ino, p.read_bytes()) for p in folder.iterdir()}
+    app.sweep("seed=2")
+    assert len(list((app.experiment / "grids").iterdir())) == 2
+    assert app.grid().path != folder
+
+
+def test_a_grid_can_be_loaded_after_its_experiment_moved(app):
+    app.sweep("seed=1")
+    app.experiment.rename(app.folder / "moved")
+
+    grid = Grid.load(app.folder / "moved")
+
+    assert grid.pending == []
+    assert {run.folder.parent.parent for run in grid.runs} == {app.folder / "moved"}
+    assert grid.config(7).model.name == "cnn"
+
+
+def test_duplicates_collapse_and_blocks_are_united(app):
+    app.write(
+        "conf/config.yaml",
+        """
+        defaults: [expkit, model: mlp, optimizer: adam, _self_]
+        experiment_id: digits
+        seed: 1
+        momentum: 0.0
+        expkit: {after: []}
+        hydra:
+          sweeper:
+            params:
+              - {optimizer: [sgd], optimizer.lr: [0.1, 0.01], momentum: [0.0, 0.9]}
+              - {optimizer: [adam, sgd], optimizer.lr: [0.1]}
+        """,
+    )
+    app.sweep()
+
+    assert [cfg.run_name for cfg in app.seen] == [
+        "sgd_0.1_0.0",
+        "sgd_0.1_0.9",
+        "sgd_0.01_0.0",
+        "sgd_0.01_0.9",
+        "adam_0.1_0.0",
+    ]
+    assert "4 + 2 in the product, 1 duplicates, 5 different" in app.log
+
+
+def test_max_batch_size_hands_over_the_grid_in_parts(app):
+    returns = app.sweep("hydra.sweeper.max_batch_size=5")
+
+    assert [len(batch) for batch in returns] == [5, 5, 2]
+    assert len(app.seen) == 12
+
+
+def test_command_line_sweeps_win_over_params_and_keep_their_place_in_names(app):
+    app.sweep("seed=7", "optimizer=sgd", "model=cnn")
+
+    assert [cfg.run_name for cfg in app.seen] == ["cnn_sgd_0.1_7", "cnn_sgd_0.001_7"]
+
+
+def test_returned_values_come_back(app):
+    app.task = lambda cfg: cfg.seed * 10
+
+    ((*returns,),) = app.sweep("model=cnn", "optimizer=sgd", "optimizer.lr=0.1")
+
+    assert [result.return_value for result in returns] == [10, 20]
+    assert {result.status for result in returns} == {JobStatus.COMPLETED}
+
+
+def test_a_run_that_returns_nothing_has_its_best_metric_for_objective(app):
+    from expkit_bookkeeping import Bookkeeping
+
+    def train(cfg: DictConfig) -> None:
+        with Bookkeeping.from_config(cfg) as run:
+            for step, value in enumerate([0.1, 0.8, 0.5]):
+                run.log_metrics({"accuracy": value}, step=step)
+
+    app.task = train
+    ((result,),) = app.sweep(
+        "model=cnn", "optimizer=sgd", "optimizer.lr=0.1", "seed=1", "expkit.metric=accuracy"
+    )
+
+    assert result.return_value == 0.8
+
+
+def test_a_template_names_the_runs(app):
+    app.sweep("run_name=${model.name}-${optimizer.name}-lr${optimizer.lr}-${seed}", "seed=1")
+
+    assert [cfg.run_name for cfg in app.seen][:2] == ["mlp-sgd-lr0.001-1", "mlp-adam-lr0.001-1"]
+
+
+def test_two_runs_with_one_name_are_refused_before_the_first_starts(app):
+    with pytest.raises(
+        GridError, match=r"named 'mlp_1'.*optimizer.*run_name: \$\{model.name\}_\$\{seed\}"
+    ):
+        app.sweep("run_name=${model.name}_${seed}")
+
+    assert app.seen == []
+    assert not app.experiment.exists()
+
+
+def test_an_experiment_without_an_id_is_called_as_the_script(app):
+    config = app.folder / "conf/config.yaml"
+    config.write_text(
+        config.read_text()
+        .replace("    experiment_id: digits\n", "")
+        .replace("experiment_id: digits\n", "")
+    )
+    app.sweep("model=cnn", "optimizer=sgd", "seed=1")
+
+    assert (app.folder / "results/train/training/cnn_sgd_0.1_1/run.json").is_file()
+
+
+def test_a_swept_key_counts_even_where_the_ignore_list_has_it(app):
+    config = app.folder / "conf/config.yaml"
+    config.write_text(config.read_text() + "device: cpu\n")
+
+    app.sweep("device=cpu,cuda", "model=cnn", "optimizer=sgd", "optimizer.lr=0.1", "seed=1")
+
+    assert [cfg.run_name for cfg in app.seen] == ["cnn_sgd_0.1_1_cpu", "cnn_sgd_0.1_1_cuda"]
+
+
+def test_ignored_keys_do_not_retrain(app):
+    config = app.folder / "conf/config.yaml"
+    config.write_text(config.read_text() + "device: cpu\nloader: {num_workers: 1, prefetch: 2}\n")
+    app.sweep("seed=1", "expkit.ignore=[device,loader.num_workers]")
+    app.seen.clear()
+
+    app.sweep(
+        "seed=1", "device=cuda", "loader.num_workers=8", "expkit.ignore=[device,loader.num_workers]"
+    )
+
+    assert app.seen == []
+
+
+def test_self_before_expkit_is_warned_about(app):
+    config = app.folder / "conf/config.yaml"
+    config.write_text(
+        config.read_text().replace(
+            "defaults: [expkit, model: mlp, optimizer: adam, _self_]",
+            "defaults: [_self_, expkit, model: mlp, optimizer: adam]",
+        )
+    )
+    app.sweep("expkit.dry_run=true", "model=cnn")
+
+    assert any("_self_ stands before expkit" in line for line in app.log)
+
+
+def test_the_usual_order_is_not_warned_about(app):
+    app.sweep("expkit.dry_run=true")
+
+    assert not any("_self_" in line for line in app.log)
