@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -126,6 +126,8 @@ def execute(
                 config, run, grid.path, task_function=task_function, hydra_context=hydra_context
             )
             state = record_end(claim, error, stopped=stop is not None)
+            if state == "interrupted" and error is None:
+                stop = _SIGINT_CODE  # the loop left because should_stop() was true
     except ClaimLost as lost:
         return Outcome(run, "skipped", str(lost))
     finally:
@@ -201,7 +203,7 @@ def _append_traceback(path: Path, error: BaseException) -> None:
     # To the file and not through logging: the job's handlers may be off, or write elsewhere.
     text = "".join(traceback.format_exception(error))
     with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
-        file.write(f"[{datetime.now(UTC):%Y-%m-%d %H:%M:%S}] The run failed.\n{text}")
+        file.write(f"[{datetime.now():%Y-%m-%d %H:%M:%S}] The run failed.\n{text}")
 
 
 def user_frame(error: BaseException) -> str | None:

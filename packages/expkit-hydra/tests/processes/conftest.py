@@ -1,0 +1,138 @@
+"""A small Hydra app in a folder of its own, run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import os
+import sys
+import time
+from pathlib import Path
+
+import hydra
+
+
+@hydra.main(version_base="1.3", config_path=".", config_name="config")
+def main(cfg):
+    print(f"printed by {cfg.x}")
+    with Path("calls.txt").open("a") as calls:
+        calls.write(f"{cfg.x}\\n")
+    hang = Path(f"hang{cfg.x}")
+    while hang.exists():
+        time.sleep(0.01)
+    if Path(f"fail{cfg.x}").exists():
+        raise ValueError(f"{cfg.x} is too much")
+    if Path(f"exit{cfg.x}").exists():
+        sys.exit(3)
+    Path(f"environment{cfg.x}").write_text(
+        f"{os.environ.get('EXPKIT_GRID')} {os.environ.get('OMP_NUM_THREADS')} {os.getpid()}"
+    )
+
+
+if __name__ == "__main__":
+    main()
+"""
+CONFIG = """
+defaults: [expkit, _self_]
+experiment_id: first
+x: 1
+epochs: 10
+hydra: {sweeper: {params: {x: [1, 2, 3]}}}
+"""
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class App:
+    """A folder with train.py and config.yaml."""
+
+    folder: Path
+
+    @property
+    def experiment(self) -> Path:
+        return self.folder / "results" / "first"
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        environment = {**os.environ, "COLUMNS": "200"}
+        environment.pop("OMP_NUM_THREADS", None)
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def train(self, *arguments: str, code: int = 0) -> str:
+        """Run train.py to its end; returns what it printed."""
+        return self.run("train.py", *arguments, code=code)
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        process = self.start(*arguments)
+        output = self.finish(process)
+        assert process.returncode == code, output
+        return output
+
+    def command(self, *arguments: str, code: int = 0) -> str:
+        """Run a verb, as `expkit VERB` does."""
+        return self.run("-m", "expkit_hydra", *arguments, code=code)
+
+    def touch(self, *names: str) -> None:
+        for name in names:
+            (self.folder / name).touch()
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            (self.folder / name).unlink()
+
+    def calls(self) -> list[str]:
+        """Values of x in the order in which runs started."""
+        path = self.folder / "calls.txt"
+        return path.read_text().split() if path.exists() else []
+
+    def states(self) -> dict[str, str]:
+        return {name: str(run["state"]) for name, run in self.records().items()}
+
+    def records(self) -> dict[str, dict[str, object]]:
+        files = self.experiment.glob("training/*/run.json")
+        return {path.parent.name: json.loads(path.read_text()) for path in sorted(files)}
+
+    def wait_for_call(self, x: int) -> None:
+        """Wait until the run of this x is in the user's function."""
+        self.wait_until(lambda: str(x) in self.calls())
+
+    @staticmethod
+    def wait_until(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not condition():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.01)
+
+    @staticmethod
+    def finish(process: "subprocess.Popen[str]", number: signal.Signals | None = None) -> str:
+        """Signal a process, wait for its end; returns what it printed."""
+        if number is not None:
+            process.send_signal(number)
+        try:
+            return process.communicate(timeout=TIMEOUT_S)[0]
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    """An app that trains nothing: x in 1, 2, 3; files named hangX, failX, exitX steer it."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    return App(tmp_path)

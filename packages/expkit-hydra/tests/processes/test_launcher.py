@@ -1,0 +1,208 @@
+"""The launcher `expkit`: real scripts in real processes, killed for real."""
+
+import os
+import shutil
+import signal
+
+import pytest
+
+
+def test_a_failing_run_does_not_stop_the_others_and_is_explained_at_once(app):
+    app.touch("fail2")
+
+    output = app.train("-m", code=1)
+
+    assert app.states() == {"1": "completed", "2": "failed", "3": "completed"}
+    at_once = output.partition("[3/3]")[0]
+    assert "ValueError: 2 is too much" in at_once
+    assert "train.py:19 in main" in at_once
+    assert "results/first/training/2" in at_once
+    error = app.records()["2"]["error"]
+    assert error["message"] == "2 is too much"
+    log = (app.experiment / "training" / "2" / "training.log").read_text()
+    assert "ValueError: 2 is too much" in log
+
+
+def test_the_sweep_ends_with_a_table_counts_results_and_the_way_to_run_again(app):
+    app.touch("fail2")
+
+    output = app.train("-m", code=1)
+
+    assert "2 completed, 1 failed" in output
+    assert "results/first/results.csv" in output
+    assert "python train.py -m" in output
+    rows = (app.experiment / "results.csv").read_text().splitlines()
+    assert len(rows) == 4
+
+
+def test_a_sweep_killed_half_way_goes_on_with_exactly_what_is_missing(app):
+    app.touch("hang2")
+    process = app.start("train.py", "-m")
+    app.wait_for_call(2)
+    app.finish(process, signal.SIGKILL)
+    assert app.states() == {"1": "completed", "2": "running"}
+    assert "1 completed, 1 pending, 1 lost" in app.command("status", "results/first")
+    app.remove("hang2")
+
+    app.train("-m")
+
+    assert app.calls() == ["1", "2", "2", "3"]
+    assert set(app.states().values()) == {"completed"}
+    assert app.records()["2"]["attempt"] == 2
+
+
+def test_only_a_deleted_run_runs_again(app):
+    app.train("-m")
+    shutil.rmtree(app.experiment / "training" / "3")
+
+    output = app.train("-m")
+
+    assert app.calls() == ["1", "2", "3", "3"]
+    # The only run of a sweep may use the console.
+    assert "printed by 3" in output
+
+
+def test_what_runs_print_goes_to_their_own_files(app):
+    output = app.train("-m")
+
+    assert "printed by" not in output
+    assert (app.experiment / "training" / "2" / "console.log").read_text() == "printed by 2\n"
+
+
+def test_what_runs_print_is_shown_where_the_user_wants_it(app):
+    output = app.train("-m", "hydra.launcher.show_output=true")
+
+    assert [f"printed by {x}" in output for x in (1, 2, 3)] == [True, True, True]
+
+
+def test_the_grid_is_named_in_the_environment_of_its_runs(app):
+    app.train("-m")
+
+    grids = [path.name for path in (app.experiment / "grids").iterdir()]
+    named = (app.folder / "environment1").read_text().split()[0]
+    assert named == str(app.experiment / "grids" / grids[0])
+
+
+def test_ctrl_c_records_the_run_and_says_how_to_go_on(app):
+    app.touch("hang2")
+    process = app.start("train.py", "-m")
+    app.wait_for_call(2)
+
+    output = app.finish(process, signal.SIGINT)
+
+    assert process.returncode == 130
+    assert app.states() == {"1": "completed", "2": "interrupted"}
+    assert "1 completed, 1 pending, 1 interrupted" in output
+    assert "python train.py -m" in output
+    assert "Traceback" not in output
+
+
+def test_a_run_that_calls_exit_is_interrupted_and_the_others_run(app):
+    app.touch("exit2")
+
+    app.train("-m", code=1)
+
+    assert app.states() == {"1": "completed", "2": "interrupted", "3": "completed"}
+
+
+def test_two_sweeps_of_one_grid_share_its_runs(app):
+    app.touch("hang1")
+    first = app.start("train.py", "-m")
+    app.wait_for_call(1)
+
+    second = app.train("-m")
+    app.remove("hang1")
+    output = app.finish(first)
+
+    assert first.returncode == 0
+    assert app.calls() == ["1", "2", "3"]
+    assert "1 is not started" in second
+    assert output.count("was completed by another process meanwhile") == 2
+
+
+def test_processes_run_side_by_side_each_with_its_share_of_threads(app):
+    app.touch("hang1", "hang2")
+    process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
+    app.wait_until(lambda: {"1", "2"} <= set(app.calls()))
+    app.remove("hang1", "hang2")
+
+    output = app.finish(process)
+
+    assert process.returncode == 0, output
+    assert set(app.states().values()) == {"completed"}
+    seen = [(app.folder / f"environment{x}").read_text().split() for x in (1, 2, 3)]
+    assert len({pid for *_, pid in seen} | {str(process.pid)}) == 4
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert {each[1] for each in seen} == {str(threads)}
+    assert (app.experiment / "training" / "2" / "console.log").read_text() == "printed by 2\n"
+
+
+def test_a_process_that_is_killed_loses_only_its_own_run(app):
+    app.touch("hang2")
+    process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
+    app.wait_for_call(2)
+    app.wait_until(lambda: app.states().get("3") == "completed")
+    os.kill(int(str(app.records()["2"]["pid"])), signal.SIGKILL)
+
+    output = app.finish(process)
+
+    assert process.returncode == 1
+    assert "was killed by SIGKILL" in output
+    assert "2 completed, 1 lost" in output
+    app.remove("hang2")
+    app.train("-m", "hydra.launcher.n_jobs=2")
+    assert sorted(app.calls()) == ["1", "2", "2", "3"]
+    assert set(app.states().values()) == {"completed"}
+
+
+def test_a_failing_process_reports_its_error(app):
+    app.touch("fail2")
+
+    output = app.train("-m", "hydra.launcher.n_jobs=3", code=1)
+
+    assert "ValueError: 2 is too much" in output
+    assert app.states() == {"1": "completed", "2": "failed", "3": "completed"}
+
+
+def test_ctrl_c_stops_the_processes_and_records_their_runs(app):
+    app.touch("hang1", "hang2")
+    process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
+    app.wait_until(lambda: {"1", "2"} <= set(app.calls()))
+
+    output = app.finish(process, signal.SIGINT)
+
+    assert process.returncode == 130
+    assert app.states() == {"1": "interrupted", "2": "interrupted"}
+    assert "1 pending, 2 interrupted" in output
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="uses Linux's prctl")
+def test_processes_end_when_the_sweep_is_killed(app):
+    app.touch("hang1", "hang2")
+    process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
+    app.wait_until(lambda: {"1", "2"} <= set(app.calls()))
+
+    app.finish(process, signal.SIGKILL)
+
+    app.wait_until(lambda: set(app.states().values()) == {"interrupted"})
+
+
+def test_under_hydras_own_launcher_runs_have_states_and_are_not_repeated(app):
+    app.touch("fail2")
+    basic = ["-m", "hydra/launcher=basic"]
+
+    app.train(*basic, code=1)
+    app.remove("fail2")
+    output = app.train(*basic)
+
+    assert app.calls() == ["1", "2", "3", "2"]
+    assert set(app.states().values()) == {"completed"}
+    assert app.records()["2"]["attempt"] == 2
+    assert "3 completed" in output
+    assert (app.experiment / "grids" / str(app.records()["1"]["grid_id"])).is_dir()
+
+
+def test_under_hydras_own_sweeper_runs_have_states(app):
+    app.train("-m", "hydra/sweeper=basic", "x=1,2")
+
+    assert app.states() == {"1": "completed", "2": "completed"}
