@@ -7,7 +7,6 @@ launchers, filters and notebooks: `claim_run`, `find_runs`, `results` and the ot
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._bookkeeping import Bookkeeping as Bookkeeping
-    from ._bookkeeping import Sink as Sink
     from ._claims import Claim as Claim
     from ._claims import ClaimLost as ClaimLost
     from ._claims import RunClaimed as RunClaimed
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from ._files import write_file as write_file
     from ._hashes import config_hash as config_hash
     from ._metrics import cut_metrics as cut_metrics
+    from ._protocols import Sink as Sink
     from ._records import Liveness as Liveness
     from ._records import RunRecord as RunRecord
     from ._records import find_runs as find_runs
@@ -40,7 +40,7 @@ _MODULES = {
     "RunClaimed": "_claims",
     "RunRecord": "_records",
     "Settings": "_settings",
-    "Sink": "_bookkeeping",
+    "Sink": "_protocols",
     "claim_run": "_claims",
     "code_changes": "_code",
     "code_facts": "_code",

@@ -7,10 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from ._claims import FINAL_STATES, Claim, ClaimLost, claim_run
 from ._environment import environment_facts
@@ -21,24 +19,17 @@ from ._ranks import process_rank
 from ._records import Liveness, is_alive
 from ._settings import Settings, folder_name, plain_config, run_folder, run_settings
 from ._signals import stop_requested, stop_signals, termination_requested
+from ._sinks import Sinks
 
-if TYPE_CHECKING:
-    from ._checkpoints import ResumePoint
-
-T = TypeVar("T")
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol, Self
+    from typing import Self, TypeVar
 
+    from ._checkpoints import ResumePoint
     from ._logs import RunLog
-    from ._sinks import Sink
+    from ._protocols import Savable, Sink
 
-    class Savable(Protocol):
-        """What save_timer takes."""
-
-        def save(self, path: Path) -> object:
-            """Write timer.yaml, merging with what is there."""
-
+    T = TypeVar("T")
 
 WRITE_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 30.0
@@ -93,7 +84,7 @@ class Bookkeeping:
         self.run_name = self.folder.name if run_name is None else folder_name(run_name, "run_name")
         inside = self.folder.parent.name == "training"
         self.experiment_id = experiment_id or (self.folder.parent.parent.name if inside else None)
-        self._sinks = _sinks(sinks, self._complain)
+        self._sinks = Sinks(sinks, self._warn)
         self._console = console
         self._is_alive = is_alive
         self._clock = clock
@@ -172,6 +163,8 @@ class Bookkeeping:
                 is_alive=self._is_alive,
                 clock=self._clock,
             )
+            from ._logs import RunLog  # here, as logging is slow to import
+
             self._log = RunLog(self.folder, console=self._console)
             record = self._claim.record
             self._log.banner(
@@ -414,6 +407,8 @@ class Bookkeeping:
             return checkpoint_path(self.folder, epoch, batch)
         metric = self.settings.metric
         if metric is not None and self._last and metric not in self._last:
+            from difflib import get_close_matches
+
             near = get_close_matches(metric, self._last, 1)
             self._complain_once(
                 "metric",
@@ -495,8 +490,9 @@ class Bookkeeping:
             rank=self.rank,
             report=self._warn,
         )
-        if start.step is not None:
-            self._cut_metrics(start.step + 1, start.metrics_size)
+        # Without a checkpoint the run starts at 0, and what an earlier attempt logged goes too.
+        step = -1 if start.step is None else start.step
+        self._cut_metrics(step + 1, start.metrics_size)
         if start.path is not None:
             behind = f" behind batch {start.batch}" if start.batch else ""
             self.log(f"Resumed from {start.path.name}: epoch {int(start)}{behind} is next.")
@@ -513,8 +509,8 @@ class Bookkeeping:
         return self._save_state(model, name)
 
     def load_model(
-        self, model: T, name: str = "model", *, strict: bool = True, unsafe: bool = False
-    ) -> T:
+        self, model: "T", name: str = "model", *, strict: bool = True, unsafe: bool = False
+    ) -> "T":
         """Read `states/NAME.pt` into a model, wrapped or not, and return it.
 
         Args:
@@ -537,7 +533,9 @@ class Bookkeeping:
         """Write an optimizer's state to `states/NAME.pt`; see `save_model`."""
         return self._save_state(optimizer, name)
 
-    def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
+    def load_optimizer(
+        self, optimizer: "T", name: str = "optimizer", *, unsafe: bool = False
+    ) -> "T":
         """Read `states/NAME.pt` into an optimizer and return it; see `load_model`."""
         return self.load_model(optimizer, name, unsafe=unsafe)
 
@@ -545,7 +543,9 @@ class Bookkeeping:
         """Write a scheduler's state to `states/NAME.pt`; see `save_model`."""
         return self._save_state(scheduler, name)
 
-    def load_scheduler(self, scheduler: T, name: str = "scheduler", *, unsafe: bool = False) -> T:
+    def load_scheduler(
+        self, scheduler: "T", name: str = "scheduler", *, unsafe: bool = False
+    ) -> "T":
         """Read `states/NAME.pt` into a scheduler and return it; see `load_model`."""
         return self.load_model(scheduler, name, unsafe=unsafe)
 
@@ -693,32 +693,15 @@ class Bookkeeping:
     def _write_environment(self) -> None:
         write_file(self.folder / "environment.yaml", _yaml(environment_facts()))
 
-    def _tell_sinks(self, method: str, *args: object) -> None:
-        for sink in list(self._sinks):
-            try:
-                getattr(sink, method)(*args)
-            except Exception as problem:
-                self._complain(sink, method, problem)
-                if method == "open":  # it would fail again at each step
-                    self._sinks.remove(sink)
-
-    def _complain(self, sink: object, method: str, problem: Exception) -> None:
-        name = type(sink).__name__
-        self._complain_once(
-            f"sink {id(sink)}",
-            f"{name}.{method} failed and the training goes on: {type(problem).__name__}: "
-            f"{problem}. Further errors of {name} are not shown.",
-        )
-
     def _warn(self, text: str) -> None:
-        if self._opened:
-            self.log(text, "warning")
-
-    def _complain_once(self, key: str, text: str) -> None:
-        if key not in self._complaints and self._log is not None:
-            self._complaints.add(key)
+        if self._log is not None:
             with contextlib.suppress(OSError):
                 self._log.write(text, "warning", console=True)
+
+    def _complain_once(self, key: str, text: str) -> None:
+        if key not in self._complaints:
+            self._complaints.add(key)
+            self._warn(text)
 
 
 class _Writer:
@@ -752,16 +735,6 @@ def _close_former(folder: Path) -> None:
             if former._metrics is not None:
                 former._metrics.write(sync=True)
         former._release()
-
-
-def _check_sink(sink: object) -> None:
-    names = [name for name in vars(Sink) if not name.startswith("_")]
-    missing = [name for name in names if not callable(getattr(sink, name, None))]
-    if missing:
-        raise TypeError(
-            f"{type(sink).__name__} is not a sink: it has no method {', '.join(missing)}. "
-            f"A sink has {', '.join(names)}."
-        )
 
 
 def _timer_statistics(path: Path) -> dict[str, dict[str, float]]:

@@ -5,7 +5,6 @@ import json
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -228,7 +227,7 @@ def _take(
             os.replace(claim.folder / "run.json", claim.folder / "run.json.damaged")  # noqa: PTH105
     defaults: dict[str, object] = {
         "schema": SCHEMA,
-        "id": uuid.uuid4().hex,
+        "id": os.urandom(16).hex(),
         "run_name": claim.folder.name,
         "experiment_id": None,
         "state": "running",

@@ -1,10 +1,8 @@
 """Which code a run was trained with: git commit, dirty flag, hashes of imported sources."""
 
 import contextlib
-import hashlib
 import os
 import sys
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -102,6 +100,8 @@ def _is_installed(path: str) -> bool:
 
 
 def _standard_library() -> tuple[str, ...]:
+    import sysconfig
+
     return tuple(sysconfig.get_path(key) + os.sep for key in ("stdlib", "platstdlib"))
 
 
@@ -109,6 +109,8 @@ _files: dict[str, tuple[int, int, str]] = {}
 
 
 def _hash(path: Path) -> str | None:
+    import hashlib
+
     try:
         stat = path.stat()
         known = _files.get(str(path))

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ def environment_facts(environ: Mapping[str, str] = os.environ) -> dict[str, obje
     Returns:
         Plain data. No environment variable but CUDA_VISIBLE_DEVICES is in it.
     """
+    import platform
+
     return {
         "python": platform.python_version(),
         "executable": sys.executable,

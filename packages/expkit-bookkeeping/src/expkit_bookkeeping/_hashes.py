@@ -1,7 +1,6 @@
 """The identity of a configuration."""
 
 import enum
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -27,6 +26,8 @@ def config_hash(config: Mapping[str, object]) -> str:
     """
     if not isinstance(config, Mapping):
         raise TypeError(f"A configuration is a mapping, not {type(config).__name__}: {config!r}")
+    import hashlib
+
     text = json.dumps(
         canonical(config, ""), sort_keys=True, separators=(",", ":"), ensure_ascii=False
     )

@@ -1,7 +1,6 @@
 """metrics.jsonl: appended to without stalling the training, read back without its torn end."""
 
 import json
-import logging
 import os
 import threading
 from collections import deque
@@ -143,6 +142,8 @@ def metric_lines(folder: Path) -> Iterator[MetricLine]:
         if line is not None:
             yield line
         elif text and number < len(lines):
+            import logging
+
             logging.getLogger(__name__).warning("%s line %d is damaged; skipped", path, number)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +36,16 @@ def this_process(environ: Mapping[str, str] = os.environ) -> Owner:
     pid = os.getpid()
     if pid not in _seen:
         _seen[pid] = process_start(pid)
-    return Owner(socket.gethostname(), pid, _seen[pid], slurm_facts(environ))
+    return Owner(host_name(), pid, _seen[pid], slurm_facts(environ))
+
+
+def host_name() -> str:
+    """The name of this host."""
+    if os.name == "posix":
+        return os.uname().nodename  # what socket.gethostname() says, without importing it
+    import socket
+
+    return socket.gethostname()
 
 
 def slurm_facts(environ: Mapping[str, str] = os.environ) -> dict[str, object] | None:
@@ -73,7 +81,7 @@ def process_start(pid: int) -> str | None:
         command = ["ps", "-o", "lstart=", "-p", str(pid)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         text = " ".join(done.stdout.split())
-        return f"{socket.gethostname()}/{text}" if text else None
+        return f"{host_name()}/{text}" if text else None
     return None
 
 

@@ -1,7 +1,5 @@
 """All runs of an experiment together: rows, results.csv, frames."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -55,6 +53,9 @@ def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None)
     """
     records = find_runs(experiment) if runs is None else runs
     columns = Columns.of(records)
+    import csv
+    import io
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns.names)

@@ -4,7 +4,6 @@ import enum
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path, PurePath
 
 DIRECTIONS = ("maximize", "minimize")
@@ -24,6 +23,8 @@ class Settings:
         if self.metric is not None and not isinstance(self.metric, str):
             raise TypeError(f"expkit.metric is a metric's name or null, not {self.metric!r}.")
         if self.direction not in DIRECTIONS:
+            from difflib import get_close_matches
+
             near = get_close_matches(str(self.direction), DIRECTIONS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(
