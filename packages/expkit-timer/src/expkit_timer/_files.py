@@ -1,0 +1,253 @@
+"""Timer files: YAML, JSON or CSV by suffix, merged and replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+
+from ._statistics import Statistics, combine
+from ._text import format_seconds
+
+Attempt = dict[str, object]  # an id and the fields of Statistics
+Content = dict[str, dict[str, object]]  # by timer: the totals and the list of attempts
+
+_FIELDS = Statistics._fields
+_COLUMNS = ("name", "id", *_FIELDS)
+_LOCK_TIMEOUT_S = 10.0
+
+
+def attempt_of(attempt_id: str, statistics: Statistics) -> Attempt:
+    """One attempt as it stands in a file."""
+    return {"id": attempt_id, **statistics._asdict()}
+
+
+def statistics_of(attempts: Sequence[Attempt]) -> Statistics:
+    """The totals over attempts."""
+    return combine([Statistics(*(attempt[field] for field in _FIELDS)) for attempt in attempts])  # type: ignore[arg-type]
+
+
+def attempts_in(content: Content, name: str) -> list[Attempt]:
+    """The attempts of one timer; none if the file does not have it."""
+    attempts = content.get(name, {}).get("attempts", [])
+    assert isinstance(attempts, list)  # checked when the file was read
+    return attempts
+
+
+def merge(content: Content, name: str, attempts: Sequence[Attempt]) -> Content:
+    """The content with these attempts: one with a known id replaces it, others are added."""
+    by_id = {str(attempt["id"]): attempt for attempt in attempts_in(content, name)}
+    by_id |= {str(attempt["id"]): attempt for attempt in attempts}
+    merged = list(by_id.values())
+    totals = statistics_of(merged)
+    entry = dict(content.get(name, {}))  # keys of a newer version stay
+    if totals.count:
+        entry |= totals._asdict()
+    else:  # NaN means nothing to a reader
+        entry |= {"count": 0, "total_s": 0.0}
+    entry |= {"total": format_seconds(totals.total_s), "attempts": merged}
+    return content | {name: entry}
+
+
+def save(path: str | Path, attempts: Mapping[str, Sequence[Attempt]]) -> None:
+    """Merge attempts by timer into a file, which is replaced as a whole.
+
+    Raises:
+        ValueError: If the suffix is unknown, or the file there is not a timer file; it is left
+            as it is.
+        ImportError: If the file is YAML and PyYAML is not installed.
+    """
+    path = Path(path)
+    _, dump = _format(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.parent):
+        content = read(path) if path.exists() else {}
+        for name, added in attempts.items():
+            content = merge(content, name, added)
+        _replace(path, dump(content))
+
+
+def read(path: str | Path) -> Content:
+    """The content of a timer file.
+
+    Raises:
+        ValueError: If it is not one; the text says where.
+        FileNotFoundError: If there is no such file.
+        ImportError: If the file is YAML and PyYAML is not installed.
+    """
+    path = Path(path)
+    load, _ = _format(path)
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = load(text)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read as a timer file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a timer file: it holds {type(content).__name__}")
+    return {str(name): _check(path, str(name), entry) for name, entry in content.items()}
+
+
+def _check(path: Path, name: str, entry: object) -> dict[str, object]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("attempts"), list):
+        raise ValueError(
+            f"{path} is not a timer file: its entry {name!r} has no list 'attempts'. "
+            "Choose another path."
+        )
+    attempts = [
+        _check_attempt(f"{path}, {name!r}, attempt {number}", attempt)
+        for number, attempt in enumerate(entry["attempts"], start=1)
+    ]
+    return entry | {"attempts": attempts}
+
+
+def _check_attempt(where: str, attempt: object) -> Attempt:
+    if not isinstance(attempt, dict):
+        raise ValueError(f"{where}: expected a mapping, got {attempt!r}")
+    for key in ("id", *_FIELDS):
+        if key not in attempt:
+            raise ValueError(f"{where}: the key {key!r} is missing")
+        value = attempt[key]
+        if key != "id" and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"{where}: {key!r} must be a number, got {value!r}")
+    if attempt["count"] < 1 or attempt["count"] != int(attempt["count"]):
+        raise ValueError(f"{where}: 'count' must be a positive whole number")
+    return attempt | {"id": str(attempt["id"]), "count": int(attempt["count"])}
+
+
+def _format(path: Path) -> tuple[Callable[[str], object], Callable[[Content], str]]:
+    formats: dict[str, tuple[Callable[[str], object], Callable[[Content], str]]] = {
+        ".yaml": (_load_yaml, _dump_yaml),
+        ".yml": (_load_yaml, _dump_yaml),
+        ".json": (_load_json, _dump_json),
+        ".csv": (_load_csv, _dump_csv),
+    }
+    if path.suffix.lower() not in formats:
+        raise ValueError(
+            f"{path}: a timer file ends in {', '.join(formats)}, not in {path.suffix!r}"
+        )
+    return formats[path.suffix.lower()]
+
+
+def _load_yaml(text: str) -> object:
+    yaml = _yaml()
+    try:
+        return yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _dump_yaml(content: Content) -> str:
+    # None: mappings that hold no other, the attempts, stand on one line.
+    text = _yaml().safe_dump(
+        content, default_flow_style=None, sort_keys=False, allow_unicode=True, width=1000
+    )
+    return str(text)
+
+
+def _yaml() -> ModuleType:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError(
+            'a timer file in YAML needs PyYAML: pip install "expkit-timer[yaml]", '
+            "or choose a path that ends in .json or .csv"
+        ) from error
+    return yaml
+
+
+def _load_json(text: str) -> object:
+    import json
+
+    return json.loads(text or "{}")
+
+
+def _dump_json(content: Content) -> str:
+    import json
+
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _load_csv(text: str) -> object:
+    import csv
+
+    content: Content = {}
+    reader = csv.DictReader(text.splitlines())
+    if text and tuple(reader.fieldnames or ())[: len(_COLUMNS)] != _COLUMNS:
+        raise ValueError(f"its first line must be {','.join(_COLUMNS)}")
+    for row in reader:
+        name = row.pop("name")
+        attempts = content.setdefault(name, {"attempts": []})["attempts"]
+        assert isinstance(attempts, list)
+        if row["id"] != "total":  # totals are for the reader's eyes, and computed anew
+            attempts.append(
+                {"id": row["id"], "count": int(row["count"])}
+                | {field: float(row[field]) for field in _FIELDS if field != "count"}
+            )
+    return content
+
+
+def _dump_csv(content: Content) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for name, entry in content.items():
+        writer.writerow(entry | {"name": name, "id": "total"})
+        for attempt in attempts_in(content, name):
+            writer.writerow(attempt | {"name": name})
+    return text.getvalue()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # not every file system can sync a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other savers out of a folder while a file is read, merged and written.
+
+    Where the file system knows no locks, or one is held for too long, saving goes on without.
+    """
+    from time import monotonic, sleep
+
+    try:
+        from fcntl import LOCK_EX, LOCK_NB, flock
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield
+        return
+    try:
+        deadline = monotonic() + _LOCK_TIMEOUT_S
+        while monotonic() < deadline:
+            try:
+                flock(descriptor, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                sleep(0.005)
+                continue
+            except OSError:  # NFS wants the descriptor open for writing, and a folder cannot be
+                pass
+            break
+        yield
+    finally:
+        os.close(descriptor)

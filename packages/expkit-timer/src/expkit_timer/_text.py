@@ -1,0 +1,50 @@
+"""Durations and statistics as people read them; pure."""
+
+from math import isnan
+
+from ._statistics import Statistics
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration with three digits and its unit, or hours, minutes and seconds from a minute on.
+
+    >>> format_seconds(0.0123), format_seconds(2), format_seconds(80.4)
+    ('12.3 ms', '2.00 s', '0:01:20')
+    """
+    if isnan(seconds):
+        return "-"
+    if round(seconds, 1) >= 60:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= 0.9995 * scale:
+            return f"{_three_digits(seconds / scale)} {unit}"
+    return f"{round(seconds / 1e-9)} ns"
+
+
+def format_statistics(statistics: Statistics) -> str:
+    """Total, number, mean with deviation, and quantiles on one line."""
+    if not statistics.count:
+        return "no block timed yet"
+    if statistics.count == 1:
+        return f"{format_seconds(statistics.total_s)} in 1 block"
+    return (
+        f"{format_seconds(statistics.total_s)} in {statistics.count} blocks of "
+        f"{format_seconds(statistics.mean_s)} ± {format_seconds(statistics.std_s)} "
+        f"(p50 {format_seconds(statistics.p50_s)}, p95 {format_seconds(statistics.p95_s)})"
+    )
+
+
+def near_match(word: str, known: list[str]) -> str:
+    """A question naming the known word that is closest, with a leading space, or nothing."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _three_digits(number: float) -> str:
+    for decimals, limit in ((2, 9.995), (1, 99.95)):
+        if number < limit:
+            return f"{number:.{decimals}f}"
+    return f"{number:.0f}"

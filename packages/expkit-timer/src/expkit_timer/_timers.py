@@ -1,0 +1,207 @@
+"""Named timers that nest to a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import partial
+from threading import Lock
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Literal, NamedTuple, ParamSpec, TypeVar
+
+from ._text import format_seconds, near_match
+from ._timer import Timer, TimerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from pandas import DataFrame
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Place(NamedTuple):
+    """Where a thread or coroutine is in the tree."""
+
+    timer: Timer
+    around: _Place | None
+
+
+class Timers(Mapping[str, Timer]):
+    """Timers by name; a block timed within a block of the same group becomes its child.
+
+    `with timers("load"):` inside `with timers("epoch"):` counts for the timer `epoch/load`.
+    Inside means: in the same thread or coroutine. `timers["epoch/load"]` is that timer; `str`
+    shows the tree.
+
+    Args:
+        cuda: As for `Timer`, for all of them.
+        clock: As for `Timer`.
+
+    >>> ticks = iter(range(0, 8_000_000_000, 1_000_000_000))
+    >>> timers = Timers(clock=lambda: next(ticks))
+    >>> with timers("epoch"):
+    ...     with timers("load"):
+    ...         pass
+    ...     with timers("train"):
+    ...         pass
+    >>> print(timers)
+    epoch     5.00 s       1 × 5.00 s
+    ├─ load   1.00 s  20%  1 × 1.00 s
+    └─ train  1.00 s  20%  1 × 1.00 s
+    """
+
+    def __init__(
+        self,
+        *,
+        cuda: Literal["off", "events", "sync"] = "off",
+        clock: Callable[[], int] = perf_counter_ns,
+    ) -> None:
+        self._make = partial(Timer, cuda=cuda, clock=clock)
+        self._make()  # an unusable mode is told here, not in the middle of a training
+        self._timers: dict[str, Timer] = {}
+        self._lock = Lock()
+        self._place: ContextVar[_Place | None] = ContextVar("place", default=None)
+
+    def __call__(self, name: str) -> TimedBlock:
+        """A context manager and decorator that times blocks below the block around them.
+
+        A block directly within one of the same name (recursion) belongs to the outer one.
+
+        Raises:
+            ValueError: If the name is empty, or starts or ends with a slash.
+        """
+        if not isinstance(name, str) or not name.strip() or name != name.strip("/"):
+            raise ValueError(
+                f"a timer's name must be a text such as 'load' or 'epoch/load', got {name!r}"
+            )
+        return TimedBlock(self, name)
+
+    def __getitem__(self, path: str) -> Timer:
+        try:
+            return self._timers[path]
+        except KeyError:
+            known = sorted(self._timers)
+            raise KeyError(
+                f"no timer {path!r} here.{near_match(str(path), known)} "
+                f"Known: {', '.join(known) or 'none'}. `with timers({path!r}):` makes one."
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._timers))
+
+    def __len__(self) -> int:
+        return len(self._timers)
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """`Timer.to_dict` of each timer by its path."""
+        return {path: timer.to_dict() for path, timer in self.items()}
+
+    def to_dataframe(self) -> DataFrame:
+        """A row a timer, with its path as index, and a column a statistic.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        from ._frames import make_frame
+
+        return make_frame({path: timer.statistics() for path, timer in self.items()})
+
+    def save(self, path: str | Path) -> None:
+        """Merge all timers into one file; see `Timer.save`."""
+        from ._files import save
+
+        save(path, {name: timer._attempts() for name, timer in self.items()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Timers:
+        """Timers that go on where the saved ones have ended; see `Timer.load`."""
+        from ._files import attempts_in, read
+
+        timers = cls()
+        content = read(path)
+        for name in content:
+            timers._timer(name)._adopt(attempts_in(content, name))
+        return timers
+
+    def __str__(self) -> str:
+        from ._tree import format_tree
+
+        return format_tree({path: timer.statistics() for path, timer in self.items()})
+
+    def __repr__(self) -> str:
+        total_s = sum(timer.seconds for path, timer in self.items() if "/" not in path)
+        return f"<Timers: {len(self)} timers, {format_seconds(total_s)} at the top>"
+
+    def _timer(self, path: str) -> Timer:
+        timer = self._timers.get(path)
+        if timer is None:
+            with self._lock:
+                timer = self._timers.setdefault(path, self._make(path))
+        return timer
+
+
+class TimedBlock:
+    """A name that finds its timer when a block begins; made by calling `Timers`."""
+
+    __slots__ = ("_name", "_timers")
+
+    def __init__(self, timers: Timers, name: str) -> None:
+        self._timers = timers
+        self._name = name
+
+    def __enter__(self) -> Timer:
+        timer = self._open()
+        return timer.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close().__exit__(kind, error, traceback)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Time each call of a function or coroutine function, below the block that calls it.
+
+        Raises:
+            TypeError: If it is a generator function, whose call does no work yet.
+        """
+        from ._decorator import decorate
+
+        return decorate(self._name, function, self, self._lone_block)
+
+    @contextmanager
+    def _lone_block(self) -> Iterator[None]:
+        around = self._timers._place.get()
+        timer = self._open()
+        is_recursion = around is not None and around.timer is timer
+        try:
+            with nullcontext() if is_recursion else timer._measure():
+                yield
+        finally:
+            self._close()
+
+    def _open(self) -> Timer:
+        timers = self._timers
+        around = timers._place.get()
+        if around is None:
+            path = self._name
+        elif around.timer.name == self._name or around.timer.name.endswith(f"/{self._name}"):
+            path = around.timer.name
+        else:
+            path = f"{around.timer.name}/{self._name}"
+        timer = timers._timer(path)
+        timers._place.set(_Place(timer, around))
+        return timer
+
+    def _close(self) -> Timer:
+        place = self._timers._place.get()
+        if place is None:
+            raise TimerError(f"the block {self._name!r} has not begun in this thread or coroutine")
+        self._timers._place.set(place.around)
+        return place.timer
