@@ -1,1 +1,30 @@
 """Metric curves of one run or of hundreds, in a style for the screen or for a thesis."""
+
+TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
+if TYPE_CHECKING:
+    from ._errors import PlottingError as PlottingError
+    from ._plot_metrics import PlotMetrics as PlotMetrics
+    from ._restyle import restyle as restyle
+    from ._style import PlotStyle as PlotStyle
+
+_MODULES = {
+    "PlotMetrics": "_plot_metrics",
+    "PlotStyle": "_style",
+    "PlottingError": "_errors",
+    "restyle": "_restyle",
+}
+__all__ = ["PlotMetrics", "PlotStyle", "PlottingError", "restyle"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,19 @@
+"""`python -m expkit_plotting VERB …`, where the `expkit` command is not installed."""
+
+import sys
+
+from .commands import plot, restyle
+
+VERBS = {"plot": plot, "restyle": restyle}
+
+
+def main() -> int:
+    """Hand over to the verb."""
+    if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
+        print(f"usage: python -m expkit_plotting {{{','.join(VERBS)}}} …", file=sys.stderr)
+        return 2
+    return VERBS[sys.argv[1]](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

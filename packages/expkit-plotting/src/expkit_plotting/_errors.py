@@ -1,0 +1,34 @@
+"""The one exception of this package, and how its texts name a near match."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PlottingError(ValueError):
+    """A style, a source of metrics or a request that cannot be drawn; the text says why."""
+
+
+def near_match(name: object, known: Iterable[object]) -> str:
+    """A sentence with the known name closest to `name`, or nothing.
+
+    >>> near_match("figsze", ["figsize", "latex"])
+    " Did you mean 'figsize'?"
+    >>> near_match("xyz", ["figsize", "latex"])
+    ''
+    """
+    names = [str(each) for each in known]
+    lowered = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(str(name).lower(), lowered, n=1)
+    return f" Did you mean {lowered[close[0]]!r}?" if close else ""
+
+
+def listed(names: Iterable[object], *, most: int = 20) -> str:
+    """Names in one line, cut after `most`.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    texts = [str(each) for each in names]
+    if len(texts) <= most:
+        return ", ".join(texts) or "none"
+    return f"{', '.join(texts[:most])} and {len(texts) - most} more"

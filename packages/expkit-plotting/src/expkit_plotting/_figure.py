@@ -1,0 +1,41 @@
+"""A figure that keeps its style: drawn again, saved elsewhere or unpickled, it looks the same."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ._thread_rc import rc_layer
+
+if TYPE_CHECKING:
+    from ._recipe import Recipe
+    from ._runs import Run
+    from ._style import PlotStyle
+
+
+class StyledFigure(Figure):
+    """matplotlib's `Figure`, drawn and saved with rcParams of its own; needs no display."""
+
+    recipe: "tuple[Recipe, tuple[Run, ...], PlotStyle]"  # what it shows, set once drawn
+
+    def __init__(self, parameters: dict[str, object], **keywords: Any) -> None:
+        self.parameters = parameters
+        super().__init__(**keywords)
+        FigureCanvasAgg(self)
+
+    def draw(self, renderer: Any) -> None:
+        """Draw with the figure's own rcParams, whatever the global ones are."""
+        with rc_layer(self.parameters):
+            super().draw(renderer)
+
+    def savefig(self, *arguments: Any, **keywords: Any) -> None:
+        """Save with the figure's own rcParams, whatever the global ones are."""
+        with rc_layer(self.parameters):
+            super().savefig(*arguments, **keywords)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows; it shows figures by itself only after pyplot was imported."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi)
+        return buffer.getvalue()

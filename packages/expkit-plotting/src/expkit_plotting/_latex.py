@@ -1,0 +1,167 @@
+"""Does LaTeX work here? One real attempt, whose outcome is kept for this host."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ._files import write_atomically
+from ._style import PlotStyle
+
+PROGRAMS = ("latex", "dvipng", "kpsewhich")
+FAILURE_VALID_S = 3600  # a user's own TeX tree may get a package without a trace we could see
+INSTALL = (
+    "Debian and Ubuntu: apt install texlive-latex-extra cm-super dvipng. NixOS: see the README "
+    "of expkit-plotting. To be rid of this warning, set latex: false."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether LaTeX works, and if not, what is missing."""
+
+    works: bool
+    missing: str = ""
+
+    @property
+    def advice(self) -> str:
+        """One sentence for the user: what is missing, and how to install it."""
+        return f"LaTeX is not usable here: {self.missing}. Text is drawn with mathtext. {INSTALL}"
+
+
+_verdicts: dict[str, Verdict] = {}
+
+
+def probe_latex(
+    style: PlotStyle,
+    *,
+    cache: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    clock: Callable[[], float] = time.time,
+) -> Verdict:
+    """Whether LaTeX, dvipng and the fonts can draw this style's text.
+
+    Draws one text into a PNG and a PDF, the first time on this host; afterwards the outcome is
+    read from the cache until a program, the TeX tree or the style's preamble changes.
+
+    Args:
+        style: Its fonts and preamble are tried.
+        cache: The file to remember outcomes in.
+        environment: Where PATH is looked up.
+        clock: Seconds since the epoch; failures are tried again after an hour.
+    """
+    paths = {name: shutil.which(name, path=environment.get("PATH")) for name in PROGRAMS}
+    absent = [name for name, path in paths.items() if path is None]
+    if absent:
+        return Verdict(False, f"the program {' and '.join(absent)} is not on PATH")
+    key = _key(paths, style)
+    if key in _verdicts:
+        return _verdicts[key]
+    file = cache or cache_file(environment)
+    known = _read(file)
+    entry = known.get(key)
+    if isinstance(entry, dict) and (
+        entry.get("works") or clock() - float(entry.get("time", 0)) < FAILURE_VALID_S
+    ):
+        verdict = Verdict(bool(entry["works"]), str(entry.get("missing", "")))
+    else:
+        verdict = attempt(style)
+        known[key] = {"works": verdict.works, "missing": verdict.missing, "time": clock()}
+        try:
+            write_atomically(file, json.dumps(known, indent=1).encode())
+        except OSError:
+            pass  # a home that cannot be written only costs the next process a second
+    _verdicts[key] = verdict
+    return verdict
+
+
+def cache_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this host's outcomes are kept."""
+    root = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root, "expkit", f"latex-{socket.gethostname()}.json")
+
+
+def _key(paths: Mapping[str, str | None], style: PlotStyle) -> str:
+    import matplotlib
+
+    facts: list[object] = [matplotlib.__version__]
+    for path in [*paths.values(), *_tex_trees(str(paths["kpsewhich"]))]:
+        try:
+            status = os.stat(str(path))
+            facts += [path, status.st_mtime_ns, status.st_size]
+        except OSError:
+            facts += [path, None]
+    fonts = {
+        key: value for key, value in style.rcParams.items() if key.startswith(("font", "text"))
+    }
+    facts.append(sorted(fonts.items()))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _tex_trees(kpsewhich: str) -> list[str]:
+    """Indices of the TeX trees; installing a package changes them."""
+    try:
+        done = subprocess.run(
+            [kpsewhich, "--all", "ls-R"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split()
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        known = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def attempt(style: PlotStyle) -> Verdict:
+    """Draw a text that needs what figures need: letters, digits, a minus sign, mathematics."""
+    import io
+    import uuid
+
+    from ._figure import StyledFigure
+    from ._rc import rc_parameters
+    from ._thread_rc import rc_layer
+
+    parameters = rc_parameters(style, latex=True)
+    try:
+        with rc_layer(parameters):
+            figure = StyledFigure(parameters, figsize=(3, 0.5))
+            # Never seen before, so that matplotlib's cache of rendered texts cannot answer.
+            unique = uuid.uuid4().hex[:8]
+            figure.text(0.1, 0.2, rf"Probe\_{unique} é \textbf{{b}} $10^{{-3}}\mathdefault{{−1}}$")
+            for filetype in ("png", "pdf"):
+                figure.savefig(io.BytesIO(), format=filetype, dpi=50)
+    except Exception as error:  # whatever goes wrong, figures must still be drawn
+        return Verdict(False, explain(str(error)))
+    return Verdict(True)
+
+
+def explain(error: str) -> str:
+    """What is missing, from what matplotlib raised.
+
+    >>> explain("... ! LaTeX Error: File `type1cm.sty' not found. ...")
+    'the LaTeX file type1cm.sty (package texlive-latex-extra)'
+    >>> explain("Package matplotlib-support Error: Missing cm-super package, required")
+    'the fonts of cm-super'
+    """
+    if "cm-super" in error or "type1ec" in error:
+        return "the fonts of cm-super"
+    if found := re.search(r"File [`'](\S+?)' not found", error):
+        return f"the LaTeX file {found[1]} (package texlive-latex-extra)"
+    if found := re.search(r"(?:font file|PostScript font|TeX font|Font) *['`]?([\w.-]+)", error):
+        return f"the font {found[1]} (packages texlive-fonts-recommended and cm-super)"
+    if found := re.search(r"because (\w+) could not be found", error):
+        return f"the program {found[1]}"
+    lines = [line for line in error.splitlines() if line.startswith("!")] or error.splitlines()
+    return f"it fails with {lines[0][:200]!r}" if lines else "it fails without a message"

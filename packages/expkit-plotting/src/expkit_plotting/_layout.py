@@ -1,0 +1,205 @@
+"""Where axes and legends go, measured with the renderer, so that nothing overlaps."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.legend import Legend
+from matplotlib.transforms import Bbox
+
+from ._figure import StyledFigure
+from ._text import shorten_all
+
+if TYPE_CHECKING:
+    from numpy import bool_, float64
+    from numpy.typing import NDArray
+
+MOST_ENTRIES = 30  # a longer legend is not read any more
+INSIDE_ENTRIES = 8
+INSIDE_SHARE = 0.45  # of the axes' area; a larger legend dwarfs the curves
+AXES_MIN_SHARE = 0.6  # of the figure's width, beside a legend
+GAP_PT = 6.0
+TALLEST_LEGEND = 1.5  # of the figure's height
+# In the order in which a reader expects a legend.
+CORNERS = (
+    ("upper right", 1, 1), ("lower right", 1, 0), ("upper left", 0, 1), ("lower left", 0, 0),
+    ("upper center", 0.5, 1), ("lower center", 0.5, 0), ("center right", 1, 0.5),
+    ("center left", 0, 0.5),
+)  # fmt: skip
+
+Drawn = "Sequence[tuple[NDArray[float64], NDArray[float64], NDArray[float64]]]"
+
+
+class Entries:
+    """The entries of one legend, before it is known where it fits."""
+
+    def __init__(
+        self,
+        handles: Sequence[object],
+        labels: Sequence[str],
+        *,
+        title: str,
+        escape: Callable[[str], str],
+    ) -> None:
+        self.handles = list(handles)
+        self.labels = list(labels)
+        self.title = title
+        self.escape = escape
+
+    def draw(self, axes: Axes, *, length: int | None = None, **keywords: object) -> Legend:
+        """Put the legend into `axes`, labels shortened to `length` characters."""
+        labels = self.labels if length is None else shorten_all(self.labels, length)
+        legend = axes.legend(
+            self.handles,
+            [self.escape(label) for label in labels],
+            title=self.escape(self.title) or None,
+            alignment="left",
+            **keywords,  # type: ignore[arg-type]
+        )
+        return legend
+
+
+def tighten(figure: StyledFigure, *, right_in: float = 0.0, below_in: float = 0.0) -> None:
+    """Give the axes all the room that their labels, and a legend, leave."""
+    width, height = figure.get_size_inches()
+    figure.tight_layout(
+        rect=(0, below_in / height, 1 - right_in / width, 1), pad=0.4, h_pad=0.9, w_pad=1.2
+    )
+
+
+def place(figure: StyledFigure, axes: Axes, entries: Entries, drawn: "Drawn") -> None:
+    """Put a legend where it hides no curve: inside, else at the right, else below.
+
+    The figure keeps its width, which is that of a column of text; where the legend goes below,
+    the figure grows in height, so that the axes never shrink.
+
+    Args:
+        figure: The figure, complete but for this legend.
+        axes: Its only axes.
+        entries: The legend's entries.
+        drawn: (x, low, high) of every curve with its band, in data coordinates.
+    """
+    tighten(figure)
+    if len(entries.labels) <= INSIDE_ENTRIES and _place_inside(axes, entries, drawn):
+        return
+    dpi = figure.dpi
+    width_in = float(figure.get_size_inches()[0])
+    legend = entries.draw(axes, loc="upper left")
+    legend_in = _extent(legend).width / dpi + GAP_PT / 72
+    height_in = _extent(legend).height / dpi
+    axes_in = axes.get_window_extent().width / dpi
+    fits_beside = axes_in - legend_in >= AXES_MIN_SHARE * width_in
+    if fits_beside and height_in <= axes.get_window_extent().height / dpi:
+        legend.remove()
+        legend = entries.draw(
+            axes, loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0,
+            bbox_transform=axes.transAxes + _shift(figure, GAP_PT),
+        )  # fmt: skip
+        legend.set_in_layout(False)
+        tighten(figure, right_in=legend_in)
+        return
+    _place_below(figure, axes, entries, legend)
+
+
+def _place_inside(axes: Axes, entries: Entries, drawn: "Drawn") -> bool:
+    legend = entries.draw(axes, loc="upper right")
+    own = axes.get_window_extent()
+    extent = _extent(legend)
+    # The space between axes and legend belongs to what must stay free.
+    pad = 0.4 * legend.get_texts()[0].get_fontsize() * axes.figure.dpi / 72
+    share_x, share_y = (extent.width + 2 * pad) / own.width, (extent.height + 2 * pad) / own.height
+    if share_x * share_y <= INSIDE_SHARE and share_x <= 0.95:
+        columns = _occupied(axes, drawn)
+        for location, x, y in CORNERS:
+            left, bottom = x * (1 - share_x), y * (1 - share_y)
+            if not _hits(columns, left, left + share_x, bottom, bottom + share_y):
+                legend.remove()
+                entries.draw(axes, loc=location)
+                return True
+    legend.remove()
+    return False
+
+
+def _place_below(figure: StyledFigure, axes: Axes, entries: Entries, legend: Legend) -> None:
+    dpi = figure.dpi
+    width_in, height_in = (float(it) for it in figure.get_size_inches())
+    available = width_in * dpi - 2 * GAP_PT * dpi / 72
+    length: int | None = None
+    if _extent(legend).width > available:  # a single label is wider than the figure
+        longest = max(len(label) for label in entries.labels)
+        length = max(int(longest * available / _extent(legend).width) - 3, 8)
+    count = len(entries.labels)
+    most = max(int(available // max(_extent(legend).width, 1)), 1)
+    columns = min(count, max(most, 1))
+    for ncols in range(columns + 1, 0, -1):
+        legend.remove()
+        legend = entries.draw(
+            axes, length=length, loc="lower center", bbox_to_anchor=(0.5, 0), borderaxespad=0,
+            bbox_transform=figure.transFigure + _shift(figure, 0, 2.0), ncols=ncols,
+        )  # fmt: skip
+        if _extent(legend).width <= available or ncols == 1:
+            break
+    below_in = _extent(legend).height / dpi + GAP_PT / 72
+    legend.set_in_layout(False)
+    figure.set_size_inches(width_in, height_in + below_in)
+    tighten(figure, below_in=below_in)
+
+
+def make_room(axes: Axes, entries: Entries, drawn: "Drawn") -> None:
+    """Put a small legend inside, and stretch the y axis where it would hide a curve."""
+    if _place_inside(axes, entries, drawn):
+        return
+    legend = entries.draw(axes, loc="upper right", ncols=len(entries.labels))
+    share = _extent(legend).height / axes.get_window_extent().height + 0.04
+    share = min(share, 0.4)
+    low, high = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        axes.set_ylim(low, high * (high / low) ** (share / (1 - share)))
+    else:
+        axes.set_ylim(low, high + (high - low) * share / (1 - share))
+
+
+def _occupied(axes: Axes, drawn: "Drawn") -> "NDArray[float64]":
+    """The lowest and highest point of any curve, in 200 columns of the axes: (200, 2)."""
+    edges = np.full((200, 2), np.nan)
+    to_axes = axes.transData + axes.transAxes.inverted()
+    grid = (np.arange(200) + 0.5) / 200
+    for x, low, high in drawn:
+        known = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
+        if not known.any():
+            continue
+        bottom = to_axes.transform(np.column_stack([x[known], low[known]]))
+        top = to_axes.transform(np.column_stack([x[known], high[known]]))
+        if len(bottom) == 1:
+            near = np.abs(grid - bottom[0, 0]) < 0.02
+            lows, highs = np.where(near, bottom[0, 1], np.nan), np.where(near, top[0, 1], np.nan)
+        else:
+            lows = np.interp(grid, bottom[:, 0], bottom[:, 1], left=np.nan, right=np.nan)
+            highs = np.interp(grid, top[:, 0], top[:, 1], left=np.nan, right=np.nan)
+        np.fmin(edges[:, 0], lows, out=edges[:, 0])
+        np.fmax(edges[:, 1], highs, out=edges[:, 1])
+        # Spikes between the columns' centres.
+        column = np.clip((bottom[:, 0] * 200).astype(int), 0, 199)
+        np.fmin.at(edges[:, 0], column, bottom[:, 1])
+        np.fmax.at(edges[:, 1], column, top[:, 1])
+    return edges
+
+
+def _hits(
+    columns: "NDArray[float64]", left: float, right: float, bottom: float, top: float
+) -> bool:
+    start, end = max(int(left * 200) - 2, 0), min(int(np.ceil(right * 200)) + 2, 200)
+    lows, highs = columns[start:end, 0], columns[start:end, 1]
+    inside: NDArray[bool_] = (highs >= bottom) & (lows <= top)
+    return bool(inside.any())
+
+
+def _extent(legend: Legend) -> Bbox:
+    return legend.get_window_extent()
+
+
+def _shift(figure: StyledFigure, right_pt: float, up_pt: float = 0.0) -> object:
+    from matplotlib.transforms import ScaledTranslation
+
+    return ScaledTranslation(right_pt / 72, up_pt / 72, figure.dpi_scale_trans)

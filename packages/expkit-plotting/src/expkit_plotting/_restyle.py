@@ -1,0 +1,67 @@
+"""Redrawing a saved figure in another style."""
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._errors import PlottingError
+from ._plot_metrics import as_style, draw_figure, save_figure
+from ._recipe import Recipe, from_csv
+from ._style import PlotStyle
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ._plot_metrics import Style
+
+
+def restyle(
+    path: str | PathLike[str],
+    style: "Style | None" = None,
+    *,
+    save_to: str | PathLike[str] | None = None,
+) -> "Figure":
+    """Redraw a figure that was saved with `pickle: true`, equal to having drawn it so at first.
+
+    Reads the data (`.csv`) and the recipe (`.json`) beside the figure, never the pickle.
+
+    Args:
+        path: The figure's path, with or without one of its suffixes.
+        style: As for `PlotMetrics`; by default the style that it was drawn in.
+        save_to: Where to save; nothing is written otherwise.
+
+    Raises:
+        PlottingError: If data or recipe are not there, or damaged.
+    """
+    base = figure_base(Path(path))
+    recipe_file = base.with_name(f"{base.name}.json")
+    data_file = base.with_name(f"{base.name}.csv")
+    for file in (recipe_file, data_file):
+        if not file.is_file():
+            raise PlottingError(
+                f"Cannot redraw {str(path)!r}: there is no {file}. Data and recipe are written "
+                "beside a figure only in a style with pickle: true; draw it again from its runs."
+            )
+    recipe, drawn_in = Recipe.from_json(recipe_file.read_bytes(), origin=str(recipe_file))
+    runs = from_csv(data_file.read_bytes(), recipe, origin=str(data_file))
+    if style is None:
+        chosen = PlotStyle.from_mapping(drawn_in, origin=str(recipe_file))
+    else:
+        chosen = as_style(style, base.parent)
+    figure = draw_figure(recipe, runs, chosen)
+    if save_to is not None:
+        save_figure(figure, save_to, chosen)
+    return figure
+
+
+def figure_base(path: Path) -> Path:
+    """A figure's path without the suffix of any of its files.
+
+    >>> figure_base(Path("plots/lr_0.1.pdf")), figure_base(Path("plots/lr_0.1"))
+    (PosixPath('plots/lr_0.1'), PosixPath('plots/lr_0.1'))
+    """
+    from ._style import FILETYPES
+
+    if path.suffix[1:] in (*FILETYPES, "pickle", "csv", "json"):
+        return path.with_suffix("")
+    return path

@@ -1,0 +1,57 @@
+"""What is plotted: runs, their settings, and their curves. Only facts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+    Array = NDArray[float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One metric of one run.
+
+    Attributes:
+        steps: Where it was logged, rising, shape (points,).
+        values: What was logged, shape (points,); NaN and infinities are kept.
+    """
+
+    steps: "Array"
+    values: "Array"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run with what was swept and what was measured."""
+
+    name: str
+    settings: Mapping[str, object]
+    metrics: Mapping[str, Curve]
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Runs that belong together.
+
+    Attributes:
+        name: What a title calls them; may be empty.
+        runs: In the order in which they are listed.
+        step: What the x axis counts: "epoch", "step", …
+        metric: The metric that the experiment optimises, if known.
+        direction: "minimize" or "maximize", for `metric`.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    step: str = "step"
+    metric: str | None = None
+    direction: str | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics, in the order in which runs log them."""
+        return tuple(dict.fromkeys(name for run in self.runs for name in run.metrics))

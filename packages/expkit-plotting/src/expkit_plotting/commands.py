@@ -1,0 +1,156 @@
+"""The verbs `plot` and `restyle`; the only place that prints."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def plot(argv: Sequence[str]) -> int:
+    """Draw an experiment: each metric over all runs, and all metrics of each run."""
+    parser = argparse.ArgumentParser(
+        prog="expkit plot",
+        description=(
+            "Draw each metric over all runs (into plots/) and all metrics of each run (into "
+            "training/RUN/plots/). Figures that are up to date are left alone."
+        ),
+    )
+    parser.add_argument("results", help="the experiment's folder, such as results/digits")
+    parser.add_argument(
+        "--style", help="Default, Thesis, a name in conf/plotting/, or a .yaml file "
+        "(default: the experiment's own)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--metric", action="append", default=[], metavar="M", help="only this metric; repeatable"
+    )
+    parser.add_argument(
+        "--group-by", action="append", default=[], metavar="KEY",
+        help="average over all but these swept keys; repeatable; 'none': every run by itself",
+    )  # fmt: skip
+    parser.add_argument("--run", metavar="RUN", help="only this run: name, part of it, or number")
+    parser.add_argument("--top", type=int, metavar="K", help="only the K best groups of runs")
+    parser.add_argument("--direction", help="minimize or maximize: which value is best")
+    parser.add_argument("--lines", help="groups, bands, all, or auto (default)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write all figures there")
+    arguments = parser.parse_args(argv)
+    options = {
+        key: value
+        for key in ("top", "direction", "lines")
+        if (value := getattr(arguments, key)) is not None
+    }
+    if arguments.group_by:
+        keys = [key for given in arguments.group_by for key in given.split(",")]
+        options["group_by"] = None if keys == ["none"] else keys
+
+    def work() -> list[str]:
+        from ._experiment_plots import plot_experiment
+
+        outcome = plot_experiment(
+            Path(arguments.results),
+            style=arguments.style,
+            metrics=arguments.metric,
+            run=arguments.run,
+            options=options,
+            out=arguments.out,
+        )
+        suffixes = ",".join(outcome.filetypes)
+        lines = []
+        if outcome.metrics:
+            folder = _shown(outcome.metrics[0].parent)
+            names = ",".join(each.name for each in outcome.metrics)
+            names = f"{{{names}}}" if len(outcome.metrics) > 1 else names
+            lines.append(
+                f"{_count(len(outcome.metrics), 'plot')} over all runs"
+                f"{_up_to_date(len(outcome.metrics), outcome.drawn_metrics)}: "
+                f"{folder}/{names}.{{{suffixes}}}"
+            )
+        if outcome.runs:
+            where = _shown(outcome.runs[0])
+            if len(outcome.runs) > 1:
+                where = _pattern(outcome.runs)
+            lines.append(
+                f"{_count(len(outcome.runs), 'plot')} of single runs"
+                f"{_up_to_date(len(outcome.runs), outcome.drawn_runs)}: {where}.{{{suffixes}}}"
+            )
+        if outcome.silent:
+            lines.append(f"{_count(len(outcome.silent), 'run')} without metrics yet")
+        return lines
+
+    return _reported(work)
+
+
+def restyle(argv: Sequence[str]) -> int:
+    """Redraw a saved figure in another style, from the data and recipe beside it."""
+    parser = argparse.ArgumentParser(
+        prog="expkit restyle",
+        description=(
+            "Redraw a figure that was saved in a style with pickle: true. Reads the .csv and "
+            ".json beside it, never the pickle."
+        ),
+    )
+    parser.add_argument("path", type=Path, help="the figure, such as results/digits/plots/loss.pdf")
+    parser.add_argument("--style", help="as for expkit plot (default: the one it was drawn in)")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="write there, not over the figure")
+    arguments = parser.parse_args(argv)
+
+    def work() -> list[str]:
+        from ._plot_metrics import as_style, save_figure
+        from ._restyle import figure_base
+        from ._restyle import restyle as redraw
+
+        base = figure_base(arguments.path)
+        style = None if arguments.style is None else as_style(arguments.style, base.parent)
+        figure = redraw(base, style)
+        target = base
+        if arguments.out is not None:
+            out: Path = arguments.out
+            target = out / base.name if out.is_dir() else out
+        written = save_figure(figure, target, figure.recipe[2])  # type: ignore[attr-defined]
+        return [_shown(path) for path in written]
+
+    return _reported(work)
+
+
+def _reported(work: Callable[[], list[str]]) -> int:
+    """Run a verb: print its lines, its warnings without source code, its errors without trace."""
+    from ._errors import PlottingError
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            lines = work()
+        except (PlottingError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    for message in dict.fromkeys(str(each.message) for each in caught
+                                 if issubclass(each.category, UserWarning)):  # fmt: skip
+        print(f"warning: {message}", file=sys.stderr)
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _up_to_date(number: int, drawn: int) -> str:
+    if drawn == number:
+        return ""
+    return " (up to date)" if drawn == 0 else f" ({number - drawn} up to date)"
+
+
+def _pattern(paths: Sequence[Path]) -> str:
+    """Paths that differ in one folder, as `training/*/plots/metrics`."""
+    first = paths[0]
+    if len({path.parent for path in paths}) == 1:
+        return f"{_shown(first.parent)}/*"
+    return f"{_shown(first.parent.parent.parent)}/*/{first.parent.name}/{first.name}"
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

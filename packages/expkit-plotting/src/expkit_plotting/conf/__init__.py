@@ -1,0 +1,1 @@
+"""Styles that ship with the package; Hydra finds them as the group `plotting`."""

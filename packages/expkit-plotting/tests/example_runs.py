@@ -1,0 +1,77 @@
+"""Run folders as docs/formats.md describes them, with plausible curves."""
+
+import itertools
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def write_run(
+    folder: Path,
+    swept: Mapping[str, object],
+    metrics: Mapping[str, Sequence[float]],
+    *,
+    state: str = "completed",
+    total: int | None = None,
+    best_metric: str = "val_accuracy",
+) -> Path:
+    """One run's run.json and metrics.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = max((len(values) for values in metrics.values()), default=0)
+    record = {
+        "schema": 1,
+        "run_name": folder.name,
+        "experiment_id": folder.parent.parent.name,
+        "state": state,
+        "swept": dict(swept),
+        "progress": {"step": steps - 1, "total": total or steps},
+        "best": {"metric": best_metric, "direction": "maximize", "value": 1.0, "step": 0},
+    }
+    (folder / "run.json").write_text(json.dumps(record))
+    lines = []
+    for step in range(steps):
+        row = {
+            name: _strict(values[step]) for name, values in metrics.items() if step < len(values)
+        }
+        lines.append(json.dumps({"step": step, "time": 1763884800.0 + step, "metrics": row}))
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def _strict(value: float) -> float | str:
+    if math.isnan(value):
+        return "NaN"
+    return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def curves(seed: int, *, epochs: int, speed: float, best: float) -> dict[str, list[float]]:
+    """Losses that fall and an accuracy that rises, with noise."""
+    rng = random.Random(seed)
+    loss, val_loss, val_accuracy = [], [], []
+    for epoch in range(epochs):
+        left = math.exp(-speed * (epoch + 1))
+        loss.append(2.3 * left + 0.02 + abs(rng.gauss(0, 0.015)))
+        val_loss.append(2.2 * left + 0.12 + 0.004 * epoch * speed + rng.gauss(0, 0.02))
+        val_accuracy.append(min(1.0, best * (1 - 0.9 * left) + rng.gauss(0, 0.006)))
+    return {"loss": loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+
+
+def write_experiment(
+    root: Path, grid: Mapping[str, Sequence[object]], *, epochs: int = 20, name: str = "digits"
+) -> Path:
+    """An experiment with a run for every combination of the grid."""
+    experiment = root / name
+    for number, values in enumerate(itertools.product(*grid.values())):
+        swept = dict(zip(grid, values, strict=True))
+        rng = random.Random(json.dumps([v for k, v in swept.items() if k != "seed"], default=str))
+        run_name = "_".join(str(value) for value in values)
+        write_run(
+            experiment / "training" / run_name,
+            swept,
+            curves(
+                number, epochs=epochs, speed=rng.uniform(0.08, 0.6), best=rng.uniform(0.8, 0.98)
+            ),
+        )
+    return experiment
