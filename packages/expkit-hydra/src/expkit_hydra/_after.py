@@ -42,7 +42,12 @@ def console() -> Console:
 
 
 def finish_grid(
-    grid: Grid | None, *, config: DictConfig, experiment: Path | None = None, draw: bool = True
+    grid: Grid | None,
+    *,
+    config: DictConfig,
+    experiment: Path | None = None,
+    draw: bool = True,
+    synchronised: bool = False,
 ) -> None:
     """Write results.csv, synchronise tracking, draw, and show the table of all runs.
 
@@ -54,6 +59,7 @@ def finish_grid(
         config: The sweep's base configuration.
         experiment: The experiment's folder; None takes the grid's.
         draw: False leaves out `sync` and `plot`: nothing changed, or the user is in a hurry.
+        synchronised: True leaves out `sync` alone: it ran beside the runs, to their end.
     """
     from expkit_bookkeeping import find_runs, write_results_csv
 
@@ -67,7 +73,8 @@ def finish_grid(
     except OSError as error:
         notes.append(f"results.csv could not be written: {error}")
     if draw and records:
-        notes += _run_verbs(folder, config=config, chosen=chosen)
+        verbs = [verb for verb in chosen.after if not (verb == "sync" and synchronised)]
+        notes += _run_verbs(verbs, folder, config=config, chosen=chosen)
     show_table(grid, records=records, chosen=chosen, screen=screen)
     for note in notes:
         screen.print(note, style="yellow", markup=False)
@@ -215,9 +222,14 @@ class TrackingSync:
             self._process.terminate()
             self._process.wait()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all was synchronised when the block ended."""
+        return self._process is not None and self._process.returncode == 0
+
     def failure(self) -> str | None:
         """Why tracking is not synchronised, after the block; None if it is."""
-        if self._process is None or self._process.returncode == 0:
+        if self._process is None or self.complete:
             return None
         folder = shown(self._experiment)
         return (
@@ -238,11 +250,13 @@ class TrackingSync:
         )
 
 
-def _run_verbs(folder: Path, *, config: DictConfig, chosen: Settings) -> list[str]:
-    """Run the commands of `expkit.after`; returns what went wrong, a line each."""
+def _run_verbs(
+    verbs: Sequence[str], folder: Path, *, config: DictConfig, chosen: Settings
+) -> list[str]:
+    """Run commands one after another; returns what went wrong, a line each."""
     installed = _verbs()
     notes = []
-    for verb in chosen.after:
+    for verb in verbs:
         if verb not in installed or (verb == "sync" and not _has_journal(folder)):
             continue
         if verb == "plot" and not _has_metrics(folder):

@@ -174,8 +174,10 @@ def launch_grid(
     if stop is not None:
         _say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
-    finish_grid(grid, config=config)
+    # A failed one is not tried again at once: `failure` says how to.
     failure = tracking.failure()
+    done = tracking.complete or failure is not None
+    finish_grid(grid, config=config, synchronised=done)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
     return [_job_return(each) for each in ended if each.state != "skipped"]

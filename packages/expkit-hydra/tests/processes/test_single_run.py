@@ -1,0 +1,137 @@
+"""Runs without `-m`: never skipped, resumed when unfinished, never on top of somebody else's."""
+
+import json
+import signal
+
+
+def trashed(app) -> list[dict[str, object]]:
+    path = app.experiment / ".trash" / "removed.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_single_run_lands_where_the_grid_looks_for_it(app):
+    app.train("x=2")
+
+    assert app.states() == {"2": "completed"}
+    assert app.records()["2"]["swept"] == {"x": 2}
+    app.train("-m")
+    assert app.calls() == ["2", "1", "3"]
+
+
+def test_a_finished_run_makes_room_and_says_so(app):
+    app.train("x=2")
+
+    output = app.train("x=2")
+
+    assert app.calls() == ["2", "2"]
+    assert "Run 2 was completed; it moved to results/first/.trash/2." in output
+    assert app.records()["2"]["attempt"] == 1
+    assert [each["reason"] for each in trashed(app)] == ["rerun"]
+
+
+def test_an_unfinished_run_goes_on(app):
+    app.touch("fail2")
+    app.train("x=2", code=1)
+    app.remove("fail2")
+
+    output = app.train("x=2")
+
+    assert "Run 2 goes on (failed, attempt 2)." in output
+    assert app.records()["2"]["attempt"] == 2
+    assert app.states() == {"2": "completed"}
+    assert trashed(app) == []
+
+
+def test_an_unfinished_run_starts_anew_where_the_user_wants_it(app):
+    app.touch("fail2")
+    app.train("x=2", code=1)
+    app.remove("fail2")
+
+    output = app.train("x=2", "expkit.fresh=true")
+
+    assert "starts anew (expkit.fresh=true)" in output
+    assert app.records()["2"]["attempt"] == 1
+    assert [each["reason"] for each in trashed(app)] == ["fresh"]
+
+
+def test_a_checkpoint_of_another_configuration_is_not_resumed_unasked(app):
+    app.touch("fail2")
+    app.train("x=2", code=1)
+    app.remove("fail2")
+    states = app.experiment / "training" / "2" / "states"
+    states.mkdir()
+    (states / "epoch_3.pt").touch()
+
+    output = app.train("x=2", "epochs=20", code=1)
+
+    assert app.calls() == ["2"]
+    assert "epochs: 10 → 20" in output
+    assert "expkit.on_change=continue" in output
+    assert "expkit.fresh=true" in output
+    app.train("x=2", "epochs=20", "expkit.on_change=continue")
+    assert app.records()["2"]["attempt"] == 2
+
+
+def test_an_unfinished_run_of_another_configuration_without_checkpoint_makes_room(app):
+    app.touch("fail2")
+    app.train("x=2", code=1)
+    app.remove("fail2")
+
+    output = app.train("x=2", "epochs=20")
+
+    assert "Run 2 (failed) had another configuration; it moved to" in output
+    assert app.states() == {"2": "completed"}
+
+
+def test_a_run_that_another_process_has_is_refused_before_anything_is_written(app):
+    app.touch("hang2")
+    holder = app.start("train.py", "x=2")
+    app.wait_for_call(2)
+
+    output = app.train("x=2", code=1)
+
+    assert f"process {holder.pid}" in output
+    assert app.calls() == ["2"]
+    app.remove("hang2")
+    app.finish(holder)
+    assert app.records()["2"]["attempt"] == 1
+
+
+def test_a_killed_run_is_resumed(app):
+    app.touch("hang2")
+    process = app.start("train.py", "x=2")
+    app.wait_for_call(2)
+    app.finish(process, signal.SIGKILL)
+    app.remove("hang2")
+
+    output = app.train("x=2")
+
+    assert "Run 2 goes on (lost, attempt 2)." in output
+    assert app.states() == {"2": "completed"}
+
+
+def test_ctrl_c_is_recorded(app):
+    app.touch("hang2")
+    process = app.start("train.py", "x=2")
+    app.wait_for_call(2)
+
+    app.finish(process, signal.SIGINT)
+
+    assert app.states() == {"2": "interrupted"}
+
+
+def test_a_rule_that_would_skip_the_run_is_named_and_the_run_runs(app):
+    config = app.folder / "config.yaml"
+    config.write_text(config.read_text() + "_filters: ['x == 2']\n")
+
+    output = app.train("x=2")
+
+    assert "A grid would skip this run: rule 1: x == 2" in output
+    assert app.calls() == ["2"]
+
+
+def test_an_unknown_setting_is_refused_with_what_is_allowed(app):
+    output = app.train("x=2", "expkit.on_change=contine", code=1)
+
+    assert "Did you mean 'continue'? Allowed: keep, continue, rerun." in output
+    assert app.calls() == []
