@@ -49,6 +49,8 @@ def _strict(value: float) -> float | str:
 def curves(seed: int, *, epochs: int, speed: float, best: float) -> dict[str, list[float]]:
     """Losses that fall and an accuracy that rises, with noise."""
     rng = random.Random(seed)
+    speed *= rng.uniform(0.8, 1.25)
+    best = min(0.995, best * rng.uniform(0.96, 1.02))
     loss, val_loss, val_accuracy = [], [], []
     for epoch in range(epochs):
         left = math.exp(-speed * (epoch + 1))

@@ -25,6 +25,9 @@ from ._text import escape, readable, shorten, split_and_quantity
 from ._thread_rc import rc_layer
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.typing import LineStyleType
+
     from ._runs import Array
 
 MANY_RUNS = 30  # single lines can no longer be told apart
@@ -45,10 +48,10 @@ class _Canvas:
     style: PlotStyle
     escape: Callable[[str], str]
     drawn: "list[tuple[Array, Array, Array]]"
-    handles: list[object]
+    handles: "list[Artist]"
     labels: list[str]
 
-    def entry(self, handle: object, label: str) -> None:
+    def entry(self, handle: "Artist", label: str) -> None:
         self.handles.append(handle)
         self.labels.append(label)
 
@@ -194,7 +197,7 @@ def _draw_every_run(
     crowded = len(groups) > MANY_GROUPS
     width = _line_width(canvas) * (1.0 if count <= MANY_RUNS else 0.6)
     shades: list[str] = []
-    styles: list[tuple[float, tuple[float, ...] | None]] = []
+    styles: list[LineStyleType] = []
     for each in groups:
         colour, dashes = (CROWD_GREY, 0) if crowded else group_style[each.label]
         shades += [colour] * len(each.runs)
@@ -225,8 +228,9 @@ def _draw_every_run(
             more = f" (n = {len(each.runs)})" if len(each.runs) > 1 else ""
             canvas.entry(_sample(canvas, colour, dashes), f"{label}{more}")
         return title
+    title = _highlight(canvas, metric, groups, order, recipe, title)
     canvas.entry(_sample(canvas, CROWD_GREY, 0), f"all {count} runs")
-    return _highlight(canvas, metric, groups, order, recipe, title)
+    return title
 
 
 def _segments(steps: "Array", values: "Array") -> "Sequence[Array]":
@@ -261,10 +265,11 @@ def _draw_quantiles(
         )
     (median,) = canvas.axes.plot(steps, bands[2], color="#4d4d4d", linewidth=_line_width(canvas))
     canvas.drawn.append((steps, bands[0], bands[4]))
+    title = _highlight(canvas, metric, groups, order, recipe, title)
     canvas.entry(median, f"median of {len(curves)} runs")
     canvas.entry(Patch(color=CROWD_GREY, alpha=0.52, linewidth=0), "25–75 % of runs")
     canvas.entry(Patch(color=CROWD_GREY, alpha=0.22, linewidth=0), "5–95 % of runs")
-    return _highlight(canvas, metric, groups, order, recipe, title)
+    return title
 
 
 def _highlight(
@@ -277,15 +282,18 @@ def _highlight(
 ) -> str:
     """The best groups as means above the crowd; returns the legend's title."""
     best = [groups[index] for index in order[: recipe.top or HIGHLIGHTED]]
+    sizes = {len(each.runs) for each in best}
     for each, (colour, dashes) in zip(best, looks(canvas.style.palette, len(best)), strict=True):
         steps, values = align([run.metrics[metric] for run in each.runs])
         mean, _, _ = mean_and_spread(values)
         handle = _draw_line(canvas, steps, mean, colour, dashes)
         canvas.drawn.append((steps, mean, mean))
         label = legend_label(each.label, replace_none=canvas.style.replace_none)
-        more = f" (mean, n = {len(each.runs)})" if len(each.runs) > 1 else ""
+        more = f" (n = {len(each.runs)})" if len(sizes) > 1 else ""
         canvas.entry(handle, f"{label}{more}")
-    return f"best {len(best)}: {title}" if title else f"with the best {len(best)}"
+    number = f", n = {sizes.pop()}" if len(sizes) == 1 and sizes != {1} else ""
+    means = f", mean{number}" if number or len(sizes) > 1 else ""
+    return "\n".join(filter(None, [title, f"best {len(best)} of {len(groups)}{means}"]))
 
 
 # ---------------------------------------------------------------- all metrics of one run
@@ -379,7 +387,9 @@ def _finish_axes(canvas: _Canvas, recipe: Recipe, metric: str) -> None:
         axes.set_yscale("log", nonpositive="clip")
     steps = [x for x, _, _ in canvas.drawn if len(x)]
     if all(np.array_equal(x, np.round(x)) for x in steps):
-        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, min_n_ticks=2))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(nbins="auto", integer=True, min_n_ticks=2, steps=[1, 2, 5, 10])
+        )
     if steps and min(x[0] for x in steps) == max(x[-1] for x in steps):  # a single step
         axes.set_xlim(steps[0][0] - 0.5, steps[0][0] + 0.5)
     if canvas.style.add_xlabels:
@@ -402,7 +412,6 @@ def _fitting(title: str, figure: StyledFigure, axes: Axes | None) -> str:
     import matplotlib
     from matplotlib.font_manager import FontProperties
 
-    key = "axes.titlesize" if axes is not None else "figure.titlesize"
-    size = FontProperties(size=matplotlib.rcParams[key]).get_size_in_points()
+    size = FontProperties(size=matplotlib.rcParams["axes.titlesize"]).get_size_in_points()
     width_pt = float(figure.get_size_inches()[0]) * 72 * (0.85 if axes is not None else 0.95)
     return shorten(title, max(int(width_pt / (0.55 * size)), 10))

@@ -1,5 +1,6 @@
 """Does LaTeX work here? One real attempt, whose outcome is kept for this host."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -74,10 +75,8 @@ def probe_latex(
     else:
         verdict = attempt(style)
         known[key] = {"works": verdict.works, "missing": verdict.missing, "time": clock()}
-        try:
+        with contextlib.suppress(OSError):  # a home that cannot be written costs a second
             write_atomically(file, json.dumps(known, indent=1).encode())
-        except OSError:
-            pass  # a home that cannot be written only costs the next process a second
     _verdicts[key] = verdict
     return verdict
 
@@ -94,7 +93,7 @@ def _key(paths: Mapping[str, str | None], style: PlotStyle) -> str:
     facts: list[object] = [matplotlib.__version__]
     for path in [*paths.values(), *_tex_trees(str(paths["kpsewhich"]))]:
         try:
-            status = os.stat(str(path))
+            status = Path(str(path)).stat()
             facts += [path, status.st_mtime_ns, status.st_size]
         except OSError:
             facts += [path, None]

@@ -1,7 +1,7 @@
 """Where axes and legends go, measured with the renderer, so that nothing overlaps."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,8 +12,15 @@ from ._figure import StyledFigure
 from ._text import shorten_all
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from matplotlib.artist import Artist
+    from matplotlib.transforms import Transform
     from numpy import bool_, float64
     from numpy.typing import NDArray
+
+    # x, lowest and highest y of each curve with its band, in data coordinates
+    Drawn: TypeAlias = Sequence[tuple[NDArray[float64], NDArray[float64], NDArray[float64]]]
 
 MOST_ENTRIES = 30  # a longer legend is not read any more
 INSIDE_ENTRIES = 8
@@ -28,15 +35,13 @@ CORNERS = (
     ("center left", 0, 0.5),
 )  # fmt: skip
 
-Drawn = "Sequence[tuple[NDArray[float64], NDArray[float64], NDArray[float64]]]"
-
 
 class Entries:
     """The entries of one legend, before it is known where it fits."""
 
     def __init__(
         self,
-        handles: Sequence[object],
+        handles: "Sequence[Artist]",
         labels: Sequence[str],
         *,
         title: str,
@@ -47,17 +52,16 @@ class Entries:
         self.title = title
         self.escape = escape
 
-    def draw(self, axes: Axes, *, length: int | None = None, **keywords: object) -> Legend:
+    def draw(self, axes: Axes, *, length: int | None = None, **keywords: Any) -> Legend:
         """Put the legend into `axes`, labels shortened to `length` characters."""
         labels = self.labels if length is None else shorten_all(self.labels, length)
-        legend = axes.legend(
+        return axes.legend(
             self.handles,
             [self.escape(label) for label in labels],
             title=self.escape(self.title) or None,
             alignment="left",
-            **keywords,  # type: ignore[arg-type]
+            **keywords,
         )
-        return legend
 
 
 def tighten(figure: StyledFigure, *, right_in: float = 0.0, below_in: float = 0.0) -> None:
@@ -107,7 +111,7 @@ def _place_inside(axes: Axes, entries: Entries, drawn: "Drawn") -> bool:
     own = axes.get_window_extent()
     extent = _extent(legend)
     # The space between axes and legend belongs to what must stay free.
-    pad = 0.4 * legend.get_texts()[0].get_fontsize() * axes.figure.dpi / 72
+    pad = 0.4 * float(legend.get_texts()[0].get_fontsize()) * axes.figure.dpi / 72
     share_x, share_y = (extent.width + 2 * pad) / own.width, (extent.height + 2 * pad) / own.height
     if share_x * share_y <= INSIDE_SHARE and share_x <= 0.95:
         columns = _occupied(axes, drawn)
@@ -199,7 +203,7 @@ def _extent(legend: Legend) -> Bbox:
     return legend.get_window_extent()
 
 
-def _shift(figure: StyledFigure, right_pt: float, up_pt: float = 0.0) -> object:
+def _shift(figure: StyledFigure, right_pt: float, up_pt: float = 0.0) -> "Transform":
     from matplotlib.transforms import ScaledTranslation
 
     return ScaledTranslation(right_pt / 72, up_pt / 72, figure.dpi_scale_trans)

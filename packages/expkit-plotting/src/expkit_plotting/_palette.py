@@ -1,8 +1,12 @@
 """Colours and line styles, such that curves stay apart for colour-blind readers too."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ._errors import PlottingError, near_match
+
+if TYPE_CHECKING:
+    from matplotlib.typing import LineStyleType
 
 # seaborn.palettes.SEABORN_PALETTES (0.13.2), repeated because importing seaborn takes longer
 # than drawing; a test compares them. "colorblind" has ten colours that were chosen to differ
@@ -21,8 +25,8 @@ COMPUTED_PREFIXES = ("ch:", "light:", "dark:", "blend:", "husl:", "hls:", "cubeh
 LIGHTEST = 0.8  # a line of higher luminance cannot be seen on white
 
 # Solid, dashed, dash-dotted, dotted; lengths in line widths.
-DASHES: tuple[tuple[float, tuple[float, ...] | None], ...] = (
-    (0, None),
+DASHES: "tuple[LineStyleType, ...]" = (
+    "-",
     (0, (4.5, 1.8)),
     (0, (6, 1.5, 1.2, 1.5)),
     (0, (1.2, 1.2)),

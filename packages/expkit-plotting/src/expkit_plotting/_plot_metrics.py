@@ -183,7 +183,7 @@ class PlotMetrics:
             kind="metric",
             metrics=(name,),
             step=experiment.step,
-            title=experiment.name,
+            title=_title(experiment.name, len(runs)),
             group_by=self._group_keys(group_by, runs),
             direction=direction,
             top=top,
@@ -356,6 +356,10 @@ def as_style(style: "Style | None", folder: Path | None) -> PlotStyle:
     raise PlottingError(
         f"style must be a PlotStyle, a name, a YAML file or a mapping; got {type(style).__name__}."
     )
+
+
+def _title(experiment: str, runs: int) -> str:
+    return f"{experiment} ({runs} run{'' if runs == 1 else 's'})" if experiment else ""
 
 
 def _only(run: Run, metrics: Sequence[str]) -> Run:

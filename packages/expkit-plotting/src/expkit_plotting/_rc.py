@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ._style import PROCESS_WIDE, PlotStyle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # seaborn.plotting_context (0.13.2), repeated because importing seaborn takes longer than
 # drawing; a test compares them. Each value is scaled by the context's factor.
@@ -64,16 +64,20 @@ def rc_parameters(style: PlotStyle, *, latex: bool) -> dict[str, object]:
     import matplotlib
 
     defaults = matplotlib.rcParamsDefault
-    validate = matplotlib.RcParams.validate
+    validate: Mapping[str, Callable[[object], object]] = matplotlib.RcParams.validate
     # `_get` is documented as stable; plain indexing would resolve the backend.
-    parameters = {key: defaults._get(key) for key in defaults if key not in PROCESS_WIDE}
+    parameters: dict[str, object] = {
+        str(key): defaults._get(key) for key in defaults if key not in PROCESS_WIDE
+    }
     scale = CONTEXT_SCALES[style.context]
     chosen: dict[str, object] = {key: value * scale for key, value in CONTEXT.items()}
     chosen |= OURS
     chosen |= style.rcParams
+    chosen.setdefault("figure.titlesize", chosen["axes.titlesize"])
     chosen["text.usetex"] = latex
     chosen["savefig.dpi"] = style.dpi
-    parameters |= {key: validate[key](value) for key, value in chosen.items()}
+    for key, value in chosen.items():
+        parameters[key] = validate[key](value)
     if not latex:
         _keep_installed_fonts(parameters)
     return parameters

@@ -17,6 +17,7 @@ from ._text import value_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from typing_extensions import TypeIs
 
     Source: TypeAlias = (
         str | PathLike[str] | DataFrame | Sequence[str | PathLike[str]] | Mapping[str, object]
@@ -224,7 +225,7 @@ def natural_key(value: object) -> list[tuple[int, float, str]]:
 # ---------------------------------------------------------------- tables
 
 
-def _is_dataframe(value: object) -> bool:
+def _is_dataframe(value: object) -> "TypeIs[DataFrame]":
     return hasattr(value, "columns") and hasattr(value, "to_numpy") and hasattr(value, "index")
 
 
@@ -355,7 +356,7 @@ def _metrics_of_part(name: str, part: object) -> tuple[str, dict[str, Curve]]:
             raise PlottingError(f"Run {name!r}: there is no file {str(path)!r}.")
         part = _read_csv(path)
     if _is_dataframe(part):
-        return _columns_to_curves(part, where=f"run {name!r}")  # type: ignore[arg-type]
+        return _columns_to_curves(part, where=f"run {name!r}")
     if isinstance(part, Mapping):
         curves: dict[str, Curve] = {}
         for metric, values in part.items():

@@ -1,5 +1,6 @@
 """Curves as arrays: aligned, averaged, ranked. Pure functions of numpy arrays."""
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -134,7 +135,7 @@ def thinned(steps: "Array", values: "Array", *, most: int = 4000) -> "tuple[Arra
         return steps, values
     edges = np.linspace(0, len(steps), most // 2 + 1).astype(int)
     kept: set[int] = {0, len(steps) - 1}
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         stretch = values[start:end]
         if np.isnan(stretch).all():
             kept.add(int(start))

@@ -32,7 +32,7 @@ PROCESS_WIDE = (
 
 @dataclass(frozen=True)
 class PlotStyle:
-    """How figures look and into which files they go.
+    r"""How figures look and into which files they go.
 
     Attributes:
         figsize: Width and height; in inches, or, where `textwidth_pt` is set, both as
@@ -48,7 +48,7 @@ class PlotStyle:
         add_xlabels: Label x axes.
         add_ylabels: Label y axes.
         dpi: Dots per inch of files that hold pixels.
-        textwidth_pt: Width of the text in TeX points (what `\\the\\textwidth` prints).
+        textwidth_pt: Width of the text in TeX points (what `\the\textwidth` prints).
 
     Raises:
         PlottingError: If a value has a wrong type or is out of range.

@@ -128,7 +128,9 @@ def experiment_style(folder: Path) -> tuple[Mapping[str, object], str] | None:
     is neither.
     """
     experiment = folder.parent if folder.name == "training" else folder
-    candidates = [(experiment / "grid_search.yaml", ("config", "plotting"))]
+    candidates: list[tuple[Path, tuple[str, ...]]] = [
+        (experiment / "grid_search.yaml", ("config", "plotting"))
+    ]
     runs = [folder, *sorted((experiment / "training").glob("*"), key=lambda it: it.name)[:1]]
     candidates += [(run / "config.yaml", ("plotting",)) for run in runs]
     for path, keys in candidates:

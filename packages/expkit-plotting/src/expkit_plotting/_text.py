@@ -148,10 +148,10 @@ def shorten_all(texts: Sequence[str], length: int) -> list[str]:
 
 
 def escape(text: str, *, latex: bool) -> str:
-    """`text` such that matplotlib draws exactly these characters.
+    r"""`text` such that matplotlib draws exactly these characters.
 
-    >>> escape("val_loss at 50%", latex=True), escape("5 $", latex=False)
-    ('val\\\\_loss at 50\\\\%', '5 \\\\$')
+    >>> print(escape("val_loss at 50%", latex=True), escape("5 $", latex=False))
+    val\_loss at 50\% 5 \$
     """
     if not latex:
         return text.replace("$", r"\$")  # an even number of $ would become mathtext
@@ -207,12 +207,13 @@ _LATEX = {
 }
 # Letters whose small and capital forms are LaTeX commands.
 _GREEK = {
-    **dict(zip("αβγδεζηθικλμν", ["alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu"], strict=True)),
-    **dict(zip("ξπρστυφχψω", ["xi", "pi", "rho", "sigma", "tau", "upsilon", "varphi", "chi", "psi", "omega"],
-               strict=True)),
-    **dict(zip("ΓΔΘΛΞΠΣΦΨΩ", ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"],
-               strict=True)),
-}  # fmt: skip
+    **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta"},
+    **{"η": "eta", "θ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu"},
+    **{"ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau"},
+    **{"υ": "upsilon", "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega"},
+    **{"Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi"},
+    **{"Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega"},
+}
 # Letters of Western Europe that T1 fonts and inputenc know without another package.
 _LATIN = re.compile(r"[¡£§©«®»¿À-ÖØ-öø-ÿĀ-ąĆćČčĎďĘęĚěĞğŁłŃńŇňŐőŒœŔŕŘřŚśŞşŠšŢţŤťŮůŰűŸŹźŻżŽž]")
 

@@ -25,17 +25,17 @@ class _Layer(threading.local):
 _layer = _Layer()
 
 
-class _LayeredRcParams(RcParams):
+class _LayeredRcParams(RcParams):  # matplotlib types keys as literals, hence Any
     """The global rcParams while some thread of ours draws."""
 
     def _values(self) -> dict[str, Any] | None:
         return _layer.values if self is matplotlib.rcParams else None  # copies stay plain
 
-    def _get(self, key: str) -> Any:
+    def _get(self, key: Any) -> Any:
         values = self._values()
         return values[key] if values is not None and key in values else super()._get(key)
 
-    def _set(self, key: str, val: Any) -> None:
+    def _set(self, key: Any, val: Any) -> None:
         values = self._values()
         if values is None:
             super()._set(key, val)

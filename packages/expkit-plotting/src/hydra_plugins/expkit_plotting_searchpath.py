@@ -2,7 +2,7 @@
 
 # Hydra executes this module at every start, twice if it was imported before; an exception
 # other than ImportError would kill every Hydra application in the environment.
-from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 
@@ -14,6 +14,6 @@ class ExpkitPlottingSearchPath(SearchPathPlugin):
         # Hydra inserts --config-dir before the element called "schema", which it appends after
         # all plugins: a user's Default.yaml would come behind ours and be ignored. With a schema
         # element of our own, --config-dir goes before it. It is harmless a second time.
-        if search_path.find_first_match(SearchPathQuery("schema", None)) == -1:
+        if all(element.provider != "schema" for element in search_path.get_path()):
             search_path.append("schema", "structured://")
         search_path.append("expkit-plotting", "pkg://expkit_plotting.conf")
