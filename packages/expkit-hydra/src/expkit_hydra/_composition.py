@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ._overrides import to_override
 
@@ -43,23 +44,49 @@ class Composer:
             ) from error.__cause__
 
 
-def name_override(run_name: str) -> str:
-    """The override by which every launcher's job learns the run's name."""
-    return to_override("run_name", run_name)
+@dataclass(frozen=True)
+class Place:
+    """Where a run lives, as far as it must be the same in every process."""
+
+    run_name: str
+    pinned: tuple[tuple[str, str], ...] = ()  # experiment_id and results_dir, where they may move
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The overrides by which every launcher's job learns it."""
+        return tuple(to_override(key, value) for key, value in self.items())
+
+    def items(self) -> tuple[tuple[str, str], ...]:
+        """Keys and values."""
+        return (*self.pinned, ("run_name", self.run_name))
 
 
-def give_name(config: "DictConfig", run_name: str) -> None:
-    """Change a composed configuration into what Hydra composes with `name_override`.
+def pinned_keys(master: "DictConfig") -> tuple[tuple[str, str], ...]:
+    """What a job on another machine, or after midnight, would resolve to another folder.
+
+    An `experiment_id` that refers to something is pinned for the grid, `results_dir` only where it
+    holds a time: `${oc.env:SCRATCH}` is meant to be resolved where the job runs.
+    """
+    pinned = []
+    for key in ("results_dir", "experiment_id"):
+        raw = str(master._get_node(key)._value())  # type: ignore[union-attr]
+        if ("${" in raw and key == "experiment_id") or "now:" in raw:
+            pinned.append((key, str(master[key])))
+    return tuple(pinned)
+
+
+def settle(config: "DictConfig", place: Place) -> None:
+    """Change a composed configuration into what Hydra composes with the place's overrides.
 
     The name is known only after composing; this saves composing once more.
     """
     from omegaconf import open_dict, read_write
 
-    text = name_override(run_name)
     with read_write(config), open_dict(config):
-        config.run_name = run_name
+        for key, value in place.items():
+            config[key] = value
         job = config.hydra.job
-        config.hydra.overrides.task.append(text)
+        config.hydra.overrides.task.extend(place.overrides)
         settings = job.config.override_dirname
         job.override_dirname = _override_dirname(
             [str(line) for line in config.hydra.overrides.task],

@@ -42,6 +42,33 @@ class FrozenConfigs:
         """Store a configuration as it is: nothing is resolved."""
         self._roots[index] = self._store(config)
 
+    def select(self, indices: Mapping[int, int]) -> "FrozenConfigs":
+        """Some of the configurations: new number → number here."""
+        selected = FrozenConfigs()
+        selected._types = self._types
+        moved: dict[int, int] = {}
+        for new, old in indices.items():
+            selected._roots[new] = self._move(self._roots[old], selected, moved)
+        return selected
+
+    def _move(self, number: int, target: "FrozenConfigs", moved: dict[int, int]) -> int:
+        if number not in moved:
+            record = json.loads(self._nodes[number])
+            children = record.get("content", [])
+            if record["kind"] == "dict":
+                record["content"] = [
+                    [key, self._move_child(child, target, moved)] for key, child in children
+                ]
+            else:
+                record["content"] = [self._move_child(child, target, moved) for child in children]
+            if "special" in record:
+                del record["content"]
+            moved[number] = target._append(record)
+        return moved[number]
+
+    def _move_child(self, child: object, target: "FrozenConfigs", moved: dict[int, int]) -> object:
+        return self._move(child, target, moved) if isinstance(child, int) else child
+
     def lines(self) -> list[str]:
         """A line a record, then a line a run."""
         runs = (json.dumps({"run": index, "node": number}) for index, number in self._roots.items())
@@ -86,6 +113,9 @@ class FrozenConfigs:
             record["content"] = [self._child(child) for child in content]
         else:  # None, ??? or an interpolation
             record["special"] = content
+        return self._append(record)
+
+    def _append(self, record: Mapping[str, object]) -> int:
         text = json.dumps(record, separators=(",", ":"), allow_nan=False)
         number = self._numbers.get(text)
         if number is None:

@@ -42,10 +42,11 @@ class GridRun:
                 "index": self.index,
                 "run_name": self.run_name,
                 "overrides": self.overrides,
-                "values": self.values,
+                "values": _strict(self.values),
                 "config_hash": self.config_hash,
                 "skipped_by": self.skipped_by,
-            }
+            },
+            allow_nan=False,
         )
 
 
@@ -187,6 +188,17 @@ def _identify(
     for text in (json.dumps(lasting, sort_keys=True), *lines, *frozen):
         digest.update(text.encode() + b"\n")
     return digest.hexdigest()[:12]
+
+
+def _strict(value: object) -> object:
+    """Without the floats that JSON does not have; they become text, as docs/formats.md says."""
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(value)]
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value
 
 
 def _join(lines: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from ._hydra_state import current_config
 
@@ -60,6 +60,23 @@ def identify(config: "DictConfig", *, swept: Sequence[str] = ()) -> Identity:
             if key not in swept:
                 _drop(kept, str(key).split("."))
     return Identity(data=data, config_hash=config_hash(kept))
+
+
+def write_config(config: "DictConfig", folder: Path) -> None:
+    """Write the run's `config.yaml`: the configuration resolved, without Hydra's node.
+
+    `Bookkeeping` writes the same; this is for scripts that do not open it, so that a later grid
+    can tell key by key what has changed.
+    """
+    import yaml
+
+    from expkit_bookkeeping import write_file
+
+    with current_config(config):
+        data = _plain_mapping(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    write_file(folder / "config.yaml", text)
 
 
 def plain_value(value: object) -> object:

@@ -172,10 +172,14 @@ def _sweeps(value: object) -> bool:
         return True
     if not isinstance(value, str):
         return False
-    return (
-        "," in value
-        or re.match(r"(choice|range|glob|sort|shuffle|tag|interval)\s*\(", value) is not None
-    )
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        (override,) = OverridesParser.create().parse_overrides([f"key={value}"])
+    except HydraException:
+        return False
+    return override.is_sweep_override()
 
 
 def _part(value: object) -> str:

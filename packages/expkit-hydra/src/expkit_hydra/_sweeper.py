@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from ._composition import Composer, give_name, name_override, warn_about_order
+from ._composition import Composer, Place, pinned_keys, settle, warn_about_order
 from ._errors import GridError
 from ._expansion import Expansion, expand
 from ._frozen import FrozenConfigs
@@ -50,8 +50,8 @@ def prepare(search_path: ConfigSearchPath) -> None:
 class _Member:
     """A run of the grid before it is decided what becomes of it."""
 
+    position: int  # in the product
     overrides: tuple[str, ...]
-    config: DictConfig
     identity: Identity
     values: Mapping[str, object]
     run_name: str
@@ -123,7 +123,10 @@ class GridSweeper(Sweeper):
         assert self.config is not None
         config = self.config
         _refuse_keys(expansion.keys)
-        members, duplicates = _collapse(list(_compose(expansion, composer, config)))
+        pinned = pinned_keys(config)
+        frozen = FrozenConfigs()
+        composed = _compose(expansion, composer, config, pinned=pinned, frozen=frozen)
+        members, duplicates = _collapse(list(composed))
         refuse_shared_names(
             [member.run_name for member in members],
             [member.values for member in members],
@@ -140,10 +143,18 @@ class GridSweeper(Sweeper):
             for line in _ends(members, selection):
                 log.info(line)
             return []
-        grid = _write(config, expansion, members, duplicates, selection, experiment)
-        return self._launch(grid)
+        grid = _write(
+            config,
+            expansion,
+            members,
+            selection,
+            duplicates=duplicates,
+            frozen=frozen,
+            experiment=experiment,
+        )
+        return self._launch(grid, pinned)
 
-    def _launch(self, grid: Grid) -> list[Sequence[JobReturn]]:
+    def _launch(self, grid: Grid, pinned: tuple[tuple[str, str], ...]) -> list[Sequence[JobReturn]]:
         from ._after import finish_grid
 
         assert self.config is not None
@@ -155,7 +166,7 @@ class GridSweeper(Sweeper):
             if has_grids:
                 returns = self.launcher.launch_grid(replace(grid, pending=tuple(pending)))
             else:
-                jobs = [[*run.overrides, name_override(run.run_name)] for run in pending]
+                jobs = [[*run.overrides, *Place(run.run_name, pinned).overrides] for run in pending]
                 try:
                     returns = self.launcher.launch(jobs, initial_job_idx=start)
                 except Exception as error:
@@ -217,17 +228,25 @@ def _refuse_keys(keys: Sequence[str]) -> None:
             )
 
 
-def _compose(expansion: Expansion, composer: Composer, config: DictConfig) -> Iterator[_Member]:
+def _compose(
+    expansion: Expansion,
+    composer: Composer,
+    config: DictConfig,
+    *,
+    pinned: tuple[tuple[str, str], ...],
+    frozen: FrozenConfigs,
+) -> Iterator[_Member]:
     keys = expansion.keys
     template = _template(config)
-    for index, overrides in _progress(list(enumerate(expansion))):
-        composed = composer.compose(index, overrides)
+    for position, overrides in _progress(list(enumerate(expansion))):
+        composed = composer.compose(position, overrides)
         with current_config(composed):
             values = swept_values(composed, keys)
             name = name_of(values) if template is None else _fill_template(composed, overrides)
-        give_name(composed, name)
-        identity = identify(composed, swept=keys)
-        yield _Member(overrides, composed, identity, values, name)
+        settle(composed, Place(name, pinned))
+        # Frozen at once: a composed configuration takes a hundred times the room.
+        frozen.add(position, composed)
+        yield _Member(position, overrides, identify(composed, swept=keys), values, name)
 
 
 def _template(config: DictConfig) -> str | None:
@@ -368,16 +387,15 @@ def _write(
     config: DictConfig,
     expansion: Expansion,
     members: Sequence[_Member],
-    duplicates: int,
     selection: "Selection",
+    *,
+    duplicates: int,
+    frozen: FrozenConfigs,
     experiment: Path,
 ) -> Grid:
     runs = []
-    configs = FrozenConfigs()
     for index, (member, decision) in enumerate(zip(members, selection.decisions, strict=True)):
         ruled_out = decision.kind == "rule"
-        if not ruled_out:
-            configs.add(index, member.config)
         runs.append(
             GridRun(
                 index=index,
@@ -389,6 +407,7 @@ def _write(
                 folder=experiment / "training" / member.run_name,
             )
         )
+    kept = {run.index: members[run.index].position for run in runs if run.skipped_by is None}
     skipped = sum(1 for run in runs if run.skipped_by is not None)
     counts: dict[str, object] = {
         "product": len(expansion),
@@ -401,7 +420,7 @@ def _write(
     return write_grid(
         experiment,
         runs,
-        configs,
+        frozen.select(kept),
         {
             "command": _command(sys.argv),
             "experiment_id": experiment.name,
@@ -504,10 +523,9 @@ def _raise_for_failures(grid: Grid, batches: Sequence[Sequence[JobReturn]]) -> N
 def _run_of(result: JobReturn, grid: Grid) -> GridRun | None:
     """The run that a result is of: launchers need not return one for each, nor in order."""
     overrides = tuple(result.overrides or ())
-    for run in grid.pending:
-        if overrides in (run.overrides, (*run.overrides, name_override(run.run_name))):
-            return run
-    return None
+    # The run's name comes behind its own; a run of another block may have fewer.
+    fitting = [run for run in grid.pending if overrides[: len(run.overrides)] == run.overrides]
+    return max(fitting, key=lambda run: len(run.overrides), default=None)
 
 
 def _describe(error: object) -> str:

@@ -24,7 +24,8 @@ CONFIG = """
     _filters: ["model.name == 'mlp' and optimizer.lr > 0.01"]
     hydra:
       sweeper:
-        params: {model: [mlp, cnn], optimizer: [sgd, adam], optimizer.lr: [0.1, 0.001], seed: [1, 2]}
+        params:
+          {model: [mlp, cnn], optimizer: [sgd, adam], optimizer.lr: [0.1, 0.001], seed: [1, 2]}
 """
 
 
