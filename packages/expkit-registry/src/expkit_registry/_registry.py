@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from threading import RLock
-from typing import Generic, NoReturn, TypeVar, cast, overload
+from typing import Generic, TypeVar, cast, overload
 
 from ._arguments import Request, find_doubled, find_problems, fit, plain, read_request
 from ._entries import Entry, Lazy, is_same, location
@@ -74,7 +74,7 @@ class RegistryType(type):
                 for name, entry in cls._entries.items()
             ]
         noun = "entry" if len(entries) == 1 else "entries"
-        return f"<registry {cls.__qualname__}, {len(entries)} {noun}: {', '.join(entries)}>"
+        return f"<registry {cls.__name__}, {len(entries)} {noun}: {', '.join(entries)}>"
 
 
 class BaseRegistry(Generic[T], metaclass=RegistryType):
@@ -98,11 +98,10 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     (True, 1, ['cnn'])
     """
 
-    def __new__(cls, *args: object, **kwargs: object) -> NoReturn:
-        """Refuse instances: the class is the table."""
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        name = type(self).__name__
         raise TypeError(
-            f"{cls.__qualname__} is a registry and has no instances: "
-            f"use {cls.__qualname__}.build(cfg) or {cls.__qualname__}['name']"
+            f"{name} is a registry and has no instances: use {name}.build(cfg) or {name}['name']"
         )
 
     @overload
@@ -168,7 +167,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             known = tuple(cls._entries)
         if entry is None:
             raise RegistryError(
-                f"{cls.__qualname__} has no entry {name!r}."
+                f"{cls.__name__} has no entry {name!r}."
                 f"{near_match(str(name), known)} Known: {listing(known)}."
             )
         # Imported outside the lock: the module may register entries itself, from any thread.
@@ -210,19 +209,19 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
         """
         if cfg is None:
             request = read_request(
-                cls.__qualname__, {key: _from_hydra(item) for key, item in runtime.items()}
+                cls.__name__, {key: _from_hydra(item) for key, item in runtime.items()}
             )
             runtime = {}
         else:
-            request = read_request(cls.__qualname__, cfg)
-        find_doubled(cls.__qualname__, request, runtime)
+            request = read_request(cls.__name__, cfg)
+        find_doubled(cls.__name__, request, runtime)
         entry = cls.get(request.name)
         cls._refuse(request, find_problems(entry, request, runtime))
         built = entry(**fit(entry, request.config), **runtime)
         if cls._product is not None and not isinstance(built, cls._product):
             raise RegistryError(
-                f"{cls.__qualname__} {request.name!r} ({location(entry)}) returned "
-                f"{type(built).__qualname__}; {cls.__qualname__} holds {cls._product.__qualname__}."
+                f"{cls.__name__} {request.name!r} ({location(entry)}) returned "
+                f"{type(built).__qualname__}; {cls.__name__} holds {cls._product.__qualname__}."
             )
         return built
 
@@ -247,9 +246,9 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
         Raises:
             RegistryError: Saying all that is wrong.
         """
-        request = read_request(cls.__qualname__, cfg)
+        request = read_request(cls.__name__, cfg)
         if runtime is not None:
-            find_doubled(cls.__qualname__, request, dict.fromkeys(runtime, "a runtime argument"))
+            find_doubled(cls.__name__, request, dict.fromkeys(runtime, "a runtime argument"))
         cls._refuse(request, find_problems(cls.get(request.name), request, runtime))
 
     @classmethod
@@ -288,19 +287,19 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     def _add(cls, name: object, entry: object, override: bool) -> None:
         if cls.__parameters__:  # type: ignore[attr-defined]
             raise TypeError(
-                f"{cls.__qualname__} is the base of registries: make a table of your own, "
-                f"class Models({cls.__qualname__}[...]), and register there"
+                f"{cls.__name__} is the base of registries: make a table of your own, "
+                f"class Models({cls.__name__}[...]), and register there"
             )
         if not isinstance(name, str) or not name or name != name.strip():
-            raise TypeError(f"{cls.__qualname__}: a name must be a text, got {name!r}")
+            raise TypeError(f"{cls.__name__}: a name must be a text, got {name!r}")
         if isinstance(entry, str):
             try:
                 entry = Lazy.parse(entry)
             except ValueError as error:
-                raise TypeError(f"{cls.__qualname__} {name!r}: {error}") from None
+                raise TypeError(f"{cls.__name__} {name!r}: {error}") from None
         elif not callable(entry):
             raise TypeError(
-                f"{cls.__qualname__} {name!r}: an entry is a class, a function or "
+                f"{cls.__name__} {name!r}: an entry is a class, a function or "
                 f"'package.module:attribute', got {entry!r}"
             )
         cls._accept(name, entry)
@@ -308,7 +307,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             old = cls._entries.get(name)
             if old is not None and not override and not is_same(old, entry):
                 raise RegistryError(
-                    f"{cls.__qualname__} has an entry {name!r} already:\n"
+                    f"{cls.__name__} has an entry {name!r} already:\n"
                     f"  {location(old)}\n"
                     f"  {location(entry)}  (refused)\n"
                     "Choose another name, or pass override=True to replace it."
@@ -321,8 +320,8 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             return
         if not issubclass(entry, cls._product):
             raise RegistryError(
-                f"{cls.__qualname__} {name!r}: {entry.__qualname__} ({location(entry)}) is not a "
-                f"subclass of {cls._product.__qualname__}, which {cls.__qualname__} holds."
+                f"{cls.__name__} {name!r}: {entry.__qualname__} ({location(entry)}) is not a "
+                f"subclass of {cls._product.__qualname__}, which {cls.__name__} holds."
             )
 
     @classmethod
@@ -331,11 +330,11 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             entry = lazy.load()
         except Exception as error:
             raise RegistryError(
-                f"{cls.__qualname__} {name!r} could not be loaded from {lazy}.\n{_describe(error)}"
+                f"{cls.__name__} {name!r} could not be loaded from {lazy}.\n{_describe(error)}"
             ) from error
         if not callable(entry):
             raise RegistryError(
-                f"{cls.__qualname__} {name!r}: {lazy} is {entry!r}, neither class nor function."
+                f"{cls.__name__} {name!r}: {lazy} is {entry!r}, neither class nor function."
             )
         cls._accept(name, entry)
         with cls._lock:
@@ -347,7 +346,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     def _refuse(cls, request: Request, problems: list[str]) -> None:
         if problems:
             raise RegistryError(
-                f"{cls.__qualname__} {request.name!r} cannot be built:\n"
+                f"{cls.__name__} {request.name!r} cannot be built:\n"
                 + "\n".join(f"  {problem}" for problem in problems)
             )
 

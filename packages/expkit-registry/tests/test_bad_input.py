@@ -1,0 +1,140 @@
+import pytest
+
+from expkit_registry import BaseRegistry, RegistryError
+
+
+class Model:
+    def __init__(self, width: int = 8, depth: int = 2):
+        pass
+
+
+class Models(BaseRegistry[Model]):
+    pass
+
+
+Models.register("resnet", Model)
+Models.register("ViT", Model)
+
+BAD = {
+    "a name that is not there": (
+        lambda: Models["resnot"],
+        RegistryError,
+        "Models has no entry 'resnot'. Did you mean 'resnet'? Known: ViT, resnet.",
+    ),
+    "a name in another case": (
+        lambda: Models.build("VIT"),
+        RegistryError,
+        "Did you mean 'ViT'?",
+    ),
+    "a name that is no text": (
+        lambda: Models.get(3),
+        RegistryError,
+        "Models has no entry 3. Known: ViT, resnet.",
+    ),
+    "a key that is no parameter": (
+        lambda: Models.build({"name": "resnet", "widht": 3}),
+        RegistryError,
+        "has no parameter 'widht'. Did you mean 'width'? Parameters: width, depth.",
+    ),
+    "a runtime argument that is no parameter": (
+        lambda: Models.build("resnet", dept=3),
+        RegistryError,
+        "dept (given in the call): ",
+    ),
+    "a value given twice": (
+        lambda: Models.build({"name": "resnet", "width": 3}, width=4),
+        RegistryError,
+        "Models 'resnet': width is 3 in the configuration and 4 in the call.",
+    ),
+    "a name at run time": (
+        lambda: Models.build({"name": "resnet"}, name="ViT"),
+        RegistryError,
+        "'name' selects the entry ('resnet') and cannot be a runtime argument, got 'ViT'.",
+    ),
+    "a text in place of a number": (
+        lambda: Models.build({"name": "resnet", "width": "16"}),
+        RegistryError,
+        "expects int. Write it without quotes",
+    ),
+    "a configuration without name": (
+        lambda: Models.build({"nam": "resnet", "width": 3}),
+        RegistryError,
+        "has no 'name'. Did you mean 'name' by 'nam'? Its keys: nam, width.",
+    ),
+    "an empty configuration": (
+        lambda: Models.build({}),
+        RegistryError,
+        "has no 'name'. Its keys: none.",
+    ),
+    "a configuration that is a list": (
+        lambda: Models.build(["resnet"]),
+        RegistryError,
+        "expected a name or a mapping with the key 'name', got list.",
+    ),
+    "a name in the configuration that is no text": (
+        lambda: Models.build({"name": {"resnet": 3}}),
+        RegistryError,
+        "'name' in the configuration must be a text, got {'resnet': 3}.",
+    ),
+    "a foreign target": (
+        lambda: Models.build({"name": "resnet", "_target_": "torch.nn.Linear"}),
+        RegistryError,
+        "has '_target_', which is hydra.utils.instantiate's.",
+    ),
+    "Hydra's partial": (
+        lambda: Models.build({"name": "resnet", "_partial_": True}),
+        RegistryError,
+        "has '_partial_', which is hydra.utils.instantiate's.",
+    ),
+    "an entry that cannot be called": (
+        lambda: Models.register("five", 5),
+        TypeError,
+        "Models 'five': an entry is a class, a function or 'package.module:attribute', got 5",
+    ),
+    "a lazy entry without attribute": (
+        lambda: Models.register("lazy", "package.module"),
+        TypeError,
+        "'package.module' is not the place of an entry: write 'package.module:attribute'",
+    ),
+    "a relative lazy entry": (
+        lambda: Models.register("lazy", ".module:attribute"),
+        TypeError,
+        "write 'package.module:attribute'",
+    ),
+    "an empty name": (
+        lambda: Models.register("", Model),
+        TypeError,
+        "Models: a name must be a text, got ''",
+    ),
+    "a lambda without name": (
+        lambda: Models.register(lambda: Model()),
+        TypeError,
+        "has no name of its own: register it as register('name', …)",
+    ),
+    "a class of another kind": (
+        lambda: Models.register("dict", dict),
+        RegistryError,
+        "is not a subclass of Model, which Models holds.",
+    ),
+    "an instance of a registry": (
+        lambda: Models(name="resnet"),
+        TypeError,
+        "Models is a registry and has no instances: use Models.build(cfg) or Models['name']",
+    ),
+    "registering in the base": (
+        lambda: BaseRegistry.register("resnet", Model),
+        TypeError,
+        "BaseRegistry is the base of registries: make a table of your own",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_told_what_where_and_what_instead(what):
+    act, kind, text = BAD[what]
+
+    with pytest.raises(kind) as raised:
+        act()
+
+    assert text in str(raised.value)
+    assert Models.names() == ("resnet", "ViT")

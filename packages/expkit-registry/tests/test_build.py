@@ -1,0 +1,245 @@
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expkit_registry import BaseRegistry, RegistryError
+
+
+class Optimizer:
+    def __init__(self, params, lr: float = 0.1, betas=(0.9, 0.99), *, name_of: str = ""):
+        self.params, self.lr, self.betas = params, lr, betas
+
+
+class Optimizers(BaseRegistry[Optimizer]):
+    pass
+
+
+class Things(BaseRegistry[object]):
+    pass
+
+
+Optimizers.register("adam", Optimizer)
+Things.register("kwargs", dict)
+
+
+@Things.register("keep")
+def keep(**kwargs):
+    return kwargs
+
+
+def test_a_name_alone_builds_with_defaults():
+    assert Optimizers.build("adam", params=[]).lr == 0.1
+
+
+def test_configured_and_runtime_arguments_meet():
+    params = [1, 2]
+
+    built = Optimizers.build({"name": "adam", "lr": 0.5}, params=params)
+
+    assert built.lr == 0.5
+    assert built.params is params
+
+
+def test_the_configuration_stays_as_it_was():
+    cfg = {"name": "keep", "layers": [1, {"a": 2}]}
+
+    Things.build(cfg)["layers"][1]["a"] = 3
+
+    assert cfg == {"name": "keep", "layers": [1, {"a": 2}]}
+
+
+def test_a_list_becomes_the_tuple_that_the_default_is():
+    assert Optimizers.build({"name": "adam", "betas": [0.5, 0.6]}, params=[]).betas == (0.5, 0.6)
+
+
+def test_any_mapping_is_a_configuration():
+    from types import MappingProxyType
+
+    assert Things.build(MappingProxyType({"name": "keep", "a": 1})) == {"a": 1}
+
+
+def test_an_entry_without_a_signature_gets_what_is_configured():
+    assert Things.build({"name": "kwargs", "a": 1}) == {"a": 1}
+
+
+def test_the_product_is_checked():
+    Optimizers.register("broken", lambda: 3)
+
+    with pytest.raises(RegistryError, match=r"'broken' \(.*\) returned int; Optimizers holds Opt"):
+        Optimizers.build("broken")
+
+
+def test_a_registry_of_floats_may_hold_what_returns_an_int():
+    class Losses(BaseRegistry[float]):
+        pass
+
+    Losses.register("zero", lambda: 0)
+
+    assert Losses.build("zero") == 0
+
+
+def test_a_protocol_is_not_checked_at_run_time():
+    from typing import Protocol
+
+    class Model(Protocol):
+        def forward(self) -> int: ...
+
+    class Models(BaseRegistry[Model]):
+        pass
+
+    Models.register("dict", dict)
+
+    assert Models.build("dict") == {}
+
+
+def test_what_goes_wrong_inside_an_entry_is_not_wrapped():
+    def fail():
+        raise ZeroDivisionError
+
+    Things.register("fail", fail)
+
+    with pytest.raises(ZeroDivisionError):
+        Things.build("fail")
+
+
+def test_check_calls_nothing():
+    called = []
+
+    def net(width: int = 3):
+        called.append(width)
+
+    Things.register("net", net)
+
+    Things.check({"name": "net", "width": 4})
+    Things.check("net")
+    with pytest.raises(RegistryError, match="no parameter 'widht'"):
+        Things.check({"name": "net", "widht": 4})
+
+    assert called == []
+
+
+def test_check_knows_missing_arguments_once_it_knows_the_runtime_ones():
+    Optimizers.check({"name": "adam"})
+    Optimizers.check({"name": "adam"}, runtime=["params"])
+
+    with pytest.raises(RegistryError, match="needs 'params'"):
+        Optimizers.check({"name": "adam"}, runtime=[])
+    with pytest.raises(RegistryError, match=r"lr is 0\.1 in the configuration and"):
+        Optimizers.check({"name": "adam", "lr": 0.1}, runtime=["params", "lr"])
+
+
+def test_check_reports_all_at_once():
+    with pytest.raises(RegistryError) as refused:
+        Optimizers.check({"name": "adam", "lrr": 1, "lr": "1e-3"}, runtime=[])
+
+    text = str(refused.value)
+    assert "no parameter 'lrr'. Did you mean 'lr'?" in text
+    assert "lr is the text '1e-3', Optimizer " in text
+    assert "needs 'params'" in text
+
+
+class Colour(Enum):
+    RED = 1
+
+
+def annotated(
+    number: float = 1.0,
+    union: "float | None" = None,
+    text_or_number: int | str = 1,
+    anything: object = 3,
+    unannotated=2,
+    flag=True,
+    colour: Colour | float = 1.0,
+    unknown: "NotThere" = 1.0,  # noqa: F821
+): ...
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wrong"),
+    [
+        ("number", "1e-3", True),
+        ("number", "fast", True),
+        ("number", 1, False),
+        ("union", "3", True),
+        ("text_or_number", "3", False),
+        ("anything", "3", False),
+        ("unannotated", "3", True),
+        ("unannotated", "auto", False),
+        ("flag", "3", False),
+        ("colour", "RED", False),
+        ("unknown", "3", False),
+    ],
+)
+def test_a_text_in_place_of_a_number_is_found(key, value, wrong):
+    class Entries(BaseRegistry[object]):
+        pass
+
+    # One annotation that cannot be evaluated leaves them all as texts, so it has its own function.
+    def late(unknown: "NotThere" = 1.0): ...  # noqa: F821
+
+    evaluated = partial(annotated)
+    evaluated.__signature__ = _signature_without_unknown()
+    Entries.register("f", late if key == "unknown" else evaluated)
+
+    if wrong:
+        with pytest.raises(RegistryError, match=f"{key} is the text '{value}'"):
+            Entries.check({"name": "f", key: value})
+    else:
+        Entries.check({"name": "f", key: value})
+
+
+def _signature_without_unknown():
+    from inspect import signature
+
+    full = signature(annotated)
+    parameters = [p for p in full.parameters.values() if p.name != "unknown"]
+    return full.replace(
+        parameters=[
+            p.replace(annotation=float | None) if p.name == "union" else p for p in parameters
+        ]
+    )
+
+
+@given(
+    config=st.dictionaries(st.sampled_from("abcd"), st.integers()),
+    runtime=st.dictionaries(st.sampled_from("abcd"), st.integers()),
+)
+def test_every_argument_arrives_or_is_refused_and_none_is_replaced(config, runtime):
+    cfg = {"name": "keep", **config}
+
+    if config.keys() & runtime.keys():
+        with pytest.raises(RegistryError, match="in the configuration and"):
+            Things.build(cfg, **runtime)
+    else:
+        assert Things.build(cfg, **runtime) == config | runtime
+
+
+@given(st.dictionaries(st.sampled_from(["params", "lr", "betas", "lrr", "x"]), st.floats()))
+def test_check_accepts_exactly_what_build_accepts(config):
+    cfg = {"name": "adam", **config}
+
+    assert _complaint(lambda: Optimizers.check(cfg, runtime=[])) == _complaint(
+        lambda: Optimizers.build(cfg)
+    )
+
+
+def _complaint(act):
+    try:
+        act()
+    except RegistryError as error:
+        return str(error)
+    return None
+
+
+@dataclass
+class Config:
+    name: str = "keep"
+
+
+def test_an_object_that_is_no_mapping_is_refused():
+    with pytest.raises(RegistryError, match=r"expected a name or a mapping .* got Config"):
+        Things.build(Config())

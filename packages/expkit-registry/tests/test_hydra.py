@@ -1,0 +1,261 @@
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+pytest.importorskip("hydra")
+from hydra import compose, initialize
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from registered import Layer, Models, Net
+
+from expkit_registry import BaseRegistry, RegistryError
+
+
+@pytest.fixture
+def store():
+    """A ConfigStore that forgets what the test has stored."""
+    instance = ConfigStore.instance()
+    before = dict(instance.repo)
+    yield instance
+    instance.repo.clear()
+    instance.repo.update(before)
+
+
+def composed(*overrides):
+    GlobalHydra.instance().clear()
+    with initialize(version_base="1.3", config_path=None):
+        return compose(overrides=list(overrides))
+
+
+class TestDictConfig:
+    def test_references_are_resolved_from_the_whole_configuration(self):
+        cfg = OmegaConf.create(
+            {"size": 7, "model": {"name": "net", "width": "${size}", "blocks": [1, {"a": 2}]}}
+        )
+
+        net = Models.build(cfg.model)
+
+        assert net.width == 7
+        assert type(net.blocks) is list
+        assert type(net.blocks[1]) is dict
+
+    def test_a_value_still_to_be_given_counts_as_not_given(self):
+        cfg = OmegaConf.create({"name": "net", "width": "???"})
+
+        assert Models.build(cfg, width=4).width == 4
+        assert Models.build(cfg).width == 8
+
+    def test_an_error_says_where_in_the_whole_configuration(self):
+        cfg = OmegaConf.create({"encoder": {"model": {"name": "net", "widht": 3}}})
+
+        with pytest.raises(RegistryError, match=r"encoder\.model\.widht: Net .* mean 'width'"):
+            Models.check(cfg.encoder.model)
+
+    def test_nested_containers_in_a_plain_dict_are_made_plain(self):
+        net = Models.build({"name": "net", "blocks": OmegaConf.create([1, 2])})
+
+        assert type(net.blocks) is list
+
+    def test_the_configuration_may_name_this_very_build_as_its_target(self):
+        cfg = {"_target_": "registered.Models.build", "name": "net", "width": 2}
+
+        assert Models.build(cfg).width == 2
+
+
+class TestTarget:
+    def test_build_is_a_target(self):
+        net = instantiate({"_target_": "registered.Models.build", "name": "net", "blocks": [1, 2]})
+
+        assert isinstance(net, Net)
+        assert type(net.blocks) is list
+
+    def test_nodes_within_nodes_are_built_first(self):
+        cfg = OmegaConf.create(
+            {
+                "_target_": "registered.Models.build",
+                "name": "net",
+                "blocks": [{"_target_": "registered.Layers.build", "name": "layer", "size": 3}],
+            }
+        )
+
+        (layer,) = instantiate(cfg).blocks
+
+        assert isinstance(layer, Layer)
+        assert layer.size == 3
+
+    def test_runtime_arguments_and_partial_work(self):
+        cfg = OmegaConf.create({"_target_": "registered.Models.build", "name": "net"})
+        thing = object()
+
+        assert instantiate(cfg, blocks=[thing]).blocks == [thing]
+        assert instantiate(cfg, _partial_=True)(width=3).width == 3
+
+    def test_an_unknown_key_is_told(self):
+        with pytest.raises(HydraException, match=r"no parameter 'widht'\. Did you mean 'width'"):
+            instantiate({"_target_": "registered.Models.build", "name": "net", "widht": 1})
+
+
+class TestStore:
+    def test_an_entry_is_chosen_without_a_yaml_file(self, store):
+        Models.store("model")
+
+        cfg = composed("+model=net", "model.width=16")
+
+        assert cfg.model == {"name": "net", "width": 16, "blocks": [], "act": "relu"}
+        assert Models.build(cfg.model).width == 16
+
+    def test_an_unknown_key_is_refused_by_hydra(self, store):
+        Models.store("model")
+
+        with pytest.raises(HydraException, match=r"model\.widht"):
+            composed("+model=net", "model.widht=3")
+
+    def test_required_plain_parameters_wait_for_a_value_and_runtime_ones_are_left_out(self, store):
+        class Entries(BaseRegistry[object]):
+            pass
+
+        @Entries.register("sgd")
+        def sgd(params, model: Net, lr: float, sizes: list[int], betas=(1, 2), hook=print): ...
+
+        Entries.store("optimizer")
+        cfg = composed("+optimizer=sgd")
+
+        assert OmegaConf.to_container(cfg.optimizer) == {
+            "name": "sgd",
+            "lr": "???",
+            "sizes": "???",
+            "betas": [1, 2],
+        }
+        with pytest.raises(RegistryError, match=r"needs 'lr': configure optimizer\.lr, or pass"):
+            Entries.build(cfg.optimizer, params=[], model=None)
+
+    def test_a_default_that_omegaconf_would_misread_is_left_to_the_entry(self, store):
+        class Entries(BaseRegistry[object]):
+            pass
+
+        @Entries.register("f")
+        def f(pattern="${x}", missing="???", size=1):
+            return pattern, missing, size
+
+        Entries.store("entry")
+
+        assert Entries.build(composed("+entry=f").entry) == ("${x}", "???", 1)
+
+    def test_a_slash_in_a_name_is_a_subgroup(self, store):
+        class Entries(BaseRegistry[object]):
+            pass
+
+        Entries.register("timm/vit", dict)
+        Entries.store("model")
+
+        assert composed("+model/timm=vit").model.timm.name == "timm/vit"
+
+    def test_a_package_places_the_node(self, store):
+        Models.store("model", package="encoder")
+
+        assert composed("+model=net").encoder.name == "net"
+
+    def test_storing_twice_is_the_same_and_storing_over_another_is_refused(self, store):
+        class Others(BaseRegistry[object]):
+            pass
+
+        Others.register("net", dict)
+        Models.store("model")
+        Models.store("model")
+
+        with pytest.raises(RegistryError, match=r"cannot publish model=net: registered\.Models"):
+            Others.store("model")
+
+    def test_a_lazy_entry_that_cannot_be_imported_keeps_the_others_usable(self, store):
+        class Entries(BaseRegistry[object]):
+            pass
+
+        Entries.register("gone", "not_installed_anywhere:ViT")
+        Entries.register("here", "collections:OrderedDict")
+
+        with pytest.warns(UserWarning, match="model=gone is published without defaults"):
+            Entries.store("model")
+
+        assert composed("+model=here").model.name == "here"
+        with pytest.raises(RegistryError, match="No module named 'not_installed_anywhere'"):
+            Entries.build(composed("+model=gone").model)
+
+    def test_an_application_uses_it(self, tmp_path):
+        script = tmp_path / "train.py"
+        script.write_text(APPLICATION)
+
+        done = subprocess.run(
+            [sys.executable, script, "model=wide", "model.width=5", "hydra.run.dir=."],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+
+        assert done.stdout.split() == ["Wide", "5"], done.stderr
+
+
+APPLICATION = """
+import hydra
+from expkit_registry import BaseRegistry
+from hydra.core.config_store import ConfigStore
+
+class Models(BaseRegistry[object]):
+    pass
+
+@Models.register("wide")
+class Wide:
+    def __init__(self, width: int = 3):
+        self.width = width
+
+@Models.register("narrow")
+class Narrow: ...
+
+Models.store("model")
+ConfigStore.instance().store("config", {"defaults": [{"model": "narrow"}, "_self_"]})
+
+@hydra.main(version_base="1.3", config_path=None, config_name="config")
+def main(cfg):
+    model = Models.build(cfg.model)
+    print(type(model).__name__, model.width)
+
+main()
+"""
+
+
+def test_without_hydra_store_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hydra.core.config_store", None)
+
+    with pytest.raises(ImportError, match=r'pip install "expkit-registry\[hydra\]"'):
+        Models.store("model")
+
+
+def test_optimizers_of_torch_are_registered_by_call(store):
+    torch = pytest.importorskip("torch")
+
+    class Optimizers(BaseRegistry[torch.optim.Optimizer]):
+        pass
+
+    Optimizers.register("adam", torch.optim.Adam)
+    Optimizers.register("sgd", "torch.optim:SGD")
+    Optimizers.store("optimizer")
+    model = torch.nn.Linear(2, 1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cfg = composed("+optimizer=adam", "optimizer.lr=1e-2").optimizer
+        adam = Optimizers.build(cfg, params=model.parameters())
+        sgd = Optimizers.build({"name": "sgd", "lr": 0.1}, params=model.parameters())
+
+    assert isinstance(cfg, DictConfig)
+    assert isinstance(cfg.betas, ListConfig)
+    assert adam.defaults["lr"] == 0.01
+    assert adam.defaults["betas"] == (0.9, 0.999)
+    assert isinstance(sgd, torch.optim.SGD)
+    with pytest.raises(RegistryError, match="lr is the text '1e-3', Adam"):
+        Optimizers.build({"name": "adam", "lr": "1e-3"}, params=model.parameters())
