@@ -1,8 +1,11 @@
 """`Bookkeeping`: the thin face that training code uses, over functions on a run folder."""
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +70,7 @@ class Bookkeeping:
         folder: Path | str,
         *,
         config: object = None,
-        sinks: "Sequence[Sink]" = (),
+        sinks: Sequence[Sink] = (),
         run_name: str | None = None,
         experiment_id: str | None = None,
         settings: Settings | None = None,
@@ -94,6 +97,7 @@ class Bookkeeping:
         self._writer: _Writer | None = None
         self._signals: contextlib.AbstractContextManager[bool] | None = None
         self._opened = False
+        self._pid = 0
         self._lost: ClaimLost | None = None
         self._completed = False
         self._told_to_stop = False
@@ -109,10 +113,10 @@ class Bookkeeping:
         cls,
         config: object,
         *,
-        sinks: "Sequence[Sink]" = (),
+        sinks: Sequence[Sink] = (),
         rank: int | None = None,
         console: bool = True,
-    ) -> "Self":
+    ) -> Self:
         """Bookkeeping in `results_dir/experiment_id/training/run_name` of a configuration.
 
         Args:
@@ -143,7 +147,7 @@ class Bookkeeping:
 
     # Opening and closing
 
-    def open(self) -> "Self":
+    def open(self) -> Self:
         """Claim the folder, write config.yaml and environment.yaml, start the heartbeat.
 
         Raises:
@@ -156,29 +160,24 @@ class Bookkeeping:
         self._lost = None
         if self.rank == 0:
             _close_former(self.folder)
-            self._claim = claim_run(
+            claim = claim_run(
                 self.folder,
                 run_name=self.run_name,
                 experiment_id=self.experiment_id,
                 is_alive=self._is_alive,
                 clock=self._clock,
             )
-            from ._logs import RunLog  # here, as logging is slow to import
-
-            self._log = RunLog(self.folder, console=self._console)
-            record = self._claim.record
-            self._log.banner(
-                f"attempt {record.attempt}, {_iso(self._clock())}, {record.host}, pid {record.pid}"
-            )
-            self._metrics = MetricsFile(self.folder)
-            self._recall_metrics()
-            if self.config:
-                write_file(self.folder / "config.yaml", _yaml(self.config))
-            self._write_environment()
-            self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
+            try:
+                self._prepare(claim)
+            except BaseException as error:
+                with contextlib.suppress(Exception):
+                    claim.finish("failed", error)
+                raise
+            self._claim = claim
         self._signals = stop_signals()
         self._signals.__enter__()
         self._opened = True
+        self._pid = os.getpid()
         if self._claim is not None:
             atexit.register(self._at_exit)
             _open_here[self.folder] = self
@@ -186,6 +185,21 @@ class Bookkeeping:
             self._sinks.open(run, self.config)
             self._writer = _Writer(self._tick)
         return self
+
+    def _prepare(self, claim: Claim) -> None:
+        from ._logs import RunLog  # here, as logging is slow to import
+
+        self._log = RunLog(self.folder, console=self._console)
+        record = claim.record
+        self._log.banner(
+            f"attempt {record.attempt}, {_iso(self._clock())}, {record.host}, pid {record.pid}"
+        )
+        self._metrics = MetricsFile(self.folder)
+        self._recall_metrics()
+        if self.config:
+            write_file(self.folder / "config.yaml", _yaml(self.config))
+        self._write_environment()
+        self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
 
     def close(self, state: str | None = None, error: BaseException | None = None) -> None:
         """Record how the run ended, and stop writing.
@@ -201,8 +215,8 @@ class Bookkeeping:
         """
         if state is not None and state not in FINAL_STATES:
             raise ValueError(f"A run cannot end as {state!r}. Known: {', '.join(FINAL_STATES)}.")
-        if not self._opened:
-            return
+        if not self._opened or os.getpid() != self._pid:
+            return  # a forked child is not the one to say how the run ended
         if state is None:
             state = self._final_state(error)
         try:
@@ -211,7 +225,7 @@ class Bookkeeping:
         finally:
             self._release()
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self.open()
 
     def __exit__(
@@ -225,6 +239,8 @@ class Bookkeeping:
         except Exception as problem:
             if error is None:
                 raise
+            if problem is error:
+                return
             # The first error is the one to show: it ended the training.
             error.add_note(f"The run's state could not be recorded: {problem}")
 
@@ -313,7 +329,7 @@ class Bookkeeping:
         names = {"metric": settings.metric, "direction": settings.direction}
         return {**names, "value": value, "step": step}
 
-    def save_timer(self, timer: "Savable") -> Path:
+    def save_timer(self, timer: Savable) -> Path:
         """Save a timer to timer.yaml and hand its statistics to the sinks.
 
         Args:
@@ -451,7 +467,7 @@ class Bookkeeping:
         scaler: object = None,
         loader: object = None,
         **extra: object,
-    ) -> "ResumePoint":
+    ) -> ResumePoint:
         """Put back the newest valid checkpoint, and forget what was logged behind it.
 
         A damaged checkpoint is reported, renamed and passed over. Call this before the loader is
@@ -509,8 +525,8 @@ class Bookkeeping:
         return self._save_state(model, name)
 
     def load_model(
-        self, model: "T", name: str = "model", *, strict: bool = True, unsafe: bool = False
-    ) -> "T":
+        self, model: T, name: str = "model", *, strict: bool = True, unsafe: bool = False
+    ) -> T:
         """Read `states/NAME.pt` into a model, wrapped or not, and return it.
 
         Args:
@@ -533,9 +549,7 @@ class Bookkeeping:
         """Write an optimizer's state to `states/NAME.pt`; see `save_model`."""
         return self._save_state(optimizer, name)
 
-    def load_optimizer(
-        self, optimizer: "T", name: str = "optimizer", *, unsafe: bool = False
-    ) -> "T":
+    def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
         """Read `states/NAME.pt` into an optimizer and return it; see `load_model`."""
         return self.load_model(optimizer, name, unsafe=unsafe)
 
@@ -543,11 +557,124 @@ class Bookkeeping:
         """Write a scheduler's state to `states/NAME.pt`; see `save_model`."""
         return self._save_state(scheduler, name)
 
-    def load_scheduler(
-        self, scheduler: "T", name: str = "scheduler", *, unsafe: bool = False
-    ) -> "T":
+    def load_scheduler(self, scheduler: T, name: str = "scheduler", *, unsafe: bool = False) -> T:
         """Read `states/NAME.pt` into a scheduler and return it; see `load_model`."""
         return self.load_model(scheduler, name, unsafe=unsafe)
+
+    def save_encoder(self, encoder: object, name: str = "encoder", *, pickle: bool = False) -> Path:
+        """Write a label encoder, scaler or vectorizer to `states/NAME.json` (or `.pt`).
+
+        Args:
+            encoder: What has `state_dict`/`load_state_dict`, or `to_dict`/`from_dict`, or is a
+                scikit-learn estimator, whose attributes are written with their dtypes.
+            name: Its name.
+            pickle: Pickle it instead. Loading that runs code from the file.
+
+        Returns:
+            The file.
+
+        Raises:
+            TypeError: If it cannot be written without pickle; says which part and why.
+            ValueError: If the name leaves the run folder.
+        """
+        from ._encoders import encoder_path, save_encoder
+
+        if not self._is_writing():
+            return encoder_path(self.folder, name)
+        return save_encoder(self.folder, encoder, name, pickle=pickle)
+
+    def load_encoder(
+        self, encoder: type[T] | T, name: str = "encoder", *, pickle: bool = False
+    ) -> T:
+        """Read what `save_encoder` wrote into an object of its class, and return it.
+
+        Args:
+            encoder: The class, or an object of it, which is filled.
+            name: The name that it was saved under.
+            pickle: Whether a pickled one may be loaded, which runs code from the file.
+
+        Raises:
+            FileNotFoundError: If there is no such encoder; names what is there.
+            TypeError: If the file is of another class.
+            ValueError: If the file is damaged, or a pickle and `pickle` is not set.
+        """
+        from ._encoders import load_encoder
+
+        return load_encoder(self.folder, encoder, name, pickle=pickle)
+
+    def save_model_summary(
+        self,
+        model: object,
+        input_size: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        input_data: object = None,
+        **kwargs: object,
+    ) -> Path:
+        """Write `model_summary.txt` and `model_summary.yaml`: layers, shapes, totals.
+
+        With torchinfo and an input the model runs once, in eval mode; its device, train flags,
+        buffers and all random states are afterwards what they were. Where that fails, the
+        parameters are listed and one warning is logged.
+
+        Args:
+            model: The module, wrapped or not.
+            input_size: Shape of the input with its batch, `(1, 1, 8, 8)`, or several shapes.
+            input_data: Instead: a tensor, a tuple or list of arguments, or a dict of named ones.
+            **kwargs: More arguments of the model's `forward`.
+
+        Returns:
+            The text file.
+
+        Raises:
+            TypeError: If the model is no module, or both kinds of input are given.
+        """
+        from ._summary import save_model_summary
+
+        if not self._is_writing():
+            return self.folder / "model_summary.txt"
+        return save_model_summary(
+            self.folder,
+            model,
+            input_size=input_size,
+            input_data=input_data,
+            report=self._warn,
+            **kwargs,
+        )
+
+    def save_results(self, data: object, name: str) -> Path:
+        """Write results to `results/NAME`; `load_results` gives back what is equal.
+
+        A dict or list goes to `.yaml` or `.json`, a DataFrame to `.csv` (with its dtypes and
+        index beside it in `NAME.csv.schema.json`) or `.parquet`, a numpy array to `.npy`; the
+        first of each is the default. Numpy and torch scalars in a dict become plain numbers.
+
+        Args:
+            data: The results.
+            name: Relative name, with or without suffix; `"fold1/scores"` makes a folder.
+
+        Returns:
+            The file.
+
+        Raises:
+            TypeError: If something would not be read back equal; says where and what to do.
+            ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
+            ImportError: If Parquet is asked for and pyarrow is missing.
+        """
+        from ._values import results_path, save_results
+
+        if not self._is_writing():
+            return results_path(self.folder, data, name)
+        return save_results(self.folder, data, name)
+
+    def load_results(self, name: str) -> object:
+        """Read what `save_results` wrote; the suffix may be left out where one file fits.
+
+        Raises:
+            FileNotFoundError: If there is no such file; names those that are there.
+            ValueError: If several files fit, or the file is damaged.
+        """
+        from ._values import load_results
+
+        return load_results(self.folder, name)
 
     def _save_state(self, value: object, name: str) -> Path:
         from ._states import save_state, state_path
@@ -563,6 +690,11 @@ class Bookkeeping:
         if self._lost is not None:
             raise self._lost
         if self._opened:
+            if os.getpid() != self._pid:
+                raise RuntimeError(
+                    f"The run {self.run_name!r} belongs to process {self._pid}, from which this "
+                    "one was forked. Return results to it and write them there."
+                )
             return self.rank == 0
         if self.rank != 0:
             return False
@@ -654,22 +786,26 @@ class Bookkeeping:
             self._writer.stop()
         if self._lost is not None:
             raise self._lost
-        shown = error if state != "completed" else None
         if self._log is not None and state == "failed" and error is not None:
             import traceback
 
             text = "".join(traceback.format_exception(error)).rstrip()
             self._log.write(text, "error", console=False)
+        unwritten: OSError | None = None
         try:
             if self._metrics is not None:
                 self._metrics.write(sync=True)
+        except OSError as problem:  # a run whose metrics are lost is not completed
+            unwritten, state = problem, "failed"
+        with contextlib.suppress(OSError):
             self._write_environment()
-        finally:
-            claim.update(**self._progress())
-            claim.finish(state, shown)
+        shown = None if state == "completed" else error or unwritten
+        claim.finish(state, shown, **self._progress())
         # Last, as a sink may take its time: if it is killed now, the state stands.
         self._sinks.tell("close", state)
         self.log_to_file(f"Run {self.run_name!r} {state}.")
+        if unwritten is not None:
+            raise unwritten
 
     def _release(self) -> None:
         """Let go of threads, files, handlers; nothing is written from here on."""

@@ -1,6 +1,7 @@
 """Owning a run folder: claims by hard link, and run.json as only the owner writes it."""
 
 import contextlib
+import errno
 import json
 import os
 import threading
@@ -23,6 +24,7 @@ from ._records import (
 )
 
 SCHEMA = 1
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, some FUSE
 FINAL_STATES = ("completed", "failed", "interrupted")
 
 # A launcher and the Bookkeeping inside it may hold one claim together, and each has a thread that
@@ -91,12 +93,13 @@ class Claim:
         """
         self.update()
 
-    def finish(self, state: str, error: BaseException | None = None) -> None:
+    def finish(self, state: str, error: BaseException | None = None, **fields: object) -> None:
         """Record how the attempt ended.
 
         Args:
             state: completed, failed or interrupted.
             error: What ended it; its type, message and traceback are kept.
+            **fields: Other keys of run.json to change.
 
         Raises:
             ClaimLost: As `update`.
@@ -106,17 +109,23 @@ class Claim:
             raise ValueError(f"A run cannot end as {state!r}. Known: {', '.join(FINAL_STATES)}.")
         from ._code import code_facts
 
-        self.update(
-            state=state,
-            ended_at=_iso(self._clock()),
-            error=None if error is None else _error_facts(error),
-            code=code_facts(),  # with the sources that were imported since the start
-        )
+        ending: dict[str, object] = {
+            "state": state,
+            "ended_at": _iso(self._clock()),
+            "error": None if error is None else _error_facts(error),
+            "code": code_facts(),  # with the sources that were imported since the start
+        }
+        self.update(**fields, **ending)
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + max(0.0, self._clock() - self._opened)
 
     def _check(self) -> None:
+        if os.getpid() != self._owner.pid:
+            raise ClaimLost(
+                f"Run {self.folder.name!r} belongs to process {self._owner.pid}, from which this "
+                "one was forked. Only that one writes."
+            )
         if self.is_highest():
             return
         holder = claimed_record(self.folder)
@@ -210,9 +219,19 @@ def _link(folder: Path, attempt: int, owner: Owner, clock: Callable[[], float]) 
         # Unlike O_EXCL this is atomic on NFS too, and the claim is complete when it appears.
         os.link(finished, path)
     except FileExistsError:
-        return False
+        # The reply to a link that succeeded may get lost on NFS, and the repeated call fails.
+        if finished.stat().st_nlink != 2:
+            return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        finished.replace(path)
     finally:
-        finished.unlink()
+        finished.unlink(missing_ok=True)
     sync_folder(path.parent)
     return True
 
@@ -222,7 +241,8 @@ def _take(
 ) -> Claim:
     data: dict[str, object] = {} if before is None else dict(before.data)
     now = _iso(claim._clock())
-    if before is not None and before.state == "unknown":  # bad input never costs data
+    found = read_run(claim.folder)
+    if found is not None and found.state == "unknown":  # bad input never costs data
         with contextlib.suppress(OSError):
             os.replace(claim.folder / "run.json", claim.folder / "run.json.damaged")  # noqa: PTH105
     defaults: dict[str, object] = {

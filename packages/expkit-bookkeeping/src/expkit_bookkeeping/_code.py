@@ -96,13 +96,14 @@ def _is_installed(path: str) -> bool:
     parts = path.split(os.sep)  # noqa: PTH206 (called for each module)
     if "site-packages" in parts or "dist-packages" in parts:
         return True
-    return path.startswith(_standard_library())
+    if not _standard_library:
+        import sysconfig
+
+        _standard_library.update(sysconfig.get_path(key) for key in ("stdlib", "platstdlib"))
+    return any(path.startswith(folder + os.sep) for folder in _standard_library)
 
 
-def _standard_library() -> tuple[str, ...]:
-    import sysconfig
-
-    return tuple(sysconfig.get_path(key) + os.sep for key in ("stdlib", "platstdlib"))
+_standard_library: set[str] = set()
 
 
 _files: dict[str, tuple[int, int, str]] = {}

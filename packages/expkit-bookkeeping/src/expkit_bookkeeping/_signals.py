@@ -1,6 +1,7 @@
 """Asking a process to stop: signals become a question that the training loop can ask."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from types import FrameType
 WARNING_SIGNAL = "SIGUSR1"  # Windows has no such attribute in `signal`
 
 _reasons: list[str] = []  # of this process, as signals are
+_before: dict[int, object] = {}  # handlers to restore
 
 
 def request_stop(reason: str) -> None:
@@ -48,16 +50,31 @@ def stop_signals() -> Iterator[bool]:
     if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield False
         return
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate)}
+    _before[signal.SIGTERM] = signal.signal(signal.SIGTERM, _terminate)
     warning = getattr(signal, WARNING_SIGNAL, None)
     if warning is not None and signal.getsignal(warning) is signal.SIG_DFL:
-        before[warning] = signal.signal(warning, _warn)
+        _before[warning] = signal.signal(warning, _warn)
+    if not _watches_forks:
+        _watches_forks.append(True)
+        os.register_at_fork(after_in_child=_restore)
     try:
         yield True
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _reasons.clear()
+        _restore()
+
+
+_watches_forks: list[bool] = []
+
+
+def _restore() -> None:
+    """Put the former handlers back; in a forked child too, which has nothing to save.
+
+    Otherwise a DataLoader worker that is inside C code would outlive SIGTERM.
+    """
+    for number, handler in _before.items():
+        signal.signal(number, handler)  # type: ignore[arg-type]
+    _before.clear()
+    _reasons.clear()
 
 
 def _warn(number: int, frame: FrameType | None) -> None:
