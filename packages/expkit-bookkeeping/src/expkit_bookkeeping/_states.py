@@ -64,7 +64,7 @@ def saveable(value: object, path: str = "state") -> object:
         if numpy is not None and isinstance(item, numpy.generic):
             item = item.item()
         if type(item) not in PLAIN:
-            raise TypeError(f"The key {item!r} of {where} is a {_type_name(item)}. {_ALLOWED}")
+            raise TypeError(f"The key {item!r} of {where} is a {type_name(item)}. {_ALLOWED}")
         return item
 
     def convert(item: object, where: str, depth: int) -> object:
@@ -74,7 +74,7 @@ def saveable(value: object, path: str = "state") -> object:
             raise TypeError(f"{where[:120]}… holds itself or is nested too deeply to be saved.")
         if isinstance(item, torch.Tensor):
             if not type(item).__module__.startswith("torch"):
-                raise TypeError(f"{where} is a {_type_name(item)}. {_ALLOWED}")
+                raise TypeError(f"{where} is a {type_name(item)}. {_ALLOWED}")
             return item.detach()
         if omegaconf is not None and omegaconf.OmegaConf.is_config(item):
             item = omegaconf.OmegaConf.to_container(item, resolve=True)
@@ -108,7 +108,7 @@ def saveable(value: object, path: str = "state") -> object:
         for base in (int, float, str):  # enumerations of numbers or text
             if isinstance(item, base):
                 return base.__str__(item) if base is str else base(item)
-        raise TypeError(f"{where} is a {_type_name(item)}. {_ALLOWED}")
+        raise TypeError(f"{where} is a {type_name(item)}. {_ALLOWED}")
 
     return convert(value, path, 0)
 
@@ -120,7 +120,8 @@ _ALLOWED = (
 )
 
 
-def _type_name(value: object) -> str:
+def type_name(value: object) -> str:
+    """Full name of a value's class, for errors and files."""
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return module + kind.__qualname__
@@ -173,7 +174,7 @@ def state_of(value: object, name: str) -> object:
     """
     if not isinstance(value, Stateful):
         raise TypeError(
-            f"{name} is a {_type_name(value)}, which lacks state_dict() or load_state_dict()."
+            f"{name} is a {type_name(value)}, which lacks state_dict() or load_state_dict()."
         )
     nn = _loaded_nn()
     if nn is None or not isinstance(value, nn.Module):
@@ -199,14 +200,14 @@ def load_into(value: object, state: object, name: str, *, strict: bool = True) -
     """
     if not isinstance(value, Stateful):
         raise TypeError(
-            f"{name} is a {_type_name(value)}, which lacks state_dict() or load_state_dict()."
+            f"{name} is a {type_name(value)}, which lacks state_dict() or load_state_dict()."
         )
     nn = _loaded_nn()
     if nn is None or not isinstance(value, nn.Module):
         value.load_state_dict(state)
         return
     if not isinstance(state, Mapping):
-        raise TypeError(f"The saved state of {name} is a {_type_name(state)}, not a state_dict.")
+        raise TypeError(f"The saved state of {name} is a {type_name(state)}, not a state_dict.")
     module = unwrap(value)
     clean = _name_cleaner(module)
     names = {clean(key): key for key in module.state_dict()}
