@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ._grid import Grid
 
+_MOST_COMPLAINTS = 5  # lines of a command's stderr, its last ones
 _DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt for ever
 
 
@@ -74,7 +75,10 @@ def finish_grid(
         notes.append(f"results.csv could not be written: {error}")
     if draw and records:
         verbs = [verb for verb in chosen.after if not (verb == "sync" and synchronised)]
-        notes += _run_verbs(verbs, folder, config=config, chosen=chosen)
+        try:
+            notes += _run_verbs(verbs, folder, screen=screen)
+        except KeyboardInterrupt:  # the runs are done; the table is still worth showing
+            notes.append(f"{' and '.join(verbs)} interrupted; the runs are not concerned")
     show_table(grid, records=records, chosen=chosen, screen=screen)
     for note in notes:
         screen.print(note, style="yellow", markup=False)
@@ -250,33 +254,30 @@ class TrackingSync:
         )
 
 
-def _run_verbs(
-    verbs: Sequence[str], folder: Path, *, config: DictConfig, chosen: Settings
-) -> list[str]:
-    """Run commands one after another; returns what went wrong, a line each."""
+def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> list[str]:
+    """Run commands one after another; returns what they complained of."""
     installed = _verbs()
     notes = []
     for verb in verbs:
-        if verb not in installed or (verb == "sync" and not _has_journal(folder)):
+        wanted = {"sync": _has_journal, "plot": _has_metrics}[verb]
+        if verb not in installed or not wanted(folder):
             continue
-        if verb == "plot" and not _has_metrics(folder):
-            continue
-        options = _plot_options(config, chosen) if verb == "plot" else []
-        command = [sys.executable, "-m", installed[verb], verb, str(folder), *options]
-        done = subprocess.run(
-            command,
-            env=_subprocess_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with screen.status(f"{verb} …"):
+            done = subprocess.run(
+                [sys.executable, "-m", installed[verb], verb, str(folder)],
+                env=_subprocess_environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        complaints = done.stderr.strip().splitlines()[-_MOST_COMPLAINTS:]
+        notes += [f"{verb}: {line}" for line in complaints]
         if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()[-3:]
-            again = command_line(verb, shown(folder), *options)
+            again = command_line(verb, shown(folder))
             notes.append(
-                f"{verb} ended with exit code {done.returncode}: {' | '.join(said)}\n"
-                f"The runs are complete. Again: {again}"
+                f"{verb} ended with exit code {done.returncode}; the runs are not concerned. "
+                f"Again: {again}"
             )
     return notes
 
@@ -285,13 +286,6 @@ def _has_metrics(experiment: Path) -> bool:
     with contextlib.suppress(OSError), os.scandir(experiment / "training") as entries:
         return any(os.path.exists(f"{each.path}/metrics.jsonl") for each in entries)  # noqa: PTH110
     return False
-
-
-def _plot_options(config: DictConfig, chosen: Settings) -> list[str]:
-    from omegaconf import OmegaConf
-
-    style = OmegaConf.select(config, "hydra.runtime.choices.plotting")
-    return ["--style", str(style)] if style else []
 
 
 def _one_plot(plots: Path, metric: str | None) -> Path | None:

@@ -206,16 +206,21 @@ def _append_traceback(path: Path, error: BaseException) -> None:
         file.write(f"[{datetime.now():%Y-%m-%d %H:%M:%S}] The run failed.\n{text}")
 
 
-def user_frame(error: BaseException) -> str | None:
-    """Where in the user's code an error came from: the innermost frame outside of site-packages."""
-    found = None
-    for frame in traceback.extract_tb(error.__traceback__):
-        if "site-packages" in frame.filename or frame.filename.startswith("<"):
-            continue
-        if Path(frame.filename).parent == Path(__file__).parent or "/lib/python" in frame.filename:
-            continue
-        found = f"{frame.filename}:{frame.lineno} in {frame.name}"
-    return found
+def user_frame(error: BaseException, project: Path | None = None) -> str | None:
+    """Where in the user's code an error came from: the innermost frame below a folder.
+
+    Args:
+        error: The error.
+        project: The folder; None is the working directory. Where no frame is in it, the innermost
+            frame of all is taken.
+    """
+    root = str(project or Path.cwd())
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if each.filename.startswith(f"{root}{os.sep}")]
+    own = [each for each in own if f"{os.sep}site-packages{os.sep}" not in each.filename]
+    for frame in reversed(own or frames):
+        return f"{frame.filename.removeprefix(root + os.sep)}:{frame.lineno} in {frame.name}"
+    return None
 
 
 @contextmanager

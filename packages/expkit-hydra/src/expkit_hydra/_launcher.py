@@ -155,6 +155,7 @@ def launch_grid(
         )
     tracking = TrackingSync(grid.experiment, wanted="sync" in chosen.after)
     ended: list[Outcome] = []
+    explained: dict[str, str] = {}  # an error in full once, in a grid where all runs have it
     stop: int | None = None
     try:
         with tracking, closing(outcomes):
@@ -163,7 +164,15 @@ def launch_grid(
                 if outcome is None:
                     continue
                 ended.append(outcome)
-                _report(outcome, len(ended), runs, grid, chosen=chosen, screen=screen)
+                _report(
+                    outcome,
+                    len(ended),
+                    runs,
+                    grid,
+                    chosen=chosen,
+                    explained=explained,
+                    screen=screen,
+                )
                 if n_jobs == 1 and outcome.stop is not None:
                     stop = outcome.stop
                     break
@@ -239,6 +248,7 @@ def _report(
     grid: Grid,
     *,
     chosen: Settings,
+    explained: dict[str, str],
     screen: Console,
 ) -> None:
     """Say at once how a run went; of a failed one, why and where."""
@@ -267,7 +277,11 @@ def _report(
     if why is None and record is not None:
         why = error_line(record.error)
     indent = " " * 4
-    for text in (why or "").splitlines():
+    why = why or ""
+    first = explained.setdefault(why, outcome.run.run_name)
+    if first != outcome.run.run_name and "\n" in why:
+        why = f"{why.partition(chr(10))[0]} (as {first})"
+    for text in why.splitlines():
         screen.print(indent + text, style="red", markup=False, soft_wrap=True)
     if outcome.state != "skipped":
         folder = shown(outcome.run.folder)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from ._errors import GridError
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -36,17 +38,16 @@ def settings(config: DictConfig) -> Settings:
     """Read and check the `expkit:` node; a configuration without one gets the defaults.
 
     Raises:
-        ValueError: If a value is not one of those allowed.
+        GridError: If a value is not one of those allowed.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import ListConfig, OmegaConf
 
     def value(key: str, default: object) -> object:
         found = OmegaConf.select(config, f"expkit.{key}", default=default)
         return default if found is None else found
 
     after = value("after", [])
-    if isinstance(after, str):
-        after = [after]
+    verbs = list(after) if isinstance(after, list | ListConfig) else [after]
     metric, on_change = value("metric", None), value("on_change", None)
     return Settings(
         metric=None if metric is None else str(metric),
@@ -54,7 +55,7 @@ def settings(config: DictConfig) -> Settings:
         rerun=_one_of("rerun", value("rerun", "missing"), RERUN),
         on_change=None if on_change is None else _one_of("on_change", on_change, ON_CHANGE),
         fresh=bool(value("fresh", False)),
-        after=tuple(_one_of("after", each, AFTER) for each in after),  # type: ignore[attr-defined]
+        after=tuple(_one_of("after", each, AFTER) for each in verbs),
     )
 
 
@@ -63,4 +64,4 @@ def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> str:
         return str(value)
     near = get_close_matches(str(value), allowed, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"expkit.{key}={value!r} is not known.{hint} Allowed: {', '.join(allowed)}.")
+    raise GridError(f"expkit.{key}={value!r} is not known.{hint} Allowed: {', '.join(allowed)}.")

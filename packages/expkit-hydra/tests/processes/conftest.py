@@ -26,6 +26,11 @@ def main(cfg):
     print(f"printed by {cfg.x}")
     with Path("calls.txt").open("a") as calls:
         calls.write(f"{cfg.x}\\n")
+    if Path(f"edit{cfg.x}").exists():
+        config = Path("config.yaml")
+        config.write_text(config.read_text().replace("epochs: 10", "epochs: 20"))
+    with Path("epochs.txt").open("a") as epochs:
+        epochs.write(f"{cfg.epochs}\\n")
     hang = Path(f"hang{cfg.x}")
     while hang.exists():
         time.sleep(0.01)
@@ -132,7 +137,7 @@ class App:
 
 @pytest.fixture
 def app(tmp_path: Path) -> App:
-    """An app that trains nothing: x in 1, 2, 3; files named hangX, failX, exitX steer it."""
+    """An app that trains nothing: x in 1, 2, 3; files named hangX, failX, exitX, editX steer it."""
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "config.yaml").write_text(CONFIG)
     return App(tmp_path)

@@ -15,7 +15,7 @@ def test_a_failing_run_does_not_stop_the_others_and_is_explained_at_once(app):
     assert app.states() == {"1": "completed", "2": "failed", "3": "completed"}
     at_once = output.partition("[3/3]")[0]
     assert "ValueError: 2 is too much" in at_once
-    assert "train.py:19 in main" in at_once
+    assert "train.py:24 in main" in at_once
     assert "results/first/training/2" in at_once
     error = app.records()["2"]["error"]
     assert error["message"] == "2 is too much"
@@ -206,3 +206,57 @@ def test_under_hydras_own_sweeper_runs_have_states(app):
     app.train("-m", "hydra/sweeper=basic", "x=1,2")
 
     assert app.states() == {"1": "completed", "2": "completed"}
+
+
+def test_editing_the_configuration_changes_no_run_that_waits(app):
+    app.touch("edit1")
+
+    app.train("-m")
+
+    assert (app.folder / "epochs.txt").read_text().split() == ["10", "10", "10"]
+
+
+def test_under_hydras_own_launcher_an_edited_configuration_is_noticed(app):
+    app.touch("edit1")
+
+    output = app.train("-m", "hydra/launcher=basic")
+
+    assert (app.folder / "epochs.txt").read_text().split() == ["10", "20", "20"]
+    assert "Run 2 was composed anew by this launcher" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["hydra.launcher.n_jobs=0"], "must be a whole number of processes, 1 or more"),
+        (["hydra.launcher.n_jobs=many"], "could not be converted to Integer"),
+        (["expkit.direction=maximise"], "Did you mean 'maximize'?"),
+        (["expkit.after=[plots]"], "Did you mean 'plot'? Allowed: sync, plot."),
+        (["expkit.on_change=redo"], "Allowed: keep, continue, rerun."),
+    ],
+)
+def test_a_bad_setting_is_refused_before_anything_is_written(app, arguments, says):
+    output = app.train("-m", *arguments, code=1)
+
+    assert says in output
+    assert "Traceback" not in output
+    assert not app.experiment.exists()
+
+
+def test_a_function_that_a_new_process_cannot_find_is_refused(app):
+    script = app.folder / "train.py"
+    text = script.read_text().replace("def main(cfg):", "def inner(cfg):").replace("@hydra", "# @")
+    text = text.replace("    main()", "    pass")
+    text += (
+        "def start():\n    def main(cfg):\n        inner(cfg)\n"
+        '    hydra.main(version_base="1.3", config_path=".", config_name="config")(main)()\n\n'
+        'if __name__ == "__main__":\n    start()\n'
+    )
+    script.write_text(text)
+
+    output = app.train("-m", "hydra.launcher.n_jobs=2", code=1)
+
+    assert "'start.<locals>.main' is not at the top level of '__main__'" in output
+    assert app.calls() == []
+    app.train("-m")
+    assert app.calls() == ["1", "2", "3"]

@@ -1,0 +1,99 @@
+"""What tables say, from runs given as data."""
+
+import io
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from expkit_hydra._job import Output, user_frame
+from expkit_hydra._table import Row, finished_line, most_telling, table
+
+
+def test_columns_without_content_are_left_out():
+    rows = [Row("a", "completed", attempt=1, elapsed_s=2.0), Row("b", "pending")]
+
+    headers = [str(column.header) for column in table(rows, metric=None).columns]
+
+    assert headers == ["run", "state", "attempt", "duration"]
+
+
+def test_names_with_brackets_are_no_markup():
+    screen = Console(file=io.StringIO(), width=100)
+
+    screen.print(table([Row("[red]a[/]", "failed", error="KeyError: [0]")], metric=None))
+    screen.print(finished_line(1, 1, Row("[red]a[/]", "failed"), name_width=9, metric=None))
+
+    written = screen.file.getvalue()
+    assert written.count("[red]a[/]") == 2
+    assert "KeyError: [0]" in written
+    assert "[1/1]" in written
+
+
+def test_of_many_runs_the_failed_and_the_best_are_shown_in_their_order():
+    rows = [Row(f"run{n}", "completed", best=float(n)) for n in range(100)]
+    rows[50] = Row("broken", "failed")
+
+    shown, hidden = most_telling(rows, limit=10)
+    lowest, _ = most_telling(rows, limit=10, maximize=False)
+
+    assert hidden == 90
+    assert [row.run_name for row in shown] == ["broken", *(f"run{n}" for n in range(91, 100))]
+    assert [row.run_name for row in lowest] == [*(f"run{n}" for n in range(9)), "broken"]
+
+
+def test_a_broken_grid_does_not_hide_its_own_best_runs():
+    rows = [Row(f"bad{n}", "failed") for n in range(90)]
+    rows += [Row(f"good{n}", "completed", best=float(n)) for n in range(10)]
+
+    shown, _ = most_telling(rows, limit=20)
+
+    assert sum(row.state == "completed" for row in shown) == 10
+
+
+def test_a_run_whose_metric_is_nan_is_never_among_the_best():
+    rows = [Row("nan", "completed", best=float("nan"))]
+    rows += [Row(f"run{n}", "completed", best=float(n)) for n in range(10)]
+
+    shown, _ = most_telling(rows, limit=5)
+
+    assert "nan" not in [row.run_name for row in shown]
+
+
+def test_a_handler_that_keeps_the_stream_of_one_run_writes_to_the_next(tmp_path, monkeypatch):
+    own = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", own)
+    with Output() as output:
+        with output.to(tmp_path / "first"):
+            kept = sys.stdout
+            print("one")
+        with output.to(tmp_path / "second"):
+            kept.write("two\n")
+        kept.write("between\n")
+
+    assert (tmp_path / "first").read_text() == "one\n"
+    assert (tmp_path / "second").read_text() == "two\n"
+    assert own.getvalue() == "between\n"
+    assert sys.stdout is own
+
+
+def test_a_breakpoint_in_a_run_talks_to_the_terminal(tmp_path, monkeypatch):
+    own = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", own)
+    monkeypatch.setattr(sys, "breakpointhook", lambda: print("(Pdb)"))
+
+    with Output() as output, output.to(tmp_path / "run"):
+        breakpoint()
+
+    assert own.getvalue() == "(Pdb)\n"
+
+
+def test_an_error_is_traced_to_the_users_code():
+    try:
+        Path("/nonexistent/file").read_text()
+    except OSError as error:
+        here = user_frame(error, Path(__file__).parent)
+        nowhere = user_frame(error, Path("/nonexistent"))
+
+    assert here.startswith("test_table.py:")
+    assert "pathlib.py" in nowhere
