@@ -1,0 +1,191 @@
+"""DataLoaders whose workers draw different numbers, and the same ones again in a rerun."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
+from typing import Generic, Protocol, TypedDict, TypeVar
+
+from ._optional import installed
+from ._streams import check_integer, check_rank, check_seed, derive_seed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import torch
+
+Sample = TypeVar("Sample", covariant=True)
+
+
+class LoaderArguments(TypedDict):
+    """Keyword arguments of `torch.utils.data.DataLoader`."""
+
+    generator: "torch.Generator"
+    worker_init_fn: Callable[[int], None]
+
+
+def loader_kwargs(seed: int, rank: int = 0) -> LoaderArguments:
+    """Arguments that make a DataLoader repeatable: `DataLoader(data, **loader_kwargs(seed))`.
+
+    The generator decides the order of shuffling and, each epoch anew, what workers draw. Put it
+    into `rng_state(generators={"loader": loader.generator})` for checkpoints.
+
+    Args:
+        seed: The experiment's seed, 0..2**32-1.
+        rank: Of this process in distributed training.
+
+    Returns:
+        `generator` and `worker_init_fn`, which seeds `random`, numpy and torch in each worker.
+
+    Raises:
+        ImportError: If torch is not installed.
+        TypeError: If `seed` or `rank` is no integer.
+        ValueError: If `seed` or `rank` is out of range.
+    """
+    base, own_rank = check_seed(seed), check_rank(rank)
+    torch = _torch("loader_kwargs")
+    generator = torch.Generator()
+    generator.manual_seed(derive_seed(base, "loader", own_rank))
+    return {"generator": generator, "worker_init_fn": partial(init_worker, base, own_rank)}
+
+
+def init_worker(seed: int, rank: int, worker_id: int) -> None:
+    """Seeds a DataLoader's worker when it starts."""
+    import torch
+
+    from ._seeding import seed_all
+
+    # PyTorch has drawn this from the loader's generator, anew for each start of the workers, and
+    # added the worker's number: it differs by epoch and worker, and repeats in a rerun.
+    drawn = torch.initial_seed()
+    seed_all(derive_seed(seed, "worker", rank, worker_id, drawn))
+
+
+class Indexable(Protocol[Sample]):
+    """A map-style dataset."""
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+    def __len__(self) -> int: ...
+
+
+class SeededDataset(Generic[Sample]):
+    """A dataset whose random numbers depend on seed, rank, epoch and sample alone.
+
+    Wraps a map-style dataset. Which worker loads a sample, how many there are, whether they persist
+    and where a run was resumed no longer matters. Without workers, too, loading leaves the
+    generators of the training as they are.
+
+    Args:
+        dataset: With `__getitem__` and `__len__`; draws from `random`, numpy's or torch's global
+            generators as it likes.
+        seed: The experiment's seed, 0..2**32-1.
+        rank: Of this process in distributed training.
+
+    Attributes:
+        dataset: The wrapped one.
+
+    Raises:
+        ImportError: If torch is not installed.
+        TypeError: If the dataset has no length or items, or `seed` or `rank` is no integer.
+        ValueError: If `seed` or `rank` is out of range.
+    """
+
+    def __init__(self, dataset: Indexable[Sample], seed: int, rank: int = 0) -> None:
+        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+            raise TypeError(
+                f"{type(dataset).__name__} has no __getitem__ and __len__, so its samples have no "
+                "index. In an iterable dataset draw from "
+                "numpy.random.default_rng(sample_seed(seed, epoch=…, index=…)) yourself."
+            )
+        self.dataset = dataset
+        self._seed, self._rank = check_seed(seed), check_rank(rank)
+        torch = _torch("SeededDataset")
+        installed("numpy")  # imported now, so that no worker draws from it unseeded
+        # In shared memory, so that set_epoch also reaches workers that persist.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the random numbers belong to."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch; call it before each, or all epochs see the same augmentation.
+
+        Raises:
+            TypeError: If it is no integer.
+        """
+        self._epoch.fill_(check_integer(epoch, "epoch"))
+
+    def sampler(self) -> "EpochSampler":
+        """A shuffled order for `DataLoader(sampler=…)`, a function of seed, rank and epoch.
+
+        With persistent workers a loader's own shuffling depends on how often it was started, which
+        differs after a resume.
+        """
+        return EpochSampler(self, self._seed, self._rank)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        keys: Sequence[int | str] = index if isinstance(index, (tuple, list)) else (index,)
+        with _sample_rng(derive_seed(self._seed, "sample", self._rank, self.epoch, *keys)):
+            return self.dataset[index]
+
+
+@contextmanager
+def _sample_rng(seed: int) -> Iterator[None]:
+    """As `isolated_rng`, for the CPU alone and ten times as fast."""
+    import random
+
+    import torch
+    from torch.utils.data import get_worker_info
+
+    numpy = sys.modules.get("numpy")
+    generator = torch.default_generator
+    # A worker does nothing but load samples, each with a seed of its own: nothing to put back.
+    is_worker = get_worker_info() is not None
+    if not is_worker:
+        python_state, torch_state = random.getstate(), generator.get_state()
+        numpy_state = None if numpy is None else numpy.random.get_state(legacy=False)
+    random.seed(seed)
+    generator.manual_seed(seed)
+    if numpy is not None:
+        numpy.random.seed(seed)
+    try:
+        yield
+    finally:
+        if not is_worker:
+            random.setstate(python_state)
+            generator.set_state(torch_state)
+            if numpy is not None:
+                numpy.random.set_state(numpy_state)
+
+
+class EpochSampler:
+    """All indices of a dataset in an order of their own each epoch."""
+
+    def __init__(self, dataset: "SeededDataset[object]", seed: int, rank: int) -> None:
+        self._dataset = dataset
+        self._seed = seed
+        self._rank = rank
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __iter__(self) -> Iterator[int]:
+        import torch
+
+        generator = torch.Generator()
+        generator.manual_seed(derive_seed(self._seed, "order", self._rank, self._dataset.epoch))
+        order: list[int] = torch.randperm(len(self), generator=generator).tolist()
+        return iter(order)
+
+
+def _torch(what: str) -> ModuleType:
+    torch = installed("torch")
+    if torch is None:
+        raise ImportError(f"{what} needs PyTorch, which is not installed: pip install torch")
+    return torch

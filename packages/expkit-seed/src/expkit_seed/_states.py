@@ -1,0 +1,332 @@
+"""The states of all generators as plain values, taken and put back."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ContextDecorator
+from types import TracebackType
+from typing import cast
+
+from ._optional import installed
+from ._seeding import seed_all
+from ._streams import check_seed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import random
+
+    import numpy
+    import torch
+
+    Generator = torch.Generator | numpy.random.Generator | numpy.random.RandomState | random.Random
+
+Setter = Callable[[], object]
+
+
+def rng_state(generators: "Mapping[str, Generator] | None" = None) -> dict[str, object]:
+    """The state of `random`, numpy, torch, all CUDA devices and named generators.
+
+    Holds nothing but dict, list, int, float, str, None and tensors, so that
+    `torch.load(weights_only=True)` accepts it. Modules that are not imported have no part in it;
+    CUDA has none before its first use.
+
+    Args:
+        generators: By name, such as a DataLoader's: torch's `Generator` on any device, numpy's
+            `Generator` or `RandomState`, or `random.Random`.
+
+    Raises:
+        TypeError: If a generator is none of these.
+    """
+    import random
+    import sys
+
+    state: dict[str, object] = {"python": _python_state(random.getstate())}
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        state["numpy"] = _plain(numpy.random.get_state(legacy=False))
+    if torch is not None:
+        state["torch"] = torch.get_rng_state()
+        # Before its first use CUDA has only a seed; asking for states would start it on all
+        # devices.
+        if torch.cuda.is_initialized():
+            state["cuda"] = torch.cuda.get_rng_state_all()
+    state["generators"] = {
+        name: _generator_state(name, generator) for name, generator in (generators or {}).items()
+    }
+    return state
+
+
+def restore_rng_state(
+    state: Mapping[str, object], generators: "Mapping[str, Generator] | None" = None
+) -> None:
+    """Puts back what `rng_state` gave.
+
+    What is missing on either side (another number of CUDA devices, no CUDA, a generator of another
+    name) is told in one warning each, and the rest is restored.
+
+    Args:
+        state: From `rng_state`, also after `torch.load(map_location=…)`.
+        generators: Those to set, by the names that they were saved under.
+
+    Raises:
+        TypeError: If a generator is of no known kind.
+        ValueError: If a part is damaged or of another kind. Nothing has been changed then.
+    """
+    if not isinstance(state, Mapping) or not isinstance(state.get("python"), (list, tuple)):
+        raise ValueError(
+            f"state must be what rng_state() returned, got {_shorten(state)}. Keys of it: python, "
+            "numpy, torch, cuda, generators."
+        )
+    setters: list[Setter] = []
+    notes: list[str] = []
+    for part, prepare in (
+        ("python", _prepare_python),
+        ("numpy", _prepare_numpy),
+        ("torch", _prepare_torch),
+        ("cuda", _prepare_cuda),
+    ):
+        if part in state:
+            setters += _prepared(part, prepare, state[part], notes)
+    saved = state.get("generators") or {}
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"RNG state: part 'generators' is damaged: {_shorten(saved)}")
+    given = generators or {}
+    for name, generator in given.items():
+        if name in saved:
+            setters.append(_generator_setter(name, generator, saved[name]))
+    lonely = [name for name in saved if name not in given]
+    strange = [name for name in given if name not in saved]
+    for what, names in (("saved but not given", lonely), ("given but not saved", strange)):
+        if names:
+            notes.append(f"named generators {what}, so not restored: {', '.join(names)}")
+    for put_back in setters:
+        put_back()
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+
+
+def isolated_rng(seed: int | None = None) -> "IsolatedRng":
+    """A block or function that leaves every generator as it found it, also after an exception.
+
+    Args:
+        seed: Seeds all generators at the start of the block; None leaves them as they are.
+
+    Raises:
+        TypeError: If `seed` is no integer.
+        ValueError: If `seed` is out of range.
+
+    >>> import random
+    >>> random.seed(1)
+    >>> with isolated_rng(7):
+    ...     inside = random.random()
+    >>> outside = random.random()
+    >>> random.seed(1)
+    >>> outside == random.random()
+    True
+    """
+    return IsolatedRng(None if seed is None else check_seed(seed))
+
+
+class IsolatedRng(ContextDecorator):
+    """What `isolated_rng` returns; may be entered again inside itself."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._seed = seed
+        self._outside: list[tuple[dict[str, object], Setter]] = []
+
+    def __enter__(self) -> None:
+        if self._seed is not None:
+            # Imports now what seed_all would import, so that its state is saved as well.
+            for name in ("numpy", "torch"):
+                installed(name)
+        self._outside.append((rng_state(), _cuda_before_use()))
+        if self._seed is not None:
+            seed_all(self._seed)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        state, restore_cuda = self._outside.pop()
+        restore_rng_state(state)
+        restore_cuda()
+
+
+def _cuda_before_use() -> Setter:
+    """Puts CUDA back where it has no state yet, but a seed that waits for its first use."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is None or torch.cuda.is_initialized():
+        return lambda: None
+    seed = torch.initial_seed()  # torch.manual_seed gives all devices the same
+    return lambda: torch.cuda.manual_seed_all(seed)
+
+
+def _python_state(state: tuple[object, ...]) -> list[object]:
+    version, words, gauss = state
+    return [version, list(words), gauss]  # type: ignore[call-overload]
+
+
+def _generator_state(name: str, generator: object) -> dict[str, object]:
+    kind = _kind(name, generator)
+    if kind == "torch":
+        return {"kind": kind, "state": generator.get_state()}  # type: ignore[attr-defined]
+    if kind == "python":
+        return {"kind": kind, "state": _python_state(generator.getstate())}  # type: ignore[attr-defined]
+    if kind == "numpy legacy":
+        return {"kind": kind, "state": _plain(generator.get_state(legacy=False))}  # type: ignore[attr-defined]
+    return {"kind": kind, "state": _plain(generator.bit_generator.state)}  # type: ignore[attr-defined]
+
+
+def _generator_setter(name: str, generator: object, saved: object) -> Setter:
+    kind = _kind(name, generator)
+    if not isinstance(saved, Mapping) or saved.get("kind") != kind:
+        other = saved.get("kind") if isinstance(saved, Mapping) else _shorten(saved)
+        raise ValueError(f"generator {name!r} was saved as {other!r}, given is one of {kind!r}")
+    prepare = {
+        "torch": _prepare_torch_generator,
+        "python": _prepare_python_generator,
+        "numpy legacy": _prepare_numpy_legacy,
+        "numpy": _prepare_numpy_generator,
+    }[kind]
+    (setter,) = _prepared(
+        f"generators.{name}", lambda state, _: [prepare(generator, state)], saved.get("state"), []
+    )
+    return setter
+
+
+def _kind(name: str, generator: object) -> str:
+    import random
+    import sys
+
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if torch is not None and isinstance(generator, torch.Generator):
+        return "torch"
+    if numpy is not None and isinstance(generator, numpy.random.Generator):
+        return "numpy"
+    if numpy is not None and isinstance(generator, numpy.random.RandomState):
+        return "numpy legacy"
+    if isinstance(generator, random.Random):
+        return "python"
+    raise TypeError(
+        f"generator {name!r} is a {type(generator).__name__}; known are torch.Generator, "
+        "numpy.random.Generator, numpy.random.RandomState and random.Random"
+    )
+
+
+def _prepared(
+    part: str,
+    prepare: Callable[[object, list[str]], list[Setter]],
+    state: object,
+    notes: list[str],
+) -> list[Setter]:
+    """Setters for one part, tried on a copy first: a damaged state must not be half restored."""
+    try:
+        return prepare(state, notes)
+    except Exception as error:
+        raise ValueError(
+            f"RNG state: part {part!r} is damaged or of another kind: {error}"
+        ) from error
+
+
+def _prepare_python(state: object, notes: list[str]) -> list[Setter]:
+    import random
+
+    return [_prepare_python_generator(random, state)]
+
+
+def _prepare_python_generator(generator: object, state: object) -> Setter:
+    import random
+
+    version, words, gauss = cast("tuple[int, list[int], float | None]", state)
+    whole = (version, tuple(words), gauss)
+    random.Random().setstate(whole)
+    return lambda: generator.setstate(whole)  # type: ignore[attr-defined]
+
+
+def _prepare_numpy(state: object, notes: list[str]) -> list[Setter]:
+    numpy = installed("numpy")
+    if numpy is None:
+        notes.append("the state of numpy is not restored: numpy is not installed")
+        return []
+    return [_prepare_numpy_legacy(numpy.random, state)]
+
+
+def _prepare_numpy_legacy(generator: object, state: object) -> Setter:
+    import numpy
+
+    whole = _with_arrays(state)
+    kind = generator.get_state(legacy=False)["bit_generator"]  # type: ignore[attr-defined]
+    trial = numpy.random.RandomState(getattr(numpy.random, kind)())
+    trial.set_state(whole)  # type: ignore[arg-type]
+    return lambda: generator.set_state(whole)  # type: ignore[attr-defined]
+
+
+def _prepare_numpy_generator(generator: object, state: object) -> Setter:
+    whole = _with_arrays(state)
+    bits = generator.bit_generator  # type: ignore[attr-defined]
+    trial = type(bits)()
+    trial.state = whole
+    return lambda: setattr(bits, "state", whole)
+
+
+def _prepare_torch(state: object, notes: list[str]) -> list[Setter]:
+    torch = installed("torch")
+    if torch is None:
+        notes.append("the state of torch is not restored: torch is not installed")
+        return []
+    return [_prepare_torch_generator(torch.default_generator, state)]
+
+
+def _prepare_torch_generator(generator: object, state: object) -> Setter:
+    import torch
+
+    # map_location may have moved the state to the GPU; generators take it from the CPU alone.
+    words = state.detach().cpu()  # type: ignore[attr-defined]
+    torch.Generator(device=generator.device).set_state(words)  # type: ignore[attr-defined]
+    return lambda: generator.set_state(words)  # type: ignore[attr-defined]
+
+
+def _prepare_cuda(state: object, notes: list[str]) -> list[Setter]:
+    states = [words.detach().cpu() for words in state]  # type: ignore[attr-defined]
+    torch = installed("torch")
+    devices = 0 if torch is None else torch.cuda.device_count()
+    if len(states) != devices:
+        notes.append(
+            f"RNG states of {len(states)} CUDA devices were saved, {devices} are here: "
+            f"{min(len(states), devices)} restored; those of the CPU are restored in full"
+        )
+    if torch is None or not devices or not states:
+        return []
+    # Not lazily: seeds that wait for CUDA's first use are set after states that wait, and win.
+    torch.cuda.init()
+    return [
+        _prepare_torch_generator(torch.cuda.default_generators[index], words)
+        for index, words in enumerate(states[:devices])
+    ]
+
+
+def _plain(value: object) -> object:
+    """Numpy's nested state with arrays as lists and numpy's numbers as Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value
+
+
+def _with_arrays(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _with_arrays(item) for key, item in value.items()}
+    if isinstance(value, list):
+        import numpy
+
+        return numpy.array(value, dtype=numpy.uint64)
+    return value
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

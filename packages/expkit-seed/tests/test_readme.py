@@ -1,0 +1,14 @@
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_readme_runs(tmp_path, monkeypatch, torch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "readme"}
+
+    for block in re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL):
+        exec(compile(block, str(README), "exec"), namespace)
+
+    assert (tmp_path / "checkpoint.pt").exists()
