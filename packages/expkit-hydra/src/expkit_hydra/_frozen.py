@@ -134,7 +134,7 @@ class FrozenConfigs:
             inner = (
                 content
                 if content is None or isinstance(content, str)
-                else {"node": self._child(content)}
+                else {"node": self._child(content), "has_key": content._metadata.key is not None}
             )
             return {"type": "UnionNode", "value": inner} | self._encode_metadata(node)
         value = self._encode_value(node._value())
@@ -249,8 +249,8 @@ class FrozenConfigs:
             node = _blank(kind, metadata, parent, "_content")
             inner = leaf["value"]
             if isinstance(inner, dict):
-                # The child of a union keeps the union's key (UnionNode._set_value).
-                inner = self._load_child(inner["node"], node, key)
+                # Its child has the union's key or, after OmegaConf has copied it, none.
+                inner = self._load_child(inner["node"], node, key if inner["has_key"] else None)
             node.__dict__["_content"] = inner
             return node
         metadata = self._decode_metadata(leaf, key)

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from ._expansion import Expansion, expand
 from ._frozen import FrozenConfigs
 from ._grid import Grid, GridRun, write_grid
 from ._hydra_state import current_config
-from ._identity import NO_PART_OF_IDENTITY, Identity, identify
+from ._identity import NO_PART_OF_IDENTITY, Identity, identify, plain_value
 from ._names import clean, name_of, refuse_shared_names, swept_values
 from ._resolvers import register
 
@@ -55,6 +56,7 @@ class _Member:
     identity: Identity
     values: Mapping[str, object]
     run_name: str
+    experiment: tuple[str, str]  # results_dir, experiment_id
 
 
 class GridSweeper(Sweeper):
@@ -195,7 +197,7 @@ class GridSweeper(Sweeper):
         rules = config.get("_filters")
         if rules:
             selection = _decide(
-                OmegaConf.to_container(rules, resolve=True),
+                plain_value(rules),
                 [(identify(one).data, str(index)) for index, one in enumerate(composed)],
             )
             log.info(selection.summary())
@@ -243,10 +245,12 @@ def _compose(
         with current_config(composed):
             values = swept_values(composed, keys)
             name = name_of(values) if template is None else _fill_template(composed, overrides)
+            experiment = (str(composed.results_dir), str(composed.experiment_id))
         settle(composed, Place(name, pinned))
         # Frozen at once: a composed configuration takes a hundred times the room.
         frozen.add(position, composed)
-        yield _Member(position, overrides, identify(composed, swept=keys), values, name)
+        identity = identify(composed, swept=keys)
+        yield _Member(position, overrides, identity, values, name, experiment)
 
 
 def _template(config: DictConfig) -> str | None:
@@ -254,6 +258,12 @@ def _template(config: DictConfig) -> str | None:
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
     text = str(raw["run_name"])
+    if re.search(r"hydra[:.]job\.(num|id)", text):
+        raise GridError(
+            f"run_name: {text} uses the job's number, which changes with what is left to run: a "
+            "run would find another's folder. Use keys of the configuration, e.g. "
+            "${model.name}_${seed}, or leave run_name out: it is then made of the swept keys."
+        )
     return None if text == DEFAULT_TEMPLATE else text
 
 
@@ -266,8 +276,7 @@ def _fill_template(config: DictConfig, overrides: Sequence[str]) -> str:
         reason = str(error).partition("\n")[0]
         raise GridError(
             f"run_name cannot be made for the run ({' '.join(overrides)}): {reason}. "
-            "A template may use keys of the run's configuration, e.g. ${model.name}_${seed}; "
-            "job numbers are not known yet and would change from one call to the next."
+            "A template may use keys of the run's configuration, e.g. ${model.name}_${seed}."
         ) from error
 
 
@@ -281,10 +290,7 @@ def _collapse(members: Sequence[_Member]) -> tuple[list[_Member], int]:
 
 def _experiment(config: DictConfig, members: Sequence[_Member]) -> Path:
     """The folder of the experiment, one for the whole grid."""
-    folders = {
-        (str(member.identity.data["results_dir"]), str(member.identity.data["experiment_id"]))
-        for member in members
-    }
+    folders = {member.experiment for member in members}
     if len(folders) != 1:
         shown = ", ".join("/".join(folder) for folder in sorted(folders)[:3])
         raise GridError(
@@ -304,7 +310,7 @@ def _select(config: DictConfig, members: Sequence[_Member], experiment: Path) ->
     from expkit_bookkeeping import find_runs
 
     settings = config.expkit
-    rules = OmegaConf.to_container(config.get("_filters") or OmegaConf.create([]), resolve=True)
+    rules = plain_value(config.get("_filters")) or []
     ignored = [str(key) for key in settings.get("ignore") or ()]
     return _decide(
         rules,

@@ -1,0 +1,287 @@
+"""A frozen configuration is the one that Hydra composed, types included."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import Container, OmegaConf, UnionNode
+from omegaconf.base import Node
+
+from expkit_hydra import Grid
+from expkit_hydra._frozen import FrozenConfigs
+
+
+def assert_same(left: Node, right: Node) -> None:
+    """Equal in classes, types, flags, keys and raw values, all the way down."""
+    assert type(left) is type(right)
+    for name in ("ref_type", "object_type", "optional", "key", "flags_root"):
+        assert getattr(left._metadata, name) == getattr(right._metadata, name), name
+    # A flag that is not set and one that is set to None mean the same.
+    assert _set_flags(left) == _set_flags(right)
+    if isinstance(left, Container | UnionNode):
+        a, b = left.__dict__["_content"], right.__dict__["_content"]
+        if isinstance(left, Container):
+            assert left._metadata.key_type == right._metadata.key_type
+            assert left._metadata.element_type == right._metadata.element_type
+        assert type(a) is type(b)
+        if isinstance(a, dict):
+            assert list(a) == list(b)
+            for key in a:
+                assert a[key]._get_parent() is left
+                assert_same(a[key], b[key])
+        elif isinstance(a, list):
+            assert len(a) == len(b)
+            for one, other in zip(a, b, strict=True):
+                assert_same(one, other)
+        elif isinstance(a, Node):
+            assert_same(a, b)
+        else:
+            assert a == b
+    else:
+        assert type(left._value()) is type(right._value())
+        assert repr(left._value()) == repr(right._value())  # NaN is not equal to itself
+        assert left.__dict__.get("enum_type") is right.__dict__.get("enum_type")
+
+
+def _set_flags(node: Node) -> dict[str, bool]:
+    return {key: flag for key, flag in (node._metadata.flags or {}).items() if flag is not None}
+
+
+def thaw(config: Any) -> Any:
+    frozen = FrozenConfigs()
+    frozen.add(0, config)
+    lines = frozen.lines()
+    for line in lines:
+        json.loads(line)
+    return FrozenConfigs.parse(lines)[0]
+
+
+# The test's module has no name that an import finds (pytest's importlib mode), so these live
+# where a user's do: in a module beside the script.
+SCHEMA = """
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from omegaconf import MISSING
+
+
+class Activation(Enum):
+    RELU = 1
+    GELU = "gelu"
+
+
+@dataclass
+class Layer:
+    width: int = 64
+    activation: Activation = Activation.RELU
+    dropout: Optional[float] = None
+
+
+@dataclass
+class Schema:
+    seed: int = 1
+    model: Any = None
+    optimizer: Any = None
+    name: str = MISSING
+    path: Path = Path("data")
+    other: Optional[Path] = None
+    first: Layer = field(default_factory=Layer)
+    second: Optional[Layer] = None
+    layers: list[Layer] = field(default_factory=lambda: [Layer(width=8)])
+    table: dict[str, Layer] = field(default_factory=lambda: {"a": Layer(dropout=0.5)})
+    by_activation: dict[Activation, int] = field(default_factory=lambda: {Activation.GELU: 3})
+    shape: tuple[int, int] = (1, 8)
+    blob: bytes = b"\\x00\\xff"
+    scale: Union[int, float] = 2
+    limit: float = float("inf")
+    anything: Any = None
+    reference: int = "${seed}"
+    home: str = "${oc.env:HOME}/data"
+"""
+
+
+@pytest.fixture
+def schema(tmp_path, monkeypatch):
+    import importlib
+    import sys
+
+    (tmp_path / "schema_of_test.py").write_text(SCHEMA)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    module = importlib.import_module("schema_of_test")
+    yield module
+    del sys.modules["schema_of_test"]
+
+
+def test_every_type_of_a_structured_configuration_is_kept(schema):
+    config = OmegaConf.structured(schema.Schema)
+    OmegaConf.set_struct(config, True)
+    OmegaConf.set_readonly(config.first, True)
+    config.second = schema.Layer(activation=schema.Activation.GELU)
+    config.anything = {"nested": [1, None, "${seed}", Path("x"), float("nan")], 3: True}
+
+    assert_same(thaw(config), config)
+
+
+@pytest.mark.parametrize(
+    "path", ["seed", "first.activation", "layers", "table.a", "by_activation", "scale"]
+)
+def test_a_thawed_configuration_still_checks_types(schema, path):
+    config = thaw(OmegaConf.structured(schema.Schema))
+
+    with pytest.raises(Exception, match=r"(?i)convert|incompatible|invalid|assign|type"):
+        OmegaConf.update(config, path, "no such value")
+
+
+def test_a_thawed_configuration_converts_to_the_same_objects(schema):
+    config = OmegaConf.structured(schema.Schema(name="x"))
+
+    assert OmegaConf.to_object(thaw(config)) == OmegaConf.to_object(config)
+
+
+def test_interpolations_are_resolved_where_the_run_is(schema, monkeypatch):
+    config = thaw(OmegaConf.structured(schema.Schema))
+    monkeypatch.setenv("HOME", "/node7")
+
+    assert config.home == "/node7/data"
+
+
+def test_equal_parts_are_stored_once(schema):
+    frozen = FrozenConfigs()
+    config = OmegaConf.structured(schema.Schema)
+    for index in range(100):
+        config.seed = index
+        frozen.add(index, config)
+
+    # 100 lines for runs, 100 for roots, and the rest but once.
+    assert len(frozen.lines()) < 220
+    assert [frozen[index].seed for index in (0, 50, 99)] == [0, 50, 99]
+
+
+def test_selected_runs_are_numbered_anew(schema):
+    frozen = FrozenConfigs()
+    for seed in range(5):
+        frozen.add(seed, OmegaConf.create({"seed": seed, "model": {"layers": [1, {"a": seed}]}}))
+
+    selected = frozen.select({0: 4, 1: 2})
+
+    assert (selected[0].model.layers[1].a, selected[1].seed) == (4, 2)
+    assert len(selected.lines()) < len(frozen.lines())
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text().filter(lambda s: "$" not in s),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=5), plain, max_size=5))
+def test_any_data_comes_back_as_it_was(data):
+    config = OmegaConf.create(data)
+
+    assert_same(thaw(config), config)
+
+
+def test_objects_are_refused_with_what_to_do_instead():
+    config = OmegaConf.create({"thing": None}, flags={"allow_objects": True})
+    config.thing = object()
+
+    with pytest.raises(TypeError, match="A object in the configuration cannot be written"):
+        thaw(config)
+
+
+@dataclass
+class Local:
+    x: int = 1
+
+
+def test_a_class_that_cannot_be_imported_is_named(schema):
+    @dataclass
+    class Inner:
+        x: int = 1
+
+    frozen = FrozenConfigs()
+    frozen.add(0, OmegaConf.structured(Inner))
+
+    assert frozen[0].x == 1  # in this process the class is known
+    with pytest.raises(LookupError, match=r"Inner.*cannot be imported here(.|\n)*top level"):
+        FrozenConfigs.parse(frozen.lines())[0]
+
+
+@pytest.mark.parametrize("name", ["os:system", "subprocess:Popen", "builtins:eval"])
+def test_a_file_cannot_name_anything_but_data_classes(name):
+    line = json.dumps({"kind": "dict", "object": name, "content": []})
+
+    with pytest.raises(LookupError, match=r"is no (data )?class"):
+        FrozenConfigs.parse([line, '{"run": 0, "node": 0}'])[0]
+
+
+def test_a_grid_freezes_what_hydra_composes(app, schema):
+    ConfigStore.instance().store(name="schema", node=schema.Schema)
+    app.write(
+        "conf/config.yaml",
+        """
+        defaults: [expkit, schema, model: mlp, optimizer: adam, _self_]
+        experiment_id: exp_${hydra:job.name}
+        name: n
+        first: {width: 3}
+        expkit: {after: []}
+        """,
+    )
+    seen = []
+    app.task = lambda cfg: seen.append(type(cfg.path)) or None
+
+    app.sweep("model=mlp,cnn", "first.activation=RELU,GELU", "scale=1.5", "~optimizer")
+
+    grid = Grid.load(app.folder / "results" / "exp_train")
+    assert [run.run_name for run in grid.runs] == ["mlp_RELU", "mlp_GELU", "cnn_RELU", "cnn_GELU"]
+    with app.running() as hydra:
+        master = hydra.compose_config(
+            "config",
+            ["model=mlp,cnn", "first.activation=RELU,GELU", "scale=1.5", "~optimizer"],
+            _multirun(),
+        )
+        for run in grid.runs:
+            composed = hydra.config_loader.load_sweep_config(
+                master, [*run.overrides, "experiment_id=exp_train", f"run_name={run.run_name}"]
+            )
+            assert_same(grid.config(run.index), composed)
+            assert OmegaConf.get_type(grid.config(run.index), "first") is schema.Layer
+    assert len(seen) == 4
+
+
+def _multirun() -> Any:
+    from hydra.types import RunMode
+
+    return RunMode.MULTIRUN
+
+
+def test_editing_the_configuration_changes_nothing_that_is_frozen(app):
+    app.sweep("seed=1", "model=cnn", "optimizer=sgd")
+    grid = app.grid()
+    app.write("conf/model/cnn.yaml", "name: other\n")
+
+    assert grid.config(0).model.name == "cnn"
+
+
+def test_a_run_that_a_rule_skips_has_no_configuration(app):
+    app.sweep("seed=1")
+
+    skipped = next(run for run in app.grid().runs if run.skipped_by)
+    with pytest.raises(KeyError, match=f"no configuration for run {skipped.index}"):
+        app.grid().config(skipped.index)
