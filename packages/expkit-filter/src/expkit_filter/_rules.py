@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ._decisions import Candidate
 from ._errors import FilterError
@@ -13,7 +12,15 @@ from ._names import MISSING, flatten, look_up, near, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from expkit_bookkeeping import RunRecord
+
+    class Skips(Protocol):
+        """What a rule's class must be."""
+
+        def skip(self, config: Mapping[str, object], run: Candidate, /) -> object: ...
+
 
 FORMS = (
     "A rule is an expression (\"model.name == 'mlp'\"), a mapping of keys to values "
@@ -23,9 +30,10 @@ FORMS = (
 CLASS_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
 
 
-@dataclass(frozen=True)
 class Rule:
     """What all rules have; a subclass answers `holds`.
+
+    Plain classes: six dataclasses would cost a third of this package's import time.
 
     Attributes:
         text: The rule as messages and tables show it.
@@ -35,61 +43,98 @@ class Rule:
         kind: Of the decision when it holds: `rule`, or `completed` for rules that mean done.
     """
 
-    text: str
     names: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     about_state: bool = False
     kind: str = "rule"
 
+    def __init__(self, text: str) -> None:
+        self.text = text
+
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
-        """Whether the run is to be skipped; a text is a reason to."""
+        """Whether the run is to be skipped; a text is a reason to.
+
+        Args:
+            run: The run.
+            record: A completed run of its configuration, if there is one.
+
+        Raises:
+            FilterError: If the rule cannot be applied to this run.
+        """
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class ExpressionRule(Rule):
-    expression: Expression = field(kw_only=True)
-    reason: str | None = None
+    """A condition in the language of `Expression`."""
+
+    def __init__(self, text: str, reason: str | None = None) -> None:
+        super().__init__(" ".join(text.split()))
+        self._expression = Expression(text)
+        self._reason = reason
+        self.names = self._expression.names
+        self.optional = self._expression.optional
 
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
-        return self.expression(run.config) and (self.reason or True)
+        """Whether the expression is true."""
+        return self._expression(run.config) and (self._reason or True)
 
 
-@dataclass(frozen=True)
 class MappingRule(Rule):
-    values: tuple[tuple[str, object], ...] = ()
+    """Keys and values that must all match."""
+
+    def __init__(self, rule: Mapping[str, object]) -> None:
+        self._values = tuple((name, split(name), value) for name, value in flatten(rule))
+        super().__init__(", ".join(f"{name}: {value}" for name, _, value in self._values))
+        self.names = frozenset(name for name, _, _ in self._values)
 
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
-        return all(
-            _matches(look_up(run.config, split(name)), wanted) for name, wanted in self.values
-        )
+        """Whether all keys match; a missing one does not."""
+        return all(_matches(look_up(run.config, path), wanted) for _, path, wanted in self._values)
 
 
-@dataclass(frozen=True)
 class ExistsRule(Rule):
-    path: str = ""
+    """A file or folder inside the run's folder."""
+
+    about_state = True
+    kind = "completed"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"exists: {path}")
+        self._path = path
 
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
+        """Whether it is there."""
         if run.folder is None:
-            raise FilterError(f"looks for {self.path!r} but the run has no folder; give one")
-        return (run.folder / self.path).exists()
+            raise FilterError(f"looks for {self._path!r} but the run has no folder; give one")
+        return (run.folder / self._path).exists()
 
 
-@dataclass(frozen=True)
 class CompletedRule(Rule):
-    completed: bool = True
+    """Whether the run's configuration has been trained to the end."""
+
+    about_state = True
+
+    def __init__(self, completed: bool) -> None:
+        super().__init__(f"completed: {str(completed).lower()}")
+        self._completed = completed
+        self.kind = "completed" if completed else "rule"
 
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
-        return (record is not None and record.state == "completed") is self.completed
+        """Whether it has been, or has not, as the rule asks."""
+        return (record is not None) is self._completed
 
 
-@dataclass(frozen=True)
 class ClassRule(Rule):
-    instance: object = None
+    """The user's own class, made once."""
+
+    def __init__(self, text: str, instance: Skips) -> None:
+        super().__init__(text)
+        self._instance = instance
 
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
+        """What `skip(config, run)` says."""
         try:
-            answer: object = self.instance.skip(run.config, run)  # type: ignore[attr-defined]
+            answer = self._instance.skip(run.config, run)
         except Exception as error:
             raise FilterError(f"raised {type(error).__name__}: {error}") from error
         if answer is None:
@@ -134,7 +179,7 @@ def _parse_rule(rule: object) -> Rule:
     if isinstance(rule, Rule):
         return rule
     if isinstance(rule, str):
-        return _expression_rule(rule, None)
+        return ExpressionRule(rule)
     if not isinstance(rule, Mapping) or not rule:
         raise FilterError(f"{rule!r} is no rule. {FORMS}.")
     rule = {str(key): _plain(value) for key, value in rule.items()}
@@ -144,7 +189,7 @@ def _parse_rule(rule: object) -> Rule:
         reason = rule.get("reason")
         if not isinstance(rule["expr"], str) or not isinstance(reason, (str, type(None))):
             raise FilterError(f"expr and reason are texts, got {rule!r}")
-        return _expression_rule(rule["expr"], reason)
+        return ExpressionRule(rule["expr"], reason)
     if "exists" in rule:
         _refuse_others(rule, "exists")
         return _exists_rule(rule["exists"])
@@ -152,9 +197,7 @@ def _parse_rule(rule: object) -> Rule:
         _refuse_others(rule, "completed")
         if not isinstance(rule["completed"], bool):
             raise FilterError(f"completed: is true or false, got {rule['completed']!r}")
-        text = f"completed: {str(rule['completed']).lower()}"
-        kind = "completed" if rule["completed"] else "rule"
-        return CompletedRule(text, about_state=True, kind=kind, completed=rule["completed"])
+        return CompletedRule(rule["completed"])
     name = next(iter(rule))
     arguments = rule[name] or {}
     if len(rule) == 1 and CLASS_NAME.fullmatch(name) and isinstance(arguments, dict):
@@ -162,18 +205,7 @@ def _parse_rule(rule: object) -> Rule:
     for key in ("_target_", "type", "_log_", "_fail_"):
         if key in rule and len(rule) > 1:
             raise FilterError(f"{rule!r} is no rule of expkit-filter ({key!r}). {FORMS}.")
-    values = tuple(flatten(rule))
-    text = ", ".join(f"{key}: {value}" for key, value in values)
-    names = frozenset(key for key, _ in values)
-    return MappingRule(text, names, values=values)
-
-
-def _expression_rule(text: str, reason: str | None) -> ExpressionRule:
-    expression = Expression(text)
-    line = " ".join(text.split())
-    return ExpressionRule(
-        line, expression.names, expression.optional, expression=expression, reason=reason
-    )
+    return MappingRule(rule)
 
 
 def _exists_rule(path: object) -> ExistsRule:
@@ -181,7 +213,7 @@ def _exists_rule(path: object) -> ExistsRule:
         raise FilterError(f"exists: takes a path inside the run's folder, got {path!r}")
     if path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path) or ":" in path[:2]:
         raise FilterError(f"exists: {path!r} leads out of the run's folder; write a path inside it")
-    return ExistsRule(f"exists: {path}", about_state=True, kind="completed", path=path)
+    return ExistsRule(path)
 
 
 def _class_rule(name: str, arguments: dict[str, object]) -> ClassRule:
@@ -195,7 +227,7 @@ def _class_rule(name: str, arguments: dict[str, object]) -> ClassRule:
             f"skip{instead}"
         )
     try:
-        instance: object = found(**arguments)
+        instance: Skips = found(**arguments)
     except Exception as error:
         from inspect import signature
 
@@ -207,7 +239,7 @@ def _class_rule(name: str, arguments: dict[str, object]) -> ClassRule:
             f"{name} cannot be made from {arguments!r}: {type(error).__name__}: {error}{expected}"
         ) from error
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-    return ClassRule(f"{name}({given})", instance=instance)
+    return ClassRule(f"{name}({given})", instance)
 
 
 def _import(name: str) -> object:
