@@ -171,9 +171,10 @@ def _dump_json(content: Content) -> str:
 
 def _load_csv(text: str) -> object:
     import csv
+    import io
 
     content: Content = {}
-    reader = csv.DictReader(text.splitlines())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     if text and tuple(reader.fieldnames or ())[: len(_COLUMNS)] != _COLUMNS:
         raise ValueError(f"its first line must be {','.join(_COLUMNS)}")
     for row in reader:

@@ -13,6 +13,8 @@ def format_seconds(seconds: float) -> str:
     """
     if isnan(seconds):
         return "-"
+    if seconds == 0:
+        return "0 s"
     if round(seconds, 1) >= 60:
         minutes, rest = divmod(round(seconds), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -95,6 +95,7 @@ class Timer:
         "_earlier",
         "_limit",
         "_lock",
+        "_reads_later",
         "_running",
         "_totals",
         "_unread",
@@ -112,7 +113,7 @@ class Timer:
             raise ValueError(f"a timer's name must be a text that is not empty, got {name!r}")
         self.name = name
         self._clock: Callable[[], int | Mark] = clock
-        self._limit = _RECENT
+        self._limit, self._reads_later = _RECENT, cuda == "events"
         if cuda != "off":
             from ._cuda import MODES, make_clock
 
@@ -122,7 +123,7 @@ class Timer:
                     f"got {cuda!r}.{near_match(str(cuda), list(MODES))}"
                 )
             self._clock = make_clock(name, cuda, clock)
-            if cuda == "events":
+            if self._reads_later:
                 self._limit = _RECENT_EVENTS
         # By thread: the start of its block, or a _Block. Single operations on dicts and lists are
         # atomic, so that the way in and out needs no lock.
@@ -389,7 +390,7 @@ class Timer:
             durations = self._unread[:size]
             # Other threads append all the while, so the list must stay the same one.
             del self._unread[:size]
-            if self._limit == _RECENT_EVENTS:
+            if self._reads_later:
                 from ._cuda import read_spans
 
                 known, waiting = read_spans(durations, wait=wait, limit=self._limit // 2)

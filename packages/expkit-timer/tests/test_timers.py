@@ -1,0 +1,189 @@
+import asyncio
+import threading
+
+import pytest
+
+from expkit_timer import Timer, TimerError, Timers
+
+
+@pytest.fixture
+def timers(clock):
+    return Timers(clock=clock)
+
+
+def train(timers, clock):
+    for _ in range(2):
+        with timers("epoch"):
+            with timers("load"):
+                clock.sleep(1)
+            with timers("train"):
+                clock.sleep(1)
+                with timers("backward"):
+                    clock.sleep(6)
+            clock.sleep(2)
+
+
+def test_blocks_within_blocks_are_a_tree(timers, clock):
+    train(timers, clock)
+
+    assert list(timers) == ["epoch", "epoch/load", "epoch/train", "epoch/train/backward"]
+    assert timers["epoch"].seconds == 20
+    assert timers["epoch/train"].seconds == 14
+    assert timers["epoch/load"].count == 2
+
+
+def test_the_tree_is_printed_with_shares_of_what_is_above(timers, clock):
+    train(timers, clock)
+    with timers("evaluate"):
+        clock.sleep(90)
+
+    assert str(timers).splitlines() == [
+        "epoch            20.0 s       2 × 10.0 s ± 0 s",
+        "├─ load          2.00 s  10%  2 × 1.00 s ± 0 s",
+        "└─ train         14.0 s  70%  2 × 7.00 s ± 0 s",
+        "   └─ backward   12.0 s  86%  2 × 6.00 s ± 0 s",
+        "evaluate        0:01:30       1 × 0:01:30",
+    ]
+    assert repr(timers) == "<Timers: 5 timers, 0:01:50 at the top>"
+
+
+def test_without_blocks_the_tree_says_so(timers):
+    assert str(timers) == "no block timed yet"
+    assert len(timers) == 0
+
+
+def test_a_path_without_a_timer_of_its_own_is_a_name_in_the_tree(timers, clock):
+    with timers("a/b"):
+        clock.sleep(1)
+
+    assert str(timers).splitlines() == ["a", "└─ b  1.00 s    1 × 1.00 s"]
+
+
+def test_a_timer_of_the_group_is_an_ordinary_timer(timers, clock):
+    with timers("load"):
+        clock.sleep(1)
+    timer = timers["load"]
+
+    with timer:
+        clock.sleep(2)
+
+    assert isinstance(timer, Timer)
+    assert timers["load"].seconds == 3
+    assert timers.get("nothing") is None
+    assert "load" in timers
+
+
+def test_recursion_belongs_to_the_outermost(timers, clock):
+    @timers("walk")
+    def walk(depth):
+        clock.sleep(1)
+        if depth:
+            walk(depth - 1)
+
+    with timers("epoch"):
+        walk(3)
+
+    assert list(timers) == ["epoch", "epoch/walk"]
+    assert (timers["epoch/walk"].seconds, timers["epoch/walk"].count) == (4, 1)
+
+
+def test_an_exception_leaves_the_tree_in_order(timers, clock):
+    with pytest.raises(ZeroDivisionError), timers("epoch"), timers("load"):
+        raise ZeroDivisionError
+
+    with timers("evaluate"):
+        pass
+
+    assert list(timers) == ["epoch", "epoch/load", "evaluate"]
+
+
+def test_coroutines_keep_their_own_place(timers, clock):
+    @timers("fetch")
+    async def fetch(turns):
+        for _ in range(turns):
+            clock.sleep(1)
+            await asyncio.sleep(0)
+        if turns > 1:
+            await fetch(0)
+
+    async def main():
+        async def one(name, turns):
+            with timers(name):
+                await fetch(turns)
+
+        await asyncio.gather(one("a", 1), one("b", 3))
+
+    asyncio.run(main())
+
+    assert set(timers) == {"a", "b", "a/fetch", "b/fetch"}
+    assert (timers["a/fetch"].seconds, timers["b/fetch"].seconds) == (2, 3)
+    assert timers["b/fetch"].count == 1
+
+
+def test_a_thread_begins_at_the_root(timers, clock):
+    def work():
+        with timers("worker"):
+            pass
+
+    with timers("epoch"):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    assert set(timers) == {"epoch", "worker"}
+
+
+def test_one_block_object_may_be_used_by_many_threads(timers):
+    block = timers("work")
+    start = threading.Barrier(4)
+
+    def work():
+        start.wait()
+        for _ in range(500):
+            with block:
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert timers["work"].count == 2000
+
+
+def test_two_groups_do_not_see_one_another(clock):
+    first, second = Timers(clock=clock), Timers(clock=clock)
+
+    with first("a"), second("b"):
+        pass
+
+    assert (list(first), list(second)) == (["a"], ["b"])
+
+
+def test_all_are_retrieved_and_saved_at_once(timers, clock, tmp_path):
+    train(timers, clock)
+
+    timers.save(tmp_path / "timer.json")
+
+    loaded = Timers.load(tmp_path / "timer.json")
+    assert loaded.to_dict() == timers.to_dict()
+    assert str(loaded) == str(timers)
+    with loaded("epoch"):
+        pass
+    assert loaded["epoch"].count == 3
+
+
+def test_a_dataframe_has_a_row_a_timer(timers, clock):
+    pytest.importorskip("pandas")
+    train(timers, clock)
+
+    frame = timers.to_dataframe()
+
+    assert list(frame.index) == list(timers)
+    assert frame["total_s"].tolist() == [20, 2, 14, 12]
+
+
+def test_leaving_what_was_not_entered_is_told(timers):
+    with pytest.raises(TimerError, match="the block 'load' has not begun"):
+        timers("load").__exit__(None, None, None)
