@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._hashes import config_hash as config_hash
     from ._metrics import cut_metrics as cut_metrics
     from ._protocols import Sink as Sink
+    from ._ranks import process_rank as process_rank
     from ._records import Liveness as Liveness
     from ._records import RunRecord as RunRecord
     from ._records import find_runs as find_runs
@@ -50,6 +51,7 @@ _MODULES = {
     "is_alive": "_records",
     "load_metrics": "_results",
     "move_to_trash": "_trash",
+    "process_rank": "_ranks",
     "read_run": "_records",
     "request_stop": "_signals",
     "result_rows": "_results",
@@ -77,6 +79,7 @@ __all__ = [
     "is_alive",
     "load_metrics",
     "move_to_trash",
+    "process_rank",
     "read_run",
     "request_stop",
     "result_rows",

@@ -107,6 +107,7 @@ class Bookkeeping:
         self._step: int | None = None
         self._measured: float | None = None  # expkit.metric since the last checkpoint
         self._heartbeat_due = 0.0
+        self._environment: dict[str, object] = {}
 
     @classmethod
     def from_config(
@@ -827,7 +828,11 @@ class Bookkeeping:
             self.close("interrupted")
 
     def _write_environment(self) -> None:
-        write_file(self.folder / "environment.yaml", _yaml(environment_facts()))
+        """At the start and, with what was imported meanwhile, at the end."""
+        facts = environment_facts()
+        if facts != self._environment:
+            write_file(self.folder / "environment.yaml", _yaml(facts))
+            self._environment = facts
 
     def _warn(self, text: str) -> None:
         if self._log is not None:

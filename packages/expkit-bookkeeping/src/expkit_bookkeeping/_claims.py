@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ._files import remove_leftovers, sync_folder, write_file
+from ._files import remove_leftovers, sync_folder, write_file, write_temporary
 from ._owners import Owner, this_process
 from ._records import (
     Liveness,
@@ -213,8 +213,7 @@ def claim_run(
 def _link(folder: Path, attempt: int, owner: Owner, clock: Callable[[], float]) -> bool:
     path = claim_path(folder, attempt)
     facts = {"schema": SCHEMA, "attempt": attempt, "claimed_at": _iso(clock()), **owner.facts()}
-    finished = path.with_name(f".{os.urandom(6).hex()}.tmp")
-    write_file(finished, json.dumps(facts, ensure_ascii=False) + "\n")
+    finished = write_temporary(path, json.dumps(facts, ensure_ascii=False) + "\n")
     try:
         # Unlike O_EXCL this is atomic on NFS too, and the claim is complete when it appears.
         os.link(finished, path)

@@ -22,21 +22,29 @@ def write_file(path: Path, data: bytes | str) -> None:
         OSError: If the directory is missing, not writable or full.
     """
     path = Path(path)
-    raw = data.encode() if isinstance(data, str) else data
+    temporary = write_temporary(path, data)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_temporary(path: Path, data: bytes | str) -> Path:
+    """Write a finished file beside `path`, under a name that only this call knows."""
     # Not tempfile: its files are private (0600), and a group shares results on a cluster.
     temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(raw)
+            file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(fd)
-        os.replace(temporary, path)  # noqa: PTH105 (Path.replace costs a second Path object)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
+        temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    return temporary
 
 
 @contextlib.contextmanager
@@ -85,4 +93,4 @@ def remove_leftovers(folder: Path) -> None:
         for entry in list(os.scandir(folder)):
             if entry.name.startswith(".") and entry.name.endswith(TMP_SUFFIX):
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)  # noqa: PTH108
+                    Path(entry.path).unlink()

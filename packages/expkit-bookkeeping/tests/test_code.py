@@ -1,0 +1,168 @@
+"""Which code a run was made with: commit, dirty flag, sources; and the configuration's hash."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expkit_bookkeeping import code_changes, code_facts, config_hash, read_run
+from expkit_bookkeeping._environment import environment_facts, gpu_names
+
+TRAIN = """
+from pathlib import Path
+import models
+from expkit_bookkeeping import Bookkeeping
+with Bookkeeping("results/digits/training/a", console=False):
+    Path("models.py").write_text("changed = True\\n")
+"""
+
+
+def git(folder: Path, *args: str) -> str:
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    command = ["git", *identity, *args]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "models.py").write_text("changed = False\n")
+    (tmp_path / "unused.py").write_text("")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "first")
+    return tmp_path
+
+
+@pytest.fixture
+def record(project):
+    subprocess.run([sys.executable, "train.py"], cwd=project, check=True)
+    return read_run(project / "results/digits/training/a")
+
+
+def test_a_run_records_commit_dirty_flag_and_its_own_imported_sources(project, record):
+    assert record.code["commit"] == git(project, "rev-parse", "HEAD")
+    assert record.code["dirty"] is False
+    assert list(record.code["sources"]) == ["models.py", "train.py"]
+
+
+def test_a_source_edited_during_the_run_is_recorded_as_it_was_imported(project, record):
+    assert code_changes(record, project) == ["models.py"]
+    (project / "models.py").write_text("changed = False\n")
+    assert code_changes(record, project) == []
+
+
+def test_a_source_that_is_gone_counts_as_changed(project, record):
+    (project / "train.py").unlink()
+
+    assert "train.py" in code_changes(record, project)
+
+
+def test_uncommitted_changes_make_the_code_dirty(project):
+    (project / "unused.py").write_text("edited = True\n")
+    subprocess.run([sys.executable, "train.py"], cwd=project, check=True)
+
+    assert read_run(project / "results/digits/training/a").code["dirty"] is True
+
+
+def test_without_git_there_are_sources_all_the_same(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "models.py").write_text("")
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True)
+
+    code = read_run(tmp_path / "results/digits/training/a").code
+    assert (code["commit"], code["dirty"]) == (None, None)
+    assert list(code["sources"]) == ["models.py", "train.py"]
+
+
+def test_a_package_run_with_dash_m_is_seen_from_above_its_top_level(tmp_path):
+    package = tmp_path / "project"
+    (package / "training").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "training" / "__init__.py").write_text("")
+    (package / "training" / "run.py").write_text(
+        "from expkit_bookkeeping import code_facts; print(*code_facts()['sources'])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "project.training.run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == [
+        "project/__init__.py",
+        "project/training/__init__.py",
+        "project/training/run.py",
+    ]
+
+
+def test_installed_packages_are_not_the_projects_own():
+    sources = code_facts(Path("/"))["sources"]
+
+    assert not [name for name in sources if "site-packages" in name]
+    assert not [name for name in sources if name.endswith("/json/__init__.py")]
+
+
+def test_gpus_are_named_from_the_drivers_files_and_not_through_cuda(tmp_path):
+    gpu = tmp_path / "0000:3b:00.0"
+    gpu.mkdir()
+    (gpu / "information").write_text("Model: \t\t NVIDIA H200\nIRQ:   \t 34\n")
+
+    assert gpu_names(tmp_path) == ["NVIDIA H200"]
+    assert gpu_names(tmp_path / "nothing") == []
+
+
+def test_the_environment_has_versions_and_no_variables():
+    facts = environment_facts({"CUDA_VISIBLE_DEVICES": "0", "TOKEN": "secret"})
+
+    assert facts["versions"]["pytest"] == pytest.__version__
+    assert facts["cuda_visible_devices"] == "0"
+    assert "secret" not in str(facts)
+
+
+LEAVES = st.none() | st.booleans() | st.integers(0, 3) | st.floats() | st.sampled_from("ab1")
+KEYS = st.sampled_from("abc")
+CONFIGS = st.dictionaries(
+    KEYS, LEAVES | st.lists(LEAVES, max_size=2) | st.dictionaries(KEYS, LEAVES, max_size=2)
+)
+
+
+@given(CONFIGS)
+def test_the_order_of_keys_does_not_change_the_hash(config):
+    assert config_hash(dict(reversed(config.items()))) == config_hash(config)
+
+
+@given(CONFIGS, CONFIGS)
+def test_different_configurations_have_different_hashes(left, right):
+    assert (config_hash(left) == config_hash(right)) == (repr_of(left) == repr_of(right))
+
+
+def repr_of(value: object) -> object:
+    """The identity that the hash stands for: types count, the order of keys does not."""
+    if isinstance(value, dict):
+        return {key: repr_of(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [repr_of(item) for item in value]
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(value)]
+    return value if isinstance(value, str) else (type(value), repr(value))
+
+
+def test_tuples_are_lists_and_notations_of_a_number_are_one():
+    assert config_hash({"size": (1, 2), "lr": 1e-3}) == config_hash({"lr": 0.001, "size": [1, 2]})
+    assert config_hash({"a": 1}) != config_hash({"a": 1.0})
+    assert config_hash({"path": Path("a/b")}) == config_hash({"path": "a/b"})
+
+
+def test_a_dict_config_has_the_hash_of_its_content():
+    omegaconf = pytest.importorskip("omegaconf")
+    config = {"model": {"layers": [1, 2]}, "lr": 0.1}
+
+    assert config_hash(omegaconf.OmegaConf.create(config)) == config_hash(config)
