@@ -102,6 +102,7 @@ def evaluate(model: nn.Module, data: TensorDataset, device: str) -> float:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def main(cfg: DictConfig) -> None:
     """Train one network as configured in conf/."""
+    torch.set_num_threads(1)  # digits are tiny: more threads only wait for one another
     set_seed(cfg.seed)
     train, dev = load_data()
     loader = DataLoader(train, cfg.batch_size, shuffle=True, **loader_kwargs(cfg.seed))

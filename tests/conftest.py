@@ -8,10 +8,16 @@ import pytest
 from workspace import REPOSITORY, Workspace
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def device() -> str:
     """`cuda` in the session `gpu`, else `cpu`."""
-    return os.environ.get("EXPKIT_DEVICE", "cpu")
+    device = os.environ.get("EXPKIT_DEVICE", "cpu")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+    return device
 
 
 @pytest.fixture

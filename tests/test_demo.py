@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -10,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from workspace import Workspace
+from workspace import REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
 
@@ -32,15 +31,12 @@ def wait_until(condition, timeout_s: float = 120) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+def finished(tmp_path_factory: pytest.TempPathFactory, device: str) -> tuple[Workspace, str]:
     """The whole grid, run once; tests that change it work on a copy."""
-    from workspace import REPOSITORY
-
     folder = tmp_path_factory.mktemp("finished")
     for name in ("examples", "conf"):
         shutil.copytree(REPOSITORY / name, folder / name)
     workspace = Workspace(folder)
-    device = os.environ.get("EXPKIT_DEVICE", "cpu")
     done = workspace.run("python", *GRID, *SHORT, f"device={device}")
     return workspace, done.stdout + done.stderr
 
@@ -128,8 +124,8 @@ def test_a_deleted_run_is_the_only_one_that_runs_again(copy):
     assert [run for run in after if after[run] != before[run]] == ["mlp_sgd_0.1_2"]
 
 
-def test_a_grid_killed_half_way_goes_on_where_it_was(example):
-    long = ["epochs=8", "hydra.sweeper.params.seed=[1]"]
+def test_a_grid_killed_half_way_goes_on_where_it_was(example, device):
+    long = ["epochs=8", "hydra.sweeper.params.seed=[1]", f"device={device}"]
     process = example.start("python", *GRID, *long)
     training = example.folder / "results" / "digits" / "training"
 
