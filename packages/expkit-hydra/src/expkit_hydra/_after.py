@@ -84,7 +84,7 @@ def finish_grid(
         screen.print(note, style="yellow", markup=False)
     for label, text in where(folder, metric=chosen.metric):
         # soft_wrap: a command that is folded cannot be copied.
-        screen.print(f"{label:<22}{text}", markup=False, soft_wrap=True)
+        screen.print(f"{label:<23}{text}", markup=False, soft_wrap=True)
 
 
 def show_table(
@@ -114,7 +114,7 @@ def show_table(
             else row(found, now=now, metric=chosen.metric)
         )
     shown, hidden = most_telling(rows, maximize=chosen.maximize)
-    screen.print(table(shown, metric=chosen.metric))
+    screen.print(table(shown, metric=chosen.metric, maximize=chosen.maximize))
     if hidden:
         screen.print(f"… and {hidden} more; all {len(rows)} are in results.csv")
     summary = counts(each.state for each in rows) or "no runs"
@@ -168,9 +168,10 @@ def command_line(verb: str, *arguments: str) -> str:
 
 def _verbs() -> dict[str, str]:
     """Installed verbs, each with the package that brings it."""
-    return {
-        each.name: each.module.partition(".")[0] for each in entry_points(group="expkit.commands")
-    }
+    found: dict[str, str] = {}
+    for each in entry_points(group="expkit.commands"):
+        found.setdefault(each.name, each.module.partition(".")[0])
+    return found
 
 
 def _subprocess_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

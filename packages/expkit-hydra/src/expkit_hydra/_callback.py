@@ -51,12 +51,14 @@ class RunCallback(Callback):
             SystemExit: If another process holds the run, or its folder holds an unfinished run
                 of another configuration.
         """
-        from expkit_bookkeeping import RunClaimed
+        from expkit_bookkeeping import RunClaimed, process_rank
 
         from ._names import settle_name
         from ._settings import settings
 
         settle_name(config)
+        if process_rank() != 0:  # the other processes of a distributed run take part in rank 0's
+            return
         try:
             self._claim = _prepare_single_run(config, settings(config))
         except (RunClaimed, ValueError) as error:
@@ -69,10 +71,12 @@ class RunCallback(Callback):
         self, config: DictConfig, *, task_function: TaskFunction, **kwargs: object
     ) -> None:
         """Claim a run that a foreign launcher has started."""
+        from expkit_bookkeeping import process_rank
+
         from ._job import in_hand
 
         folder = Path(config.hydra.runtime.output_dir)
-        if self._claim is not None or in_hand(folder):
+        if self._claim is not None or in_hand(folder) or process_rank() != 0:
             return
         self._claim = _claim_foreign_run(config, folder)
 

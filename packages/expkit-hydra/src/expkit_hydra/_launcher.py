@@ -110,14 +110,20 @@ def launch_grid(
         One result for each run that was executed; none for a run that somebody else took.
 
     Raises:
-        GridError: If the function cannot be found by a process of its own.
+        GridError: If the function cannot be found by a process of its own, or this process is
+            one of several of a distributed run.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM, once the runs have saved their
             state and the way to resume has been printed.
     """
     from hydra.core.utils import setup_globals
 
-    from expkit_bookkeeping import read_run
+    from expkit_bookkeeping import process_rank, read_run
 
+    if process_rank() != 0:
+        raise GridError(
+            f"A grid is launched by one process, and this one has rank {process_rank()} of a "
+            "distributed run. Start single runs under torchrun or srun, or the grid without it."
+        )
     setup_globals()
     chosen = settings(config)
     screen = console()

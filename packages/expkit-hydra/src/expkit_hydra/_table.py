@@ -188,23 +188,31 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
 )
 
 
-def table(rows: Sequence[Row], *, metric: str | None, title: str | None = None) -> Table:
-    """A table of runs; columns in which no run has anything are left out."""
+def table(rows: Sequence[Row], *, metric: str | None, maximize: bool = True) -> Table:
+    """A table of runs, the best in bold; columns in which no run has anything are left out."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("run", overflow="fold")
     shown.add_column("state", no_wrap=True)
     columns = [column for column in _COLUMNS if any(column[1](each) for each in rows)]
     for header, _, is_number in columns:
         name = (f"best {metric}" if metric else "best") if header == "BEST" else header
         shown.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+    measured = [each.best for each in rows if each.best is not None and each.best == each.best]
+    best = (max if maximize else min)(measured, default=None)
     for each in rows:
         style = STYLES.get(each.state, "default")
         cells = [escape(text(each)) for _, text, _ in columns]
-        shown.add_row(escape(each.run_name), f"[{style}]{each.state}[/]", *cells)
+        stands_out = best is not None and each.best == best
+        shown.add_row(
+            escape(each.run_name),
+            f"[{style}]{each.state}[/]",
+            *cells,
+            style="bold" if stands_out else None,
+        )
     return shown
 
 

@@ -30,13 +30,13 @@ def status(argv: Sequence[str]) -> int:
         experiment = find_experiment(arguments.experiment)
     except FileNotFoundError as error:
         return _refuse(error)
-    rows, metric, skipped = _rows(experiment)
+    rows, metric, maximize, skipped = _rows(experiment)
     if arguments.json:
         print(json.dumps({"skipped by rule": skipped, "runs": [asdict(row) for row in rows]}))
         return 0
     screen = console()
     if rows:
-        screen.print(table(rows, metric=metric))
+        screen.print(table(rows, metric=metric, maximize=maximize))
     summary = counts(row.state for row in rows) or "no runs yet"
     screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
     return 0
@@ -124,8 +124,8 @@ def _refuse(error: Exception) -> int:
     return 2
 
 
-def _rows(experiment: Path) -> tuple[list[Row], str | None, int]:
-    """A row a run, those of the latest grid first, in its order; metric; runs skipped by rule."""
+def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
+    """A row a run, those of the latest grid first; metric; whether more is better; skipped."""
     from expkit_bookkeeping import find_runs
 
     from ._grid import Grid
@@ -138,7 +138,8 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, int]:
         grid = Grid.load(experiment)
     except FileNotFoundError:
         grid = None
-    metric = None if grid is None else grid.description.get("metric")
+    description = {} if grid is None else grid.description
+    metric = description.get("metric")
     rows, skipped = [], 0
     for run in () if grid is None else grid.runs:
         record = records.pop(run.run_name, None)
@@ -149,7 +150,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, int]:
         elif run.config_hash not in done:  # else it was completed under another name
             rows.append(Row(run.run_name, "pending"))
     rows += [row(record, now=now, metric=metric) for record in records.values()]
-    return rows, metric, skipped
+    return rows, metric, description.get("direction") != "minimize", skipped
 
 
 def _print_run(found: Found, *, lines: int) -> None:

@@ -66,8 +66,8 @@ class App:
     def experiment(self) -> Path:
         return self.folder / "results" / "first"
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        environment = {**os.environ, "COLUMNS": "200"}
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        environment = {**os.environ, "COLUMNS": "200", **variables}
         environment.pop("OMP_NUM_THREADS", None)
         return subprocess.Popen(
             [sys.executable, *arguments],
@@ -135,9 +135,19 @@ class App:
             process.kill()
 
 
+@pytest.fixture(scope="session")
+def make_app() -> Callable[[Path], App]:
+    """Write an app that trains nothing: x in 1, 2, 3; files hangX, failX, exitX, editX steer it."""
+
+    def make(folder: Path) -> App:
+        (folder / "train.py").write_text(SCRIPT)
+        (folder / "config.yaml").write_text(CONFIG)
+        return App(folder)
+
+    return make
+
+
 @pytest.fixture
-def app(tmp_path: Path) -> App:
-    """An app that trains nothing: x in 1, 2, 3; files named hangX, failX, exitX, editX steer it."""
-    (tmp_path / "train.py").write_text(SCRIPT)
-    (tmp_path / "config.yaml").write_text(CONFIG)
-    return App(tmp_path)
+def app(make_app: Callable[[Path], App], tmp_path: Path) -> App:
+    """Such an app in a folder of its own."""
+    return make_app(tmp_path)

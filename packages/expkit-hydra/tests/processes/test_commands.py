@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,9 +18,10 @@ from expkit_hydra.commands import show, status
 LATER = datetime.now(UTC) + timedelta(days=3)
 
 
-@pytest.fixture
-def mixed(app):
+@pytest.fixture(scope="module")
+def killed_sweep(make_app, tmp_path_factory):
     """Run 1 completed, run 2 failed with a checkpoint, run 3 killed; 4 was never started."""
+    app = make_app(tmp_path_factory.mktemp("killed"))
     app.touch("fail2", "hang3")
     process = app.start("train.py", "-m", "x=1,2,3,4")
     app.wait_for_call(3)
@@ -27,6 +30,13 @@ def mixed(app):
     states.mkdir()
     (states / "epoch_4.pt").write_bytes(b"0" * 2000)
     return app
+
+
+@pytest.fixture
+def mixed(killed_sweep, tmp_path):
+    """A copy of its own, for tests that change it."""
+    shutil.copytree(killed_sweep.folder, tmp_path / "copy")
+    return replace(killed_sweep, folder=tmp_path / "copy")
 
 
 def snapshot(folder) -> dict[str, int]:

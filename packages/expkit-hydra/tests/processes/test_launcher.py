@@ -1,13 +1,19 @@
 """The launcher `expkit`: real scripts in real processes, killed for real."""
 
 import os
+import re
 import shutil
 import signal
 
 import pytest
+from omegaconf import OmegaConf
+
+from expkit_hydra import GridError
+from expkit_hydra._launcher import check_n_jobs
+from expkit_hydra._settings import settings
 
 
-def test_a_failing_run_does_not_stop_the_others_and_is_explained_at_once(app):
+def test_a_failing_run_stops_no_other_and_is_explained_at_once_and_at_the_end(app):
     app.touch("fail2")
 
     output = app.train("-m", code=1)
@@ -21,18 +27,10 @@ def test_a_failing_run_does_not_stop_the_others_and_is_explained_at_once(app):
     assert error["message"] == "2 is too much"
     log = (app.experiment / "training" / "2" / "training.log").read_text()
     assert "ValueError: 2 is too much" in log
-
-
-def test_the_sweep_ends_with_a_table_counts_results_and_the_way_to_run_again(app):
-    app.touch("fail2")
-
-    output = app.train("-m", code=1)
-
     assert "2 completed, 1 failed" in output
     assert "results/first/results.csv" in output
     assert "python train.py -m" in output
-    rows = (app.experiment / "results.csv").read_text().splitlines()
-    assert len(rows) == 4
+    assert len((app.experiment / "results.csv").read_text().splitlines()) == 4
 
 
 def test_a_sweep_killed_half_way_goes_on_with_exactly_what_is_missing(app):
@@ -62,25 +60,19 @@ def test_only_a_deleted_run_runs_again(app):
     assert "printed by 3" in output
 
 
-def test_what_runs_print_goes_to_their_own_files(app):
+def test_what_runs_print_goes_to_their_own_files_and_the_grid_is_in_their_environment(app):
     output = app.train("-m")
 
     assert "printed by" not in output
     assert (app.experiment / "training" / "2" / "console.log").read_text() == "printed by 2\n"
+    (grid,) = (app.experiment / "grids").iterdir()
+    assert (app.folder / "environment1").read_text().split()[0] == str(grid)
 
 
 def test_what_runs_print_is_shown_where_the_user_wants_it(app):
     output = app.train("-m", "hydra.launcher.show_output=true")
 
     assert [f"printed by {x}" in output for x in (1, 2, 3)] == [True, True, True]
-
-
-def test_the_grid_is_named_in_the_environment_of_its_runs(app):
-    app.train("-m")
-
-    grids = [path.name for path in (app.experiment / "grids").iterdir()]
-    named = (app.folder / "environment1").read_text().split()[0]
-    assert named == str(app.experiment / "grids" / grids[0])
 
 
 def test_ctrl_c_records_the_run_and_says_how_to_go_on(app):
@@ -225,22 +217,33 @@ def test_under_hydras_own_launcher_an_edited_configuration_is_noticed(app):
     assert "Run 2 was composed anew by this launcher" in output
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["hydra.launcher.n_jobs=0"], "must be a whole number of processes, 1 or more"),
-        (["hydra.launcher.n_jobs=many"], "could not be converted to Integer"),
-        (["expkit.direction=maximise"], "Did you mean 'maximize'?"),
-        (["expkit.after=[plots]"], "Did you mean 'plot'? Allowed: sync, plot."),
-        (["expkit.on_change=redo"], "Allowed: keep, continue, rerun."),
-    ],
-)
-def test_a_bad_setting_is_refused_before_anything_is_written(app, arguments, says):
-    output = app.train("-m", *arguments, code=1)
+def test_a_bad_setting_is_refused_before_anything_is_written(app):
+    output = app.train("-m", "expkit.after=[plots]", code=1)
 
-    assert says in output
+    assert "Did you mean 'plot'? Allowed: sync, plot." in output
     assert "Traceback" not in output
     assert not app.experiment.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"direction": "maximise"}, "expkit.direction='maximise' is not known. Did you mean 'max"),
+        ({"on_change": "redo"}, "Allowed: keep, continue, rerun."),
+        ({"rerun": "everything"}, "Allowed: missing, failed, changed, all."),
+        ({"after": "plots"}, "expkit.after='plots' is not known. Did you mean 'plot'?"),
+        ({"after": [3]}, "expkit.after=3 is not known."),
+    ],
+)
+def test_a_setting_that_is_misspelt_is_named_with_what_is_allowed(given, says):
+    with pytest.raises(GridError, match=re.escape(says)):
+        settings(OmegaConf.create({"expkit": given}))
+
+
+@pytest.mark.parametrize("n_jobs", [0, -1, True, 2.0, "2", None])
+def test_a_number_of_processes_that_makes_no_sense_is_refused(n_jobs):
+    with pytest.raises(GridError, match="must be a whole number of processes, 1 or more"):
+        check_n_jobs(n_jobs)
 
 
 def test_a_function_that_a_new_process_cannot_find_is_refused(app):
@@ -260,3 +263,13 @@ def test_a_function_that_a_new_process_cannot_find_is_refused(app):
     assert app.calls() == []
     app.train("-m")
     assert app.calls() == ["1", "2", "3"]
+
+
+def test_a_grid_in_every_process_of_a_distributed_run_is_refused(app):
+    process = app.start("train.py", "-m", RANK="1")
+
+    output = app.finish(process)
+
+    assert process.returncode == 1
+    assert "this one has rank 1 of a distributed run" in output
+    assert app.calls() == []

@@ -135,3 +135,17 @@ def test_an_unknown_setting_is_refused_with_what_is_allowed(app):
 
     assert "Did you mean 'continue'? Allowed: keep, continue, rerun." in output
     assert app.calls() == []
+
+
+def test_only_rank_0_of_a_distributed_run_claims_it(app):
+    app.touch("hang2")
+    ranks = [app.start("train.py", "x=2", RANK=rank) for rank in ("0", "1")]
+    app.wait_until(lambda: app.calls() == ["2", "2"])
+    app.remove("hang2")
+
+    for process in ranks:
+        app.finish(process)
+
+    assert [process.returncode for process in ranks] == [0, 0]
+    assert app.records()["2"]["attempt"] == 1
+    assert app.records()["2"]["pid"] == ranks[0].pid
