@@ -78,7 +78,7 @@ class SeededDataset(Generic[Sample]):
 
     Args:
         dataset: With `__getitem__` and `__len__`; draws from `random`, numpy's or torch's global
-            generators as it likes.
+            generators (of the CPU) as it likes.
         seed: The experiment's seed, 0..2**32-1.
         rank: Of this process in distributed training.
 
@@ -122,7 +122,8 @@ class SeededDataset(Generic[Sample]):
         """A shuffled order for `DataLoader(sampler=…)`, a function of seed, rank and epoch.
 
         With persistent workers a loader's own shuffling depends on how often it was started, which
-        differs after a resume.
+        differs after a resume. Each rank gets all samples; to share them out, use PyTorch's
+        `DistributedSampler(data, seed=seed)` with its own `set_epoch`.
         """
         return EpochSampler(self, self._seed, self._rank)
 

@@ -138,7 +138,7 @@ class IsolatedRng(ContextDecorator):
             # Imports now what seed_all would import, so that its state is saved as well.
             for name in ("numpy", "torch"):
                 installed(name)
-        self._outside.append((rng_state(), _cuda_before_use()))
+        self._outside.append((rng_state(), _cuda_before_use(self._seed is not None)))
         if self._seed is not None:
             seed_all(self._seed)
 
@@ -153,7 +153,7 @@ class IsolatedRng(ContextDecorator):
         restore_cuda()
 
 
-def _cuda_before_use() -> Setter:
+def _cuda_before_use(is_seeded: bool) -> Setter:
     """Puts CUDA back where it has no state yet, but a seed that waits for its first use."""
     import sys
 
@@ -161,7 +161,12 @@ def _cuda_before_use() -> Setter:
     if torch is None or torch.cuda.is_initialized():
         return lambda: None
     seed = torch.initial_seed()  # torch.manual_seed gives all devices the same
-    return lambda: torch.cuda.manual_seed_all(seed)
+
+    def put_back() -> None:
+        if is_seeded or torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
+
+    return put_back
 
 
 def _python_state(state: tuple[object, ...]) -> list[object]:
