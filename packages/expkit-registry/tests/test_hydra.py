@@ -235,9 +235,7 @@ def test_without_hydra_store_names_the_extra(monkeypatch):
         Models.store("model")
 
 
-def test_optimizers_of_torch_are_registered_by_call(store):
-    torch = pytest.importorskip("torch")
-
+def test_optimizers_of_torch_are_registered_by_call(store, torch):
     class Optimizers(BaseRegistry[torch.optim.Optimizer]):
         pass
 

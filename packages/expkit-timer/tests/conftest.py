@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 
@@ -17,3 +19,13 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
+
+
+@pytest.fixture
+def torch():
+    """PyTorch where it is installed; a failure where `EXPKIT_REQUIRE` says that it must be."""
+    if "torch" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+        import torch
+    else:
+        torch = pytest.importorskip("torch")
+    return torch

@@ -120,8 +120,7 @@ def test_without_torch_the_error_names_the_cure(mode, monkeypatch):
 
 @pytest.mark.parametrize("make", [lambda mode: Timer("step", cuda=mode), lambda m: Timers(cuda=m)])
 @pytest.mark.parametrize("mode", ["events", "sync"])
-def test_without_a_gpu_the_error_names_the_cure(make, mode):
-    torch = pytest.importorskip("torch")
+def test_without_a_gpu_the_error_names_the_cure(make, mode, torch):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
 
@@ -139,8 +138,7 @@ def test_off_does_not_import_torch():
 
 
 @pytest.fixture
-def cuda():
-    torch = pytest.importorskip("torch")
+def cuda(torch):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return torch
