@@ -45,7 +45,7 @@ def clean_key(key: str, limit: int = 250) -> str:
     Changed names end in four digits of a hash, so that `acc@1` and `acc#1` stay two metrics.
 
     >>> clean_key("val/loss"), clean_key("acc@1")
-    ('val/loss', 'acc_1-0c4c')
+    ('val/loss', 'acc_1-71df')
     """
     unique = posixpath.normpath(key) == key and key != "." and not key.startswith(("..", "/"))
     if unique and len(key) <= limit and re.fullmatch(r"[/\w.\- :]+", key):
@@ -61,7 +61,7 @@ def shorten(value: str, limit: int) -> str:
     >>> shorten("short", 6000)
     'short'
     >>> shorten("x" * 7000, 6000)[195:]
-    'xxxxx… (7000 characters, sha256 4b98e9b2f3…, whole in config.yaml)'
+    'xxxxx… (7000 characters, sha256 bad0f0b226…, whole in config.yaml)'
     """
     if len(value) <= limit:
         return value

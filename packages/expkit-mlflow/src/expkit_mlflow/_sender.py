@@ -7,7 +7,7 @@ from pathlib import Path
 from ._drain import JournalDrain
 from ._errors import TrackingError
 from ._journal import attempts
-from ._store import Store, without_password
+from ._store import Store, check_reachable, without_password
 from ._sync import first_line
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Sender:
         self._stop.set()
         self._thread.join(timeout_s)
         if not self.complete and not self._warned:
-            self._warn(f"it did not take everything within {timeout_s:.0f} s")
+            self._warn(f"it did not take everything within {timeout_s:g} s.")
         return self.complete
 
     def _run(self) -> None:
@@ -51,6 +51,8 @@ class Sender:
 
     def _pass(self) -> bool:
         try:
+            if self._drain is None or self._drain.has_news:
+                check_reachable(self._uri)
             if self._drain is None:
                 self._drain = self._start()
             if self._drain.has_news:

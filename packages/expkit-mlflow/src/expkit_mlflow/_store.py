@@ -28,10 +28,14 @@ logger = logging.getLogger(__name__)
 
 RUN_ID_TAG = "expkit.run_id"
 POSITION_TAG = "expkit.journal_bytes"  # what the store has of the journal, kept in the store
+ARTIFACTS_TAG = "expkit.artifacts"  # of an experiment whose artifacts are in its own folder
 REQUEST_TIMEOUT_S = 20
 CONNECT_TIMEOUT_S = 5.0
 
 TagMap = Mapping[str, str]
+_KIND = {
+    "mlflow.experimentKind": "custom_model_development"
+}  # else the UI shows prompts and judges
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,18 @@ class Store:
         if self._client is None:
             check_uri(self.uri)
             check_installed(self.uri)
-            check_reachable(self.uri)
             from mlflow import MlflowClient
 
             self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
+
+    def check(self) -> None:
+        """Asks a server whether it is there; to be called before each series of requests.
+
+        Raises:
+            TrackingError: If it is not.
+        """
+        check_reachable(self.uri)
 
     def experiment_id(self, name: str) -> str:
         """The experiment's id; creates it where it is missing.
@@ -98,8 +109,11 @@ class Store:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             location = None if self._artifacts is None else self._artifacts.as_uri()
+            tags = dict(_KIND)
+            if location is not None:
+                tags[ARTIFACTS_TAG] = location
             try:
-                self.client.create_experiment(name, artifact_location=location)
+                self.client.create_experiment(name, artifact_location=location, tags=tags)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -284,7 +298,7 @@ class Store:
             "POST",
             json=body,
             extra_headers={"Connection": "close"},
-            max_retries=2,
+            max_retries=0,  # whoever called tries again
             timeout=REQUEST_TIMEOUT_S,
         )
         if response.status_code != 200:
@@ -324,7 +338,7 @@ def open_store(uri: str, folder: Path) -> Store:
     if uri == "":
         database = folder / "mlflow.db"
         check_installed(database_uri(database))
-        if database.exists():
+        if exists(database):
             relocate(database, artifacts)
         else:
             create_database(database, artifacts)
@@ -332,13 +346,18 @@ def open_store(uri: str, folder: Path) -> Store:
     check_uri(uri)
     check_installed(uri)
     path = uri.removeprefix("sqlite:///")
-    if path != uri and not Path(path).exists():
+    if path != uri and not exists(Path(path)):
         database = Path(path)
         database.parent.mkdir(parents=True, exist_ok=True)
         with one_writer(database.with_name(database.name + ".lock"), wait_s=120):
-            if not database.exists():  # other experiments may share it
+            if not exists(database):  # other experiments may share it
                 create_database(database, artifacts)
     return Store(uri, artifacts=None if is_server(uri) else artifacts)
+
+
+def exists(database: Path) -> bool:
+    """Whether there is a store; an empty file is none (whoever looks with sqlite3 leaves one)."""
+    return database.is_file() and database.stat().st_size > 0
 
 
 def create_database(database: Path, artifacts: Path) -> None:
@@ -358,6 +377,10 @@ def create_database(database: Path, artifacts: Path) -> None:
         )
         made.engine.dispose()
         temporary.replace(database)
+        # MLflow keeps connections by URI, and these may lead to a deleted file of that name.
+        stale = getattr(SqlAlchemyStore, "_engine_map", {}).get(database_uri(database))
+        if stale is not None:
+            stale.dispose()
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -372,11 +395,10 @@ def relocate(database: Path, artifacts: Path) -> bool:
         Whether anything had to change.
     """
     new = artifacts.as_uri()
+    query = "SELECT DISTINCT value FROM experiment_tags WHERE key = ? AND value != ?"
     try:
         with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection, connection:
-            rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
-            old = {_root(str(location)) for (location,) in rows} - {new}
-            old = {location for location in old if location.endswith("/artifacts")}
+            old = [str(row[0]) for row in connection.execute(query, (ARTIFACTS_TAG, new))]
             for location in old:
                 for table, column in _locations(connection):
                     connection.execute(
@@ -392,15 +414,10 @@ def relocate(database: Path, artifacts: Path) -> bool:
     return bool(old)
 
 
-def _root(location: str) -> str:
-    """`…/artifacts` of the experiment's own location, or of the one below it (`…/artifacts/0`)."""
-    parent, _, last = location.rpartition("/")
-    return parent if last.isdigit() else location
-
-
 def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     known = [
         ("experiments", "artifact_location"),
+        ("experiment_tags", "value"),
         ("runs", "artifact_uri"),
         ("logged_models", "artifact_location"),
         ("trace_tags", "value"),
@@ -412,6 +429,39 @@ def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
         for table, column in known
         if column in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
     ]
+
+
+def journal_positions(database: Path) -> dict[str, tuple[int, bool]]:
+    """How far an SQLite store has each journal, without the seconds that MLflow's import takes.
+
+    Returns:
+        By the run's id in its journal: bytes of the journal, and whether the run is still open.
+        Empty where the store cannot say.
+    """
+    query = """
+        SELECT id.value, position.value, runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
+        FROM tags AS id
+        JOIN tags AS position ON position.run_uuid = id.run_uuid AND position.key = ?
+        JOIN runs ON runs.run_uuid = id.run_uuid
+        WHERE id.key = ?
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+            rows = connection.execute(query, (POSITION_TAG, RUN_ID_TAG)).fetchall()
+    except sqlite3.Error:
+        return {}
+    return {str(run): (int(at), bool(open_)) for run, at, open_ in rows if str(at).isdigit()}
+
+
+def experiment_in(database: Path, name: str) -> str | None:
+    """The id of the experiment of this name, or of the newest one; None where there is none."""
+    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+        row = connection.execute(
+            "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active' "
+            "AND experiment_id != 0 ORDER BY name = ? DESC, experiment_id DESC LIMIT 1",
+            (name,),
+        ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def database_uri(path: Path) -> str:

@@ -18,7 +18,16 @@ from ._journal import NAME, Entry, attempts, ends, is_owned, read
 from ._lock import NAME as LOCK_NAME
 from ._lock import one_writer
 from ._owners import is_gone
-from ._store import Store, StoredRun, check_uri, is_server, open_store
+from ._store import (
+    Store,
+    StoredRun,
+    check_uri,
+    exists,
+    is_server,
+    journal_positions,
+    open_store,
+    relocate,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +53,18 @@ class SyncReport:
         """One line for people."""
         if not self.runs:
             return f"{self.folder}: no run has a journal (training/*/{NAME}), nothing to send"
-        facts = [
+        facts: list[tuple[int, str]] = [
             (self.created, "new"),
             (self.updated, "updated"),
             (self.points, "points sent"),
             (self.closed, "closed (owner gone)"),
             (self.deleted, "deleted"),
             (self.sending, "still sending themselves"),
-            (len(self.problems), "problems"),
+            (len(self.problems), "problem" if len(self.problems) == 1 else "problems"),
         ]
         told = ", ".join(f"{count} {what}" for count, what in facts if count) or "nothing missing"
-        return f"{self.folder}: {self.runs} runs, {told}"
+        runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
+        return f"{self.folder}: {runs}, {told}"
 
     def add(self, other: "SyncReport") -> None:
         """Counts a later pass; `runs` and `sending` are its own, the rest are sums."""
@@ -113,41 +123,67 @@ class Synchronizer:
         self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}
         self._listed: dict[tuple[str, str], dict[str, StoredRun]] = {}
         self._deleted: set[str] = set()
+        self._reached: set[str] = set()
+        self._inode: int | None = None
 
     def once(self, *, only: Path | None = None) -> SyncReport:
-        """One pass; `only` restricts it to one journal.
+        """One pass.
+
+        Args:
+            only: Send this journal, and those that ended just before it: of several runs that end
+                together the first then works for those that wait for it.
 
         Raises:
             TrackingError: If somebody else holds the store.
         """
         report = SyncReport(self.folder)
         heads = self._read_heads([only] if only is not None else find_journals(self.folder))
-        report.runs = len(heads)
         tombstones = [] if only is not None else self._tombstones(heads)
+        report.runs = len(heads)
         if not heads and not tombstones:
             return report
         with one_writer(self.folder / LOCK_NAME, wait_s=self._wait_s):
             self._listed.clear()  # another writer may have been here since
-            unusable: set[str] = set()
-            for path, head in heads.items():
-                uri = self._uri(head)
-                if uri in unusable:
-                    continue
-                try:
-                    self._send(path, head, uri, report, listed=len(heads) > 1)
-                except TrackingError as error:
-                    unusable.add(uri)
-                    report.problems.append(str(error))
-                except Exception as error:  # one damaged run must not keep the others back
-                    logger.debug("%s", path, exc_info=True)
-                    report.problems.append(f"{path.parent.name}: {first_line(error)}")
-                    self._drains.pop(path, None)
+            self._reached.clear()
+            self._check_database()
+            if only is not None and self._missing(heads):
+                heads = self._read_heads([only, *ended_with(only, find_journals(self.folder))])
+            self._send_all(self._missing(heads), report)
             try:
                 self._delete(tombstones, heads, report)
             except Exception as error:
                 logger.debug("%s", self.folder, exc_info=True)
                 report.problems.append(f"removed runs: {first_line(error)}")
         return report
+
+    def _missing(self, heads: Mapping[Path, Entry]) -> dict[Path, Entry]:
+        """Without the runs of which the embedded store has everything."""
+        database = self.folder / "mlflow.db"
+        if not exists(database):
+            return dict(heads)
+        positions = journal_positions(database)
+        missing = {}
+        for path, head in heads.items():
+            at, is_open = positions.get(str(head["id"]), (0, True))
+            if self._uri(head) or is_open or at != self._heads[path][0][1]:
+                missing[path] = head
+        return missing
+
+    def _send_all(self, heads: Mapping[Path, Entry], report: SyncReport) -> None:
+        unusable: set[str] = set()
+        for path, head in heads.items():
+            uri = self._uri(head)
+            if uri in unusable:
+                continue
+            try:
+                self._send(path, head, uri, report, listed=len(heads) > 1)
+            except TrackingError as error:
+                unusable.add(uri)
+                report.problems.append(str(error))
+            except Exception as error:  # one damaged run must not keep the others back
+                logger.debug("%s", path, exc_info=True)
+                report.problems.append(f"{path.parent.name}: {first_line(error)}")
+                self._drains.pop(path, None)
 
     def _read_heads(self, journals: list[Path]) -> dict[Path, Entry]:
         heads = {}
@@ -167,6 +203,7 @@ class Synchronizer:
         if is_server(uri) and head.get("mode") != "offline" and sends_itself(path, head):
             report.sending += 1
             return
+        self._store(uri)
         drain = self._drains.get(path)
         if drain is None or drain.run_id != head["id"]:
             drain = self._start(path, head, uri, report, listed=listed)
@@ -212,7 +249,25 @@ class Synchronizer:
     def _store(self, uri: str) -> Store:
         if uri not in self._stores:
             self._stores[uri] = open_store(uri, self.folder)
+            if uri == "":
+                self._inode = (self.folder / "mlflow.db").stat().st_ino
+        if uri not in self._reached:
+            self._stores[uri].check()
+            self._reached.add(uri)
         return self._stores[uri]
+
+    def _check_database(self) -> None:
+        """Notices an embedded store that was moved, or deleted and made anew, since."""
+        database = self.folder / "mlflow.db"
+        inode = None
+        if exists(database):
+            inode = database.stat().st_ino
+            with contextlib.suppress(TrackingError):  # told when something is to be sent there
+                relocate(database, self.folder.resolve() / "artifacts")
+        if "" in self._stores and inode != self._inode:
+            del self._stores[""]
+            self._drains.clear()  # what they remember as sent is not there
+        self._inode = inode
 
     def _uri(self, head: Entry) -> str:
         """Where a journal goes; empty for the embedded store."""
@@ -233,7 +288,7 @@ class Synchronizer:
         self, tombstones: list[Entry], heads: Mapping[Path, Entry], report: SyncReport
     ) -> None:
         places = {(self._uri(head), str(head["experiment"])) for head in heads.values()}
-        if (self.folder / "mlflow.db").exists() and self._tracking_uri is None:
+        if exists(self.folder / "mlflow.db") and self._tracking_uri is None:
             places.add(("", self.folder.name))
         for tombstone in tombstones:
             run_id = str(tombstone["id"])
@@ -242,7 +297,7 @@ class Synchronizer:
             if journal.is_file():
                 known |= {(self._uri(head), str(head["experiment"])) for head in attempts(journal)}
             for uri, experiment in known:
-                if uri == "" and not (self.folder / "mlflow.db").exists():
+                if uri == "" and not exists(self.folder / "mlflow.db"):
                     continue
                 stored = self._runs(uri, experiment).get(run_id)
                 if stored is not None and not stored.deleted:
@@ -283,6 +338,17 @@ def follow(
 def find_journals(folder: Path) -> list[Path]:
     """The journals of an experiment's runs, by name."""
     return sorted((folder / "training").glob(f"*/{NAME}"))
+
+
+def ended_with(journal: Path, others: list[Path]) -> list[Path]:
+    """Those of `others` that ended at most a minute before `journal`, and wait to be sent."""
+    found = []
+    since = journal.stat().st_mtime - 60
+    for path in others:
+        with contextlib.suppress(FileNotFoundError):
+            if path != journal and path.stat().st_mtime >= since and ends(path):
+                found.append(path)
+    return found
 
 
 def experiment_at(folder: Path) -> Path:

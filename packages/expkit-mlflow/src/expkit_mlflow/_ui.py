@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ._errors import TrackingError
-from ._store import check_installed, database_uri, environment
+from ._store import check_installed, database_uri, environment, experiment_in
 
 START_S = 90.0  # 14 s on two idle cores
 
 
 @contextlib.contextmanager
 def serve(folder: Path, *, port: int | None = None, host: str = "127.0.0.1") -> Iterator[str]:
-    """MLflow's server on `folder/mlflow.db` for the life of the block; yields its URL.
+    """MLflow's server on `folder/mlflow.db` for the life of the block; yields the URL of the runs.
 
     Args:
         folder: An experiment's folder.
@@ -57,7 +57,10 @@ def serve(folder: Path, *, port: int | None = None, host: str = "127.0.0.1") -> 
     try:
         url = f"http://{host}:{number}"
         _wait_until_ready(url, server, lines)
-        yield url
+        experiment = experiment_in(folder / "mlflow.db", folder.name)
+        # Without the last part the UI greets with prompts and judges.
+        runs = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+        yield url if experiment is None else url + runs
     finally:
         _end(server)
 

@@ -1,0 +1,192 @@
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+
+def require(part: str, found: object) -> None:
+    """Skips where a real part is missing, and fails where CI promised it."""
+    if found:
+        return
+    if part in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+        pytest.fail(f"{part} is required here and missing")
+    pytest.skip(f"needs {part}")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = ("MLFLOW_", "SLURM_", "RANK", "EXPKIT_GRID")
+    for name in [name for name in os.environ if name.startswith(foreign)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow needs two seconds for its tables; copies of this file need none."""
+    require("mlflow", _has("mlflow") and _has("sqlalchemy"))
+    from expkit_mlflow._store import create_database
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    create_database(path, path.parent / "artifacts")
+    return path
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, empty_store: Path) -> Path:
+    """An experiment's folder with a store that exists."""
+    folder = tmp_path / "results" / "digits"
+    (folder / "training").mkdir(parents=True)
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real `mlflow server` on loopback."""
+    require("mlflow", _has("mlflow") and _has("sqlalchemy"))
+    folder = tmp_path_factory.mktemp("server")
+    with start_server(folder, Kit.free_port()) as url:
+        yield url
+
+
+class start_server:
+    def __init__(self, folder: Path, port: int) -> None:
+        from expkit_mlflow._store import environment
+
+        self.url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
+        command += ["--artifacts-destination", str(folder / "artifacts")]
+        command += ["--host", "127.0.0.1", "--port", str(port)]
+        env = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self._log = (folder / "server.log").open("w")
+        self._process = subprocess.Popen(
+            command, env=env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def __enter__(self) -> str:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/health", timeout=5).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return self.url
+        self.__exit__()
+        raise RuntimeError(Path(self._log.name).read_text())
+
+    def __exit__(self, *_: object) -> None:
+        from expkit_mlflow._ui import _end
+
+        _end(self._process)
+        self._log.close()
+
+
+class Kit:
+    """What the tests share; the fixture `kit` hands it out."""
+
+    @staticmethod
+    def free_port() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    @staticmethod
+    def python(code: str, *arguments: object, **kwargs: object) -> subprocess.Popen[str]:
+        """Another process, as a user's script would be."""
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **kwargs,  # type: ignore[call-overload]
+        )
+
+    @staticmethod
+    def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(what)
+            time.sleep(0.02)
+
+    @staticmethod
+    def lines(path: Path) -> list[dict[str, object]]:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    @staticmethod
+    def record(folder: Path, **facts: object) -> Mapping[str, object]:
+        """What Bookkeeping hands to its sinks, with run.json beside it."""
+        from expkit_mlflow._owners import this_process
+
+        folder.mkdir(parents=True, exist_ok=True)
+        run: dict[str, object] = {
+            "schema": 1,
+            "id": f"id-of-{folder.name}",
+            "run_name": folder.name,
+            "experiment_id": folder.parent.parent.name,
+            "state": "running",
+            "attempt": 1,
+            "heartbeat_at": "2026-11-23T08:05:50.000000+00:00",
+            "ended_at": None,
+            "slurm": None,
+            "config_hash": "9b2f7c0e4d",
+            "grid_id": "a1b2c3",
+            "code": {"commit": "4f2a"},
+            **this_process(),
+            **facts,
+        }
+        (folder / "run.json").write_text(json.dumps(run))
+        return {**run, "folder": str(folder)}
+
+    @staticmethod
+    def client(folder: Path):  # type: ignore[no-untyped-def]
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+
+    @staticmethod
+    def runs(folder: Path, experiment: str = "digits", *, uri: str | None = None, view: int = 1):  # type: ignore[no-untyped-def]
+        """All runs that MLflow itself finds, by name."""
+        from mlflow import MlflowClient
+
+        reader = Kit.client(folder) if uri is None else MlflowClient(tracking_uri=uri)
+        found = reader.get_experiment_by_name(experiment)
+        assert found is not None
+        return {
+            run.info.run_name: run
+            for run in reader.search_runs([found.experiment_id], run_view_type=view)
+        }
+
+    @staticmethod
+    def history(folder: Path, run, key: str, *, uri: str | None = None) -> list[tuple[int, float]]:  # type: ignore[no-untyped-def]
+        from mlflow import MlflowClient
+
+        reader = Kit.client(folder) if uri is None else MlflowClient(tracking_uri=uri)
+        points = reader.get_metric_history(run.info.run_id, key)
+        return sorted((point.step, point.value) for point in points)
+
+    start_server = start_server
+    require = staticmethod(require)
+
+
+@pytest.fixture(scope="session")
+def kit() -> type[Kit]:
+    return Kit
+
+
+def _has(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None

@@ -1,0 +1,81 @@
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+from expkit_mlflow import TrackingError
+from expkit_mlflow._lock import one_writer, system_lock
+
+
+def no_locks(fd):
+    raise OSError(38, "Function not implemented")
+
+
+HOLD = """if True:
+    import sys, time
+    from pathlib import Path
+    from expkit_mlflow._lock import one_writer, system_lock
+    def no_locks(fd):
+        raise OSError(38, "Function not implemented")
+    lock = system_lock if sys.argv[2] == "1" else no_locks
+    with one_writer(Path(sys.argv[1]), wait_s=5, lock=lock):
+        print("held", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("lock", [system_lock, no_locks])
+def test_one_writer_at_a_time(tmp_path, lock):
+    inside, most = 0, 0
+
+    def write():
+        nonlocal inside, most
+        for _ in range(5):
+            with one_writer(tmp_path / "lock", wait_s=30, lock=lock, poll_s=0.001):
+                inside += 1
+                most = max(most, inside)
+                inside -= 1
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("system", [True, False])
+def test_a_living_holder_is_named_and_a_killed_one_does_not_block(tmp_path, kit, system):
+    path = tmp_path / "lock"
+    lock = system_lock if system else no_locks
+    holder = kit.python(HOLD, path, int(system))
+    assert holder.stdout.readline() == "held\n"
+
+    with (
+        pytest.raises(TrackingError, match=f"held by process {holder.pid} on .* since .*sync"),
+        one_writer(path, wait_s=0.1, lock=lock),
+    ):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with one_writer(path, wait_s=10, lock=lock):
+        pass
+
+
+def test_a_holder_on_another_machine_is_believed_until_it_stops_beating(tmp_path):
+    held = tmp_path / "lock.held"
+    held.write_text(json.dumps({"host": "node7", "pid": 1, "process_start": "x/1", "since": "now"}))
+    with (
+        pytest.raises(TrackingError, match="process 1 on node7"),
+        one_writer(tmp_path / "lock", wait_s=0.1, lock=no_locks),
+    ):
+        pass
+
+    old = held.stat().st_mtime - 600
+    os.utime(held, (old, old))
+    with one_writer(tmp_path / "lock", wait_s=5, lock=no_locks):
+        pass

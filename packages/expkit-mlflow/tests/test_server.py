@@ -1,0 +1,174 @@
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from expkit_mlflow import MLFlowLogger, sync
+from expkit_mlflow._sender import Sender
+
+
+@pytest.fixture
+def folder(tmp_path):
+    # The server outlives each test, so each has an experiment of its own.
+    return tmp_path / "results" / tmp_path.name
+
+
+def test_the_curve_is_on_the_server_while_the_run_goes_on(folder, kit, server):
+    with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
+        tracking.log_params({"model": {"name": "cnn"}})
+        tracking.log_metrics({"loss": 1.0}, 0)
+
+        def arrived():
+            try:
+                return kit.runs(folder, folder.name, uri=server)["r"].data.metrics
+            except (AssertionError, KeyError):
+                return None
+
+        kit.wait_for(arrived, "no metric reached the server while the run was open")
+        assert kit.runs(folder, folder.name, uri=server)["r"].info.status == "RUNNING"
+        tracking.log_metrics({"loss": 0.5}, 1)
+
+    run = kit.runs(folder, folder.name, uri=server)["r"]
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"model.name": "cnn"}
+    assert kit.history(folder, run, "loss", uri=server) == [(0, 1.0), (1, 0.5)]
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_artifacts_travel_to_the_server(folder, kit, server, tmp_path):
+    from mlflow import MlflowClient
+
+    with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
+        tracking.log_params({"model": "cnn"})
+
+    run = kit.runs(folder, folder.name, uri=server)["r"]
+    reader = MlflowClient(tracking_uri=server)
+    local = reader.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
+    assert Path(local).read_text() == "model: cnn\n"
+
+
+def test_a_resumed_run_continues_its_run_on_the_server(folder, kit, server):
+    run = kit.record(folder / "training" / "r")
+    for attempt, steps in ((1, range(3)), (2, range(1, 5))):
+        tracking = MLFlowLogger(tracking_uri=server)
+        tracking.open({**run, "attempt": attempt}, {"attempt": attempt})
+        for step in steps:
+            tracking.log_metrics({"loss": float(step)}, step)
+        tracking.close("interrupted" if attempt == 1 else "completed")
+
+    (stored,) = kit.runs(folder, folder.name, uri=server).values()
+    assert kit.history(folder, stored, "loss", uri=server) == [(s, float(s)) for s in range(5)]
+    assert stored.info.status == "FINISHED"
+    assert stored.data.tags["attempt2.attempt"] == "2"
+
+
+def test_a_server_that_is_down_costs_one_warning_and_sync_sends_the_rest(
+    folder, kit, server, caplog
+):
+    uri = f"http://127.0.0.1:{kit.free_port()}"
+    start = time.monotonic()
+    with MLFlowLogger(folder, "r", tracking_uri=uri) as tracking:
+        tracking._sender._interval_s = 0.01
+        for step in range(100):
+            tracking.log_metrics({"loss": float(step)}, step)
+        time.sleep(0.2)
+
+    assert time.monotonic() - start < 10
+    (warning,) = [line for line in caplog.records if line.levelno >= logging.WARNING]
+    assert "does not answer" in warning.getMessage()
+    assert f"`expkit sync {folder}` sends it later" in warning.getMessage()
+    (problem,) = sync(folder).problems
+    assert "does not answer" in problem
+
+    report = sync(folder, tracking_uri=server)
+
+    run = kit.runs(folder, folder.name, uri=server)["r"]
+    assert (report.points, len(kit.history(folder, run, "loss", uri=server))) == (100, 100)
+    assert run.info.status == "FINISHED"
+
+
+def test_a_server_that_never_answers_does_not_hold_the_run_up(tmp_path, kit, caplog):
+    import socket
+
+    with socket.socket() as silent:  # accepts, and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        start = time.monotonic()
+        with MLFlowLogger(
+            tmp_path / "digits", "r", tracking_uri=uri, close_timeout_s=0.5
+        ) as tracking:
+            tracking.log_metrics({"loss": 1.0}, 0)
+            sender = tracking._sender
+
+    assert time.monotonic() - start < 10
+    sender._thread.join(1)  # nobody listens any more, and it leaves
+    assert "did not take everything within 0.5 s" in caplog.text
+    assert (tmp_path / "digits/training/r/tracking.jsonl").read_text().endswith("}\n")
+
+
+def test_offline_sends_nothing_until_it_is_asked_to(folder, kit, server):
+    with MLFlowLogger(folder, "r", tracking_uri=server, mode="offline") as tracking:
+        tracking.log_metrics({"loss": 1.0}, 0)
+    with pytest.raises(AssertionError):
+        kit.runs(folder, folder.name, uri=server)
+
+    assert sync(folder).points == 1
+    assert kit.runs(folder, folder.name, uri=server)["r"].data.metrics == {"loss": 1.0}
+
+
+def test_sync_leaves_a_run_alone_that_is_still_sending_itself(folder, server):
+    with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
+        tracking.log_metrics({"loss": 1.0}, 0)
+
+        report = sync(folder)
+
+        assert (report.sending, report.created) == (1, 0)
+    assert sync(folder).points == 0
+
+
+def test_a_batch_does_not_wait_for_a_delayed_acknowledgement(folder, kit, server):
+    from expkit_mlflow._store import Point, Store
+
+    store = Store(server)
+    run = store.create_run(folder.name, "r", {}, 0.0)
+    store.send(run, [Point("loss", 1.0, -1, 1.0)], {}, {})
+    spent = []
+    for step in range(15):
+        start = time.perf_counter()
+        store.send(run, [Point("loss", 1.0, step, 1.0)], {}, {})
+        spent.append(time.perf_counter() - start)
+
+    assert min(spent) < 0.035  # 8 ms on an idle machine; the stall alone takes 40
+
+
+def test_removed_runs_are_marked_as_deleted_on_the_server(folder, kit, server):
+    with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
+        tracking.log_metrics({"loss": 1.0}, 0)
+    run_id = kit.runs(folder, folder.name, uri=server)["r"].data.tags["expkit.run_id"]
+    trash = folder / ".trash"
+    trash.mkdir()
+    (folder / "training" / "r").rename(trash / "r.1")
+    (trash / "removed.jsonl").write_text(f'{{"id": "{run_id}", "trash": ".trash/r.1"}}\n')
+
+    assert sync(folder).deleted == 1
+    assert kit.runs(folder, folder.name, uri=server) == {}
+
+
+def test_the_sender_reads_back_what_the_journal_has(folder, kit, server):
+    from expkit_mlflow._journal import NAME, Journal
+
+    journal = Journal(folder / "training" / "r" / NAME)
+    journal.append({"kind": "run", "id": "x", "experiment": folder.name, "run_name": "r"})
+    for step in range(2500):
+        journal.append_point({"loss": float(step)}, step, 1.0)
+    journal.flush()
+    sender = Sender(journal.path, server)
+    journal.append({"kind": "end", "status": "FAILED", "time": 2.0})
+    journal.close()
+
+    assert sender.close(60)
+    run = kit.runs(folder, folder.name, uri=server)["r"]
+    assert (run.info.status, run.data.metrics) == ("FAILED", {"loss": 2499.0})
+    assert len(kit.history(folder, run, "loss", uri=server)) == 2500
