@@ -121,6 +121,11 @@ BAD = {
         TypeError,
         "Models is a registry and has no instances: use Models.build(cfg) or Models['name']",
     ),
+    "an empty config group": (
+        lambda: Models.store("/"),
+        RegistryError,
+        "Models.store() wants a config group such as 'model', got '/'",
+    ),
     "registering in the base": (
         lambda: BaseRegistry.register("resnet", Model),
         TypeError,

@@ -128,7 +128,7 @@ def test_check_knows_missing_arguments_once_it_knows_the_runtime_ones():
 
     with pytest.raises(RegistryError, match="needs 'params'"):
         Optimizers.check({"name": "adam"}, runtime=[])
-    with pytest.raises(RegistryError, match=r"lr is 0\.1 in the configuration and"):
+    with pytest.raises(RegistryError, match=r"lr is 0\.1 in the configuration and given"):
         Optimizers.check({"name": "adam", "lr": 0.1}, runtime=["params", "lr"])
 
 

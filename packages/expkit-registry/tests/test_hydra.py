@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import warnings
+from typing import Literal
 
 import pytest
 
@@ -120,7 +121,15 @@ class TestStore:
             pass
 
         @Entries.register("sgd")
-        def sgd(params, model: Net, lr: float, sizes: list[int], betas=(1, 2), hook=print): ...
+        def sgd(
+            params,
+            model: Net,
+            lr: float,
+            sizes: list[int],
+            mode: Literal["a", "b"],
+            betas=(1, 2),
+            hook=print,
+        ): ...
 
         Entries.store("optimizer")
         cfg = composed("+optimizer=sgd")
@@ -129,6 +138,7 @@ class TestStore:
             "name": "sgd",
             "lr": "???",
             "sizes": "???",
+            "mode": "???",
             "betas": [1, 2],
         }
         with pytest.raises(RegistryError, match=r"needs 'lr': configure optimizer\.lr, or pass"):

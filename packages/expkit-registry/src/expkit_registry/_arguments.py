@@ -82,22 +82,30 @@ def read_request(registry: str, cfg: object) -> Request:
     return Request(name, config, path)
 
 
-def find_doubled(registry: str, request: Request, runtime: Mapping[str, object]) -> None:
+def find_doubled(
+    registry: str, request: Request, runtime: Mapping[str, object] | Collection[str]
+) -> None:
     """Refuse an argument that the configuration and the call both give.
+
+    Args:
+        registry: Its name.
+        request: The configured arguments.
+        runtime: Those of the call: with their values, or only their names.
 
     Raises:
         RegistryError: With both values.
     """
     for key in runtime:
+        value = f"{_short(runtime[key])}" if isinstance(runtime, Mapping) else "given"
         if key == "name":
             raise RegistryError(
                 f"{registry}: 'name' selects the entry ({request.name!r}) and cannot be a "
-                f"runtime argument, got {_short(runtime[key])}."
+                f"runtime argument, got {value}."
             )
         if key in request.config:
             raise RegistryError(
                 f"{registry} {request.name!r}: {request.at(key)} is {_short(request.config[key])} "
-                f"in the configuration and {_short(runtime[key])} in the call. "
+                f"in the configuration and {value} in the call. "
                 "Leave it out of one of them; neither replaces the other silently."
             )
 

@@ -248,7 +248,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
         """
         request = read_request(cls.__name__, cfg)
         if runtime is not None:
-            find_doubled(cls.__name__, request, dict.fromkeys(runtime, "a runtime argument"))
+            find_doubled(cls.__name__, request, runtime)
         cls._refuse(request, find_problems(cls.get(request.name), request, runtime))
 
     @classmethod
@@ -267,13 +267,18 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             package: Hydra's package of the nodes; None: that of the group.
 
         Raises:
-            RegistryError: If another provider has stored a node of that group and name.
+            RegistryError: If another provider has stored a node of that group and name, or the
+                group is empty.
             ImportError: If hydra-core is not installed.
         """
         from warnings import warn
 
         from ._store import publish
 
+        if not group.strip("/"):
+            raise RegistryError(
+                f"{cls.__name__}.store() wants a config group such as 'model', got {group!r}"
+            )
         entries: dict[str, Callable[..., object] | None] = {}
         for name in cls:
             try:

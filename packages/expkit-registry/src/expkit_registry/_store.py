@@ -1,14 +1,14 @@
 """Entries as nodes in Hydra's ConfigStore."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
-from typing import Any, get_origin
+from typing import Any, Literal, get_origin
 
 from ._arguments import MISSING, annotated_types, read_parameters
 from ._errors import RegistryError
 
 _SCALARS = (bool, int, float, str, NoneType)
-_CONTAINERS = (list, tuple, dict)
+_CONTAINERS = (list, tuple, dict, Sequence, Mapping, Literal)
 
 
 def publish(
