@@ -132,7 +132,7 @@ CASES = {
         r"'run' is not open. Use `with Bookkeeping",
     ),
     "an end that is none": (
-        lambda: Bookkeeping("run").open().close("done"),
+        lambda: opened(lambda run: run.close("done")),
         ValueError,
         "cannot end as 'done'. Known: completed, failed, interrupted",
     ),
