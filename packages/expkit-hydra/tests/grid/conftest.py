@@ -24,8 +24,7 @@ CONFIG = """
     _filters: ["model.name == 'mlp' and optimizer.lr > 0.01"]
     hydra:
       sweeper:
-        params:
-          {model: [mlp, cnn], optimizer: [sgd, adam], optimizer.lr: [0.1, 0.001], seed: [1, 2]}
+        params: {model: [mlp, cnn], optimizer: [sgd], optimizer.lr: [0.1, 0.001], seed: [1, 2]}
 """
 
 
@@ -136,7 +135,7 @@ class _Lines(logging.Handler):
 def app(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hydra_restore_singletons: object
 ) -> Iterator[App]:
-    """The app of the contract: two models, two optimizers, a rule; 16 runs, 12 of them left."""
+    """An app with two models, two learning rates, two seeds and a rule: 8 runs, 6 of them left."""
     from hydra import version
 
     monkeypatch.chdir(tmp_path)

@@ -272,7 +272,7 @@ def _multirun() -> Any:
 
 
 def test_editing_the_configuration_changes_nothing_that_is_frozen(app):
-    app.sweep("seed=1", "model=cnn", "optimizer=sgd")
+    app.sweep("seed=1", "model=cnn", "optimizer.lr=0.1")
     grid = app.grid()
     app.write("conf/model/cnn.yaml", "name: other\n")
 
