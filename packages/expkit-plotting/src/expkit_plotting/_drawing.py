@@ -106,6 +106,7 @@ def _draw_metric(
             group_looks(groups, recipe.group_by, style.palette), strict=True)
     )  # fmt: skip
     everything = len(groups)
+    title = legend_title(groups, recipe.group_by)
     order = ranked([[run.metrics[metric] for run in each.runs] for each in groups],
                    recipe.direction)  # fmt: skip
     if recipe.top is not None and recipe.lines != "bands":
@@ -116,7 +117,6 @@ def _draw_metric(
             # More groups than colours: those shown share out the palette anew.
             fresh = group_looks(groups, recipe.group_by, style.palette)
             group_style = dict(zip((each.label for each in groups), fresh, strict=True))
-    title = legend_title(groups, recipe.group_by)
     lines = _lines(recipe, groups)
     if lines == "bands":
         title = _draw_quantiles(canvas, metric, groups, order, recipe, title)
@@ -392,6 +392,7 @@ def _finish_axes(canvas: _Canvas, recipe: Recipe, metric: str) -> None:
         )
     if steps and min(x[0] for x in steps) == max(x[-1] for x in steps):  # a single step
         axes.set_xlim(steps[0][0] - 0.5, steps[0][0] + 0.5)
+        axes.set_xticks([float(steps[0][0])])
     if canvas.style.add_xlabels:
         axes.set_xlabel(canvas.escape(readable(recipe.step)))
     if canvas.style.add_ylabels:

@@ -24,6 +24,10 @@ class StyledFigure(Figure):
         super().__init__(**keywords)
         FigureCanvasAgg(self)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        FigureCanvasAgg(self)
+
     def draw(self, renderer: Any) -> None:
         """Draw with the figure's own rcParams, whatever the global ones are."""
         with rc_layer(self.parameters):

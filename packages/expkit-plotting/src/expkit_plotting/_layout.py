@@ -1,5 +1,6 @@
 """Where axes and legends go, measured with the renderer, so that nothing overlaps."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ INSIDE_ENTRIES = 8
 INSIDE_SHARE = 0.45  # of the axes' area; a larger legend dwarfs the curves
 AXES_MIN_SHARE = 0.6  # of the figure's width, beside a legend
 GAP_PT = 6.0
-TALLEST_LEGEND = 1.5  # of the figure's height
+SHORTEST_LABEL = 5  # shorter ones say nothing
 # In the order in which a reader expects a legend.
 CORNERS = (
     ("upper right", 1, 1), ("lower right", 1, 0), ("upper left", 0, 1), ("lower left", 0, 0),
@@ -128,21 +129,36 @@ def _place_inside(axes: Axes, entries: Entries, drawn: "Drawn") -> bool:
 def _place_below(figure: StyledFigure, axes: Axes, entries: Entries, legend: Legend) -> None:
     dpi = figure.dpi
     width_in, height_in = (float(it) for it in figure.get_size_inches())
-    available = width_in * dpi - 2 * GAP_PT * dpi / 72
-    length: int | None = None
-    if _extent(legend).width > available:  # a single label is wider than the figure
-        longest = max(len(label) for label in entries.labels)
-        length = max(int(longest * available / _extent(legend).width) - 3, 8)
-    count = len(entries.labels)
-    most = max(int(available // max(_extent(legend).width, 1)), 1)
-    columns = min(count, max(most, 1))
-    for ncols in range(columns + 1, 0, -1):
+    available = (width_in - 2 * GAP_PT / 72) * dpi
+
+    def drawn_below(columns: int, length: int | None) -> Legend:
         legend.remove()
-        legend = entries.draw(
-            axes, length=length, loc="lower center", bbox_to_anchor=(0.5, 0), borderaxespad=0,
-            bbox_transform=figure.transFigure + _shift(figure, 0, 2.0), ncols=ncols,
-        )  # fmt: skip
-        if _extent(legend).width <= available or ncols == 1:
+        return entries.draw(
+            axes,
+            length=length,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0),
+            borderaxespad=0,
+            bbox_transform=figure.transFigure + _shift(figure, 0, 2.0),
+            ncols=columns,
+        )
+
+    count = len(entries.labels)
+    columns = min(count, max(int(available // max(_extent(legend).width, 1)), 1) + 1)
+    length = None
+    while True:
+        # No last column with a single entry where fewer columns have as many rows.
+        columns = math.ceil(count / math.ceil(count / columns))
+        legend = drawn_below(columns, length)
+        if _extent(legend).width <= available:
+            break
+        if columns > 1:
+            columns -= 1
+            continue
+        # A single label is wider than the figure.
+        longest = length or max(len(label) for label in entries.labels)
+        length = min(int(longest * available / _extent(legend).width), longest - 1)
+        if length < SHORTEST_LABEL:
             break
     below_in = _extent(legend).height / dpi + GAP_PT / 72
     legend.set_in_layout(False)

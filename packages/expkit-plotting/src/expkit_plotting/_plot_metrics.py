@@ -255,6 +255,7 @@ class PlotMetrics:
 def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> "StyledFigure":
     """Draw with LaTeX where the style asks for it and it works, else with mathtext."""
     from ._drawing import draw
+    from ._latex import explain
 
     latex = style.latex and latex_or_warning(style)
     try:
@@ -263,7 +264,7 @@ def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> "Sty
         if not latex:
             raise
         warnings.warn(
-            f"LaTeX could not draw this figure, mathtext did: {str(error).splitlines()[0]}",
+            f"LaTeX could not draw this figure, mathtext did: {explain(str(error))}.",
             stacklevel=3,
         )
         figure = draw(recipe, runs, style, latex=False)
@@ -271,13 +272,17 @@ def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> "Sty
     return figure
 
 
+_advised: set[str] = set()  # a process is told once, not once a figure
+
+
 def latex_or_warning(style: PlotStyle) -> bool:
     """Whether LaTeX works here; if not, says why and what to install, once a process."""
     from ._latex import probe_latex
 
     verdict = probe_latex(style)
-    if not verdict.works:
-        warnings.warn(verdict.advice, stacklevel=2)
+    if not verdict.works and verdict.advice not in _advised:
+        _advised.add(verdict.advice)
+        warnings.warn(verdict.advice, stacklevel=5)
     return verdict.works
 
 
@@ -301,7 +306,7 @@ def save_figure(figure: "Figure", path: str | PathLike[str], style: PlotStyle) -
     written = []
     for filetype in filetypes:
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=filetype, metadata=_METADATA.get(filetype, {}))
+        figure.savefig(buffer, format=filetype, metadata=_METADATA.get(filetype))
         written.append(_beside(target, filetype))
         write_atomically(written[-1], buffer.getvalue())
     if style.pickle:

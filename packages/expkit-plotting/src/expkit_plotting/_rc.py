@@ -34,11 +34,8 @@ CONTEXT = {
 }
 # What every figure of ours has, whatever its style, unless the style's rcParams say otherwise.
 OURS: "Mapping[str, object]" = {
-    "pdf.fonttype": 42,  # TrueType: Type 3 fonts, the default, are refused by many venues
-    "ps.fonttype": 42,
     "svg.hashsalt": "expkit",  # equal data, equal file
     "axes.axisbelow": True,
-    "axes.formatter.use_mathtext": True,  # 10^5, not 1e5
     "axes.formatter.limits": (-3, 5),
     "axes.xmargin": 0.02,
     "legend.frameon": False,

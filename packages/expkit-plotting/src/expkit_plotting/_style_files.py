@@ -74,8 +74,10 @@ def _resolved(path: Path, folders: Sequence[Path], parents: tuple[Path, ...]) ->
             merged = _merge(merged, own)
             continue
         # A user's Default that starts from `Default` means the one behind it.
-        others = [it for it in folders if it / f"{name}.yaml" not in (path, *parents)]
-        found = _find(name, others or folders, wanted_by=f"{_shown(path)}: ")
+        file = f"{name}.yaml"
+        behind = [it for it in folders if it / file not in (path, *parents)]
+        behind = [it for it in behind if (it / file).is_file()]
+        found = _find(name, behind or folders, wanted_by=f"{_shown(path)}: ")
         merged = _merge(merged, _resolved(found, folders, (*parents, path)))
     return merged
 
@@ -101,8 +103,7 @@ def _defaults(value: object, path: Path) -> Iterator[str]:
     if not isinstance(value, list):
         raise PlottingError(f"{_shown(path)}: defaults must be a list, such as [Thesis].")
     for each in value:
-        name = each.removeprefix("/").removeprefix("plotting/") if isinstance(each, str) else ""
-        name = name.removesuffix("@_here_").removesuffix(".yaml")
+        name = each.removesuffix("@_here_").removesuffix(".yaml") if isinstance(each, str) else ""
         if not name or "/" in name or "@" in name or " " in name:
             raise PlottingError(
                 f"{_shown(path)}: defaults may list names of styles and _self_; got {each!r}."

@@ -72,7 +72,7 @@ def value_text(value: object) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     if isinstance(value, str):
-        return value
+        return " ".join(value.split()) if value.strip() else repr(value)
     if isinstance(value, (Mapping, list, tuple)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
@@ -168,11 +168,11 @@ _LATEX = {
     "%": r"\%",
     "_": r"\_",
     "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
+    "~": r"\ensuremath{\sim}",  # \textasciitilde is an accent, too high and too small
     "<": r"\ensuremath{<}",
     ">": r"\ensuremath{>}",
     "|": r"\ensuremath{|}",
-    '"': r"\textquotedbl{}",
+    '"': r"\textquotedblright{}",
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
     "-": r"-{}",  # two in a row would become a dash
@@ -202,7 +202,7 @@ _LATEX = {
     "“": r"\textquotedblleft{}",
     "”": r"\textquotedblright{}",
     "\u00a0": r"\ ",
-    "\n": " ",
+    "\n": "\n",  # matplotlib splits lines before LaTeX sees them
     "\t": " ",
 }
 # Letters whose small and capital forms are LaTeX commands.
@@ -214,8 +214,8 @@ _GREEK = {
     **{"Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi"},
     **{"Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega"},
 }
-# Letters of Western Europe that T1 fonts and inputenc know without another package.
-_LATIN = re.compile(r"[¡£§©«®»¿À-ÖØ-öø-ÿĀ-ąĆćČčĎďĘęĚěĞğŁłŃńŇňŐőŒœŔŕŘřŚśŞşŠšŢţŤťŮůŰűŸŹźŻżŽž]")
+# Letters between À and ž that the preamble of matplotlib (font encoding OT1) cannot draw.
+_NOT_IN_OT1 = frozenset("ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų")
 
 
 def _latex_characters(text: str) -> Iterable[str]:
@@ -224,9 +224,11 @@ def _latex_characters(text: str) -> Iterable[str]:
             yield _LATEX[character]
         elif character in _GREEK:
             yield rf"\ensuremath{{\{_GREEK[character]}}}"
-        elif " " <= character <= "\x7e" or _LATIN.match(character):
+        elif " " <= character <= "\x7e" or (
+            "À" <= character <= "ž" and character not in _NOT_IN_OT1
+        ):
             yield character
         else:
             # LaTeX's fonts have no glyph and would stop; its nearest ASCII form, or a mark.
-            ascii_form = unicodedata.normalize("NFKD", character).encode("ascii", "ignore")
-            yield from _latex_characters(ascii_form.decode()) if ascii_form else ("?",)
+            near = [it for it in unicodedata.normalize("NFKD", character) if " " <= it <= "\x7e"]
+            yield "".join(_LATEX.get(it, it) for it in near) or "?"

@@ -1,11 +1,17 @@
-"""Run folders as docs/formats.md describes them, with plausible curves."""
+"""Run folders as docs/formats.md describes them, with plausible curves; and real LaTeX."""
 
 import itertools
 import json
 import math
+import os
 import random
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import pytest
+
+from expkit_plotting import PlotStyle, _latex, _plot_metrics
 
 
 def write_run(
@@ -77,3 +83,44 @@ def write_experiment(
             ),
         )
     return experiment
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path_factory, monkeypatch) -> None:
+    """Outcomes of LaTeX probes neither come from this machine's cache nor go into it."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+@pytest.fixture
+def run_folder() -> Callable[..., Path]:
+    return write_run
+
+
+@pytest.fixture
+def experiment(tmp_path) -> Callable[..., Path]:
+    def write(grid: Mapping[str, Sequence[object]], **keywords) -> Path:
+        return write_experiment(tmp_path / "results", grid, **keywords)
+
+    return write
+
+
+@pytest.fixture
+def latex() -> None:
+    """Real LaTeX; CI says EXPKIT_REQUIRE=latex, and its absence is then a failure."""
+    verdict = _latex.probe_latex(PlotStyle.load("Thesis"))
+    if not verdict.works:
+        if "latex" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+            pytest.fail(verdict.advice)
+        pytest.skip(verdict.advice)
+
+
+@pytest.fixture
+def without_latex(monkeypatch, tmp_path) -> None:
+    """A PATH on which there is no LaTeX."""
+    python = tmp_path / "bin"
+    python.mkdir()
+    (python / "sh").symlink_to(shutil.which("sh"))
+    monkeypatch.setenv("PATH", str(python))
+    monkeypatch.setattr(_latex, "_verdicts", {})
+    monkeypatch.setattr(_plot_metrics, "_advised", set())

@@ -1,0 +1,168 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from expkit_plotting.commands import plot, restyle
+
+
+@pytest.fixture
+def digits(experiment, tmp_path, monkeypatch):
+    folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]}, epochs=4)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_everything_is_drawn_and_the_paths_are_printed_on_two_lines(digits, capsys):
+    assert plot(["results/digits"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "3 plots over all runs: results/digits/plots/{loss,val_loss,val_accuracy}.{png,pdf}",
+        "4 plots of single runs: results/digits/training/*/plots/metrics.{png,pdf}",
+    ]
+    assert len(list(digits.glob("training/*/plots/metrics.p*"))) == 8
+    assert len(list(digits.glob("plots/*.p*"))) == 6
+
+
+def test_a_second_call_draws_nothing(digits, capsys):
+    plot(["results/digits"])
+    files = {path: path.stat().st_mtime_ns for path in digits.rglob("*.p*g")}
+    capsys.readouterr()
+
+    assert plot(["results/digits"]) == 0
+
+    assert capsys.readouterr().out.count("(up to date)") == 2
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_only_what_changed_is_drawn_again(digits, run_folder, capsys):
+    plot(["results/digits"])
+    run_folder(digits / "training" / "mlp_1", {"model": "mlp", "seed": 1}, {"loss": [3.0, 1.0]})
+    (digits / "training" / "cnn_1" / "plots" / "metrics.png").unlink()
+    capsys.readouterr()
+
+    plot(["results/digits"])
+
+    assert "single runs (2 up to date)" in capsys.readouterr().out
+
+
+def test_another_style_draws_everything_again(digits, capsys):
+    plot(["results/digits"])
+    (digits.parent.parent / "conf" / "plotting").mkdir(parents=True)
+    style = digits.parent.parent / "conf" / "plotting" / "Mine.yaml"
+    style.write_text("defaults: [Default]\nfiletypes: [svg]\n")
+    capsys.readouterr()
+
+    plot(["results/digits", "--style", "Mine"])
+
+    assert "up to date" not in capsys.readouterr().out
+    assert (digits / "plots" / "loss.svg").is_file()
+
+
+def test_the_experiments_own_style_is_the_default(digits):
+    (digits / "grid_search.yaml").write_text("config: {plotting: {filetypes: [svg], dpi: 50}}\n")
+
+    plot(["results/digits", "--metric", "loss"])
+
+    assert [path.name for path in digits.glob("plots/loss.*")] == ["loss.svg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        (["--metric", "loss"], "plots/loss.png"),
+        (["--metric", "val_accuracy", "--group-by", "model"], "plots/val_accuracy_by_model.png"),
+        (["--metric", "loss", "--group-by", "none"], "plots/loss_by_run.png"),
+        (["--metric", "loss", "--top", "1"], "plots/loss_top1.png"),
+        (["--metric", "loss", "--lines", "all"], "plots/loss_all.png"),
+        (["--run", "mlp_2"], "training/mlp_2/plots/metrics.png"),
+    ],
+)
+def test_options_choose_one_figure(digits, options, file):
+    assert plot(["results/digits", *options]) == 0
+
+    assert [str(path.relative_to(digits)) for path in digits.rglob("*.png")] == [file]
+
+
+def test_figures_can_go_elsewhere(digits, capsys):
+    assert plot(["results/digits", "--out", "figures", "--run", "mlp_1", "--metric", "loss"]) == 0
+
+    assert not list(digits.rglob("*.png"))
+    assert {path.name for path in (digits.parent.parent / "figures").glob("*.png")} == {
+        "loss.png",
+        "mlp_1.png",
+    }
+
+
+def test_an_error_is_one_line_and_exit_code_1(digits, capsys):
+    assert plot(["results/digits", "--metric", "los"]) == 1
+
+    captured = capsys.readouterr()
+    assert captured.err == (
+        "error: The experiment has no metric 'los'. Did you mean 'loss'? "
+        "Known: loss, val_loss, val_accuracy.\n"
+    )
+    assert captured.out == ""
+
+
+def test_a_warning_is_one_line_without_source_code(digits, without_latex, capsys):
+    assert plot(["results/digits", "--style", "Thesis", "--metric", "loss"]) == 0
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: LaTeX is not usable here: the program latex")
+
+
+def test_restyle_rewrites_the_figure_and_prints_its_files(digits, capsys):
+    style = digits.parent.parent / "Keep.yaml"
+    style.write_text("defaults: [Default]\npickle: true\nfiletypes: [png]\n")
+    plot(["results/digits", "--metric", "loss", "--style", "Keep.yaml"])
+    before = (digits / "plots" / "loss.png").read_bytes()
+    style.write_text("context: talk\nfiletypes: [png]\n")
+    capsys.readouterr()
+
+    assert restyle(["results/digits/plots/loss.png", "--style", "Keep.yaml"]) == 0
+
+    assert capsys.readouterr().out == "results/digits/plots/loss.png\n"
+    assert (digits / "plots" / "loss.png").read_bytes() != before
+
+
+def test_restyle_without_data_says_so(digits, capsys):
+    plot(["results/digits", "--metric", "loss"])
+
+    assert restyle(["results/digits/plots/loss.png"]) == 1
+    assert "in a style with pickle: true" in capsys.readouterr().err
+
+
+def test_the_module_runs_as_a_command_without_display_or_home(digits, tmp_path):
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "none")}
+    command = [sys.executable, "-m", "expkit_plotting", "plot", "results/digits", "--run", "mlp_1"]
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 plot of single runs: results/digits/training/mlp_1/plots/")
+
+
+def test_a_wrong_verb_lists_the_right_ones():
+    done = subprocess.run(
+        [sys.executable, "-m", "expkit_plotting", "plt"], capture_output=True, text=True
+    )
+
+    assert done.returncode == 2
+    assert "{plot,restyle}" in done.stderr
+
+
+def test_a_call_with_nothing_to_draw_does_not_even_load_the_drawing(digits):
+    plot(["results/digits"])
+    code = (
+        "import sys; from expkit_plotting.commands import plot\n"
+        "assert plot(['results/digits']) == 0\n"
+        "assert 'matplotlib.figure' not in sys.modules and 'pandas' not in sys.modules"
+    )
+    started = time.perf_counter()
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+    assert time.perf_counter() - started < 5  # 0.4 s on an idle machine

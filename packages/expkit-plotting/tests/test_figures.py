@@ -1,0 +1,355 @@
+import itertools
+import os
+import threading
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+
+from expkit_plotting import PlotMetrics, PlotStyle
+
+STYLE = PlotStyle(filetypes=("png",), dpi=100)
+
+
+def legend_texts(figure) -> list[str]:
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend() is not None]
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
+
+
+def legend_title(figure) -> str:
+    return figure.axes[0].get_legend().get_title().get_text()
+
+
+def falling(count: int, length: int = 12) -> dict[str, dict[str, list[float]]]:
+    return {
+        f"run_{i}": {"loss": [2.0 / (step + 1) + i for step in range(length)]} for i in range(count)
+    }
+
+
+def pixels(figure) -> np.ndarray:
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba()).copy()
+
+
+# ---------------------------------------------------------------- one metric of many runs
+
+
+def test_runs_are_averaged_over_seeds_and_named_by_what_differs(experiment):
+    folder = experiment(
+        {"model": ["mlp", "cnn"], "optimizer.lr": [0.1, 0.001], "data": ["x"], "seed": [1, 2, 3]}
+    )
+
+    figure = PlotMetrics(folder, STYLE).metric("val_accuracy")
+
+    assert legend_texts(figure) == ["cnn, 0.001", "cnn, 0.1", "mlp, 0.001", "mlp, 0.1"]
+    assert legend_title(figure) == "model, lr\nmean ± std, n = 3"
+    assert len(figure.axes[0].collections) == 4  # bands
+
+
+def test_the_mean_is_drawn_where_the_runs_are(run_folder, tmp_path):
+    for seed, values in [(1, [0.0, 1.0, 2.0]), (2, [2.0, 3.0])]:
+        run_folder(
+            tmp_path / "e" / "training" / f"r_{seed}", {"model": "m", "seed": seed}, {"f1": values}
+        )
+
+    figure = PlotMetrics(tmp_path / "e", STYLE).metric("f1")
+
+    (line,) = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_ydata(), [1.0, 2.0, 2.0])
+
+
+def test_unequal_numbers_of_runs_are_shown(run_folder, tmp_path):
+    for name, model, seed, length in [("a", "x", 1, 4), ("b", "x", 2, 2), ("c", "y", 1, 4)]:
+        run_folder(
+            tmp_path / "e" / "training" / name,
+            {"model": model, "seed": seed},
+            {"loss": [1.0] * length},
+        )
+
+    figure = PlotMetrics(tmp_path / "e", STYLE).metric("loss")
+
+    assert legend_texts(figure) == ["x (n = 1–2)", "y (n = 1)"]
+
+
+def test_groups_may_be_chosen_by_the_tail_of_a_key(experiment):
+    folder = experiment({"model": ["mlp", "cnn"], "optimizer.lr": [0.1, 0.001], "seed": [1, 2]})
+
+    figure = PlotMetrics(folder, STYLE).metric("val_accuracy", group_by="lr")
+
+    assert legend_texts(figure) == ["0.001", "0.1"]
+    assert "n = 4" in legend_title(figure)
+
+
+def test_every_run_can_stand_alone(experiment):
+    folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]})
+
+    figure = PlotMetrics(folder, STYLE).metric("val_accuracy", group_by=None)
+
+    assert legend_texts(figure) == ["cnn_1", "cnn_2", "mlp_1", "mlp_2"]
+
+
+@pytest.mark.parametrize(("metric", "best"), [("loss", "run_0"), ("accuracy", "run_4")])
+def test_top_keeps_the_best_by_the_metrics_direction(metric, best):
+    runs = {f"run_{i}": {metric: [float(i), float(i)]} for i in range(5)}
+
+    figure = PlotMetrics(runs, STYLE).metric(metric, top=1)
+
+    assert legend_texts(figure) == [best]
+
+
+def test_the_direction_of_the_experiments_own_metric_is_known(run_folder, tmp_path):
+    import json
+
+    for i in range(3):
+        folder = run_folder(tmp_path / "e" / "training" / f"r{i}", {"x": i}, {"cost": [float(i)]})
+        record = json.loads((folder / "run.json").read_text())
+        record["best"] = {"metric": "cost", "direction": "minimize", "value": 0, "step": 0}
+        (folder / "run.json").write_text(json.dumps(record))
+
+    figure = PlotMetrics(tmp_path / "e", STYLE).metric("cost", top=1)
+
+    assert legend_texts(figure) == ["0"]
+
+
+def test_a_direction_can_be_given():
+    runs = {f"run_{i}": {"loss": [float(i)]} for i in range(3)}
+
+    figure = PlotMetrics(runs, STYLE).metric("loss", top=1, direction="maximize")
+
+    assert legend_texts(figure) == ["run_2"]
+
+
+def test_many_runs_become_bands_with_the_best_highlighted():
+    figure = PlotMetrics(falling(40), STYLE).metric("loss")
+
+    assert legend_texts(figure)[:5] == [f"run_{i}" for i in range(5)]
+    assert legend_texts(figure)[5:] == ["median of 40 runs", "25–75 % of runs", "5–95 % of runs"]
+    assert legend_title(figure) == "best 5 of 40"
+    assert len(figure.axes[0].lines) == 6
+
+
+def test_few_groups_of_many_runs_stay_groups(experiment):
+    folder = experiment({"model": ["mlp", "cnn"], "seed": list(range(20))}, epochs=4)
+
+    assert legend_texts(PlotMetrics(folder, STYLE).metric("loss")) == ["cnn", "mlp"]
+
+
+def test_all_lines_are_one_collection_on_request():
+    figure = PlotMetrics(falling(40), STYLE).metric("loss", lines="all")
+
+    (collection,) = [it for it in figure.axes[0].collections if isinstance(it, LineCollection)]
+    assert len(collection.get_segments()) == 40
+    assert legend_texts(figure)[-1] == "all 40 runs"
+
+
+def test_a_group_keeps_its_colour_from_metric_to_metric(experiment):
+    plots = PlotMetrics(
+        experiment({"model": ["mlp", "cnn"], "lr": [0.1, 0.01], "seed": [1, 2]}), STYLE
+    )
+
+    looks = [
+        [(line.get_color(), line.get_linestyle()) for line in plots.metric(name).axes[0].lines]
+        for name in ("loss", "val_accuracy")
+    ]
+
+    assert looks[0] == looks[1]
+    assert len(set(looks[0])) == 4
+
+
+def test_epochs_are_whole_numbers_and_labels_are_words(experiment):
+    figure = PlotMetrics(experiment({"model": ["a", "b"]}, epochs=7), STYLE).metric("val_accuracy")
+    figure.canvas.draw()
+
+    (axes,) = figure.axes
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Epoch", "Validation accuracy")
+    assert axes.get_title() == "digits (2 runs)"
+
+
+def test_labels_and_titles_can_be_switched_off(experiment):
+    style = PlotStyle(add_titles=False, add_xlabels=False, add_ylabels=False)
+
+    (axes,) = PlotMetrics(experiment({"model": ["a", "b"]}), style).metric("loss").axes
+
+    assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("", "", "")
+
+
+def test_a_diverged_run_gets_a_log_scale_instead_of_hiding_the_others():
+    runs = {"good": {"loss": [2.0, 1.0, 0.5]}, "bad": {"loss": [2.0, 1e3, 1e6]}}
+
+    assert PlotMetrics(runs, STYLE).metric("loss").axes[0].get_yscale() == "log"
+
+
+def test_a_run_of_nothing_but_nan_is_drawn_as_nothing():
+    figure = PlotMetrics({"a": {"loss": [np.nan, np.nan]}, "b": {"loss": [1, 2]}}, STYLE).metric(
+        "loss"
+    )
+
+    assert legend_texts(figure) == ["a", "b"]
+
+
+# ---------------------------------------------------------------- all metrics of one run
+
+
+def test_metrics_of_one_quantity_share_a_panel(experiment):
+    figure = PlotMetrics(experiment({"model": ["a"]}), STYLE).run()
+
+    assert [axes.get_ylabel() for axes in figure.axes] == ["Loss", "Validation accuracy"]
+    assert legend_texts(figure) == ["Train", "Validation"]
+
+
+@pytest.mark.parametrize("wanted", ["mlp_2", "lp_2", 3, "3"])
+def test_a_run_goes_by_name_part_or_number(experiment, wanted):
+    plots = PlotMetrics(experiment({"model": ["mlp", "cnn"], "seed": [1, 2]}), STYLE)
+
+    assert plots.run_recipe(wanted)[0].title == "mlp_2"
+
+
+def test_one_run_may_have_many_metrics():
+    metrics = {f"metric_{i}": [1.0, 2.0] for i in range(9)}
+
+    figure = PlotMetrics({"run": metrics}, STYLE).run()
+
+    assert len([axes for axes in figure.axes if axes.get_visible()]) == 9
+
+
+# ---------------------------------------------------------------- legends
+
+
+def test_none_is_replaced_in_every_legend_and_only_there(run_folder, tmp_path):
+    names = ["Some_Run_None_None_1", "Some_Run_None_x_1"]
+    runs = {name: {"loss": [1.0, 2.0]} for name in names}
+    style = PlotStyle(replace_none=True)
+
+    figure = PlotMetrics(runs, style).metric("loss")
+
+    assert legend_texts(figure) == ["Some_Run~~1", "Some_Run~x_1"]
+    assert PlotMetrics(runs, style).run(names[0]).get_suptitle() == names[0]
+    assert legend_texts(PlotMetrics(runs, PlotStyle()).metric("loss")) == names
+
+
+SIZES = [(6.4, 4.0), (3.3, 2.2), (2.0, 1.5)]
+LABELS = {
+    "few": [f"run {i}" for i in range(3)],
+    "many": [f"run {i}" for i in range(24)],
+    "long": [f"a_very_long_name_{i}_" + "that_goes_on_and_on_" * 5 for i in range(4)],
+}
+
+
+@pytest.mark.parametrize(("size", "labels"), list(itertools.product(SIZES, LABELS)))
+def test_a_legend_hides_nothing_and_the_axes_keep_their_size(size, labels):
+    runs = {
+        name: {"loss": [2.0 / (step + 1) + i / 10 for step in range(20)]}
+        for i, name in enumerate(LABELS[labels])
+    }
+    bare = PlotMetrics(dict([next(iter(runs.items()))]), PlotStyle(figsize=size)).metric("loss")
+
+    figure = PlotMetrics(runs, PlotStyle(figsize=size)).metric("loss")
+
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    legend, frame = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    whole = figure.bbox
+    assert (legend.x0 >= -1, legend.y0 >= -1) == (True, True)
+    assert (legend.x1 <= whole.x1 + 1, legend.y1 <= whole.y1 + 1) == (True, True)
+    tight = axes.get_tightbbox()
+    assert tight.x0 >= -1
+    assert tight.y0 >= -1
+    for line in axes.lines:
+        points = axes.transData.transform(line.get_xydata())
+        assert not any(legend.contains(*point) for point in points)
+    assert figure.get_size_inches()[0] == size[0]  # as wide as the column, always
+    assert frame.height >= 0.95 * bare.axes[0].get_window_extent().height
+    assert frame.width >= 0.55 * figure.bbox.width
+
+
+# ---------------------------------------------------------------- global state and threads
+
+
+def test_global_rc_params_and_pyplot_are_left_alone(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import matplotlib, sys\n"
+        "matplotlib.rcParams['font.size'] = 3.21\n"
+        "before = {k: matplotlib.rcParams._get(k) for k in matplotlib.rcParams}\n"
+        "kind = type(matplotlib.rcParams)\n"
+        "from expkit_plotting import PlotMetrics\n"
+        "plots = PlotMetrics({'a': {'loss': [2.0, 1.0]}}, {'context': 'poster', 'rcParams': "
+        "{'font.family': 'serif'}})\n"
+        f"plots.metric('loss', save_to={str(tmp_path / 'loss')!r})\n"
+        "assert {k: matplotlib.rcParams._get(k) for k in matplotlib.rcParams} == before\n"
+        "assert type(matplotlib.rcParams) is kind\n"
+        "assert 'matplotlib.pyplot' not in sys.modules and 'seaborn' not in sys.modules\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+    assert (tmp_path / "loss.pdf").is_file()
+
+
+def test_figures_do_not_depend_on_the_users_rc_params():
+    plain = pixels(PlotMetrics(falling(3), STYLE).metric("loss"))
+
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "axes.grid": True}):
+        figure = PlotMetrics(falling(3), STYLE).metric("loss")
+        inside = pixels(figure)
+
+    assert (inside == plain).all()
+
+
+def test_threads_draw_what_one_thread_draws_and_nobody_else_notices():
+    styles = [PlotStyle(context=context, dpi=50) for context in ("paper", "talk", "poster")]
+    alone = [pixels(PlotMetrics(falling(4), style).metric("loss")) for style in styles]
+    keys = ("font.size", "axes.labelsize", "lines.linewidth", "figure.dpi", "text.usetex")
+    before = [matplotlib.rcParams[key] for key in keys]
+    seen, drawn, done = set(), {}, threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.0005):
+            seen.add(tuple(matplotlib.rcParams[key] for key in keys))
+
+    def draw(number: int) -> None:
+        for _ in range(2):
+            style = styles[number % 3]
+            drawn[number] = pixels(PlotMetrics(falling(4), style).metric("loss"))
+
+    watcher = threading.Thread(target=watch)
+    workers = [threading.Thread(target=draw, args=(number,)) for number in range(6)]
+    watcher.start()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    done.set()
+    watcher.join()
+
+    assert seen == {tuple(before)}
+    for number, image in drawn.items():
+        assert (image == alone[number % 3]).all()
+
+
+def test_a_users_change_of_rc_params_while_we_draw_is_kept():
+    from expkit_plotting._thread_rc import rc_layer
+
+    before = matplotlib.rcParams["font.size"]
+    try:
+        with rc_layer({"font.size": 5.0}):
+            other = threading.Thread(
+                target=matplotlib.rcParams.__setitem__, args=("font.size", 7.0)
+            )
+            other.start()
+            other.join()
+            with matplotlib.rc_context({"lines.linewidth": 4.0}):
+                assert matplotlib.rcParams["lines.linewidth"] == 4.0
+            assert matplotlib.rcParams["font.size"] == 5.0
+        assert matplotlib.rcParams["font.size"] == 7.0
+    finally:
+        matplotlib.rcParams["font.size"] = before
+
+
+def test_a_notebook_can_show_a_figure():
+    assert PlotMetrics(falling(2), STYLE).metric("loss")._repr_png_().startswith(b"\x89PNG")

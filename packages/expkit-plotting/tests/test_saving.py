@@ -1,0 +1,134 @@
+import json
+import os
+import pickle
+import stat
+
+import numpy as np
+import pytest
+
+from expkit_plotting import PlotMetrics, PlotStyle, restyle
+from expkit_plotting._files import write_atomically
+
+KEEP = PlotStyle(pickle=True, filetypes=("png", "pdf"), dpi=60)
+
+
+def pixels(figure) -> np.ndarray:
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba()).copy()
+
+
+@pytest.fixture
+def source(experiment):
+    return experiment({"model": ["mlp", "cnn"], "dropout": [None, 0.1], "seed": [1, 2]}, epochs=6)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lines": "all"}, {"lines": "bands"}, {"top": 2}, {"group_by": None}]
+)
+def test_restyled_equals_drawn_so_at_first(source, tmp_path, options):
+    other = PlotStyle(context="talk", palette="viridis", replace_none=True, figsize=(5, 4))
+    PlotMetrics(source, KEEP).metric("val_accuracy", save_to=tmp_path / "acc", **options)
+
+    redrawn = restyle(tmp_path / "acc.pdf", other)
+
+    at_first = PlotMetrics(source, other).metric("val_accuracy", **options)
+    assert np.array_equal(pixels(redrawn), pixels(at_first))
+
+
+def test_a_run_can_be_restyled_too_with_nan_and_gaps(tmp_path):
+    runs = {"a_1": {"loss": [2.0, float("nan"), float("inf"), 0.1], "val_loss": [1, 2, 3, 4]}}
+    other = PlotStyle(context="paper")
+    PlotMetrics(runs, KEEP).run(save_to=tmp_path / "run")
+
+    assert np.array_equal(
+        pixels(restyle(tmp_path / "run", other)), pixels(PlotMetrics(runs, other).run())
+    )
+
+
+def test_restyling_never_loads_the_pickle(source, tmp_path):
+    PlotMetrics(source, KEEP).metric("loss", save_to=tmp_path / "loss")
+    (tmp_path / "loss.pickle").write_bytes(
+        b"cos\nsystem\n(S'touch " + bytes(tmp_path) + b"/pwned'\ntR."
+    )
+
+    restyle(tmp_path / "loss.pickle", "Default", save_to=tmp_path / "new")
+
+    assert not (tmp_path / "pwned").exists()
+    assert (tmp_path / "new.pdf").is_file()
+
+
+def test_without_a_style_the_one_it_was_drawn_in_is_used(source, tmp_path):
+    figure = PlotMetrics(source, KEEP).metric("loss", save_to=tmp_path / "loss")
+
+    assert np.array_equal(pixels(restyle(tmp_path / "loss")), pixels(figure))
+
+
+def test_the_pickle_holds_the_figure_as_it_was_drawn(source, tmp_path):
+    figure = PlotMetrics(source, KEEP).metric("loss", save_to=tmp_path / "loss")
+
+    loaded = pickle.loads((tmp_path / "loss.pickle").read_bytes())
+
+    assert np.array_equal(pixels(loaded), pixels(figure))
+
+
+def test_the_data_beside_a_figure_are_exact_and_plain(tmp_path):
+    values = [0.1, 1 / 3, float("nan"), float("-inf")]
+    PlotMetrics({"run": {"loss": values}}, KEEP).metric("loss", save_to=tmp_path / "loss")
+
+    rows = [line.split(",") for line in (tmp_path / "loss.csv").read_text().splitlines()]
+
+    assert rows[0] == ["run", "metric", "step", "value"]
+    np.testing.assert_array_equal([float(row[3]) for row in rows[1:]], values)
+    assert json.loads((tmp_path / "loss.json").read_text())["metrics"] == ["loss"]
+
+
+@pytest.mark.parametrize("filetype", ["png", "pdf", "svg"])
+def test_equal_figures_make_equal_files(source, tmp_path, filetype):
+    style = PlotStyle(filetypes=(filetype,), dpi=60)
+    for name in ("one", "two"):
+        PlotMetrics(source, style).metric("loss", save_to=tmp_path / name)
+
+    assert (tmp_path / f"one.{filetype}").read_bytes() == (
+        tmp_path / f"two.{filetype}"
+    ).read_bytes()
+
+
+def test_every_file_type_can_be_written(tmp_path):
+    style = PlotStyle(filetypes=("png", "pdf", "svg", "eps", "ps", "jpg", "tif", "webp"), dpi=50)
+    plots = PlotMetrics({"a": {"loss": [2.0, 1.0]}}, style)
+
+    written = plots.save(plots.metric("loss"), tmp_path / "lr_0.1")
+
+    assert [path.name for path in written] == [f"lr_0.1.{it}" for it in style.filetypes]
+    assert all(path.stat().st_size > 500 for path in written)
+
+
+def test_a_path_with_a_suffix_writes_that_type_alone(tmp_path):
+    PlotMetrics({"a": {"loss": [2.0, 1.0]}}).metric("loss", save_to=tmp_path / "loss.svg")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["loss.svg"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    target = tmp_path / "loss.png"
+    write_atomically(target, b"old")
+
+    def refuse(_handle: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(target, b"new")
+
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_plots_may_be_read_by_whom_the_umask_allows(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_atomically(tmp_path / "a", b"")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
