@@ -53,9 +53,14 @@ class RunCallback(Callback):
         """
         from expkit_bookkeeping import RunClaimed, process_rank
 
+        from hydra.core.global_hydra import GlobalHydra
+
+        from ._composition import warn_about_order
+        from ._identity import write_config
         from ._names import settle_name
         from ._settings import settings
 
+        warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
         settle_name(config)
         if process_rank() != 0:  # the other processes of a distributed run take part in rank 0's
             return
@@ -64,6 +69,7 @@ class RunCallback(Callback):
         except (RunClaimed, ValueError) as error:
             # Exceptions would become warnings here, and the run would start nevertheless.
             raise SystemExit(str(error)) from None
+        write_config(config, self._claim.folder)
         # Ctrl-C and sys.exit() pass by on_job_end.
         atexit.register(self._record_interruption)
 
@@ -73,12 +79,15 @@ class RunCallback(Callback):
         """Claim a run that a foreign launcher has started."""
         from expkit_bookkeeping import process_rank
 
+        from ._identity import write_config
         from ._job import in_hand
 
         folder = Path(config.hydra.runtime.output_dir)
         if self._claim is not None or in_hand(folder) or process_rank() != 0:
             return
         self._claim = _claim_foreign_run(config, folder)
+        if self._claim is not None:
+            write_config(config, folder)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
         """Record the end of a run, unless its own Bookkeeping has done so."""

@@ -96,7 +96,7 @@ def settle(config: "DictConfig", place: Place) -> None:
         )
 
 
-def stands_before(config_loader: "ConfigLoader", config_name: str | None) -> bool:
+def _self_comes_first(config_loader: "ConfigLoader", config_name: str | None) -> bool:
     """Whether the primary configuration lists `_self_` before `expkit`."""
     repository = getattr(config_loader, "repository", None)
     if config_name is None or repository is None:
@@ -112,7 +112,7 @@ def stands_before(config_loader: "ConfigLoader", config_name: str | None) -> boo
 
 def warn_about_order(config_loader: "ConfigLoader", config_name: str | None) -> None:
     """Warn when the user's own keys lose against those of `expkit`."""
-    if stands_before(config_loader, config_name):
+    if _self_comes_first(config_loader, config_name):
         log.warning(
             "In the defaults list of %s, _self_ stands before expkit, so expkit's own values win "
             "over yours (experiment_id, expkit.metric, hydra.sweeper.params, …). Move _self_ to "

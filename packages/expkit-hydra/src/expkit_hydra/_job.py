@@ -150,11 +150,14 @@ def _run(
     from hydra.core.utils import JobStatus, env_override, run_job
     from omegaconf import open_dict
 
+    from ._identity import write_config
+
     with open_dict(config):
         config.hydra.job.id = str(run.index)
         config.hydra.job.num = run.index
     cwd = Path.cwd()
     try:
+        write_config(config, run.folder)
         with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
             job = run_job(
                 hydra_context=hydra_context,

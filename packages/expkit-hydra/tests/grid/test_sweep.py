@@ -358,3 +358,13 @@ def test_the_usual_order_is_not_warned_about(app):
     app.sweep("expkit.dry_run=true", *ONE)
 
     assert not any("_self_" in line for line in app.log)
+
+
+def test_a_single_run_warns_about_the_order_too(app):
+    app.edit(
+        "defaults: [expkit, model: mlp, optimizer: adam, _self_]",
+        "defaults: [_self_, expkit, model: mlp, optimizer: adam]",
+    )
+    app.run()
+
+    assert any("_self_ stands before expkit" in line for line in app.log)
