@@ -329,3 +329,38 @@ def test_a_run_of_a_grid_leaves_the_store_to_the_sweep(folder, kit):
         tracking.log_metrics({"loss": 0.5}, 0)
 
     assert [path.name for path in folder.iterdir()] == ["training"]
+
+
+def test_timers_are_taken_alone_or_in_groups(folder, kit):
+    class Timer:
+        name = "epoch"
+
+        def to_dict(self):
+            return {"count": 2, "mean_s": 0.5, "text": "0:00:01"}
+
+    class Timers:
+        def to_dict(self):
+            return {"epoch/forward": {"mean_s": 0.25}}
+
+    with MLFlowLogger(folder, "r", mode="offline") as tracking:
+        tracking.log_metrics({"loss": 1.0}, 4)
+        tracking.log_timer(Timer())
+        tracking.log_timer(Timers())
+
+    _, _, one, group, _ = kit.lines(journal_of(folder, "r"))
+    assert one["metrics"] == {"time.epoch.count": 2.0, "time.epoch.mean_s": 0.5}
+    assert one["step"] == 4
+    assert group["metrics"] == {"time.epoch/forward.mean_s": 0.25}
+
+
+def test_the_timers_of_expkit_timer_are_taken(folder, kit):
+    expkit_timer = pytest.importorskip("expkit_timer")
+    timer = expkit_timer.Timer("epoch")
+    with timer:
+        pass
+    with MLFlowLogger(folder, "r", mode="offline") as tracking:
+        tracking.log_timer(timer)
+
+    metrics = kit.lines(journal_of(folder, "r"))[1]["metrics"]
+    assert metrics["time.epoch.count"] == 1
+    assert metrics["time.epoch.total_s"] >= 0

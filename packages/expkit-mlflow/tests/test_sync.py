@@ -362,9 +362,12 @@ def test_eight_runs_that_meet_a_store_not_yet_created_all_arrive(tmp_path, kit):
 def test_follow_drains_until_its_stdin_is_closed(experiment, kit):
     command = [sys.executable, "-m", "expkit_mlflow", "sync", str(experiment)]
     command += ["--follow", "--interval", "0.1", "--show-ui"]
+    experiment.rename(experiment.with_name("later"))  # a grid's folder is not there at first
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    time.sleep(0.3)
+    experiment.with_name("later").rename(experiment)
     run = kit.record(experiment / "training/r")
     tracking = MLFlowLogger(environ=GRID)
     tracking.open(run, {})

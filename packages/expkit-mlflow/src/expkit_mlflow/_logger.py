@@ -36,14 +36,10 @@ NODE_KEYS = ("tracking_uri", "mode", "tags")
 
 @runtime_checkable
 class TimerLike(Protocol):
-    """What `log_timer` needs of a timer; `expkit_timer.Timer` is one."""
-
-    @property
-    def name(self) -> str:
-        """Under which its statistics are logged."""
+    """What `log_timer` needs of a timer: `Timer` and `Timers` of expkit-timer have it."""
 
     def to_dict(self) -> Mapping[str, object]:
-        """Statistics by name; those that are numbers are logged."""
+        """Statistics by name, or by the names of several timers; numbers are logged."""
 
 
 class MLFlowLogger:
@@ -288,7 +284,7 @@ class MLFlowLogger:
         """Logs a timer's numbers as the metrics `time.<name>.<statistic>`.
 
         Args:
-            timer: A timer with `name` and `to_dict()`, or the name of one.
+            timer: A timer or a group of timers with `to_dict()`, or the name of one.
             statistics: Its statistics, when `timer` is a name. What is no number is left out.
 
         Raises:
@@ -299,17 +295,12 @@ class MLFlowLogger:
         if statistics is None:
             if isinstance(timer, str) or not isinstance(timer, TimerLike):
                 raise TypeError(
-                    "log_timer needs a timer with name and to_dict(), or a name and statistics; "
+                    "log_timer needs a timer with a method to_dict(), or a name and statistics; "
                     f"got {timer!r}."
                 )
-            name, statistics = timer.name, timer.to_dict()
-        else:
-            name = timer if isinstance(timer, str) else timer.name
-        values = {
-            f"time.{name}.{key}": float(value)
-            for key, value in statistics.items()
-            if isinstance(value, numbers.Real) and not isinstance(value, bool)
-        }
+            statistics = timer.to_dict()
+        name = timer if isinstance(timer, str) else getattr(timer, "name", None)
+        values = _timings("time" if name is None else f"time.{name}", statistics)
         journal = self._journal or self._start()
         if values:
             journal.append_point(values, Step.LATEST, self._clock())
@@ -569,6 +560,21 @@ def _convert(key: str, value: object, values: dict[str, float]) -> str | None:
     shape = getattr(value, "shape", None)
     what = type(value).__name__ if shape is None else f"{type(value).__name__} of shape {shape}"
     return f"Metric {key!r} must be one number, got {what}. The other metrics were logged."
+
+
+def _timings(prefix: str, statistics: Mapping[str, object]) -> dict[str, float]:
+    """The numbers among the statistics of a timer, or of each of several.
+
+    >>> _timings("time", {"epoch": {"mean_s": 2.0, "total": "0:00:02"}})
+    {'time.epoch.mean_s': 2.0}
+    """
+    values: dict[str, float] = {}
+    for key, value in statistics.items():
+        if isinstance(value, Mapping):
+            values.update(_timings(f"{prefix}.{key}", value))
+        elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+            values[f"{prefix}.{key}"] = float(value)
+    return values
 
 
 def _state(error: BaseException | None) -> str:

@@ -11,7 +11,7 @@ import sqlite3
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -372,9 +372,10 @@ def create_database(database: Path, artifacts: Path) -> None:
         left.unlink(missing_ok=True)
     temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.tmp")
     try:
-        made = SqlAlchemyStore(  # type: ignore[no-untyped-call]
-            database_uri(temporary), artifacts.as_uri()
-        )
+        with _without_progress("mlflow.store.db.utils"):
+            made = SqlAlchemyStore(  # type: ignore[no-untyped-call]
+                database_uri(temporary), artifacts.as_uri()
+            )
         made.engine.dispose()
         temporary.replace(database)
         # MLflow keeps connections by URI, and these may lead to a deleted file of that name.
@@ -383,6 +384,21 @@ def create_database(database: Path, artifacts: Path) -> None:
             stale.dispose()
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _without_progress(name: str) -> Iterator[None]:
+    """MLflow tells of each table it builds, in the middle of somebody's training output."""
+
+    def important(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO
+
+    talker = logging.getLogger(name)
+    talker.addFilter(important)
+    try:
+        yield
+    finally:
+        talker.removeFilter(important)
 
 
 def relocate(database: Path, artifacts: Path) -> bool:

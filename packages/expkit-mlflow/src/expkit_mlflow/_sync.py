@@ -104,6 +104,11 @@ class Synchronizer:
         experiment_folder: `results/digits`, with the runs in `training/`.
         tracking_uri: Send everything there instead of where the journals say.
         wait_s: How long another writer of the same store is waited for.
+        exists: Whether the folder must be an experiment's already; at the start of a grid it is
+            not.
+
+    Raises:
+        FileNotFoundError: If it must and is not.
     """
 
     def __init__(
@@ -112,8 +117,10 @@ class Synchronizer:
         *,
         tracking_uri: str | None = None,
         wait_s: float = WAIT_S,
+        exists: bool = True,
     ) -> None:
-        self.folder = experiment_at(Path(experiment_folder))
+        folder = Path(experiment_folder)
+        self.folder = experiment_at(folder) if exists else folder.absolute()
         if tracking_uri is not None:
             check_uri(tracking_uri)
         self._tracking_uri = tracking_uri
@@ -358,7 +365,7 @@ def experiment_at(folder: Path) -> Path:
         FileNotFoundError: Else, naming the experiments nearby.
     """
     folder = Path(folder).absolute()
-    if (folder / "training").is_dir() or (folder / "mlflow.db").is_file():
+    if any((folder / name).exists() for name in ("training", "grids", "mlflow.db")):
         return folder
     if not folder.is_dir():
         import difflib

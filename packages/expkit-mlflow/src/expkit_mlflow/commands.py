@@ -28,7 +28,9 @@ def sync(argv: Sequence[str]) -> int:
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        synchronizer = Synchronizer(options.folder, tracking_uri=options.tracking_uri)
+        synchronizer = Synchronizer(
+            options.folder, tracking_uri=options.tracking_uri, exists=not options.follow
+        )
         if options.follow:
             if not sys.stdin.isatty():  # the sweep ends us by closing the pipe, after its last run
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
