@@ -136,11 +136,10 @@ class Timer:
 
     def __enter__(self) -> Self:
         thread = get_ident()
-        running = self._running
-        if thread in running:
+        if thread in self._running:
             self._block(thread).depth += 1
         else:
-            running[thread] = self._clock()
+            self._running[thread] = self._clock()
         return self
 
     def __exit__(
@@ -152,14 +151,12 @@ class Timer:
         now = self._clock()
         start = self._running.pop(get_ident(), None)
         try:
-            took = now - start  # type: ignore[operator]
+            self._unread.append(now - start)  # type: ignore[operator]
         except TypeError:  # no block is running, or a _Block
             self._leave(start, now)
-            return
-        unread = self._unread
-        unread.append(took)
-        if len(unread) >= self._limit:
-            self._collect()
+        else:
+            if len(self._unread) >= self._limit:
+                self._collect()
 
     def start(self) -> None:
         """Begin a block in this thread.
