@@ -131,25 +131,24 @@ def find_problems(
         for name, parameter in parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     }
-    title = _title(entry)
-    problems = []
+    problems: list[str] = []
     if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
         places = {key: request.at(key) for key in request.config}
         places |= {key: f"{key} (given in the call)" for key in runtime or ()}
         problems += [
-            f"{place}: {title} has no parameter {key!r}.{near_match(key, by_name)} "
+            f"{place}: {_title(entry)} has no parameter {key!r}.{near_match(key, by_name)} "
             f"Parameters: {', '.join(by_name) or 'none'}."
             for key, place in places.items()
             if key not in by_name
         ]
     problems += [
-        f"{request.at(key)} is the text {value!r}, {title} expects {kind}.{_yaml_hint(value)}"
+        f"{request.at(key)} is the text {value!r}, {_title(entry)} expects {kind}.{_yaml_hint(value)}"
         for key, value in request.config.items()
         if key in by_name and isinstance(value, str) and (kind := _number(by_name[key], value))
     ]
     if runtime is not None:
         problems += [
-            f"{title} needs {name!r}: configure {request.at(name)}, or pass {name}=… to build()."
+            f"{_title(entry)} needs {name!r}: configure {request.at(name)}, or pass {name}=… to build()."
             for name, parameter in by_name.items()
             if parameter.default is parameter.empty
             and name not in request.config
