@@ -283,7 +283,12 @@ def read_torch(path: Path, *, unsafe: bool = False) -> object:
 
     if not unsafe:
         check_archive(path)
-    content: object = torch.load(path, map_location="cpu", weights_only=not unsafe)
+    try:
+        content: object = torch.load(path, map_location="cpu", weights_only=not unsafe)
+    except RuntimeError as error:
+        if "PytorchStreamReader" not in str(error):  # of memory, say
+            raise
+        raise DamagedFileError(f"{path} is damaged: {str(error)[:200]}") from error
     return content
 
 
@@ -299,6 +304,8 @@ def check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             fault = archive.testzip()
+            # No checksum covers this bit, and torch reads garbage from a file marked a directory.
+            marked = [info.filename for info in archive.infolist() if info.external_attr & 0x10]
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EIO):  # EINVAL: an offset that makes no sense
             raise
@@ -309,6 +316,8 @@ def check_archive(path: Path) -> None:
         raise DamagedFileError(f"{path} is damaged: {error or type(error).__name__}") from error
     if fault is not None:
         raise DamagedFileError(f"{path} is damaged: the checksum of {fault} differs.")
+    if marked:
+        raise DamagedFileError(f"{path} is damaged: {marked[0]} is marked as a directory.")
 
 
 # --- one object, one file --------------------------------------------------------------------
