@@ -51,9 +51,9 @@ class RunCallback(Callback):
             SystemExit: If another process holds the run, or its folder holds an unfinished run
                 of another configuration.
         """
-        from expkit_bookkeeping import RunClaimed, process_rank
-
         from hydra.core.global_hydra import GlobalHydra
+
+        from expkit_bookkeeping import RunClaimed, process_rank
 
         from ._composition import warn_about_order
         from ._identity import write_config

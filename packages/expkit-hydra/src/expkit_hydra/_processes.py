@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_INTERRUPTED = 130  # what a shell reports of a process that SIGINT ended
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -167,7 +168,7 @@ def execute_in_processes(
                 )
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(theirs, order), name=run.run_name)
-                with _environment(threads_each(n_jobs)):
+                with _environment(threads_each(n_jobs)), _sigint_blocked():
                     process.start()
                 theirs.close()
                 children.append(_Child(run, process, ours))
@@ -190,6 +191,27 @@ def _environment(threads: int, environ: Mapping[str, str] = os.environ) -> Itera
     wanted = {name: str(threads) for name in _THREAD_VARIABLES if name not in environ}
     with env_override(wanted):
         yield
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Start a child in which SIGINT waits: Ctrl-C amid its imports would print tracebacks."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _accept_sigint() -> None:
+    """End quietly if SIGINT came during the imports; from now on it raises as usual."""
+    if hasattr(signal, "pthread_sigmask"):
+        if signal.SIGINT in signal.sigpending():
+            os._exit(_INTERRUPTED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _wait(children: Sequence[_Child], timeout_s: float = 1.0) -> list[_Child]:
@@ -260,7 +282,17 @@ def _child(pipe: Connection, order: _Order) -> None:
     # Out of the terminal's foreground group: Ctrl-C reaches the sweep, which passes it on once.
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    _end_with_parent()
+    _accept_sigint()
+    try:
+        _end_with_parent()
+        outcome = _execute_order(order)
+    except KeyboardInterrupt:  # before the run was claimed; `execute` lets none through
+        raise SystemExit(_INTERRUPTED) from None
+    pipe.send_bytes(_portable(outcome))
+    pipe.close()
+
+
+def _execute_order(order: _Order) -> Outcome:
     from hydra._internal.callbacks import Callbacks
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -271,22 +303,16 @@ def _child(pipe: Connection, order: _Order) -> None:
     GlobalHydra.instance().initialize(Hydra(order.task_name, order.loader))
     grid = Grid.load(order.grid)
     if order.fresh:
-        from dataclasses import replace
-
         grid = replace(grid, fresh=frozenset([order.run.index]))
-    context = HydraContext(
-        config_loader=order.loader, callbacks=Callbacks(grid.config(order.run.index))
-    )
-    outcome = execute(
+    callbacks = Callbacks(grid.config(order.run.index))
+    return execute(
         grid,
         order.run,
         task_function=order.task.resolve(),
-        hydra_context=context,
+        hydra_context=HydraContext(config_loader=order.loader, callbacks=callbacks),
         seen_attempt=order.seen_attempt,
         output=None if order.show_output else _ProcessOutput(),
     )
-    pipe.send_bytes(_portable(outcome))
-    pipe.close()
 
 
 def _end_with_parent() -> None:
@@ -322,8 +348,6 @@ class _ProcessOutput:
 
 def _portable(outcome: Outcome) -> bytes:
     """An outcome as bytes; what cannot be pickled is replaced by its text."""
-    from dataclasses import replace
-
     with contextlib.suppress(Exception):
         data = pickle.dumps(outcome)
         pickle.loads(data)  # exceptions with arguments of their own fail only here

@@ -168,6 +168,23 @@ def test_ctrl_c_stops_the_processes_and_records_their_runs(app):
     assert "1 pending, 2 interrupted" in output
 
 
+def test_ctrl_c_while_processes_start_leaves_no_tracebacks_and_no_runs(app):
+    script = app.folder / "train.py"
+    # As heavy as importing PyTorch; under this name multiprocessing imports the script again.
+    slow = 'if __name__ == "__mp_main__":\n    Path("importing").touch()\n    time.sleep(2)\n'
+    script.write_text(script.read_text().replace("\n\n@hydra", f"\n{slow}\n\n@hydra"))
+    process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
+    app.wait_until((app.folder / "importing").exists)
+    os.killpg(process.pid, signal.SIGINT)
+
+    output = app.finish(process)
+
+    assert process.returncode == 130
+    assert "Traceback" not in output
+    assert "Stopped: 3 pending" in output
+    assert app.calls() == []
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="uses Linux's prctl")
 def test_processes_end_when_the_sweep_is_killed(app):
     app.touch("hang1", "hang2")
