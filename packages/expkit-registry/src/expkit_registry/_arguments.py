@@ -142,13 +142,15 @@ def find_problems(
             if key not in by_name
         ]
     problems += [
-        f"{request.at(key)} is the text {value!r}, {_title(entry)} expects {kind}.{_yaml_hint(value)}"
+        f"{request.at(key)} is the text {value!r}, {_title(entry)} expects {kind}."
+        f"{_yaml_hint(value)}"
         for key, value in request.config.items()
         if key in by_name and isinstance(value, str) and (kind := _number(by_name[key], value))
     ]
     if runtime is not None:
         problems += [
-            f"{_title(entry)} needs {name!r}: configure {request.at(name)}, or pass {name}=… to build()."
+            f"{_title(entry)} needs {name!r}: configure {request.at(name)}, or pass {name}=… to "
+            "build()."
             for name, parameter in by_name.items()
             if parameter.default is parameter.empty
             and name not in request.config
