@@ -144,7 +144,12 @@ CASES = {
     "a claim with an object": (
         lambda: claim_run(Path("run")).update(metrics={"model": object()}),
         TypeError,
-        "object",
+        r"metrics\.model is a object, which is not data",
+    ),
+    "a swept value that is a function": (
+        lambda: Bookkeeping("run", swept={"act": print}).open(),
+        TypeError,
+        r"swept\.act is a builtin_function_or_method",
     ),
     "a hash of an object": (
         lambda: config_hash({"model": {"act": print}}),

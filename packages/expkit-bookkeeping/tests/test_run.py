@@ -108,6 +108,29 @@ def test_a_dict_config_is_resolved_and_hydras_node_left_out(folder):
     assert run.settings.metric == "val_accuracy"
 
 
+def test_a_relative_results_dir_is_hydras_even_if_hydra_changes_directory(tmp_path):
+    pytest.importorskip("hydra")
+    (tmp_path / "train.py").write_text(
+        "import hydra\n"
+        "from expkit_bookkeeping import Bookkeeping\n"
+        "@hydra.main(version_base='1.3', config_path=None)\n"
+        "def main(cfg):\n"
+        "    with Bookkeeping.from_config(cfg, console=False): pass\n"
+        "main()\n"
+    )
+    command = [sys.executable, "train.py", "+experiment_id=e", "+run_name=a", "hydra.job.chdir=1"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+
+    assert read_run(tmp_path / "results" / "e" / "training" / "a").state == "completed"
+
+
+def test_without_a_launcher_the_swept_values_may_be_given(folder):
+    with Bookkeeping.from_config(CONFIG, swept={"lr": np.float64(0.1), "size": (1, 2)}):
+        pass
+
+    assert read_run(folder).swept == {"lr": 0.1, "size": [1, 2]}
+
+
 def test_any_folder_will_do_without_configuration(tmp_path):
     with Bookkeeping(tmp_path / "somewhere") as run:
         run.log_metrics({"loss": 1.0}, step=0)

@@ -53,6 +53,8 @@ class Bookkeeping:
         sinks: Where metrics, artifacts and timers go besides the folder; see `Sink`.
         run_name: Name of the run; by default the folder's name.
         experiment_id: Name of the experiment; by default the experiment folder's name.
+        swept: What varies between the runs of the experiment, and this run's values: columns of
+            `results`, which groups by them. By default what a launcher has said.
         settings: Metric to watch, checkpoints to keep, number of epochs; by default those of
             the configuration.
         rank: Rank of this process; by default RANK, else SLURM_PROCID, else 0.
@@ -73,6 +75,7 @@ class Bookkeeping:
         sinks: Sequence[Sink] = (),
         run_name: str | None = None,
         experiment_id: str | None = None,
+        swept: Mapping[str, object] | None = None,
         settings: Settings | None = None,
         rank: int | None = None,
         console: bool = True,
@@ -88,6 +91,7 @@ class Bookkeeping:
         inside = self.folder.parent.name == "training"
         self.experiment_id = experiment_id or (self.folder.parent.parent.name if inside else None)
         self._sinks = Sinks(sinks, self._warn)
+        self._swept = swept
         self._console = console
         self._is_alive = is_alive
         self._clock = clock
@@ -115,6 +119,7 @@ class Bookkeeping:
         config: object,
         *,
         sinks: Sequence[Sink] = (),
+        swept: Mapping[str, object] | None = None,
         rank: int | None = None,
         console: bool = True,
     ) -> Self:
@@ -125,6 +130,7 @@ class Bookkeeping:
                 not `results`, `results_dir`. From `expkit` come `metric`, `direction`,
                 `keep_last` and `keep_best`; from `epochs` the total of the progress.
             sinks: See the class.
+            swept: See the class.
             rank: See the class.
             console: See the class.
 
@@ -139,6 +145,7 @@ class Bookkeeping:
             config=plain,
             sinks=sinks,
             experiment_id=str(plain["experiment_id"]),
+            swept=swept,
             rank=rank,
             console=console,
         )
@@ -165,6 +172,7 @@ class Bookkeeping:
                 self.folder,
                 run_name=self.run_name,
                 experiment_id=self.experiment_id,
+                swept=self._swept,
                 is_alive=self._is_alive,
                 clock=self._clock,
             )

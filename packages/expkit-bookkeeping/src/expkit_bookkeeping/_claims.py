@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ._files import remove_leftovers, sync_folder, write_file, write_temporary
-from ._owners import Owner, this_process
+from ._hashes import canonical
+from ._owners import Owner, same_machine, this_process
 from ._records import (
+    STALE_S,
     Liveness,
     RunRecord,
     claim_path,
@@ -75,8 +77,9 @@ class Claim:
 
         Raises:
             ClaimLost: If a higher claim exists or the folder is gone; nothing is written.
-            TypeError: If a value is not JSON data; nothing is written.
+            TypeError: If a value is not data, with the path to it; nothing is written.
         """
+        self._check_process()
         with _writing:
             self._check()
             data = self._current()
@@ -120,12 +123,14 @@ class Claim:
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + max(0.0, self._clock() - self._opened)
 
-    def _check(self) -> None:
+    def _check_process(self) -> None:
         if os.getpid() != self._owner.pid:
             raise ClaimLost(
                 f"Run {self.folder.name!r} belongs to process {self._owner.pid}, from which this "
                 "one was forked. Only that one writes."
             )
+
+    def _check(self) -> None:
         if self.is_highest():
             return
         holder = claimed_record(self.folder)
@@ -147,7 +152,7 @@ class Claim:
         return dict(self._data)
 
     def _write(self, data: dict[str, object]) -> None:
-        text = json.dumps(_strict(data), indent=1, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(canonical(data, ""), indent=1, ensure_ascii=False)
         write_file(self.folder / "run.json", text + "\n")
         self._data = data
 
@@ -310,10 +315,16 @@ def _who(holder: RunRecord) -> str:
 def _held_text(folder: Path, holder: RunRecord) -> str:
     age_s = heartbeat_age_s(folder)
     seen = "" if age_s is None else f", last heartbeat {max(0.0, age_s):.0f} s ago"
+    if same_machine(holder.process_start, this_process().process_start):
+        advice = f"Wait for it, or stop it: kill {holder.pid}."
+    else:
+        advice = (
+            "Wait for it or stop it. If it is dead, the run is free "
+            f"{STALE_S // 60} minutes after its last heartbeat."
+        )
     return (
         f"Run {holder.run_name!r} in {folder} is held by {_who(holder)} since "
-        f"{holder.started_at} (attempt {holder.attempt}{seen}). Wait for it or stop it. If it is "
-        "dead, the run is free 30 minutes after its last heartbeat."
+        f"{holder.started_at} (attempt {holder.attempt}{seen}). {advice}"
     )
 
 
@@ -326,17 +337,6 @@ def _error_facts(error: BaseException) -> dict[str, object]:
         "message": str(error),
         "traceback": "".join(lines)[-20_000:],
     }
-
-
-def _strict(value: object) -> object:
-    """Plain JSON data: NaN and the infinities as strings, tuples as lists."""
-    if isinstance(value, float) and not -1.8e308 < value < 1.8e308:
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(float(value))]
-    if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in value]
-    return value
 
 
 def _iso(seconds: float) -> str:

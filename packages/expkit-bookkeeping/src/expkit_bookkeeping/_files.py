@@ -88,7 +88,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed writer left in this folder."""
+    """Remove temporary files that a killed owner left in this folder; only the next may do so."""
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):
             if entry.name.startswith(".") and entry.name.endswith(TMP_SUFFIX):

@@ -1,4 +1,4 @@
-"""The identity of a configuration."""
+"""Canonical JSON, and the identity of a configuration."""
 
 import enum
 import json
@@ -53,8 +53,10 @@ def canonical(value: object, path: str) -> object:
     if isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig":
         items = list(value)  # type: ignore[call-overload]
         return [canonical(item, f"{path}[{index}]") for index, item in enumerate(items)]
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return canonical(value.item(), path)  # type: ignore[attr-defined]
     raise TypeError(
-        f"{path or 'The configuration'} is a {type(value).__name__}, which is not data: "
+        f"{path or 'It'} is a {type(value).__name__}, which is not data: "
         f"{value!r}. Allowed: None, bool, int, float, str, path, enum, list, tuple and mapping."
     )
 
@@ -67,7 +69,7 @@ def _key(key: object, path: str) -> str:
     if key is None or isinstance(key, (bool, int, float)):
         return json.dumps(key)
     raise TypeError(
-        f"{path or 'The configuration'} has the key {key!r} of type {type(key).__name__}. "
+        f"{path or 'It'} has the key {key!r} of type {type(key).__name__}. "
         "Allowed keys: str, int, float, bool, enum."
     )
 

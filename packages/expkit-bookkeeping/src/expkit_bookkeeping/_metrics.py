@@ -56,27 +56,31 @@ class MetricsFile:
             The file's size in bytes.
         """
         with self._lock:
-            lines = list(self._pending)
+            lines = [self._pending.popleft() for _ in range(len(self._pending))]
             if not lines and not sync:
                 return 0
-            data = "".join(_line(*line) for line in lines).encode()
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             try:
-                size = os.fstat(fd).st_size
-                try:
-                    view = memoryview(data)
-                    while view:
-                        view = view[os.write(fd, view) :]
-                except BaseException:
-                    os.ftruncate(fd, size)  # a full disk must not leave half a line
-                    raise
-                for _ in lines:
-                    self._pending.popleft()
+                return self._append("".join(_line(*line) for line in lines).encode(), sync=sync)
+            except BaseException:
+                self._pending.extendleft(reversed(lines))
+                raise
+
+    def _append(self, data: bytes, *, sync: bool) -> int:
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            size = os.fstat(fd).st_size
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(fd, view) :]
                 if sync:
                     os.fsync(fd)
-                return size + len(data)
-            finally:
-                os.close(fd)
+            except BaseException:
+                os.ftruncate(fd, size)  # a full disk must not leave half a line
+                raise
+            return size + len(data)
+        finally:
+            os.close(fd)
 
     def cut(self, step: int, size: int | None = None) -> None:
         """Forget what was logged behind a checkpoint; see `cut_metrics`."""

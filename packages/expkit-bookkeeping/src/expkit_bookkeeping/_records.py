@@ -131,7 +131,7 @@ def heartbeat_age_s(folder: Path) -> float | None:
             written.append(path.stat().st_mtime)
     try:
         # The clocks of two nodes may differ by more than a heartbeat; the server has only one.
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.", suffix=".tmp") as probe:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.") as probe:
             now = os.fstat(probe.fileno()).st_mtime
     except OSError:
         return None
