@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,7 +23,6 @@ from ._grid import Grid, GridRun, write_grid
 from ._hydra_state import current_config
 from ._identity import NO_PART_OF_IDENTITY, Identity, identify, plain_value
 from ._names import clean, name_of, refuse_shared_names, swept_values
-from ._resolvers import register
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,14 +34,6 @@ T = TypeVar("T")
 DEFAULT_TEMPLATE = "${expkit.name:}"
 PROGRESS_AFTER_S = 2.0
 MOST_LINES = 10  # of a list that grows with the grid
-
-
-def prepare(search_path: ConfigSearchPath) -> None:
-    """Make `defaults: [expkit]` and the resolvers known to an app, before it composes."""
-    register()
-    # Under the provider's name by which Hydra finds the place to insert --config-dir: so it
-    # comes before ours, and a user's file of the same name wins.
-    search_path.append("schema", "pkg://expkit_hydra.conf")
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,7 @@ class _Member:
     experiment: tuple[str, str]  # results_dir, experiment_id
 
 
-class GridSweeper(Sweeper):
+class GridSweeper:
     """Runs what is missing of a grid.
 
     With `defaults: [expkit, …]` the grid has files, names and states. Without, in an app that only

@@ -1,0 +1,41 @@
+"""Importing the package costs next to nothing, and Hydra's plugin scan not much."""
+
+import subprocess
+import sys
+
+
+def run(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_import_loads_nothing_heavy():
+    loaded = run("import sys, expkit_hydra; print(*sys.modules)").split()
+
+    for name in ("hydra", "omegaconf", "rich", "yaml", "torch", "pandas", "expkit_bookkeeping"):
+        assert name not in loaded
+
+
+def test_hydras_scan_of_plugins_loads_neither_siblings_nor_rich():
+    code = """
+import sys
+from hydra.core.plugins import Plugins
+Plugins.instance()
+print(*sys.modules)
+"""
+    loaded = run(code).split()
+
+    for name in ("rich", "torch", "pandas", "mlflow", "expkit_bookkeeping", "expkit_filter"):
+        assert name not in loaded
+    assert "hydra_plugins.expkit_sweeper" in loaded
+
+
+def test_plugins_take_less_than_30_ms():
+    code = """
+import omegaconf, hydra
+from hydra.core.plugins import Plugins
+times = Plugins.instance().get_stats().modules_import_time
+print(sum(seconds for name, seconds in times.items() if "expkit" in name))
+"""
+    assert min(float(run(code)) for _ in range(3)) < 0.03
