@@ -43,7 +43,7 @@ def test_a_value_more_in_the_grid_runs_only_what_is_new(pasted):
     more = "hydra.sweeper.params.lr=[0.01,0.001,0.1]"
     done = pasted.run("python", "train.py", "-m", "epochs=2", "expkit.after=[]", more)
 
-    assert "4 completed, skipped" in done.stdout + done.stderr
+    assert "6 in the grid, 4 completed, 2 to run" in done.stdout + done.stderr
     assert len(list(pasted.folder.glob("results/first/training/*/run.json"))) == 6
 
 
