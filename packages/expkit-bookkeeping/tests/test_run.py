@@ -590,6 +590,20 @@ def test_a_run_that_could_not_be_opened_is_failed_and_free(folder):
     with pytest.raises(OSError, match=r"config\.yaml"):
         Bookkeeping.from_config(CONFIG).open()
     assert read_run(folder).state == "failed"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_sigterm_while_a_sink_opens_is_an_interruption(folder):
+    class Slow(Recorder):
+        def open(self, run, config):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    with pytest.raises(SystemExit):
+        Bookkeeping(folder, sinks=[Slow()]).open()
+
+    assert read_run(folder).state == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 TRAIN = """

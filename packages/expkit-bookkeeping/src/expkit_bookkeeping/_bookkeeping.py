@@ -165,41 +165,37 @@ class Bookkeeping:
         if self._opened:
             return self
         self._completed = self._told_to_stop = False
-        self._lost = None
-        if self.rank == 0:
-            _close_former(self.folder)
-            claim = claim_run(
-                self.folder,
-                run_name=self.run_name,
-                experiment_id=self.experiment_id,
-                swept=self._swept,
-                is_alive=self._is_alive,
-                clock=self._clock,
-            )
-            try:
-                self._prepare(claim)
-            except BaseException as error:
-                with contextlib.suppress(Exception):
-                    claim.finish("failed", error)
-                raise
-            self._claim = claim
+        self._lost = self._claim = None
+        self._pid = os.getpid()
         self._signals = stop_signals()
         self._signals.__enter__()
+        try:
+            if self.rank == 0:
+                self._open_claimed()
+        except BaseException as error:
+            # Whoever failed to enter a block never leaves it.
+            if self._claim is not None:
+                with contextlib.suppress(Exception):
+                    self._claim.finish(self._final_state(error), error)
+            self._release()
+            raise
         self._opened = True
-        self._pid = os.getpid()
-        if self._claim is not None:
-            atexit.register(self._at_exit)
-            _open_here[self.folder] = self
-            run = {**self._claim.record.data, "folder": str(self.folder)}
-            self._sinks.open(run, self.config)
-            self._writer = _Writer(self._tick)
         return self
 
-    def _prepare(self, claim: Claim) -> None:
+    def _open_claimed(self) -> None:
         from ._logs import RunLog  # here, as logging is slow to import
 
+        _close_former(self.folder)
+        self._claim = claim_run(
+            self.folder,
+            run_name=self.run_name,
+            experiment_id=self.experiment_id,
+            swept=self._swept,
+            is_alive=self._is_alive,
+            clock=self._clock,
+        )
+        record = self._claim.record
         self._log = RunLog(self.folder, console=self._console)
-        record = claim.record
         self._log.banner(
             f"attempt {record.attempt}, {_iso(self._clock())}, {record.host}, pid {record.pid}"
         )
@@ -209,6 +205,10 @@ class Bookkeeping:
             write_file(self.folder / "config.yaml", _yaml(self.config))
         self._write_environment()
         self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
+        self._writer = _Writer(self._tick)
+        self._sinks.open({**record.data, "folder": str(self.folder)}, self.config)
+        atexit.register(self._at_exit)
+        _open_here[self.folder] = self
 
     def close(self, state: str | None = None, error: BaseException | None = None) -> None:
         """Record how the run ended, and stop writing.
