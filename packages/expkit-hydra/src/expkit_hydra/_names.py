@@ -35,6 +35,8 @@ def clean(name: object) -> str:
     100
     """
     text = _FORBIDDEN.sub("-", str(name)).lstrip(".") or NOTHING_SWEPT
+    if text.startswith("-"):
+        text = f"_{text}"  # or every command would take the folder for an option
     if len(text) > MAX_BYTES:
         digest = hashlib.sha256(str(name).encode()).hexdigest()[:8]
         text = f"{text[: MAX_BYTES - 9]}-{digest}"
