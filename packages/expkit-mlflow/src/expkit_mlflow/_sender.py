@@ -60,9 +60,11 @@ class Sender:
                 for text in done.problems:
                     logger.warning("%s: %s", self._journal.parent.name, text)
         except TrackingError as error:
+            self._drain = None  # it may remember as sent what was not
             self._warn(str(error))
             return False
         except Exception as error:
+            self._drain = None
             logger.debug("%s", self._journal, exc_info=True)
             self._warn(first_line(error))
             return False

@@ -497,6 +497,8 @@ def check_uri(uri: str) -> None:
         TrackingError: For a folder, whose file store MLflow has given up.
     """
     scheme = urllib.parse.urlsplit(uri).scheme
+    if uri == "databricks":
+        return
     if scheme in ("", "file") or len(scheme) == 1:  # C:\…
         raise TrackingError(
             f"Tracking URI {uri!r} is a folder, and MLflow 3.13 gave its file store up. "

@@ -187,6 +187,7 @@ class Synchronizer:
             except TrackingError as error:
                 unusable.add(uri)
                 report.problems.append(str(error))
+                self._drains.pop(path, None)  # it may remember as sent what was not
             except Exception as error:  # one damaged run must not keep the others back
                 logger.debug("%s", path, exc_info=True)
                 report.problems.append(f"{path.parent.name}: {first_line(error)}")

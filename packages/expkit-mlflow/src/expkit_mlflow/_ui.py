@@ -34,7 +34,10 @@ def serve(folder: Path, *, port: int | None = None, host: str = "127.0.0.1") -> 
     uri = database_uri(folder / "mlflow.db")
     check_installed(uri)
     if not (folder / "mlflow.db").exists():
-        raise TrackingError(f"{folder} has no mlflow.db, so no run was logged to it yet.")
+        raise TrackingError(
+            f"{folder} has no mlflow.db: no run was logged here yet, or all to a tracking server, "
+            "which has its own page."
+        )
     number = free_port(host, port)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--artifacts-destination", (folder / "artifacts").as_uri()]
