@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,19 @@ def test_installed_packages_are_not_the_projects_own():
 
     assert not [name for name in sources if "site-packages" in name]
     assert not [name for name in sources if name.endswith("/json/__init__.py")]
+
+
+def test_a_virtual_environment_inside_the_project_is_not_its_code(tmp_path, monkeypatch):
+    for name in ("mine", ".venv/src/theirs"):
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+        module = ModuleType(path.stem)
+        module.__file__ = str(path)
+        monkeypatch.setitem(sys.modules, path.stem, module)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+
+    assert list(code_facts(tmp_path)["sources"]) == ["mine.py"]
 
 
 def test_gpus_are_named_from_the_drivers_files_and_not_through_cuda(tmp_path):

@@ -68,6 +68,9 @@ def project_root() -> Path:
 
 def _sources(root: Path) -> dict[str, str]:
     prefix = str(root) + os.sep
+    environment = sys.prefix + os.sep  # a virtual environment inside the project is not its code
+    if not environment.startswith(prefix):
+        environment = ""
     found = {}
     for name, module in list(sys.modules.items()):
         # Not getattr: lazy modules import half the world when they are asked for an attribute.
@@ -80,6 +83,8 @@ def _sources(root: Path) -> dict[str, str]:
         if not path.startswith(prefix):
             path = os.path.realpath(path)
         if not path.startswith(prefix) or _is_installed(path):
+            continue
+        if environment and path.startswith(environment):
             continue
         spec = module.__dict__.get("__spec__")
         seen = _hashed.get((name, path))
