@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._settings import Settings, settings
-from ._table import counts, most_telling, row, table
+from ._table import counts, most_telling, row, rows_of, table
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from omegaconf import DictConfig
     from rich.console import Console
+
+    from expkit_bookkeeping import RunRecord
 
     from ._grid import Grid
 
@@ -88,31 +90,14 @@ def finish_grid(
 
 
 def show_table(
-    grid: Grid | None, *, records: Sequence[object], chosen: Settings, screen: Console
+    grid: Grid | None, *, records: Sequence[RunRecord], chosen: Settings, screen: Console
 ) -> None:
     """Print the table of a grid's runs and a line of counts."""
-    from expkit_bookkeeping import RunRecord
-
-    from ._table import Row
-
-    by_name = {each.run_name: each for each in records if isinstance(each, RunRecord)}
-    by_hash = {each.config_hash: each for each in by_name.values() if each.state == "completed"}
     now = datetime.now(UTC)
-    rows = []
     if grid is None:
-        rows = [row(each, now=now, metric=chosen.metric) for each in by_name.values()]
-    skipped = 0
-    for run in () if grid is None else grid.runs:
-        if run.skipped_by is not None:
-            skipped += 1
-            continue
-        # A completed run of this hash counts under whatever name it was trained.
-        found = by_name.get(run.run_name) or by_hash.get(run.config_hash)
-        rows.append(
-            Row(run.run_name, "pending")
-            if found is None
-            else row(found, now=now, metric=chosen.metric)
-        )
+        rows, skipped = [row(each, now=now, metric=chosen.metric) for each in records], 0
+    else:
+        rows, skipped = rows_of(grid.runs, records, now=now, metric=chosen.metric)
     shown, hidden = most_telling(rows, maximize=chosen.maximize)
     screen.print(table(shown, metric=chosen.metric, maximize=chosen.maximize))
     if hidden:

@@ -62,6 +62,9 @@ class RunCallback(Callback):
 
         warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
         settle_name(config)
+        if config.expkit.get("dry_run"):
+            _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
+            raise SystemExit(0)
         if process_rank() != 0:  # the other processes of a distributed run take part in rank 0's
             return
         try:
@@ -100,6 +103,17 @@ class RunCallback(Callback):
             return
         failed = job_return.status == JobStatus.FAILED
         record_end(claim, job_return._return_value if failed else None)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
+        """After a sweeper of somebody else's: results.csv, figures and the table."""
+        from ._after import finish_grid
+        from ._hydra_state import current_config
+
+        if "expkit" in str(config.hydra.sweeper.get("_target_")):
+            return  # ours has done it, and knows the grid
+        with current_config(config):
+            experiment = Path(str(config.results_dir)) / str(config.experiment_id)
+        finish_grid(None, config=config, experiment=experiment.absolute())
 
     def _record_interruption(self) -> None:
         from expkit_bookkeeping import ClaimLost

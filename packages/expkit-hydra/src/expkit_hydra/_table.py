@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from expkit_bookkeeping import RunRecord
 
+    from ._grid import GridRun
+
 STYLES = {
     "completed": "green",
     "failed": "bold red",
@@ -72,6 +74,29 @@ def row(record: RunRecord, *, now: datetime, metric: str | None = None) -> Row:
         heartbeat_age_s=age,
         error=error_line(record.error),
     )
+
+
+def rows_of(
+    runs: Sequence[GridRun], records: Sequence[RunRecord], *, now: datetime, metric: str | None
+) -> tuple[list[Row], int]:
+    """A row for each run of a grid, in its order, and the number of runs that a rule skips.
+
+    A completed run of the same configuration counts under whatever name it was trained, and is
+    shown by that name.
+    """
+    by_name = {each.run_name: each for each in records}
+    by_hash = {each.config_hash: each for each in records if each.state == "completed"}
+    rows = []
+    skipped = 0
+    for run in runs:
+        if run.skipped_by is not None:
+            skipped += 1
+            continue
+        found = by_name.get(run.run_name) or by_hash.get(run.config_hash)
+        rows.append(
+            Row(run.run_name, "pending") if found is None else row(found, now=now, metric=metric)
+        )
+    return rows, skipped
 
 
 def error_line(error: Mapping[str, object] | None) -> str | None:

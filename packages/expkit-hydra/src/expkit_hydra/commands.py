@@ -129,27 +129,21 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     from expkit_bookkeeping import find_runs
 
     from ._grid import Grid
-    from ._table import Row, row
+    from ._table import row, rows_of
 
     now = datetime.now(UTC)
-    records = {record.run_name: record for record in find_runs(experiment)}
-    done = {record.config_hash for record in records.values() if record.state == "completed"}
+    records = find_runs(experiment)
     try:
         grid = Grid.load(experiment)
     except FileNotFoundError:
-        grid = None
-    description = {} if grid is None else grid.description
+        return [row(record, now=now) for record in records], None, True, 0
+    description = grid.description
     metric = description.get("metric")
-    rows, skipped = [], 0
-    for run in () if grid is None else grid.runs:
-        record = records.pop(run.run_name, None)
-        if record is not None:
-            rows.append(row(record, now=now, metric=metric))
-        elif run.skipped_by is not None:
-            skipped += 1
-        elif run.config_hash not in done:  # else it was completed under another name
-            rows.append(Row(run.run_name, "pending"))
-    rows += [row(record, now=now, metric=metric) for record in records.values()]
+    rows, skipped = rows_of(grid.runs, records, now=now, metric=metric)
+    listed = {each.run_name for each in rows}
+    rows += [
+        row(record, now=now, metric=metric) for record in records if record.run_name not in listed
+    ]
     return rows, metric, description.get("direction") != "minimize", skipped
 
 

@@ -211,10 +211,12 @@ def test_under_hydras_own_launcher_runs_have_states_and_are_not_repeated(app):
     assert (app.experiment / "grids" / str(app.records()["1"]["grid_id"])).is_dir()
 
 
-def test_under_hydras_own_sweeper_runs_have_states(app):
-    app.train("-m", "hydra/sweeper=basic", "x=1,2")
+def test_under_hydras_own_sweeper_runs_have_states_and_a_table(app):
+    output = app.train("-m", "hydra/sweeper=basic", "x=1,2")
 
     assert app.states() == {"1": "completed", "2": "completed"}
+    assert "2 completed" in output
+    assert (app.experiment / "results.csv").is_file()
 
 
 def test_editing_the_configuration_changes_no_run_that_waits(app):
