@@ -4,6 +4,7 @@ CSV forgets dtypes, the index, and the difference between empty text and a missi
 schema beside it keeps them. pandas is imported by now: somebody has a DataFrame.
 """
 
+import csv
 import io
 import json
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ def csv_and_schema(frame: "DataFrame") -> tuple[str, dict[str, object]]:
     if isinstance(frame.columns, pandas.MultiIndex):
         raise TypeError(f"CSV has one row of column names, the table has several. {_OTHERWISE}")
     index: Any = frame.index
-    is_range = isinstance(index, pandas.RangeIndex)
+    is_range = _range_of(index) is not None
     levels = [] if is_range else [index.get_level_values(i) for i in range(index.nlevels)]
     cells = [level.to_series() for level in levels]
     cells += [frame.iloc[:, position] for position in range(frame.shape[1])]
@@ -49,22 +50,29 @@ def csv_and_schema(frame: "DataFrame") -> tuple[str, dict[str, object]]:
         "missing": missing,
         "index": described[: len(levels)],
         "index_names": [_json_name(name, "index") for name in index.names],
-        "index_range": [index.start, index.stop, index.step] if is_range else None,
+        "index_range": _range_of(index),
         "index_freq": getattr(index, "freqstr", None),
         "columns": described[len(levels) :],
         "column_names": [_json_name(name, "columns") for name in frame.columns],
         "column_dtype": str(frame.columns.dtype),
-        "column_range": isinstance(frame.columns, pandas.RangeIndex),
+        "column_range": _range_of(frame.columns),
         "columns_name": _json_name(frame.columns.name, "columns"),
     }
     labels = [str(name) if name is not None else f"index_{i}" for i, name in enumerate(index.names)]
-    text = frame.to_csv(
-        index=not is_range,
-        index_label=labels if len(labels) > 1 else labels[0],
-        na_rep=missing,
-        lineterminator="\n",
-    )
-    _compare(frame, read_table(text, schema), "CSV", _OTHERWISE)
+    options: dict[str, Any] = {
+        "index": not is_range,
+        "index_label": labels if len(labels) > 1 else labels[0],
+        "na_rep": missing,
+        "lineterminator": "\n",
+    }
+    text = frame.to_csv(**options)
+    if "\r" in text:  # Python 3.11 leaves it unquoted, readers take it for the end of a line
+        text = frame.to_csv(**options, quoting=csv.QUOTE_ALL)
+    try:
+        back = read_table(text, schema)
+    except ValueError as error:
+        raise TypeError(f"CSV would not give this table back: {error}. {_OTHERWISE}") from error
+    _compare(frame, back, "CSV", _OTHERWISE)
     return text, schema
 
 
@@ -114,13 +122,20 @@ def read_table(text: str, schema: dict[str, object]) -> "DataFrame":
     data = {i: pandas.Series(part, index=index) for i, part in enumerate(parsed[len(levels) :])}
     frame: DataFrame = pandas.DataFrame(data, index=index)
     labels = cast(list[object], schema["column_names"])
-    if schema["column_range"]:
-        frame.columns = pandas.RangeIndex(len(labels), name=schema["columns_name"])
+    if schema["column_range"] is not None:
+        bounds = cast(list[int], schema["column_range"])
+        frame.columns = pandas.RangeIndex(*bounds, name=schema["columns_name"])
     else:
         frame.columns = pandas.Index(
             labels, dtype=schema["column_dtype"], name=schema["columns_name"]
         )
     return frame
+
+
+def _range_of(index: Any) -> list[int] | None:
+    if not isinstance(index, _pandas().RangeIndex):
+        return None
+    return [index.start, index.stop, index.step]
 
 
 def _missing_mark(cells: "Sequence[Series]") -> str:
@@ -264,7 +279,7 @@ def parquet_bytes(frame: "DataFrame") -> bytes:
             else _described(frame.iloc[:, i], f"column {frame.columns[i]!r}")
             for i in range(frame.shape[1])
         ],
-        "column_range": isinstance(frame.columns, _pandas().RangeIndex),
+        "column_range": _range_of(frame.columns),
         "index_freq": getattr(frame.index, "freqstr", None),
     }
     metadata = {**(table.schema.metadata or {}), _METADATA: json.dumps(forgotten)}
@@ -299,8 +314,8 @@ def read_parquet(buffer: io.BytesIO) -> "DataFrame":
             frame.isetitem(position, column.astype(_categorical_dtype(entry)))
         elif entry["dtype"] == "object" and str(column.dtype) == "str":
             frame.isetitem(position, column.astype(object))  # pandas 3 reads all text as str
-    if forgotten["column_range"]:
-        frame.columns = _pandas().RangeIndex(frame.shape[1], name=frame.columns.name)
+    if forgotten["column_range"] is not None:
+        frame.columns = _pandas().RangeIndex(*forgotten["column_range"], name=frame.columns.name)
     if forgotten["index_freq"] is not None:
         frame.index.freq = forgotten["index_freq"]
     return cast("DataFrame", frame)

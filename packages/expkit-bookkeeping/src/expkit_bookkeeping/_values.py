@@ -173,8 +173,6 @@ def _plain(value: object, path: str, as_json: bool, depth: int) -> object:
         result: dict[object, object] = {}
         for key, part in value.items():
             name = _plain_key(key, path, as_json)
-            if name in result:
-                raise TypeError(f"{path} has two keys {name!r}.")
             step = f".{name}" if isinstance(name, str) else f"[{name!r}]"
             result[name] = _plain(part, path + step, as_json, depth + 1)
         return result
