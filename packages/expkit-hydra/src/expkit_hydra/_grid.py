@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -164,6 +165,7 @@ def write_grid(
         write_file(draft / RUNS, _join(lines))
         try:
             draft.rename(path)
+            _sync(path.parent)
         except OSError:  # another process made the same grid meanwhile
             shutil.rmtree(draft, ignore_errors=True)
             if not (path / RUNS).is_file():
@@ -177,6 +179,15 @@ def write_grid(
         fresh=frozenset(fresh),
         _configs=[configs],
     )
+
+
+def _sync(folder: Path) -> None:
+    """Let the folder's entries survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _identify(

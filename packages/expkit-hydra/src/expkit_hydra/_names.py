@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ._errors import GridError
 from ._identity import NO_PART_OF_IDENTITY, plain_value
@@ -128,6 +128,7 @@ def refuse_shared_names(
     hashes: Sequence[str],
     *,
     template: str | None,
+    groups: Collection[str] = (),
 ) -> None:
     """Two runs in one folder would overwrite each other.
 
@@ -136,6 +137,7 @@ def refuse_shared_names(
         values: Swept values of each run.
         hashes: Hash of each run's configuration.
         template: The user's template of run_name, None for the default one.
+        groups: Keys that are config groups; a template reaches their choice through Hydra.
 
     Raises:
         GridError: Naming the first two such runs and the key that is missing in the name.
@@ -153,7 +155,7 @@ def refuse_shared_names(
         if template is not None and differing:
             text += (
                 f"They differ in {shown}, which the template run_name: {template} does not tell "
-                f"apart. Add the key, e.g. run_name: {template}_${{{differing[0]}}}"
+                f"apart. Add the key, e.g. run_name: {template}_{_reference(differing[0], groups)}"
             )
         elif differing:
             text += (
@@ -166,6 +168,10 @@ def refuse_shared_names(
                 "template that names the difference, e.g. run_name: ${model.name}_${seed}."
             )
         raise GridError(text)
+
+
+def _reference(key: str, groups: Collection[str]) -> str:
+    return f"${{hydra:runtime.choices.{key}}}" if key in groups else f"${{{key}}}"
 
 
 def _sweeps(value: object) -> bool:

@@ -46,6 +46,7 @@ class _Member:
     values: Mapping[str, object]
     run_name: str
     experiment: tuple[str, str]  # results_dir, experiment_id
+    output_dir: Path  # where Hydra would run it
 
 
 class GridSweeper:
@@ -123,6 +124,7 @@ class GridSweeper:
             [member.values for member in members],
             [member.identity.config_hash for member in members],
             template=_template(config),
+            groups=list(config.hydra.runtime.choices),
         )
         experiment = _experiment(config, members)
         selection = _select(config, members, experiment)
@@ -239,7 +241,9 @@ def _compose(
         # Frozen at once: a composed configuration takes a hundred times the room.
         frozen.add(position, composed)
         identity = identify(composed, swept=keys)
-        yield _Member(position, overrides, identity, values, name, experiment)
+        with current_config(composed):
+            output_dir = Path(str(composed.hydra.sweep.dir), str(composed.hydra.sweep.subdir))
+        yield _Member(position, overrides, identity, values, name, experiment, output_dir)
 
 
 def _template(config: DictConfig) -> str | None:
@@ -292,7 +296,16 @@ def _experiment(config: DictConfig, members: Sequence[_Member]) -> Path:
             f"experiment_id is the name of one folder in results_dir, got {experiment_id!r}. "
             "Use letters, digits and ._-"
         )
-    return Path(results_dir).absolute() / experiment_id
+    experiment = Path(results_dir).absolute() / experiment_id
+    for member in members:
+        folder = experiment / "training" / member.run_name
+        if member.output_dir.absolute() != folder:
+            raise GridError(
+                f"hydra.sweep.dir and hydra.sweep.subdir lead to {member.output_dir}, but the run "
+                f"{member.run_name} belongs into {folder}. Leave both out and set results_dir and "
+                "experiment_id instead."
+            )
+    return experiment
 
 
 def _select(config: DictConfig, members: Sequence[_Member], experiment: Path) -> "Selection":
@@ -412,25 +425,33 @@ def _write(
     }
     if len(expansion.blocks) > 1:
         counts["blocks"] = expansion.sizes
-    return write_grid(
-        experiment,
-        runs,
-        frozen.select(kept),
-        {
-            "command": _command(sys.argv),
-            "experiment_id": experiment.name,
-            "metric": config.expkit.get("metric"),
-            "direction": config.expkit.get("direction"),
-            "swept": _swept(expansion.keys, runs),
-            "counts": counts,
-            "filters": [dict(row) for row in selection.rules],
-            "versions": _versions(),
-            "code": _code(),
-            "config": _base(config),
-        },
-        pending=[runs[position] for position in selection.to_run],
-        fresh=[position for position in selection.to_run if selection.decisions[position].to_trash],
-    )
+    description = {
+        "command": _command(sys.argv),
+        "experiment_id": experiment.name,
+        "metric": config.expkit.get("metric"),
+        "direction": config.expkit.get("direction"),
+        "swept": _swept(expansion.keys, runs),
+        "counts": counts,
+        "filters": [dict(row) for row in selection.rules],
+        "versions": _versions(),
+        "code": _code(),
+        "config": _base(config),
+    }
+    fresh = [position for position in selection.to_run if selection.decisions[position].to_trash]
+    try:
+        return write_grid(
+            experiment,
+            runs,
+            frozen.select(kept),
+            description,
+            pending=[runs[position] for position in selection.to_run],
+            fresh=fresh,
+        )
+    except OSError as error:
+        raise GridError(
+            f"The grid cannot be written into {experiment}: {error}. Nothing has been started. "
+            "Choose another folder with results_dir=…"
+        ) from error
 
 
 def _swept(keys: Sequence[str], runs: Sequence[GridRun]) -> dict[str, list[object]]:

@@ -199,6 +199,13 @@ def test_a_key_that_only_some_runs_have_is_none_in_the_others(app):
         (["expkit.metric=a,b"], "expkit.metric cannot be swept"),
         (["experiment_id='a/b'"], "experiment_id is the name of one folder"),
         (["experiment_id=..", "seed=1"], "experiment_id is the name of one folder"),
+        (["hydra.sweep.dir=out"], r"lead to out/cnn_sgd_0.1_1, but(.|\n)*set results_dir and"),
+        (["hydra.sweep.subdir=x"], "hydra.sweep.subdir lead to results/digits/training/x, but"),
+        (
+            ["results_dir=/proc/none"],
+            r"cannot be written into /proc/none/digits(.|\n)*results_dir=",
+        ),
+        (["run_name=x", "model=mlp,cnn", "seed=1"], r"e.g. run_name: x_\$\{hydra:runtime.choices.model\}"),
         (["experiment_id=x_${seed}"], r"several experiment folders \(results/x_1, results/x_2\)"),
         (["run_name=${hydra:job.num}"], "run_name: .* uses the job's number"),
         (["run_name=${modle.name}"], "run_name cannot be made(.|\n)*modle"),

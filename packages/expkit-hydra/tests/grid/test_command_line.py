@@ -73,6 +73,64 @@ def test_a_mistake_in_the_grid_is_one_message_without_a_traceback(folder):
     assert "Traceback" not in ended.stderr
 
 
+STRUCTURED = """
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+
+class Kind(Enum):
+    SMALL = 1
+    LARGE = 2
+
+
+@dataclass
+class Config:
+    seed: int = 1
+    kind: Kind = Kind.SMALL
+    data: Path = Path("data")
+
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    assert OmegaConf.get_type(cfg) is Config
+    assert isinstance(cfg.kind, Kind) and isinstance(cfg.data, Path)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_classes_of_the_script_itself_are_found_again(folder, n_jobs):
+    (folder / "train.py").write_text(STRUCTURED)
+    (folder / "conf/config.yaml").write_text("defaults: [expkit, schema, _self_]\n")
+
+    ended = start(folder, "-m", "kind=SMALL,LARGE", f"hydra.launcher.n_jobs={n_jobs}")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert sorted(path.name for path in (folder / "results/train/training").iterdir()) == [
+        "LARGE",
+        "SMALL",
+    ]
+
+
+def test_a_dry_run_of_a_single_run_starts_nothing(folder):
+    ended = start(folder, "expkit.dry_run=true", "model=cnn")
+
+    assert ended.returncode == 0
+    assert "One run, cnn_adam_0.1_1. expkit.dry_run=true: nothing is started." in ended.stderr
+    assert not (folder / "results").exists()
+
+
 def test_info_defaults_shows_what_the_line_brings(folder):
     shown = start(folder, "--info", "defaults").stdout
 
