@@ -25,7 +25,7 @@ class StyledFigure(Figure):
         FigureCanvasAgg(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]  # not in the stubs
         FigureCanvasAgg(self)
 
     def draw(self, renderer: Any) -> None:

@@ -34,7 +34,7 @@ class Verdict:
     @property
     def advice(self) -> str:
         """One sentence for the user: what is missing, and how to install it."""
-        return f"LaTeX is not usable here: {self.missing}. Text is drawn with mathtext. {INSTALL}"
+        return f"LaTeX cannot be used ({self.missing}); mathtext draws the text. {INSTALL}"
 
 
 _verdicts: dict[str, Verdict] = {}
@@ -61,7 +61,7 @@ def probe_latex(
     paths = {name: shutil.which(name, path=environment.get("PATH")) for name in PROGRAMS}
     absent = [name for name, path in paths.items() if path is None]
     if absent:
-        return Verdict(False, f"the program {' and '.join(absent)} is not on PATH")
+        return Verdict(False, f"not on PATH: {', '.join(absent)}")
     key = _key(paths, style)
     if key in _verdicts:
         return _verdicts[key]
@@ -154,7 +154,8 @@ def explain(error: str) -> str:
     >>> explain("Package matplotlib-support Error: Missing cm-super package, required")
     'the fonts of cm-super'
     """
-    if "cm-super" in error or "type1ec" in error:
+    # The log also lists files that were found, so their names alone say nothing.
+    if "Missing cm-super" in error:
         return "the fonts of cm-super"
     if found := re.search(r"File [`'](\S+?)' not found", error):
         return f"the LaTeX file {found[1]} (package texlive-latex-extra)"

@@ -56,13 +56,15 @@ class Entries:
     def draw(self, axes: Axes, *, length: int | None = None, **keywords: Any) -> Legend:
         """Put the legend into `axes`, labels shortened to `length` characters."""
         labels = self.labels if length is None else shorten_all(self.labels, length)
-        return axes.legend(
+        legend = axes.legend(
             self.handles,
             [self.escape(label) for label in labels],
             title=self.escape(self.title) or None,
             alignment="left",
             **keywords,
         )
+        legend.get_title().set_linespacing(1.4)  # titles of two lines; LaTeX sets them tight
+        return legend
 
 
 def tighten(figure: StyledFigure, *, right_in: float = 0.0, below_in: float = 0.0) -> None:

@@ -124,7 +124,7 @@ def _reported(work: Callable[[], list[str]]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
     for message in dict.fromkeys(str(each.message) for each in caught
-                                 if issubclass(each.category, UserWarning)):  # fmt: skip
+                                 if each.category is UserWarning):  # fmt: skip
         print(f"warning: {message}", file=sys.stderr)
     for line in lines:
         print(line)
