@@ -385,6 +385,21 @@ def test_the_smallest_is_the_best_where_the_metric_is_minimized(folder):
     assert best_epoch(folder) == 1
 
 
+def test_the_best_model_is_loaded_by_that_name(folder):
+    model, optimizer = small()
+    with open_run(folder, metric="accuracy") as run:
+        for epoch, accuracy in enumerate([0.9, 0.1]):
+            nn.init.constant_(model[0].weight, epoch)
+            run.log_metrics({"accuracy": accuracy}, step=epoch)
+            run.save_checkpoint(epoch, model=model, optimizer=optimizer)
+        best, last = run.load_model(small()[0], "best"), run.load_model(small()[0], "epoch_0001")
+        run.load_optimizer(optimizer, "best")
+        with pytest.raises(ValueError, match=r"without a state of scheduler; it has model, opt"):
+            run.load_scheduler(optimizer, "best")
+
+    assert (best[0].weight[0, 0].item(), last[0].weight[0, 0].item()) == (0, 1)
+
+
 def test_of_equals_the_first_is_the_best_and_nan_never(folder):
     save_all(folder, [math.nan, 0.5, 0.5, math.nan], metric="accuracy")
 

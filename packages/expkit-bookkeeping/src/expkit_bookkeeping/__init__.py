@@ -7,6 +7,8 @@ launchers, filters and notebooks: `claim_run`, `find_runs`, `results` and the ot
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._bookkeeping import Bookkeeping as Bookkeeping
+    from ._checkpoint_files import CheckpointFile as CheckpointFile
+    from ._checkpoint_files import find_checkpoints as find_checkpoints
     from ._claims import Claim as Claim
     from ._claims import ClaimLost as ClaimLost
     from ._claims import RunClaimed as RunClaimed
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Bookkeeping": "_bookkeeping",
+    "CheckpointFile": "_checkpoint_files",
     "Claim": "_claims",
     "ClaimLost": "_claims",
     "Liveness": "_records",
@@ -47,6 +50,7 @@ _MODULES = {
     "code_facts": "_code",
     "config_hash": "_hashes",
     "cut_metrics": "_metrics",
+    "find_checkpoints": "_checkpoint_files",
     "find_runs": "_records",
     "is_alive": "_records",
     "load_metrics": "_results",
@@ -63,6 +67,7 @@ _MODULES = {
 }
 __all__ = [
     "Bookkeeping",
+    "CheckpointFile",
     "Claim",
     "ClaimLost",
     "Liveness",
@@ -75,6 +80,7 @@ __all__ = [
     "code_facts",
     "config_hash",
     "cut_metrics",
+    "find_checkpoints",
     "find_runs",
     "is_alive",
     "load_metrics",

@@ -426,7 +426,8 @@ class Bookkeeping:
             OSError: If the disk is full; older checkpoints are untouched.
             ClaimLost: If somebody else has claimed the run.
         """
-        from ._checkpoints import checkpoint_path, snapshot, write
+        from ._checkpoint_files import checkpoint_path
+        from ._checkpoints import snapshot, write
 
         if not self._is_writing():
             return checkpoint_path(self.folder, epoch, batch)
@@ -540,7 +541,7 @@ class Bookkeeping:
 
         Args:
             model: The model.
-            name: The name that it was saved under.
+            name: The name that it was saved under, or a checkpoint's: `"best"`, `"epoch_0007"`.
             strict: Whether every key must be there and fit.
             unsafe: Unpickle arbitrary objects, which runs code from the file; for old files of
                 your own.
@@ -560,7 +561,9 @@ class Bookkeeping:
 
     def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
         """Read `states/NAME.pt` into an optimizer and return it; see `load_model`."""
-        return self.load_model(optimizer, name, unsafe=unsafe)
+        from ._states import load_state
+
+        return load_state(self.folder, optimizer, name, part="optimizer", unsafe=unsafe)
 
     def save_scheduler(self, scheduler: object, name: str = "scheduler") -> Path:
         """Write a scheduler's state to `states/NAME.pt`; see `save_model`."""
@@ -568,7 +571,9 @@ class Bookkeeping:
 
     def load_scheduler(self, scheduler: T, name: str = "scheduler", *, unsafe: bool = False) -> T:
         """Read `states/NAME.pt` into a scheduler and return it; see `load_model`."""
-        return self.load_model(scheduler, name, unsafe=unsafe)
+        from ._states import load_state
+
+        return load_state(self.folder, scheduler, name, part="scheduler", unsafe=unsafe)
 
     def save_encoder(self, encoder: object, name: str = "encoder", *, pickle: bool = False) -> Path:
         """Write a label encoder, scaler or vectorizer to `states/NAME.json` (or `.pt`).

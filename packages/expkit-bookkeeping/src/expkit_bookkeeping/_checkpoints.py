@@ -8,14 +8,13 @@ import contextlib
 import math
 import operator
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, cast
 
+from ._checkpoint_files import CheckpointFile, checkpoint_path, find_checkpoints, parse_name
 from ._files import TMP_SUFFIX, atomic_path, remove_leftovers, sync_folder
 from ._rng import loader_generators, restore_rng_state, rng_state, start_other_rank
 from ._states import (
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA = 1
-NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
 Report = Callable[[str], None]
 
 
@@ -102,42 +100,6 @@ class ResumePoint(int):
         point.step, point.metrics_size = step, metrics_size
         point.extra = dict(extra or {})
         return point
-
-
-@dataclass(frozen=True, order=True)
-class CheckpointFile:
-    """A checkpoint's place in the run, as its name tells it; ordered by time in the training."""
-
-    epoch: int
-    batch: float  # infinity at the end of the epoch
-    path: Path
-
-    @classmethod
-    def parse(cls, path: Path) -> Self | None:
-        """Read a file's name; None for names that no checkpoint has."""
-        match = NAME.fullmatch(path.name)
-        if match is None:
-            return None
-        return cls(int(match[1]), int(match[2]) if match[2] else float("inf"), path)
-
-
-def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
-    """Where the checkpoint of an epoch is, or of a number of batches into it.
-
-    >>> checkpoint_path(Path("run"), 7).as_posix()
-    'run/states/epoch_0007.pt'
-    """
-    inside = "" if batch is None else f"_batch_{batch:06d}"
-    return folder / "states" / f"epoch_{epoch:04d}{inside}.pt"
-
-
-def find_checkpoints(folder: Path) -> list[CheckpointFile]:
-    """Checkpoints of a run folder, oldest first, judged by their names alone."""
-    try:
-        paths = list((folder / "states").iterdir())
-    except FileNotFoundError:
-        return []
-    return sorted(found for path in paths if (found := CheckpointFile.parse(path)) is not None)
 
 
 # --- saving ----------------------------------------------------------------------------------
@@ -265,8 +227,9 @@ def write(
         raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}.")
     path = checkpoint_path(folder, content["epoch"], content["batch"])
     write_torch(path, content)
+    _remember_metric(path, content["metric"])
 
-    new = CheckpointFile.parse(path)
+    new = parse_name(path)
     assert new is not None
     files = find_checkpoints(folder)
     for later in (file for file in files if (file.epoch, file.batch) > (new.epoch, new.batch)):
@@ -302,7 +265,18 @@ def _best(
     return [file for _, file in sorted(ranked)]
 
 
-_metrics: dict[tuple[str, int, int], tuple[str | None, float | None]] = {}
+_metrics: dict[tuple[int, int, int], tuple[str | None, float | None]] = {}
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _remember_metric(path: Path, metric: Metric | None) -> tuple[str | None, float | None]:
+    known = (metric["name"], metric["value"]) if metric else (None, None)
+    _metrics[_identity(path)] = known
+    return known
 
 
 def _metric_of(path: Path) -> tuple[str | None, float | None]:
@@ -310,14 +284,12 @@ def _metric_of(path: Path) -> tuple[str | None, float | None]:
     import torch
 
     try:
-        stat = path.stat()
-        key = (os.fspath(path), stat.st_mtime_ns, stat.st_size)
-        if key not in _metrics:
+        known = _metrics.get(_identity(path))
+        if known is None:
             # Mapped, so that only the structure is read and not the weights.
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            metric = content["metric"]
-            _metrics[key] = (metric["name"], metric["value"]) if metric else (None, None)
-        return _metrics[key]
+            known = _remember_metric(path, content["metric"])
+        return known
     except Exception:  # a file that cannot be read is nobody's best; resume() reports it
         return None, None
 

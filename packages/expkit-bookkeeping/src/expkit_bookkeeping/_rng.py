@@ -18,7 +18,7 @@ def rng_state() -> dict[str, object]:
     state: dict[str, object] = {"python": random.getstate()}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
-        state["numpy"] = numpy.random.get_state(legacy=False)
+        state["numpy"] = _without_arrays(numpy.random.get_state(legacy=False))
     if torch is not None:
         state["torch"] = torch.get_rng_state()
         if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -39,9 +39,8 @@ def restore_rng_state(state: Mapping[str, object], report: Callable[[str], None]
         random.setstate(python)  # type: ignore[arg-type]
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and "numpy" in state:
-        saved = _as_arrays(state["numpy"])
         try:
-            numpy.random.set_state(saved)
+            numpy.random.set_state(_with_arrays(state["numpy"]))
         except (ValueError, TypeError) as error:
             report(f"numpy's global random state was not restored: {error}")
     if torch is not None and "torch" in state:
@@ -101,8 +100,20 @@ def loader_generators(loader: object) -> list["Generator"]:
     return list(found.values())
 
 
-def _as_arrays(value: object) -> object:
-    """Tensors back to the arrays that they were before they were saved."""
+def _without_arrays(value: object) -> object:
+    """Arrays as their bytes, as torch before 2.3 has no tensor of uint32."""
     if isinstance(value, Mapping):
-        return {key: _as_arrays(part) for key, part in value.items()}
-    return value.numpy() if hasattr(value, "numpy") else value
+        return {key: _without_arrays(part) for key, part in value.items()}
+    if hasattr(value, "tobytes"):
+        return {"dtype": str(value.dtype), "bytes": value.tobytes()}  # type: ignore[attr-defined]
+    return value
+
+
+def _with_arrays(value: object) -> object:
+    import numpy
+
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() == {"dtype", "bytes"}:
+        return numpy.frombuffer(value["bytes"], value["dtype"])
+    return {key: _with_arrays(part) for key, part in value.items()}

@@ -339,26 +339,41 @@ def save_state(folder: Path, value: object, name: str) -> Path:
 
 
 def load_state(
-    folder: Path, value: T, name: str, *, strict: bool = True, unsafe: bool = False
+    folder: Path,
+    value: T,
+    name: str,
+    *,
+    part: str = "model",
+    strict: bool = True,
+    unsafe: bool = False,
 ) -> T:
     """Read `states/NAME.pt` of a run folder into an object, and return the object.
 
     Args:
         folder: The run folder.
         value: A model (wrapped or not), optimizer or scheduler.
-        name: The name that the state was saved under.
+        name: The name that the state was saved under, or a checkpoint's (`"best"`).
+        part: Which state to take from a checkpoint.
         strict: For models: every key must be there and fit.
         unsafe: Unpickle arbitrary objects, which runs code from the file.
 
     Raises:
         FileNotFoundError: If there is no such state; the text names those that are there.
         DamagedFileError: If the file is damaged.
+        ValueError: If it is a checkpoint without such a state.
         RuntimeError: If the state does not fit.
     """
     path = state_path(folder, name)
     if not path.is_file():
         raise missing_file(path)
     state = read_torch(path, unsafe=unsafe)
+    if isinstance(state, dict) and {"schema", "epoch", "states", "rng"} <= state.keys():
+        if part not in state["states"]:
+            raise ValueError(
+                f"{path} is a checkpoint without a state of {part}; it has "
+                f"{', '.join(state['states']) or 'none'}."
+            )
+        state = state["states"][part]
     try:
         load_into(value, state, name, strict=strict)
     except Exception as error:

@@ -1,0 +1,46 @@
+"""Names of checkpoint files; cheap to import, for programs that only look."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
+
+
+@dataclass(frozen=True, order=True)
+class CheckpointFile:
+    """A checkpoint's place in the run, as its name tells it; ordered by time in the training."""
+
+    epoch: int
+    batch: float  # infinity at the end of the epoch
+    path: Path
+
+
+def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
+    """Where the checkpoint of an epoch is, or of a number of batches into it.
+
+    >>> checkpoint_path(Path("run"), 7).as_posix()
+    'run/states/epoch_0007.pt'
+    """
+    inside = "" if batch is None else f"_batch_{batch:06d}"
+    return folder / "states" / f"epoch_{epoch:04d}{inside}.pt"
+
+
+def parse_name(path: Path) -> CheckpointFile | None:
+    """The place that a file's name tells; None for a name that no checkpoint has."""
+    match = NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    return CheckpointFile(int(match[1]), int(match[2]) if match[2] else float("inf"), path)
+
+
+def find_checkpoints(folder: Path) -> list[CheckpointFile]:
+    """Checkpoints of a run folder, oldest first, judged by their names alone.
+
+    Damaged ones that `resume` has met are not among them: it has renamed them.
+    """
+    try:
+        paths = list((folder / "states").iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(found for path in paths if (found := parse_name(path)) is not None)
