@@ -40,11 +40,14 @@ def test_the_curve_is_on_the_server_while_the_run_goes_on(folder, kit, server):
     assert not (folder / "mlflow.db").exists()
 
 
-def test_artifacts_travel_to_the_server(folder, kit, server, tmp_path):
+def test_artifacts_travel_to_the_server_and_nothing_is_printed(
+    folder, kit, server, tmp_path, capfd
+):
     from mlflow import MlflowClient
 
     with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
         tracking.log_params({"model": "cnn"})
+    assert capfd.readouterr() == ("", "")
 
     run = kit.runs(folder, folder.name, uri=server)["r"]
     reader = MlflowClient(tracking_uri=server)

@@ -89,11 +89,12 @@ class Sender:
         if self._warned:
             return
         self._warned = True
+        shown = without_password(self._uri)
         logger.warning(
             "MLflow at %s: %s Training goes on, the journal %s keeps everything, and "
             "`expkit sync %s` sends it later.",
-            without_password(self._uri),
-            why,
+            shown,
+            why.replace(self._uri.rstrip("/"), shown),
             self._journal,
             self._journal.parent.parent.parent,
         )

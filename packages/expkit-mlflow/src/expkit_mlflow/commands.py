@@ -58,11 +58,13 @@ def ui(argv: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, help="5000 or the next free one by default")
     options = parser.parse_args(argv)
 
+    from ._store import check_installed
     from ._sync import Synchronizer
     from ._ui import serve
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server ends with us
     try:
+        check_installed("sqlite:///mlflow.db")
         report = Synchronizer(options.folder).once()  # brings artifacts of a moved folder along
         for text in report.problems:
             _complain(text)
