@@ -202,7 +202,9 @@ class FrozenConfigs:
             return {"typing": name, "args": self._encode_types(hint)}
         if not isinstance(hint, type):
             raise TypeError(f"The type hint {hint!r} cannot be written to a grid's files.")
-        name = f"{hint.__module__}:{hint.__qualname__}"
+        # Python 3.13 says pathlib._local, which other versions cannot import.
+        module = "pathlib" if hint.__module__.startswith("pathlib.") else hint.__module__
+        name = f"{module}:{hint.__qualname__}"
         self._types[name] = hint
         return name
 
