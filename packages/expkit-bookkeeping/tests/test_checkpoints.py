@@ -136,6 +136,39 @@ def test_a_stateful_loader_goes_on_in_the_middle_of_an_epoch(tmp_path, killed, n
     assert metric_lines(folder) == metric_lines(tmp_path / "exp" / "training" / "whole")
 
 
+def test_a_stateful_loader_with_workers_gives_the_remaining_batches(folder):
+    loaders = pytest.importorskip("torchdata.stateful_dataloader")
+
+    def loader():
+        generator = torch.Generator().manual_seed(3)
+        return loaders.StatefulDataLoader(
+            list(range(12)), 2, shuffle=True, num_workers=2, generator=generator
+        )
+
+    with open_run(folder) as run:
+        first = loader()
+        batches = iter(first)
+        done = [next(batches).tolist() for _ in range(3)]
+        run.save_checkpoint(0, batch=3, loader=first)
+        expected = [batch.tolist() for batch in batches], [batch.tolist() for batch in first]
+    with open_run(folder) as run:
+        second = loader()
+        assert run.resume(loader=second).batch == 3
+
+    assert ([batch.tolist() for batch in second], [batch.tolist() for batch in second]) == expected
+    assert sorted(sample for batch in done + expected[0] for sample in batch) == list(range(12))
+
+
+def test_inside_an_epoch_a_loader_without_state_says_what_to_skip(folder):
+    with open_run(folder) as run:
+        run.save_checkpoint(2, batch=3)
+    with open_run(folder) as run:
+        start = run.resume(loader=torch.utils.data.DataLoader([1, 2]))
+
+    assert (start, start.batch) == (2, 3)
+    assert "skip the first 3 batches" in log_of(folder)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stateful_loader_starts_the_next_epoch_at_a_boundary(tmp_path, workers):
     pytest.importorskip("torchdata")
