@@ -81,6 +81,15 @@ def test_groups_may_be_chosen_by_the_tail_of_a_key(experiment):
     assert "n = 4" in legend_title(figure)
 
 
+def test_a_single_run_beside_a_grid_stands_alone(experiment, run_folder):
+    folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]})
+    run_folder(folder / "training" / "by_hand", {}, {"loss": [1.0, 0.5]})
+
+    figure = PlotMetrics(folder, STYLE).metric("loss")
+
+    assert legend_texts(figure) == ["cnn (n = 2)", "mlp (n = 2)", "by_hand (n = 1)"]
+
+
 def test_every_run_can_stand_alone(experiment):
     folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]})
 
@@ -204,6 +213,16 @@ def test_a_run_goes_by_name_part_or_number(experiment, wanted):
     plots = PlotMetrics(experiment({"model": ["mlp", "cnn"], "seed": [1, 2]}), STYLE)
 
     assert plots.run_recipe(wanted)[0].title == "mlp_2"
+
+
+def test_a_number_is_the_one_in_the_grid(experiment):
+    folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]})
+    (folder / "grid_search.yaml").write_text("schema: 1\ngrid_id: a1b2c3\n")
+    (folder / "grids" / "a1b2c3").mkdir(parents=True)
+    lines = [f'{{"index": {i}, "run_name": "mlp_{i}"}}\n' for i in (1, 2)]
+    (folder / "grids" / "a1b2c3" / "grid_search.jsonl").write_text("".join(lines))
+
+    assert PlotMetrics(folder, STYLE).run_recipe("1")[0].title == "mlp_1"
 
 
 def test_one_run_may_have_many_metrics():

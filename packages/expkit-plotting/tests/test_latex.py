@@ -128,6 +128,15 @@ def test_without_latex_one_warning_names_what_is_missing_and_the_plot_is_drawn(
     assert (tmp_path / "loss.pdf").stat().st_size > 5000
 
 
+def test_latex_without_dvipng_is_not_enough(latex, tmp_path):
+    for program in ("latex", "kpsewhich"):
+        (tmp_path / program).symlink_to(shutil.which(program))
+
+    verdict = _latex.probe_latex(PlotStyle(latex=True), environment={"PATH": str(tmp_path)})
+
+    assert verdict == _latex.Verdict(False, "not on PATH: dvipng")
+
+
 def test_processes_that_meet_an_empty_tex_cache_draw_the_same(latex, tmp_path):
     code = (
         "import sys; from expkit_plotting import PlotMetrics\n"

@@ -61,12 +61,14 @@ def resolve_keys(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]
 def group(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
     """Runs with equal values of `keys`, sorted by these values; each run alone for None.
 
-    Labels name only values that differ between the groups.
+    Labels name only values that differ between the groups. A run that was swept over none of
+    the keys, such as a single run beside a grid, stays by itself and comes last.
     """
     if keys is None:
         return [Group(run.name, (run,)) for run in runs]
+    alone = [run for run in runs if run.settings.keys().isdisjoint(keys) and keys]
     found: dict[str, list[Run]] = {}
-    for run in runs:
+    for run in (it for it in runs if it not in alone):
         identity = json.dumps([run.settings.get(key, "–") for key in keys], default=str)
         found.setdefault(identity, []).append(run)
     members = sorted(
@@ -79,9 +81,9 @@ def group(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
         if differing:
             label = ", ".join(value_text(each[0].settings.get(key, "–")) for key in differing)
         else:
-            label = each[0].name if len(each) == 1 else "all runs"
+            label = each[0].name if len(each) == 1 else f"mean of {len(each)} runs"
         groups.append(Group(label, tuple(each)))
-    return groups
+    return [*groups, *(Group(run.name, (run,)) for run in alone)]
 
 
 def differing_keys(settings: Sequence[Mapping[str, object]], keys: Sequence[str]) -> list[str]:

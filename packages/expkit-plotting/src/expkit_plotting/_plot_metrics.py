@@ -13,7 +13,7 @@ from ._files import write_atomically
 from ._groups import is_repetition, resolve_keys, swept_keys
 from ._recipe import LINES, Lines, Recipe, to_csv
 from ._runs import Run
-from ._sources import read_source
+from ._sources import numbers_in_grid, read_source
 from ._statistics import direction_of
 from ._style import PlotStyle
 
@@ -71,8 +71,8 @@ class PlotMetrics:
         """All metrics of one run, a panel each; `loss` and `val_loss` share one.
 
         Args:
-            name: The run's name, a unique part of it, or its number in `runs`. May be left out
-                where there is only one.
+            name: The run's name, its number (in the grid, else in `runs`), or a unique part of
+                its name. May be left out where there is only one.
             metrics: Only these.
             save_to: Where to save, see `save`.
 
@@ -215,9 +215,7 @@ class PlotMetrics:
         if group_by is None or group_by == [] or group_by == ():
             return None
         if group_by == "auto":
-            if not all(run.settings for run in runs):
-                return None
-            return tuple(key for key in known if not is_repetition(key))
+            return tuple(key for key in known if not is_repetition(key)) if known else None
         wanted = [group_by] if isinstance(group_by, str) else list(group_by)
         return resolve_keys(wanted, known)
 
@@ -228,12 +226,14 @@ class PlotMetrics:
                 return runs[0]
             raise PlottingError(f"Name one of the {len(runs)} runs: {listed(self.runs)}.")
         text = str(name)
-        exact = [run for run in runs if run.name == text]
-        parts = exact or [run for run in runs if text in run.name]
+        names = dict(enumerate(self.runs))
+        if text.isdigit() and self._experiment.folder is not None:
+            names = numbers_in_grid(self._experiment.folder) or names
+        wanted = names.get(int(text)) if text.isdigit() and text not in self.runs else text
+        parts = [run for run in runs if run.name == wanted]
+        parts = parts or [run for run in runs if text in run.name]
         if len(parts) == 1:
             return parts[0]
-        if not exact and text.isdigit() and int(text) < len(runs):
-            return runs[int(text)]
         if parts:
             raise PlottingError(
                 f"{text!r} fits several runs: {listed(run.name for run in parts)}. "

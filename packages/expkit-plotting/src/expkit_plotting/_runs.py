@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Experiment:
         step: What the x axis counts: "epoch", "step", …
         metric: The metric that the experiment optimises, if known.
         direction: "minimize" or "maximize", for `metric`.
+        folder: The experiment's folder, if it has one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Experiment:
     step: str = "step"
     metric: str | None = None
     direction: str | None = None
+    folder: Path | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def read_source(source: "Source") -> Experiment:
 def read_folder(folder: Path) -> Experiment:
     """The runs of an experiment's folder, of its `training` folder, or the one run in it."""
     if (folder / "run.json").is_file() or (folder / "metrics.jsonl").is_file():
-        return _experiment([folder], name="")
+        return _experiment([folder], name="", home=folder.parent.parent)
     training = folder / "training" if (folder / "training").is_dir() else folder
     folders = [path.parent for path in training.glob("*/metrics.jsonl")]
     # Run names may hold folders of their own, as `${model}/${seed}`.
@@ -84,7 +84,19 @@ def read_folder(folder: Path) -> Experiment:
     if not folders:
         raise PlottingError(_nothing_in(folder, training))
     named = training.parent if training.name == "training" else folder
-    return _experiment(sorted(folders, key=_natural_key), name=named.resolve().name)
+    return _experiment(sorted(folders, key=_natural_key), name=named.resolve().name, home=named)
+
+
+def numbers_in_grid(experiment: Path) -> dict[int, str]:
+    """Names of the runs of the latest grid by their number; empty where there is no grid."""
+    try:
+        text = (experiment / "grid_search.yaml").read_text(encoding="utf-8")
+        found = re.search(r"^grid_id: *['\"]?([\w-]+)", text, flags=re.MULTILINE)
+        lines = experiment / "grids" / (found[1] if found else "") / "grid_search.jsonl"
+        rows = _rows(lines.read_bytes(), lines)
+    except OSError:
+        return {}
+    return {row["index"]: row["run_name"] for row in rows if {"index", "run_name"} <= row.keys()}
 
 
 def _nothing_in(folder: Path, training: Path) -> str:
@@ -102,14 +114,17 @@ def _nothing_in(folder: Path, training: Path) -> str:
     )
 
 
-def _experiment(folders: Sequence[Path], *, name: str) -> Experiment:
-    runs = []
+def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment:
+    runs: dict[str, Run] = {}
     metric = direction = None
     counts_epochs = True
     for folder in folders:
         record = _read_record(folder / "run.json")
         metrics = read_metrics(folder / "metrics.jsonl")
-        runs.append(Run(str(record.get("run_name") or folder.name), _settings(record), metrics))
+        run_name = str(record.get("run_name") or folder.name)
+        if run_name in runs:  # folders of one name in different folders, or a copied run
+            run_name = f"{folder.parent.name}/{folder.name}"
+        runs[run_name] = Run(run_name, _settings(record), metrics)
         name = name or str(record.get("experiment_id") or "")
         best = record.get("best")
         if isinstance(best, Mapping) and metric is None:
@@ -117,7 +132,8 @@ def _experiment(folders: Sequence[Path], *, name: str) -> Experiment:
         counts_epochs = counts_epochs and _counts_epochs(record, metrics.values())
     return Experiment(
         name=name,
-        runs=tuple(runs),
+        runs=tuple(runs.values()),
+        folder=home,
         step="epoch" if counts_epochs else "step",
         metric=metric if isinstance(metric, str) else None,
         direction=direction if direction in ("minimize", "maximize") else None,
