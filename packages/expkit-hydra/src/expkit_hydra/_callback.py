@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +40,13 @@ class RunCallback(Callback):
     """
 
     def __init__(self) -> None:
-        # Pickled by launchers that run jobs elsewhere: nothing open may be kept in it there.
         self._claim: Claim | None = None
+        self._heartbeat = ExitStack()
+        self._pid = os.getpid()
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"_claim": None}
+    def __reduce__(self) -> tuple[type[RunCallback], tuple[()]]:
+        # Launchers that run jobs elsewhere pickle callbacks; a claim belongs to its process.
+        return type(self), ()
 
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
         """Prepare the folder of a single run and claim it, before Hydra writes into it.
@@ -57,6 +61,7 @@ class RunCallback(Callback):
 
         from ._composition import warn_about_order
         from ._identity import write_config
+        from ._job import heartbeat
         from ._names import settle_name
         from ._settings import settings
 
@@ -72,6 +77,7 @@ class RunCallback(Callback):
         except (RunClaimed, ValueError) as error:
             # Exceptions would become warnings here, and the run would start nevertheless.
             raise SystemExit(str(error)) from None
+        self._heartbeat.enter_context(heartbeat(self._claim))
         write_config(config, self._claim.folder)
         # Ctrl-C and sys.exit() pass by on_job_end.
         atexit.register(self._record_interruption)
@@ -83,13 +89,14 @@ class RunCallback(Callback):
         from expkit_bookkeeping import process_rank
 
         from ._identity import write_config
-        from ._job import in_hand
+        from ._job import heartbeat, in_hand
 
         folder = Path(config.hydra.runtime.output_dir)
         if self._claim is not None or in_hand(folder) or process_rank() != 0:
             return
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
+            self._heartbeat.enter_context(heartbeat(self._claim))
             write_config(config, folder)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
@@ -97,8 +104,11 @@ class RunCallback(Callback):
         from hydra.core.utils import JobStatus
 
         from ._job import record_end
+        from ._objective import fill_objective
 
+        fill_objective(config, job_return)
         claim, self._claim = self._claim, None
+        self._heartbeat.close()
         if claim is None:
             return
         failed = job_return.status == JobStatus.FAILED
@@ -121,7 +131,8 @@ class RunCallback(Callback):
         from ._job import record_end
 
         claim, self._claim = self._claim, None
-        if claim is not None:
+        self._heartbeat.close()
+        if claim is not None and os.getpid() == self._pid:  # a fork of the script is not the owner
             try:
                 record_end(claim, KeyboardInterrupt("the process ended within the run"))
             except (ClaimLost, OSError) as error:

@@ -119,7 +119,7 @@ def execute(
 
     _in_hand.add(run.folder.absolute())
     try:
-        with _heartbeat(claim), contextlib.ExitStack() as stack:
+        with heartbeat(claim), contextlib.ExitStack() as stack:
             if output is not None:
                 stack.enter_context(output.to(run.folder / OUTPUT))
             job, error, stop = _run(
@@ -227,14 +227,14 @@ def user_frame(error: BaseException, project: Path | None = None) -> str | None:
 
 
 @contextmanager
-def _heartbeat(claim: Claim) -> Iterator[None]:
+def heartbeat(claim: Claim, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
     """Say in run.json that the owner lives, also for scripts that do not open Bookkeeping."""
     from expkit_bookkeeping import ClaimLost
 
     ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(HEARTBEAT_S):
+        while not ended.wait(interval_s):
             try:
                 if claim.record.state != "running":
                     return

@@ -1,12 +1,18 @@
 """What tables say, from runs given as data."""
 
 import io
+import pickle
+import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 
 from rich.console import Console
 
-from expkit_hydra._job import Output, user_frame
+from expkit_bookkeeping import claim_run
+from expkit_hydra import RunCallback
+from expkit_hydra._job import Output, heartbeat, user_frame
 from expkit_hydra._table import Row, finished_line, most_telling, table
 
 
@@ -97,3 +103,34 @@ def test_an_error_is_traced_to_the_users_code():
 
     assert here.startswith("test_table.py:")
     assert "pathlib.py" in nowhere
+
+
+def test_a_run_whose_script_opens_no_bookkeeping_says_that_it_lives(tmp_path):
+    claim = claim_run(tmp_path / "training" / "a")
+    before = claim.record.heartbeat_at
+
+    with heartbeat(claim, interval_s=0.001):
+        deadline = time.monotonic() + 30
+        while claim.record.heartbeat_at == before and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    assert claim.record.heartbeat_at > before
+    claim.finish("completed")
+
+
+def test_a_heartbeat_ends_quietly_when_the_run_was_moved_away(tmp_path):
+    claim = claim_run(tmp_path / "training" / "a")
+
+    with heartbeat(claim, interval_s=0.001):
+        shutil.rmtree(tmp_path / "training")
+        deadline = time.monotonic() + 30
+        while any(each.name == "expkit-heartbeat" for each in threading.enumerate()):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+
+def test_a_pickled_callback_takes_no_claim_with_it():
+    callback = RunCallback()
+    callback._claim = object()
+
+    assert pickle.loads(pickle.dumps(callback))._claim is None
