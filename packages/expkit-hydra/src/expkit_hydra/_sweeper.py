@@ -118,7 +118,7 @@ class GridSweeper:
         pinned = pinned_keys(config)
         frozen = FrozenConfigs()
         composed = _compose(expansion, composer, config, pinned=pinned, frozen=frozen)
-        members, duplicates = _collapse(list(composed))
+        members = _collapse(composed)
         refuse_shared_names(
             [member.run_name for member in members],
             [member.values for member in members],
@@ -128,7 +128,7 @@ class GridSweeper:
         )
         experiment = _experiment(config, members)
         selection = _select(config, members, experiment)
-        for line in _explain(expansion, members, duplicates, selection):
+        for line in _explain(expansion, members, selection):
             log.info(line)
         for warning in selection.warnings:
             log.warning(warning)
@@ -141,7 +141,6 @@ class GridSweeper:
             expansion,
             members,
             selection,
-            duplicates=duplicates,
             frozen=frozen,
             experiment=experiment,
         )
@@ -167,7 +166,6 @@ class GridSweeper:
                     log.error("The launcher stopped with %s: %s", type(error).__name__, error)
                     broken = broken or error
                     continue
-            _fill_objectives(config, grid, returns)
             batches.append(returns)
         # Launchers that know grids finish them, some of them long after this process.
         if not has_grids or not grid.pending:
@@ -273,12 +271,23 @@ def _fill_template(config: DictConfig, overrides: Sequence[str]) -> str:
         ) from error
 
 
-def _collapse(members: Sequence[_Member]) -> tuple[list[_Member], int]:
-    """The first of each configuration, and how many others there were."""
+def _collapse(members: Iterable[_Member]) -> list[_Member]:
+    """The first run of each configuration."""
     first: dict[str, _Member] = {}
     for member in members:
         first.setdefault(member.identity.config_hash, member)
-    return list(first.values()), len(members) - len(first)
+    return list(first.values())
+
+
+def _count_blocks(expansion: Expansion, members: Sequence[_Member]) -> list[dict[str, int]]:
+    """Size of each block of a union, and how many of its runs stand before them already."""
+    counts = []
+    start = 0
+    for size in expansion.sizes:
+        kept = sum(1 for member in members if start <= member.position < start + size)
+        counts.append({"product": size, "duplicates": size - kept})
+        start += size
+    return counts
 
 
 def _experiment(config: DictConfig, members: Sequence[_Member]) -> Path:
@@ -353,12 +362,13 @@ def _decide(
 
 
 def _explain(
-    expansion: Expansion, members: Sequence[_Member], duplicates: int, selection: "Selection"
+    expansion: Expansion, members: Sequence[_Member], selection: "Selection"
 ) -> Iterator[str]:
     """What the user is told before anything starts."""
-    if len(expansion.blocks) > 1 or duplicates:
-        blocks = " + ".join(map(str, expansion.sizes))
-        yield f"{blocks} in the product, {duplicates} duplicates, {len(members)} different"
+    blocks = _count_blocks(expansion, members)
+    if len(blocks) > 1 or blocks[0]["duplicates"]:
+        for number, block in enumerate(blocks, start=1):
+            yield f"block {number}: {block['product']} runs, {block['duplicates']} of them repeated"
     done = sum(1 for decision in selection.decisions if decision.kind == "completed")
     ruled_out = sum(1 for decision in selection.decisions if decision.kind == "rule")
     yield selection.summary()
@@ -397,7 +407,6 @@ def _write(
     members: Sequence[_Member],
     selection: "Selection",
     *,
-    duplicates: int,
     frozen: FrozenConfigs,
     experiment: Path,
 ) -> Grid:
@@ -419,12 +428,12 @@ def _write(
     skipped = sum(1 for run in runs if run.skipped_by is not None)
     counts: dict[str, object] = {
         "product": len(expansion),
-        "duplicates": duplicates,
+        "duplicates": len(expansion) - len(runs),
         "skipped by rule": skipped,
         "to run": len(runs) - skipped,
     }
     if len(expansion.blocks) > 1:
-        counts["blocks"] = expansion.sizes
+        counts["blocks"] = _count_blocks(expansion, members)
     description = {
         "command": _command(sys.argv),
         "experiment_id": experiment.name,
@@ -500,20 +509,6 @@ def _base(config: DictConfig) -> object:
 def _batches(items: Sequence[T], size: int | None) -> Iterable[tuple[int, Sequence[T]]]:
     step = size or max(len(items), 1)
     return [(start, items[start : start + step]) for start in range(0, len(items), step)]
-
-
-def _fill_objectives(config: DictConfig, grid: Grid, returns: Sequence[JobReturn]) -> None:
-    """A run that returns nothing has the best value of `expkit.metric` for its objective."""
-    from expkit_bookkeeping import read_run
-
-    if config.expkit.get("metric") is None:
-        return
-    for result in returns:
-        if result.status == JobStatus.COMPLETED and result.return_value is None:
-            run = _run_of(result, grid)
-            record = None if run is None else read_run(run.folder)
-            if record is not None and record.best is not None:
-                result.return_value = record.best.get("value")
 
 
 def _raise_for_failures(grid: Grid, batches: Sequence[Sequence[JobReturn]]) -> None:

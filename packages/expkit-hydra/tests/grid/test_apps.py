@@ -105,6 +105,33 @@ def test_without_expkit_in_the_defaults_list_it_sweeps_as_hydra_does(app, launch
     assert "run_name" not in app.seen[0]
 
 
+def test_without_expkit_params_are_swept_too(app):
+    app.write(
+        "conf/config.yaml",
+        """
+        defaults: [_self_, override hydra/sweeper: expkit]
+        base: 3
+        width: 1
+        hydra: {sweep: {dir: out}, sweeper: {params: {width: ["${base}", 4], base: 3}}}
+        """,
+    )
+    app.sweep()
+
+    assert [cfg.width for cfg in app.seen] == [3, 4]
+
+
+def test_outside_of_an_app_the_name_must_be_given(app):
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(app.folder / "conf"), version_base="1.3"):
+        config = compose("config", overrides=["model=cnn"])
+        named = compose("config", overrides=["run_name=test"])
+
+    assert named.run_name == "test"
+    with pytest.raises(Exception, match=r"Outside of a Hydra app give a name, e\.g\. the override"):
+        _ = config.run_name
+
+
 def test_without_expkit_rules_still_skip(app):
     app.write(
         "conf/config.yaml", "defaults: [model: mlp, _self_]\nseed: 1\n_filters: ['seed == 2']\n"
@@ -205,7 +232,10 @@ def test_a_key_that_only_some_runs_have_is_none_in_the_others(app):
             ["results_dir=/proc/none"],
             r"cannot be written into /proc/none/digits(.|\n)*results_dir=",
         ),
-        (["run_name=x", "model=mlp,cnn", "seed=1"], r"e.g. run_name: x_\$\{hydra:runtime.choices.model\}"),
+        (
+            ["run_name=x", "model=mlp,cnn", "seed=1"],
+            r"e.g. run_name: x_\$\{hydra:runtime.choices.model\}",
+        ),
         (["experiment_id=x_${seed}"], r"several experiment folders \(results/x_1, results/x_2\)"),
         (["run_name=${hydra:job.num}"], "run_name: .* uses the job's number"),
         (["run_name=${modle.name}"], "run_name cannot be made(.|\n)*modle"),

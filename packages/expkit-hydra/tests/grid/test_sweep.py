@@ -253,7 +253,15 @@ def test_duplicates_collapse_and_blocks_are_united(app):
         "sgd_0.01_0.9",
         "adam_0.1_0.0",
     ]
-    assert "4 + 2 in the product, 1 duplicates, 5 different" in app.log
+    assert "block 1: 4 runs, 0 of them repeated" in app.log
+    assert "block 2: 2 runs, 1 of them repeated" in app.log
+    assert app.grid().description["counts"] == {
+        "product": 6,
+        "duplicates": 1,
+        "skipped by rule": 0,
+        "to run": 5,
+        "blocks": [{"product": 4, "duplicates": 0}, {"product": 2, "duplicates": 1}],
+    }
 
 
 def test_max_batch_size_hands_over_the_grid_in_parts(app):
@@ -290,6 +298,32 @@ def test_a_run_that_returns_nothing_has_its_best_metric_for_objective(app):
     ((result,),) = app.sweep(*ONE, "expkit.metric=accuracy")
 
     assert result.return_value == 0.8
+
+
+def test_the_objective_reaches_other_sweepers_too(app):
+    from expkit_bookkeeping import Bookkeeping
+
+    def train(cfg: DictConfig) -> None:
+        with Bookkeeping.from_config(cfg) as run:
+            run.log_metrics({"loss": 0.3}, step=0)
+
+    app.task = train
+    app.write(
+        "conf/config.yaml",
+        """
+        defaults: [expkit, _self_]
+        experiment_id: digits
+        seed: 1
+        expkit: {after: [], metric: loss, direction: minimize}
+        """,
+    )
+    ((one, two),) = app.sweep("hydra/sweeper=basic", "seed=1,2")
+
+    assert (one.return_value, two.return_value) == (0.3, 0.3)
+    assert sorted(path.parent.name for path in app.experiment.glob("training/*/run.json")) == [
+        "1",
+        "2",
+    ]
 
 
 def test_a_template_names_the_runs(app):
@@ -352,6 +386,24 @@ def test_self_before_expkit_is_warned_about(app):
     app.sweep("expkit.dry_run=true", *ONE)
 
     assert any("_self_ stands before expkit" in line for line in app.log)
+
+
+def test_runs_of_older_code_are_told_apart_and_not_retrained(app):
+    app.sweep("model=cnn", "seed=1")
+    record = app.experiment / "training/cnn_sgd_0.1_1/run.json"
+    data = json.loads(record.read_text())
+    data["code"]["sources"] = {"models.py": "0" * 64}
+    record.write_text(json.dumps(data))
+    app.seen.clear()
+
+    app.sweep("model=cnn", "seed=1")
+
+    assert app.seen == []
+    assert (
+        "2 completed, skipped: 1 with this code, 1 with older code (models.py changed)" in app.log
+    )
+    app.sweep("model=cnn", "seed=1", "expkit.rerun=changed")
+    assert app.names() == ["cnn_sgd_0.1_1"]
 
 
 def test_the_usual_order_is_not_warned_about(app):

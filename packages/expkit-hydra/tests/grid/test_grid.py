@@ -1,0 +1,65 @@
+"""Reading a grid, and the line that shows how composing goes on."""
+
+import json
+
+import pytest
+
+from expkit_hydra import Grid
+from expkit_hydra._grid import GridRun
+from expkit_hydra._sweeper import _progress_line
+
+
+def test_what_is_pending_is_read_from_the_runs(app):
+    app.sweep("model=cnn", "seed=1")
+    assert app.grid().pending == []
+
+    record = app.experiment / "training/cnn_sgd_0.1_1/run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"state": "failed"}))
+
+    assert [run.run_name for run in app.grid().pending] == ["cnn_sgd_0.1_1"]
+
+
+def test_a_grid_is_found_by_its_folder_and_by_its_experiments(app):
+    app.sweep("model=cnn", "seed=1")
+    app.sweep("model=cnn", "seed=2")
+    latest = app.grid()
+
+    assert latest.description["swept"]["seed"] == [2]
+    (other,) = [path for path in latest.path.parent.iterdir() if path != latest.path]
+    assert Grid.load(str(other)).description["swept"]["seed"] == [1]
+
+
+@pytest.mark.parametrize("where", ["", "results", "nowhere"])
+def test_a_folder_without_a_grid_is_refused_with_what_to_give(tmp_path, where):
+    with pytest.raises(FileNotFoundError, match=r"No grid in .*Give the folder of an experiment"):
+        Grid.load(tmp_path / where)
+
+
+def test_a_damaged_description_is_named(app):
+    app.sweep("model=cnn", "seed=1")
+    (app.experiment / "grid_search.yaml").write_text("- 1\n")
+
+    with pytest.raises(ValueError, match=r"grid_search.yaml is not the description of a grid"):
+        app.grid()
+
+
+def test_lines_are_strict_json(tmp_path):
+    run = GridRun(
+        0, "nan", ("lr=nan",), {"lr": float("nan"), "x": [float("-inf")]}, "0", None, tmp_path
+    )
+
+    assert json.loads(run.to_line())["values"] == {"lr": "NaN", "x": ["-Infinity"]}
+
+
+def test_composing_that_takes_long_shows_how_far_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal then
+    times = iter([0.0, 1.0, 2.5, 3.0])
+
+    with _progress_line(3, clock=lambda: next(times)) as advance:
+        advance()
+        quick = capsys.readouterr().err
+        advance()
+        advance()
+
+    assert quick == ""
+    assert "Composing" in capsys.readouterr().err
