@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -118,7 +119,7 @@ def test_without_latex_one_warning_names_what_is_missing_and_the_plot_is_drawn(
 ):
     plots = PlotMetrics(MIXED, "Thesis")
 
-    with pytest.warns(UserWarning, match=r"not on PATH: latex, dvipng, kpsewhich") as seen:  # noqa: PT031 - one warning for two figures
+    with pytest.warns(UserWarning, match=r"not on PATH: latex, kpsewhich") as seen:  # noqa: PT031 - one warning for two figures
         plots.metric("val_loss", save_to=tmp_path / "loss")
         plots.run(NASTY, save_to=tmp_path / "run")
 
@@ -128,13 +129,18 @@ def test_without_latex_one_warning_names_what_is_missing_and_the_plot_is_drawn(
     assert (tmp_path / "loss.pdf").stat().st_size > 5000
 
 
-def test_latex_without_dvipng_is_not_enough(latex, tmp_path):
+def test_dvipng_is_missed_only_where_matplotlib_needs_it(latex, tmp_path, monkeypatch):
     for program in ("latex", "kpsewhich"):
         (tmp_path / program).symlink_to(shutil.which(program))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    matplotlib_says = matplotlib.rcParamsDefault.get("text.latex.engine", "latex+dvipng")
 
-    verdict = _latex.probe_latex(PlotStyle(latex=True), environment={"PATH": str(tmp_path)})
+    verdict = _latex.probe_latex(PlotStyle(latex=True), cache=tmp_path / "cache.json")
 
-    assert verdict == _latex.Verdict(False, "not on PATH: dvipng")
+    if matplotlib_says == "latex+dvipng":
+        assert verdict == _latex.Verdict(False, "not on PATH: dvipng")
+    else:
+        assert verdict.works
 
 
 def test_processes_that_meet_an_empty_tex_cache_draw_the_same(latex, tmp_path):

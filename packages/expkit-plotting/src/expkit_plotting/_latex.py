@@ -16,7 +16,10 @@ from pathlib import Path
 from ._files import write_atomically
 from ._style import PlotStyle
 
-PROGRAMS = ("latex", "dvipng", "kpsewhich")
+ALWAYS_NEEDED = ("latex", "kpsewhich")
+# matplotlib 3.11 draws PNGs without dvipng, unless its rcParam text.latex.engine asks for it;
+# the attempt tells whether it is missed.
+PROGRAMS = (*ALWAYS_NEEDED, "dvipng")
 FAILURE_VALID_S = 3600  # a user's own TeX tree may get a package without a trace we could see
 INSTALL = (
     "Debian and Ubuntu: apt install texlive-latex-extra cm-super dvipng. NixOS: see the README "
@@ -59,7 +62,7 @@ def probe_latex(
         clock: Seconds since the epoch; failures are tried again after an hour.
     """
     paths = {name: shutil.which(name, path=environment.get("PATH")) for name in PROGRAMS}
-    absent = [name for name, path in paths.items() if path is None]
+    absent = [name for name in ALWAYS_NEEDED if paths[name] is None]
     if absent:
         return Verdict(False, f"not on PATH: {', '.join(absent)}")
     key = _key(paths, style)
@@ -162,6 +165,6 @@ def explain(error: str) -> str:
     if found := re.search(r"(?:font file|PostScript font|TeX font|Font) *['`]?([\w.-]+)", error):
         return f"the font {found[1]} (packages texlive-fonts-recommended and cm-super)"
     if found := re.search(r"because (\w+) could not be found", error):
-        return f"the program {found[1]}"
+        return f"not on PATH: {found[1]}"
     lines = [line for line in error.splitlines() if line.startswith("!")] or error.splitlines()
     return f"it fails with {lines[0][:200]!r}" if lines else "it fails without a message"
