@@ -243,6 +243,7 @@ def test_a_key_that_only_some_runs_have_is_none_in_the_others(app):
         (["expkit.rerun=al"], "(?i)rerun.*'al'(.|\n)*all"),
         (["expkit.attempts=0"], "attempts is a whole number from 1"),
         (["expkit.on_change=overwrite"], "on_change"),
+        (["expkit.ignore=device"], "expkit.ignore is a list of keys, got 'device'"),
         (["_filters='seed == 1'"], "_filters is a list of rules"),
         (["_filters=['sead == 1']"], "'sead'(.|\n)*seed"),
         (["_filters=['True']"], "0 of 2 runs are left"),

@@ -6,7 +6,7 @@ import pytest
 
 from expkit_hydra import Grid
 from expkit_hydra._grid import GridRun
-from expkit_hydra._sweeper import _progress_line
+from expkit_hydra._progress import progress_line
 
 
 def test_what_is_pending_is_read_from_the_runs(app):
@@ -55,7 +55,7 @@ def test_composing_that_takes_long_shows_how_far_it_is(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal then
     times = iter([0.0, 1.0, 2.5, 3.0])
 
-    with _progress_line(3, clock=lambda: next(times)) as advance:
+    with progress_line(3, clock=lambda: next(times)) as advance:
         advance()
         quick = capsys.readouterr().err
         advance()
