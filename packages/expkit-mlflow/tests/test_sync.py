@@ -123,7 +123,7 @@ def test_a_resumed_run_continues_its_mlflow_run(experiment, kit, caplog):
     assert report.points == 2
     assert run.info.status == "FINISHED"
     assert run.data.tags["expkit.attempt"] == "2"
-    assert not caplog.records
+    assert not [line for line in caplog.records if line.name.startswith("expkit")]
 
 
 @pytest.mark.parametrize("between", [True, False], ids=["synced between", "synced once"])
@@ -146,7 +146,7 @@ def test_other_values_after_a_resume_give_one_warning_and_a_tag(experiment, kit,
     assert run.data.tags["changed.loss"] == "step 1: 0.6 in attempt 2"
     assert run.data.params == {"model": "cnn", "new": "1"}
     assert run.data.tags["attempt2.model"] == "mlp"
-    assert len(caplog.records) == 1
+    assert len([line for line in caplog.records if line.name.startswith("expkit")]) == 1
 
 
 def test_steps_out_of_order_all_arrive(experiment, kit):

@@ -14,7 +14,7 @@ from ._store import POSITION_TAG, RUN_ID_TAG, Point, Store, StoredRun
 
 logger = logging.getLogger(__name__)
 
-BATCH = 1000  # MLflow's limit is read when sending; this is when to send
+BATCH = 950  # so that tags fit into the same request; the limits themselves are read when sending
 
 
 @dataclass

@@ -5,6 +5,7 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 # They say where and how a run is kept, not what it is.
 IGNORED = frozenset(
@@ -39,6 +40,7 @@ def flatten(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]
     return flat
 
 
+@lru_cache(maxsize=10_000)
 def clean_key(key: str, limit: int = 250) -> str:
     """A name that MLflow accepts, the same for the same key; unchanged where it may be.
 

@@ -317,9 +317,8 @@ class Store:
             try:
                 raise RestException(response.json())  # type: ignore[no-untyped-call]
             except ValueError:
-                raise TrackingError(
-                    f"{without_password(self.uri)} answered {response.status_code}: {response.text[:200]}"
-                ) from None
+                server, text = without_password(self.uri), response.text[:200]
+                raise TrackingError(f"{server} answered {response.status_code}: {text}") from None
 
     @staticmethod
     def _limited_tags(tags: TagMap) -> dict[str, str]:
