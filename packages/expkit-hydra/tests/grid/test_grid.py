@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from omegaconf import OmegaConf
 
 from expkit_hydra import Grid
-from expkit_hydra._grid import GridRun
+from expkit_hydra._frozen import FrozenConfigs
+from expkit_hydra._grid import GridRun, write_grid
 from expkit_hydra._progress import progress_line
 
 
@@ -41,6 +43,23 @@ def test_a_damaged_description_is_named(app):
 
     with pytest.raises(ValueError, match=r"grid_search.yaml is not the description of a grid"):
         app.grid()
+
+
+def test_processes_that_make_one_grid_at_once_share_its_folder(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def make(_: int) -> Grid:
+        frozen = FrozenConfigs()
+        frozen.add(0, OmegaConf.create({"seed": 1}))
+        run = GridRun(0, "1", ("seed=1",), {"seed": 1}, "0" * 64, None, tmp_path / "training/1")
+        return write_grid(tmp_path, [run], frozen, {"experiment_id": "x"}, pending=[run])
+
+    with ThreadPoolExecutor(8) as pool:
+        grids = list(pool.map(make, range(8)))
+
+    assert len({grid.path for grid in grids}) == 1
+    assert list((tmp_path / "grids").iterdir()) == [grids[0].path]
+    assert Grid.load(tmp_path).config(0).seed == 1
 
 
 def test_lines_are_strict_json(tmp_path):

@@ -3,11 +3,16 @@
 import re
 
 import pytest
-from hypothesis import given
+from hydra.types import RunMode
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expkit_hydra import GridError
-from expkit_hydra._names import clean, name_of, refuse_shared_names, swept_keys
+from expkit_hydra._expansion import expand
+from expkit_hydra._hydra_state import current_config
+from expkit_hydra._identity import identify
+from expkit_hydra._names import clean, name_of, refuse_shared_names, swept_keys, swept_values
+from expkit_hydra._overrides import to_override, to_text
 
 
 @given(st.text())
@@ -86,6 +91,42 @@ def test_names_that_are_equal_once_cleaned_are_refused():
         refuse_shared_names(
             ["a-b", "a-b"], [{"note": "a b"}, {"note": "a-b"}], ["1", "2"], template=None
         )
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False),
+        st.text(st.characters(codec="ascii", exclude_categories=["C"])),
+        st.lists(st.integers(), max_size=3),
+    )
+)
+def test_a_run_alone_and_in_a_grid_have_one_name_and_one_hash(app, value):
+    app.write(
+        "conf/config.yaml",
+        """
+        defaults: [expkit, _self_]
+        experiment_id: digits
+        value: null
+        hydra: {sweeper: {params: {value: [1]}}}
+        """,
+    )
+    override = to_override("value", value)
+    alone = app.compose(override, mode=RunMode.RUN)
+    with current_config(alone):
+        name = alone.run_name
+    in_grid = app.compose(f"{override},0")  # as `-m` reads the command line
+    with app.running() as hydra:
+        (run, _) = expand(None, [f"value={to_text(value)},0"], hydra.config_loader)
+        composed = hydra.config_loader.load_sweep_config(in_grid, list(run))
+
+    assert name == name_of(swept_values(composed, ["value"]))
+    assert identify(alone).config_hash == identify(composed).config_hash
 
 
 def test_one_configuration_may_have_one_name():
