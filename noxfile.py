@@ -87,7 +87,7 @@ def tests_torch(session: nox.Session) -> None:
     """The tests of seed, timer and bookkeeping once more, with torch."""
     for name in USE_TORCH_IF_THERE:
         session.install(*test_requirements(Path("packages", name)), *CONSTRAINTS)
-    session.install("torch", "torchdata", "torchinfo", *CONSTRAINTS)
+    session.install("torch", "torchdata", "torchinfo", "scikit-learn", "omegaconf", *CONSTRAINTS)
     packages = (str(Path("packages", name)) for name in USE_TORCH_IF_THERE)
     session.run("pytest", "-q", *packages, *session.posargs, env={"EXPKIT_REQUIRE": "torch"})
 
