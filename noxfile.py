@@ -122,10 +122,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types with mypy --strict."""
+    """Check types with mypy --strict, against the types of what the packages use."""
     session.install(
-        "mypy", "hydra-core", "matplotlib", "numpy", "omegaconf", "pandas-stubs", "rich",
-        "types-PyYAML", *CONSTRAINTS,
+        "mypy", "hydra-core", "matplotlib", "mlflow-skinny", "numpy", "omegaconf", "pandas-stubs",
+        "rich", "torch", "types-PyYAML", *CONSTRAINTS,
     )  # fmt: skip
     session.run("mypy", *(str(path) for path in sorted(Path("packages").glob("*/src/expkit*"))))
 

@@ -1,6 +1,5 @@
 import csv
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -107,23 +106,15 @@ def test_folders_are_made_and_no_temporary_file_stays(path, clock):
 def test_every_process_adds_its_attempt(tmp_path, clock):
     path = tmp_path / "timer.json"
     timed(clock, 1).save(path)
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_save_one_block, args=(path,)) for _ in range(4)]
+    code = (
+        "import sys; from expkit_timer import Timer\n"
+        "with Timer('epoch') as timer: pass\n"
+        "timer.save(sys.argv[1])"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(4)]
 
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-
-    assert [process.exitcode for process in processes] == [0] * 4
+    assert [process.wait() for process in processes] == [0] * 4
     assert Timer.load(path).count == 5
-
-
-def _save_one_block(path):
-    timer = Timer("epoch")
-    with timer:
-        pass
-    timer.save(path)
 
 
 def test_a_killed_process_leaves_a_valid_file(tmp_path):
