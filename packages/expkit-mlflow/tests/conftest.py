@@ -34,7 +34,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow needs two seconds for its tables; copies of this file need none."""
     require("mlflow", _has("mlflow") and _has("sqlalchemy"))
-    from expkit_mlflow._store import create_database
+    from expkit_mlflow._database import create_database
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     create_database(path, path.parent / "artifacts")
@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 class start_server:
     def __init__(self, folder: Path, port: int) -> None:
-        from expkit_mlflow._store import environment
+        from expkit_mlflow._addresses import environment
 
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]

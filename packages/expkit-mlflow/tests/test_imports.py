@@ -24,13 +24,13 @@ def test_importing_the_package_costs_next_to_nothing():
     code = """if True:
         import time
         start = time.perf_counter()
-        import expkit_mlflow
+        from expkit_mlflow import MLFlowLogger
         print(time.perf_counter() - start)
     """
     command = [sys.executable, "-c", code]
     times = [float(subprocess.run(command, capture_output=True).stdout) for _ in range(3)]
 
-    assert min(times) < 0.06
+    assert min(times) < 0.12  # 0.03 on an idle machine
 
 
 def test_every_public_name_is_there():

@@ -44,8 +44,8 @@ def ui(experiment, kit):
     )
     url = next((line.split()[0] for line in process.stdout if line.startswith("http")), None)
     yield process, url, moved
-    process.kill()
-    process.wait()
+    process.terminate()  # not SIGKILL: it has a server to end
+    process.wait(30)
 
 
 def test_the_ui_shows_the_run_and_its_curve(ui, kit, tmp_path):

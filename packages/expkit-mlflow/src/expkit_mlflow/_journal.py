@@ -15,6 +15,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 NAME = "tracking.jsonl"
+STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}  # by run.json's
 Entry = dict[str, object]
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import math
 import numbers
 import os
 import re
-import shutil
 import signal
 import sys
 import threading
@@ -18,15 +16,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Protocol, SupportsFloat, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, SupportsFloat, runtime_checkable
 
+from ._addresses import check_uri, is_server, without_password
 from ._errors import TrackingError
-from ._journal import NAME, Journal, Step, attempts, ends
+from ._journal import NAME, STATUS, Journal, Step, attempts, ends
 from ._owners import this_process
 from ._parameters import IGNORED, flatten
-from ._sender import Sender
-from ._store import check_uri, is_server, without_password
-from ._sync import STATUS, Synchronizer
+
+if TYPE_CHECKING:
+    from ._sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -268,6 +267,8 @@ class MLFlowLogger:
         if artifact_path is not None and ".." in Path(artifact_path).parts:
             raise ValueError(f"artifact_path {artifact_path!r} leaves the run's artifacts.")
         if not source.resolve().is_relative_to(folder.resolve()):
+            import shutil
+
             target = folder / "logged" / (artifact_path or "") / source.name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
@@ -434,6 +435,8 @@ class MLFlowLogger:
         )
         journal.flush(durable=False)
         if self._uri is not None and is_server(self._uri) and self._mode != "offline":
+            from ._sender import Sender
+
             self._sender = Sender(journal.path, self._uri)
 
     def _send_rest(self) -> None:
@@ -443,6 +446,8 @@ class MLFlowLogger:
         if self._sender is not None:
             self._sender.close(self._close_timeout_s)
         elif not self._in_grid:
+            from ._sync import Synchronizer  # what a run of a grid never needs
+
             report = Synchronizer(self._run_folder.parent.parent).once(only=self._run_folder / NAME)
             for text in report.problems:
                 logger.warning("MLflow: %s", text)
@@ -532,6 +537,8 @@ def _absolute(uri: str) -> str:
 
 
 def _unknown(what: str, given: str, allowed: tuple[str, ...]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(given, allowed, 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"Unknown {what}: {given!r}.{hint} Allowed: {', '.join(allowed)}."

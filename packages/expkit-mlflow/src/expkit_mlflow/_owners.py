@@ -3,7 +3,6 @@
 import contextlib
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +55,8 @@ def is_gone(owner: Mapping[str, object], sign_of_life: Path) -> bool:
 
 def age(path: Path) -> float | None:
     """Seconds since `path` was written, by its own file system's clock; None if unknown."""
+    import tempfile
+
     with contextlib.suppress(OSError):
         written = path.stat().st_mtime
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".clock.", suffix=".tmp") as probe:

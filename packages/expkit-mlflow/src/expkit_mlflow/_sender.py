@@ -4,11 +4,11 @@ import logging
 import threading
 from pathlib import Path
 
+from ._addresses import check_reachable, without_password
 from ._drain import JournalDrain
-from ._errors import TrackingError
+from ._errors import TrackingError, first_line
 from ._journal import attempts
-from ._store import Store, check_reachable, without_password
-from ._sync import first_line
+from ._store import Store
 
 logger = logging.getLogger(__name__)
 

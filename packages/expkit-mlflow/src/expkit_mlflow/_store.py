@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import logging
-import os
-import socket
-import sqlite3
 import time
-import urllib.parse
-import urllib.request
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._addresses import check_installed, check_reachable, check_uri, is_server, without_password
 from ._errors import TrackingError
-from ._lock import one_writer
 from ._parameters import clean_key, shorten
 
 if TYPE_CHECKING:
@@ -31,7 +23,6 @@ RUN_ID_TAG = "expkit.run_id"
 POSITION_TAG = "expkit.journal_bytes"  # what the store has of the journal, kept in the store
 ARTIFACTS_TAG = "expkit.artifacts"  # of an experiment whose artifacts are in its own folder
 REQUEST_TIMEOUT_S = 20
-CONNECT_TIMEOUT_S = 5.0
 
 TagMap = Mapping[str, str]
 _KIND = {
@@ -332,255 +323,9 @@ class Store:
         }
 
 
-def open_store(uri: str, folder: Path) -> Store:
-    """A store that exists, for the experiment in `folder`.
-
-    To be called under the experiment's lock.
-
-    Args:
-        uri: Where; empty for the embedded store, `folder/mlflow.db`.
-        folder: The experiment's folder. It gets the artifacts, unless a server has its own place.
-
-    Raises:
-        TrackingError: If only mlflow-skinny is installed, or the file is no store.
-    """
-    folder = folder.resolve()
-    artifacts = folder / "artifacts"
-    if uri == "":
-        database = folder / "mlflow.db"
-        check_installed(database_uri(database))
-        if exists(database):
-            relocate(database, artifacts)
-        else:
-            create_database(database, artifacts)
-        return Store(database_uri(database), artifacts=artifacts)
-    check_uri(uri)
-    check_installed(uri)
-    path = uri.removeprefix("sqlite:///")
-    if path != uri and not exists(Path(path)):
-        database = Path(path)
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with one_writer(database.with_name(database.name + ".lock"), wait_s=120):
-            if not exists(database):  # other experiments may share it
-                create_database(database, artifacts)
-    return Store(uri, artifacts=None if is_server(uri) else artifacts)
-
-
-def exists(database: Path) -> bool:
-    """Whether there is a store; an empty file is none (whoever looks with sqlite3 leaves one)."""
-    return database.is_file() and database.stat().st_size > 0
-
-
-def create_database(database: Path, artifacts: Path) -> None:
-    """A new SQLite store, whole or not at all.
-
-    MLflow builds its tables in two dozen steps, and a process killed between two of them leaves a
-    file that no later one can use: so they are built in a temporary file that takes its place.
-    """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    for left in database.parent.glob(f".{database.name}.*.tmp*"):  # by a process killed meanwhile
-        left.unlink(missing_ok=True)
-    temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with _without_progress("mlflow.store.db.utils"):
-            made = SqlAlchemyStore(  # type: ignore[no-untyped-call]
-                database_uri(temporary), artifacts.as_uri()
-            )
-        made.engine.dispose()
-        temporary.replace(database)
-        # MLflow keeps connections by URI, and these may lead to a deleted file of that name.
-        stale = getattr(SqlAlchemyStore, "_engine_map", {}).get(database_uri(database))
-        if stale is not None:
-            stale.dispose()
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _without_progress(name: str) -> Iterator[None]:
-    """MLflow tells of each table it builds, in the middle of somebody's training output."""
-
-    def important(record: logging.LogRecord) -> bool:
-        return record.levelno > logging.INFO
-
-    talker = logging.getLogger(name)
-    talker.addFilter(important)
-    try:
-        yield
-    finally:
-        talker.removeFilter(important)
-
-
-def relocate(database: Path, artifacts: Path) -> bool:
-    """Points a store's artifact locations to where the artifacts are now.
-
-    MLflow stores absolute locations, so a folder that was moved, renamed or copied to another
-    machine would still show its curves but none of its artifacts.
-
-    Returns:
-        Whether anything had to change.
-    """
-    new = artifacts.as_uri()
-    query = "SELECT DISTINCT value FROM experiment_tags WHERE key = ? AND value != ?"
-    try:
-        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection, connection:
-            old = [str(row[0]) for row in connection.execute(query, (ARTIFACTS_TAG, new))]
-            for location in old:
-                for table, column in _locations(connection):
-                    connection.execute(
-                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                        f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                        (new, len(location) + 1, location, len(location) + 1, f"{location}/"),
-                    )
-    except sqlite3.DatabaseError as error:
-        raise TrackingError(
-            f"{database} is not a usable MLflow store ({error}). Move it away: "
-            f"`expkit sync {database.parent}` builds it anew from the journals."
-        ) from error
-    return bool(old)
-
-
-def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    known = [
-        ("experiments", "artifact_location"),
-        ("experiment_tags", "value"),
-        ("runs", "artifact_uri"),
-        ("logged_models", "artifact_location"),
-        ("trace_tags", "value"),
-        ("model_versions", "source"),
-        ("model_versions", "storage_location"),
-    ]
-    return [
-        (table, column)
-        for table, column in known
-        if column in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-    ]
-
-
-def journal_positions(database: Path) -> dict[str, tuple[int, bool]]:
-    """How far an SQLite store has each journal, without the seconds that MLflow's import takes.
-
-    Returns:
-        By the run's id in its journal: bytes of the journal, and whether the run is still open.
-        Empty where the store cannot say.
-    """
-    query = """
-        SELECT id.value, position.value, runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
-        FROM tags AS id
-        JOIN tags AS position ON position.run_uuid = id.run_uuid AND position.key = ?
-        JOIN runs ON runs.run_uuid = id.run_uuid
-        WHERE id.key = ?
-    """
-    try:
-        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
-            rows = connection.execute(query, (POSITION_TAG, RUN_ID_TAG)).fetchall()
-    except sqlite3.Error:
-        return {}
-    return {str(run): (int(at), bool(open_)) for run, at, open_ in rows if str(at).isdigit()}
-
-
-def experiment_in(database: Path, name: str) -> str | None:
-    """The id of the experiment of this name, or of the newest one; None where there is none."""
-    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
-        row = connection.execute(
-            "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active' "
-            "AND experiment_id != 0 ORDER BY name = ? DESC, experiment_id DESC LIMIT 1",
-            (name,),
-        ).fetchone()
-    return None if row is None else str(row[0])
-
-
-def database_uri(path: Path) -> str:
-    """The SQLAlchemy URI of an SQLite file."""
-    return f"sqlite:///{path}"
-
-
-def is_server(uri: str) -> bool:
-    """Whether the URI names a server, which takes batches while the run goes on."""
-    return uri.startswith(("http://", "https://"))
-
-
-def check_uri(uri: str) -> None:
-    """Refuses what no MLflow of today can write to.
-
-    Raises:
-        TrackingError: For a folder, whose file store MLflow has given up.
-    """
-    scheme = urllib.parse.urlsplit(uri).scheme
-    if uri == "databricks":
-        return
-    if scheme in ("", "file") or len(scheme) == 1:  # C:\…
-        raise TrackingError(
-            f"Tracking URI {uri!r} is a folder, and MLflow 3.13 gave its file store up. "
-            "Leave mlflow.tracking_uri null for the SQLite store in the experiment's folder, give "
-            "a server (http://…) or a database (sqlite:///…), or convert an old ./mlruns with "
-            "`mlflow migrate-filestore`."
-        )
-
-
-def check_installed(uri: str) -> None:
-    """Says what is missing before MLflow fails deep inside.
-
-    Raises:
-        TrackingError: If a database is asked for and only mlflow-skinny is installed.
-    """
-    if not is_server(uri) and uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
-        try:
-            found = importlib.util.find_spec("sqlalchemy") and importlib.util.find_spec("alembic")
-        except (ImportError, ValueError):
-            found = None
-        if not found:
-            raise TrackingError(
-                f"{uri} needs the full MLflow, and only mlflow-skinny is installed: "
-                'pip install "expkit-mlflow[local]", or set mlflow.tracking_uri to a server '
-                "(http://…). The journals keep everything until then."
-            )
-
-
-def check_reachable(uri: str) -> None:
-    """Asks once whether a server listens: MLflow's own client would retry for minutes.
-
-    Raises:
-        TrackingError: If nobody answers.
-    """
-    parts = urllib.parse.urlsplit(uri)
-    if not is_server(uri) or parts.hostname is None:
-        return
-    proxies = urllib.request.getproxies()
-    if parts.scheme in proxies and not urllib.request.proxy_bypass(parts.hostname):
-        return  # only the proxy knows
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        raise TrackingError(f"{without_password(uri)} does not answer ({error}).") from error
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may stand in a file or a message.
-
-    >>> without_password("https://me:secret@host:5000/x")
-    'https://host:5000/x'
-    """
-    parts = urllib.parse.urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def milliseconds(time_s: float) -> int:
     """MLflow's timestamps; the same for the same time, or a repeated point would count twice."""
     return round(time_s * 1000)
-
-
-def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment without MLflow's variables, which would redirect a server of ours."""
-    return {
-        key: value
-        for key, value in environ.items()
-        if not key.startswith(("MLFLOW_", "_MLFLOW_")) or key == "MLFLOW_DISABLE_TELEMETRY"
-    }
 
 
 def _stored(run: Run) -> StoredRun:

@@ -12,27 +12,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from ._addresses import check_uri, is_server
+from ._database import exists, journal_positions, open_store, relocate
 from ._drain import JournalDrain
-from ._errors import TrackingError
-from ._journal import NAME, Entry, attempts, ends, is_owned, read
+from ._errors import TrackingError, first_line
+from ._journal import NAME, STATUS, Entry, attempts, ends, is_owned, read
 from ._lock import NAME as LOCK_NAME
 from ._lock import one_writer
 from ._owners import is_gone
-from ._store import (
-    Store,
-    StoredRun,
-    check_uri,
-    exists,
-    is_server,
-    journal_positions,
-    open_store,
-    relocate,
-)
+from ._store import Store, StoredRun
 
 logger = logging.getLogger(__name__)
 
 WAIT_S = 120.0  # for the lock: eight runs that end together take a few seconds each
-STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 @dataclass
@@ -412,11 +404,6 @@ def sends_itself(journal: Path, head: Entry) -> bool:
     if is_owned(journal):
         return True
     return not ends(journal) and how_it_ended(journal, head) is None
-
-
-def first_line(error: BaseException) -> str:
-    """Enough of an error to know it by."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
 
 
 def _closed_within(stream: TextIO, seconds: float) -> bool:

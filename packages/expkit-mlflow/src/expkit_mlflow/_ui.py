@@ -12,8 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from ._addresses import check_installed, environment
+from ._database import database_uri, experiment_in
 from ._errors import TrackingError
-from ._store import check_installed, database_uri, environment, experiment_in
 
 START_S = 90.0  # 14 s on two idle cores
 

@@ -58,7 +58,7 @@ def ui(argv: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, help="5000 or the next free one by default")
     options = parser.parse_args(argv)
 
-    from ._store import check_installed
+    from ._addresses import check_installed
     from ._sync import Synchronizer
     from ._ui import serve
 

@@ -1,0 +1,94 @@
+"""Tracking URIs: what they name, and whether it is there."""
+
+import importlib.util
+import os
+import socket
+import urllib.parse
+from collections.abc import Mapping
+
+from ._errors import TrackingError
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+def is_server(uri: str) -> bool:
+    """Whether the URI names a server, which takes batches while the run goes on."""
+    return uri.startswith(("http://", "https://"))
+
+
+def check_uri(uri: str) -> None:
+    """Refuses what no MLflow of today can write to.
+
+    Raises:
+        TrackingError: For a folder, whose file store MLflow has given up.
+    """
+    scheme = urllib.parse.urlsplit(uri).scheme
+    if uri == "databricks":
+        return
+    if scheme in ("", "file") or len(scheme) == 1:  # C:\…
+        raise TrackingError(
+            f"Tracking URI {uri!r} is a folder, and MLflow 3.13 gave its file store up. "
+            "Leave mlflow.tracking_uri null for the SQLite store in the experiment's folder, give "
+            "a server (http://…) or a database (sqlite:///…), or convert an old ./mlruns with "
+            "`mlflow migrate-filestore`."
+        )
+
+
+def check_installed(uri: str) -> None:
+    """Says what is missing before MLflow fails deep inside.
+
+    Raises:
+        TrackingError: If a database is asked for and only mlflow-skinny is installed.
+    """
+    if not is_server(uri) and uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
+        try:
+            found = importlib.util.find_spec("sqlalchemy") and importlib.util.find_spec("alembic")
+        except (ImportError, ValueError):
+            found = None
+        if not found:
+            raise TrackingError(
+                f"{uri} needs the full MLflow, and only mlflow-skinny is installed: "
+                'pip install "expkit-mlflow[local]", or set mlflow.tracking_uri to a server '
+                "(http://…). The journals keep everything until then."
+            )
+
+
+def check_reachable(uri: str) -> None:
+    """Asks once whether a server listens: MLflow's own client would retry for minutes.
+
+    Raises:
+        TrackingError: If nobody answers.
+    """
+    parts = urllib.parse.urlsplit(uri)
+    if not is_server(uri) or parts.hostname is None:
+        return
+    from urllib.request import getproxies, proxy_bypass  # 15 ms that only this needs
+
+    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname):
+        return  # only the proxy knows
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise TrackingError(f"{without_password(uri)} does not answer ({error}).") from error
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may stand in a file or a message.
+
+    >>> without_password("https://me:secret@host:5000/x")
+    'https://host:5000/x'
+    """
+    parts = urllib.parse.urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment without MLflow's variables, which would redirect a server of ours."""
+    return {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(("MLFLOW_", "_MLFLOW_")) or key == "MLFLOW_DISABLE_TELEMETRY"
+    }

@@ -1,0 +1,177 @@
+"""The embedded store as a file: made whole or not at all, moved along with its folder."""
+
+import contextlib
+import logging
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from ._addresses import check_installed, check_uri, is_server
+from ._errors import TrackingError
+from ._lock import one_writer
+from ._store import ARTIFACTS_TAG, POSITION_TAG, RUN_ID_TAG, Store
+
+
+def open_store(uri: str, folder: Path) -> Store:
+    """A store that exists, for the experiment in `folder`.
+
+    To be called under the experiment's lock.
+
+    Args:
+        uri: Where; empty for the embedded store, `folder/mlflow.db`.
+        folder: The experiment's folder. It gets the artifacts, unless a server has its own place.
+
+    Raises:
+        TrackingError: If only mlflow-skinny is installed, or the file is no store.
+    """
+    folder = folder.resolve()
+    artifacts = folder / "artifacts"
+    if uri == "":
+        database = folder / "mlflow.db"
+        check_installed(database_uri(database))
+        if exists(database):
+            relocate(database, artifacts)
+        else:
+            create_database(database, artifacts)
+        return Store(database_uri(database), artifacts=artifacts)
+    check_uri(uri)
+    check_installed(uri)
+    path = uri.removeprefix("sqlite:///")
+    if path != uri and not exists(Path(path)):
+        database = Path(path)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with one_writer(database.with_name(database.name + ".lock"), wait_s=120):
+            if not exists(database):  # other experiments may share it
+                create_database(database, artifacts)
+    return Store(uri, artifacts=None if is_server(uri) else artifacts)
+
+
+def exists(database: Path) -> bool:
+    """Whether there is a store; an empty file is none (whoever looks with sqlite3 leaves one)."""
+    return database.is_file() and database.stat().st_size > 0
+
+
+def create_database(database: Path, artifacts: Path) -> None:
+    """A new SQLite store, whole or not at all.
+
+    MLflow builds its tables in two dozen steps, and a process killed between two of them leaves a
+    file that no later one can use: so they are built in a temporary file that takes its place.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for left in database.parent.glob(f".{database.name}.*.tmp*"):  # by a process killed meanwhile
+        left.unlink(missing_ok=True)
+    temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with _without_progress("mlflow.store.db.utils"):
+            made = SqlAlchemyStore(  # type: ignore[no-untyped-call]
+                database_uri(temporary), artifacts.as_uri()
+            )
+        made.engine.dispose()
+        temporary.replace(database)
+        # MLflow keeps connections by URI, and these may lead to a deleted file of that name.
+        stale = getattr(SqlAlchemyStore, "_engine_map", {}).get(database_uri(database))
+        if stale is not None:
+            stale.dispose()
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _without_progress(name: str) -> Iterator[None]:
+    """MLflow tells of each table it builds, in the middle of somebody's training output."""
+
+    def important(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO
+
+    talker = logging.getLogger(name)
+    talker.addFilter(important)
+    try:
+        yield
+    finally:
+        talker.removeFilter(important)
+
+
+def relocate(database: Path, artifacts: Path) -> bool:
+    """Points a store's artifact locations to where the artifacts are now.
+
+    MLflow stores absolute locations, so a folder that was moved, renamed or copied to another
+    machine would still show its curves but none of its artifacts.
+
+    Returns:
+        Whether anything had to change.
+    """
+    new = artifacts.as_uri()
+    query = "SELECT DISTINCT value FROM experiment_tags WHERE key = ? AND value != ?"
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+            old = [str(row[0]) for row in connection.execute(query, (ARTIFACTS_TAG, new))]
+            for location in old:
+                for table, column in _locations(connection):
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                        f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (new, len(location) + 1, location, len(location) + 1, f"{location}/"),
+                    )
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(
+            f"{database} is not a usable MLflow store ({error}). Move it away: "
+            f"`expkit sync {database.parent}` builds it anew from the journals."
+        ) from error
+    return bool(old)
+
+
+def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    known = [
+        ("experiments", "artifact_location"),
+        ("experiment_tags", "value"),
+        ("runs", "artifact_uri"),
+        ("logged_models", "artifact_location"),
+        ("trace_tags", "value"),
+        ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    ]
+    return [
+        (table, column)
+        for table, column in known
+        if column in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    ]
+
+
+def journal_positions(database: Path) -> dict[str, tuple[int, bool]]:
+    """How far an SQLite store has each journal, without the seconds that MLflow's import takes.
+
+    Returns:
+        By the run's id in its journal: bytes of the journal, and whether the run is still open.
+        Empty where the store cannot say.
+    """
+    query = """
+        SELECT id.value, position.value, runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
+        FROM tags AS id
+        JOIN tags AS position ON position.run_uuid = id.run_uuid AND position.key = ?
+        JOIN runs ON runs.run_uuid = id.run_uuid
+        WHERE id.key = ?
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+            rows = connection.execute(query, (POSITION_TAG, RUN_ID_TAG)).fetchall()
+    except sqlite3.Error:
+        return {}
+    return {str(run): (int(at), bool(open_)) for run, at, open_ in rows if str(at).isdigit()}
+
+
+def experiment_in(database: Path, name: str) -> str | None:
+    """The id of the experiment of this name, or of the newest one; None where there is none."""
+    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+        row = connection.execute(
+            "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active' "
+            "AND experiment_id != 0 ORDER BY name = ? DESC, experiment_id DESC LIMIT 1",
+            (name,),
+        ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def database_uri(path: Path) -> str:
+    """The SQLAlchemy URI of an SQLite file."""
+    return f"sqlite:///{path}"
