@@ -186,7 +186,7 @@ def test_an_owner_whose_claim_is_lost_logs_nothing_more(folder):
     (folder / "claims" / "0002.json").write_text('{"host": "node7", "pid": 1}')
     run.log_metrics({"loss": 0.5}, step=0)
 
-    run._tick()
+    run._run.tick()
 
     assert not (folder / "metrics.jsonl").exists()
     assert run.should_stop()

@@ -404,10 +404,10 @@ def test_a_heartbeat_tells_progress_without_the_training_thread(folder):
         first = read_run(folder).heartbeat_at
         run.log_metrics({"val_accuracy": 0.5}, step=3)
         now[0] += 29
-        run._tick()
+        run._run.tick()
         assert read_run(folder).heartbeat_at == first
         now[0] += 2
-        run._tick()
+        run._run.tick()
 
         record = read_run(folder)
         assert record.heartbeat_at > first
@@ -612,7 +612,7 @@ from expkit_bookkeeping import Bookkeeping
 with Bookkeeping(sys.argv[1], config={"epochs": 9}, console=False) as run:
     for step in range(3):
         run.log_metrics({"loss": 1 / (step + 1)}, step=step)
-    run._sync()
+    run._run.sync()
     print("ready", flush=True)
     while not run.should_stop():
         time.sleep(0.01)

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import math
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from ._claims import FINAL_STATES, Claim, ClaimLost, claim_run
-from ._environment import environment_facts
-from ._files import write_file
-from ._metrics import MetricsFile, metric_rows, numbers, whole_step
+from ._claims import FINAL_STATES, claim_run
+from ._endings import final_state
+from ._metrics import numbers, whole_step
 from ._names import path_inside
 from ._ranks import process_rank
 from ._records import Liveness, is_alive
 from ._settings import Settings, folder_name, plain_config, run_folder, run_settings
-from ._signals import stop_requested, stop_signals, termination_requested
+from ._signals import stop_requested, stop_signals
 from ._sinks import Sinks
+from ._timer_files import timer_statistics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from ._checkpoints import ResumePoint
-    from ._logs import RunLog
+    from ._open_runs import OpenRun
     from ._protocols import Savable, Sink
 
     T = TypeVar("T")
-
-WRITE_EVERY_S = 1.0
-HEARTBEAT_EVERY_S = 30.0
 
 
 class Bookkeeping:
@@ -95,23 +89,12 @@ class Bookkeeping:
         self._console = console
         self._is_alive = is_alive
         self._clock = clock
-        self._claim: Claim | None = None
-        self._log: RunLog | None = None
-        self._metrics: MetricsFile | None = None
-        self._writer: _Writer | None = None
+        self._run: OpenRun | None = None  # on rank 0; kept when closed, for `best`
         self._signals: contextlib.AbstractContextManager[bool] | None = None
         self._opened = False
         self._pid = 0
-        self._lost: ClaimLost | None = None
         self._completed = False
         self._told_to_stop = False
-        self._complaints: set[str] = set()
-        self._last: dict[str, float] = {}
-        self._best: tuple[float, int] | None = None
-        self._step: int | None = None
-        self._measured: float | None = None  # expkit.metric since the last checkpoint
-        self._heartbeat_due = 0.0
-        self._environment: dict[str, object] = {}
 
     @classmethod
     def from_config(
@@ -165,50 +148,18 @@ class Bookkeeping:
         if self._opened:
             return self
         self._completed = self._told_to_stop = False
-        self._lost = self._claim = None
+        self._run = None
         self._pid = os.getpid()
         self._signals = stop_signals()
         self._signals.__enter__()
         try:
             if self.rank == 0:
-                self._open_claimed()
-        except BaseException as error:
-            # Whoever failed to enter a block never leaves it.
-            if self._claim is not None:
-                with contextlib.suppress(Exception):
-                    self._claim.finish(self._final_state(error), error)
-            self._release()
+                self._open_folder()
+        except BaseException:
+            self._release()  # whoever failed to enter a block never leaves it
             raise
         self._opened = True
         return self
-
-    def _open_claimed(self) -> None:
-        from ._logs import RunLog  # here, as logging is slow to import
-
-        _close_former(self.folder)
-        self._claim = claim_run(
-            self.folder,
-            run_name=self.run_name,
-            experiment_id=self.experiment_id,
-            swept=self._swept,
-            is_alive=self._is_alive,
-            clock=self._clock,
-        )
-        record = self._claim.record
-        self._log = RunLog(self.folder, console=self._console)
-        self._log.banner(
-            f"attempt {record.attempt}, {_iso(self._clock())}, {record.host}, pid {record.pid}"
-        )
-        self._metrics = MetricsFile(self.folder)
-        self._recall_metrics()
-        if self.config:
-            write_file(self.folder / "config.yaml", _yaml(self.config))
-        self._write_environment()
-        self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
-        self._writer = _Writer(self._tick)
-        self._sinks.open({**record.data, "folder": str(self.folder)}, self.config)
-        atexit.register(self._at_exit)
-        _open_here[self.folder] = self
 
     def close(self, state: str | None = None, error: BaseException | None = None) -> None:
         """Record how the run ended, and stop writing.
@@ -227,10 +178,10 @@ class Bookkeeping:
         if not self._opened or os.getpid() != self._pid:
             return  # a forked child is not the one to say how the run ended
         if state is None:
-            state = self._final_state(error)
+            state = final_state(error, told_to_stop=self._told_to_stop, completed=self._completed)
         try:
-            if self._claim is not None:
-                self._close_claimed(self._claim, state, error)
+            if self._run is not None:
+                self._run.finish(state, error)
         finally:
             self._release()
 
@@ -262,7 +213,8 @@ class Bookkeeping:
 
         Leaving the block after this was true records `interrupted`, and the run is resumed later.
         """
-        stop = self._lost is not None or stop_requested() is not None
+        lost = self._run is not None and self._run.lost is not None
+        stop = lost or stop_requested() is not None
         self._told_to_stop = self._told_to_stop or stop
         return stop
 
@@ -278,13 +230,15 @@ class Bookkeeping:
         Raises:
             ValueError: If there is no such level.
         """
-        if self._is_writing() and self._log is not None:
-            self._log.write(message, level, console=True)
+        run = self._writing()
+        if run is not None:
+            run.log.write(message, level, console=True)
 
     def log_to_file(self, message: object, level: int | str = "info") -> None:
         """Write a message to training.log only. See `log`."""
-        if self._is_writing() and self._log is not None:
-            self._log.write(message, level, console=False)
+        run = self._writing()
+        if run is not None:
+            run.log.write(message, level, console=False)
 
     def create_folder(self, name: str | Path) -> Path:
         """Make a folder inside the run folder.
@@ -299,7 +253,7 @@ class Bookkeeping:
             ValueError: If the path leads out of the run folder, or is hidden.
         """
         path = path_inside(self.folder, str(name))
-        if self._is_writing():
+        if self._writing() is not None:
             path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -321,22 +275,14 @@ class Bookkeeping:
         values = numbers(metrics)
         if type(step) is not int or step < 0:
             step = whole_step(step)
-        if not self._is_writing() or self._metrics is None:
-            return
-        now = self._clock()
-        self._metrics.add(step, now, values)
-        self._count(step, values)
-        self._sinks.log_metrics(values, step, now)
+        run = self._writing()
+        if run is not None:
+            run.log_metrics(step, values)
 
     @property
     def best(self) -> dict[str, object] | None:
         """Best value of `expkit.metric` so far: metric, direction, value, step; else None."""
-        if self._best is None:
-            return None
-        value, step = self._best
-        settings = self.settings
-        names = {"metric": settings.metric, "direction": settings.direction}
-        return {**names, "value": value, "step": step}
+        return None if self._run is None else self._run.progress.best
 
     def save_timer(self, timer: Savable) -> Path:
         """Save a timer to timer.yaml and hand its statistics to the sinks.
@@ -358,9 +304,9 @@ class Bookkeeping:
                 f"{type(timer).__name__}: {timer!r}."
             )
         path = self.folder / "timer.yaml"
-        if self._is_writing():
+        if self._writing() is not None:
             save(path)
-            for name, statistics in _timer_statistics(path).items():
+            for name, statistics in timer_statistics(path).items():
                 self._sinks.tell("log_timer", name, statistics)
         return path
 
@@ -378,7 +324,7 @@ class Bookkeeping:
         if path.is_absolute() and path.is_relative_to(self.folder):
             path = path.relative_to(self.folder)
         inside = path_inside(self.folder, str(path))
-        if not self._is_writing():
+        if self._writing() is None:
             return
         if not inside.exists():
             raise FileNotFoundError(f"There is no {inside} to log as an artifact.")
@@ -429,19 +375,13 @@ class Bookkeeping:
         from ._checkpoint_files import checkpoint_path
         from ._checkpoints import snapshot, write
 
-        if not self._is_writing():
+        run = self._writing()
+        if run is None:
             return checkpoint_path(self.folder, epoch, batch)
-        metric = self.settings.metric
-        if metric is not None and self._last and metric not in self._last:
-            from difflib import get_close_matches
-
-            near = get_close_matches(metric, self._last, 1)
-            self._complain_once(
-                "metric",
-                f"expkit.metric is {metric!r}, which was not logged before save_checkpoint: no "
-                f"best checkpoint is kept. Logged: {', '.join(self._last)}."
-                + (f" Did you mean {near[0]!r}?" if near else ""),
-            )
+        progress, settings = run.progress, self.settings
+        complaint = progress.complaint()
+        if complaint is not None:
+            run.complain_once("metric", complaint)
         content = snapshot(
             epoch,
             batch=batch,
@@ -453,19 +393,19 @@ class Bookkeeping:
                 **extra,
             },
             loader=loader,
-            step=-1 if self._step is None else self._step,
-            metrics_size=self._sync(),
-            metric=None if metric is None else (metric, self._measured),
+            step=-1 if progress.step is None else progress.step,
+            metrics_size=run.sync(),
+            metric=None if settings.metric is None else (settings.metric, progress.measured),
         )
         path = write(
             self.folder,
             content,
-            keep_last=self.settings.keep_last,
-            keep_best=self.settings.keep_best,
-            direction=self.settings.direction,
-            report=self._warn,
+            keep_last=settings.keep_last,
+            keep_best=settings.keep_best,
+            direction=settings.direction,
+            report=run.warn,
         )
-        self._measured = None
+        progress.measured = None
         return path
 
     def resume(
@@ -502,7 +442,7 @@ class Bookkeeping:
         """
         from ._checkpoints import resume
 
-        self._is_writing()  # complains where the run is not open
+        run = self._writing()
         start = resume(
             self.folder,
             objects={
@@ -516,12 +456,17 @@ class Bookkeeping:
             rank=self.rank,
             report=self._warn,
         )
+        if run is None:
+            return start
         # Without a checkpoint the run starts at 0, and what an earlier attempt logged goes too.
-        step = -1 if start.step is None else start.step
-        self._cut_metrics(step + 1, start.metrics_size)
+        run.cut_metrics(0 if start.step is None else start.step + 1, start.metrics_size)
         if start.path is not None:
             behind = f" behind batch {start.batch}" if start.batch else ""
-            self.log(f"Resumed from {start.path.name}: epoch {int(start)}{behind} is next.")
+            run.log.write(
+                f"Resumed from {start.path.name}: epoch {int(start)}{behind} is next.",
+                "info",
+                console=True,
+            )
         return start
 
     def save_model(self, model: object, name: str = "model") -> Path:
@@ -593,7 +538,7 @@ class Bookkeeping:
         """
         from ._encoders import encoder_path, save_encoder
 
-        if not self._is_writing():
+        if self._writing() is None:
             return encoder_path(self.folder, name)
         return save_encoder(self.folder, encoder, name, pickle=pickle)
 
@@ -643,7 +588,7 @@ class Bookkeeping:
         """
         from ._summary import save_model_summary
 
-        if not self._is_writing():
+        if self._writing() is None:
             return self.folder / "model_summary.txt"
         return save_model_summary(
             self.folder,
@@ -675,7 +620,7 @@ class Bookkeeping:
         """
         from ._values import results_path, save_results
 
-        if not self._is_writing():
+        if self._writing() is None:
             return results_path(self.folder, data, name)
         return save_results(self.folder, data, name)
 
@@ -693,141 +638,69 @@ class Bookkeeping:
     def _save_state(self, value: object, name: str) -> Path:
         from ._states import save_state, state_path
 
-        if not self._is_writing():
+        if self._writing() is None:
             return state_path(self.folder, name)
         return save_state(self.folder, value, name)
 
     # Inner parts
 
-    def _is_writing(self) -> bool:
-        """Whether this rank writes; complains where nothing is open or the claim is lost."""
-        if self._lost is not None:
-            raise self._lost
+    def _open_folder(self) -> None:
+        from ._open_runs import OpenRun  # here, as logging is slow to import
+
+        _close_former(self.folder)
+        claim = claim_run(
+            self.folder,
+            run_name=self.run_name,
+            experiment_id=self.experiment_id,
+            swept=self._swept,
+            is_alive=self._is_alive,
+            clock=self._clock,
+        )
+        try:
+            self._run = OpenRun(
+                claim,
+                settings=self.settings,
+                sinks=self._sinks,
+                console=self._console,
+                clock=self._clock,
+            )
+            self._run.start(self.config)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                claim.finish(final_state(error), error)
+            raise
+        atexit.register(self._at_exit)
+        _open_here[self.folder] = self
+
+    def _writing(self) -> OpenRun | None:
+        """The open run, None on a rank that writes nothing; complains where there is none.
+
+        Raises:
+            ClaimLost: If somebody else has claimed the run.
+            RuntimeError: If the run is not open, or belongs to the process that forked this one.
+        """
+        run = self._run
+        if run is not None and run.lost is not None:
+            raise run.lost
         if self._opened:
             if os.getpid() != self._pid:
                 raise RuntimeError(
                     f"The run {self.run_name!r} belongs to process {self._pid}, from which this "
                     "one was forked. Return results to it and write them there."
                 )
-            return self.rank == 0
+            return run
         if self.rank != 0:
-            return False
+            return None
         raise RuntimeError(
             f"The run {self.run_name!r} is not open. Use `with Bookkeeping(…) as run:`, or "
             "run.open() and, at the end, run.close()."
         )
 
-    def _sync(self) -> int:
-        """Everything logged so far onto the disk; returns the size of metrics.jsonl."""
-        if self._metrics is None or self._claim is None:
-            return 0
-        size = self._metrics.write(sync=True)
-        self._claim.update(**self._progress())
-        self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
-        self._sinks.tell("flush")
-        return size
-
-    def _cut_metrics(self, step: int, size: int | None = None) -> None:
-        """Forget what was logged at or after `step`, which the run will now log again."""
-        if self._metrics is not None:
-            self._metrics.cut(step, size)
-            self._recall_metrics()
-
-    def _count(self, step: int, values: Mapping[str, float]) -> None:
-        self._last.update(values)
-        self._step = step
-        metric = self.settings.metric
-        if metric is not None and metric in values:
-            value = self._measured = values[metric]
-            if not math.isnan(value) and (self._best is None or self._is_better(value)):
-                self._best = (value, step)
-
-    def _is_better(self, value: float) -> bool:
-        if self._best is None:
-            return True
-        if self.settings.direction == "maximize":
-            return value > self._best[0]
-        return value < self._best[0]
-
-    def _recall_metrics(self) -> None:
-        """Last and best values from what metrics.jsonl holds, after opening or cutting it."""
-        self._last, self._best, self._step = {}, None, None
-        for step, values in metric_rows(self.folder).items():
-            self._count(step, values)
-        self._measured = None
-
-    def _progress(self) -> dict[str, object]:
-        total = self.settings.epochs
-        return {
-            "progress": None if self._step is None else {"step": self._step, "total": total},
-            "metrics": dict(self._last),
-            "best": self.best,
-        }
-
-    def _tick(self) -> None:
-        """What the background thread does each second."""
-        if self._claim is None or self._metrics is None or self._lost is not None:
-            return
-        try:
-            if not self._claim.is_highest():
-                self._claim.heartbeat()  # finds the words for what happened
-            self._metrics.write()
-            if self._clock() >= self._heartbeat_due:
-                self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
-                self._claim.update(**self._progress())
-        except ClaimLost as lost:
-            self._lost = lost
-        except Exception as problem:  # a full disk today may have room tomorrow
-            self._complain_once(
-                f"writing {type(problem).__name__}", f"{self.folder} cannot be written: {problem}"
-            )
-
-    def _final_state(self, error: BaseException | None) -> str:
-        if error is None:
-            stopped = self._told_to_stop and not self._completed
-            return "interrupted" if stopped else "completed"
-        if isinstance(error, SystemExit) and error.code in (None, 0):
-            return self._final_state(None)
-        if isinstance(error, KeyboardInterrupt) or termination_requested():
-            # After SIGTERM any error may be its echo, such as a DataLoader worker that it killed.
-            return "completed" if self._completed else "interrupted"
-        if isinstance(error, SystemExit) and error.code in (130, 143):
-            return "completed" if self._completed else "interrupted"
-        return "failed"
-
-    def _close_claimed(self, claim: Claim, state: str, error: BaseException | None) -> None:
-        if self._writer is not None:
-            self._writer.stop()
-        if self._lost is not None:
-            raise self._lost
-        if self._log is not None and state == "failed" and error is not None:
-            import traceback
-
-            text = "".join(traceback.format_exception(error)).rstrip()
-            self._log.write(text, "error", console=False)
-        unwritten: OSError | None = None
-        try:
-            if self._metrics is not None:
-                self._metrics.write(sync=True)
-        except OSError as problem:  # a run whose metrics are lost is not completed
-            unwritten, state = problem, "failed"
-        with contextlib.suppress(OSError):
-            self._write_environment()
-        shown = None if state == "completed" else error or unwritten
-        claim.finish(state, shown, **self._progress())
-        # Last, as a sink may take its time: if it is killed now, the state stands.
-        self._sinks.tell("close", state)
-        self.log_to_file(f"Run {self.run_name!r} {state}.")
-        if unwritten is not None:
-            raise unwritten
-
     def _release(self) -> None:
         """Let go of threads, files, handlers; nothing is written from here on."""
         self._opened = False
-        if self._writer is not None:
-            self._writer.stop()
-        if self._log is not None:
-            self._log.close()
+        if self._run is not None:
+            self._run.release()
         if self._signals is not None:
             self._signals.__exit__(None, None, None)
             self._signals = None
@@ -840,42 +713,9 @@ class Bookkeeping:
         with contextlib.suppress(Exception):
             self.close("interrupted")
 
-    def _write_environment(self) -> None:
-        """At the start and, with what was imported meanwhile, at the end."""
-        facts = environment_facts()
-        if facts != self._environment:
-            write_file(self.folder / "environment.yaml", _yaml(facts))
-            self._environment = facts
-
     def _warn(self, text: str) -> None:
-        if self._log is not None:
-            with contextlib.suppress(OSError):
-                self._log.write(text, "warning", console=True)
-
-    def _complain_once(self, key: str, text: str) -> None:
-        if key not in self._complaints:
-            self._complaints.add(key)
-            self._warn(text)
-
-
-class _Writer:
-    """A thread that calls a function each second."""
-
-    def __init__(self, tick: Callable[[], None], period_s: float = WRITE_EVERY_S) -> None:
-        self._tick = tick
-        self._period_s = period_s
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="expkit-bookkeeping", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._period_s):
-            self._tick()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        # Not forever: the thread may hang in a file system that is gone.
-        self._thread.join(timeout=10.0)
+        if self._run is not None:
+            self._run.warn(text)
 
 
 _open_here: dict[Path, Bookkeeping] = {}
@@ -885,33 +725,6 @@ def _close_former(folder: Path) -> None:
     """Silence the object that an earlier run of a notebook cell left open for this folder."""
     former = _open_here.pop(folder, None)
     if former is not None:
-        with contextlib.suppress(Exception):
-            if former._metrics is not None:
-                former._metrics.write(sync=True)
+        if former._run is not None:
+            former._run.abandon()
         former._release()
-
-
-def _timer_statistics(path: Path) -> dict[str, dict[str, float]]:
-    import yaml
-
-    with contextlib.suppress(OSError, yaml.YAMLError):
-        timers = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(timers, dict):
-            return {
-                str(name): {
-                    key: value for key, value in entry.items() if isinstance(value, (int, float))
-                }
-                for name, entry in timers.items()
-                if isinstance(entry, dict)
-            }
-    return {}
-
-
-def _yaml(value: object) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100))
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

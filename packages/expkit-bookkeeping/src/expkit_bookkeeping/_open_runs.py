@@ -1,0 +1,174 @@
+"""A run folder while this process owns it: what is held between opening and closing."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from ._background import Background
+from ._claims import Claim, ClaimLost
+from ._environment import environment_facts
+from ._files import write_file
+from ._logs import RunLog
+from ._metrics import MetricsFile, metric_rows
+from ._progress import Progress
+from ._settings import Settings
+from ._sinks import Sinks
+
+WRITE_EVERY_S = 1.0
+HEARTBEAT_EVERY_S = 30.0
+
+
+class OpenRun:
+    """Claim, log, metrics and heartbeat of one run, and the order in which they begin and end.
+
+    Attributes:
+        log: The run's log.
+        progress: What it has logged so far.
+        lost: Why nothing may be written any more; None while the run is ours.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        settings: Settings,
+        sinks: Sinks,
+        console: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.folder = claim.folder
+        self.log = RunLog(claim.folder, console=console)
+        self.progress = Progress(settings)
+        self.lost: ClaimLost | None = None
+        self._claim = claim
+        self._name = claim.folder.name
+        self._sinks = sinks
+        self._clock = clock
+        self._metrics = MetricsFile(claim.folder)
+        self._background = Background(self.tick, WRITE_EVERY_S)
+        self._heartbeat_due = 0.0
+        self._environment: dict[str, object] = {}
+        self._complaints: set[str] = set()
+
+    def start(self, config: Mapping[str, object]) -> None:
+        """Write what is known at the start, and begin to write in the background."""
+        record = self._claim.record
+        self._name = record.run_name
+        now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
+        self.log.banner(f"attempt {record.attempt}, {now}, {record.host}, pid {record.pid}")
+        self.progress.recall(metric_rows(self.folder))
+        if config:
+            write_file(self.folder / "config.yaml", _yaml(config))
+        self._write_environment()
+        self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
+        self._background.start()
+        self._sinks.open({**record.data, "folder": str(self.folder)}, config)
+
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Queue one line, and hand it to the sinks."""
+        now = self._clock()
+        self._metrics.add(step, now, values)
+        self.progress.count(step, values)
+        self._sinks.log_metrics(values, step, now)
+
+    def sync(self) -> int:
+        """Everything logged so far onto the disk; returns the size of metrics.jsonl.
+
+        Raises:
+            ClaimLost: If somebody else has claimed the run.
+        """
+        size = self._metrics.write(sync=True)
+        self._claim.update(**self.progress.facts())
+        self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
+        self._sinks.tell("flush")
+        return size
+
+    def cut_metrics(self, step: int, size: int | None) -> None:
+        """Forget what was logged at or after `step`, which the run will now log again."""
+        self._metrics.cut(step, size)
+        self.progress.recall(metric_rows(self.folder))
+
+    def tick(self) -> None:
+        """What the background thread does each second."""
+        if self.lost is not None:
+            return
+        try:
+            if not self._claim.is_highest():
+                self._claim.heartbeat()  # finds the words for what happened
+            self._metrics.write()
+            if self._clock() >= self._heartbeat_due:
+                self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
+                self._claim.update(**self.progress.facts())
+        except ClaimLost as lost:
+            self.lost = lost
+        except Exception as problem:  # a full disk today may have room tomorrow
+            self.complain_once(
+                f"writing {type(problem).__name__}", f"{self.folder} cannot be written: {problem}"
+            )
+
+    def finish(self, state: str, error: BaseException | None) -> None:
+        """Record how the run ended.
+
+        Raises:
+            ClaimLost: If somebody else has claimed the run.
+            OSError: If the metrics, which makes the run a failed one, or the state could not be
+                written.
+        """
+        self._background.stop()
+        if self.lost is not None:
+            raise self.lost
+        if state == "failed" and error is not None:
+            import traceback
+
+            text = "".join(traceback.format_exception(error)).rstrip()
+            self.log.write(text, "error", console=False)
+        unwritten: OSError | None = None
+        try:
+            self._metrics.write(sync=True)
+        except OSError as problem:  # a run whose metrics are lost is not completed
+            unwritten, state = problem, "failed"
+        with contextlib.suppress(OSError):
+            self._write_environment()
+        shown = None if state == "completed" else error or unwritten
+        self._claim.finish(state, shown, **self.progress.facts())
+        # Last, as a sink may take its time: if it is killed now, the state stands.
+        self._sinks.tell("close", state)
+        self.log.write(f"Run {self._name!r} {state}.", "info", console=False)
+        if unwritten is not None:
+            raise unwritten
+
+    def abandon(self) -> None:
+        """Keep what was logged and stop, as another object of this process goes on here."""
+        with contextlib.suppress(Exception):
+            self._metrics.write(sync=True)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the thread and the log file; nothing is written from here on."""
+        self._background.stop()
+        self.log.close()
+
+    def warn(self, text: str) -> None:
+        """Tell the user, and go on."""
+        with contextlib.suppress(OSError):
+            self.log.write(text, "warning", console=True)
+
+    def complain_once(self, key: str, text: str) -> None:
+        """Warn, unless it was done before under this key."""
+        if key not in self._complaints:
+            self._complaints.add(key)
+            self.warn(text)
+
+    def _write_environment(self) -> None:
+        """At the start and, with what was imported meanwhile, at the end."""
+        facts = environment_facts()
+        if facts != self._environment:
+            write_file(self.folder / "environment.yaml", _yaml(facts))
+            self._environment = facts
+
+
+def _yaml(value: object) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100))

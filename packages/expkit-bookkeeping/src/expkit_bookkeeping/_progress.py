@@ -1,0 +1,78 @@
+"""How far a run is: last and best values of what it logged, as run.json shows them."""
+
+import math
+from collections.abc import Mapping
+
+from ._settings import Settings
+
+
+class Progress:
+    """Follows the metrics of one run.
+
+    Attributes:
+        step: The step that was logged last; None where none was.
+        measured: Value of `expkit.metric` since the last checkpoint; None where it was not logged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.recall({})
+
+    def recall(self, rows: Mapping[int, Mapping[str, float]]) -> None:
+        """Start from what a file holds: the metrics of each step, in order."""
+        self.step: int | None = None
+        self._last: dict[str, float] = {}
+        self._best: tuple[float, int] | None = None
+        for step, values in rows.items():
+            self.count(step, values)
+        self.measured: float | None = None
+
+    def count(self, step: int, values: Mapping[str, float]) -> None:
+        """Take note of one call of log_metrics."""
+        self._last.update(values)
+        self.step = step
+        metric = self._settings.metric
+        if metric is not None and metric in values:
+            value = self.measured = values[metric]
+            if not math.isnan(value) and self._is_better(value):
+                self._best = (value, step)
+
+    @property
+    def best(self) -> dict[str, object] | None:
+        """Best value of `expkit.metric`, with its step; None where there is none."""
+        if self._best is None:
+            return None
+        value, step = self._best
+        settings = self._settings
+        names = {"metric": settings.metric, "direction": settings.direction}
+        return {**names, "value": value, "step": step}
+
+    def facts(self) -> dict[str, object]:
+        """The keys progress, metrics and best of run.json."""
+        total = self._settings.epochs
+        return {
+            "progress": None if self.step is None else {"step": self.step, "total": total},
+            "metrics": dict(self._last),
+            "best": self.best,
+        }
+
+    def complaint(self) -> str | None:
+        """What is wrong where other metrics were logged, but never the one that ranks."""
+        metric = self._settings.metric
+        if metric is None or not self._last or metric in self._last:
+            return None
+        from difflib import get_close_matches
+
+        near = get_close_matches(metric, self._last, 1)
+        return (
+            f"expkit.metric is {metric!r}, which was not logged before save_checkpoint: no "
+            f"best checkpoint is kept. Logged: {', '.join(self._last)}."
+            + (f" Did you mean {near[0]!r}?" if near else "")
+        )
+
+    def _is_better(self, value: float) -> bool:
+        if self._best is None:
+            return True
+        if self._settings.direction == "maximize":
+            return value > self._best[0]
+        return value < self._best[0]
