@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -441,3 +442,89 @@ def test_a_thousand_runs_are_found_in_a_moment(tmp_path):
 
     assert len(runs) == 1000
     assert time.process_time() - start < 0.3  # 0.04 s on an idle machine
+
+
+def test_a_claim_made_while_another_process_looked_is_not_overtaken(
+    folder, start, holder, monkeypatch
+):
+    from expkit_bookkeeping import _claims
+
+    holder.kill()
+    holder.wait()
+    look = _claims.claimed_record
+    winners = []
+
+    def look_and_be_overtaken(path):
+        seen = look(path)
+        if not winners:
+            winners.append(start(RACE, folder))
+            winners[0].stdin.write("go\n")
+            winners[0].stdin.flush()
+            assert winners[0].stdout.readline() == "won\n"
+        return seen
+
+    monkeypatch.setattr(_claims, "claimed_record", look_and_be_overtaken)
+
+    with pytest.raises(RunClaimed) as refused:
+        claim_run(folder)
+    assert f"held by process {winners[0].pid}" in str(refused.value)
+    assert names(folder / "claims") == ["0001.json", "0002.json"]
+
+
+def test_an_owner_that_hung_while_writing_does_not_write_over_the_next_one(folder, monkeypatch):
+    claim = claim_run(folder)
+    before = (folder / "run.json").read_bytes()
+    sync = os.fsync
+
+    def hang(fd):  # a file server that was away for half an hour
+        sync(fd)
+        (folder / "claims" / "0002.json").write_text('{"attempt": 2, "host": "node7", "pid": 1}')
+
+    monkeypatch.setattr(os, "fsync", hang)
+
+    with pytest.raises(ClaimLost, match="node7"):
+        claim.heartbeat()
+    assert (folder / "run.json").read_bytes() == before
+    assert names(folder) == ["claims", "run.json"]
+
+
+def test_a_child_forked_during_a_heartbeat_can_claim_a_run_of_its_own(folder):
+    from expkit_bookkeeping import _claims
+
+    held, done = threading.Event(), threading.Event()
+
+    def beat():
+        with _claims._writing:
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(5)  # ends it if it waits for a lock that nobody will ever release
+        claim_run(folder).finish("completed")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    done.set()
+    thread.join()
+
+    assert status == 0
+    assert read_run(folder).state == "completed"
+
+
+def test_a_container_on_the_owners_host_is_no_reboot(folder):
+    claim_run(folder)
+    age(folder, 60 * 3)
+    record = read_run(folder)
+    boot, ticks = record.process_start.partition(":")[0], "4711"
+
+    assert is_alive(replace(record, process_start=f"{boot}:1/{ticks}")) is None
+    assert is_alive(replace(record, process_start=f"another-boot:1/{ticks}")) is False
+
+
+def test_a_system_without_a_boot_id_is_known_by_its_name(tmp_path):
+    from expkit_bookkeeping._owners import host_name, linux_machine
+
+    assert linux_machine(tmp_path) == host_name()

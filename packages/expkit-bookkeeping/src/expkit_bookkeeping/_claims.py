@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ._files import remove_leftovers, sync_folder, write_file, write_temporary
+from ._files import remove_leftovers, write_file, write_temporary
 from ._hashes import canonical
 from ._owners import Owner, same_machine, this_process
 from ._records import (
@@ -20,7 +20,6 @@ from ._records import (
     claim_path,
     claimed_record,
     heartbeat_age_s,
-    highest_claim,
     is_alive,
     read_run,
 )
@@ -32,6 +31,16 @@ FINAL_STATES = ("completed", "failed", "interrupted")
 # A launcher and the Bookkeeping inside it may hold one claim together, and each has a thread that
 # writes heartbeats: reading, changing and writing run.json is one step.
 _writing = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """A child may be forked while a thread holds the lock, which does not exist in the child."""
+    global _writing
+    _writing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class RunClaimed(RuntimeError):
@@ -69,8 +78,9 @@ class Claim:
 
     def is_highest(self) -> bool:
         """Whether this claim still owns the run: it is there, and there is no higher one."""
-        mine = claim_path(self.folder, self.attempt)
-        return mine.exists() and not claim_path(self.folder, self.attempt + 1).exists()
+        return _exists(claim_path(self.folder, self.attempt)) and not _exists(
+            claim_path(self.folder, self.attempt + 1)
+        )
 
     def update(self, **fields: object) -> None:
         """Change keys of run.json, and count as a heartbeat.
@@ -153,7 +163,9 @@ class Claim:
 
     def _write(self, data: dict[str, object]) -> None:
         text = json.dumps(canonical(data, ""), indent=1, ensure_ascii=False)
-        write_file(self.folder / "run.json", text + "\n")
+        # Looking again: a file server that was away may have held the data back for so long that
+        # the next owner has written by now.
+        write_file(self.folder / "run.json", text + "\n", check=self._check)
         self._data = data
 
 
@@ -202,13 +214,18 @@ def claim_run(
         "swept": None if swept is None else dict(swept),
     }
     while True:
+        # One look, and what follows from it: the number after the one that was judged. With a
+        # second look at the folder, a claim made in between would be taken for the judged one.
         holder = claimed_record(folder)
-        number = highest_claim(folder)
-        if holder is not None and number and _is_held_by(holder, owner):
-            return _take(Claim(folder, number, owner, clock), given, holder, reopened=True)
+        if (
+            holder is not None
+            and _is_held_by(holder, owner)
+            and _exists(claim_path(folder, holder.attempt))
+        ):
+            return _take(Claim(folder, holder.attempt, owner, clock), given, holder, reopened=True)
         if holder is not None and holder.state == "running" and is_alive(holder) is not False:
             raise RunClaimed(_held_text(folder, holder))
-        attempt = max(number, 0 if holder is None else holder.attempt) + 1
+        attempt = 1 if holder is None else holder.attempt + 1
         if _link(folder, attempt, owner, clock):
             remove_leftovers(folder)
             return _take(Claim(folder, attempt, owner, clock), given, holder, reopened=False)
@@ -218,7 +235,8 @@ def claim_run(
 def _link(folder: Path, attempt: int, owner: Owner, clock: Callable[[], float]) -> bool:
     path = claim_path(folder, attempt)
     facts = {"schema": SCHEMA, "attempt": attempt, "claimed_at": _iso(clock()), **owner.facts()}
-    finished = write_temporary(path, json.dumps(facts, ensure_ascii=False) + "\n")
+    # Not waiting for the disk: run.json follows at once, durable, and says the same.
+    finished = write_temporary(path, json.dumps(facts, ensure_ascii=False) + "\n", durable=False)
     try:
         # Unlike O_EXCL this is atomic on NFS too, and the claim is complete when it appears.
         os.link(finished, path)
@@ -236,7 +254,16 @@ def _link(folder: Path, attempt: int, owner: Owner, clock: Callable[[], float]) 
         finished.replace(path)
     finally:
         finished.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    return True
+
+
+def _exists(path: Path) -> bool:
+    # Not Path.exists: since Python 3.14 that says no to every error, and a server that is away
+    # for a moment must not look like a run that is gone.
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     return True
 
 

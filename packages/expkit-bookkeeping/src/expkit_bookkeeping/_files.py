@@ -2,13 +2,19 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TMP_SUFFIX = ".tmp"
 
 
-def write_file(path: Path, data: bytes | str) -> None:
+def write_file(
+    path: Path,
+    data: bytes | str,
+    *,
+    check: Callable[[], None] | None = None,
+    sync_parent: bool = True,
+) -> None:
     """Write a whole file so that a reader sees the old or the new one, never half of one.
 
     The data goes to a temporary name in the same directory, is flushed to disk and moved over
@@ -17,6 +23,10 @@ def write_file(path: Path, data: bytes | str) -> None:
     Args:
         path: The target. Its directory must exist.
         data: The content; text is encoded as UTF-8.
+        check: Called when the data is on the disk, which may have taken long, and just before it
+            is moved; where it raises, the old file stays.
+        sync_parent: Whether to wait until the move is on the disk too. It may be left out where
+            another durable write in the same directory follows.
 
     Raises:
         OSError: If the directory is missing, not writable or full.
@@ -24,14 +34,17 @@ def write_file(path: Path, data: bytes | str) -> None:
     path = Path(path)
     temporary = write_temporary(path, data)
     try:
+        if check is not None:
+            check()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if sync_parent:
+        sync_folder(path.parent)
 
 
-def write_temporary(path: Path, data: bytes | str) -> Path:
+def write_temporary(path: Path, data: bytes | str, *, durable: bool = True) -> Path:
     """Write a finished file beside `path`, under a name that only this call knows."""
     # Not tempfile: its files are private (0600), and a group shares results on a cluster.
     temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
@@ -40,7 +53,8 @@ def write_temporary(path: Path, data: bytes | str) -> Path:
         with os.fdopen(fd, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -74,7 +74,7 @@ def process_start(pid: int) -> str | None:
     """
     if sys.platform == "linux":
         ticks = _linux_start(pid)
-        return None if ticks is None else f"{_linux_machine()}/{ticks}"
+        return None if ticks is None else f"{_this_machine()}/{ticks}"
     if os.name == "posix":
         import subprocess
 
@@ -90,6 +90,14 @@ def same_machine(start: str | None, other: str | None) -> bool:
     if start is None or other is None:
         return False
     return start.partition("/")[0] == other.partition("/")[0]
+
+
+def same_boot(start: str | None, other: str | None) -> bool:
+    """Whether two such texts are of one boot of one machine, be it in two containers."""
+    if start is None or other is None:
+        return False
+    boot, other_boot = (text.partition("/")[0].partition(":")[0] for text in (start, other))
+    return boot == other_boot
 
 
 def process_is_alive(pid: int, start: str) -> bool | None:
@@ -120,10 +128,17 @@ def _linux_start(pid: int) -> str | None:
 _machine: list[str] = []
 
 
-def _linux_machine() -> str:
+def _this_machine() -> str:
     if not _machine:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        with contextlib.suppress(OSError):
-            boot += f":{Path('/proc/self/ns/pid').stat().st_ino}"
-        _machine.append(boot)
+        _machine.append(linux_machine(Path("/proc")))
     return _machine[0]
+
+
+def linux_machine(proc: Path) -> str:
+    """One boot of one kernel and this process's pid namespace, `BOOT:NAMESPACE`."""
+    machine = host_name()
+    with contextlib.suppress(OSError):  # some sandboxes hide it
+        machine = (proc / "sys/kernel/random/boot_id").read_text().strip()
+    with contextlib.suppress(OSError):
+        machine += f":{(proc / 'self/ns/pid').stat().st_ino}"
+    return machine

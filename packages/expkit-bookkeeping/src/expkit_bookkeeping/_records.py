@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ._owners import process_is_alive, same_machine, this_process
+from ._owners import process_is_alive, same_boot, same_machine, this_process
 
 STATES = ("running", "completed", "failed", "interrupted")
 STALE_S = 30 * 60  # without a heartbeat for so long, a run that cannot be asked counts as gone
@@ -78,7 +78,12 @@ def is_alive(record: RunRecord) -> bool | None:
         same_job = record.slurm.get("job_id") == own.slurm["job_id"]
         if same_job and _restarts(record.slurm) < _restarts(own.slurm):
             return False  # this job, before it was requeued
-    rebooted = record.host == own.host and record.slurm is None
+    # Not in another container of the same boot: there the process may live on unseen.
+    rebooted = (
+        record.host == own.host
+        and record.slurm is None
+        and not same_boot(record.process_start, own.process_start)
+    )
     age_s = heartbeat_age_s(record.folder)
     if age_s is not None and age_s > (REBOOTED_STALE_S if rebooted else STALE_S):
         return False
@@ -131,7 +136,7 @@ def heartbeat_age_s(folder: Path) -> float | None:
             written.append(path.stat().st_mtime)
     try:
         # The clocks of two nodes may differ by more than a heartbeat; the server has only one.
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.") as probe:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.", suffix=".tmp") as probe:
             now = os.fstat(probe.fileno()).st_mtime
     except OSError:
         return None
