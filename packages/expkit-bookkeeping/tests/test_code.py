@@ -1,5 +1,6 @@
 """Which code a run was made with: commit, dirty flag, sources; and the configuration's hash."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,16 @@ def test_a_virtual_environment_inside_the_project_is_not_its_code(tmp_path, monk
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
 
     assert list(code_facts(tmp_path)["sources"]) == ["mine.py"]
+
+
+def test_where_a_module_lies_is_asked_of_the_disk_once(monkeypatch):
+    first = code_facts()
+    asked = []
+    resolve = os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda *a, **k: asked.append(a) or resolve(*a, **k))
+
+    assert code_facts() == first
+    assert len(asked) <= 3  # the main script's, but not one a module
 
 
 def test_gpus_are_named_from_the_drivers_files_and_not_through_cuda(tmp_path):

@@ -67,11 +67,8 @@ def project_root() -> Path:
 
 
 def _sources(root: Path) -> dict[str, str]:
-    prefix = str(root) + os.sep
-    environment = sys.prefix + os.sep  # a virtual environment inside the project is not its code
-    if not environment.startswith(prefix):
-        environment = ""
     found = {}
+    places = _places.setdefault((str(root), sys.prefix), {})
     for name, module in list(sys.modules.items()):
         # Not getattr: lazy modules import half the world when they are asked for an attribute.
         if not isinstance(module, ModuleType):
@@ -79,12 +76,10 @@ def _sources(root: Path) -> dict[str, str]:
         file = module.__dict__.get("__file__")
         if not isinstance(file, str) or not file.endswith(".py"):
             continue
-        path = file if os.path.isabs(file) else os.path.abspath(file)  # noqa: PTH100, PTH117
-        if not path.startswith(prefix):
-            path = os.path.realpath(path)
-        if not path.startswith(prefix) or _is_installed(path):
-            continue
-        if environment and path.startswith(environment):
+        if file not in places:
+            places[file] = _place(file, root)
+        path = places[file]
+        if path is None:
             continue
         spec = module.__dict__.get("__spec__")
         seen = _hashed.get((name, path))
@@ -93,8 +88,26 @@ def _sources(root: Path) -> dict[str, str]:
             if digest is None:
                 continue
             seen = _hashed[(name, path)] = (spec, digest)
-        found[path[len(prefix) :].replace(os.sep, "/")] = seen[1]
+        found[path[len(str(root)) + 1 :].replace(os.sep, "/")] = seen[1]
     return dict(sorted(found.items()))
+
+
+# Of a root and an environment: for each module's file its real path, or None where it is not the
+# project's own. A process has thousands of modules, and resolving links asks the disk.
+_places: dict[tuple[str, str], dict[str, str | None]] = {}
+
+
+def _place(file: str, root: Path) -> str | None:
+    prefix = str(root) + os.sep
+    path = file if os.path.isabs(file) else os.path.abspath(file)  # noqa: PTH100, PTH117
+    if not path.startswith(prefix):
+        path = os.path.realpath(path)
+    if not path.startswith(prefix) or _is_installed(path):
+        return None
+    environment = sys.prefix + os.sep  # a virtual environment inside the project is not its code
+    if environment.startswith(prefix) and path.startswith(environment):
+        return None
+    return path
 
 
 def _is_installed(path: str) -> bool:
