@@ -368,3 +368,12 @@ def test_saving_needs_an_open_run(tmp_path):
     ):
         with pytest.raises(RuntimeError, match=r"is not open\. Use `with Bookkeeping"):
             save()
+
+
+@needs_torch
+@pytest.mark.parametrize("name", ["epoch_0003", "epoch_0003.pt", "epoch_3_batch_20", "best"])
+def test_a_state_may_not_have_a_checkpoints_name_as_those_are_removed(run, name):
+    with pytest.raises(ValueError, match=r"is the name of a checkpoint, .*such as 'model_"):
+        run.save_model(torch.nn.Linear(1, 1), name)
+
+    assert contents(run.folder) == []

@@ -336,6 +336,8 @@ def test_where_all_checkpoints_are_damaged_the_run_starts_at_zero(folder):
     with open_run(folder) as run:
         assert run.resume(model=small()[0]) == 0
 
+    assert "could be read: the run starts anew, at epoch 0" in log_of(folder)
+
 
 def test_no_flipped_bit_goes_unnoticed(tmp_path):
     from expkit_bookkeeping._states import DamagedFileError, read_torch, write_torch

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, cast
 
 from ._checkpoint_files import CheckpointFile, checkpoint_path, find_checkpoints, parse_name
-from ._files import TMP_SUFFIX, atomic_path, remove_leftovers, sync_folder
+from ._files import TMP_SUFFIX, atomic_path, remove_leftovers
 from ._rng import loader_generators, restore_rng_state, rng_state, start_other_rank
 from ._states import (
     DamagedFileError,
@@ -309,8 +309,8 @@ def _link_best(source: Path) -> None:
         with atomic_path(best) as copy:
             shutil.copyfile(source, copy)
         return
+    # The folder was synced for the checkpoint itself. A power cut now leaves the former best.
     os.replace(temporary, best)  # noqa: PTH105
-    sync_folder(best.parent)
 
 
 def set_aside(path: Path, reason: str) -> None:
@@ -345,7 +345,7 @@ def resume(
         report: Called with a sentence a damaged file or a mismatch that does not stop the run.
 
     Returns:
-        The epoch to run next, which is 0 on a new run, with `batch` and `extra`.
+        The epoch to run next, with `batch` and `extra`; 0 on a new run or where no file is valid.
 
     Raises:
         ValueError: If the checkpoint lacks the state of something that is to be restored.
@@ -366,6 +366,8 @@ def resume(
         content = _read(path, rank, report)
         if content is not None:
             return _restore(path, content, stateful, plain, loader, rank, report)
+    if candidates:
+        report(f"No checkpoint in {states} could be read: the run starts anew, at epoch 0.")
     return ResumePoint(0, step=-1, metrics_size=0, extra=plain)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
+from ._checkpoint_files import parse_name
 from ._files import atomic_path
 from ._names import path_inside
 
@@ -330,10 +331,15 @@ def save_state(folder: Path, value: object, name: str) -> Path:
 
     Raises:
         TypeError: If the object has no `state_dict`, or it holds what cannot be saved.
-        ValueError: If the name leaves the folder.
+        ValueError: If the name leaves the folder, or is one that checkpoints have.
         OSError: If it could not be written.
     """
     path = state_path(folder, name)
+    if path.parent == folder / "states" and (path.name == "best.pt" or parse_name(path)):
+        raise ValueError(
+            f"{name!r} is the name of a checkpoint, which save_checkpoint() replaces and removes. "
+            f"Choose another, such as 'model_{path.stem}'."
+        )
     write_torch(path, state_of(value, name))
     return path
 
