@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections import deque
 
 import pytest
 from hypothesis import given
@@ -150,6 +151,32 @@ def test_what_the_disk_refuses_is_kept_and_written_later(folder):
     file.write()
 
     assert list(metric_rows(folder)) == [0]
+
+
+def test_lines_are_not_lost_when_writing_them_is_interrupted(folder):
+    class Interrupted(deque):
+        def popleft(self):
+            if len(self) == 2:
+                raise KeyboardInterrupt
+            return super().popleft()
+
+    file = MetricsFile(folder)
+    file._pending = Interrupted()
+    for step in range(4):
+        file.add(step, 1.0, {"loss": float(step)})
+    with pytest.raises(KeyboardInterrupt):
+        file.write()
+    file._pending = deque(file._pending)
+    file.write()
+
+    assert metric_rows(folder) == {step: {"loss": float(step)} for step in range(4)}
+
+
+def test_truth_values_are_numbers_in_the_file(folder):
+    with Bookkeeping(folder, console=False) as run:
+        run.log_metrics({"converged": True}, step=0)
+
+    assert '"converged": 1}' in (folder / "metrics.jsonl").read_text()
 
 
 def test_memory_is_bounded_while_the_disk_refuses(folder):

@@ -687,3 +687,99 @@ def test_a_forked_child_does_not_write_into_its_parents_run(folder):
 
     assert replace(read_run(folder)).state == "completed"
     assert (folder / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_a_forked_child_that_opens_the_folder_leaves_its_parents_run_alone(folder):
+    with Bookkeeping(folder, console=False) as run:
+        run._run._background.stop()  # the line stays queued
+        run.log_metrics({"loss": 0.5}, step=0)
+        child = os.fork()
+        if child == 0:
+            refused = False
+            with contextlib.suppress(BaseException):
+                try:
+                    Bookkeeping(folder, console=False).open()
+                except RunClaimed:
+                    refused = True
+            os._exit(0 if refused else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert not (folder / "metrics.jsonl").exists()
+
+    assert (folder / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_a_notebook_cell_that_is_run_again_still_hears_signals(folder):
+    first = Bookkeeping(folder, console=False).open()
+    second = Bookkeeping(folder, console=False).open()
+
+    assert signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert second.should_stop()
+    second.close()
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    assert not first._opened
+
+
+def test_of_two_open_runs_the_one_that_stays_still_hears_signals(folder):
+    first, second = Bookkeeping(folder).open(), Bookkeeping(folder.with_name("cnn_2")).open()
+    first.close()
+
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    second.close()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, SystemExit])
+def test_who_is_interrupted_while_the_end_is_recorded_has_ended_all_the_same(folder, ends):
+    interruptions = []
+
+    def clock():
+        if interruptions:
+            raise interruptions.pop()
+        return time.time()
+
+    run = Bookkeeping(folder, console=False, clock=clock).open()
+    run._run._background.stop()
+    run.log_metrics({"loss": 0.5}, step=0)
+    interruptions.append(ends())
+
+    with pytest.raises(ends):
+        run.close()
+    record = read_run(folder)
+    assert (record.state, record.metrics) == ("completed", {"loss": 0.5})
+    assert find_runs(folder.parent.parent)[0].state == "completed"
+
+
+def test_a_clock_that_is_set_back_does_not_silence_the_heartbeat(folder):
+    now = [10_000.0]
+    with Bookkeeping(folder, console=False, clock=lambda: now[0]) as run:
+        run._run._background.stop()
+        before = read_run(folder).heartbeat_at
+        now[0] -= 3600
+        run._run.tick()
+
+        assert read_run(folder).heartbeat_at != before
+
+
+def test_the_best_value_can_be_asked_for_after_the_block(folder):
+    with Bookkeeping.from_config(CONFIG) as run:
+        run.log_metrics({"val_accuracy": 0.5}, step=0)
+
+    assert run.best["value"] == 0.5
+
+
+def test_a_run_without_metrics_has_no_empty_file_of_them(folder):
+    with Bookkeeping(folder):
+        pass
+
+    assert not (folder / "metrics.jsonl").exists()
+
+
+def test_opening_and_closing_waits_for_the_disk_seven_times(folder, monkeypatch):
+    calls = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(fd), sync(fd)))
+    with Bookkeeping.from_config(CONFIG, console=False) as run:
+        run.log_metrics({"val_accuracy": 0.5}, step=0)
+
+    assert len(calls) <= 7

@@ -150,9 +150,9 @@ class Bookkeeping:
         self._completed = self._told_to_stop = False
         self._run = None
         self._pid = os.getpid()
-        self._signals = stop_signals()
-        self._signals.__enter__()
         try:
+            self._signals = stop_signals()
+            self._signals.__enter__()
             if self.rank == 0:
                 self._open_folder()
         except BaseException:
@@ -212,6 +212,8 @@ class Bookkeeping:
         """Whether to save and leave: time limit, preemption, scancel, or the claim was lost.
 
         Leaving the block after this was true records `interrupted`, and the run is resumed later.
+        Each rank answers for its own process: where ranks train together, let them agree
+        (`torch.distributed.all_reduce`) before one leaves the loop.
         """
         lost = self._run is not None and self._run.lost is not None
         stop = lost or stop_requested() is not None
@@ -724,7 +726,8 @@ _open_here: dict[Path, Bookkeeping] = {}
 def _close_former(folder: Path) -> None:
     """Silence the object that an earlier run of a notebook cell left open for this folder."""
     former = _open_here.pop(folder, None)
-    if former is not None:
+    # In a forked child it is the parent's, whose queued lines are not the child's to write.
+    if former is not None and former._pid == os.getpid():
         if former._run is not None:
             former._run.abandon()
         former._release()

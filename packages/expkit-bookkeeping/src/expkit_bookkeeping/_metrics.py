@@ -35,6 +35,7 @@ class MetricsFile:
         # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
         self._lock = threading.RLock()
         _drop_torn_end(self.path)
+        self._unsynced = self.path.exists()  # by whoever was killed before us
 
     def add(self, step: int, time: float, metrics: Mapping[str, float]) -> None:
         """Queue one line.
@@ -50,20 +51,26 @@ class MetricsFile:
         """Append all queued lines; keep them if that fails.
 
         Args:
-            sync: Whether to wait until they are on the disk.
+            sync: Whether to wait until all lines are on the disk.
 
         Returns:
-            The file's size in bytes.
+            The file's size in bytes; 0 where there is no file.
         """
         with self._lock:
-            lines = [self._pending.popleft() for _ in range(len(self._pending))]
-            if not lines and not sync:
-                return 0
+            # Taken out only when they are written: SIGTERM or Ctrl-C may raise at any point here.
+            # Interrupted just then, lines are written twice, which reading takes for one row.
+            lines = [self._pending[number] for number in range(len(self._pending))]
+            if lines or (sync and self._unsynced):
+                self._unsynced = True
+                size = self._append("".join(_line(*line) for line in lines).encode(), sync=sync)
+                self._unsynced = not sync
+                for _ in lines:
+                    self._pending.popleft()
+                return size
             try:
-                return self._append("".join(_line(*line) for line in lines).encode(), sync=sync)
-            except BaseException:
-                self._pending.extendleft(reversed(lines))
-                raise
+                return self.path.stat().st_size
+            except FileNotFoundError:
+                return 0
 
     def _append(self, data: bytes, *, sync: bool) -> int:
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -238,6 +245,8 @@ def _number(key: object, value: object) -> float:
                 f"Metric {key!r} is an array of shape {shape}, and a metric is one number. "
                 "Take its mean, or log its elements under names of their own."
             ) from None
+    if isinstance(value, bool):  # which JSON would write as true
+        return int(value)
     if isinstance(value, (int, float)):
         return value
     if hasattr(value, "__float__"):  # Decimal, Fraction

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ._background import Background
 from ._claims import Claim, ClaimLost
@@ -47,7 +48,7 @@ class OpenRun:
         self._clock = clock
         self._metrics = MetricsFile(claim.folder)
         self._background = Background(self.tick, WRITE_EVERY_S)
-        self._heartbeat_due = 0.0
+        self._beat_at = 0.0
         self._environment: dict[str, object] = {}
         self._complaints: set[str] = set()
 
@@ -59,9 +60,9 @@ class OpenRun:
         self.log.banner(f"attempt {record.attempt}, {now}, {record.host}, pid {record.pid}")
         self.progress.recall(metric_rows(self.folder))
         if config:
-            write_file(self.folder / "config.yaml", _yaml(config))
+            _write_changed(self.folder / "config.yaml", _yaml(config))
         self._write_environment()
-        self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
+        self._beat_at = self._clock()
         self._background.start()
         self._sinks.open({**record.data, "folder": str(self.folder)}, config)
 
@@ -80,7 +81,7 @@ class OpenRun:
         """
         size = self._metrics.write(sync=True)
         self._claim.update(**self.progress.facts())
-        self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
+        self._beat_at = self._clock()
         self._sinks.tell("flush")
         return size
 
@@ -97,8 +98,10 @@ class OpenRun:
             if not self._claim.is_highest():
                 self._claim.heartbeat()  # finds the words for what happened
             self._metrics.write()
-            if self._clock() >= self._heartbeat_due:
-                self._heartbeat_due = self._clock() + HEARTBEAT_EVERY_S
+            now = self._clock()
+            # Two comparisons, as a clock that is set back must not silence the heartbeat.
+            if not self._beat_at <= now < self._beat_at + HEARTBEAT_EVERY_S:
+                self._beat_at = now
                 self._claim.update(**self.progress.facts())
         except ClaimLost as lost:
             self.lost = lost
@@ -115,23 +118,12 @@ class OpenRun:
             OSError: If the metrics, which makes the run a failed one, or the state could not be
                 written.
         """
-        self._background.stop()
-        if self.lost is not None:
-            raise self.lost
-        if state == "failed" and error is not None:
-            import traceback
-
-            text = "".join(traceback.format_exception(error)).rstrip()
-            self.log.write(text, "error", console=False)
-        unwritten: OSError | None = None
         try:
-            self._metrics.write(sync=True)
-        except OSError as problem:  # a run whose metrics are lost is not completed
-            unwritten, state = problem, "failed"
-        with contextlib.suppress(OSError):
-            self._write_environment()
-        shown = None if state == "completed" else error or unwritten
-        self._claim.finish(state, shown, **self.progress.facts())
+            state, unwritten = self._record(state, error)
+        except (KeyboardInterrupt, SystemExit):
+            # Ctrl-C or SIGTERM meanwhile does not change how the training ended.
+            self._record(state, error)
+            raise
         # Last, as a sink may take its time: if it is killed now, the state stands.
         self._sinks.tell("close", state)
         self.log.write(f"Run {self._name!r} {state}.", "info", console=False)
@@ -160,12 +152,40 @@ class OpenRun:
             self._complaints.add(key)
             self.warn(text)
 
+    def _record(self, state: str, error: BaseException | None) -> tuple[str, OSError | None]:
+        self._background.stop()
+        if self.lost is not None:
+            raise self.lost
+        if state == "failed" and error is not None:
+            import traceback
+
+            text = "".join(traceback.format_exception(error)).rstrip()
+            self.log.write(text, "error", console=False)
+        unwritten: OSError | None = None
+        try:
+            self._metrics.write(sync=True)
+        except OSError as problem:  # a run whose metrics are lost is not completed
+            unwritten, state = problem, "failed"
+        with contextlib.suppress(OSError):
+            self._write_environment()
+        shown = None if state == "completed" else error or unwritten
+        self._claim.finish(state, shown, **self.progress.facts())
+        return state, unwritten
+
     def _write_environment(self) -> None:
         """At the start and, with what was imported meanwhile, at the end."""
         facts = environment_facts()
         if facts != self._environment:
-            write_file(self.folder / "environment.yaml", _yaml(facts))
+            _write_changed(self.folder / "environment.yaml", _yaml(facts))
             self._environment = facts
+
+
+def _write_changed(path: Path, text: str) -> None:
+    """Write a file for the reader; each heartbeat makes moves in this folder durable."""
+    with contextlib.suppress(OSError, UnicodeError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    write_file(path, text, sync_parent=False)
 
 
 def _yaml(value: object) -> str:

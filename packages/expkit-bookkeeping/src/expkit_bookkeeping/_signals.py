@@ -40,30 +40,42 @@ def stop_signals() -> Iterator[bool]:
 
     SIGUSR1 (Slurm's warning before the time limit: `--signal=USR1@90`) only makes
     `stop_requested` true. SIGTERM does so too and raises SystemExit(143) in the main thread, so
-    that context managers unwind. The handlers before it are restored at the end.
+    that context managers unwind. The handlers before are restored when the last of several such
+    blocks ends, in whatever order they end.
 
     Yields:
         Whether handlers were installed: only in the main thread, and only where SIGTERM still has
         its default.
     """
+    global _blocks
     in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    handler = signal.getsignal(signal.SIGTERM) if in_main else None
+    if handler is not signal.SIG_DFL and handler is not _terminate:
         yield False
         return
+    try:
+        _blocks += 1
+        if handler is signal.SIG_DFL:
+            _install()
+        yield handler is signal.SIG_DFL
+    finally:
+        _blocks = max(0, _blocks - 1)  # a forked child counts anew and may still leave a block
+        if _blocks == 0:
+            _restore()
+
+
+_blocks = 0  # open ones that rely on our handlers; two runs may be open, and end in any order
+_watches_forks: list[bool] = []
+
+
+def _install() -> None:
     _before[signal.SIGTERM] = signal.signal(signal.SIGTERM, _terminate)
     warning = getattr(signal, WARNING_SIGNAL, None)
     if warning is not None and signal.getsignal(warning) is signal.SIG_DFL:
         _before[warning] = signal.signal(warning, _warn)
-    if not _watches_forks:
+    if not _watches_forks and hasattr(os, "register_at_fork"):
         _watches_forks.append(True)
         os.register_at_fork(after_in_child=_restore)
-    try:
-        yield True
-    finally:
-        _restore()
-
-
-_watches_forks: list[bool] = []
 
 
 def _restore() -> None:
@@ -71,6 +83,8 @@ def _restore() -> None:
 
     Otherwise a DataLoader worker that is inside C code would outlive SIGTERM.
     """
+    global _blocks
+    _blocks = 0
     for number, handler in _before.items():
         signal.signal(number, handler)  # type: ignore[arg-type]
     _before.clear()
