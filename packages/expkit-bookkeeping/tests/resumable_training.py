@@ -1,11 +1,13 @@
 """A small training with every source of randomness; run by the tests, also to be killed."""
 
+import contextlib
 import json
 import os
 import random
 import signal
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -38,7 +40,7 @@ def train(
     *,
     workers,
     generator,
-    epochs=10,
+    epochs=4,
     total=None,
     stateful=False,
     save_at=None,
@@ -101,22 +103,26 @@ def large_model():
 def save_only(folder):
     model = large_model()
     with Bookkeeping(folder, console=False) as run:
-        for epoch in range(1000):
+        for epoch in range(10_000):
             nn.init.constant_(model.weight, epoch)
             run.save_checkpoint(epoch, model=model)
             if epoch == 0:
-                print("first checkpoint saved", flush=True)
+                print(json.dumps([folder, os.getpid()]), flush=True)
 
 
-def train_in_child(folder, options):
-    """Train in a fork, as importing torch anew for each run takes seconds."""
+def train_unheard(folder, options):
+    # Workers of a killed run live on for seconds and would keep the caller's pipe open.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(1, 2)
+    train(folder, **options)
+
+
+def in_child(function, *args):
+    """Call it in a fork, as importing torch anew for each run takes seconds."""
     child = os.fork()
     if child == 0:
-        # Workers of a killed run live on for seconds and would keep the caller's pipe open.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(1, 2)
         try:
-            train(folder, **options)
+            function(*args)
         finally:
             os._exit(0)
     return child
@@ -124,9 +130,14 @@ def train_in_child(folder, options):
 
 if __name__ == "__main__":
     if sys.argv[1] == "save":
-        save_only(sys.argv[2])
+        children = [in_child(save_only, folder) for folder in sys.argv[2:]]
     else:
         jobs = json.loads(sys.argv[2])
-        children = [train_in_child(folder, options) for folder, options in jobs.items()]
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        # What the first step of an optimizer imports takes each child seconds otherwise.
+        import_module("torch._dynamo")
+        with contextlib.suppress(ImportError):
+            import_module("torchdata.stateful_dataloader")
+        children = [in_child(train_unheard, *job) for job in jobs.items()]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    if sys.argv[1] == "train":
         print(json.dumps(codes))
