@@ -40,6 +40,10 @@ class Bookkeeping:
     `close` do the same. Only rank 0 claims and writes; on other ranks the same code runs and
     writes nothing.
 
+    While it is open, SIGUSR1 (Slurm: `--signal=USR1@90`) makes `should_stop` true. SIGTERM does
+    so too and raises SystemExit(143), so that the block is left. The handlers are installed only
+    in the main thread and only where nobody has installed one for SIGTERM, and are restored.
+
     Args:
         folder: The run folder. In `EXPERIMENT/training/RUN` it is found by `find_runs` and
             `results`.
@@ -352,6 +356,17 @@ class Bookkeeping:
         durable when this returns; then older checkpoints are removed but for `expkit.keep_last`
         and the `expkit.keep_best` by `expkit.metric`, as logged since the checkpoint before.
         `states/best.pt` is the best.
+
+        A resumed run equals one that was not stopped, bit by bit on one machine, where it is saved
+        at the end of an epoch; with and without loader workers, and with a generator of the
+        loader's own or the global one. Its limits: generators inside `persistent_workers` are not
+        saved. Inside an epoch (`batch`) the loader needs a `state_dict`; with workers its batches
+        are then the same, but not their random augmentation. Ranks other than 0 get new random
+        streams. Sharded models (FSDP) are not supported.
+
+        The file holds what `torch.load(weights_only=True)` reads: numpy numbers and Hydra
+        configurations are converted, arrays become tensors, and all else is refused with its
+        place, such as `optimizer.param_groups[0].lr`.
 
         Args:
             epoch: The epoch, from 0. It is complete unless `batch` is given.
