@@ -182,6 +182,17 @@ def test_the_same_process_reopens_its_own_claim(folder):
     assert (record.config_hash, record.grid_id, record.swept) == ("abc", "g", {"lr": 0.1})
 
 
+def test_a_claim_of_a_relative_folder_holds_when_the_directory_changes(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    claim = claim_run(folder.relative_to(tmp_path))
+    monkeypatch.chdir("/")
+    claim.finish("completed")
+
+    assert read_run(folder).state == "completed"
+
+
 def test_two_holders_in_one_process_do_not_lose_each_others_facts(folder):
     launcher, training = claim_run(folder), claim_run(folder)
     training.update(metrics={"loss": 0.5})

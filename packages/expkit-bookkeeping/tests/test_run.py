@@ -783,3 +783,24 @@ def test_opening_and_closing_waits_for_the_disk_seven_times(folder, monkeypatch)
         run.log_metrics({"val_accuracy": 0.5}, step=0)
 
     assert len(calls) <= 7
+
+
+def test_a_run_may_be_closed_by_another_thread(folder):
+    run = Bookkeeping(folder).open()
+    problems = []
+
+    def close():
+        try:
+            run.close()
+        except Exception as problem:
+            problems.append(problem)
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join()
+    assert problems == []
+    assert read_run(folder).state == "completed"
+
+    with Bookkeeping(folder):
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

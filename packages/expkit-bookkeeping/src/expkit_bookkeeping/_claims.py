@@ -203,7 +203,7 @@ def claim_run(
         RunClaimed: If the run's holder lives, or nobody can tell that it is gone.
         OSError: If the folder cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()  # as the training code may change the working directory
     (folder / "claims").mkdir(parents=True, exist_ok=True)
     owner = this_process()
     given: dict[str, object] = {

@@ -85,6 +85,8 @@ def _restore() -> None:
     """
     global _blocks
     _blocks = 0
+    if threading.current_thread() is not threading.main_thread():
+        return  # only that one may; the end of its next block does
     for number, handler in _before.items():
         signal.signal(number, handler)  # type: ignore[arg-type]
     _before.clear()
