@@ -68,18 +68,17 @@ def project_root() -> Path:
 
 def _sources(root: Path) -> dict[str, str]:
     found = {}
-    places = _places.setdefault((str(root), sys.prefix), {})
+    foreign = _foreign.setdefault((str(root), sys.prefix), {})
     for name, module in list(sys.modules.items()):
         # Not getattr: lazy modules import half the world when they are asked for an attribute.
-        if not isinstance(module, ModuleType):
+        if foreign.get(name) is module or not isinstance(module, ModuleType):
             continue
         file = module.__dict__.get("__file__")
-        if not isinstance(file, str) or not file.endswith(".py"):
+        if not isinstance(file, str):
             continue
-        if file not in places:
-            places[file] = _place(file, root)
-        path = places[file]
+        path = _place(file, root) if file.endswith(".py") else None
         if path is None:
+            foreign[name] = module
             continue
         spec = module.__dict__.get("__spec__")
         seen = _hashed.get((name, path))
@@ -92,9 +91,9 @@ def _sources(root: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-# Of a root and an environment: for each module's file its real path, or None where it is not the
-# project's own. A process has thousands of modules, and resolving links asks the disk.
-_places: dict[tuple[str, str], dict[str, str | None]] = {}
+# Of a root and an environment: modules that are not the project's own. A process has thousands of
+# them, and each run asks twice.
+_foreign: dict[tuple[str, str], dict[str, ModuleType]] = {}
 
 
 def _place(file: str, root: Path) -> str | None:
