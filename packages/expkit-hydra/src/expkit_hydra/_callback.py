@@ -157,7 +157,7 @@ def _prepare_single_run(config: DictConfig, chosen: Settings) -> Claim:
         keys = swept_keys(params)
         swept = swept_values(config, keys)
     identity = identify(config, swept=keys)
-    _warn_of_rules(config, identity.data)
+    _warn_of_rules(config, identity.data, folder)
     record = _present(folder)
     if record is not None:
         why = _why_anew(record, identity.config_hash, identity.data, chosen)
@@ -195,6 +195,8 @@ def _why_anew(
     Raises:
         ValueError: If it is unfinished, has checkpoints and another configuration.
     """
+    from expkit_bookkeeping import find_checkpoints
+
     name = record.run_name
     if record.state == "running":
         return None  # the claim tells whether it is this very process
@@ -204,7 +206,7 @@ def _why_anew(
         return f"Run {name} was completed"
     if record.config_hash in (None, config_hash) or chosen.on_change == "continue":
         return None
-    if chosen.on_change == "rerun" or not _has_checkpoint(record.folder):
+    if chosen.on_change == "rerun" or not find_checkpoints(record.folder):
         return f"Run {name} ({record.state}) had another configuration"
     raise ValueError(
         f"Run {name} ({record.state}) in {_shown(record.folder)} has checkpoints, and it had "
@@ -212,11 +214,6 @@ def _why_anew(
         "expkit.on_change=continue to go on from its checkpoint, or expkit.fresh=true to start "
         "anew (the old run moves to .trash)."
     )
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    states = folder / "states"
-    return states.is_dir() and any(states.iterdir())
 
 
 def _difference(folder: Path, data: Mapping[str, object]) -> str:
@@ -250,7 +247,7 @@ def _flat(value: object, path: str = "") -> list[tuple[str, object]]:
     return [(path, value)]
 
 
-def _warn_of_rules(config: DictConfig, data: Mapping[str, object]) -> None:
+def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path) -> None:
     """A single run is never skipped; but say so when the grid would skip it."""
     from expkit_filter import FilterError, RunFilter
 
@@ -260,7 +257,7 @@ def _warn_of_rules(config: DictConfig, data: Mapping[str, object]) -> None:
     if not isinstance(rules, list):
         return
     try:
-        decision = RunFilter(rules).decide(data)
+        decision = RunFilter(rules).decide(data, folder=folder)
     except FilterError as error:
         _say(f"_filters: {error}")
         return
@@ -271,15 +268,15 @@ def _warn_of_rules(config: DictConfig, data: Mapping[str, object]) -> None:
 def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
     from expkit_bookkeeping import RunClaimed, claim_run
 
-    from ._grid import Grid
+    from ._grid import read_grid
     from ._identity import identify
 
     run, grid_id = None, None
     try:
-        grid = Grid.load(folder.parents[1])
+        grid = read_grid(folder.parents[1])
         grid_id = grid.grid_id
         run = next((each for each in grid.runs if each.run_name == folder.name), None)
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError):
         pass  # a sweeper of somebody else's
     config_hash = identify(config, swept=[] if run is None else list(run.values)).config_hash
     if run is not None and run.config_hash != config_hash:

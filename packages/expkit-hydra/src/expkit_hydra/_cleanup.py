@@ -24,7 +24,7 @@ class Removal:
     """A run that cleanup removes, or would remove; `kept` says why it stays after all."""
 
     record: RunRecord
-    checkpoint: str | None  # the newest file in states/
+    checkpoint: str | None  # name of the newest, from which the run would resume
     size_bytes: int
     trash: Path | None = None
     kept: str | None = None
@@ -71,7 +71,13 @@ def cleanup(
     Raises:
         FileNotFoundError: If there is no such experiment.
     """
-    from expkit_bookkeeping import RunClaimed, find_runs, move_to_trash, write_results_csv
+    from expkit_bookkeeping import (
+        RunClaimed,
+        find_checkpoints,
+        find_runs,
+        move_to_trash,
+        write_results_csv,
+    )
 
     folder = find_experiment(Path(experiment))
     records = find_runs(folder, is_alive=is_alive) if is_alive else find_runs(folder)
@@ -80,12 +86,13 @@ def cleanup(
     for record in records:
         if record.state not in REMOVABLE:
             continue
-        checkpoint = newest_checkpoint(record.folder)
-        if keep_resumable and checkpoint is not None:
+        checkpoints = find_checkpoints(record.folder)
+        if keep_resumable and checkpoints:
             continue
         if older_than is not None and present - last_sign(record, present) < older_than:
             continue
-        chosen.append(Removal(record, checkpoint, folder_size(record.folder)))
+        newest = checkpoints[-1].path.name if checkpoints else None
+        chosen.append(Removal(record, newest, folder_size(record.folder)))
     names = {removal.record.run_name for removal in chosen}
     states = [record.state for record in records if record.run_name not in names]
     if not dry_run:
@@ -165,16 +172,6 @@ def _experiments(folder: Path) -> list[str]:
         return [each.name for each in folder.iterdir() if (each / "training").is_dir()]
     except OSError:
         return []
-
-
-def newest_checkpoint(folder: Path) -> str | None:
-    """Name of the newest file in a run's states/; None where there is none."""
-    try:
-        entries = list(os.scandir(folder / "states"))
-    except OSError:
-        return None
-    files = [each for each in entries if each.is_file() and not each.name.startswith(".")]
-    return max(files, key=lambda each: each.stat().st_mtime_ns).name if files else None
 
 
 def folder_size(folder: Path) -> int:

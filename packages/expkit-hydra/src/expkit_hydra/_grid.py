@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
+    from expkit_bookkeeping import RunRecord
+
 DESCRIPTION = "grid_search.yaml"
 RUNS = "grid_search.jsonl"
 CONFIGS = "configs.jsonl"
 SCHEMA = 1
+
+
+Version = tuple[str | None, int, str]  # of a run folder's content: id, attempt, state
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class GridRun:
                 "index": self.index,
                 "run_name": self.run_name,
                 "overrides": self.overrides,
-                "values": _strict(self.values),
+                "values": strict(self.values),
                 "config_hash": self.config_hash,
                 "skipped_by": self.skipped_by,
             },
@@ -56,7 +61,10 @@ class Grid:
     """A grid search: its runs, their frozen configurations and what there is to do now.
 
     `pending` are the runs to execute now, `fresh` the numbers of those whose folder, left by an
-    earlier run, moves to the trash before they start.
+    earlier run, moves to the trash before they start. `known` are, by number, the versions of
+    earlier runs that the sweep knew when it decided so: what a run finds beyond them when it
+    starts, somebody else has done meanwhile. `is_last_batch` is false where other runs of the
+    same sweep follow: results, figures and table wait for them.
     """
 
     path: Path  # <experiment>/grids/<grid_id>
@@ -64,6 +72,8 @@ class Grid:
     runs: Sequence[GridRun]
     pending: Sequence[GridRun]
     fresh: frozenset[int] = frozenset()
+    known: Mapping[int, frozenset[Version]] = field(default_factory=dict, repr=False)
+    is_last_batch: bool = True
     _configs: list[FrozenConfigs] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -104,21 +114,58 @@ class Grid:
         """
         from expkit_bookkeeping import find_runs
 
-        path = Path(path).absolute()
-        if not (path / RUNS).is_file():
-            if not (path / DESCRIPTION).is_file():
-                raise FileNotFoundError(
-                    f"No grid in {path}. Give the folder of an experiment "
-                    f"(results/EXPERIMENT) or of a grid in it (results/EXPERIMENT/grids/ID); "
-                    "`python train.py -m` makes one."
-                )
-            path = path / "grids" / str(_read_description(path)["grid_id"])
-        experiment = path.parent.parent
-        with (path / RUNS).open(encoding="utf-8") as lines:
+        grid = read_grid(path)
+        records = find_runs(grid.experiment)
+        done = {record.config_hash for record in records if record.state == "completed"}
+        pending = [
+            run for run in grid.runs if run.skipped_by is None and run.config_hash not in done
+        ]
+        return replace(grid, pending=pending)
+
+
+def read_grid(path: "Path | str") -> Grid:
+    """What a grid is, without asking what has been done: nothing is `pending`.
+
+    Raises:
+        FileNotFoundError: If there is no grid.
+        ValueError: If its files are damaged.
+    """
+    path = Path(path).absolute()
+    if not (path / RUNS).is_file():
+        if not (path / DESCRIPTION).is_file():
+            raise FileNotFoundError(
+                f"No grid in {path}. Give the folder of an experiment "
+                f"(results/EXPERIMENT) or of a grid in it (results/EXPERIMENT/grids/ID); "
+                "`python train.py -m` makes one."
+            )
+        path = path / "grids" / str(_read_description(path).get("grid_id"))
+    experiment = path.parent.parent
+    with (path / RUNS).open(encoding="utf-8") as lines:
+        try:
             runs = [_from_line(line, experiment) for line in lines if line.strip()]
-        done = {run.config_hash for run in find_runs(experiment) if run.state == "completed"}
-        pending = [run for run in runs if run.skipped_by is None and run.config_hash not in done]
-        return cls(path=path, grid_id=path.name, runs=runs, pending=pending)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path / RUNS} is damaged: {error!r}.") from error
+    return Grid(path=path, grid_id=path.name, runs=runs, pending=())
+
+
+def version(record: "RunRecord") -> Version:
+    """What a run folder holds, as run.json says it: there a run that is lost is still running."""
+    return record.id, record.attempt, "running" if record.state == "lost" else record.state
+
+
+def known_versions(
+    runs: Sequence[GridRun], records: "Sequence[RunRecord]"
+) -> dict[int, frozenset[Version]]:
+    """By number of the run: the earlier runs of its name or of its configuration."""
+    by_name = {record.folder.name: version(record) for record in records}
+    by_hash: dict[str | None, set[Version]] = {}
+    for record in records:
+        by_hash.setdefault(record.config_hash, set()).add(version(record))
+    return {
+        run.index: frozenset(by_hash.get(run.config_hash, ()))
+        | {by_name[name] for name in (run.run_name,) if name in by_name}
+        for run in runs
+    }
 
 
 def write_grid(
@@ -129,6 +176,7 @@ def write_grid(
     *,
     pending: Sequence[GridRun],
     fresh: Iterable[int] = (),
+    records: "Sequence[RunRecord]" = (),
     now: datetime | None = None,
 ) -> Grid:
     """Write the grid's files, or find them written: the same grid has the same folder.
@@ -140,6 +188,7 @@ def write_grid(
         description: Content of grid_search.yaml but for schema, grid_id and created_at.
         pending: The runs to execute now.
         fresh: Numbers of the runs whose folder moves to the trash first.
+        records: The experiment's runs on which that was decided.
         now: Time of writing, for tests.
     """
     import yaml
@@ -177,6 +226,7 @@ def write_grid(
         runs=tuple(runs),
         pending=tuple(pending),
         fresh=frozenset(fresh),
+        known=known_versions(pending, records),
         _configs=[configs],
     )
 
@@ -201,14 +251,14 @@ def _identify(
     return digest.hexdigest()[:12]
 
 
-def _strict(value: object) -> object:
+def strict(value: object) -> object:
     """Without the floats that JSON does not have; they become text, as docs/formats.md says."""
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(value)]
     if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     return value
 
 
@@ -232,7 +282,10 @@ def _from_line(line: str, experiment: Path) -> GridRun:
 def _read_description(folder: Path) -> "dict[str, Any]":
     import yaml
 
-    loaded = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    try:
+        loaded = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{folder / DESCRIPTION} is damaged: {error}") from error
     if not isinstance(loaded, dict):
         raise ValueError(f"{folder / DESCRIPTION} is not the description of a grid.")
     return loaded

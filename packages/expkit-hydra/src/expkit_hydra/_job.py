@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-    from expkit_bookkeeping import Claim
+    from expkit_bookkeeping import Claim, RunRecord
 
     from ._grid import Grid, GridRun
 
 HEARTBEAT_S = 30.0
 OUTPUT = "console.log"
-_SIGINT_CODE, _SIGTERM_CODE = 130, 143  # what a shell reports: 128 + number of the signal
+INTERRUPTED, TERMINATED = 130, 143  # what a shell reports: 128 + number of the signal
 
 # Folders of the runs that `execute` has in hand: the callback leaves those alone.
-_in_hand: set[Path] = set()
+_in_hand: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,11 @@ class RunOutput(Protocol):
 
 def in_hand(folder: Path) -> bool:
     """Whether `execute` is running this folder's run in this process."""
-    return folder.absolute() in _in_hand
+    return _key(folder) in _in_hand
+
+
+def _key(folder: Path) -> str:
+    return os.path.abspath(folder)  # noqa: PTH100 - as Hydra does, which takes `..` away
 
 
 def execute(
@@ -69,7 +73,6 @@ def execute(
     *,
     task_function: TaskFunction,
     hydra_context: HydraContext,
-    seen_attempt: int = 0,
     output: RunOutput | None = None,
 ) -> Outcome:
     """Run one run of a grid in this process, unless somebody else has it.
@@ -79,8 +82,6 @@ def execute(
         run: One of its runs.
         task_function: The user's function.
         hydra_context: As Hydra gives it to launchers.
-        seen_attempt: The run's attempt when the sweep decided to run it; a later one that was
-            completed since then leaves nothing to do.
         output: Where the run's output goes; None leaves it alone.
 
     Returns:
@@ -90,20 +91,20 @@ def execute(
 
     from expkit_bookkeeping import ClaimLost, RunClaimed, claim_run, move_to_trash, read_run
 
-    before = read_run(run.folder)
-    if (
-        before is not None
-        and before.state == "completed"
-        and before.config_hash == run.config_hash
-        and before.attempt > seen_attempt
-    ):
-        return Outcome(run, "skipped", "was completed by another process meanwhile")
-    config = grid.config(run.index)
     try:
-        # A folder whose run went on since the sweep looked is no longer the one to remove.
-        moved_on = before is not None and before.attempt > seen_attempt
-        if run.index in grid.fresh and run.folder.exists() and not moved_on:
-            move_to_trash(run.folder, reason="rerun")
+        config = grid.config(run.index)
+    except (LookupError, OSError, ValueError) as trouble:
+        reason = f"Its frozen configuration cannot be read: {trouble}"
+        return Outcome(run, "failed", reason, error=trouble)
+    # Not before the configuration is there: the look is worth as much as it is recent.
+    before = read_run(run.folder)
+    why_not = _done_meanwhile(grid, run, before)
+    if why_not is not None:
+        return Outcome(run, "skipped", why_not)
+    try:
+        if _makes_room(grid, run, before):
+            with contextlib.suppress(FileNotFoundError):  # somebody else did so just now
+                move_to_trash(run.folder, reason="rerun")
         claim = claim_run(
             run.folder,
             run_name=run.run_name,
@@ -117,7 +118,7 @@ def execute(
     except OSError as trouble:
         return Outcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
 
-    _in_hand.add(run.folder.absolute())
+    _in_hand.add(_key(run.folder))
     try:
         with heartbeat(claim), contextlib.ExitStack() as stack:
             if output is not None:
@@ -127,15 +128,62 @@ def execute(
             )
             state = record_end(claim, error, stopped=stop is not None)
             if state == "interrupted" and error is None:
-                stop = _SIGINT_CODE  # the loop left because should_stop() was true
+                stop = INTERRUPTED  # the loop left because should_stop() was true
     except ClaimLost as lost:
         return Outcome(run, "skipped", str(lost))
+    except OSError as trouble:
+        reason = f"How the run ended could not be recorded: {trouble}"
+        return Outcome(run, "failed", reason, error=trouble)
     finally:
-        _in_hand.discard(run.folder.absolute())
+        _in_hand.discard(_key(run.folder))
     if job is None:
         job = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
         job.return_value = error
     return Outcome(run, state, job=job, error=error, stop=stop)
+
+
+def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str | None:
+    """Why a run is not to start after all: what others did since the sweep decided."""
+    from expkit_bookkeeping import read_run
+
+    from ._grid import version
+
+    known = grid.known.get(run.index, frozenset())
+    if before is not None and version(before) not in known:
+        if before.config_hash not in (None, run.config_hash) and run.index not in grid.fresh:
+            return (
+                "its folder was taken by a run of another configuration meanwhile; the same "
+                "command says what differs"
+            )
+        if before.state == "completed" and before.config_hash == run.config_hash:
+            return "was completed by another process meanwhile"
+    names = {each.run_name for each in grid.runs}
+    with contextlib.suppress(OSError), os.scandir(run.folder.parent) as entries:
+        for entry in entries:
+            if entry.name in names:  # a run of this grid, so of another configuration
+                continue
+            other = read_run(Path(entry.path))
+            if (
+                other is not None
+                and other.state == "completed"
+                and other.config_hash == run.config_hash
+                and version(other) not in known
+            ):
+                return f"was completed as {entry.name} meanwhile"
+    return None
+
+
+def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:
+    """Whether the folder that the run finds is one to move to the trash."""
+    from ._grid import version
+
+    if run.index not in grid.fresh:
+        return False
+    if before is None:
+        return run.folder.exists()
+    # A run of this configuration that began since the sweep looked is continued instead.
+    known = grid.known.get(run.index, frozenset())
+    return version(before) in known or before.config_hash != run.config_hash
 
 
 def _run(
@@ -167,10 +215,10 @@ def _run(
                 job_subdir_key="hydra.sweep.subdir",
             )
     except KeyboardInterrupt as error:
-        return None, error, _SIGINT_CODE
+        return None, error, INTERRUPTED
     except SystemExit as error:
         # Bookkeeping's SIGTERM handler raises SystemExit(143); any other one is the script's own.
-        stop = error.code if error.code in (_SIGINT_CODE, _SIGTERM_CODE) else None
+        stop = error.code if error.code in (INTERRUPTED, TERMINATED) else None
         return None, error, stop
     except Exception as error:  # before or after the user's function: folders, logging, callbacks
         return None, error, None
@@ -192,8 +240,12 @@ def record_end(claim: Claim, error: BaseException | None, *, stopped: bool = Fal
     from expkit_bookkeeping import read_run
 
     record = read_run(claim.folder)
-    if record is not None and record.state != "running" and record.attempt == claim.attempt:
-        return record.state
+    if record is not None and record.attempt == claim.attempt and record.state != "running":
+        # What is raised behind Bookkeeping's block is still the run's: as a completed one nobody
+        # would ever try it again.
+        fails_late = record.state == "completed" and isinstance(error, Exception)
+        if not fails_late:
+            return record.state
     ended = isinstance(error, SystemExit | KeyboardInterrupt)
     state = "completed" if error is None else "interrupted" if ended or stopped else "failed"
     if state == "failed" and error is not None:

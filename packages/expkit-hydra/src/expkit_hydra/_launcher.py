@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._after import TrackingSync, again, command_line, console, finish_grid, shown
 from ._errors import GridError
-from ._job import OUTPUT, Outcome, Output, execute, user_frame
+from ._job import INTERRUPTED, OUTPUT, TERMINATED, Outcome, Output, execute, user_frame
 from ._settings import Settings, settings
 from ._table import Row, counts, error_line, finished_line, row
 
@@ -117,7 +117,7 @@ def launch_grid(
     """
     from hydra.core.utils import setup_globals
 
-    from expkit_bookkeeping import process_rank, read_run
+    from expkit_bookkeeping import process_rank, stop_requested, stop_signals
 
     if process_rank() != 0:
         raise GridError(
@@ -128,17 +128,17 @@ def launch_grid(
     chosen = settings(config)
     screen = console()
     runs = list(grid.pending)
-    seen = {}
-    for run in runs:
-        record = read_run(run.folder)
-        seen[run.index] = 0 if record is None else record.attempt
     n_jobs = min(n_jobs, max(1, len(runs)))
     show_output = show_output or (n_jobs == 1 and len(runs) == 1)
     tracking = TrackingSync(grid.experiment, wanted="sync" in chosen.after)
     ended: list[Outcome] = []
     explained: dict[str, str] = {}  # an error in full once, in a grid where all runs have it
     stop: int | None = None
+    # Held over all runs: a signal that comes between two of them, or within one that does not ask
+    # for it, must not start the next.
+    signals = ExitStack()
     try:
+        signals.enter_context(stop_signals())
         _announce(grid, runs, n_jobs=n_jobs, show_output=show_output, screen=screen)
         if n_jobs == 1:
             outcomes = _execute_here(
@@ -147,7 +147,6 @@ def launch_grid(
                 config=config,
                 hydra_context=hydra_context,
                 task_function=task_function,
-                seen_attempts=seen,
                 show_output=show_output,
                 screen=screen,
             )
@@ -160,7 +159,6 @@ def launch_grid(
                 n_jobs=n_jobs,
                 task_function=task_function,
                 hydra_context=hydra_context,
-                seen_attempts=seen,
                 show_output=show_output,
             )
         with tracking, closing(outcomes):
@@ -181,17 +179,23 @@ def launch_grid(
                 if n_jobs == 1 and outcome.stop is not None:
                     stop = outcome.stop
                     break
+        left = len(ended) < len(runs) or not grid.is_last_batch
+        if stop is None and left and stop_requested() is not None:
+            stop = INTERRUPTED
     except KeyboardInterrupt:
-        stop = 130
-    except SystemExit as error:  # from a handler of SIGTERM
-        stop = error.code if isinstance(error.code, int) else 143
+        stop = INTERRUPTED
+    except SystemExit as error:  # from the handler of SIGTERM
+        stop = error.code if isinstance(error.code, int) else TERMINATED
+    finally:
+        signals.close()
     if stop is not None:
         _say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
     # A failed one is not tried again at once: `failure` says how to.
     failure = tracking.failure()
-    done = tracking.complete or failure is not None
-    finish_grid(grid, config=config, synchronised=done)
+    if grid.is_last_batch:
+        done = tracking.complete or failure is not None
+        finish_grid(grid, config=config, synchronised=done)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
     return [_job_return(each) for each in ended if each.state != "skipped"]
@@ -204,15 +208,18 @@ def _execute_here(
     config: DictConfig,
     hydra_context: HydraContext,
     task_function: TaskFunction,
-    seen_attempts: Mapping[int, int],
     show_output: bool,
     screen: Console,
 ) -> Generator[Outcome | None]:
     from hydra.core.utils import configure_log
 
+    from expkit_bookkeeping import stop_requested
+
     # The sweep's own console keeps the real stream that it was made with.
     with nullcontext() if show_output else Output() as output:
         for number, run in enumerate(runs, start=1):
+            if stop_requested() is not None:
+                return
             if screen.is_terminal and output is not None:
                 # Without a newline: the line of the finished run takes its place.
                 screen.print(f"[dim]\\[{number}/{len(runs)}] {run.run_name} …[/]", end="\r")
@@ -221,7 +228,6 @@ def _execute_here(
                 run,
                 task_function=task_function,
                 hydra_context=hydra_context,
-                seen_attempt=seen_attempts.get(run.index, 0),
                 output=output,
             )
             # The job's handlers would catch what the sweep logs between two runs.

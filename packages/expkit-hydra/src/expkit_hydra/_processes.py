@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._errors import GridError
-from ._job import OUTPUT, Outcome, execute
+from ._job import INTERRUPTED, OUTPUT, Outcome, execute
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.types import HydraContext, TaskFunction
 
-    from ._grid import Grid, GridRun
+    from ._grid import Grid, GridRun, Version
 
 GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_INTERRUPTED = 130  # what a shell reports of a process that SIGINT ended
+_WARNING = getattr(signal, "SIGUSR1", None)  # Slurm's, before the time limit; not on Windows
+_BLOCKED = {number for number in (signal.SIGINT, _WARNING) if number is not None}
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -93,7 +94,7 @@ class _Order:
     grid: Path
     run: GridRun
     fresh: bool
-    seen_attempt: int
+    known: frozenset[Version]
     task: TaskReference
     task_name: str
     loader: ConfigLoader
@@ -125,7 +126,6 @@ def execute_in_processes(
     n_jobs: int,
     task_function: TaskFunction,
     hydra_context: HydraContext,
-    seen_attempts: Mapping[int, int],
     show_output: bool,
 ) -> Generator[Outcome | None]:
     """Run runs, `n_jobs` at a time.
@@ -136,7 +136,6 @@ def execute_in_processes(
         n_jobs: Processes at a time.
         task_function: The user's function; must be at the top level of its module.
         hydra_context: As Hydra gives it to launchers.
-        seen_attempts: By index, the run's attempt when the sweep decided to run it.
         show_output: Whether the runs print to this console instead of their console.log.
 
     Yields:
@@ -148,19 +147,26 @@ def execute_in_processes(
     """
     from hydra.core.utils import JobRuntime
 
+    from expkit_bookkeeping import stop_requested
+
     task = TaskReference.to(task_function)
     context = get_context("spawn")
     waiting = list(reversed(runs))
     children: list[_Child] = []
+    asked_to_stop = False
     try:
         while waiting or children:
+            if not asked_to_stop and stop_requested() is not None:
+                asked_to_stop = True
+                waiting.clear()
+                _ask_to_stop(children)
             while waiting and len(children) < n_jobs:
                 run = waiting.pop()
                 order = _Order(
                     grid=grid.path,
                     run=run,
                     fresh=run.index in grid.fresh,
-                    seen_attempt=seen_attempts.get(run.index, 0),
+                    known=grid.known.get(run.index, frozenset()),
                     task=task,
                     task_name=str(JobRuntime.instance().get("name")),
                     loader=hydra_context.config_loader,
@@ -168,7 +174,7 @@ def execute_in_processes(
                 )
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(theirs, order), name=run.run_name)
-                with _environment(threads_each(n_jobs)), _sigint_blocked():
+                with _environment(threads_each(n_jobs)), _signals_blocked():
                     process.start()
                 theirs.close()
                 children.append(_Child(run, process, ours))
@@ -194,26 +200,26 @@ def _environment(threads: int, environ: Mapping[str, str] = os.environ) -> Itera
 
 
 @contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Start a child in which SIGINT waits: Ctrl-C amid its imports would print tracebacks."""
+def _signals_blocked() -> Iterator[None]:
+    """Start a child in which signals wait: amid its imports they would end it with a traceback."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     # Started by the first process otherwise, and its start unblocks SIGINT.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _accept_sigint() -> None:
-    """End quietly if SIGINT came during the imports; from now on it raises as usual."""
+def _accept_signals() -> None:
+    """End quietly if SIGINT came during the imports; from now on signals have their handlers."""
     if hasattr(signal, "pthread_sigmask"):
         if signal.SIGINT in signal.sigpending():
-            os._exit(_INTERRUPTED)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            os._exit(INTERRUPTED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
 def _wait(children: Sequence[_Child], timeout_s: float = 1.0) -> list[_Child]:
@@ -262,6 +268,13 @@ def _died(run: GridRun, how: str) -> RuntimeError:
     return RuntimeError(f"The process of run {run.run_name!r} {how}; its last words are in {log}")
 
 
+def _ask_to_stop(children: Sequence[_Child]) -> None:
+    """Pass the warning on: the runs save what they have and leave."""
+    for child in children:
+        if _WARNING is not None and child.process.pid is not None and child.process.is_alive():
+            os.kill(child.process.pid, _WARNING)
+
+
 def _stop(children: Sequence[_Child], grace_s: float = GRACE_S) -> None:
     """Interrupt the children, wait for them to save what they have, and kill what is left."""
     for child in children:
@@ -284,12 +297,18 @@ def _child(pipe: Connection, order: _Order) -> None:
     # Out of the terminal's foreground group: Ctrl-C reaches the sweep, which passes it on once.
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    _accept_sigint()
-    try:
-        _end_with_parent()
-        outcome = _execute_order(order)
-    except KeyboardInterrupt:  # before the run was claimed; `execute` lets none through
-        raise SystemExit(_INTERRUPTED) from None
+    from expkit_bookkeeping import stop_requested, stop_signals
+
+    with stop_signals():
+        _accept_signals()
+        try:
+            _end_with_parent()
+            if stop_requested() is not None:
+                outcome = Outcome(order.run, "skipped", "was asked to stop before it started")
+            else:
+                outcome = _execute_order(order)
+        except KeyboardInterrupt:  # before the run was claimed; `execute` lets none through
+            raise SystemExit(INTERRUPTED) from None
     pipe.send_bytes(_portable(outcome))
     pipe.close()
 
@@ -300,19 +319,21 @@ def _execute_order(order: _Order) -> Outcome:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import HydraContext
 
-    from ._grid import Grid
+    from ._grid import read_grid
 
     GlobalHydra.instance().initialize(Hydra(order.task_name, order.loader))
-    grid = Grid.load(order.grid)
-    if order.fresh:
-        grid = replace(grid, fresh=frozenset([order.run.index]))
-    callbacks = Callbacks(grid.config(order.run.index))
+    index = order.run.index
+    fresh = frozenset([index] if order.fresh else [])
+    grid = replace(read_grid(order.grid), fresh=fresh, known={index: order.known})
+    try:
+        callbacks = Callbacks(grid.config(index))
+    except LookupError:
+        callbacks = Callbacks()  # `execute` says what is wrong with the configuration
     return execute(
         grid,
         order.run,
         task_function=order.task.resolve(),
         hydra_context=HydraContext(config_loader=order.loader, callbacks=callbacks),
-        seen_attempt=order.seen_attempt,
         output=None if order.show_output else _ProcessOutput(),
     )
 

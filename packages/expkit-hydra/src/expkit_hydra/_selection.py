@@ -1,6 +1,6 @@
 """Which runs of a grid are left, and what the user is told about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from expkit_bookkeeping import RunRecord
     from expkit_filter import Candidate, Selection
 
+_ABOUT_STATE = frozenset(["exists", "completed"])  # keys of such rules
 MOST_LINES = 10  # of a list that grows with the grid
 
 
-def select(config: "DictConfig", members: Sequence[Member], experiment: Path) -> "Selection":
+def select(
+    config: "DictConfig",
+    members: Sequence[Member],
+    experiment: Path,
+    records: "Sequence[RunRecord]",
+) -> "Selection":
     """Decide about a grid: by its rules, and by what its experiment's folder says is done.
 
     Raises:
         GridError: If a rule or an option cannot be read, if rules leave nothing, or if folders
             hold other configurations and `expkit.on_change` is not given.
     """
-    from expkit_bookkeeping import find_runs
     from expkit_filter import Candidate
 
     settings = config.expkit
@@ -46,7 +52,7 @@ def select(config: "DictConfig", members: Sequence[Member], experiment: Path) ->
     return decide(
         config.get("_filters"),
         candidates,
-        runs=find_runs(experiment) if experiment.is_dir() else [],
+        runs=records,
         rerun=settings.get("rerun", "missing"),
         attempts=settings.get("attempts", 3),
         on_change=settings.get("on_change"),
@@ -69,6 +75,37 @@ def decide(rules: object, candidates: "Sequence[Candidate]", **options: Any) -> 
         return RunFilter(plain, **options).select(candidates)
     except FilterError as error:
         raise GridError(str(error)) from error
+
+
+def lasting_rules(
+    config: "DictConfig", members: Sequence[Member], selection: "Selection", experiment: Path
+) -> list[int | None]:
+    """By member, the rule by which it is no part of the grid, whatever has been done.
+
+    Rules about what is done (`exists:`, `completed:`) leave a run in the grid: what they say
+    changes as runs finish, and the same grid is to stay the same.
+    """
+    from expkit_filter import FilterError, RunFilter
+
+    rules = plain_value(config.get("_filters")) or []
+    assert isinstance(rules, list)  # or `decide` would have refused it
+    passing = [isinstance(rule, Mapping) and set(rule) <= _ABOUT_STATE for rule in rules]
+    numbers = [decision.rule for decision in selection.decisions]
+    if not any(number is not None and passing[number - 1] for number in numbers):
+        return numbers
+    # The others keep their places, and so their numbers.
+    lasting = RunFilter(
+        ["False" if passes else rule for passes, rule in zip(passing, rules, strict=True)]
+    )
+    for place, (number, member) in enumerate(zip(numbers, members, strict=True)):
+        if number is not None and passing[number - 1]:
+            try:
+                numbers[place] = lasting.decide(
+                    member.identity.data, folder=experiment / "training" / member.run_name
+                ).rule
+            except FilterError:  # a rule that the rule about state kept from runs it cannot judge
+                numbers[place] = None
+    return numbers
 
 
 def explain(

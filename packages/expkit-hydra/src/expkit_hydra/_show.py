@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._grid import Grid, GridRun
+from ._grid import Grid, GridRun, read_grid
 
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
@@ -42,7 +42,7 @@ def find_run(experiment: Path, text: str) -> Found:
 
     records = {record.run_name: record for record in find_runs(experiment)}
     try:
-        grid = Grid.load(experiment)
+        grid = read_grid(experiment)
     except FileNotFoundError:
         grid = None
     runs = {} if grid is None else {run.run_name: run for run in grid.runs}

@@ -18,6 +18,7 @@ from ._frozen import FrozenConfigs
 from ._grid import Grid, GridRun, write_grid
 from ._hydra_state import current_config
 from ._identity import identify
+from ._job import INTERRUPTED
 from ._members import (
     Member,
     collapse,
@@ -28,10 +29,12 @@ from ._members import (
 )
 from ._names import refuse_shared_names
 from ._progress import progress
-from ._selection import decide, ends, explain, select, shorten
+from ._selection import decide, ends, explain, lasting_rules, select, shorten
+from ._settings import settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from expkit_bookkeeping import RunRecord
     from expkit_filter import Selection
 
 log = logging.getLogger(__name__)
@@ -98,11 +101,23 @@ class GridSweeper:
             if not _has_tree(config):
                 return self._sweep_plainly(expansion, composer)
             warn_about_order(loader, config.hydra.job.config_name)
-            return self._sweep_grid(expansion, composer)
+            try:
+                made = self._make_grid(expansion, composer)
+            except KeyboardInterrupt:
+                log.warning("Interrupted while the grid was made. Nothing has been started.")
+                raise SystemExit(INTERRUPTED) from None
+            return [] if made is None else self._launch(*made)
 
-    def _sweep_grid(self, expansion: Expansion, composer: Composer) -> list[Sequence[JobReturn]]:
+    def _make_grid(
+        self, expansion: Expansion, composer: Composer
+    ) -> tuple[Grid, tuple[tuple[str, str], ...]] | None:
+        """The grid and the keys that are pinned for it; None for a dry run."""
+        from expkit_bookkeeping import find_runs
+
         assert self.config is not None
         config = self.config
+        if settings(config).fresh:  # which refuses what is misspelt before anything is composed
+            log.warning("expkit.fresh is for single runs; a grid starts anew by expkit.rerun=all.")
         refuse_keys(expansion.keys)
         pinned = pinned_keys(config)
         frozen = FrozenConfigs()
@@ -116,7 +131,8 @@ class GridSweeper:
             groups=list(config.hydra.runtime.choices),
         )
         experiment = experiment_folder(members)
-        selection = select(config, members, experiment)
+        records = find_runs(experiment)
+        selection = select(config, members, experiment, records)
         for line in explain(expansion, members, selection):
             log.info(line)
         for warning in selection.warnings:
@@ -124,7 +140,7 @@ class GridSweeper:
         if config.expkit.get("dry_run"):
             for line in ends(members, selection):
                 log.info(line)
-            return []
+            return None
         grid = _write(
             config,
             expansion,
@@ -132,8 +148,9 @@ class GridSweeper:
             selection,
             frozen=frozen,
             experiment=experiment,
+            records=records,
         )
-        return self._launch(grid, pinned)
+        return grid, pinned
 
     def _launch(self, grid: Grid, pinned: tuple[tuple[str, str], ...]) -> list[Sequence[JobReturn]]:
         from ._after import finish_grid
@@ -145,7 +162,9 @@ class GridSweeper:
         broken: Exception | None = None
         for start, pending in _batches(grid.pending, self.max_batch_size):
             if has_grids:
-                returns = self.launcher.launch_grid(replace(grid, pending=tuple(pending)))
+                is_last = start + len(pending) == len(grid.pending)
+                batch = replace(grid, pending=tuple(pending), is_last_batch=is_last)
+                returns = self.launcher.launch_grid(batch)
             else:
                 jobs = [[*run.overrides, *Place(run.run_name, pinned).overrides] for run in pending]
                 try:
@@ -212,10 +231,11 @@ def _write(
     *,
     frozen: FrozenConfigs,
     experiment: Path,
+    records: "Sequence[RunRecord]",
 ) -> Grid:
     runs = []
-    for index, (member, decision) in enumerate(zip(members, selection.decisions, strict=True)):
-        ruled_out = decision.kind == "rule"
+    ruled_out = lasting_rules(config, members, selection, experiment)
+    for index, (member, rule) in enumerate(zip(members, ruled_out, strict=True)):
         runs.append(
             GridRun(
                 index=index,
@@ -223,7 +243,7 @@ def _write(
                 overrides=member.overrides,
                 values=member.values,
                 config_hash=member.identity.config_hash,
-                skipped_by=f"rule {decision.rule}" if ruled_out else None,
+                skipped_by=None if rule is None else f"rule {rule}",
                 folder=experiment / "training" / member.run_name,
             )
         )
@@ -240,6 +260,7 @@ def _write(
             description,
             pending=[runs[position] for position in selection.to_run],
             fresh=fresh,
+            records=records,
         )
     except OSError as error:
         raise GridError(

@@ -92,7 +92,9 @@ def rows_of(
         if run.skipped_by is not None:
             skipped += 1
             continue
-        found = by_name.get(run.run_name) or by_hash.get(run.config_hash)
+        found, elsewhere = by_name.get(run.run_name), by_hash.get(run.config_hash)
+        if elsewhere is not None and (found is None or found.state != "completed"):
+            found = elsewhere
         rows.append(
             Row(run.run_name, "pending") if found is None else row(found, now=now, metric=metric)
         )

@@ -32,7 +32,10 @@ def status(argv: Sequence[str]) -> int:
         return _refuse(error)
     rows, metric, maximize, skipped = _rows(experiment)
     if arguments.json:
-        print(json.dumps({"skipped by rule": skipped, "runs": [asdict(row) for row in rows]}))
+        from ._grid import strict
+
+        runs = [strict(asdict(row)) for row in rows]
+        print(json.dumps({"skipped by rule": skipped, "runs": runs}, allow_nan=False))
         return 0
     screen = console()
     if rows:
@@ -57,7 +60,7 @@ def show(argv: Sequence[str]) -> int:
 
     try:
         found = find_run(find_experiment(arguments.experiment), arguments.run)
-    except (FileNotFoundError, LookupError) as error:
+    except (FileNotFoundError, LookupError, ValueError) as error:
         return _refuse(error)
     _print_run(found, lines=arguments.lines)
     return 0
@@ -128,16 +131,19 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     """A row a run, those of the latest grid first; metric; whether more is better; skipped."""
     from expkit_bookkeeping import find_runs
 
-    from ._grid import Grid
+    from ._grid import read_grid
     from ._table import row, rows_of
 
     now = datetime.now(UTC)
     records = find_runs(experiment)
     try:
-        grid = Grid.load(experiment)
+        grid = read_grid(experiment)
+        description = grid.description
     except FileNotFoundError:
         return [row(record, now=now) for record in records], None, True, 0
-    description = grid.description
+    except ValueError as error:  # the runs can be listed nevertheless
+        print(error, file=sys.stderr)
+        return [row(record, now=now) for record in records], None, True, 0
     metric = description.get("metric")
     rows, skipped = rows_of(grid.runs, records, now=now, metric=metric)
     listed = {each.run_name for each in rows}

@@ -420,3 +420,158 @@ def test_a_single_run_warns_about_the_order_too(app):
     app.run()
 
     assert any("_self_ stands before expkit" in line for line in app.log)
+
+
+def test_what_comes_after_a_grid_comes_once_however_many_batches_there_are(app, monkeypatch):
+    from expkit_hydra import _launcher
+
+    ends = []
+    monkeypatch.setattr(_launcher, "finish_grid", lambda *_, **__: ends.append(len(app.seen)))
+
+    app.sweep("hydra.sweeper.max_batch_size=1", "model=cnn", "optimizer.lr=0.1")
+
+    assert ends == [2]
+
+
+def test_a_run_that_another_sweep_completes_under_another_name_is_not_trained_again(app):
+    """The other grid sweeps an axis more, so its names are longer."""
+    from expkit_bookkeeping import claim_run, find_runs
+
+    def train(cfg: DictConfig) -> None:
+        if cfg.seed == 1:  # meanwhile, elsewhere
+            run = next(each for each in app.grid().runs if each.values["seed"] == 2)
+            folder = app.experiment / "training" / "cnn_sgd_0.1_2_0.0"
+            claim_run(folder, config_hash=run.config_hash).finish("completed")
+
+    app.task = train
+    app.sweep("model=cnn", "optimizer.lr=0.1")
+
+    assert app.names() == ["cnn_sgd_0.1_1"]
+    assert {each.run_name for each in find_runs(app.experiment)} == {
+        "cnn_sgd_0.1_1",
+        "cnn_sgd_0.1_2_0.0",
+    }
+
+
+def test_a_folder_that_another_configuration_takes_meanwhile_is_left_alone(app):
+    from expkit_bookkeeping import claim_run, read_run
+
+    folder = app.experiment / "training" / "cnn_sgd_0.1_2"
+
+    def train(cfg: DictConfig) -> None:
+        if cfg.seed == 1:  # meanwhile, elsewhere
+            claim_run(folder, config_hash="0" * 64).finish("failed")
+
+    app.task = train
+    app.sweep("model=cnn", "optimizer.lr=0.1")
+
+    assert app.names() == ["cnn_sgd_0.1_1"]
+    assert read_run(folder).config_hash == "0" * 64
+
+
+def test_two_sweeps_that_train_all_again_divide_the_runs(app):
+    """In batches, too: what the sweep knew when it decided counts, not when its batch starts."""
+    from expkit_bookkeeping import claim_run, move_to_trash, read_run
+
+    app.sweep("model=cnn", "optimizer.lr=0.1")
+    folder = app.experiment / "training" / "cnn_sgd_0.1_2"
+    app.seen.clear()
+
+    def train(cfg: DictConfig) -> None:
+        if cfg.seed == 1:  # meanwhile, elsewhere
+            config_hash = read_run(folder).config_hash
+            move_to_trash(folder, reason="rerun")
+            claim_run(folder, config_hash=config_hash).finish("completed")
+
+    app.task = train
+    app.sweep("model=cnn", "optimizer.lr=0.1", "expkit.rerun=all", "hydra.sweeper.max_batch_size=1")
+
+    assert app.names() == ["cnn_sgd_0.1_1"]
+    assert len(list((app.experiment / ".trash").glob("cnn_sgd_0.1_2.*"))) == 1
+
+
+def test_an_error_behind_bookkeepings_block_fails_the_run_so_that_it_is_tried_again(app):
+    from expkit_bookkeeping import Bookkeeping, read_run
+
+    def train(cfg: DictConfig) -> None:
+        with Bookkeeping.from_config(cfg):
+            pass
+        raise ValueError("no room for the figure")
+
+    app.task = train
+    with pytest.raises(GridError, match="no room for the figure"):
+        app.sweep(*ONE)
+
+    assert read_run(app.experiment / "training" / "cnn_sgd_0.1_1").state == "failed"
+    app.task = lambda cfg: None
+    app.sweep(*ONE)
+    assert len(app.seen) == 2
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "[{exists: results/done.txt}]",
+        "[{completed: true}]",
+        "[{exists: results/done.txt}, 'seed == 2']",
+    ],
+)
+def test_a_grid_stays_the_same_while_rules_about_what_is_done_begin_to_hold(app, rules):
+    app.edit("[\"model.name == 'mlp' and optimizer.lr > 0.01\"]", rules)
+
+    def train(cfg: DictConfig) -> None:
+        results = app.experiment / "training" / cfg.run_name / "results"
+        results.mkdir()
+        (results / "done.txt").touch()
+
+    app.task = train
+    app.sweep("model=cnn", "optimizer.lr=0.1")
+    first, trained = app.grid(), len(app.seen)
+    app.sweep("model=cnn", "optimizer.lr=0.1")
+
+    assert len(app.seen) == trained
+    assert [path.name for path in (app.experiment / "grids").iterdir()] == [first.grid_id]
+    # A folder that a rule of both kinds holds for is ruled out as before.
+    (app.experiment / "training" / "cnn_sgd_0.1_2" / "results").mkdir(parents=True, exist_ok=True)
+    (app.experiment / "training" / "cnn_sgd_0.1_2" / "results" / "done.txt").touch()
+    app.sweep("model=cnn", "optimizer.lr=0.1")
+    assert app.grid().grid_id == first.grid_id
+
+
+@pytest.mark.parametrize("launcher", ["basic", "expkit"])
+def test_an_unknown_command_after_the_grid_is_refused_before_it(app, launcher):
+    with pytest.raises(GridError, match=r"expkit.after='snyc' is not known. Did you mean 'sync'"):
+        app.sweep(f"hydra/launcher={launcher}", "expkit.after=[snyc]", *ONE)
+
+    assert app.seen == []
+    assert not app.experiment.exists()
+
+
+def test_ctrl_c_while_the_grid_is_composed_is_one_sentence(app, monkeypatch):
+    from expkit_hydra._composition import Composer
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Composer, "compose", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        app.sweep()
+
+    assert stop.value.code == 130
+    assert "Interrupted while the grid was made. Nothing has been started." in app.log
+    assert not app.experiment.exists()
+
+
+def test_a_grid_says_that_fresh_is_not_for_it(app):
+    app.sweep("expkit.fresh=true", "expkit.dry_run=true", *ONE)
+
+    assert any("expkit.rerun=all" in line for line in app.log)
+
+
+def test_a_folder_above_the_working_directory_is_one_folder_for_hydra_and_for_us(app):
+    from expkit_bookkeeping import find_runs
+
+    app.sweep("results_dir=../elsewhere", *ONE)
+
+    (record,) = find_runs(app.folder.parent / "elsewhere" / "digits")
+    assert (record.state, record.attempt) == ("completed", 1)

@@ -28,7 +28,10 @@ def killed_sweep(make_app, tmp_path_factory):
     app.finish(process, signal.SIGKILL)
     states = app.experiment / "training" / "2" / "states"
     states.mkdir()
-    (states / "epoch_4.pt").write_bytes(b"0" * 2000)
+    (states / "epoch_0004.pt").write_bytes(b"0" * 2000)
+    (states / "epoch_0003.pt").touch()  # copied later, and older in the training
+    (app.experiment / "training" / "3" / "states").mkdir()
+    (app.experiment / "training" / "3" / "states" / "model.pt").touch()  # not to resume from
     return app
 
 
@@ -91,6 +94,27 @@ def test_show_knows_a_run_that_has_not_started(mixed, capsys):
     assert "x: 4" in output
 
 
+def test_status_lists_the_runs_of_an_experiment_whose_grid_is_damaged(mixed, capsys):
+    (mixed.experiment / "grid_search.yaml").write_text("{")
+
+    assert status([str(mixed.experiment)]) == 0
+
+    printed = capsys.readouterr()
+    assert "1 completed, 1 lost, 1 failed" in printed.out
+    assert "grid_search.yaml is damaged" in printed.err
+
+
+def test_status_as_json_is_strict_where_a_metric_is_nan(app, capsys):
+    from expkit_bookkeeping import claim_run
+
+    best = {"metric": "loss", "direction": "minimize", "value": "NaN", "step": 0}
+    claim_run(app.experiment / "training" / "1").finish("completed", best=best)
+
+    assert status([str(app.experiment), "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["runs"][0]["best"] == "NaN"
+
+
 def test_cleanup_says_what_it_would_do_and_does_nothing(mixed, capsys):
     before = snapshot(mixed.experiment)
 
@@ -98,7 +122,8 @@ def test_cleanup_says_what_it_would_do_and_does_nothing(mixed, capsys):
 
     output = capsys.readouterr().out
     assert "2 to remove" in output
-    assert "epoch_4.pt" in output
+    assert "epoch_0004.pt" in output
+    assert "model.pt" not in output
     assert "left alone: 1 completed" in output
     assert "--yes" in output
     assert snapshot(mixed.experiment) == before

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import time
 
 import pytest
 from omegaconf import OmegaConf
@@ -87,6 +88,38 @@ def test_ctrl_c_records_the_run_and_says_how_to_go_on(app):
     assert "1 completed, 1 pending, 1 interrupted" in output
     assert "python train.py -m" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_warning_before_the_time_limit_starts_no_further_run(app, n_jobs):
+    """As Slurm sends it; the runs at hand do not ask for it, and end by themselves."""
+    running = [str(x + 1) for x in range(n_jobs)]
+    app.touch(*(f"hang{x}" for x in running))
+    process = app.start("train.py", "-m", f"hydra.launcher.n_jobs={n_jobs}")
+    app.wait_until(lambda: set(running) <= set(app.calls()))
+    process.send_signal(signal.SIGUSR1)
+    time.sleep(0.1)  # Python handles it between two instructions of the loop that waits
+    app.remove(*(f"hang{x}" for x in running))
+
+    output = app.finish(process)
+
+    assert process.returncode == 130, output
+    assert app.states() == dict.fromkeys(running, "completed")
+    assert f"{n_jobs} completed, {3 - n_jobs} pending" in output
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_sigterm_records_the_runs_of_scripts_that_do_not_handle_it(app, n_jobs):
+    running = [str(x + 1) for x in range(n_jobs)]
+    app.touch(*(f"hang{x}" for x in running))
+    process = app.start("train.py", "-m", f"hydra.launcher.n_jobs={n_jobs}")
+    app.wait_until(lambda: set(running) <= set(app.calls()))
+
+    output = app.finish(process, signal.SIGTERM)
+
+    assert process.returncode == 143, output
+    assert app.states() == dict.fromkeys(running, "interrupted")
+    assert "python train.py -m" in output
 
 
 def test_a_run_that_calls_exit_is_interrupted_and_the_others_run(app):

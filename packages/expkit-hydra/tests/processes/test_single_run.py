@@ -76,6 +76,9 @@ def test_an_unfinished_run_of_another_configuration_without_checkpoint_makes_roo
     app.touch("fail2")
     app.train("x=2", code=1)
     app.remove("fail2")
+    states = app.experiment / "training" / "2" / "states"
+    states.mkdir()
+    (states / "model.pt").touch()  # saved, but no checkpoint to resume from
 
     output = app.train("x=2", "epochs=20")
 
@@ -122,11 +125,11 @@ def test_ctrl_c_is_recorded(app):
 
 def test_a_rule_that_would_skip_the_run_is_named_and_the_run_runs(app):
     config = app.folder / "config.yaml"
-    config.write_text(config.read_text() + "_filters: ['x == 2']\n")
+    config.write_text(config.read_text() + "_filters: [{exists: results/a.txt}, 'x == 2']\n")
 
     output = app.train("x=2")
 
-    assert "A grid would skip this run: rule 1: x == 2" in output
+    assert "A grid would skip this run: rule 2: x == 2" in output
     assert app.calls() == ["2"]
 
 

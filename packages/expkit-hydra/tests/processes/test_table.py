@@ -6,14 +6,18 @@ import shutil
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from expkit_bookkeeping import claim_run
+from expkit_bookkeeping import RunRecord, claim_run
 from expkit_hydra import RunCallback
+from expkit_hydra._grid import GridRun
 from expkit_hydra._job import Output, heartbeat, user_frame
-from expkit_hydra._table import Row, finished_line, most_telling, table
+from expkit_hydra._table import Row, finished_line, most_telling, rows_of, table
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def test_columns_without_content_are_left_out():
@@ -22,6 +26,18 @@ def test_columns_without_content_are_left_out():
     headers = [str(column.header) for column in table(rows, metric=None).columns]
 
     assert headers == ["run", "state", "attempt", "duration"]
+
+
+def test_a_run_that_failed_and_is_done_under_another_name_counts_as_done(tmp_path):
+    run = GridRun(0, "mlp_1", (), {}, "abc", None, tmp_path)
+    records = [
+        RunRecord(tmp_path, "mlp", "completed", config_hash="abc"),
+        RunRecord(tmp_path, "mlp_1", "failed", config_hash="abc"),
+    ]
+
+    (shown,), _ = rows_of([run], records, now=NOW, metric=None)
+
+    assert (shown.run_name, shown.state) == ("mlp", "completed")
 
 
 def test_names_with_brackets_are_no_markup():
