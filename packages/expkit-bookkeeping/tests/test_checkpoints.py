@@ -407,10 +407,10 @@ def best_epoch(folder):
     return torch.load(folder / "states" / "best.pt", weights_only=True)["epoch"]
 
 
-def test_by_default_the_last_and_the_best_are_kept(folder):
-    save_all(folder, [0.1, 0.5, 0.3, 0.4], metric="accuracy")
+def test_by_default_the_last_two_and_the_best_are_kept(folder):
+    save_all(folder, [0.1, 0.5, 0.3, 0.2, 0.4], metric="accuracy")
 
-    assert files(folder) == ["best.pt", "epoch_0001.pt", "epoch_0003.pt"]
+    assert files(folder) == ["best.pt", "epoch_0001.pt", "epoch_0003.pt", "epoch_0004.pt"]
     assert best_epoch(folder) == 1
     assert (folder / "states" / "best.pt").stat().st_nlink == 2  # no second copy on the disk
 
@@ -443,7 +443,7 @@ def test_of_equals_the_first_is_the_best_and_nan_never(folder):
 
 
 def test_an_epoch_without_evaluation_is_not_ranked_by_an_old_value(folder):
-    save_all(folder, [0.5, None, None], metric="accuracy", keep_best=5)
+    save_all(folder, [0.5, None, None], metric="accuracy", keep_last=1, keep_best=5)
 
     assert files(folder) == ["best.pt", "epoch_0000.pt", "epoch_0002.pt"]
 
@@ -504,8 +504,8 @@ def test_a_metric_that_is_never_logged_is_named_once(folder):
 
 
 def test_a_run_restarted_without_resume_does_not_delete_what_was_trained(folder):
-    save_all(folder, [0.1] * 6)
-    save_all(folder, [0.1])
+    save_all(folder, [0.1] * 6, keep_last=1)
+    save_all(folder, [0.1], keep_last=1)
 
     assert files(folder) == ["epoch_0000.pt", "epoch_0005.pt.replaced"]
     assert "calls resume() first" in log_of(folder)

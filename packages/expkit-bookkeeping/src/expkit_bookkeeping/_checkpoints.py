@@ -197,7 +197,7 @@ def write(
     folder: Path,
     content: Content,
     *,
-    keep_last: int | None = 1,
+    keep_last: int | None = 2,
     keep_best: int | None = 1,
     direction: str = "maximize",
     report: Report = warn,

@@ -15,7 +15,7 @@ class Settings:
 
     metric: str | None = None
     direction: str = "maximize"
-    keep_last: int | None = 1
+    keep_last: int | None = 2  # where the newest is damaged, an epoch is lost and not the training
     keep_best: int | None = 1
     epochs: int | None = None
 
