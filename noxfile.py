@@ -3,9 +3,12 @@
 import os
 import shutil
 import sys
+from itertools import chain
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
@@ -25,6 +28,7 @@ PACKAGES = [*LEAVES, Path("packages/expkit")]
 CONSTRAINTS = ("-c", "constraints.txt")  # plain `torch` would pull several GB of CUDA packages
 CHAIN = ("expkit-bookkeeping", "expkit-filter", "expkit-hydra", "expkit-slurm")
 USE_TORCH_IF_THERE = ("expkit-seed", "expkit-timer", "expkit-bookkeeping")
+TEST_TOOLS = ("hypothesis", "mypy", "pytest")
 ON_NEWER_PYTHONS = (
     "expkit-registry",
     "expkit-mlflow",
@@ -34,15 +38,40 @@ ON_NEWER_PYTHONS = (
 )
 
 
-def test_requirements(package: Path) -> list[str]:
+def requirements_of_tests(package: Path, *, extras: bool = False) -> list[str]:
     """What the tests of one package need: itself, the chain below it, its test group."""
     below = CHAIN[: CHAIN.index(package.name)] if package.name in CHAIN else ()
     project = nox.project.load_toml(package / "pyproject.toml")
+    names = ",".join(project["project"].get("optional-dependencies", {})) if extras else ""
     return [
         *(f"-e./packages/{name}" for name in below),
-        f"-e./{package}",
+        f"-e./{package}[{names}]",
         *nox.project.dependency_groups(project, "test"),
     ]
+
+
+def lowest_versions(packages: list[Path]) -> list[str]:
+    """Constraints that hold everything these packages may use at its lower bound."""
+    # numpy 2 came after the lower bounds of pandas and pyarrow, which do not exclude it and
+    # cannot be imported beside it. A bound of ours, where there is one, says more.
+    lowest = {"numpy": "numpy<2"}
+    bounds: dict[str, list[Version]] = {}
+    for package in packages:
+        project = nox.project.load_toml(package / "pyproject.toml")
+        extras = project["project"].get("optional-dependencies", {})
+        for text in (
+            *project["project"]["dependencies"],
+            *chain.from_iterable(extras.values()),
+            *nox.project.dependency_groups(project, "test"),
+        ):
+            requirement = Requirement(text)
+            if requirement.name.startswith("expkit") or requirement.name in TEST_TOOLS:
+                continue
+            found = [Version(x.version) for x in requirement.specifier if x.operator == ">="]
+            bounds.setdefault(requirement.name, []).extend(found)
+    lowest |= {name: f"{name}=={max(found)}" for name, found in bounds.items()}
+    tested = Path("constraints.txt").read_text("utf-8").splitlines()
+    return [*lowest.values(), *(x for x in tested if x.partition("==")[0] in TEST_TOOLS)]
 
 
 def parts_required_in_ci(*names: str) -> dict[str, str]:
@@ -75,7 +104,7 @@ def demo(session: nox.Session) -> None:
 @nox.parametrize("package", [nox.param(path, id=path.name) for path in LEAVES])
 def tests(session: nox.Session, package: Path) -> None:
     """Test one package with none of its siblings but those below it in the chain."""
-    session.install(*test_requirements(package), *CONSTRAINTS)
+    session.install(*requirements_of_tests(package), *CONSTRAINTS)
     session.run(
         "pytest", "-q", str(package), *session.posargs,
         env=parts_required_in_ci("latex", "mlflow", "chromium"),
@@ -86,7 +115,7 @@ def tests(session: nox.Session, package: Path) -> None:
 def tests_torch(session: nox.Session) -> None:
     """The tests of seed, timer and bookkeeping once more, with torch."""
     for name in USE_TORCH_IF_THERE:
-        session.install(*test_requirements(Path("packages", name)), *CONSTRAINTS)
+        session.install(*requirements_of_tests(Path("packages", name)), *CONSTRAINTS)
     session.install("torch", "torchdata", "torchinfo", "scikit-learn", "omegaconf", *CONSTRAINTS)
     packages = (str(Path("packages", name)) for name in USE_TORCH_IF_THERE)
     session.run("pytest", "-q", *packages, *session.posargs, env={"EXPKIT_REQUIRE": "torch"})
@@ -96,7 +125,19 @@ def tests_torch(session: nox.Session) -> None:
 @nox.parametrize("package", [nox.param(Path("packages", x), id=x) for x in ON_NEWER_PYTHONS])
 def tests_newer(session: nox.Session, package: Path) -> None:
     """The same on newer Pythons, where they are installed."""
-    session.install(*test_requirements(package), *CONSTRAINTS)
+    session.install(*requirements_of_tests(package), *CONSTRAINTS)
+    session.run("pytest", "-q", str(package), *session.posargs)
+
+
+@nox.session(default=False, python="3.11")
+@nox.parametrize("package", [nox.param(path, id=path.name) for path in LEAVES])
+def minimum(session: nox.Session, package: Path) -> None:
+    """Test one package with the lowest versions that it and those below it allow."""
+    below = CHAIN[: CHAIN.index(package.name)] if package.name in CHAIN else ()
+    constraints = Path(session.create_tmp(), "lowest.txt").resolve()
+    lowest = lowest_versions([*(Path("packages", name) for name in below), package])
+    constraints.write_text("\n".join(lowest) + "\n", "utf-8")
+    session.install(*requirements_of_tests(package, extras=True), "-c", str(constraints))
     session.run("pytest", "-q", str(package), *session.posargs)
 
 
