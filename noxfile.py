@@ -42,10 +42,10 @@ def requirements_of_tests(package: Path, *, extras: bool = False) -> list[str]:
     """What the tests of one package need: itself, the chain below it, its test group."""
     below = CHAIN[: CHAIN.index(package.name)] if package.name in CHAIN else ()
     project = nox.project.load_toml(package / "pyproject.toml")
-    names = ",".join(project["project"].get("optional-dependencies", {})) if extras else ""
+    names = project["project"].get("optional-dependencies", {}) if extras else {}
     return [
         *(f"-e./packages/{name}" for name in below),
-        f"-e./{package}[{names}]",
+        f"-e./{package}[{','.join(names)}]" if names else f"-e./{package}",
         *nox.project.dependency_groups(project, "test"),
     ]
 
