@@ -79,6 +79,20 @@ def write_config(config: "DictConfig", folder: Path) -> None:
     write_file(folder / "config.yaml", text)
 
 
+def read_config(folder: Path) -> dict[str, object] | None:
+    """The configuration that a run folder holds; None where there is none that can be read."""
+    import yaml
+
+    for name in ("config.yaml", ".hydra/config.yaml"):
+        try:
+            loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        if isinstance(loaded, dict):
+            return loaded
+    return None
+
+
 def plain_value(value: object) -> object:
     """A node or value of a configuration as plain data, references resolved.
 

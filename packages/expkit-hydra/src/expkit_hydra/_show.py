@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ from ._grid import Grid, GridRun, read_grid
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
+# What is the same for the whole experiment and says nothing about what the run trained.
+KIT_KEYS = ("_filters", "expkit", "mlflow", "plotting", "results_dir")
 _TAIL_BYTES = 64_000  # enough for any number of lines that one wants to see
 
 
@@ -123,20 +125,32 @@ def last_lines(path: Path, number: int) -> list[str]:
     return text.splitlines()[-number:] if number else []
 
 
-def config_text(found: Found) -> str | None:
-    """The run's configuration as YAML: what the run wrote, else what the grid froze."""
-    for name in ("config.yaml", ".hydra/config.yaml"):
-        path = found.folder / name
-        if path.is_file():
-            return path.read_text(encoding="utf-8", errors="replace").rstrip()
+def config_text(found: Found, *, with_kit: bool = False) -> str | None:
+    """The run's configuration as YAML: what the run wrote, else what the grid froze.
+
+    Args:
+        found: The run.
+        with_kit: Whether the keys that only steer the kit are there, too.
+    """
+    import yaml
+
+    data = _read_config(found)
+    if data is None:
+        return None
+    left = {key: value for key, value in data.items() if with_kit or key not in KIT_KEYS}
+    return yaml.safe_dump(left, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _read_config(found: Found) -> Mapping[str, object] | None:
+    from ._identity import plain_text, read_config
+
+    written = read_config(found.folder)
+    if written is not None:
+        return written
     if found.run is None or found.grid is None:
         return None
-    from omegaconf import OmegaConf, open_dict, read_write
-
     try:
-        config = found.grid.config(found.run.index)
-    except KeyError:
+        config = plain_text(found.grid.config(found.run.index))
+    except (LookupError, OSError):
         return None
-    with read_write(config), open_dict(config):
-        config.pop("hydra", None)
-    return OmegaConf.to_yaml(config).rstrip()
+    return {key: value for key, value in config.items() if key != "hydra"}

@@ -54,6 +54,9 @@ def show(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--lines", type=_count, default=20, help="lines of training.log (default: 20)"
     )
+    parser.add_argument(
+        "--all", action="store_true", help="the whole configuration, with plotting, expkit, mlflow"
+    )
     arguments = parser.parse_args(argv)
     from ._cleanup import find_experiment
     from ._show import find_run
@@ -62,7 +65,7 @@ def show(argv: Sequence[str]) -> int:
         found = find_run(find_experiment(arguments.experiment), arguments.run)
     except (FileNotFoundError, LookupError, ValueError) as error:
         return _refuse(error)
-    _print_run(found, lines=arguments.lines)
+    _print_run(found, lines=arguments.lines, with_kit=arguments.all)
     return 0
 
 
@@ -153,7 +156,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     return rows, metric, description.get("direction") != "minimize", skipped
 
 
-def _print_run(found: Found, *, lines: int) -> None:
+def _print_run(found: Found, *, lines: int, with_kit: bool) -> None:
     from ._after import shown
     from ._job import OUTPUT
     from ._show import config_text, debugger_command, last_lines
@@ -178,7 +181,7 @@ def _print_run(found: Found, *, lines: int) -> None:
             print(f"best {best.get('metric')}: {text} at step {best.get('step')}")
         if record.reason is not None:
             print(record.reason)
-    config = config_text(found)
+    config = config_text(found, with_kit=with_kit)
     if config is not None:
         print(f"\n--- configuration\n{config}")
     if record is not None and record.error:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 
 from expkit_bookkeeping import is_alive
 from expkit_hydra import cleanup
@@ -74,6 +75,22 @@ def test_show_tells_what_a_run_was(mixed, capsys, run):
     assert show([str(mixed.experiment), run]) == 0
 
     assert capsys.readouterr().out.startswith(f"{run}: ")
+
+
+def test_show_leaves_out_what_only_steers_the_kit(mixed, capsys):
+    show([str(mixed.experiment), "2"])
+    short = capsys.readouterr().out.partition("--- configuration")[2].partition("---")[0]
+    show([str(mixed.experiment), "2", "--all"])
+    long = capsys.readouterr().out
+
+    assert yaml.safe_load(short) == {
+        "experiment_id": "first",
+        "run_name": "2",
+        "x": 2,
+        "epochs": 10,
+    }
+    for line in ("results_dir: results", "mlflow:", "_filters: []"):
+        assert line in long
 
 
 def test_show_ends_with_the_command_that_repeats_the_run_in_a_debugger(mixed, capsys):
