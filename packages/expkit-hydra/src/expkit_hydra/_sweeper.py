@@ -11,6 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from ._composition import Composer, Place, pinned_keys, warn_about_order
+from ._config_files import files_read_once
 from ._description import describe
 from ._errors import GridError
 from ._expansion import Expansion, expand
@@ -102,7 +103,8 @@ class GridSweeper:
                 return self._sweep_plainly(expansion, composer)
             warn_about_order(loader, config.hydra.job.config_name)
             try:
-                made = self._make_grid(expansion, composer)
+                with files_read_once(loader):
+                    made = self._make_grid(expansion, composer)
             except KeyboardInterrupt:
                 log.warning("Interrupted while the grid was made. Nothing has been started.")
                 raise SystemExit(INTERRUPTED) from None
@@ -190,9 +192,13 @@ class GridSweeper:
 
         assert self.config is not None
         assert self.launcher is not None
+        assert self.hydra_context is not None
         config = self.config
         jobs = list(expansion)
-        composed = [composer.compose(index, job) for index, job in progress(list(enumerate(jobs)))]
+        with files_read_once(self.hydra_context.config_loader):
+            composed = [
+                composer.compose(index, job) for index, job in progress(list(enumerate(jobs)))
+            ]
         rules = config.get("_filters")
         if rules:
             selection = decide(

@@ -285,3 +285,20 @@ def test_a_run_that_a_rule_skips_has_no_configuration(app):
     skipped = next(run for run in app.grid().runs if run.skipped_by)
     with pytest.raises(KeyError, match=f"no configuration for run {skipped.index}"):
         app.grid().config(skipped.index)
+
+
+def test_each_file_is_read_once_for_all_runs(app, monkeypatch):
+    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+
+    read = []
+    load_config = FileConfigSource.load_config
+
+    def counting(source: FileConfigSource, config_path: str) -> object:
+        read.append(config_path)
+        return load_config(source, config_path)
+
+    monkeypatch.setattr(FileConfigSource, "load_config", counting)
+    app.sweep("model=cnn")
+
+    assert len(app.seen) == 4
+    assert read.count("optimizer/sgd") + read.count("optimizer/sgd.yaml") == 1
