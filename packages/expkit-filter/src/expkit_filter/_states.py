@@ -115,7 +115,8 @@ def _describe_unknown(record: RunRecord) -> str:
 def _describe_given_up(record: RunRecord) -> str:
     error = record.error or {}
     last = f", last with {error.get('type')}: {error.get('message')}" if error else ""
-    return f"failed {record.attempt} times{last}; expkit.rerun=failed tries again"
+    times = "once" if record.attempt == 1 else f"{record.attempt} times"
+    return f"failed {times}{last}; expkit.rerun=failed tries again"
 
 
 def _describe_run(record: RunRecord | None, attempts: int) -> str:

@@ -18,6 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._objective import unlogged
 from ._settings import Settings, settings
 from ._table import counts, most_telling, row, rows_of, table
 
@@ -82,6 +83,9 @@ def finish_grid(
         except KeyboardInterrupt:  # the runs are done; the table is still worth showing
             notes.append(f"{' and '.join(verbs)} interrupted; the runs are not concerned")
     show_table(grid, records=records, chosen=chosen, screen=screen)
+    missing = unlogged(chosen.metric, records)
+    if missing is not None:
+        notes.append(missing)
     for note in notes:
         screen.print(note, style="yellow", markup=False)
     for label, text in where(folder, metric=chosen.metric):

@@ -56,17 +56,29 @@ class RunCallback(Callback):
                 of another configuration.
         """
         from hydra.core.global_hydra import GlobalHydra
+        from omegaconf.errors import OmegaConfBaseException
 
         from expkit_bookkeeping import RunClaimed, process_rank
 
         from ._composition import warn_about_order
+        from ._hydra_state import current_config
         from ._identity import write_config
         from ._job import heartbeat
+        from ._members import check_experiment_id
         from ._names import settle_name
         from ._settings import settings
 
         warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
-        settle_name(config)
+        # Exceptions would become warnings here, and the run would start nevertheless.
+        try:
+            name = settle_name(config)
+            with current_config(config):  # by default it is the script's name
+                check_experiment_id(str(config.experiment_id))
+        except OmegaConfBaseException as error:
+            reason = str(error).partition("\n")[0]
+            raise SystemExit(f"The run's folder cannot be named: {reason}.") from None
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
         if config.expkit.get("dry_run"):
             _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
             raise SystemExit(0)
@@ -74,11 +86,12 @@ class RunCallback(Callback):
             return
         try:
             self._claim = _prepare_single_run(config, settings(config))
+            write_config(config, self._claim.folder)
         except (RunClaimed, ValueError) as error:
-            # Exceptions would become warnings here, and the run would start nevertheless.
             raise SystemExit(str(error)) from None
+        except OSError as error:
+            raise SystemExit(f"Run {name} cannot start, its folder refuses: {error}") from None
         self._heartbeat.enter_context(heartbeat(self._claim))
-        write_config(config, self._claim.folder)
         # Ctrl-C and sys.exit() pass by on_job_end.
         atexit.register(self._record_interruption)
 

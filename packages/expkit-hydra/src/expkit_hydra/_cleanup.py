@@ -146,7 +146,8 @@ def find_experiment(folder: Path) -> Path:
         return folder
     if (folder / "run.json").is_file() and folder.absolute().parent.name == "training":
         raise FileNotFoundError(
-            f"{folder} is a run. Give the folder of its experiment: {folder.parent.parent}"
+            f"{folder} is a run. Give the folder of its experiment: "
+            f"{os.path.relpath(folder.absolute().parent.parent)}"
         )
     inside = sorted(_experiments(folder))
     if inside:
@@ -160,7 +161,9 @@ def find_experiment(folder: Path) -> Path:
     near = get_close_matches(folder.name, beside, n=1)
     hint = f" Did you mean {folder.parent / near[0]}?" if near else ""
     known = f" In {folder.parent}: {', '.join(beside)}." if beside else ""
-    what = "has no training/ folder" if folder.is_dir() else "does not exist"
+    what = "has no training/ folder" if folder.is_dir() else "is a file"
+    if not folder.exists():
+        what = "does not exist"
     raise FileNotFoundError(
         f"{folder} {what}, so it is no experiment.{hint}{known} "
         "An experiment's folder is results/EXPERIMENT; `python train.py -m` makes one."

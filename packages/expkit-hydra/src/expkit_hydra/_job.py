@@ -130,6 +130,9 @@ def execute(
             if state == "interrupted" and error is None:
                 stop = INTERRUPTED  # the loop left because should_stop() was true
     except ClaimLost as lost:
+        # Nobody has the run if its folder is gone: what it did is lost, and must not pass quietly.
+        if not run.folder.is_dir():
+            return Outcome(run, "failed", str(lost), error=lost)
         return Outcome(run, "skipped", str(lost))
     except OSError as trouble:
         reason = f"How the run ended could not be recorded: {trouble}"

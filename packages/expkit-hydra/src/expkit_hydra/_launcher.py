@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ._after import TrackingSync, again, command_line, console, finish_grid, shown
 from ._errors import GridError
 from ._job import INTERRUPTED, OUTPUT, TERMINATED, Outcome, Output, execute, user_frame
+from ._objective import unlogged
 from ._settings import Settings, settings
 from ._table import Row, counts, error_line, finished_line, row
 
@@ -246,7 +247,7 @@ def _announce(
 
         threads = threads_each(n_jobs)
         how = f"{n_jobs} at a time, {threads} thread{'' if threads == 1 else 's'} each"
-    screen.print(f"{len(runs)} run{'' if len(runs) == 1 else 's'}, {how}")
+    screen.print("1 run" if len(runs) == 1 else f"{len(runs)} runs, {how}")
     if not show_output:
         folder = shown(grid.experiment / "training")
         screen.print(f"output: {folder}/RUN/{OUTPUT}", style="dim", markup=False, soft_wrap=True)
@@ -276,6 +277,11 @@ def _report(
     width = max(len(run.run_name) for run in runs)
     line = finished_line(position, len(runs), each, name_width=width, metric=chosen.metric)
     screen.print(line, soft_wrap=True)
+    if outcome.state == "completed" and record is not None:
+        # After the first run already: a long grid is then worth stopping.
+        missing = unlogged(chosen.metric, [record])
+        if missing is not None and explained.setdefault("metric", missing) is missing:
+            screen.print(f"    {missing}", style="yellow", markup=False, soft_wrap=True)
     if outcome.state in ("completed", "interrupted"):
         return
     why = outcome.reason

@@ -130,6 +130,20 @@ def count_blocks(expansion: Expansion, members: Sequence[Member]) -> list[dict[s
     return counts
 
 
+def check_experiment_id(experiment_id: str) -> None:
+    """Refuse what is not the name of one folder: Hydra would write elsewhere.
+
+    Raises:
+        GridError: If it is none.
+    """
+    # None: `experiment_id: null`, as text by then.
+    if experiment_id.startswith(".") or experiment_id in ("", "None") or "/" in experiment_id:
+        raise GridError(
+            f"experiment_id is the name of one folder in results_dir, got {experiment_id!r}. "
+            "Use letters, digits and ._-, and no dot at the start."
+        )
+
+
 def experiment_folder(members: Sequence[Member]) -> Path:
     """The folder of the experiment, one for the whole grid.
 
@@ -144,11 +158,7 @@ def experiment_folder(members: Sequence[Member]) -> Path:
             "experiment_id must not depend on a swept key. Put what differs into run_name."
         )
     ((results_dir, experiment_id),) = folders
-    if not experiment_id or experiment_id in (".", "..") or "/" in experiment_id:
-        raise GridError(
-            f"experiment_id is the name of one folder in results_dir, got {experiment_id!r}. "
-            "Use letters, digits and ._-"
-        )
+    check_experiment_id(experiment_id)
     experiment = Path(results_dir).absolute() / experiment_id
     for member in members:
         folder = experiment / "training" / member.run_name

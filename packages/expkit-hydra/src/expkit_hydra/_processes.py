@@ -257,6 +257,8 @@ def _outcome(child: _Child) -> Outcome:
     if code < 0:
         with contextlib.suppress(ValueError):
             how = f"was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                how += " (out of memory?)"
             # Its owner is gone, so readers derive `lost`; only the owner writes run.json.
             return Outcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
     how = f"ended with exit code {code} before it could say how the run went"

@@ -15,6 +15,10 @@ DIRECTIONS = ("maximize", "minimize")
 RERUN = ("missing", "failed", "changed", "all")
 ON_CHANGE = ("keep", "continue", "rerun")
 AFTER = ("sync", "plot")
+KEYS = (
+    "metric", "direction", "rerun", "attempts", "on_change", "ignore", "dry_run", "fresh", "after",
+    "keep_last", "keep_best",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,14 @@ def settings(config: DictConfig) -> Settings:
     """Read and check the `expkit:` node; a configuration without one gets the defaults.
 
     Raises:
-        GridError: If a value is not one of those allowed.
+        GridError: If a key or a value is not one of those allowed.
     """
-    from omegaconf import ListConfig, OmegaConf
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+
+    # `expkit: {metrc: loss}` in a file passes Hydra, and the run would go on without a metric.
+    node = OmegaConf.select(config, "expkit")
+    for each in node if isinstance(node, DictConfig) else ():
+        _one_of_keys(str(each))
 
     def value(key: str, default: object) -> object:
         found = OmegaConf.select(config, f"expkit.{key}", default=default)
@@ -57,6 +66,35 @@ def settings(config: DictConfig) -> Settings:
         fresh=bool(value("fresh", False)),
         after=tuple(_one_of("after", each, AFTER) for each in verbs),
     )
+
+
+def unread_rules(config: DictConfig) -> str | None:
+    """What to say of rules under a misspelt key; None where there are none.
+
+    A grid whose rules are not read runs in full, and nobody notices. A key such as `filters` may
+    as well be the user's own (of a convolution), so only one that holds text is spoken of.
+    """
+    from omegaconf import OmegaConf
+
+    if config.get("_filters"):
+        return None
+    for key in get_close_matches("_filters", [str(each) for each in config], n=3, cutoff=0.8):
+        value = OmegaConf.to_container(config, resolve=False)[key]  # type: ignore[call-overload,index]
+        texts = value if isinstance(value, list) else [value]
+        if key != "_filters" and texts and all(isinstance(each, str) for each in texts):
+            return (
+                f"No run is skipped by rule: _filters is empty, but there is {key}: {value}. "
+                "Rules are read from _filters alone."
+            )
+    return None
+
+
+def _one_of_keys(key: str) -> None:
+    if key in KEYS:
+        return
+    near = get_close_matches(key, KEYS, n=1)
+    hint = f" Did you mean expkit.{near[0]}?" if near else ""
+    raise GridError(f"expkit.{key} is not known.{hint} Allowed: {', '.join(KEYS)}.")
 
 
 def _one_of(key: str, value: object, allowed: tuple[str, ...]) -> str:

@@ -160,13 +160,17 @@ def value_text(value: float | None) -> str:
 
 
 def progress_text(each: Row) -> str:
-    """Epochs done and wanted; steps count from 0.
+    """Epochs done and wanted; steps count from 0, and beyond the epochs they are batches.
 
     >>> progress_text(Row("a", "running", step=12, total=20))
     '13/20'
+    >>> progress_text(Row("a", "running", step=1500, total=20))
+    'step 1500'
     """
     if each.step is None:
         return "" if each.total is None else f"0/{each.total}"
+    if each.total is not None and each.step >= each.total:
+        return f"step {each.step}"
     return f"{each.step + 1}" if each.total is None else f"{each.step + 1}/{each.total}"
 
 

@@ -325,3 +325,47 @@ def test_a_grid_in_every_process_of_a_distributed_run_is_refused(app):
     assert process.returncode == 1
     assert "this one has rank 1 of a distributed run" in output
     assert app.calls() == []
+
+
+def test_a_metric_that_no_run_logs_is_said_after_the_first_run(app):
+    script = app.folder / "train.py"
+    text = script.read_text().replace(
+        'print(f"printed', 'run = Bookkeeping.from_config(cfg)\n    print(f"printed'
+    )
+    text = text.replace(
+        "import hydra\n", "import hydra\nfrom expkit_bookkeeping import Bookkeeping\n"
+    )
+    script.write_text(
+        text.replace(
+            "    hang = Path(",
+            '    with run:\n        run.log_metrics({"loss": 1}, 0)\n    hang = Path(',
+        )
+    )
+
+    output = app.train("-m", "expkit.metric=los", "expkit.after=[]")
+
+    assert "Did you mean 'loss'? Logged: loss." in output.partition("[2/3]")[0]
+    assert output.count("expkit.metric is 'los', which no completed run has logged") == 2
+    assert "no completed run" not in app.train("-m", "expkit.metric=loss", "expkit.after=[]")
+
+
+def test_a_run_whose_folder_vanished_fails_the_sweep(app):
+    app.touch("hang2")
+    process = app.start("train.py", "-m")
+    app.wait_for_call(2)
+    shutil.rmtree(app.experiment / "training" / "2")
+    app.remove("hang2")
+
+    output = app.finish(process)
+
+    assert process.returncode == 1, output
+    assert "2  failed" in output
+    assert app.calls() == ["1", "2", "3"]
+
+
+def test_runs_that_fail_alike_are_listed_in_one_line(app):
+    app.touch("exit1", "exit3")
+
+    output = app.train("-m", code=1)
+
+    assert "  1, 3: SystemExit: 3" in output.splitlines()

@@ -3,6 +3,8 @@
 import json
 import signal
 
+import pytest
+
 
 def trashed(app) -> list[dict[str, object]]:
     path = app.experiment / ".trash" / "removed.jsonl"
@@ -152,3 +154,24 @@ def test_only_rank_0_of_a_distributed_run_claims_it(app):
     assert [process.returncode for process in ranks] == [0, 0]
     assert app.records()["2"]["attempt"] == 1
     assert app.records()["2"]["pid"] == ranks[0].pid
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["experiment_id=.."], "experiment_id is the name of one folder"),
+        (["experiment_id=null"], "experiment_id is the name of one folder"),
+        (["run_name='${no_such_key}'"], "The run's folder cannot be named: Interpolation key"),
+        (["results_dir=/dev/null/results"], "Run 1 cannot start, its folder refuses:"),
+        (["+expkit.metrc=loss"], "expkit.metrc is not known. Did you mean expkit.metric?"),
+    ],
+)
+def test_what_cannot_start_is_said_in_a_sentence_and_writes_nothing(app, arguments, message):
+    before = sorted(path.name for path in app.folder.iterdir())
+
+    output = app.train(*arguments, code=1)
+
+    assert output.startswith(message), output
+    assert "Traceback" not in output
+    assert app.calls() == []
+    assert sorted(path.name for path in app.folder.iterdir() if path.name[0] != "_") == before
