@@ -31,7 +31,7 @@ from ._members import (
 from ._names import refuse_shared_names
 from ._progress import progress
 from ._selection import decide, ends, explain, lasting_rules, select, shorten
-from ._settings import settings
+from ._settings import settings, unread_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,14 +112,17 @@ class GridSweeper:
 
     def _make_grid(
         self, expansion: Expansion, composer: Composer
-    ) -> tuple[Grid, tuple[tuple[str, str], ...]] | None:
-        """The grid and the keys that are pinned for it; None for a dry run."""
+    ) -> tuple[Grid, tuple[tuple[str, str], ...], int] | None:
+        """The grid, the keys that are pinned for it, runs given up; None for a dry run."""
         from expkit_bookkeeping import find_runs
 
         assert self.config is not None
         config = self.config
         if settings(config).fresh:  # which refuses what is misspelt before anything is composed
             log.warning("expkit.fresh is for single runs; a grid starts anew by expkit.rerun=all.")
+        misplaced = unread_rules(config)
+        if misplaced is not None:
+            log.warning(misplaced)
         refuse_keys(expansion.keys)
         pinned = pinned_keys(config)
         frozen = FrozenConfigs()
@@ -152,9 +155,11 @@ class GridSweeper:
             experiment=experiment,
             records=records,
         )
-        return grid, pinned
+        return grid, pinned, sum(each.kind == "given_up" for each in selection.decisions)
 
-    def _launch(self, grid: Grid, pinned: tuple[tuple[str, str], ...]) -> list[Sequence[JobReturn]]:
+    def _launch(
+        self, grid: Grid, pinned: tuple[tuple[str, str], ...], given_up: int
+    ) -> list[Sequence[JobReturn]]:
         from ._after import finish_grid
 
         assert self.config is not None
@@ -184,6 +189,11 @@ class GridSweeper:
         if broken is not None:
             raise broken
         _raise_for_failures(grid, batches)
+        if given_up:  # or a chain of commands would go on as if the grid were complete
+            raise GridError(
+                f"{given_up} of {len(grid.runs)} runs failed too often and were not started. Once "
+                "the cause is gone, expkit.rerun=failed tries them again."
+            )
         return batches
 
     def _sweep_plainly(self, expansion: Expansion, composer: Composer) -> list[Sequence[JobReturn]]:
@@ -285,11 +295,12 @@ def _raise_for_failures(grid: Grid, batches: Sequence[Sequence[JobReturn]]) -> N
     failed = [result for result in returns if result.status == JobStatus.FAILED]
     if not failed:
         return
-    lines = []
+    names: dict[str, list[str]] = {}  # by error: mostly it is one for all
     for result in failed:
         run = _run_of(result, grid)
         name = run.run_name if run is not None else " ".join(result.overrides or ())
-        lines.append(f"  {name}: {_describe(result._return_value)}")
+        names.setdefault(_describe(result._return_value), []).append(name)
+    lines = [f"  {', '.join(shorten(found))}: {error}" for error, found in names.items()]
     raise GridError(
         "\n".join(
             [

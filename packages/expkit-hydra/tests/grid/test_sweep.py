@@ -87,7 +87,8 @@ def test_a_run_that_failed_three_times_is_given_up_until_asked_for(app):
     record = app.experiment / "training/cnn_sgd_0.1_1/run.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"attempt": 3}))
 
-    app.sweep(*ONE)
+    with pytest.raises(GridError, match=r"1 of 1 runs failed too often.*expkit\.rerun=failed"):
+        app.sweep(*ONE)
 
     assert len(app.seen) == 1
     assert any("1 given up, 0 to run" in line for line in app.log)
@@ -575,3 +576,27 @@ def test_a_folder_above_the_working_directory_is_one_folder_for_hydra_and_for_us
 
     (record,) = find_runs(app.folder.parent / "elsewhere" / "digits")
     assert (record.state, record.attempt) == ("completed", 1)
+
+
+def test_rules_under_a_misspelt_key_do_not_pass_in_silence(app):
+    app.edit("_filters:", "_filter:")
+
+    app.sweep(*ONE)
+
+    assert any("No run is skipped by rule: _filters is empty" in line for line in app.log)
+
+
+def test_a_key_of_the_users_own_is_not_taken_for_rules(app):
+    app.edit("_filters:", "filters: [32, 64]\nother:")
+
+    app.sweep(*ONE)
+
+    assert not any("skipped by rule: _filters" in line for line in app.log)
+
+
+@pytest.mark.parametrize("bad", ["..", ".hidden", "a/b", "null"])
+def test_an_experiment_that_is_no_folder_of_results_is_refused(app, bad):
+    with pytest.raises(GridError, match="experiment_id is the name of one folder"):
+        app.sweep(*ONE, f"experiment_id={bad}")
+
+    assert app.seen == []
