@@ -2,6 +2,7 @@ import json
 import math
 import os
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -214,3 +215,75 @@ def test_attempts_are_found_between_the_metrics(path):
 
     assert [line["attempt"] for line in attempts(path)] == [1, 2]
     assert ends(path)
+
+
+def test_an_entry_that_json_cannot_hold_costs_only_itself(path, kit, caplog):
+    journal = Journal(path, interval_s=60)
+    journal.append_point({"loss": 1.0}, 0, 0.0)
+    journal.append_point({("a", "b"): 1.0}, 1, 0.0)
+    journal.append_point({"loss": 2.0}, 2, math.nan)
+    journal.append_point({"loss": 0.5}, 3, 0.0)
+    journal.close()
+
+    assert [line["step"] for line in kit.lines(path)] == [0, 3]
+    assert "('a', 'b')" in caplog.text
+
+
+def test_what_a_full_disk_costs_in_the_end_is_said(path, caplog):
+    def write(fd, data):
+        raise OSError(28, "No space left on device")
+
+    journal = Journal(path, write=write, interval_s=60)
+    journal.append(HEAD)
+    journal.append(HEAD)
+    journal.close()
+
+    assert "2 entries are lost" in caplog.text
+
+
+def test_whoever_asks_for_the_owner_is_not_taken_for_one(path):
+    import fcntl
+
+    path.parent.mkdir()
+    path.touch()
+    with path.open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.02, lambda: fcntl.flock(asking, fcntl.LOCK_UN)).start()
+        journal = Journal(path)
+        assert journal.owned
+        journal.close()
+
+
+FORK = """if True:
+    import os, signal, sys, time
+    from pathlib import Path
+    from expkit_mlflow._journal import Journal
+    journal = Journal(Path(sys.argv[1]))
+    child = os.fork()  # as a DataLoader's worker
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
+    if sys.argv[2] == "closed":
+        journal.close()
+        print("closed", flush=True)
+        sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("how", ["closed", "killed"])
+def test_a_forked_child_that_lives_on_does_not_own_the_journal(path, kit, how):
+    process = kit.python(FORK, path, how, stdin=subprocess.PIPE)
+    child = int(process.stdout.readline())
+    try:
+        if how == "closed":
+            assert process.stdout.readline() == "closed\n"
+        else:
+            process.wait(30)
+        kit.wait_for(lambda: not is_owned(path), "the child owns the journal", 5)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        process.kill()
+        process.communicate()

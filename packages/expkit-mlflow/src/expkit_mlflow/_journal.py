@@ -7,6 +7,8 @@ import logging
 import math
 import os
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
@@ -64,6 +66,7 @@ class Journal:
         self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        _open.add(self)
         self.owned = _own(self._fd)
         size = _cut_torn_line(self._fd)
         if size == 0:
@@ -103,12 +106,26 @@ class Journal:
         self._thread.join(timeout=5)
         self.flush()
         with self._lock:
+            if self._unwritten:
+                logger.warning(
+                    "%s was never written to its end: %d entries are lost.",
+                    self.path,
+                    self._unwritten.count(b"\n"),
+                )
+            _disown(self._fd)
             os.close(self._fd)
             self._fd = -1
+        _open.discard(self)
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
         self.flush()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: a copy of the descriptor would keep the lock when the parent dies."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _run(self) -> None:
         while not self._wake.wait(self._interval_s):
@@ -120,7 +137,12 @@ class Journal:
         waiting = self._waiting
         while waiting:
             entry = waiting.popleft()
-            lines.append(self._point_line(*entry) if isinstance(entry, tuple) else _line(entry))
+            try:
+                line = self._point_line(*entry) if isinstance(entry, tuple) else _line(entry)
+            except (TypeError, ValueError) as error:  # it must not take the others with it
+                logger.warning("%s cannot hold %r: %s", self.path, entry, error)
+            else:
+                lines.append(line)
         data = b"".join(lines)
         try:
             while data:
@@ -242,19 +264,47 @@ def is_owned(path: Path) -> bool:
     return False
 
 
-def _own(fd: int) -> bool:
-    """Locks the journal for the life of this process; False where somebody else has it."""
+def _own(fd: int, *, patience_s: float = 0.1) -> bool | None:
+    """Locks the journal for the life of this process.
+
+    Returns:
+        False where somebody else has it; None where there are no locks.
+    """
     try:
         import fcntl
     except ImportError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
+        return None
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # `is_owned` asks by taking the lock for an instant: that is no owner.
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+        except OSError:
+            return None
+        else:
+            return True
+
+
+def _disown(fd: int) -> None:
+    """Gives the lock back at once, whoever else still has the descriptor open."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def _after_fork() -> None:
+    for journal in list(_open):
+        journal._leave_to_parent()
+
+
+_open: "weakref.WeakSet[Journal]" = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _line(entry: Mapping[str, object]) -> bytes:
