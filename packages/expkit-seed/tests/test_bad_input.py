@@ -23,6 +23,11 @@ from expkit_seed import (
         (lambda: set_seed("1"), TypeError, r"seed must be an integer, got '1' \(str\)"),
         (lambda: set_seed(True), TypeError, r"seed must be an integer, got True \(bool\)"),
         (lambda: set_seed(None), TypeError, r"seed must be an integer, got None"),
+        (
+            lambda: set_seed([1, 2]),
+            TypeError,
+            r"got \[1, 2\] \(list\)\. A run has one seed; .* defaults list has expkit's line",
+        ),
         (lambda: set_seed(1, rank=-1), ValueError, "rank must be 0 or more, got -1"),
         (lambda: set_seed(1, rank="0"), TypeError, "rank must be an integer, got '0'"),
         (

@@ -1,5 +1,6 @@
 """Seeds as values: checked, and derived so that no two streams are the same. Pure functions."""
 
+from collections.abc import Sequence
 from operator import index
 
 LARGEST_SEED = 2**32 - 1  # what numpy.random.seed takes
@@ -33,7 +34,13 @@ def check_integer(value: object, name: str) -> int:
             return index(value)  # type: ignore[arg-type]
         except (TypeError, RuntimeError):
             pass
-    raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")
+    text = f"{name} must be an integer, got {value!r} ({type(value).__name__})"
+    if name == "seed" and isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        text += (
+            ". A run has one seed; a list in hydra.sweeper.params is swept where the defaults list "
+            "has expkit's line: [expkit, …, _self_]"
+        )
+    raise TypeError(text)
 
 
 def check_rank(rank: object) -> int:
