@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._objective import unlogged
+from ._console import again, command_line, console, installed_verbs, shown
 from ._settings import Settings, settings
 from ._table import counts, most_telling, row, rows_of, table
 
@@ -34,15 +32,6 @@ if TYPE_CHECKING:
 
 _MOST_COMPLAINTS = 5  # lines of a command's stderr, its last ones
 _DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt for ever
-
-
-def console() -> Console:
-    """Where the sweep writes: this process's standard output as it is now."""
-    from rich.console import Console
-
-    # Without a terminal rich assumes 80 columns and folds run names; a file has no width.
-    width = None if sys.stdout.isatty() else 200
-    return Console(file=sys.stdout, highlight=False, soft_wrap=False, width=width)
 
 
 def finish_grid(
@@ -119,7 +108,7 @@ def where(experiment: Path, *, metric: str | None) -> list[tuple[str, str]]:
     plot = _one_plot(experiment / "plots", metric)
     if plot is not None:
         lines.append(("plots", shown(plot)))
-    installed = _verbs()
+    installed = installed_verbs()
     if "ui" in installed and (experiment / "mlflow.db").is_file():
         lines.append(("open the MLflow UI", command_line("ui", folder)))
     if "plot" in installed and plot is not None:
@@ -128,49 +117,8 @@ def where(experiment: Path, *, metric: str | None) -> list[tuple[str, str]]:
     return lines
 
 
-def shown(path: Path) -> str:
-    """A path as the user would type it: relative where it lies below this directory."""
-    with contextlib.suppress(ValueError):
-        return str(path.resolve().relative_to(Path.cwd()))
-    return str(path)
-
-
-def again(argv: Sequence[str] | None = None) -> str:
-    """The command that started this process, ready to be pasted.
-
-    >>> again(["train.py", "-m", "model=mlp,cnn"])
-    'python train.py -m model=mlp,cnn'
-    """
-    script, *arguments = sys.argv if argv is None else argv
-    if script.endswith(".py"):
-        return shlex.join(["python", shown(Path(script)), *arguments])
-    return shlex.join([Path(script).name, *arguments])
-
-
-def command_line(verb: str, *arguments: str) -> str:
-    """A command of expkit as it works here: by name, or by module where `expkit` is missing."""
-    if shutil.which("expkit") is not None:
-        return shlex.join(["expkit", verb, *arguments])
-    package = _verbs().get(verb, "expkit_hydra")
-    return shlex.join(["python", "-m", package, verb, *arguments])
-
-
-def _verbs() -> dict[str, str]:
-    """Installed verbs, each with the package that brings it."""
-    found: dict[str, str] = {}
-    for each in entry_points(group="expkit.commands"):
-        found.setdefault(each.name, each.module.partition(".")[0])
-    return found
-
-
 def _subprocess_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {key: value for key, value in environ.items() if key != "EXPKIT_GRID"}
-
-
-def _has_journal(experiment: Path) -> bool:
-    with contextlib.suppress(OSError), os.scandir(experiment / "training") as entries:
-        return any(os.path.exists(f"{each.path}/tracking.jsonl") for each in entries)  # noqa: PTH110
-    return False
 
 
 class TrackingSync:
@@ -182,7 +130,7 @@ class TrackingSync:
 
     def __init__(self, experiment: Path, *, wanted: bool) -> None:
         self._experiment = experiment
-        self._package = _verbs().get("sync") if wanted else None
+        self._package = installed_verbs().get("sync") if wanted else None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> TrackingSync:
@@ -246,7 +194,7 @@ class TrackingSync:
 
 def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> list[str]:
     """Run commands one after another; returns what they complained of."""
-    installed = _verbs()
+    installed = installed_verbs()
     notes = []
     for verb in verbs:
         wanted = {"sync": _has_journal, "plot": _has_metrics}[verb]
@@ -272,9 +220,17 @@ def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> list[s
     return notes
 
 
+def _has_journal(experiment: Path) -> bool:
+    return _some_run_has("tracking.jsonl", experiment)
+
+
 def _has_metrics(experiment: Path) -> bool:
+    return _some_run_has("metrics.jsonl", experiment)
+
+
+def _some_run_has(name: str, experiment: Path) -> bool:
     with contextlib.suppress(OSError), os.scandir(experiment / "training") as entries:
-        return any(os.path.exists(f"{each.path}/metrics.jsonl") for each in entries)  # noqa: PTH110
+        return any(os.path.exists(f"{each.path}/{name}") for each in entries)  # noqa: PTH110
     return False
 
 

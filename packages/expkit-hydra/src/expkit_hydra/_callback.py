@@ -323,6 +323,6 @@ def _say(text: str) -> None:
 
 
 def _shown(path: Path) -> str:
-    from ._after import shown
+    from ._console import shown
 
     return shown(path)

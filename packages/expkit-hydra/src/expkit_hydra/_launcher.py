@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._after import TrackingSync, again, command_line, console, finish_grid, shown
+from ._after import TrackingSync, finish_grid
+from ._console import again, command_line, console, shown
 from ._errors import GridError
 from ._job import INTERRUPTED, OUTPUT, TERMINATED, Outcome, Output, execute, user_frame
 from ._objective import unlogged

@@ -22,8 +22,8 @@ def status(argv: Sequence[str]) -> int:
     parser = _parser("status", status)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)
-    from ._after import console
     from ._cleanup import find_experiment
+    from ._console import console
     from ._table import counts, table
 
     try:
@@ -157,7 +157,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
 
 
 def _print_run(found: Found, *, lines: int, with_kit: bool) -> None:
-    from ._after import shown
+    from ._console import shown
     from ._job import OUTPUT
     from ._show import config_text, debugger_command, last_lines
     from ._table import duration, value_text
@@ -204,7 +204,7 @@ def _print_cleanup(done: Cleanup, experiment: Path, *, argv: Sequence[str]) -> N
     from rich.markup import escape
     from rich.table import Table
 
-    from ._after import command_line, console, shown
+    from ._console import command_line, console, shown
     from ._table import STYLES, progress_text, row, size
 
     screen = console()

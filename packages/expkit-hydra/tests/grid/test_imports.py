@@ -39,3 +39,20 @@ times = Plugins.instance().get_stats().modules_import_time
 print(sum(seconds for name, seconds in times.items() if "expkit" in name))
 """
     assert min(float(run(code)) for _ in range(3)) < 0.03
+
+
+def test_status_answers_without_hydra(tmp_path):
+    from expkit_bookkeeping import claim_run
+
+    claim_run(tmp_path / "training" / "a").finish("completed")
+    code = f"""
+import sys
+from expkit_hydra.commands import status
+status([{str(tmp_path)!r}])
+print(*sys.modules)
+"""
+    output = run(code)
+
+    assert "1 completed" in output
+    for name in ("hydra", "omegaconf", "pandas", "torch"):
+        assert name not in output.split()
