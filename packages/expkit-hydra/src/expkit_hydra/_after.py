@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._objective import unlogged
 from ._console import again, command_line, console, installed_verbs, shown
+from ._objective import unlogged
 from ._settings import Settings, settings
 from ._table import counts, most_telling, row, rows_of, table
 
