@@ -22,6 +22,15 @@ def test_help_lists_a_line_for_every_installed_verb():
     assert "cannot be loaded" not in done.stdout
 
 
+def test_version_names_every_installed_package():
+    done = expkit("--version")
+
+    assert done.returncode == 0
+    lines = dict(line.split(" ") for line in done.stdout.splitlines())
+    assert next(iter(lines)) == "expkit"
+    assert {"expkit-hydra", "expkit-timer"} <= set(lines)
+
+
 @pytest.mark.parametrize("verb", ["status", "plot", "sync"])
 def test_a_verb_takes_the_rest_of_the_command_line(verb):
     done = expkit(verb, "--help")

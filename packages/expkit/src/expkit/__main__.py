@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 
 from ._verbs import GROUP, overview, unknown_verb, verbs
 
@@ -16,12 +16,21 @@ def first_docstring_line(entry_point: EntryPoint) -> str:
     return documentation.strip().partition("\n")[0]
 
 
+def installed_versions() -> str:
+    """A line for each of the kit's packages that is installed, as a bug report needs it."""
+    found = {each.name: each.version for each in distributions() if each.name.startswith("expkit")}
+    return "\n".join(f"{name} {version}" for name, version in sorted(found.items()))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `expkit VERB …`; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     installed = verbs(entry_points(group=GROUP))
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview({verb: first_docstring_line(it) for verb, it in installed.items()}))
+        return 0
+    if arguments[0] == "--version":
+        print(installed_versions())
         return 0
     verb, *rest = arguments
     if verb not in installed:

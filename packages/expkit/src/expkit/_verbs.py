@@ -48,6 +48,6 @@ def overview(installed: Mapping[str, str]) -> str:
             "",
             *lines,
             "",
-            "`expkit VERB --help` tells what a verb takes.",
+            "`expkit VERB --help` tells what a verb takes, `expkit --version` what is installed.",
         ]
     )
