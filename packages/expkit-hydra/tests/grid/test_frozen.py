@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.types import RunMode
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import Container, OmegaConf, UnionNode
@@ -287,18 +288,16 @@ def test_a_run_that_a_rule_skips_has_no_configuration(app):
         app.grid().config(skipped.index)
 
 
-def test_each_file_is_read_once_for_all_runs(app, monkeypatch):
-    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+def test_files_are_read_once_while_a_grid_is_made(app):
+    from expkit_hydra._config_files import files_read_once
 
-    read = []
-    load_config = FileConfigSource.load_config
+    with app.running() as hydra:
+        loader = hydra.config_loader
+        with files_read_once(loader):
+            first = loader.load_configuration("config", [], RunMode.RUN)
+            app.edit("epochs: 2", "epochs: 3")
+            second = loader.load_configuration("config", ["seed=2"], RunMode.RUN)
+        later = loader.load_configuration("config", [], RunMode.RUN)
 
-    def counting(source: FileConfigSource, config_path: str) -> object:
-        read.append(config_path)
-        return load_config(source, config_path)
-
-    monkeypatch.setattr(FileConfigSource, "load_config", counting)
-    app.sweep("model=cnn")
-
-    assert len(app.seen) == 4
-    assert read.count("optimizer/sgd") + read.count("optimizer/sgd.yaml") == 1
+    assert (first.epochs, second.epochs, later.epochs) == (2, 2, 3)
+    assert (first.seed, second.seed) == (1, 2)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expkit_hydra import GridError
+from expkit_hydra._config_files import files_read_once
 from expkit_hydra._expansion import expand
 from expkit_hydra._hydra_state import current_config
 from expkit_hydra._identity import identify
@@ -117,11 +118,12 @@ def test_a_run_alone_and_in_a_grid_have_one_name_and_one_hash(app, value):
         """,
     )
     override = to_override("value", value)
-    alone = app.compose(override, mode=RunMode.RUN)
-    with current_config(alone):
-        name = alone.run_name
-    in_grid = app.compose(f"{override},0")  # as `-m` reads the command line
-    with app.running() as hydra:
+    with app.running() as hydra, files_read_once(hydra.config_loader):
+        alone = hydra.compose_config("config", [override], RunMode.RUN)
+        with current_config(alone):
+            name = alone.run_name
+        # As `-m` reads the command line.
+        in_grid = hydra.compose_config("config", [f"{override},0"], RunMode.MULTIRUN)
         (run, _) = expand(None, [f"value={to_text(value)},0"], hydra.config_loader)
         composed = hydra.config_loader.load_sweep_config(in_grid, list(run))
 

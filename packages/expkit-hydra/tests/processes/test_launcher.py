@@ -204,7 +204,7 @@ def test_ctrl_c_stops_the_processes_and_records_their_runs(app):
 def test_ctrl_c_while_processes_start_leaves_no_tracebacks_and_no_runs(app):
     script = app.folder / "train.py"
     # As heavy as importing PyTorch; under this name multiprocessing imports the script again.
-    slow = 'if __name__ == "__mp_main__":\n    Path("importing").touch()\n    time.sleep(2)\n'
+    slow = 'if __name__ == "__mp_main__":\n    Path("importing").touch()\n    time.sleep(1)\n'
     script.write_text(script.read_text().replace("\n\n@hydra", f"\n{slow}\n\n@hydra"))
     process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
     app.wait_until((app.folder / "importing").exists)
