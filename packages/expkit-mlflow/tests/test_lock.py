@@ -79,3 +79,64 @@ def test_a_holder_on_another_machine_is_believed_until_it_stops_beating(tmp_path
     os.utime(held, (old, old))
     with one_writer(tmp_path / "lock", wait_s=5, lock=no_locks):
         pass
+
+
+def test_a_lock_that_other_machines_do_not_see_is_not_believed(tmp_path):
+    held = tmp_path / "lock.held"
+    held.write_text(json.dumps({"host": "node7", "pid": 1, "process_start": "x/1", "since": "now"}))
+
+    with (
+        pytest.raises(TrackingError, match="process 1 on node7"),
+        one_writer(tmp_path / "lock", wait_s=0.1),  # Lustre with localflock: it has the flock
+    ):
+        pass
+
+
+def test_a_holder_that_left_no_name_does_not_block_for_ever(tmp_path):
+    held = tmp_path / "lock.held"
+    held.write_text("")
+    old = held.stat().st_mtime - 600
+    os.utime(held, (old, old))
+
+    with one_writer(tmp_path / "lock", wait_s=5):
+        pass
+
+
+def test_without_hard_links_the_systems_lock_suffices_and_is_needed(tmp_path, monkeypatch):
+    def no_links(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with one_writer(tmp_path / "lock", wait_s=1):
+        pass
+    with (
+        pytest.raises(TrackingError, match="neither locks nor hard links"),
+        one_writer(tmp_path / "lock", wait_s=1, lock=no_locks),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+FORK = """if True:
+    import os, sys, time
+    from pathlib import Path
+    from expkit_mlflow._lock import one_writer
+    with one_writer(Path(sys.argv[1]), wait_s=5):
+        child = os.fork()  # by another thread, as a DataLoader does
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    print(child, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_was_forked_meanwhile_does_not_hold_the_lock(tmp_path, kit):
+    process = kit.python(FORK, tmp_path / "lock")
+    child = int(process.stdout.readline())
+    try:
+        with one_writer(tmp_path / "lock", wait_s=1):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        process.communicate()

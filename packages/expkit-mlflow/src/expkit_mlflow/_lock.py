@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import math
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from ._owners import age, process_start, this_process
 
 NAME = ".mlflow.lock"
 BEAT_S = 15.0
-STALE_S = 120.0  # eight beats of a holder on another machine
+STALE_S = 90.0  # six beats of a holder on another machine; less than `sync` waits
+LOOK_S = 1.0  # between two looks whether the holder still lives: each makes a file
 
 
 def system_lock(fd: int) -> bool:
@@ -45,59 +48,94 @@ def one_writer(
 ) -> Iterator[None]:
     """Holds `path` for the life of the block.
 
-    The system's lock ends with the process that holds it, however it ends. Where there is none (a
-    cluster's file system mounted without locks), a file with the holder's name stands for it.
+    Two locks are taken. The system's ends with the process that holds it, however it ends, but a
+    cluster's file system may lack it or keep it from other machines (Lustre with `localflock`, NFS
+    with `nolock`). A file with the holder's name, made by linking, is seen by all of them.
 
     Raises:
-        TrackingError: If somebody else still holds it after `wait_s`.
+        TrackingError: If somebody else still holds it after `wait_s`, or neither lock can be had.
     """
+    deadline = time.monotonic() + wait_s
+    turns = _Turns(path, deadline, wait_s, poll_s)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise TrackingError(f"{path.parent} cannot be written: {error}") from error
-    deadline = time.monotonic() + wait_s
     try:
-        try:
+        locked = False
+        with contextlib.suppress(OSError):  # no such locks here
             while not lock(fd):
-                if time.monotonic() >= deadline:
-                    raise _held(path, wait_s)
-                time.sleep(poll_s)
-        except OSError:
-            with _named_holder(path.with_name(path.name + ".held"), deadline, wait_s, poll_s):
-                yield
-            return
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, _who(), 0)
-        yield
+                turns.wait()
+            locked = True
+        with _named_holder(turns, needed=not locked):
+            yield
     finally:
+        _unlock(fd)
         os.close(fd)
 
 
+@dataclass
+class _Turns:
+    """Waiting for one's turn."""
+
+    path: Path
+    deadline: float
+    wait_s: float
+    poll_s: float
+
+    @property
+    def held(self) -> Path:
+        return self.path.with_name(self.path.name + ".held")
+
+    def wait(self) -> None:
+        if time.monotonic() >= self.deadline:
+            raise _held(self.path, self.held, self.wait_s)
+        time.sleep(self.poll_s)
+
+
+def _unlock(fd: int) -> None:
+    """Closing is not enough while a child that was forked meanwhile has the descriptor too."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
 @contextlib.contextmanager
-def _named_holder(path: Path, deadline: float, wait_s: float, poll_s: float) -> Iterator[None]:
+def _named_holder(turns: _Turns, *, needed: bool) -> Iterator[None]:
+    path = turns.held
     own = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    own.write_bytes(_who())
+    done = threading.Event()
+    beat = threading.Thread(target=_beat, args=(own, done), daemon=True)
+    looked_at = -math.inf
     try:
+        own.write_bytes(_who())
         while True:
             try:
                 os.link(own, path)
                 break
             except FileExistsError:
-                _remove_if_stale(path)
-            if time.monotonic() >= deadline:
-                raise _held(path, wait_s)
-            time.sleep(poll_s)
-        done = threading.Event()
-        beat = threading.Thread(target=_beat, args=(own, done), daemon=True)
+                if time.monotonic() - looked_at > LOOK_S:
+                    looked_at = time.monotonic()
+                    if _remove_if_stale(path):
+                        continue
+                turns.wait()
+            except OSError as error:  # a file system without hard links
+                if needed:
+                    raise TrackingError(
+                        f"{path.parent} has neither locks nor hard links ({error}), so that two "
+                        "writers could destroy the store. Set mlflow.tracking_uri to a server."
+                    ) from error
+                break
         beat.start()
-        try:
-            yield
-        finally:
-            done.set()
-            beat.join()
-            if path.exists() and path.samefile(own):
-                path.unlink()
+        yield
     finally:
+        done.set()
+        if beat.is_alive():
+            beat.join()
+        with contextlib.suppress(OSError):  # not there, or not mine
+            if path.samefile(own):
+                path.unlink()
         own.unlink(missing_ok=True)
 
 
@@ -107,20 +145,13 @@ def _beat(path: Path, done: threading.Event) -> None:
             os.utime(path)  # the same inode as the lock: it grows young with it
 
 
-def _remove_if_stale(path: Path) -> None:
+def _remove_if_stale(path: Path) -> bool:
     try:
         inode = path.stat().st_ino
-        holder = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return
-    own, start = process_start(os.getpid()), holder.get("process_start")
-    if own and start and own.partition("/")[0] == start.partition("/")[0]:
-        stale = process_start(holder["pid"]) != start
-    else:
-        age_s = age(path)
-        stale = age_s is not None and age_s > STALE_S
-    if not stale:
-        return
+    except OSError:
+        return False
+    if not _is_stale(path):
+        return False
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.stale")
     with contextlib.suppress(OSError):
         path.rename(aside)  # one of several contenders succeeds
@@ -128,6 +159,22 @@ def _remove_if_stale(path: Path) -> None:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink()
+    return True
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        holder = json.loads(path.read_bytes())
+        start, pid = str(holder["process_start"]), int(holder["pid"])
+    except OSError:
+        return False
+    except (ValueError, TypeError, KeyError):  # whoever that was
+        start, pid = "", 0
+    own = process_start(os.getpid())
+    if own and start.partition("/")[0] == own.partition("/")[0]:
+        return process_start(pid) != start
+    age_s = age(path)
+    return age_s is not None and age_s > STALE_S
 
 
 def _who() -> bytes:
@@ -135,10 +182,10 @@ def _who() -> bytes:
     return json.dumps(facts).encode()
 
 
-def _held(path: Path, wait_s: float) -> TrackingError:
+def _held(path: Path, held: Path, wait_s: float) -> TrackingError:
     holder = "another process"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        facts = json.loads(path.read_bytes())
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        facts = json.loads(held.read_bytes())
         holder = f"process {facts['pid']} on {facts['host']} since {facts['since']}"
     return TrackingError(
         f"{path} is held by {holder}, and still was after {wait_s:.0f} s. "
