@@ -188,7 +188,7 @@ class GridSweeper:
             finish_grid(grid, config=config, draw=not nothing_new)
         if broken is not None:
             raise broken
-        _raise_for_failures(grid, batches)
+        _raise_for_failures(grid, batches, attempts=int(config.expkit.get("attempts") or 3))
         if given_up:  # or a chain of commands would go on as if the grid were complete
             raise GridError(
                 f"{given_up} of {len(grid.runs)} runs failed too often and were not started. Once "
@@ -290,21 +290,29 @@ def _batches(items: Sequence[T], size: int | None) -> Iterable[tuple[int, Sequen
     return [(start, items[start : start + step]) for start in range(0, len(items), step)]
 
 
-def _raise_for_failures(grid: Grid, batches: Sequence[Sequence[JobReturn]]) -> None:
+def _raise_for_failures(
+    grid: Grid, batches: Sequence[Sequence[JobReturn]], *, attempts: int
+) -> None:
+    from expkit_bookkeeping import read_run
+
     returns = [result for batch in batches for result in batch]
     failed = [result for result in returns if result.status == JobStatus.FAILED]
     if not failed:
         return
     names: dict[str, list[str]] = {}  # by error: mostly it is one for all
+    again = "the same command tries them again"
     for result in failed:
         run = _run_of(result, grid)
+        record = None if run is None else read_run(run.folder)
+        if record is not None and record.state == "failed" and record.attempt >= attempts:
+            again = "expkit.attempts is reached, expkit.rerun=failed tries them again"
         name = run.run_name if run is not None else " ".join(result.overrides or ())
         names.setdefault(_describe(result._return_value), []).append(name)
     lines = [f"  {', '.join(shorten(found))}: {error}" for error, found in names.items()]
     raise GridError(
         "\n".join(
             [
-                f"{len(failed)} of {len(returns)} runs failed; the same command tries them again:",
+                f"{len(failed)} of {len(returns)} runs failed; {again}:",
                 *shorten(lines),
             ]
         )

@@ -105,7 +105,7 @@ VERBS = {"status": status, "show": show, "cleanup": cleanup}
 def _parser(verb: str, command: object) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"expkit {verb}", description=command.__doc__)
     parser.add_argument(
-        "experiment", metavar="EXPERIMENT", type=Path, help="its folder, results/EXPERIMENT"
+        "experiment", metavar="results/EXPERIMENT", type=Path, help="the experiment's folder"
     )
     return parser
 

@@ -600,3 +600,15 @@ def test_an_experiment_that_is_no_folder_of_results_is_refused(app, bad):
         app.sweep(*ONE, f"experiment_id={bad}")
 
     assert app.seen == []
+
+
+def test_after_the_last_attempt_nobody_is_sent_to_the_same_command(app):
+    def fail(cfg: DictConfig) -> None:
+        raise RuntimeError("no convergence")
+
+    app.task = fail
+
+    with pytest.raises(GridError, match="the same command tries them again"):
+        app.sweep(*ONE)
+    with pytest.raises(GridError, match=r"attempts is reached, expkit\.rerun=failed tries"):
+        app.sweep("model=mlp", "seed=1", "optimizer.lr=0.001", "expkit.attempts=1")

@@ -272,7 +272,7 @@ def test_bad_input_is_answered_with_what_was_meant(
     [
         (["results/first", "--older-than", "2 fortnights"], "is not an age. Write a number"),
         (["results/first", "--older-than", "-1d"], "is not an age"),
-        ([], "the following arguments are required: EXPERIMENT"),
+        ([], "the following arguments are required: results/EXPERIMENT"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_read(capsys, arguments, says):

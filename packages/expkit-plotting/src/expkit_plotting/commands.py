@@ -16,7 +16,7 @@ def plot(argv: Sequence[str]) -> int:
             "training/RUN/plots/). Figures that are up to date are left alone."
         ),
     )
-    parser.add_argument("results", help="the experiment's folder, such as results/digits")
+    parser.add_argument("results", metavar="results/EXPERIMENT", help="the experiment's folder")
     parser.add_argument(
         "--style", help="Default, Thesis, a name in conf/plotting/, or a .yaml file "
         "(default: the experiment's own)"
