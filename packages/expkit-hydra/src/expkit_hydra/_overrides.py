@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 # What Hydra's grammar takes for a plain string; everything else goes into quotes.
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+# The keys of a mapping cannot be quoted.
+_PLAIN_KEY = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*( +[A-Za-z0-9_./+-]+)*")
 _NOT_STRINGS = {"null", "true", "false", "nan", "inf"}
 
 
@@ -23,7 +25,8 @@ def to_text(value: object) -> str:
     """The value in the syntax of the right-hand side of an override.
 
     Raises:
-        TypeError: If the value is nothing that YAML could hold.
+        TypeError: If the value is nothing that YAML could hold, or a mapping with keys that
+            Hydra's syntax has no way to write.
     """
     if value is None:
         return "null"
@@ -34,11 +37,22 @@ def to_text(value: object) -> str:
     if isinstance(value, str):
         return _quote(value)
     if isinstance(value, Mapping):
-        entries = (f"{to_text(key)}:{to_text(item)}" for key, item in value.items())
+        entries = (f"{_key_text(key)}:{to_text(item)}" for key, item in value.items())
         return "{" + ",".join(entries) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(to_text(item) for item in value) + "]"
     raise TypeError(f"A {type(value).__name__} cannot be swept: {value!r}.")
+
+
+def _key_text(key: object) -> str:
+    if not isinstance(key, str):
+        return to_text(key)
+    if _PLAIN_KEY.fullmatch(key) and key.lower() not in _NOT_STRINGS:
+        return key
+    raise TypeError(
+        f"a mapping with the key {key!r} cannot be written as an override of Hydra's. Put each "
+        "mapping into a file of a config group, and sweep the group."
+    )
 
 
 def bare_key(key: str) -> str:
