@@ -231,15 +231,10 @@ def _why_anew(
 
 def _difference(folder: Path, data: Mapping[str, object]) -> str:
     """What differs from the configuration that a run folder holds, key by key."""
-    from omegaconf import OmegaConf
+    from ._identity import NO_PART_OF_IDENTITY, read_config
 
-    from ._identity import NO_PART_OF_IDENTITY, plain_value
-
-    for name in ("config.yaml", ".hydra/config.yaml"):
-        if (folder / name).is_file():
-            old = plain_value(OmegaConf.load(folder / name))
-            break
-    else:
+    old = read_config(folder)
+    if old is None:
         return "what it was is not known"
     before, after = dict(_flat(old)), dict(_flat(data))
     lines = []
