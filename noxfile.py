@@ -153,6 +153,15 @@ def integration(session: nox.Session) -> None:
     )  # fmt: skip
 
 
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill the example's grid again and again: it must end as one that nobody touched."""
+    session.install(
+        *(f"-e./{package}" for package in PACKAGES), "torch", "scikit-learn", *CONSTRAINTS
+    )
+    session.run("python", "-m", "faults.campaign", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff."""

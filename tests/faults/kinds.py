@@ -1,0 +1,63 @@
+"""What can happen to a sweep."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from signal import SIGINT, SIGKILL, SIGTERM
+
+from faults.process_tree import Process, descendants
+
+PAUSE_S = 0.3
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Signals, and who gets them.
+
+    `target` is `sweep`, `group` (the sweep's process group, as a terminal does), `tree` (the
+    sweep and all its descendants), or a part of a descendant's command line: one such process.
+    """
+
+    name: str
+    target: str
+    signals: Sequence[signal.Signals] = (SIGKILL,)
+
+    @property
+    def ends_sweep(self) -> bool:
+        """Whether the sweep does not outlive it."""
+        return self.target in ("sweep", "group", "tree")
+
+    def victims(self, sweep: int) -> list[Process]:
+        """Whom of the sweep's descendants it can hit now."""
+        family = descendants(sweep)
+        return family if self.ends_sweep else [x for x in family if self.target in x.command]
+
+    def strike(self, sweep: int, victims: Sequence[Process]) -> None:
+        """Send the signals to the target; `victims` are hit where it is not the sweep."""
+        for position, number in enumerate(self.signals):
+            if position:
+                time.sleep(PAUSE_S)
+            with suppress(ProcessLookupError):  # the signal before was enough
+                if self.target == "group":
+                    os.killpg(sweep, number)
+                elif self.ends_sweep:
+                    os.kill(sweep, number)
+            if self.target not in ("sweep", "group"):
+                for process in victims:
+                    process.send(number)
+
+
+FAULTS = (
+    Fault("SIGKILL to all processes, as a power cut", "tree"),
+    Fault("SIGKILL to the sweep alone", "sweep"),
+    Fault("SIGKILL to the sweep's process group", "group"),
+    Fault("SIGKILL to one child of n_jobs", "spawn_main"),
+    Fault("SIGKILL to the helper sync --follow", "--follow"),
+    Fault("SIGTERM to the sweep", "sweep", (SIGTERM,)),
+    Fault("SIGINT to the group, as Ctrl-C", "group", (SIGINT,)),
+    Fault("SIGINT twice, as an impatient Ctrl-C", "group", (SIGINT, SIGINT)),
+    Fault("SIGTERM, then SIGKILL, as scancel", "tree", (SIGTERM, SIGKILL)),
+)
