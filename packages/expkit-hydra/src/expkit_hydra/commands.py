@@ -197,6 +197,8 @@ def _print_run(found: Found, *, lines: int, with_kit: bool) -> None:
     command = debugger_command(found)
     if command is not None:
         print(f"\n--- again, in a debugger\n{command}")
+        if state == "completed":  # a single run is never skipped, and takes the folder
+            print("moves this completed run to .trash; results_dir=debug behind it leaves it here")
 
 
 def _print_cleanup(done: Cleanup, experiment: Path, *, argv: Sequence[str]) -> None:

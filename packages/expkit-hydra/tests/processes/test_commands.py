@@ -103,6 +103,15 @@ def test_show_ends_with_the_command_that_repeats_the_run_in_a_debugger(mixed, ca
     assert output.rstrip().endswith("python -m pdb -c continue train.py x=2")
 
 
+def test_show_says_that_repeating_a_completed_run_takes_its_folder(mixed, capsys):
+    show([str(mixed.experiment), "1"])
+    of_completed = capsys.readouterr().out
+    show([str(mixed.experiment), "2"])
+
+    assert "moves this completed run to .trash" in of_completed.splitlines()[-1]
+    assert ".trash" not in capsys.readouterr().out
+
+
 def test_show_knows_a_run_that_has_not_started(mixed, capsys):
     show([str(mixed.experiment), "4"])
 
