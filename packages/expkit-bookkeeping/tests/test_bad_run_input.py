@@ -57,6 +57,7 @@ CASES = {
     "a list as metric": (lambda: log({"loss": [1.0]}), TypeError, "'loss' is a list"),
     "a complex metric": (lambda: log({"loss": 1j}), TypeError, "'loss' is a complex"),
     "a metric named by a number": (lambda: log({1: 0.5}), TypeError, "name is a string, not int"),
+    "a metric without a name": (lambda: log({"": 1}), ValueError, "needs a name.*of value 1"),
     "metrics that are a number": (lambda: log(0.5), TypeError, r"mapping of names.*\"loss\": 0.5"),
     "half a step": (lambda: log({}, 0.5), TypeError, "step is a whole number.*not float: 0.5"),
     "a negative step": (lambda: log({}, -1), ValueError, "counts from 0, got -1"),
@@ -87,10 +88,10 @@ CASES = {
     ),
     "no experiment_id": (
         lambda: Bookkeeping.from_config({"run_name": "a"}),
-        KeyError,
+        ValueError,
         "no experiment_id; .*expkit-hydra.*Bookkeeping\\(folder\\)",
     ),
-    "a run_name still missing": (lambda: from_config(run_name="???"), KeyError, "no run_name"),
+    "a run_name still missing": (lambda: from_config(run_name="???"), ValueError, "no run_name"),
     "a run_name that climbs": (
         lambda: from_config(run_name="../b"),
         ValueError,

@@ -397,6 +397,16 @@ def test_a_run_moves_to_the_trash_with_a_line_for_sync(folder):
     }
 
 
+def test_a_run_stays_where_it_is_when_its_move_cannot_be_noted(folder):
+    claim_run(folder, run_name="a").finish("completed")
+    (folder.parent.parent / ".trash" / "removed.jsonl").mkdir(parents=True)
+
+    with pytest.raises(OSError, match="removed"):
+        move_to_trash(folder, reason="rerun")
+
+    assert read_run(folder).state == "completed"
+
+
 def test_two_runs_of_one_name_fit_into_the_trash_in_one_second(folder):
     claim_run(folder).finish("failed")
     first = move_to_trash(folder, reason="fresh", clock=lambda: 0.0)

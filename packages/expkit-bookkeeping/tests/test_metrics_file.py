@@ -222,3 +222,36 @@ def test_an_owner_whose_claim_is_lost_logs_nothing_more(folder):
     with pytest.raises(RuntimeError, match="node7"):
         run.close()
     assert claim_run(folder, is_alive=lambda record: False).attempt == 3
+
+
+def log(folder, values, **names):
+    with Bookkeeping(folder, console=False) as run:
+        for step, value in enumerate(values):
+            run.log_metrics({"loss": value, **names}, step=step)
+
+
+def test_an_attempt_that_does_not_resume_replaces_the_curve_of_an_earlier_one(folder, caplog):
+    log(folder, [5.0, 4.0, 3.0, 2.0, 1.0])
+    log(folder, [50.0, 40.0])
+
+    assert [row["loss"] for row in metric_rows(folder).values()] == [50.0, 40.0]
+    kept = (folder / "metrics.jsonl.replaced").read_text().splitlines()
+    assert [json.loads(line)["metrics"]["loss"] for line in kept] == [5.0, 4.0, 3.0, 2.0, 1.0]
+    assert "from step 0 again without resume()" in (folder / "training.log").read_text()
+
+
+def test_a_metric_that_is_added_later_leaves_the_others_alone(folder):
+    log(folder, [2.0, 1.0])
+    with Bookkeeping(folder, console=False) as run:
+        run.log_metrics({"test_accuracy": 0.9}, step=0)
+
+    assert metric_rows(folder) == {0: {"loss": 2.0, "test_accuracy": 0.9}, 1: {"loss": 1.0}}
+    assert not (folder / "metrics.jsonl.replaced").exists()
+
+
+def test_a_run_that_goes_on_by_itself_keeps_what_it_logged_before(folder):
+    log(folder, [3.0, 2.0, 9.0])
+    with Bookkeeping(folder, console=False) as run:
+        run.log_metrics({"loss": 1.0}, step=2)
+
+    assert [row["loss"] for row in metric_rows(folder).values()] == [3.0, 2.0, 1.0]

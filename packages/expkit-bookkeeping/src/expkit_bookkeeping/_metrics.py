@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
@@ -95,6 +95,19 @@ class MetricsFile:
             self.write()
             cut_metrics(self.path.parent, step, size=size)
 
+    def replace(self, names: Collection[str], step: int) -> None:
+        """Take metrics out of the file from `step` on; what it held before is kept beside it."""
+        with self._lock:
+            self.write()
+            raw = self.path.read_bytes()
+            kept = "".join(
+                _line(line.step, line.time, metrics)
+                for line in metric_lines(self.path.parent)
+                if (metrics := _without(line, names, step))
+            ).encode()
+            write_file(self.path.with_name(FILE_NAME + ".replaced"), raw)
+            write_file(self.path, kept)
+
 
 def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
     """The metrics as plain numbers; numpy and torch scalars are taken out of their boxes.
@@ -116,6 +129,10 @@ def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
             values[key] = _number(key, value)
         if type(key) is not str:
             raise TypeError(f"A metric's name is a string, not {type(key).__name__}: {key!r}.")
+        if not key:
+            raise ValueError(
+                f"A metric needs a name, and the one with the value {value!r} has none."
+            )
     return values
 
 
@@ -203,6 +220,13 @@ def _line(step: int, time: float, metrics: Mapping[str, float]) -> str:
             }
         )
     return f'{{"step": {step}, "time": {time:.6f}, "metrics": {body}}}\n'
+
+
+def _without(line: MetricLine, names: Collection[str], step: int) -> dict[str, float]:
+    """What stays of a line when metrics are replaced from a step on."""
+    if line.step < step:
+        return line.metrics
+    return {name: value for name, value in line.metrics.items() if name not in names}
 
 
 def _special(value: float) -> str:

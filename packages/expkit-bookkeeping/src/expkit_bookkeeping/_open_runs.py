@@ -51,6 +51,7 @@ class OpenRun:
         self._beat_at = 0.0
         self._environment: dict[str, object] = {}
         self._complaints: set[str] = set()
+        self._of_earlier_attempts: set[str] = set()  # metrics that this one has not logged yet
 
     def start(self, config: Mapping[str, object]) -> None:
         """Write what is known at the start, and begin to write in the background."""
@@ -58,7 +59,9 @@ class OpenRun:
         self._name = record.run_name
         now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
         self.log.banner(f"attempt {record.attempt}, {now}, {record.host}, pid {record.pid}")
-        self.progress.recall(metric_rows(self.folder))
+        rows = metric_rows(self.folder)
+        self._of_earlier_attempts = {name for row in rows.values() for name in row}
+        self.progress.recall(rows)
         if config:
             _write_changed(self.folder / "config.yaml", _yaml(config))
         self._write_environment()
@@ -68,6 +71,8 @@ class OpenRun:
 
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Queue one line, and hand it to the sinks."""
+        if self._of_earlier_attempts and not self._of_earlier_attempts.isdisjoint(values):
+            self._replace_earlier(step, values)
         now = self._clock()
         self._metrics.add(step, now, values)
         self.progress.count(step, values)
@@ -88,7 +93,25 @@ class OpenRun:
     def cut_metrics(self, step: int, size: int | None) -> None:
         """Forget what was logged at or after `step`, which the run will now log again."""
         self._metrics.cut(step, size)
+        self._of_earlier_attempts.clear()
         self.progress.recall(metric_rows(self.folder))
+
+    def _replace_earlier(self, step: int, values: Mapping[str, float]) -> None:
+        """An attempt that did not resume logs its own curves: two attempts make no one curve."""
+        names = self._of_earlier_attempts.intersection(values)
+        self._of_earlier_attempts -= names
+        rows = metric_rows(self.folder)
+        replaced = [at for at, row in rows.items() if at >= step and not names.isdisjoint(row)]
+        if not replaced:
+            return
+        self._metrics.replace(names, step)
+        self.progress.recall(metric_rows(self.folder))
+        self.complain_once(
+            "replaced",
+            f"This attempt logs {', '.join(sorted(names))} from step {step} again without "
+            f"resume(): what an earlier one logged up to step {replaced[-1]} is replaced, and "
+            "kept in metrics.jsonl.replaced.",
+        )
 
     def tick(self) -> None:
         """What the background thread does each second."""

@@ -86,12 +86,11 @@ def run_folder(config: Mapping[str, object]) -> Path:
     """`results_dir/experiment_id/training/run_name` of a plain configuration.
 
     Raises:
-        KeyError: If `experiment_id` or `run_name` is missing.
-        ValueError: If one of them could lead out of its folder.
+        ValueError: If `experiment_id` or `run_name` is missing, or could lead out of its folder.
     """
     missing = [key for key in ("experiment_id", "run_name") if config.get(key) in (None, "???")]
     if missing:
-        raise KeyError(
+        raise ValueError(
             f"The configuration has no {' and no '.join(missing)}; the run folder is "
             "results_dir/experiment_id/training/run_name. Set it, or take them all from "
             "expkit-hydra with `defaults: [expkit, …, _self_]`, or name a folder: "

@@ -34,6 +34,7 @@ def move_to_trash(
     Raises:
         RunClaimed: If another process that may live holds the run.
         FileNotFoundError: If there is no such folder.
+        OSError: If it cannot be moved or noted; the folder is then where it was.
     """
     given = record_or_folder if isinstance(record_or_folder, RunRecord) else None
     folder = Path(record_or_folder if given is None else given.folder)  # type: ignore[arg-type]
@@ -68,5 +69,10 @@ def move_to_trash(
         "reason": reason,
         "trash": target.relative_to(experiment).as_posix(),
     }
-    append_line(trash / "removed.jsonl", json.dumps(line, ensure_ascii=False))
+    try:
+        append_line(trash / "removed.jsonl", json.dumps(line, ensure_ascii=False))
+    except OSError:  # a full disk: a run must not vanish without a line that says so
+        os.rename(target, place / folder.name)  # noqa: PTH104
+        sync_folder(place)
+        raise
     return target
