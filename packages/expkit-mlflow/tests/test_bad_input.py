@@ -24,6 +24,16 @@ def config(**node):
         (config(mode="online"), ValueError, "tracking_uri is None. Give a server (http://…)"),
         (config(tracking_uri="./mlruns"), ValueError, "gave its file store up"),
         (config(tracking_uri="file:///mlruns"), ValueError, "mlflow migrate-filestore"),
+        (
+            config(tracking_uri="me:secret@localhost:5000"),
+            ValueError,
+            "'localhost:5000' has no scheme. Did you mean 'http://localhost:5000'?",
+        ),
+        (
+            config(mode="online", tracking_uri="postgresql://me:secret@host/db"),
+            ValueError,
+            "tracking_uri is 'postgresql://host/db'",
+        ),
         (config(tags=["a"]), TypeError, "cfg.mlflow.tags must be a mapping, got ['a']"),
         (
             lambda: MLFlowLogger.from_config({"experiment_id": "a", "mlflow": "online"}),
@@ -41,7 +51,12 @@ def config(**node):
         ),
         (lambda: MLFlowLogger().open({"id": "x"}, {}), ValueError, "run lacks folder, run_name"),
         (lambda: sync("results/digit"), FileNotFoundError, "Did you mean"),
-        (lambda: sync("results"), FileNotFoundError, "Name one of its experiments: digits"),
+        (
+            lambda: sync("results/mnist"),
+            FileNotFoundError,
+            "Name one of the experiments there: digits",
+        ),
+        (lambda: sync("results"), FileNotFoundError, "Name one of the experiments there: digits"),
         (
             lambda: sync("results/digits/training/r"),
             FileNotFoundError,
@@ -113,7 +128,7 @@ def test_a_tensor_of_several_elements_is_named_with_its_shape(tmp_path):
         (["ui", "nowhere"], "There is no folder"),
         (["sync", "."], "is no experiment"),
         (["sink", "results"], "python -m expkit_mlflow sync"),
-        (["sync"], "the following arguments are required: folder"),
+        (["sync"], "the following arguments are required: EXPERIMENT"),
     ],
 )
 def test_the_command_complains_on_stderr_and_fails(arguments, text, tmp_path):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from expkit_mlflow import MLFlowLogger
+from expkit_mlflow import MLFlowLogger, TrackingError
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def journal_of(folder, run_name):
 def test_a_lone_run_leaves_its_journal_and_nothing_is_imported(tmp_path, kit):
     code = """if True:
         import sys
-        from expkit_mlflow import MLFlowLogger
+        from expkit_mlflow import MLFlowLogger, TrackingError
         with MLFlowLogger("digits", "first", mode="offline") as tracking:
             tracking.log_params({"model": {"name": "cnn"}})
             tracking.log_metrics({"loss": 0.5}, step=0)
@@ -80,7 +80,7 @@ def test_sigterm_ends_a_lone_run_as_killed(folder, kit):
     code = """if True:
         import sys, time
         from pathlib import Path
-        from expkit_mlflow import MLFlowLogger
+        from expkit_mlflow import MLFlowLogger, TrackingError
         with MLFlowLogger(Path(sys.argv[1]), "r", mode="offline") as tracking:
             tracking.log_metrics({"loss": 0.5}, step=0)
             print("ready", flush=True)
@@ -364,3 +364,59 @@ def test_the_timers_of_expkit_timer_are_taken(folder, kit):
     metrics = kit.lines(journal_of(folder, "r"))[1]["metrics"]
     assert metrics["time.epoch.count"] == 1
     assert metrics["time.epoch.total_s"] >= 0
+
+
+def test_what_is_logged_after_the_end_is_refused_instead_of_lost(folder, kit):
+    with MLFlowLogger(folder, "r", mode="offline") as tracking:
+        tracking.log_metrics({"loss": 0.5}, 0)
+
+    with pytest.raises(TrackingError, match=r"closed.* make another MLFlowLogger"):
+        tracking.log_metrics({"loss": 0.25}, 1)
+    assert kit.lines(journal_of(folder, "r"))[-1]["status"] == "FINISHED"
+
+
+def test_a_sink_that_is_opened_again_keeps_its_second_run_too(folder, kit):
+    tracking = MLFlowLogger(mode="offline")
+    for name, state in (("a", "completed"), ("b", "failed")):
+        tracking.open(kit.record(folder / "training" / name), {})
+        tracking.log_metrics({"loss": 0.5}, 0)
+        tracking.close(state)
+
+    assert [kit.lines(journal_of(folder, name))[-1]["kind"] for name in "ab"] == ["end", "end"]
+    assert kit.lines(journal_of(folder, "b"))[-1]["status"] == "FAILED"
+
+
+def test_without_locks_a_living_run_is_not_taken_over(folder, kit, monkeypatch):
+    monkeypatch.setattr("expkit_mlflow._journal._own", lambda fd: None)  # NFS without lockd
+    with MLFlowLogger(folder, "r", mode="offline") as first:
+        first.flush()
+        with MLFlowLogger(folder, "r", mode="offline") as second:
+            assert second.run_folder.name == "r_2"
+    with pytest.raises(RuntimeError), MLFlowLogger(folder, "s", mode="offline"):
+        raise RuntimeError
+    with MLFlowLogger(folder, "s", mode="offline") as continued:
+        assert continued.run_folder.name == "s"
+
+
+def test_no_password_reaches_a_file(folder):
+    uri = "postgresql://me:s3cret@host/db"
+    tracking = MLFlowLogger(folder, "r", tracking_uri=uri, mode="offline")
+    tracking.log_params({"mlflow": {"tracking_uri": uri}, "data": {"source": uri}})
+    with pytest.raises(ConnectionError), tracking:
+        raise ConnectionError(f"cannot reach {uri}")
+
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.name for path in written} == {"tracking.jsonl", "config.yaml"}
+    assert not [path for path in written if "s3cret" in path.read_text()]
+
+
+def test_ctrl_c_while_the_end_waits_leaves_the_users_handlers(folder, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MLFlowLogger, "_send_rest", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), MLFlowLogger(folder, "r", mode="offline"):
+        pass
+
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from expkit_mlflow import MLFlowLogger, TrackingError, sync
+from expkit_mlflow._folders import find_journals
 from expkit_mlflow._store import Store
-from expkit_mlflow._sync import Synchronizer, find_journals
+from expkit_mlflow._sync import Synchronizer
 
 GRID = {"EXPKIT_GRID": "grids/a1b2c3"}
 DELETED = 2  # mlflow.entities.ViewType
@@ -496,3 +497,190 @@ def test_a_held_store_makes_sync_say_who_holds_it(experiment, kit):
         pytest.raises(TrackingError, match="held by process"),
     ):
         sync(experiment, wait_s=0.1)
+
+
+def test_a_folder_that_was_deleted_by_hand_and_run_again_is_one_live_run(experiment, kit):
+    log(experiment, "r", kit=kit)
+    log(experiment, "other", kit=kit)
+    sync(experiment)
+    old = kit.runs(experiment)["r"].info.run_id
+    shutil.rmtree(experiment / "training/r")
+    log(experiment, "r", id="again", kit=kit)
+
+    report = sync(experiment)
+
+    assert (report.created, report.superseded) == (1, 1)
+    runs = kit.runs(experiment)
+    assert sorted(runs) == ["other", "r"]
+    assert runs["r"].data.tags["expkit.run_id"] == "again"
+    (removed,) = kit.runs(experiment, view=DELETED).values()
+    assert removed.info.run_id == old
+    assert removed.data.tags["expkit.superseded_by"] == runs["r"].info.run_id
+    assert sync(experiment).superseded == 0
+
+
+def test_in_a_store_of_several_folders_only_the_same_folders_run_is_tagged(tmp_path, kit):
+    uri = f"sqlite:///{tmp_path / 'all.db'}"
+    for owner, run_id in (("me", "1"), ("you", "2"), ("me", "3")):
+        folder = tmp_path / owner / "digits"
+        shutil.rmtree(folder / "training", ignore_errors=True)
+        log(folder, "r", id=run_id, kit=kit)
+        sync(folder, tracking_uri=uri)
+
+    from mlflow import MlflowClient
+
+    reader = MlflowClient(tracking_uri=uri)
+    found = reader.search_runs([reader.get_experiment_by_name("digits").experiment_id])
+    runs = {run.data.tags["expkit.run_id"]: run for run in found}
+    marks = {key: run.data.tags.get("expkit.superseded_by") for key, run in runs.items()}
+    assert marks == {"1": runs["3"].info.run_id, "2": None, "3": None}
+
+
+def test_a_removed_run_that_was_moved_back_is_live_again(experiment, kit):
+    run = log(experiment, "r", kit=kit)
+    sync(experiment)
+    trash = experiment / ".trash"
+    trash.mkdir()
+    shutil.move(experiment / "training/r", trash / "r.1")
+    (trash / "removed.jsonl").write_text(json.dumps({"id": run["id"]}) + "\n")
+    synchronizer = Synchronizer(experiment)
+    assert synchronizer.once().deleted == 1
+    shutil.move(trash / "r.1", experiment / "training/r")
+
+    assert str(synchronizer.once()).endswith("1 run, 1 updated")
+    assert list(kit.runs(experiment)) == ["r"]
+    assert str(synchronizer.once()).endswith("nothing missing")
+
+
+def test_tombstones_in_a_renamed_folder_make_no_empty_experiment(experiment, kit):
+    run = log(experiment, "r", kit=kit)
+    log(experiment, "s", kit=kit)
+    sync(experiment)
+    renamed = experiment.rename(experiment.with_name("renamed"))
+    shutil.rmtree(renamed / "training/r")
+    (renamed / ".trash").mkdir()
+    (renamed / ".trash/removed.jsonl").write_text(json.dumps({"id": run["id"]}) + "\n")
+
+    assert sync(renamed).deleted == 1
+    names = [found.name for found in kit.client(renamed).search_experiments()]
+    assert sorted(names) == ["Default", "digits"]
+
+
+def test_a_store_that_another_process_built_anew_is_written_and_not_the_deleted_one(
+    experiment, kit
+):
+    log(experiment, "r", kit=kit)
+    synchronizer = Synchronizer(experiment)
+    synchronizer.once()
+    (experiment / "mlflow.db").unlink()
+    code = "import sys; from expkit_mlflow import sync; sync(sys.argv[1])"
+    assert kit.python(code, experiment).wait() == 0
+    log(experiment, "s", kit=kit)
+
+    assert synchronizer.once().problems == []
+    with sqlite3.connect(experiment / "mlflow.db") as connection:
+        names = connection.execute("SELECT name FROM runs ORDER BY name").fetchall()
+    assert names == [("r",), ("s",)]
+
+
+def test_a_running_run_of_the_embedded_store_is_sent_to_the_server_that_is_named(
+    experiment, kit, server
+):
+    log(experiment, "r", end=None, experiment_id="named", kit=kit)
+    tracking = MLFlowLogger(environ=GRID)
+    tracking.open(kit.record(experiment / "training/r", experiment_id="named"), {})
+    tracking.flush()
+
+    report = sync(experiment, tracking_uri=server)
+
+    assert (report.sending, report.points) == (0, 1)
+    tracking.close()
+
+
+def test_credentials_are_used_and_not_shown(experiment, kit, monkeypatch, caplog):
+    caplog.set_level("DEBUG")
+    port = kit.free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:s3cret@127.0.0.1:{port}")
+    log(experiment, "r", kit=kit)
+    journal = experiment / "training/r/tracking.jsonl"
+    head, *rest = kit.lines(journal)
+    head["tracking_uri"] = f"http://127.0.0.1:{port}"
+    journal.write_text("".join(json.dumps(entry) + "\n" for entry in [head, *rest]))
+    used = []
+
+    def fail(uri):
+        used.append(uri)
+        raise ConnectionError(f"{uri} is down")
+
+    monkeypatch.setattr("expkit_mlflow._store.check_reachable", fail)
+    (problem,) = sync(experiment).problems
+
+    assert used == [f"http://me:s3cret@127.0.0.1:{port}"]
+    assert "is down" in problem
+    assert "s3cret" not in problem + caplog.text
+
+
+def test_a_configuration_is_uploaded_without_its_passwords(experiment, kit, tmp_path):
+    folder = experiment / "training" / "r"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("uri: http://me:s3cret@host:5000/x\nlr: 0.1\n")
+    log(experiment, "r", kit=kit)
+    sync(experiment)
+
+    run = kit.runs(experiment)["r"]
+    local = kit.client(experiment).download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
+    assert Path(local).read_text() == "uri: http://host:5000/x\nlr: 0.1\n"
+
+
+def is_alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+PARENT = """if True:
+    import os, signal, subprocess, sys, time
+    code = "import sys; from expkit_mlflow._follow import follow; " + (
+        "from expkit_mlflow._sync import Synchronizer; "
+        "print(flush=True); "
+        "follow(Synchronizer(sys.argv[1]), sys.stdin, interval_s=float(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", code, *sys.argv[1:]]
+    follower = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    follower.stdout.readline()
+    child = os.fork()  # has the pipe's other end too
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    print(follower.pid, child, flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("interval", [0, 30])
+def test_follow_ends_with_a_killed_parent_though_a_child_has_the_pipe(tmp_path, kit, interval):
+    folder = tmp_path / "digits"
+    (folder / "training").mkdir(parents=True)
+    parent = kit.python(PARENT, folder, interval, stdin=subprocess.PIPE)
+    follower, child = map(int, parent.stdout.readline().split())
+    try:
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        assert parent.wait(30) == -signal.SIGKILL
+        kit.wait_for(lambda: not is_alive(follower), "the follower lingers", 15)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        if is_alive(follower):
+            os.kill(follower, signal.SIGKILL)
+        parent.communicate()
+
+
+def test_follow_without_any_interval_ends_when_its_stdin_is_closed(tmp_path):
+    from expkit_mlflow._follow import follow
+
+    (tmp_path / "training").mkdir()
+    reading, writing = os.pipe()
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        follow(Synchronizer(tmp_path), stream, interval_s=0)
+    follow(Synchronizer(tmp_path), None)

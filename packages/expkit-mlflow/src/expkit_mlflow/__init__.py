@@ -9,12 +9,12 @@ TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._errors import TrackingError as TrackingError
     from ._logger import MLFlowLogger as MLFlowLogger
-    from ._sync import SyncReport as SyncReport
+    from ._report import SyncReport as SyncReport
     from ._sync import sync as sync
 
 _MODULES = {
     "MLFlowLogger": "_logger",
-    "SyncReport": "_sync",
+    "SyncReport": "_report",
     "TrackingError": "_errors",
     "sync": "_sync",
 }

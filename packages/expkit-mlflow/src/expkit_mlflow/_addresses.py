@@ -2,11 +2,13 @@
 
 import importlib.util
 import os
+import re
 import socket
 import urllib.parse
 from collections.abc import Mapping
 
 from ._errors import TrackingError
+from ._secrets import without_secrets
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -20,11 +22,14 @@ def check_uri(uri: str) -> None:
     """Refuses what no MLflow of today can write to.
 
     Raises:
-        TrackingError: For a folder, whose file store MLflow has given up.
+        TrackingError: For a folder, whose file store MLflow has given up, or what is no URI.
     """
     scheme = urllib.parse.urlsplit(uri).scheme
-    if uri == "databricks":
+    if uri.partition(":")[0] in ("databricks", "databricks-uc", "uc"):
         return
+    if re.match(r"([^/]*@)?[\w.-]+:\d+(/|$)", uri):
+        shown = without_secrets(f"http://{uri}")
+        raise TrackingError(f"Tracking URI {shown[7:]!r} has no scheme. Did you mean {shown!r}?")
     if scheme in ("", "file") or len(scheme) == 1:  # C:\…
         raise TrackingError(
             f"Tracking URI {uri!r} is a folder, and MLflow 3.13 gave its file store up. "
@@ -47,7 +52,7 @@ def check_installed(uri: str) -> None:
             found = None
         if not found:
             raise TrackingError(
-                f"{uri} needs the full MLflow, and only mlflow-skinny is installed: "
+                f"{without_secrets(uri)} needs the full MLflow, and only mlflow-skinny is there: "
                 'pip install "expkit-mlflow[local]", or set mlflow.tracking_uri to a server '
                 "(http://…). The journals keep everything until then."
             )
@@ -70,19 +75,7 @@ def check_reachable(uri: str) -> None:
     try:
         socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        raise TrackingError(f"{without_password(uri)} does not answer ({error}).") from error
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may stand in a file or a message.
-
-    >>> without_password("https://me:secret@host:5000/x")
-    'https://host:5000/x'
-    """
-    parts = urllib.parse.urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        raise TrackingError(f"{without_secrets(uri)} does not answer ({error}).") from error
 
 
 def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

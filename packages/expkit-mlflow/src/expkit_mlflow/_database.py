@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sqlite3
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from ._addresses import check_installed, check_uri, is_server
 from ._errors import TrackingError
 from ._lock import one_writer
-from ._store import ARTIFACTS_TAG, POSITION_TAG, RUN_ID_TAG, Store
+from ._store import ARTIFACTS_TAG, POSITION_TAG, REMOVED_TAG, RUN_ID_TAG, Store
 
 
 def open_store(uri: str, folder: Path) -> Store:
@@ -34,7 +35,7 @@ def open_store(uri: str, folder: Path) -> Store:
             relocate(database, artifacts)
         else:
             create_database(database, artifacts)
-        return Store(database_uri(database), artifacts=artifacts)
+        return Store(database_uri(database), artifacts=artifacts, embedded=True)
     check_uri(uri)
     check_installed(uri)
     path = uri.removeprefix("sqlite:///")
@@ -70,12 +71,18 @@ def create_database(database: Path, artifacts: Path) -> None:
             )
         made.engine.dispose()
         temporary.replace(database)
-        # MLflow keeps connections by URI, and these may lead to a deleted file of that name.
-        stale = getattr(SqlAlchemyStore, "_engine_map", {}).get(database_uri(database))
-        if stale is not None:
-            stale.dispose()
+        forget_connections(database)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def forget_connections(database: Path) -> None:
+    """MLflow keeps connections by URI, and these may lead to a deleted file of that name."""
+    module = sys.modules.get("mlflow.store.tracking.sqlalchemy_store")
+    if module is not None:
+        kept = getattr(module.SqlAlchemyStore, "_engine_map", {}).get(database_uri(database))
+        if kept is not None:
+            kept.dispose()
 
 
 @contextlib.contextmanager
@@ -143,19 +150,21 @@ def journal_positions(database: Path) -> dict[str, tuple[int, bool]]:
     """How far an SQLite store has each journal, without the seconds that MLflow's import takes.
 
     Returns:
-        By the run's id in its journal: bytes of the journal, and whether the run is still open.
-        Empty where the store cannot say.
+        By the run's id in its journal: bytes of the journal, and whether the run is still open, or
+        was removed and is there again. Empty where the store cannot say.
     """
     query = """
-        SELECT id.value, position.value, runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
+        SELECT id.value, position.value, CASE runs.lifecycle_stage
+            WHEN 'active' THEN runs.status = 'RUNNING' ELSE removed.value IS NOT NULL END
         FROM tags AS id
         JOIN tags AS position ON position.run_uuid = id.run_uuid AND position.key = ?
+        LEFT JOIN tags AS removed ON removed.run_uuid = id.run_uuid AND removed.key = ?
         JOIN runs ON runs.run_uuid = id.run_uuid
         WHERE id.key = ?
     """
     try:
         with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
-            rows = connection.execute(query, (POSITION_TAG, RUN_ID_TAG)).fetchall()
+            rows = connection.execute(query, (POSITION_TAG, REMOVED_TAG, RUN_ID_TAG)).fetchall()
     except sqlite3.Error:
         return {}
     return {str(run): (int(at), bool(open_)) for run, at, open_ in rows if str(at).isdigit()}

@@ -10,7 +10,8 @@ from pathlib import Path
 from ._journal import Entry, exact, read
 from ._parameters import clean_key, shorten
 from ._points import SeenPoints, Verdict
-from ._store import POSITION_TAG, RUN_ID_TAG, Point, Store, StoredRun
+from ._secrets import without_secrets
+from ._store import FOLDER_TAG, POSITION_TAG, RUN_ID_TAG, Point, Store, StoredRun
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +22,7 @@ BATCH = 950  # so that tags fit into the same request; the limits themselves are
 class Drained:
     """What one pass over a journal did."""
 
-    created: bool = False
     points: int = 0
-    dropped: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -52,7 +51,7 @@ class JournalDrain:
     def __init__(self, path: Path, store: Store) -> None:
         self.path = path
         self.stored: StoredRun | None = None
-        self.run_id = ""  # in the journal
+        self.run_id = self.experiment = self.run_name = ""  # in the journal
         self.status: str | None = None
         self._store = store
         self._position = 0
@@ -67,23 +66,29 @@ class JournalDrain:
         """Whether the journal grew since the last pass."""
         return self.stored is None or self.path.stat().st_size > self._position
 
-    def attach(self, stored: StoredRun, run_id: str) -> None:
-        """Continues the run that the store already has; `run_id` is its id in the journal."""
+    def attach(self, stored: StoredRun, head: Entry) -> None:
+        """Continues the run of the journal's `head` line, which the store already has."""
         self.stored = stored
-        self.run_id = run_id
+        self.run_id, self.experiment = str(head["id"]), str(head["experiment"])
+        self.run_name = str(head["run_name"])
         self.status = stored.status
         self._position = min(stored.position, self.path.stat().st_size)
         self._params = dict(stored.params)
 
     def create(self, head: Entry) -> None:
-        """Makes the run that the journal's first line describes."""
+        """Makes the run that the journal's `head` line describes."""
         tags = {**_texts(head.get("tags")), RUN_ID_TAG: str(head["id"]), POSITION_TAG: "0"}
-        self.attach(
-            self._store.create_run(
-                str(head["experiment"]), str(head["run_name"]), tags, _number(head.get("time"))
-            ),
-            str(head["id"]),
+        if not self._store.embedded:
+            tags[FOLDER_TAG] = str(self.path.parent.absolute())
+        stored = self._store.create_run(
+            str(head["experiment"]), str(head["run_name"]), tags, _number(head.get("time"))
         )
+        self.attach(stored, head)
+
+    def restore(self) -> None:
+        """Takes back that the run was marked as deleted when its folder was removed."""
+        assert self.stored is not None
+        self.stored = self._store.restore_run(self.stored)
 
     def drain(self) -> Drained:
         """Sends what the journal holds and the store does not.
@@ -159,11 +164,27 @@ class JournalDrain:
             done.problems.append(f"artifact {path!r} is outside the run's folder")
         elif source.exists():
             try:
-                self._store.upload(run, source, target)
+                if path == "config.yaml":
+                    self._upload_config(run, source, target)
+                else:
+                    self._store.upload(run, source, target)
             except OSError as error:
                 done.problems.append(f"artifact {path!r}: {error}")
         elif path != "config.yaml":  # named before it is written, and not by everybody
             done.problems.append(f"artifact {path!r} is no longer there")
+
+    def _upload_config(self, run: StoredRun, source: Path, target: str | None) -> None:
+        text = source.read_text(encoding="utf-8", errors="surrogateescape")
+        public = without_secrets(text)
+        if public == text:
+            self._store.upload(run, source, target)
+            return
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / source.name
+            copy.write_text(public, encoding="utf-8", errors="surrogateescape")
+            self._store.upload(run, copy, target)
 
     def _add_params(self, entry: Entry, batch: _Batch) -> None:
         from mlflow.utils import validation
@@ -184,10 +205,10 @@ class JournalDrain:
         step, time = int(_number(entry.get("step"))), _number(entry.get("time"))
         for key, value in _values(entry):
             verdict = seen.judge(key, step, value, lambda: self._points_before(start))
-            if verdict is not Verdict.NEW:
-                done.dropped += 1
-                if verdict is Verdict.CHANGED:
-                    self._warn_of_change(key, step, value, batch)
+            if verdict is Verdict.CHANGED:
+                self._warn_of_change(key, step, value, batch)
+            elif verdict is Verdict.SAME:
+                continue
             elif math.isfinite(value):
                 batch.points.append(Point(key, value, step, time))
             elif key not in self._nonfinite:
@@ -207,7 +228,8 @@ class JournalDrain:
         if not self._changed:
             logger.warning(
                 "%s: %s at step %d has another value (%r) in attempt %d. MLflow keeps the first; "
-                "the journal has both.",
+                "the journal has both. Another run_name, or this folder moved away, begins a new "
+                "MLflow run.",
                 self.path.parent.name,
                 key,
                 step,

@@ -1,5 +1,9 @@
 """The one exception of this package, and errors of others in short."""
 
+import logging
+
+from ._secrets import without_secrets
+
 
 class TrackingError(RuntimeError):
     """MLflow cannot be reached or used; the journal keeps everything, `expkit sync` sends it."""
@@ -7,4 +11,13 @@ class TrackingError(RuntimeError):
 
 def first_line(error: BaseException) -> str:
     """Enough of an error to know it by."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
+    text = without_secrets(str(error)).strip().partition("\n")[0][:300]
+    return f"{type(error).__name__}: {text}"
+
+
+def log_trace(logger: logging.Logger) -> None:
+    """The error that is being handled, for whoever debugs."""
+    if logger.isEnabledFor(logging.DEBUG):
+        import traceback
+
+        logger.debug("%s", without_secrets(traceback.format_exc()))

@@ -248,6 +248,11 @@ def ends(path: Path) -> bool:
     return bool(lines) and lines[-1].endswith(b"\n") and b'"kind": "end"' in lines[-1][:64]
 
 
+def is_finished(path: Path) -> bool:
+    """Whether the journal ends with a completed run."""
+    return ends(path) and b'"FINISHED"' in path.read_bytes().rsplit(b"\n", 2)[-2]
+
+
 def is_owned(path: Path) -> bool:
     """Whether a living process on this machine (or on one that shares its locks) writes here."""
     try:

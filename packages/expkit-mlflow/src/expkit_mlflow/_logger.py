@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import numbers
 import os
-import re
-import signal
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, SupportsFloat, runtime_checkable
 
-from ._addresses import check_uri, is_server, without_password
-from ._errors import TrackingError
-from ._journal import NAME, STATUS, Journal, Step, attempts, ends
+from ._addresses import check_uri, is_server
+from ._alone import (
+    claim,
+    experiment_folder,
+    is_folder_name,
+    new_name,
+    rank_of,
+    sigterm_unwinds,
+    state_after,
+)
+from ._errors import TrackingError, first_line, log_trace
+from ._journal import NAME, STATUS, Journal, Step
 from ._owners import this_process
 from ._parameters import IGNORED, flatten
+from ._secrets import without_secrets
+from ._values import add_numbers, plain, timings, whole, yaml_text
 
 if TYPE_CHECKING:
     from ._sender import Sender
@@ -107,19 +114,20 @@ class MLFlowLogger:
                 raise ValueError(str(error)) from None
             tracking_uri = _absolute(tracking_uri)
         if mode == "online" and (tracking_uri is None or not is_server(tracking_uri)):
+            shown = None if tracking_uri is None else without_secrets(tracking_uri)
             raise ValueError(
                 f"mode 'online' sends to a server while the run goes on, and tracking_uri is "
-                f"{tracking_uri!r}. Give a server (http://…), or use mode 'auto'."
+                f"{shown!r}. Give a server (http://…), or use mode 'auto'."
             )
-        if run_name is not None and not _is_folder_name(run_name):
+        if run_name is not None and not is_folder_name(run_name):
             raise ValueError(f"run_name {run_name!r} cannot name a folder below training/.")
         if tags is not None and not isinstance(tags, Mapping):
             raise TypeError(f"tags must be a mapping, got {type(tags).__name__}")
-        self._folder = _experiment_folder(experiment, results_dir)
+        self._folder = experiment_folder(experiment, results_dir)
         self._experiment = None if self._folder is None else self._folder.name
         self._run_name = run_name
         self._uri = tracking_uri
-        self._mode = mode if _rank(rank, environ) == 0 else "disabled"
+        self._mode = mode if rank_of(rank, environ) == 0 else "disabled"
         self._tags = {str(key): str(value) for key, value in (tags or {}).items()}
         self._close_timeout_s = close_timeout_s
         self._in_grid = bool(environ.get("EXPKIT_GRID"))
@@ -229,14 +237,14 @@ class MLFlowLogger:
         if self._mode == "disabled":
             return
         if step is not None and type(step) is not int:
-            step = _whole(step)
+            step = whole(step)
         problem = None
         values: dict[str, float] = {}
         for key, value in metrics.items():
-            if type(value) is float:
+            if type(value) is float and type(key) is str:
                 values[key] = value
             else:
-                problem = _convert(str(key), value, values) or problem
+                problem = add_numbers(str(key), value, values) or problem
         journal = self._journal or self._start()
         if values:  # what is good is kept, whatever stood beside it
             journal.append_point(
@@ -301,7 +309,7 @@ class MLFlowLogger:
                 )
             statistics = timer.to_dict()
         name = timer if isinstance(timer, str) else getattr(timer, "name", None)
-        values = _timings("time" if name is None else f"time.{name}", statistics)
+        values = timings("time" if name is None else f"time.{name}", statistics)
         journal = self._journal or self._start()
         if values:
             journal.append_point(values, Step.LATEST, self._clock())
@@ -320,17 +328,19 @@ class MLFlowLogger:
         status = STATUS.get(state)
         if status is None:
             raise ValueError(_unknown("state", state, tuple(STATUS)))
-        if self._journal is None or self._closed:
+        journal, self._journal = self._journal, None
+        if journal is None:
             return
         self._closed = True
-        self._append({"kind": "end", "status": status, "time": self._clock()})
-        self._journal.close()
+        journal.append({"kind": "end", "status": status, "time": self._clock()})
+        journal.close()
         try:
             self._send_rest()
         except Exception as error:
             # The run's own work is done and on disk: what follows can be repeated by anybody.
-            logger.debug("close", exc_info=True)
-            logger.warning("MLflow: %s Nothing is lost: `expkit sync` sends it later.", error)
+            log_trace(logger)
+            text = str(error) if isinstance(error, TrackingError) else first_line(error)
+            logger.warning("MLflow: %s Nothing is lost: `expkit sync` sends it later.", text)
 
     # Alone
 
@@ -367,7 +377,7 @@ class MLFlowLogger:
     def __enter__(self) -> MLFlowLogger:
         if self._mode != "disabled" and self._journal is None:
             self._start()
-            self._handlers.enter_context(_sigterm_unwinds())
+            self._handlers.enter_context(sigterm_unwinds())
         return self
 
     def __exit__(
@@ -378,22 +388,30 @@ class MLFlowLogger:
     ) -> None:
         if isinstance(error, Exception):
             with contextlib.suppress(Exception):
-                self.set_tags({"expkit.error": f"{type(error).__name__}: {error}"[:500]})
-        self.close(_state(error))
-        self._handlers.close()
+                text = without_secrets(f"{type(error).__name__}: {error}")
+                self.set_tags({"expkit.error": text[:500]})
+        try:
+            self.close(state_after(error))
+        finally:  # Ctrl-C while a server is waited for
+            self._handlers.close()
 
     def _start(self) -> Journal:
         """Opens a lone logger's run, at its first call or at the head of its block."""
         with self._opening:
             if self._journal is not None:
                 return self._journal
+            if self._closed:
+                raise TrackingError(
+                    f"The run {self._run_folder} is closed, and what is logged now would be lost. "
+                    "Log before the block ends, or make another MLFlowLogger."
+                )
             if self._folder is None or self._experiment is None:
                 raise ValueError(
                     "MLFlowLogger has no experiment: give it one (`MLFlowLogger('digits')`), or "
                     "hand it to Bookkeeping(sinks=[…]), which opens it."
                 )
-            journal, run_id, attempt = _claim(
-                self._folder / "training", self._run_name or _new_name(self._clock())
+            journal, run_id, attempt = claim(
+                self._folder / "training", self._run_name or new_name(self._clock())
             )
             self._config = {}
             self._begin(
@@ -416,6 +434,12 @@ class MLFlowLogger:
         attempt: int,
         tags: Mapping[str, object],
     ) -> None:
+        if self._journal is not None:  # a notebook's cell, run again: its run goes on here
+            self._journal.close()
+        if self._sender is not None:
+            self._sender.close(0.0)
+        self._sender = None
+        self._closed = False
         self._run_folder = journal.path.parent
         self._journal = journal
         all_tags = {**_source_tags(), **{k: str(v) for k, v in tags.items()}, **self._tags}
@@ -427,7 +451,7 @@ class MLFlowLogger:
                 "run_name": run_name,
                 "attempt": attempt,
                 "time": self._clock(),
-                "tracking_uri": None if self._uri is None else without_password(self._uri),
+                "tracking_uri": None if self._uri is None else without_secrets(self._uri),
                 "mode": self._mode,
                 "tags": all_tags,
                 **this_process(),
@@ -448,7 +472,11 @@ class MLFlowLogger:
         elif not self._in_grid:
             from ._sync import Synchronizer  # what a run of a grid never needs
 
-            report = Synchronizer(self._run_folder.parent.parent).once(only=self._run_folder / NAME)
+            synchronizer = Synchronizer(
+                self._run_folder.parent.parent,
+                credentials=[] if self._uri is None else [self._uri],
+            )
+            report = synchronizer.once(only=self._run_folder / NAME)
             for text in report.problems:
                 logger.warning("MLflow: %s", text)
 
@@ -459,73 +487,18 @@ class MLFlowLogger:
     def _log_flat(self, config: Mapping[str, object]) -> None:
         kept = {key: value for key, value in config.items() if key not in IGNORED}
         if kept:
-            self._append({"kind": "params", "params": flatten(kept)})
+            params = {key: without_secrets(value) for key, value in flatten(kept).items()}
+            self._append({"kind": "params", "params": params})
 
     def _write_config(self, config: Mapping[str, object]) -> None:
         assert self._run_folder is not None
         path = self._run_folder / "config.yaml"
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(_yaml(config))
+            file.write(without_secrets(yaml_text(config)))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-
-
-def plain(config: object) -> object:
-    """A DictConfig as resolved dicts and lists; anything else as it is."""
-    omegaconf = sys.modules.get("omegaconf")  # there, if the value is one of its own
-    if omegaconf is not None and omegaconf.OmegaConf.is_config(config):
-        return omegaconf.OmegaConf.to_container(config, resolve=True)
-    return config
-
-
-def _experiment_folder(experiment: str | Path | None, results_dir: str | Path) -> Path | None:
-    if experiment is None:
-        return None
-    if not isinstance(experiment, (str, Path)) or not str(experiment):
-        raise TypeError(f"experiment must be a name or a folder, got {experiment!r}")
-    by_name = isinstance(experiment, str) and not re.search(r"[/\\]", experiment)
-    folder = Path(results_dir) / experiment if by_name else Path(experiment)
-    return folder.absolute()
-
-
-def _claim(training: Path, name: str) -> tuple[Journal, str, int]:
-    """The run folder of this name that may be written: new, or begun and not finished."""
-    number = 1
-    while True:
-        path = training / (name if number == 1 else f"{name}_{number}") / NAME
-        journal = Journal(path)
-        lines = attempts(path)
-        finished = bool(lines) and ends(path) and _finished(path)
-        if journal.owned and not finished:
-            run_id = str(lines[-1]["id"]) if lines else uuid.uuid4().hex
-            return journal, run_id, len(lines) + 1
-        journal.close()
-        number += 1
-
-
-def _finished(path: Path) -> bool:
-    return b'"FINISHED"' in path.read_bytes().rsplit(b"\n", 2)[-2]
-
-
-def _new_name(now: float) -> str:
-    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-
-
-def _is_folder_name(name: str) -> bool:
-    return bool(name) and name not in (".", "..") and not re.search(r"[/\\\0]", name)
-
-
-def _rank(rank: int | None, environ: Mapping[str, str]) -> int:
-    if rank is not None:
-        return rank
-    if environ.get("RANK", "").isdigit():
-        return int(environ["RANK"])
-    tasks = environ.get("SLURM_STEP_NUM_TASKS") or environ.get("SLURM_NTASKS") or "1"
-    if tasks.isdigit() and int(tasks) > 1 and environ.get("SLURM_PROCID", "").isdigit():
-        return int(environ["SLURM_PROCID"])
-    return 0
 
 
 def _absolute(uri: str) -> str:
@@ -544,79 +517,6 @@ def _unknown(what: str, given: str, allowed: tuple[str, ...]) -> str:
     return f"Unknown {what}: {given!r}.{hint} Allowed: {', '.join(allowed)}."
 
 
-def _whole(step: object) -> int:
-    if not isinstance(step, bool) and isinstance(step, SupportsFloat):
-        number = float(step)
-        if math.isfinite(number) and number == int(number):
-            return int(number)
-    raise TypeError(f"step must be a whole number, got {step!r}")
-
-
-def _convert(key: str, value: object, values: dict[str, float]) -> str | None:
-    """Adds what `value` holds; what is wrong with it, or None."""
-    if isinstance(value, Mapping):
-        problems = [_convert(f"{key}.{name}", inner, values) for name, inner in value.items()]
-        return next((text for text in problems if text), None)
-    if isinstance(value, SupportsFloat) and not isinstance(value, (str, bytes)):
-        try:
-            values[key] = float(value)
-        except (TypeError, ValueError, RuntimeError):  # a tensor of several elements
-            pass
-        else:
-            return None
-    shape = getattr(value, "shape", None)
-    what = type(value).__name__ if shape is None else f"{type(value).__name__} of shape {shape}"
-    return f"Metric {key!r} must be one number, got {what}. The other metrics were logged."
-
-
-def _timings(prefix: str, statistics: Mapping[str, object]) -> dict[str, float]:
-    """The numbers among the statistics of a timer, or of each of several.
-
-    >>> _timings("time", {"epoch": {"mean_s": 2.0, "total": "0:00:02"}})
-    {'time.epoch.mean_s': 2.0}
-    """
-    values: dict[str, float] = {}
-    for key, value in statistics.items():
-        if isinstance(value, Mapping):
-            values.update(_timings(f"{prefix}.{key}", value))
-        elif isinstance(value, numbers.Real) and not isinstance(value, bool):
-            values[f"{prefix}.{key}"] = float(value)
-    return values
-
-
-def _state(error: BaseException | None) -> str:
-    if isinstance(error, SystemExit):
-        code = error.code
-        if code is None or code == 0:
-            return "completed"
-        # 128 + signal: what a handler of SIGTERM leaves with.
-        return "interrupted" if isinstance(code, int) and code > 128 else "failed"
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    return "completed" if error is None else "failed"
-
-
-@contextlib.contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """Turns SIGTERM into SystemExit(143), unless somebody handles it or this is a thread."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    ):
-        yield
-        return
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is leave:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 def _source_tags() -> dict[str, str]:
     """What MLflow's own client would have noted in this process, for the UI's columns."""
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": sys.argv[0] if sys.argv else ""}
@@ -625,13 +525,3 @@ def _source_tags() -> dict[str, str]:
 
         tags["mlflow.user"] = getpass.getuser()
     return tags
-
-
-def _yaml(config: Mapping[str, object]) -> str:
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        """Writes what YAML does not know as its text."""
-
-    Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
-    return yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True)

@@ -4,11 +4,13 @@ import logging
 import threading
 from pathlib import Path
 
-from ._addresses import check_reachable, without_password
+from ._addresses import check_reachable
 from ._drain import JournalDrain
-from ._errors import TrackingError, first_line
+from ._errors import TrackingError, first_line, log_trace
 from ._journal import attempts
+from ._secrets import without_secrets
 from ._store import Store
+from ._superseded import tag_superseded
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class Sender:
             return False
         except Exception as error:
             self._drain = None
-            logger.debug("%s", self._journal, exc_info=True)
+            log_trace(logger)
             self._warn(first_line(error))
             return False
         return True
@@ -77,24 +79,25 @@ class Sender:
         stored = store.find(str(head["experiment"]), str(head["id"]))
         if stored is None:
             drain.create(head)
+            tag_superseded(store, drain)
         else:
             if stored.deleted:
                 raise TrackingError(
                     f"Run {head['run_name']} was deleted there; restore it to send."
                 )
-            drain.attach(stored, str(head["id"]))
+            drain.attach(stored, head)
         return drain
 
     def _warn(self, why: str) -> None:
         if self._warned:
             return
         self._warned = True
-        shown = without_password(self._uri)
+        shown = without_secrets(self._uri)
         logger.warning(
             "MLflow at %s: %s Training goes on, the journal %s keeps everything, and "
             "`expkit sync %s` sends it later.",
             shown,
-            why.replace(self._uri.rstrip("/"), shown),
+            why,
             self._journal,
             self._journal.parent.parent.parent,
         )

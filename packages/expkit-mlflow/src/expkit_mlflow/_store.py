@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._addresses import check_installed, check_reachable, check_uri, is_server, without_password
+from ._addresses import check_installed, check_reachable, check_uri, is_server
 from ._errors import TrackingError
 from ._parameters import clean_key, shorten
+from ._secrets import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 RUN_ID_TAG = "expkit.run_id"
 POSITION_TAG = "expkit.journal_bytes"  # what the store has of the journal, kept in the store
 ARTIFACTS_TAG = "expkit.artifacts"  # of an experiment whose artifacts are in its own folder
+FOLDER_TAG = "expkit.folder"  # of a run in a store that several experiments' folders may share
+REMOVED_TAG = "expkit.removed"  # of a run that `sync` marked as deleted, and may restore
+SUPERSEDED_TAG = "expkit.superseded_by"  # of a run whose folder another run has now
 REQUEST_TIMEOUT_S = 20
 
 TagMap = Mapping[str, str]
@@ -39,6 +43,7 @@ class StoredRun:
     deleted: bool
     position: int
     params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,12 @@ class Store:
     Args:
         uri: Tracking URI: a server or a database.
         artifacts: Folder for artifacts of new experiments; None leaves it to the server.
+        embedded: Whether the store belongs to one experiment's folder and to nobody else.
     """
 
-    def __init__(self, uri: str, *, artifacts: Path | None = None) -> None:
+    def __init__(self, uri: str, *, artifacts: Path | None = None, embedded: bool = False) -> None:
         self.uri = uri
+        self.embedded = embedded
         self._artifacts = artifacts
         self._experiments: dict[str, str] = {}
         self._client: MlflowClient | None = None
@@ -94,37 +101,49 @@ class Store:
         Raises:
             TrackingError: If it was deleted in MLflow.
         """
-        if name in self._experiments:
-            return self._experiments[name]
+        found = self._find_experiment(name)
+        if found is not None:
+            return found
         from mlflow.exceptions import MlflowException
 
+        location = None if self._artifacts is None else self._artifacts.as_uri()
+        tags = dict(_KIND)
+        if location is not None:
+            tags[ARTIFACTS_TAG] = location
+        try:
+            self.client.create_experiment(name, artifact_location=location, tags=tags)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = self._find_experiment(name)
+        if found is None:
+            where = without_secrets(self.uri)
+            raise TrackingError(f"Experiment {name!r} was created in {where} and is not there.")
+        return found
+
+    def _find_experiment(self, name: str) -> str | None:
+        if name in self._experiments:
+            return self._experiments[name]
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            location = None if self._artifacts is None else self._artifacts.as_uri()
-            tags = dict(_KIND)
-            if location is not None:
-                tags[ARTIFACTS_TAG] = location
-            try:
-                self.client.create_experiment(name, artifact_location=location, tags=tags)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            experiment = self.client.get_experiment_by_name(name)
-        if experiment is None:
-            raise TrackingError(f"Experiment {name!r} was created in {self.uri} and is not there.")
+            return None
         if experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"Experiment {name!r} was deleted in MLflow. Restore it in the UI or with "
                 f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
                 "or choose another experiment_id."
             )
-        experiment_id = str(experiment.experiment_id)
-        self._experiments[name] = experiment_id
-        return experiment_id
+        self._experiments[name] = str(experiment.experiment_id)
+        return self._experiments[name]
 
     def runs(self, experiment: str) -> dict[str, StoredRun]:
         """All runs of an experiment that came from a journal, by their id there."""
         return self._search(experiment, "")
+
+    def named(self, experiment: str, name: str) -> dict[str, StoredRun]:
+        """Those of them that have this name."""
+        quote = '"' if "'" in name else "'"
+        return self._search(experiment, f"attributes.run_name = {quote}{name}{quote}")
 
     def find(self, experiment: str, run_id: str) -> StoredRun | None:
         """The run with this id in its journal, deleted ones included."""
@@ -134,11 +153,14 @@ class Store:
     def _search(self, experiment: str, condition: str) -> dict[str, StoredRun]:
         from mlflow.entities import ViewType
 
+        experiment_id = self._find_experiment(experiment)
+        if experiment_id is None:
+            return {}
         found: dict[str, StoredRun] = {}
         token = None
         while True:
             page = self.client.search_runs(
-                [self.experiment_id(experiment)],
+                [experiment_id],
                 condition,
                 run_view_type=ViewType.ALL,
                 max_results=1000,
@@ -177,13 +199,20 @@ class Store:
         else:
             self.client.set_terminated(run.id, status, end_time)
 
-    def delete_run(self, run: StoredRun) -> None:
-        """Marks it as deleted; MLflow can restore it."""
+    def remove_run(self, run: StoredRun, why: str) -> None:
+        """Marks it as deleted, and as deleted by us; MLflow can restore it."""
+        self.set_tag(run, REMOVED_TAG, why)
         self.client.delete_run(run.id)
 
-    def restore_run(self, run: StoredRun) -> None:
-        """Takes a deletion back."""
+    def restore_run(self, run: StoredRun) -> StoredRun:
+        """Takes such a deletion back; returns the run as it is then."""
         self.client.restore_run(run.id)
+        self.client.delete_tag(run.id, REMOVED_TAG)
+        return _stored(self.client.get_run(run.id))
+
+    def set_tag(self, run: StoredRun, key: str, value: str) -> None:
+        """Sets one tag."""
+        self.client.set_tag(run.id, key, value)
 
     def upload(self, run: StoredRun, path: Path, artifact_path: str | None) -> None:
         """Copies a file or a folder to the run's artifacts."""
@@ -308,7 +337,7 @@ class Store:
             try:
                 raise RestException(response.json())  # type: ignore[no-untyped-call]
             except ValueError:
-                server, text = without_password(self.uri), response.text[:200]
+                server, text = without_secrets(self.uri), response.text[:200]
                 raise TrackingError(f"{server} answered {response.status_code}: {text}") from None
 
     @staticmethod
@@ -337,4 +366,5 @@ def _stored(run: Run) -> StoredRun:
         deleted=run.info.lifecycle_stage != "active",
         position=int(position) if position.isdigit() else 0,
         params=dict(run.data.params),
+        tags=dict(tags),
     )

@@ -1,72 +1,28 @@
 """All journals of an experiment, brought to MLflow by the one process that holds the lock."""
 
 import contextlib
-import json
 import logging
 import os
-import select
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TextIO
 
 from ._addresses import check_uri, is_server
-from ._database import exists, journal_positions, open_store, relocate
+from ._database import exists, forget_connections, journal_positions, open_store, relocate
 from ._drain import JournalDrain
-from ._errors import TrackingError, first_line
-from ._journal import NAME, STATUS, Entry, attempts, ends, is_owned, read
+from ._endings import how_it_ended, sends_itself
+from ._errors import TrackingError, first_line, log_trace
+from ._folders import ended_with, experiment_at, find_journals
+from ._journal import NAME, Entry, attempts, read
 from ._lock import NAME as LOCK_NAME
 from ._lock import one_writer
-from ._owners import is_gone
-from ._store import Store, StoredRun
+from ._report import SyncReport
+from ._secrets import without_secrets
+from ._store import REMOVED_TAG, Store, StoredRun
+from ._superseded import remove_superseded, tag_superseded
 
 logger = logging.getLogger(__name__)
 
 WAIT_S = 120.0  # for the lock: eight runs that end together take a few seconds each
-
-
-@dataclass
-class SyncReport:
-    """What a pass of `sync` found and did."""
-
-    folder: Path
-    runs: int = 0
-    created: int = 0
-    updated: int = 0
-    points: int = 0
-    closed: int = 0
-    deleted: int = 0
-    sending: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        """One line for people."""
-        if not self.runs:
-            return f"{self.folder}: no run has a journal (training/*/{NAME}), nothing to send"
-        facts: list[tuple[int, str]] = [
-            (self.created, "new"),
-            (self.updated, "updated"),
-            (self.points, "points sent"),
-            (self.closed, "closed (owner gone)"),
-            (self.deleted, "deleted"),
-            (self.sending, "still sending themselves"),
-            (len(self.problems), "problem" if len(self.problems) == 1 else "problems"),
-        ]
-        told = ", ".join(f"{count} {what}" for count, what in facts if count) or "nothing missing"
-        runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
-        return f"{self.folder}: {runs}, {told}"
-
-    def add(self, other: "SyncReport") -> None:
-        """Counts a later pass; `runs` and `sending` are its own, the rest are sums."""
-        self.runs, self.sending = other.runs, other.sending
-        self.created += other.created
-        self.updated += other.updated
-        self.points += other.points
-        self.closed += other.closed
-        self.deleted += other.deleted
-        self.problems += [text for text in other.problems if text not in self.problems]
 
 
 def sync(
@@ -98,6 +54,9 @@ class Synchronizer:
         wait_s: How long another writer of the same store is waited for.
         exists: Whether the folder must be an experiment's already; at the start of a grid it is
             not.
+        credentials: URIs with user and password, which the journals have without.
+            MLFLOW_TRACKING_URI is always among them.
+        environ: Stands in for the environment.
 
     Raises:
         FileNotFoundError: If it must and is not.
@@ -110,6 +69,8 @@ class Synchronizer:
         tracking_uri: str | None = None,
         wait_s: float = WAIT_S,
         exists: bool = True,
+        credentials: Iterable[str] = (),
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         folder = Path(experiment_folder)
         self.folder = experiment_at(folder) if exists else folder.absolute()
@@ -117,6 +78,8 @@ class Synchronizer:
             check_uri(tracking_uri)
         self._tracking_uri = tracking_uri
         self._wait_s = wait_s
+        whole = [environ.get("MLFLOW_TRACKING_URI", ""), *credentials]
+        self._credentials = {without_secrets(uri): uri for uri in whole}
         self._stores: dict[str, Store] = {}
         self._drains: dict[Path, JournalDrain] = {}
         self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}
@@ -145,14 +108,14 @@ class Synchronizer:
             self._listed.clear()  # another writer may have been here since
             self._reached.clear()
             self._check_database()
+            try:  # first, or a run in a removed one's place would pass for one without tombstone
+                self._delete(tombstones, heads, report)
+            except Exception as error:
+                log_trace(logger)
+                report.problems.append(f"removed runs: {first_line(error)}")
             if only is not None and self._missing(heads):
                 heads = self._read_heads([only, *ended_with(only, find_journals(self.folder))])
             self._send_all(self._missing(heads), report)
-            try:
-                self._delete(tombstones, heads, report)
-            except Exception as error:
-                logger.debug("%s", self.folder, exc_info=True)
-                report.problems.append(f"removed runs: {first_line(error)}")
         return report
 
     def _missing(self, heads: Mapping[Path, Entry]) -> dict[Path, Entry]:
@@ -181,7 +144,7 @@ class Synchronizer:
                 report.problems.append(str(error))
                 self._drains.pop(path, None)  # it may remember as sent what was not
             except Exception as error:  # one damaged run must not keep the others back
-                logger.debug("%s", path, exc_info=True)
+                log_trace(logger)
                 report.problems.append(f"{path.parent.name}: {first_line(error)}")
                 self._drains.pop(path, None)
 
@@ -200,16 +163,21 @@ class Synchronizer:
         return heads
 
     def _send(self, path: Path, head: Entry, uri: str, report: SyncReport, *, listed: bool) -> None:
-        if is_server(uri) and head.get("mode") != "offline" and sends_itself(path, head):
+        own = head.get("tracking_uri") == without_secrets(uri) and head.get("mode") != "offline"
+        if own and is_server(uri) and sends_itself(path, head):
             report.sending += 1
             return
         self._store(uri)
         drain = self._drains.get(path)
         if drain is None or drain.run_id != head["id"]:
-            drain = self._start(path, head, uri, report, listed=listed)
-            self._drains[path] = drain
-        if drain.stored is not None and drain.stored.deleted:
-            return  # by hand, in MLflow
+            drain = self._drains[path] = self._start(path, head, uri, report, listed=listed)
+        assert drain.stored is not None
+        if drain.stored.deleted:
+            if REMOVED_TAG not in drain.stored.tags:
+                return  # by hand, in MLflow
+            drain.restore()  # the folder was moved back
+            self._deleted.discard(drain.run_id)
+            report.updated += not drain.has_news
         if drain.has_news:
             done = drain.drain()
             report.points += done.points
@@ -235,8 +203,15 @@ class Synchronizer:
             drain.create(head)
             report.created += 1
             report.updated -= 1
+            if store.embedded:
+                present = self._read_heads(find_journals(self.folder)).values()
+                report.superseded += remove_superseded(
+                    store, drain, {str(head["id"]) for head in present}
+                )
+            else:
+                report.superseded += tag_superseded(store, drain)
         else:
-            drain.attach(stored, run_id)
+            drain.attach(stored, head)
         return drain
 
     def _runs(self, uri: str, experiment: str) -> dict[str, StoredRun]:
@@ -266,6 +241,7 @@ class Synchronizer:
                 relocate(database, self.folder.resolve() / "artifacts")
         if "" in self._stores and inode != self._inode:
             del self._stores[""]
+            forget_connections(database.resolve())
             self._drains.clear()  # what they remember as sent is not there
         self._inode = inode
 
@@ -274,7 +250,7 @@ class Synchronizer:
         if self._tracking_uri is not None:
             return self._tracking_uri
         uri = head.get("tracking_uri")
-        return uri if isinstance(uri, str) else ""
+        return self._credentials.get(uri, uri) if isinstance(uri, str) else ""
 
     def _tombstones(self, heads: Mapping[Path, Entry]) -> list[Entry]:
         alive = {head["id"] for head in heads.values()}
@@ -301,122 +277,6 @@ class Synchronizer:
                     continue
                 stored = self._runs(uri, experiment).get(run_id)
                 if stored is not None and not stored.deleted:
-                    self._store(uri).delete_run(stored)
+                    self._store(uri).remove_run(stored, str(tombstone.get("reason") or "removed"))
                     report.deleted += 1
             self._deleted.add(run_id)
-
-
-def follow(
-    synchronizer: Synchronizer,
-    stream: TextIO,
-    *,
-    interval_s: float = 5.0,
-    say: Callable[[str], None] = lambda text: None,
-) -> SyncReport:
-    """Repeats passes until `stream` is closed by whoever holds its other end, then one last.
-
-    Args:
-        synchronizer: What to repeat.
-        stream: Usually stdin, a pipe from the sweep. It closes too when the sweep is killed.
-        interval_s: Time between passes.
-        say: Takes each new problem once.
-    """
-    total = SyncReport(synchronizer.folder)
-    while True:
-        closed = _closed_within(stream, interval_s)
-        before = len(total.problems)
-        try:
-            total.add(synchronizer.once())
-        except TrackingError as error:
-            total.add(SyncReport(synchronizer.folder, total.runs, problems=[str(error)]))
-        for text in total.problems[before:]:
-            say(text)
-        if closed:
-            return total
-
-
-def find_journals(folder: Path) -> list[Path]:
-    """The journals of an experiment's runs, by name."""
-    return sorted((folder / "training").glob(f"*/{NAME}"))
-
-
-def ended_with(journal: Path, others: list[Path]) -> list[Path]:
-    """Those of `others` that ended at most a minute before `journal`, and wait to be sent."""
-    found = []
-    since = journal.stat().st_mtime - 60
-    for path in others:
-        with contextlib.suppress(FileNotFoundError):
-            if path != journal and path.stat().st_mtime >= since and ends(path):
-                found.append(path)
-    return found
-
-
-def experiment_at(folder: Path) -> Path:
-    """The folder, absolute, if it is an experiment's.
-
-    Raises:
-        FileNotFoundError: Else, naming the experiments nearby.
-    """
-    folder = Path(folder).absolute()
-    if any((folder / name).exists() for name in ("training", "grids", "mlflow.db")):
-        return folder
-    if not folder.is_dir():
-        import difflib
-
-        parent = folder.parent
-        beside = [path.name for path in parent.iterdir()] if parent.is_dir() else []
-        near = difflib.get_close_matches(folder.name, beside, 1)
-        hint = f" Did you mean {parent / near[0]}?" if near else ""
-        raise FileNotFoundError(f"There is no folder {folder}.{hint}")
-    inside = sorted(path.parent.name for path in folder.glob("*/training"))
-    hint = "Runs are expected in its folder training/."
-    if folder.parent.name == "training":
-        hint = f"It is a run; its experiment is {folder.parent.parent}."
-    elif inside:
-        hint = f"Name one of its experiments: {', '.join(inside[:10])}."
-    raise FileNotFoundError(f"{folder} is no experiment. {hint}")
-
-
-def how_it_ended(journal: Path, head: Entry) -> tuple[str, float | None] | None:
-    """MLflow's status and the time of the end, for a run whose journal does not say; else None.
-
-    run.json tells; where Bookkeeping does not keep one, the journal's own owner is asked.
-    """
-    record_path = journal.parent / "run.json"
-    try:
-        record = json.loads(record_path.read_bytes())
-    except (OSError, ValueError):
-        record = {}
-    if isinstance(record, dict) and record.get("id") == head["id"]:
-        status = STATUS.get(str(record.get("state")))
-        if status is not None:
-            return status, _seconds(record.get("ended_at"))
-        if is_gone(record, record_path):
-            return "KILLED", _seconds(record.get("heartbeat_at"))
-        return None
-    if is_owned(journal) or not is_gone(head, journal):
-        return None
-    return "KILLED", journal.stat().st_mtime
-
-
-def sends_itself(journal: Path, head: Entry) -> bool:
-    """Whether the run's own process is still there to send its journal to a server."""
-    if is_owned(journal):
-        return True
-    return not ends(journal) and how_it_ended(journal, head) is None
-
-
-def _closed_within(stream: TextIO, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        readable, _, _ = select.select([stream], [], [], left)
-        if readable and not os.read(stream.fileno(), 4096):
-            return True
-    return False
-
-
-def _seconds(text: object) -> float | None:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return None

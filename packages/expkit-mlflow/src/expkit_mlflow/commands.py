@@ -11,11 +11,13 @@ from pathlib import Path
 
 from ._errors import TrackingError
 
+FOLDER = "its folder, results/EXPERIMENT"
+
 
 def sync(argv: Sequence[str]) -> int:
     """Send what MLflow does not have yet of an experiment's runs."""
     parser = argparse.ArgumentParser("expkit sync", description=sync.__doc__)
-    parser.add_argument("folder", type=Path, help="the experiment, e.g. results/digits")
+    parser.add_argument("folder", type=Path, metavar="EXPERIMENT", help=FOLDER)
     parser.add_argument("--follow", action="store_true", help="repeat until stdin is closed")
     parser.add_argument("--interval", type=float, default=5.0, metavar="S", help="of --follow")
     parser.add_argument("--tracking-uri", help="send there, not where the journals say")
@@ -24,15 +26,19 @@ def sync(argv: Sequence[str]) -> int:
 
     import logging
 
-    from ._sync import Synchronizer, follow
+    from ._follow import follow
+    from ._sync import Synchronizer
 
+    _limit_retries()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         synchronizer = Synchronizer(
             options.folder, tracking_uri=options.tracking_uri, exists=not options.follow
         )
         if options.follow:
-            if not sys.stdin.isatty():  # the sweep ends us by closing the pipe, after its last run
+            if (
+                sys.stdin is not None and not sys.stdin.isatty()
+            ):  # the sweep ends us by closing the pipe, after its last run
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.nice(5)  # the runs come first
             report = follow(synchronizer, sys.stdin, interval_s=options.interval, say=_complain)
@@ -45,6 +51,7 @@ def sync(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    report.folder = options.folder  # as it was typed
     print(report)
     if options.show_ui:
         print(f"expkit ui {shlex.quote(str(options.folder))}")
@@ -54,7 +61,7 @@ def sync(argv: Sequence[str]) -> int:
 def ui(argv: Sequence[str]) -> int:
     """Open MLflow's UI on an experiment's embedded store."""
     parser = argparse.ArgumentParser("expkit ui", description=ui.__doc__)
-    parser.add_argument("folder", type=Path, help="the experiment, e.g. results/digits")
+    parser.add_argument("folder", type=Path, metavar="EXPERIMENT", help=FOLDER)
     parser.add_argument("--port", type=int, help="5000 or the next free one by default")
     options = parser.parse_args(argv)
 
@@ -62,14 +69,17 @@ def ui(argv: Sequence[str]) -> int:
     from ._sync import Synchronizer
     from ._ui import serve
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server ends with us
+    _limit_retries()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the server ends with us, and our terminal
+        signal.signal(number, signal.default_int_handler)
     try:
         check_installed("sqlite:///mlflow.db")
         report = Synchronizer(options.folder).once()  # brings artifacts of a moved folder along
         for text in report.problems:
             _complain(text)
-        print(f"{report}\nMLflow's UI starts …", flush=True)
-        with serve(report.folder, port=options.port) as url:
+        report.folder = options.folder  # as it was typed
+        print(f"{report}\nMLflow's UI starts (10 to 20 s) …", flush=True)
+        with serve(options.folder, port=options.port) as url:
             print(f"{url}  (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
     except (TrackingError, OSError) as error:
@@ -78,6 +88,12 @@ def ui(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _limit_retries() -> None:
+    """MLflow's client tries a server that hangs for a quarter of an hour, request by request."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 
 def _complain(text: str) -> None:

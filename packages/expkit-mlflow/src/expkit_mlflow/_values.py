@@ -1,0 +1,71 @@
+"""Whatever a user calls a number, a step or a configuration, in the plain form of the journal."""
+
+import math
+import numbers
+import sys
+from collections.abc import Mapping
+from typing import SupportsFloat
+
+
+def plain(config: object) -> object:
+    """A DictConfig as resolved dicts and lists; anything else as it is."""
+    omegaconf = sys.modules.get("omegaconf")  # there, if the value is one of its own
+    if omegaconf is not None and omegaconf.OmegaConf.is_config(config):
+        return omegaconf.OmegaConf.to_container(config, resolve=True)
+    return config
+
+
+def whole(step: object) -> int:
+    """A step of any integer type.
+
+    Raises:
+        TypeError: If it is no whole number.
+    """
+    if not isinstance(step, bool) and isinstance(step, SupportsFloat):
+        number = float(step)
+        if math.isfinite(number) and number == int(number):
+            return int(number)
+    raise TypeError(f"step must be a whole number, got {step!r}")
+
+
+def add_numbers(key: str, value: object, values: dict[str, float]) -> str | None:
+    """Adds what `value` holds; what is wrong with it, or None."""
+    if isinstance(value, Mapping):
+        problems = [add_numbers(f"{key}.{name}", inner, values) for name, inner in value.items()]
+        return next((text for text in problems if text), None)
+    if isinstance(value, SupportsFloat) and not isinstance(value, (str, bytes)):
+        try:
+            values[key] = float(value)
+        except (TypeError, ValueError, RuntimeError):  # a tensor of several elements
+            pass
+        else:
+            return None
+    shape = getattr(value, "shape", None)
+    what = type(value).__name__ if shape is None else f"{type(value).__name__} of shape {shape}"
+    return f"Metric {key!r} must be one number, got {what}. The other metrics were logged."
+
+
+def timings(prefix: str, statistics: Mapping[str, object]) -> dict[str, float]:
+    """The numbers among the statistics of a timer, or of each of several.
+
+    >>> timings("time", {"epoch": {"mean_s": 2.0, "total": "0:00:02"}})
+    {'time.epoch.mean_s': 2.0}
+    """
+    values: dict[str, float] = {}
+    for key, value in statistics.items():
+        if isinstance(value, Mapping):
+            values.update(timings(f"{prefix}.{key}", value))
+        elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+            values[f"{prefix}.{key}"] = float(value)
+    return values
+
+
+def yaml_text(config: Mapping[str, object]) -> str:
+    """The configuration as YAML; what YAML does not know as its text."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
+    return yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True)
