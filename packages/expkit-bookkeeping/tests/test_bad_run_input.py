@@ -57,7 +57,7 @@ CASES = {
     "a list as metric": (lambda: log({"loss": [1.0]}), TypeError, "'loss' is a list"),
     "a complex metric": (lambda: log({"loss": 1j}), TypeError, "'loss' is a complex"),
     "a metric named by a number": (lambda: log({1: 0.5}), TypeError, "name is a string, not int"),
-    "a metric without a name": (lambda: log({"": 1}), ValueError, "needs a name.*of value 1"),
+    "a metric without a name": (lambda: log({"": 1}), ValueError, "needs a name.*value 1 has none"),
     "metrics that are a number": (lambda: log(0.5), TypeError, r"mapping of names.*\"loss\": 0.5"),
     "half a step": (lambda: log({}, 0.5), TypeError, "step is a whole number.*not float: 0.5"),
     "a negative step": (lambda: log({}, -1), ValueError, "counts from 0, got -1"),
