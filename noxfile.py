@@ -154,6 +154,22 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure expkit beside its peers; names choose areas, `--quick` measures less."""
+    session.install(
+        *(f"-e./{package}" for package in PACKAGES), "torch", "codetiming", *CONSTRAINTS
+    )
+    areas = {path.stem for path in Path("benchmarks").glob("*.py")} - {"measuring", "summary"}
+    flags = [argument for argument in session.posargs if argument.startswith("-")]
+    chosen = [argument for argument in session.posargs if argument not in flags]
+    target = Path("build", "benchmarks")
+    shutil.rmtree(target, ignore_errors=True)
+    for area in chosen or sorted(areas):
+        session.run("python", f"benchmarks/{area}.py", "--json", str(target), *flags)
+    session.run("python", "benchmarks/summary.py", str(target))
+
+
+@nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Kill the example's grid again and again: it must end as one that nobody touched."""
     session.install(

@@ -1,0 +1,90 @@
+"""What one timed block costs, in nanoseconds."""
+
+import time
+from contextlib import AbstractContextManager
+
+import codetiming
+from measuring import Contender, measure, options, report
+
+from expkit_timer import Timer, Timers
+
+FLOOR = "slotted context manager"
+
+
+class Slotted:
+    """The least that a context manager in Python can do: a sum."""
+
+    __slots__ = ("begin", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def __enter__(self) -> None:
+        self.begin = time.perf_counter_ns()
+
+    def __exit__(self, *_: object) -> None:
+        self.total += time.perf_counter_ns() - self.begin
+
+
+def block_ns(timer: AbstractContextManager[object], blocks: int) -> float:
+    """Mean of many empty blocks, less the loop around them."""
+    numbers = range(blocks)
+    begin = time.perf_counter_ns()
+    for _ in numbers:
+        pass
+    loop = time.perf_counter_ns() - begin
+    begin = time.perf_counter_ns()
+    for _ in numbers:
+        with timer:
+            pass
+    return (time.perf_counter_ns() - begin - loop) / blocks
+
+
+def looked_up_ns(timers: Timers, blocks: int) -> float:
+    """The same where the timer is looked up by its name each time."""
+    begin = time.perf_counter_ns()
+    for _ in range(blocks):
+        with timers("block"):
+            pass
+    return (time.perf_counter_ns() - begin) / blocks
+
+
+def main() -> None:
+    """Measure few blocks and many: what is kept of each must not make later ones dearer."""
+    chosen = options(__doc__)
+    rows = []
+    for blocks in (1_000, 10_000) if chosen.quick else (1_000, 10_000, 100_000):
+        # codetiming keeps the samples of named timers for the whole process: a new name each case.
+        named = codetiming.Timer(f"block {blocks}", logger=None)
+        unnamed = codetiming.Timer(logger=None)
+        timer, timers, slotted = Timer("block"), Timers(), Slotted()
+        rows += measure(
+            f"{blocks:,} blocks",
+            [
+                Contender(
+                    "expkit_timer.Timer",
+                    lambda n=blocks, x=timer: block_ns(x, n),
+                    floor=FLOOR,
+                    peer="codetiming, named",
+                ),
+                Contender(
+                    'expkit_timer.Timers()("block")',
+                    lambda n=blocks, x=timers: looked_up_ns(x, n),
+                    floor=FLOOR,
+                    peer="codetiming, named",
+                ),
+                Contender(
+                    "codetiming, named", lambda n=blocks, x=named: block_ns(x, n), floor=FLOOR
+                ),
+                Contender(
+                    "codetiming, unnamed", lambda n=blocks, x=unnamed: block_ns(x, n), floor=FLOOR
+                ),
+                Contender(FLOOR, lambda n=blocks, x=slotted: block_ns(x, n)),
+            ],
+            repeats=7 if chosen.quick else 21,
+        )
+    report("timer", "ns", rows, chosen.json)
+
+
+if __name__ == "__main__":
+    main()
