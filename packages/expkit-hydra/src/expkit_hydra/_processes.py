@@ -299,6 +299,10 @@ def _child(pipe: Connection, order: _Order) -> None:
     # Out of the terminal's foreground group: Ctrl-C reaches the sweep, which passes it on once.
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
+    # `python train.py -m &` in a shell script makes the sweep ignore SIGINT, and a child inherits
+    # that; here the signal is how the sweep, or its death, ends the run.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     from expkit_bookkeeping import stop_requested, stop_signals
 
     with stop_signals():

@@ -229,6 +229,22 @@ def test_processes_end_when_the_sweep_is_killed(app):
     app.wait_until(lambda: set(app.states().values()) == {"interrupted"})
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="uses Linux's prctl")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_of_a_sweep_in_the_background_of_a_script_end_with_it(app, number):
+    app.touch("hang1", "hang2")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for `command &`
+    try:
+        process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    app.wait_until(lambda: {"1", "2"} <= set(app.calls()))
+
+    app.finish(process, number)
+
+    app.wait_until(lambda: set(app.states().values()) == {"interrupted"})
+
+
 def test_under_hydras_own_launcher_runs_have_states_and_are_not_repeated(app):
     app.touch("fail2")
     basic = ["-m", "hydra/launcher=basic"]
