@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from faults.invariants import Evidence, broken, runs
@@ -86,6 +88,8 @@ class Sweep:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a process group of its own, as from a shell
+                # In the background of a script this process ignores Ctrl-C, which is inherited.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
             try:
                 yield process
