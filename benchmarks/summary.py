@@ -13,12 +13,14 @@ def main() -> None:
     rows = []
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text("utf-8"))
+        ours = {row["name"] for row in content["rows"] if row["peer"] is not None}
         for row in content["rows"]:
-            if row["to_peer"] is None:
+            if row["name"] not in ours:
                 continue
             median = f"{number(row['median'])} {content['unit']}"
             ratios = (number(row["to_floor"]), number(row["to_peer"]))
-            rows.append([content["area"], row["case"], row["name"], median, *ratios, row["peer"]])
+            what = (content["area"], row["case"], row["name"], median)
+            rows.append([*what, *ratios, row["peer"] or "not in this case"])
     print("\nRatios of the medians; below 1 is less than the peer.")
     print_table(["area", "case", "what", "median", "÷ floor", "÷ peer", "peer"], rows)
 
