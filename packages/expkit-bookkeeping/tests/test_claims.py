@@ -372,6 +372,18 @@ def test_runs_are_listed_by_name_and_strangers_are_passed_over(tmp_path):
     assert [record.run_name for record in find_runs(tmp_path)] == ["a", "b"]
 
 
+def test_a_run_that_ends_while_one_looks_is_not_lost(folder):
+    claim = claim_run(folder, run_name="a")
+
+    def ends_now(record):
+        claim.finish("completed")
+        return False  # its process is gone, too
+
+    (record,) = find_runs(folder.parent.parent, is_alive=ends_now)
+
+    assert record.state == "completed"
+
+
 def test_an_experiment_without_runs_has_none(tmp_path):
     assert find_runs(tmp_path / "nothing") == []
 

@@ -119,7 +119,10 @@ def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRec
             if record is None:
                 continue
             if record.state == "running" and is_alive(record) is False:
-                record = replace(record, state="lost")
+                # It may have ended between the two looks; then its last word is there by now.
+                again = _read(Path(entry.path), entry.name) or record
+                lost = again.state == "running" and again.attempt == record.attempt
+                record = replace(again, state="lost") if lost else again
             records.append(record)
     records.sort(key=lambda record: record.run_name)
     return records
