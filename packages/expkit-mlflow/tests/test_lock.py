@@ -64,6 +64,7 @@ def test_a_living_holder_is_named_and_a_killed_one_does_not_block(tmp_path, kit,
     holder.wait()
     with one_writer(path, wait_s=10, lock=lock):
         pass
+    assert list(tmp_path.glob(".*.tmp")) == []
 
 
 def test_a_holder_on_another_machine_is_believed_until_it_stops_beating(tmp_path):

@@ -127,6 +127,9 @@ def _named_holder(turns: _Turns, *, needed: bool) -> Iterator[None]:
                         "writers could destroy the store. Set mlflow.tracking_uri to a server."
                     ) from error
                 break
+        for left in path.parent.glob(f".{path.name}.*.tmp"):  # by one that was killed
+            if left != own and _is_stale(left):
+                left.unlink(missing_ok=True)
         beat.start()
         yield
     finally:
