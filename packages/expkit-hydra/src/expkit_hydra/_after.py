@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._aftermath import note_done, was_done
 from ._console import again, command_line, console, installed_verbs, shown
 from ._objective import unlogged
 from ._settings import Settings, settings
@@ -39,8 +40,8 @@ def finish_grid(
     *,
     config: DictConfig,
     experiment: Path | None = None,
-    draw: bool = True,
-    synchronised: bool = False,
+    unless_done: bool = False,
+    synchronised: bool | None = None,
 ) -> None:
     """Write results.csv, synchronise tracking, draw, and show the table of all runs.
 
@@ -51,8 +52,10 @@ def finish_grid(
         grid: The grid; None for a sweep that is not ours, whose table shows the experiment.
         config: The sweep's base configuration.
         experiment: The experiment's folder; None takes the grid's.
-        draw: False leaves out `sync` and `plot`: nothing changed, or the user is in a hurry.
-        synchronised: True leaves out `sync` alone: it ran beside the runs, to their end.
+        unless_done: True leaves out `sync` and `plot` where they have succeeded for the runs as
+            they are.
+        synchronised: Whether `sync` succeeded beside the runs, to their end. It is not tried again
+            at once where it failed. None: it did not run.
     """
     from expkit_bookkeeping import find_runs, write_results_csv
 
@@ -65,10 +68,14 @@ def finish_grid(
         write_results_csv(folder, runs=records)
     except OSError as error:
         notes.append(f"results.csv could not be written: {error}")
-    if draw and records:
-        verbs = [verb for verb in chosen.after if not (verb == "sync" and synchronised)]
+    drawn = (folder / "plots").is_dir() or "plot" not in installed_verbs()
+    if records and not (unless_done and drawn and was_done(folder, records, chosen.after)):
+        verbs = [verb for verb in chosen.after if verb != "sync" or synchronised is None]
         try:
-            notes += _run_verbs(verbs, folder, screen=screen)
+            complaints, succeeded = _run_verbs(verbs, folder, screen=screen)
+            notes += complaints
+            if succeeded and synchronised is not False:
+                note_done(folder, records, chosen.after)
         except KeyboardInterrupt:  # the runs are done; the table is still worth showing
             notes.append(f"{' and '.join(verbs)} interrupted; the runs are not concerned")
     show_table(grid, records=records, chosen=chosen, screen=screen)
@@ -192,10 +199,11 @@ class TrackingSync:
         )
 
 
-def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> list[str]:
-    """Run commands one after another; returns what they complained of."""
+def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> tuple[list[str], bool]:
+    """Run commands one after another; returns what they complained of, and if all succeeded."""
     installed = installed_verbs()
     notes = []
+    succeeded = True
     for verb in verbs:
         wanted = {"sync": _has_journal, "plot": _has_metrics}[verb]
         if verb not in installed or not wanted(folder):
@@ -212,12 +220,13 @@ def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> list[s
         complaints = done.stderr.strip().splitlines()[-_MOST_COMPLAINTS:]
         notes += [f"{verb}: {line}" for line in complaints]
         if done.returncode != 0:
+            succeeded = False
             again = command_line(verb, shown(folder))
             notes.append(
                 f"{verb} ended with exit code {done.returncode}; the runs are not concerned. "
                 f"Again: {again}"
             )
-    return notes
+    return notes, succeeded
 
 
 def _has_journal(experiment: Path) -> bool:

@@ -196,7 +196,7 @@ def launch_grid(
     # A failed one is not tried again at once: `failure` says how to.
     failure = tracking.failure()
     if grid.is_last_batch:
-        done = tracking.complete or failure is not None
+        done = False if failure is not None else tracking.complete or None
         finish_grid(grid, config=config, synchronised=done)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)

@@ -184,8 +184,7 @@ class GridSweeper:
             batches.append(returns)
         # Launchers that know grids finish them, some of them long after this process.
         if not has_grids or not grid.pending:
-            nothing_new = not grid.pending and (grid.experiment / "plots").is_dir()
-            finish_grid(grid, config=config, draw=not nothing_new)
+            finish_grid(grid, config=config, unless_done=not grid.pending)
         if broken is not None:
             raise broken
         _raise_for_failures(grid, batches, attempts=int(config.expkit.get("attempts") or 3))

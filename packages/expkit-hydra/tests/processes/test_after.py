@@ -103,3 +103,19 @@ def test_a_grid_without_anything_new_synchronises_nothing(siblings):
     siblings.train("-m")
 
     assert (said(siblings, "sync"), said(siblings, "plot")) == before
+
+
+def test_what_a_killed_sweep_left_undone_after_its_runs_is_done_by_the_next(siblings):
+    siblings.touch("broken")  # the commands fail, as if they were killed
+    siblings.train("-m")
+    (siblings.experiment / "plots").mkdir()  # of an earlier sweep
+    siblings.remove("broken")
+    before = len(said(siblings, "sync"))
+
+    output = siblings.train("-m")
+
+    assert "3 completed, nothing to do" in output
+    assert len(said(siblings, "sync")) > before
+    after = said(siblings, "sync"), said(siblings, "plot")
+    siblings.train("-m")
+    assert (said(siblings, "sync"), said(siblings, "plot")) == after
