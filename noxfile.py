@@ -98,6 +98,7 @@ def demo(session: nox.Session) -> None:
         *(f"-e./{package}" for package in PACKAGES), "torch", "scikit-learn", *CONSTRAINTS
     )
     session.run("python", "examples/digits.py", "-m", *session.posargs)
+    session.log(f"these commands live in the demo's environment: source {session.bin}/activate")
 
 
 @nox.session
