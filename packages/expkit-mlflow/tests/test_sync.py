@@ -638,10 +638,11 @@ def is_alive(pid):
 
 PARENT = """if True:
     import os, signal, subprocess, sys, time
-    code = "import sys; from expkit_mlflow._follow import follow; " + (
+    code = "import os, sys; from expkit_mlflow._follow import follow; " + (
         "from expkit_mlflow._sync import Synchronizer; "
-        "print(flush=True); "
-        "follow(Synchronizer(sys.argv[1]), sys.stdin, interval_s=float(sys.argv[2]))"
+        "parent = os.getppid(); print(flush=True); "
+        "follow(Synchronizer(sys.argv[1]), sys.stdin, interval_s=float(sys.argv[2]), "
+        "parent=parent)"
     )
     command = [sys.executable, "-c", code, *sys.argv[1:]]
     follower = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

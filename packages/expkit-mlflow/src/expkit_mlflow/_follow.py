@@ -18,6 +18,7 @@ def follow(
     stream: TextIO | None,
     *,
     interval_s: float = 5.0,
+    parent: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> SyncReport:
     """Repeats passes until `stream` is closed by whoever holds its other end, then one last.
@@ -27,10 +28,13 @@ def follow(
         stream: Usually stdin, a pipe from the sweep. It closes too when the sweep is killed. None
             is a closed one.
         interval_s: Time between passes.
+        parent: The process that holds the other end, best asked for before anything slow; None
+            asks now.
         say: Takes each new problem once.
     """
     total = SyncReport(synchronizer.folder)
-    parent = os.getppid()
+    if parent is None:
+        parent = os.getppid()
     while True:
         closed = stream is None or _closed_within(stream, interval_s, parent)
         before = len(total.problems)

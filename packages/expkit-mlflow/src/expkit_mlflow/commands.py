@@ -16,6 +16,7 @@ FOLDER = "its folder, results/EXPERIMENT"
 
 def sync(argv: Sequence[str]) -> int:
     """Send what MLflow does not have yet of an experiment's runs."""
+    parent = os.getppid()  # before the imports below, during which it may die
     parser = argparse.ArgumentParser("expkit sync", description=sync.__doc__)
     parser.add_argument("folder", type=Path, metavar="EXPERIMENT", help=FOLDER)
     parser.add_argument("--follow", action="store_true", help="repeat until stdin is closed")
@@ -41,7 +42,13 @@ def sync(argv: Sequence[str]) -> int:
             ):  # the sweep ends us by closing the pipe, after its last run
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.nice(5)  # the runs come first
-            report = follow(synchronizer, sys.stdin, interval_s=options.interval, say=_complain)
+            report = follow(
+                synchronizer,
+                sys.stdin,
+                interval_s=options.interval,
+                parent=parent,
+                say=_complain,
+            )
         else:
             report = synchronizer.once()
             for text in report.problems:
