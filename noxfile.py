@@ -36,6 +36,8 @@ ON_NEWER_PYTHONS = (
     "expkit-filter",
     "expkit-hydra",
 )
+# Over half a minute each; by file, as each has a server or a probe that the file shares.
+SPREAD_OVER_CORES = ("expkit-mlflow", "expkit-plotting", "expkit-hydra")
 
 
 def requirements_of_tests(package: Path, *, extras: bool = False) -> list[str]:
@@ -47,6 +49,7 @@ def requirements_of_tests(package: Path, *, extras: bool = False) -> list[str]:
         *(f"-e./packages/{name}" for name in below),
         f"-e./{package}[{','.join(names)}]" if names else f"-e./{package}",
         *nox.project.dependency_groups(project, "test"),
+        *(["pytest-xdist"] if package.name in SPREAD_OVER_CORES else []),
     ]
 
 
@@ -72,6 +75,11 @@ def lowest_versions(packages: list[Path]) -> list[str]:
     lowest |= {name: f"{name}=={max(found)}" for name, found in bounds.items()}
     tested = Path("constraints.txt").read_text("utf-8").splitlines()
     return [*lowest.values(), *(x for x in tested if x.partition("==")[0] in TEST_TOOLS)]
+
+
+def spread(package: Path) -> tuple[str, ...]:
+    """Arguments of pytest that put two files of long suites side by side."""
+    return ("-n", "2", "--dist", "loadfile") if package.name in SPREAD_OVER_CORES else ()
 
 
 def parts_required_in_ci(*names: str) -> dict[str, str]:
@@ -107,7 +115,7 @@ def tests(session: nox.Session, package: Path) -> None:
     """Test one package with none of its siblings but those below it in the chain."""
     session.install(*requirements_of_tests(package), *CONSTRAINTS)
     session.run(
-        "pytest", "-q", str(package), *session.posargs,
+        "pytest", "-q", str(package), *spread(package), *session.posargs,
         env=parts_required_in_ci("latex", "mlflow", "chromium"),
     )  # fmt: skip
 
@@ -127,7 +135,7 @@ def tests_torch(session: nox.Session) -> None:
 def tests_newer(session: nox.Session, package: Path) -> None:
     """The same on newer Pythons, where they are installed."""
     session.install(*requirements_of_tests(package), *CONSTRAINTS)
-    session.run("pytest", "-q", str(package), *session.posargs)
+    session.run("pytest", "-q", str(package), *spread(package), *session.posargs)
 
 
 @nox.session(default=False, python="3.11")
