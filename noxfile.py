@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from itertools import chain
 from pathlib import Path
@@ -9,6 +10,11 @@ from pathlib import Path
 import nox
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+# Started in the background of a script, a process ignores SIGINT, and so do its children: the
+# tests of Ctrl-C would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
