@@ -118,7 +118,7 @@ def test_an_error_is_traced_to_the_users_code():
         nowhere = user_frame(error, Path("/nonexistent"))
 
     assert here.startswith("test_table.py:")
-    assert "pathlib.py" in nowhere
+    assert "pathlib" in nowhere  # a package since Python 3.13
 
 
 def test_a_run_whose_script_opens_no_bookkeeping_says_that_it_lives(tmp_path):
