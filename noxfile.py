@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from itertools import chain
 from pathlib import Path
 
@@ -41,6 +42,14 @@ ON_NEWER_PYTHONS = (
     "expkit-plotting",
     "expkit-filter",
     "expkit-hydra",
+)
+PEERS = (  # what benchmarks/ measures expkit beside
+    "codetiming",
+    "hydra-filter-sweeper",
+    "hydra-submitit-launcher",
+    "lightning",
+    "mlflow",
+    "seaborn",
 )
 # Over half a minute each; by file, as each has a server or a probe that the file shares.
 SPREAD_OVER_CORES = ("expkit-mlflow", "expkit-plotting", "expkit-hydra")
@@ -171,17 +180,24 @@ def integration(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure expkit beside its peers; names choose areas, `--quick` measures less."""
-    session.install(
-        *(f"-e./{package}" for package in PACKAGES), "torch", "codetiming", *CONSTRAINTS
-    )
-    areas = {path.stem for path in Path("benchmarks").glob("*.py")} - {"measuring", "summary"}
+    session.install(*(f"-e./{package}" for package in PACKAGES), "torch", *PEERS, *CONSTRAINTS)
+    scripts = {path.stem for path in Path("benchmarks").glob("[!_]*.py")}
+    areas = sorted(scripts - {"measuring", "summary", "tables"})
     flags = [argument for argument in session.posargs if argument.startswith("-")]
     chosen = [argument for argument in session.posargs if argument not in flags]
     target = Path("build", "benchmarks")
     shutil.rmtree(target, ignore_errors=True)
-    for area in chosen or sorted(areas):
-        session.run("python", f"benchmarks/{area}.py", "--json", str(target), *flags)
-    session.run("python", "benchmarks/summary.py", str(target))
+    failed = []
+    for area in chosen or areas:
+        begin = time.monotonic()
+        try:
+            session.run("python", f"benchmarks/{area}.py", "--json", str(target), *flags)
+        except nox.command.CommandFailed:  # the others are worth knowing
+            failed.append(area)
+        session.log(f"{area}: {time.monotonic() - begin:.0f} s")
+    session.run("python", "benchmarks/summary.py", str(target), "--failed", *failed)
+    if failed:
+        session.error(f"no figures of {', '.join(failed)}; their errors stand above")
 
 
 @nox.session(default=False)

@@ -12,11 +12,58 @@ import os
 import platform
 import random
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+
+from tables import area_table
+
+PEERS = (
+    "codetiming",
+    "hydra-core",
+    "hydra-filter-sweeper",
+    "hydra-submitit-launcher",
+    "lightning",
+    "matplotlib",
+    "mlflow",
+    "seaborn",
+    "torch",
+)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A target for the median of a contender in its case.
+
+    In the area's unit, unless `times` or `over` names a contender of the same case: then it holds
+    for the ratio to that one, or the difference. `figure` is the heading of another figure than
+    the main one.
+    """
+
+    at_most: float | None = None
+    at_least: float | None = None
+    times: str | None = None
+    over: str | None = None
+    figure: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError(f"{self} needs either at_most or at_least.")
+        if self.times is not None and self.over is not None:
+            raise ValueError(f"{self} compares in two ways.")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a bar."""
+
+    limit: str  # "≤ 30"
+    beside: str  # "over bare Python", or nothing
+    value: float
+    met: bool
+    unit: str | None = None  # None: the area's
 
 
 @dataclass(frozen=True)
@@ -32,6 +79,8 @@ class Contender:
     measure: Callable[[], float | tuple[float, dict[str, float]]]
     floor: str | None = None
     peer: str | None = None
+    bars: Sequence[Bar] = ()
+    repeats: int | None = None  # fewer rounds, for what takes minutes
 
 
 @dataclass(frozen=True)
@@ -44,11 +93,13 @@ class Row:
     least: float
     most: float
     repeats: int
+    floor: str | None = None
     over_floor: float | None = None  # difference of the medians
     to_floor: float | None = None  # ratio of the medians
     peer: str | None = None
     to_peer: float | None = None  # below 1: less than the peer
     others: dict[str, float] = field(default_factory=dict)  # medians
+    bars: list[Verdict] = field(default_factory=list)
 
 
 def options(description: str | None) -> argparse.Namespace:
@@ -67,18 +118,25 @@ def measure(case: str, contenders: Sequence[Contender], repeats: int) -> list[Ro
     for _ in range(repeats):
         # Shuffled: what comes after a large contender finds cold caches.
         for each in order.sample(contenders, len(contenders)):
+            if each.repeats is not None and len(samples[each.name]) >= each.repeats:
+                continue
             value = each.measure()
             if isinstance(value, tuple):
-                value, figures = value
-                for heading, figure in figures.items():
+                value, beside = value
+                for heading, figure in beside.items():
                     others[each.name].setdefault(heading, []).append(figure)
             samples[each.name].append(value)
     medians = {name: statistics.median(values) for name, values in samples.items()}
+    figures = {
+        name: {heading: statistics.median(values) for heading, values in found.items()}
+        for name, found in others.items()
+    }
     rows = []
     for each in contenders:
         floor = medians.get(each.floor or "")
         peer = medians.get(each.peer or "")
         median = medians[each.name]
+        verdicts = (judged(each.name, bar, medians, figures) for bar in each.bars)
         rows.append(
             Row(
                 case,
@@ -86,82 +144,98 @@ def measure(case: str, contenders: Sequence[Contender], repeats: int) -> list[Ro
                 median,
                 min(samples[each.name]),
                 max(samples[each.name]),
-                repeats,
+                len(samples[each.name]),
+                floor=each.floor if floor is not None else None,
                 over_floor=None if floor is None else median - floor,
                 to_floor=None if floor is None else median / floor,
                 peer=each.peer if peer is not None else None,
                 to_peer=None if peer is None else median / peer,
-                others={key: statistics.median(found) for key, found in others[each.name].items()},
+                others=figures[each.name],
+                bars=[verdict for verdict in verdicts if verdict is not None],
             )
         )
     return rows
 
 
-def report(area: str, unit: str, rows: Sequence[Row], folder: Path) -> None:
-    """Print the area's table and write it as `<area>.json`."""
-    headings = list(dict.fromkeys(key for row in rows for key in row.others))
-    head = ["case", "what", f"median {unit}", "min", "max", "n", "over floor", "÷ floor", "÷ peer"]
-    print(f"\n{area}, {unit}: {machine()}")
-    print_table(
-        [*head, "peer", *headings],
-        [
-            [
-                row.case,
-                row.name,
-                *map(number, (row.median, row.least, row.most)),
-                str(row.repeats),
-                *map(number, (row.over_floor, row.to_floor, row.to_peer)),
-                row.peer or "",
-                *(number(row.others.get(heading)) for heading in headings),
-            ]
-            for row in rows
-        ],
+def judged(
+    name: str, bar: Bar, medians: Mapping[str, float], figures: Mapping[str, Mapping[str, float]]
+) -> Verdict | None:
+    """Whether a contender meets a bar; None where what it compares with is not in the case."""
+    if bar.figure is None:
+        values, unit = medians, None
+    else:
+        values = {each: found[bar.figure] for each, found in figures.items() if bar.figure in found}
+        unit = bar.figure
+    value, beside = values[name], ""
+    if bar.times is not None:
+        if bar.times not in values:
+            return None
+        value, unit, beside = value / values[bar.times], "", f"× {bar.times}"
+    if bar.over is not None:
+        if bar.over not in values:
+            return None
+        value, beside = value - values[bar.over], f"over {bar.over}"
+    if bar.at_most is not None:
+        return Verdict(f"≤ {bar.at_most:g}", beside, value, value <= bar.at_most, unit)
+    least = bar.at_least or 0.0
+    return Verdict(f"≥ {least:g}", beside, value, value >= least, unit)
+
+
+def growth(
+    rows: Sequence[Row], name: str, sizes: Mapping[str, float], *, at_most: float
+) -> list[Row]:
+    """Add a bar to the last case: what a unit of its size costs, beside the first case.
+
+    Args:
+        rows: Rows of several cases.
+        name: The contender.
+        sizes: How much work each case is; all 1 where the median already is that of one unit.
+        at_most: How many times as much a unit may cost in the last case as in the first.
+    """
+    mine = [row for row in rows if row.name == name and row.case in sizes]
+    if len(mine) < 2:
+        return list(rows)
+    first, last = mine[0], mine[-1]
+    value = (last.median / sizes[last.case]) / (first.median / sizes[first.case])
+    verdict = Verdict(
+        f"≤ {at_most:g}", f"× {first.case}, per unit of size", value, value <= at_most, ""
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    return [replace(row, bars=[*row.bars, verdict]) if row is last else row for row in rows]
+
+
+def report(area: str, unit: str, rows: Sequence[Row], folder: Path, note: str = "") -> None:
+    """Print the area's table and write it as `<area>.json`."""
     content = {
         "area": area,
         "unit": unit,
+        "note": note,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "versions": versions(),
         "rows": [asdict(row) for row in rows],
     }
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{area}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
-
-
-def number(value: float | None) -> str:
-    """Three significant digits; nothing for None.
-
-    >>> number(1234.5), number(0.01234), number(7.0), number(None)
-    ('1234', '0.0123', '7.00', '')
-    """
-    if value is None:
-        return ""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
-
-
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A Markdown table, so that what was printed can be pasted into README.md."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, ["-" * width for width in widths], *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(f"| {' | '.join(cells)} |")
+    print(f"\n{area}, {unit}: {machine()}\n{area_table(content)}")
 
 
 def machine() -> str:
-    """Processor, cores, Python and the load, for the reader of the figures."""
+    """Processor, cores, memory, system and Python, for the reader of the figures."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     except OSError:
         names = []
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     name = names[0] if names else platform.machine()
-    return f"{name}, {os.cpu_count()} cores{load}, Python {platform.python_version()}"
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{name}, {os.cpu_count()} cores, {memory_gb:.0f} GiB, {platform.system()} "
+        f"{platform.release().partition('-')[0]}, Python {platform.python_version()}"
+    )
 
 
 def versions() -> dict[str, str]:
     """What was measured: ours and the peers, by distribution."""
-    wanted = ("hydra-core", "mlflow", "torch", "codetiming", "matplotlib", "seaborn", "submitit")
     found = {each.name: each.version for each in metadata.distributions()}
-    return {name: found[name] for name in sorted(found) if name in wanted or "expkit" in name}
+    return {name: found[name] for name in sorted(found) if name in PEERS or "expkit" in name}

@@ -1,28 +1,160 @@
-"""One table over all areas that were measured: ours beside its peer and its floor."""
+"""One table over all areas that were measured: ours beside its peer, its floor and its bar.
 
+With --markdown all areas' tables too; with --write those of README files are brought up to date:
+what stands between `<!-- figures of AREA -->` and `<!-- end of figures -->` is replaced. `summary`
+is an area here, and `other areas` are all those that the file has no place for.
+"""
+
+import argparse
 import json
-import sys
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from measuring import number, print_table
+from tables import area_table, bar_text, number, table
+
+FILE_NAME = "summary.json"
+PLACE = re.compile(r"(<!-- figures of (.+?) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Read the JSON files of a folder."""
-    folder = Path(sys.argv[1])
-    rows = []
-    for path in sorted(folder.glob("*.json")):
-        content = json.loads(path.read_text("utf-8"))
-        ours = {row["name"] for row in content["rows"] if row["peer"] is not None}
-        for row in content["rows"]:
-            if row["name"] not in ours:
-                continue
-            median = f"{number(row['median'])} {content['unit']}"
-            ratios = (number(row["to_floor"]), number(row["to_peer"]))
-            what = (content["area"], row["case"], row["name"], median)
-            rows.append([*what, *ratios, row["peer"] or "not in this case"])
-    print("\nRatios of the medians; below 1 is less than the peer.")
-    print_table(["area", "case", "what", "median", "÷ floor", "÷ peer", "peer"], rows)
+    """Read the JSON files of a folder, print, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="what nox -s bench wrote: build/benchmarks")
+    parser.add_argument("--failed", nargs="*", default=[], help="areas that gave no figures")
+    parser.add_argument("--markdown", action="store_true", help="print all areas' tables too")
+    parser.add_argument("--write", nargs="*", type=Path, default=[], metavar="README.md")
+    chosen = parser.parse_args()
+    areas = [
+        json.loads(path.read_text("utf-8"))
+        for path in sorted(chosen.folder.glob("*.json"))
+        if path.name != FILE_NAME
+    ]
+    if not areas:
+        parser.error(f"there are no figures in {chosen.folder}; nox -s bench measures them")
+    rows = shortest(each for area in areas for each in rows_of(area))
+    texts = {area["area"]: area_table(area) for area in areas}
+    texts["summary"] = summary_text(areas, rows, chosen.failed)
+    if chosen.markdown:
+        for area in areas:
+            print(f"\n### {area['area']}, {area['unit']}\n\n{texts[area['area']]}")
+    print(f"\n{texts['summary']}")
+    content = {**measured(areas), "failed": chosen.failed, "rows": rows}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    (chosen.folder / FILE_NAME).write_text(text, "utf-8")
+    for path in chosen.write:
+        path.write_text(filled(path.read_text("utf-8"), texts), "utf-8")
+
+
+def rows_of(area: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What an area says of ours: everything that has a bar or is compared with a peer."""
+    ours = {row["name"] for row in area["rows"] if row["bars"] or row["peer"] is not None}
+    return [
+        {
+            "area": area["area"],
+            "case": row["case"],
+            "what": row["name"],
+            "median": row["median"],
+            "unit": area["unit"],
+            "floor": row["floor"],
+            "to_floor": row["to_floor"],
+            "to_peer": row["to_peer"],
+            "peer": row["peer"],
+            "bar": bar_text(verdict, area["unit"]) if verdict else None,
+            "value": verdict["value"] if verdict else None,
+            "met": verdict["met"] if verdict else None,
+        }
+        for row in area["rows"]
+        if row["name"] in ours
+        for verdict in (row["bars"] or [None])
+    ]
+
+
+def shortest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of what has the same bar in several cases the last, largest one, and those that miss it.
+
+    The peer that is too slow for the last case stays with the last case that has it.
+    """
+    kept: dict[tuple[object, ...], dict[str, Any]] = {}
+    for row in rows:
+        case = row["case"] if row["met"] is False else None
+        key = (row["area"], row["what"], row["bar"], row["peer"], case)
+        kept.pop(key, None)
+        kept[key] = row
+    barred = {(row["area"], row["what"]) for row in kept.values() if row["bar"]}
+    return [
+        row
+        for row in kept.values()
+        if row["bar"] or row["peer"] or (row["area"], row["what"]) not in barred
+    ]
+
+
+def summary_text(
+    areas: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], failed: Sequence[str]
+) -> str:
+    """When and where it was measured, the table, and how many bars are met."""
+    about = measured(areas)
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    head = ["area", "case", "what", "median", "÷ floor", "floor", "÷ peer", "peer"]
+    lines = []
+    before = None
+    for row in rows:
+        measured_once = [
+            *(row[key] for key in ("area", "case", "what")),
+            f"{number(row['median'])} {row['unit']}",
+            *(number(row["to_floor"]), row["floor"] or ""),
+            *(number(row["to_peer"]), row["peer"] or ""),
+        ]
+        same = measured_once == before
+        before = measured_once
+        lines.append(
+            [
+                *([""] * len(head) if same else measured_once),
+                row["bar"] or "",
+                number(row["value"]),
+                {True: "met", False: "**missed**", None: ""}[row["met"]],
+            ]
+        )
+    bars = [row for row in rows if row["met"] is not None]
+    missed = [row for row in bars if not row["met"]]
+    text = [
+        f"Measured {about['measured']} on {about['machine']} ({versions}).",
+        f"{len(bars) - len(missed)} of {len(bars)} bars are met. "
+        "Ratios are of medians: below 1 is less than the floor or the peer.",
+        *([f"Failed, so without figures: {', '.join(failed)}."] if failed else []),
+    ]
+    return "\n".join([*text, "", table([*head, "bar", "found", ""], lines)])
+
+
+def measured(areas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Day, machine and versions that these areas have in common."""
+    days = sorted({area["measured_at"][:10] for area in areas})
+    machines = dict.fromkeys(area["machine"] for area in areas)
+    loads = [area["load"] for area in areas if area["load"] is not None]
+    load = f", load {min(loads):.1f} to {max(loads):.1f}" if loads else ""
+    versions = {name: text for area in areas for name, text in area["versions"].items()}
+    return {
+        "measured": " to ".join(dict.fromkeys((days[0], days[-1]))),
+        "machine": "; ".join(machines) + load,
+        "versions": {name: versions[name] for name in sorted(versions) if "expkit" not in name},
+    }
+
+
+def filled(text: str, texts: Mapping[str, str]) -> str:
+    r"""A README with its figures replaced; an area that was not measured keeps what it had.
+
+    >>> filled("<!-- figures of timer -->\nold\n<!-- end of figures -->\n", {"timer": "new"})
+    '<!-- figures of timer -->\nnew\n<!-- end of figures -->\n'
+    """
+    places = {found[2] for found in PLACE.finditer(text)}
+    others = (f"#### {name}\n\n{texts[name]}" for name in texts if name not in places | {"summary"})
+    texts = {**texts, "other areas": "\n\n".join(others)}
+
+    def replaced(found: re.Match[str]) -> str:
+        return f"{found[1]}{texts[found[2]]}\n{found[3]}" if found[2] in texts else found[0]
+
+    return PLACE.sub(replaced, text)
 
 
 if __name__ == "__main__":
