@@ -118,3 +118,13 @@ def near(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     children = [other for other in names if other.startswith(f"{name}.")]
     close = get_close_matches(name, names, limit, 0.6)
     return list(dict.fromkeys([*same_last, *children, *close]))[:limit]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence to end an error with; empty where nothing is near.
+
+    >>> did_you_mean("optimiser.lr", ["optimizer.lr", "seed"])
+    " Did you mean 'optimizer.lr'?"
+    """
+    guesses = near(name, known)
+    return f" Did you mean {' or '.join(map(repr, guesses))}?" if guesses else ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ._decisions import Candidate, Decision, Selection
-from ._errors import FilterError, MissingName
-from ._names import MISSING, flatten, look_up, near, split
+from ._errors import FilterError
+from ._names import did_you_mean
 from ._rules import Rule, parse_rules
-from ._states import ON_CHANGE, RERUN, compare_configs, completed_by_code, decide_by_state
+from ._selecting import Selecting, ask
+from ._states import ON_CHANGE, RERUN, compare_configs, decide_by_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ NO_IDENTITY = (
     "hydra", "_filters", "plotting", "results_dir", "experiment_id", "run_name", "expkit",
     "device", "num_workers",
 )  # fmt: skip
-MOST_LINES = 20  # of a difference or a list in an error
 
 
 class RunFilter:
@@ -101,6 +101,16 @@ class RunFilter:
         name = run_name or (folder.name if folder is not None else "")
         return self._decide(Candidate(config, name, folder, config_hash))
 
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules as they were understood, in their order."""
+        return self._rules
+
+    @property
+    def on_change(self) -> str | None:
+        """What becomes of a folder of a run's name with another configuration; None is an error."""
+        return self._on_change
+
     def select(self, candidates: Sequence[Candidate]) -> Selection:
         """Decides about a whole grid, and checks the rules against it.
 
@@ -109,24 +119,20 @@ class RunFilter:
                 asking `defined()`; if rules leave nothing; if folders hold other configurations
                 and `on_change` is not given. Nothing has been run or moved then.
         """
+        selecting = self.selecting(lambda: candidates)
+        for candidate in candidates:
+            selecting.add(candidate)
+        return selecting.finish()
+
+    def selecting(self, again: Callable[[], Iterable[Candidate]]) -> Selecting:
+        """Decides about a grid one run after another, for grids that are not held in memory.
+
+        Args:
+            again: Gives all runs of the grid once more; asked only where a message needs them.
+        """
         self._hits = [0] * len(self._rules)
         self._examples = [None] * len(self._rules)
-        unknown = self._check_names(candidates)
-        decisions = tuple(self._decide(candidate, candidates) for candidate in candidates)
-        self._check_something_left(decisions)
-        self._check_unchanged(candidates, decisions)
-        warnings = [*self._unused(candidates, decisions, unknown)]
-        warnings += [
-            f"{candidate.run_name} is skipped: {decision.reason}"
-            for candidate, decision in zip(candidates, decisions, strict=True)
-            if decision.kind == "unknown"
-        ]
-        completed = completed_by_code(
-            self._changes_of(decision.record) if decision.record is not None else ()
-            for decision in decisions
-            if decision.skip and decision.kind == "completed"
-        )
-        return Selection(decisions, tuple(self.explain()), tuple(warnings), completed)
+        return Selecting(self, again)
 
     def explain(self) -> list[dict[str, object]]:
         """A row a rule: its text, the runs that it skipped, the first of them.
@@ -138,20 +144,13 @@ class RunFilter:
             for rule, hits, example in zip(self._rules, self._hits, self._examples, strict=True)
         ]
 
-    def _decide(self, run: Candidate, grid: Sequence[Candidate] = ()) -> Decision:
+    def _decide(self, run: Candidate) -> Decision:
         named = self._by_name.get(run.run_name)
         same, is_other = self._records(run.config_hash, named)
         completed = next((record for record in same if record.state == "completed"), None)
-        for number, rule in enumerate(self._rules, start=1):
-            answer = self._ask(number, rule, run, completed, grid)
-            if not answer:
-                continue
-            self._hits[number - 1] += 1
-            if self._examples[number - 1] is None:
-                self._examples[number - 1] = run.run_name or None
-            reason = f"rule {number}: {answer if isinstance(answer, str) else rule.text}"
-            record = completed if rule.kind == "completed" else None
-            return Decision(True, rule.kind, number, reason, record)
+        held = self._holding(run, completed)
+        if held is not None:
+            return self._skip(*held, run.run_name, completed)
         return decide_by_state(
             same,
             named,
@@ -162,6 +161,16 @@ class RunFilter:
             code_changes=self._changes_of,
             differences=lambda record: _differences(record, run.config, self._ignore),
         )
+
+    def _holding(
+        self, run: Candidate, completed: RunRecord | None
+    ) -> tuple[int, bool | str] | None:
+        """The first rule that holds: its number and its answer."""
+        for number, rule in enumerate(self._rules, start=1):
+            answer = ask(number, rule, run, completed)
+            if answer:
+                return number, answer
+        return None
 
     def _records(
         self, config_hash: str | None, named: RunRecord | None
@@ -176,145 +185,16 @@ class RunFilter:
             return [*same, named], False
         return same, True
 
-    def _ask(
-        self,
-        number: int,
-        rule: Rule,
-        run: Candidate,
-        completed: RunRecord | None,
-        grid: Sequence[Candidate],
-    ) -> bool | str:
-        try:
-            return rule.holds(run, completed)
-        except MissingName as error:
-            lacking = [other for other in grid if not _has(other.config, error.name)]
-            count = f" ({len(lacking)} of {len(grid)} runs lack it)" if grid else ""
-            which = f"run {run.run_name!r}" if run.run_name else "the configuration"
-            known = [name for name, _ in flatten(run.config)]
-            raise FilterError(
-                f"{_title(number, rule)} reads {error.name!r}, which {which} does not have{count}."
-                f"{_guess(error.name, known)} If only some runs have it, ask first: "
-                f"defined({error.name}) and …"
-            ) from error
-        except FilterError as error:
-            where = f"run {run.run_name!r}: " if run.run_name else ""
-            raise FilterError(f"{_title(number, rule)}: {where}{error}") from error
-
-    def _check_names(self, candidates: Sequence[Candidate]) -> dict[int, list[str]]:
-        """Refuses names that no configuration has; those asked about with `defined()` by rule."""
-        if not candidates:
-            return {}
-        optional: dict[int, list[str]] = {}
-        for number, rule in enumerate(self._rules, start=1):
-            absent = [
-                name
-                for name in sorted(rule.names)
-                if not any(_has(candidate.config, name) for candidate in candidates)
-            ]
-            guards = tuple(name for name in absent if name in rule.optional)
-            for name in absent:
-                if not any(name == guard or name.startswith(f"{guard}.") for guard in guards):
-                    known = _known(candidates)
-                    raise FilterError(
-                        f"{_title(number, rule)} reads {name!r}, which no configuration of this "
-                        f"grid has.{_guess(name, known) or _some(known)}"
-                    )
-            if guards:
-                optional[number] = list(guards)
-        return optional
-
-    def _check_something_left(self, decisions: Sequence[Decision]) -> None:
-        if not decisions or any(decision.kind != "rule" for decision in decisions):
-            return
-        removed = "; ".join(
-            f"rule {number} ({rule.text}) skipped {hits}"
-            for number, (rule, hits) in enumerate(zip(self._rules, self._hits, strict=True), 1)
-            if hits
-        )
-        raise FilterError(
-            f"0 of {len(decisions)} runs are left: {removed}. A true rule skips the run; remove or "
-            "narrow one."
-        )
-
-    def _check_unchanged(
-        self, candidates: Sequence[Candidate], decisions: Sequence[Decision]
-    ) -> None:
-        stopped = [
-            (candidate, decision)
-            for candidate, decision in zip(candidates, decisions, strict=True)
-            if decision.kind == "changed" and decision.skip and self._on_change != "keep"
-        ]
-        if not stopped:
-            return
-        counts: dict[str, int] = {}
-        for _, decision in stopped:
-            for line in decision.reason.split("\n")[1:]:
-                counts[line] = counts.get(line, 0) + 1
-        lines = sorted(counts, key=lambda line: (-counts[line], line[2:]))
-        shown = [f"  {line} ({_runs(counts[line])})" for line in lines[:MOST_LINES]]
-        if len(lines) > MOST_LINES:
-            shown.append(f"  … and {len(lines) - MOST_LINES} more differences")
-        example, decision = stopped[0]
-        folder = decision.record.folder if decision.record is not None else example.folder
-        running = sum(
-            decision.record is not None and decision.record.state == "running"
-            for _, decision in stopped
-        )
-        if running:
-            shown.append(f"  ({_runs(running)} of them still running: wait for them or cancel)")
-        raise FilterError(
-            "\n".join(
-                [
-                    f"{_runs(len(stopped))} of this grid have a folder with another configuration, "
-                    f"the first is {folder}:",
-                    *shown,
-                    "Choose expkit.on_change=keep (skip them), continue (train on in those "
-                    "folders) or rerun (move them to .trash and start afresh), or give the grid "
-                    "another experiment_id.",
-                ]
-            )
-        )
-
-    def _unused(
-        self,
-        candidates: Sequence[Candidate],
-        decisions: Sequence[Decision],
-        unknown: Mapping[int, Sequence[str]],
-    ) -> Iterable[str]:
-        for number, rule in enumerate(self._rules, start=1):
-            if self._hits[number - 1] or rule.about_state or not candidates:
-                continue
-            text = f"{_title(number, rule)} never fires in this grid."
-            for name in unknown.get(number, ()):
-                text += f" No run has {name!r}.{_guess(name, _known(candidates))}"
-            earlier = self._covered_by(rule, candidates, decisions)
-            if earlier:
-                numbers = ", ".join(f"rule {other}" for other in earlier)
-                text += f" All that it holds for is skipped by {numbers} already."
-            config = candidates[0].config
-            for name in sorted(rule.names):
-                value = look_up(config, split(name))
-                if isinstance(value, Mapping) and value and not earlier:
-                    below = [
-                        f"{name}.{key}" for key, item in value.items() if isinstance(item, str)
-                    ]
-                    hint = f": did you mean {below[0]!r}?" if below else "."
-                    text += f" {name!r} is not one value but a mapping{hint}"
-            yield text
-
-    def _covered_by(
-        self, rule: Rule, candidates: Sequence[Candidate], decisions: Sequence[Decision]
-    ) -> list[int]:
-        numbers = set()
-        for candidate, decision in zip(candidates, decisions, strict=True):
-            if decision.rule is None:
-                continue
-            try:
-                if rule.holds(candidate, None):
-                    numbers.add(decision.rule)
-            except FilterError:
-                continue  # an earlier rule keeps it from runs that it cannot judge
-        return sorted(numbers)
+    def _skip(
+        self, number: int, answer: bool | str, run_name: str, completed: RunRecord | None
+    ) -> Decision:
+        rule = self._rules[number - 1]
+        self._hits[number - 1] += 1
+        if self._examples[number - 1] is None:
+            self._examples[number - 1] = run_name or None
+        reason = f"rule {number}: {answer if isinstance(answer, str) else rule.text}"
+        record = completed if rule.kind == "completed" else None
+        return Decision(True, rule.kind, number, reason, record)
 
     def _changes_of(self, record: RunRecord) -> Sequence[str]:
         # Runs of one grid share their sources: hash those files once, not once a run.
@@ -333,7 +213,7 @@ def _one_of(option: str, value: object, allowed: Sequence[str]) -> str:
         return value
     raise FilterError(
         f"{option} is one of {', '.join(allowed)}, got {value!r}."
-        f"{_guess(value, allowed) if isinstance(value, str) else ''}"
+        f"{did_you_mean(value, allowed) if isinstance(value, str) else ''}"
     )
 
 
@@ -351,29 +231,3 @@ def _differences(
     return compare_configs(old, config, ignore) or [
         "? config.yaml is the same, only the hashes differ (keys left out of them, or versions)"
     ]
-
-
-def _has(config: Mapping[str, object], name: str) -> bool:
-    return look_up(config, split(name)) is not MISSING
-
-
-def _known(candidates: Sequence[Candidate]) -> list[str]:
-    return sorted({name for candidate in candidates for name, _ in flatten(candidate.config)})
-
-
-def _guess(name: str, known: Iterable[str]) -> str:
-    guesses = near(name, known)
-    return f" Did you mean {' or '.join(map(repr, guesses))}?" if guesses else ""
-
-
-def _some(known: Sequence[str]) -> str:
-    more = ", …" if len(known) > MOST_LINES else ""
-    return f" Names: {', '.join(known[:MOST_LINES])}{more}."
-
-
-def _title(number: int, rule: Rule) -> str:
-    return f"rule {number} ({rule.text})"
-
-
-def _runs(count: int) -> str:
-    return f"{count} run" if count == 1 else f"{count} runs"
