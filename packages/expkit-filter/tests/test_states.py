@@ -132,6 +132,13 @@ def test_a_folder_with_another_configuration_stops_with_the_difference(experimen
     assert decision.reason.split("\n")[1:] == ["~ lr=0.2 → 0.1", "+ model.dropout=0.0"]
 
 
+def test_a_difference_in_type_alone_is_shown(experiment):
+    old = "model: {name: cnn, dropout: 0}\nlr: 0.1\nhydra: {job: 1}\n"
+    experiment.add("a", "completed", "other", config_yaml=old)
+
+    assert decide(experiment).reason.split("\n")[1:] == ["~ model.dropout=0 → 0.0"]
+
+
 def test_on_change_says_what_becomes_of_the_folder(experiment):
     experiment.add("a", "completed", "other", config_yaml=OLD_CONFIG)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._decisions import Selection as Selection
     from ._errors import FilterError as FilterError
     from ._expressions import Expression as Expression
+    from ._rules import Rule as Rule
     from ._run_filter import RunFilter as RunFilter
     from ._states import completed_by_code as completed_by_code
 
@@ -19,6 +20,7 @@ _MODULES = {
     "Decision": "_decisions",
     "Expression": "_expressions",
     "FilterError": "_errors",
+    "Rule": "_rules",
     "RunFilter": "_run_filter",
     "Selection": "_decisions",
     "completed_by_code": "_states",
@@ -28,6 +30,7 @@ __all__ = [
     "Decision",
     "Expression",
     "FilterError",
+    "Rule",
     "RunFilter",
     "Selection",
     "completed_by_code",

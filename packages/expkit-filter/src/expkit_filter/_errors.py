@@ -11,3 +11,7 @@ class MissingName(FilterError):
     def __init__(self, name: str) -> None:
         super().__init__(f"{name!r} is not in this configuration. Ask first: defined({name}) and …")
         self.name = name
+
+    def __reduce__(self) -> tuple[type["MissingName"], tuple[str]]:
+        # Exceptions are made anew from their text, which is not what this one takes.
+        return MissingName, (self.name,)

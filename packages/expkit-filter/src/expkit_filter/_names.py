@@ -47,6 +47,15 @@ def split(name: str) -> Path:
     return tuple(path)
 
 
+def shown(value: object) -> str:
+    """A value for a message: its repr, cut to 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        text = f"an integer of {value.bit_length()} bits"  # type: ignore[attr-defined]
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
 def look_up(config: object, path: Path) -> object:
     """The value under a path, or `MISSING`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ._decisions import Candidate
 from ._errors import FilterError
@@ -40,16 +40,40 @@ class Rule:
         names: Dotted names that it reads.
         optional: Those of them that a configuration may lack.
         about_state: Whether it asks what has been done rather than how the run is configured.
+        needs_run: Whether it asks for more than the values of `names`: the run's folder or state
+            or, a class of the user's, whatever it likes.
         kind: Of the decision when it holds: `rule`, or `completed` for rules that mean done.
     """
 
     names: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     about_state: bool = False
+    needs_run: bool = False
     kind: str = "rule"
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+    def is_decided_by(self, keys: Collection[str]) -> bool:
+        """Whether the values of these keys are all that it reads.
+
+        Then `holds` may be asked before a configuration is composed, with a `Candidate` whose
+        `config` is flat (`{"optimizer.lr": 0.1}`).
+
+        Args:
+            keys: Dotted names of values, not of config groups.
+
+        >>> ExpressionRule("optimizer.lr > 1 or layers[0] > 8").is_decided_by(
+        ...     ["optimizer.lr", "layers"]
+        ... )
+        True
+        """
+        if self.needs_run:
+            return False
+        return all(
+            name in keys or any(name.startswith((f"{key}.", f"{key}[")) for key in keys)
+            for name in self.names
+        )
 
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
         """Whether the run is to be skipped; a text is a reason to.
@@ -89,13 +113,19 @@ class MappingRule(Rule):
 
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
         """Whether all keys match; a missing one does not."""
-        return all(_matches(look_up(run.config, path), wanted) for _, path, wanted in self._values)
+        config = run.config
+        for name, path, wanted in self._values:
+            value = config[name] if name in config else look_up(config, path)
+            if not _matches(value, wanted):
+                return False
+        return True
 
 
 class ExistsRule(Rule):
     """A file or folder inside the run's folder."""
 
     about_state = True
+    needs_run = True
     kind = "completed"
 
     def __init__(self, path: str) -> None:
@@ -113,6 +143,7 @@ class CompletedRule(Rule):
     """Whether the run's configuration has been trained to the end."""
 
     about_state = True
+    needs_run = True
 
     def __init__(self, completed: bool) -> None:
         super().__init__(f"completed: {str(completed).lower()}")
@@ -126,6 +157,8 @@ class CompletedRule(Rule):
 
 class ClassRule(Rule):
     """The user's own class, made once."""
+
+    needs_run = True
 
     def __init__(self, text: str, instance: Skips) -> None:
         super().__init__(text)
@@ -199,7 +232,7 @@ def _parse_rule(rule: object) -> Rule:
             raise FilterError(f"completed: is true or false, got {rule['completed']!r}")
         return CompletedRule(rule["completed"])
     name = next(iter(rule))
-    arguments = rule[name] or {}
+    arguments = {} if rule[name] is None else rule[name]
     if len(rule) == 1 and CLASS_NAME.fullmatch(name) and isinstance(arguments, dict):
         return _class_rule(name, arguments)
     for key in ("_target_", "type", "_log_", "_fail_"):

@@ -153,13 +153,16 @@ def compare_configs(
             lines.append(f"+ {key}={after[key]}")
         elif key not in after:
             lines.append(f"- {key}={before[key]}")
-        elif _as_list(before[key]) != _as_list(after[key]):
+        elif _comparable(before[key]) != _comparable(after[key]):
             lines.append(f"~ {key}={before[key]} → {after[key]}")
     return lines
 
 
-def _as_list(value: object) -> object:
-    return [_as_list(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _comparable(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_comparable(item) for item in value]
+    # As in a configuration's hash: 1, 1.0 and True differ, and nan is nan.
+    return (repr(value),) if isinstance(value, (int, float)) else value
 
 
 def completed_by_code(changed_files: Iterable[Sequence[str]]) -> str:
