@@ -149,6 +149,84 @@ def test_memory_stays_bounded_while_the_disk_refuses(path, caplog):
     assert "the oldest are given up" in caplog.text
 
 
+@pytest.mark.parametrize("written", [0, 7], ids=["before writing", "within a line"])
+def test_an_interrupted_write_loses_no_point(path, written):
+    interrupt = True
+
+    def write(fd, data):
+        nonlocal interrupt
+        if interrupt:
+            interrupt = False
+            os.write(fd, data[:written])
+            raise SystemExit(143)  # what a handler of SIGTERM raises, anywhere
+        return os.write(fd, data)
+
+    journal = Journal(path, write=write, interval_s=60)
+    for _ in range(3):
+        journal.append_point({"loss": 1.0}, Step.NEXT, 0.0)
+    with pytest.raises(SystemExit):
+        journal.flush()
+    journal.append_point({"loss": 1.0}, Step.NEXT, 0.0)
+    journal.close()
+
+    assert [entry["step"] for entry, _ in read(path) if entry] == [0, 1, 2, 3]
+
+
+def test_sigterm_at_any_moment_loses_no_point(path, kit):
+    code = """if True:
+        import signal, sys
+        from pathlib import Path
+        from expkit_mlflow._journal import Journal
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+        journal = Journal(Path(sys.argv[1]), burst=10)
+        try:
+            for step in range(10_000_000):
+                journal.append_point({"loss": 1.0}, step, 0.0)
+                if step == 1000:
+                    print("ready", flush=True)
+        except SystemExit:
+            journal.close()
+            print(step)
+    """
+    for _ in range(5):
+        path.unlink(missing_ok=True)
+        process = kit.python(code, path)
+        process.stdout.readline()
+        process.terminate()
+        last = int(process.communicate()[0])
+        steps = {entry["step"] for entry, _ in read(path) if entry}
+        assert set(range(last)) <= steps
+
+
+def test_a_loop_that_only_logs_makes_no_long_queue(path):
+    journal = Journal(path, burst=100, interval_s=60)
+    for step in range(1000):
+        journal.append_point({"loss": 1.0}, step, 0.0)
+
+    assert len(path.read_text().splitlines()) > 900  # with the thread asleep
+    journal.close()
+    assert len(path.read_text().splitlines()) == 1000
+
+
+def test_a_disk_that_hangs_does_not_hold_the_caller_up(path, kit):
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def write(fd, data):
+        hangs.set()
+        assert goes_on.wait(30)
+        return os.write(fd, data)
+
+    journal = Journal(path, write=write, burst=10, interval_s=0.01)
+    journal.append_point({"loss": 1.0}, 0, 0.0)
+    assert hangs.wait(30)
+    for step in range(1, 1000):
+        journal.append_point({"loss": 1.0}, step, 0.0)  # returns
+    goes_on.set()
+    journal.close()
+
+    assert [line["step"] for line in kit.lines(path)] == list(range(1000))
+
+
 def test_points_from_many_threads_all_arrive_whole(path, kit):
     journal = Journal(path, interval_s=0.01)
 
@@ -179,6 +257,28 @@ def test_a_forked_child_does_not_write_its_parents_entries_again(path, kit):
     journal.close()
 
     assert kit.lines(path) == [HEAD]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_a_forked_child_logs_is_told_of_once(path, kit):
+    code = """if True:
+        import os, sys
+        from pathlib import Path
+        from expkit_mlflow._journal import Journal
+        journal = Journal(Path(sys.argv[1]), burst=2)
+        if not os.fork():
+            for step in range(10):
+                journal.append_point({"loss": 1.0}, step, 0.0)
+            os._exit(0)
+        os.wait()
+        journal.append_point({"loss": 1.0}, 10, 0.0)
+    """
+    process = kit.python(code, path)
+    _, error = process.communicate()
+
+    assert error.count("what this forked process logs is lost") == 1
+    assert f"belongs to process {process.pid}" in error
+    assert [line["step"] for line in kit.lines(path)] == [10]
 
 
 def test_what_was_not_closed_is_written_when_the_process_ends(path, kit):

@@ -37,8 +37,10 @@ class Journal:
     Args:
         path: The file, appended to. A torn last line of a killed process is cut off.
         interval_s: What a SIGKILL may cost: entries wait at most this long in memory.
-        limit: Entries held in memory at most. Beyond it (a disk that does not answer) the caller
-            writes himself, and if the disk refuses, the oldest are given up, with one warning.
+        burst: Entries that may wait before the caller writes them himself: more calls than that
+            within `interval_s` make no long queue, which one call would pay for in the end.
+        limit: Entries held in memory at most while the disk does not answer. Beyond it the caller
+            waits, and if the disk refuses, the oldest are given up, with one warning.
         write: Stands in for `os.write` in tests of a full disk.
     """
 
@@ -47,21 +49,25 @@ class Journal:
         path: Path,
         *,
         interval_s: float = 1.0,
+        burst: int = 2_000,
         limit: int = 100_000,
         write: Callable[[int, bytes], int] = os.write,
     ) -> None:
         self.path = path
         self._interval_s = interval_s
+        self._burst = burst
         self._limit = limit
         self._write = write
         self._pid = os.getpid()
-        self._waiting: deque[Point | Entry] = deque()
-        self._unwritten = b""
+        self._waiting: deque[Point | Entry | bytes] = deque()
+        self._unwritten = b""  # what the disk refused
+        self._torn = False  # a write was interrupted, perhaps within a line
         self._lost = 0
         self._refused = False
         self._highest: dict[str, int] | None = None  # read from the file when first needed
         self._latest = 0
-        self._lock = threading.Lock()
+        # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
+        self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,8 +89,18 @@ class Journal:
         """Adds the metrics of one step; returns at once. `metrics` must not change afterwards."""
         waiting = self._waiting
         waiting.append((metrics, step, time))
-        if len(waiting) > self._limit:
-            self.flush(durable=False)
+        if len(waiting) > self._burst:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Writes on the caller's thread, unless another is at it (its disk may be slow)."""
+        if os.getpid() == self._pid and self._lock.acquire(
+            blocking=len(self._waiting) > self._limit
+        ):
+            try:
+                self._write_waiting()
+            finally:
+                self._lock.release()
 
     def flush(self, *, durable: bool = True) -> None:
         """Writes what waits; when `durable`, returns after it would survive a power cut."""
@@ -126,6 +142,7 @@ class Journal:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+        self._waiting = _NobodyWrites(self.path)
 
     def _run(self) -> None:
         while not self._wake.wait(self._interval_s):
@@ -133,17 +150,16 @@ class Journal:
                 self.flush(durable=False)
 
     def _write_waiting(self) -> None:
-        lines = [self._unwritten]
+        if self._fd < 0:
+            return
+        # SIGTERM or Ctrl-C may raise at any point here. So entries leave the queue only when they
+        # are written: interrupted just then they are written twice, which sync takes for once.
         waiting = self._waiting
-        while waiting:
-            entry = waiting.popleft()
-            try:
-                line = self._point_line(*entry) if isinstance(entry, tuple) else _line(entry)
-            except (TypeError, ValueError) as error:  # it must not take the others with it
-                logger.warning("%s cannot hold %r: %s", self.path, entry, error)
-            else:
-                lines.append(line)
-        data = b"".join(lines)
+        lines = [self._line_of(number) for number in range(len(waiting))]
+        data = self._unwritten + b"".join(lines)
+        if self._torn:
+            data = b"\n" + data
+        self._torn = True
         try:
             while data:
                 data = data[self._write(self._fd, data) :]
@@ -159,6 +175,22 @@ class Journal:
         else:
             self._refused = False
         self._unwritten = data
+        self._torn = False
+        for _ in lines:
+            waiting.popleft()
+
+    def _line_of(self, number: int) -> bytes:
+        """The line of a waiting entry, which is kept so that it is made, and counted, once."""
+        entry = self._waiting[number]
+        if isinstance(entry, bytes):
+            return entry
+        try:
+            line = self._point_line(*entry) if isinstance(entry, tuple) else _line(entry)
+        except (TypeError, ValueError) as error:  # it must not take the others with it
+            logger.warning("%s cannot hold %r: %s", self.path, entry, error)
+            line = b""
+        self._waiting[number] = line
+        return line
 
     def _within_limit(self, data: bytes) -> bytes:
         count = data.count(b"\n")
@@ -194,6 +226,24 @@ class Journal:
         highest = self._highest
         step = max((highest[key] + 1 for key in metrics if key in highest), default=0)
         return max(step, self._latest) if rule is Step.LATEST else step
+
+
+class _NobodyWrites(deque[Point | Entry | bytes]):
+    """The queue of a forked child: says once that what is logged there goes nowhere."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(maxlen=1)
+        self._path = path
+
+    def append(self, entry: Point | Entry | bytes) -> None:
+        if not self and isinstance(entry, tuple):
+            logger.warning(
+                "%s belongs to process %d, and what this forked process logs is lost. Log there, "
+                "or make another MLFlowLogger here.",
+                self._path,
+                os.getppid(),
+            )
+        super().append(entry)
 
 
 def exact(value: float) -> float | str:
@@ -312,8 +362,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
+
+
 def _line(entry: Mapping[str, object]) -> bytes:
-    text = json.dumps(entry, ensure_ascii=False, allow_nan=False, default=str)
+    text = _encode(entry)  # json.dumps would make an encoder for each line
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
