@@ -2,7 +2,8 @@
 
 With --markdown all areas' tables too; with --write those of README files are brought up to date:
 what stands between `<!-- figures of AREA -->` and `<!-- end of figures -->` is replaced. `summary`
-is an area here, and `other areas` are all those that the file has no place for.
+is an area here, `brief` has one line for each thing of ours, and `other areas` are all those that
+the file has no place for.
 """
 
 import argparse
@@ -33,9 +34,11 @@ def main() -> None:
     ]
     if not areas:
         parser.error(f"there are no figures in {chosen.folder}; nox -s bench measures them")
-    rows = shortest(each for area in areas for each in rows_of(area))
+    all_rows = [each for area in areas for each in rows_of(area)]
+    rows = shortest(all_rows)
     texts = {area["area"]: area_table(area) for area in areas}
     texts["summary"] = summary_text(areas, rows, chosen.failed)
+    texts["brief"] = brief_text(areas, all_rows)
     if chosen.markdown:
         for area in areas:
             print(f"\n### {area['area']}, {area['unit']}\n\n{texts[area['area']]}")
@@ -94,8 +97,6 @@ def summary_text(
     areas: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], failed: Sequence[str]
 ) -> str:
     """When and where it was measured, the table, and how many bars are met."""
-    about = measured(areas)
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     head = ["area", "case", "what", "median", "÷ floor", "floor", "÷ peer", "peer"]
     lines = []
     before = None
@@ -116,15 +117,48 @@ def summary_text(
                 {True: "met", False: "**missed**", None: ""}[row["met"]],
             ]
         )
-    bars = [row for row in rows if row["met"] is not None]
-    missed = [row for row in bars if not row["met"]]
+    bars = [row["met"] for row in rows if row["met"] is not None]
     text = [
-        f"Measured {about['measured']} on {about['machine']} ({versions}).",
-        f"{len(bars) - len(missed)} of {len(bars)} bars are met. "
+        when_and_where(areas),
+        f"{sum(bars)} of {len(bars)} bars are met. "
         "Ratios are of medians: below 1 is less than the floor or the peer.",
         *([f"Failed, so without figures: {', '.join(failed)}."] if failed else []),
     ]
     return "\n".join([*text, "", table([*head, "bar", "found", ""], lines)])
+
+
+def brief_text(areas: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line for each thing of ours: the largest case with the peer, and how its bars went."""
+    things: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        things.setdefault((row["area"], row["what"]), []).append(row)
+    lines = []
+    for (area, what), found in things.items():
+        judged = [row for row in found if row["met"] is not None]
+        if not judged and any(row["met"] is not None for row in rows if row["area"] == area):
+            continue  # measured for the area's own table
+        row = [row for row in found if row["peer"]][-1:] or found[-1:]
+        missed = [
+            f"**missed**: {number(each['value'])}, not {each['bar']}, of {each['case']}"
+            for each in judged
+            if not each["met"]
+        ]
+        lines.append(
+            [
+                *(area, row[0]["case"], what, f"{number(row[0]['median'])} {row[0]['unit']}"),
+                *(number(row[0]["to_floor"]), number(row[0]["to_peer"]), row[0]["peer"] or ""),
+                "; ".join(missed) or ("met" if judged else ""),
+            ]
+        )
+    head = ["area", "case", "what", "median", "÷ floor", "÷ peer", "peer", "bars"]
+    return f"{when_and_where(areas)} Below 1 is less.\n\n{table(head, lines)}"
+
+
+def when_and_where(areas: Sequence[Mapping[str, Any]]) -> str:
+    """One sentence about the circumstances."""
+    about = measured(areas)
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return f"Measured {about['measured']} on {about['machine']} ({versions})."
 
 
 def measured(areas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -148,7 +182,11 @@ def filled(text: str, texts: Mapping[str, str]) -> str:
     '<!-- figures of timer -->\nnew\n<!-- end of figures -->\n'
     """
     places = {found[2] for found in PLACE.finditer(text)}
-    others = (f"#### {name}\n\n{texts[name]}" for name in texts if name not in places | {"summary"})
+    others = (
+        f"#### {name}\n\n{texts[name]}"
+        for name in texts
+        if name not in places | {"summary", "brief"}
+    )
     texts = {**texts, "other areas": "\n\n".join(others)}
 
     def replaced(found: re.Match[str]) -> str:
