@@ -15,6 +15,15 @@ class Models(BaseRegistry[Model]):
 Models.register("resnet", Model)
 Models.register("ViT", Model)
 
+
+class WithName(BaseRegistry[object]):
+    pass
+
+
+@WithName.register("dataset")
+def dataset(name: str, root: str = "."): ...
+
+
 BAD = {
     "a name that is not there": (
         lambda: Models["resnot"],
@@ -101,10 +110,40 @@ BAD = {
         TypeError,
         "write 'package.module:attribute'",
     ),
+    "an entry that is None, as a failed look-up gives it": (
+        lambda: Models.register("cnn", None),
+        TypeError,
+        "Models 'cnn': an entry is a class, a function or 'package.module:attribute', got None",
+    ),
     "an empty name": (
         lambda: Models.register("", Model),
         TypeError,
-        "Models: a name must be a text, got ''",
+        "Models: a name must be a text, not empty and without spaces at its ends, got ''",
+    ),
+    "a name with a space at its end": (
+        lambda: Models.register("cnn ", Model),
+        TypeError,
+        "without spaces at its ends, got 'cnn '",
+    ),
+    "a configuration in place of a name": (
+        lambda: Models.get({"name": "resnet"}),
+        RegistryError,
+        "Models has no entry {'name': 'resnet'}.",
+    ),
+    "the target of a registry whose name ends alike": (
+        lambda: Models.build({"_target_": "zoo.BigModels.build", "name": "resnet"}),
+        RegistryError,
+        "has '_target_', which is hydra.utils.instantiate's.",
+    ),
+    "an entry that wants a name": (
+        lambda: WithName.check("dataset"),
+        RegistryError,
+        "needs 'name', which selects the entry and is not passed on: rename the parameter",
+    ),
+    "a number that Python does not write": (
+        lambda: Models.build({"name": "resnet", "width": 10**5000}, width=1),
+        RegistryError,
+        "width is a long int in the configuration and 1 in the call.",
     ),
     "a lambda without name": (
         lambda: Models.register(lambda: Model()),

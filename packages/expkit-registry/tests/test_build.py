@@ -56,6 +56,14 @@ def test_a_list_becomes_the_tuple_that_the_default_is():
     assert Optimizers.build({"name": "adam", "betas": [0.5, 0.6]}, params=[]).betas == (0.5, 0.6)
 
 
+def test_an_array_is_an_argument_like_others():
+    numpy = pytest.importorskip("numpy")
+    weights = numpy.ones(3)
+
+    assert Things.build({"name": "keep", "weights": weights})["weights"] is weights
+    assert Things.build(name="keep", weights=weights)["weights"] is weights
+
+
 def test_any_mapping_is_a_configuration():
     from types import MappingProxyType
 
@@ -80,6 +88,20 @@ def test_a_registry_of_floats_may_hold_what_returns_an_int():
     Losses.register("zero", lambda: 0)
 
     assert Losses.build("zero") == 0
+
+
+def test_a_typed_dictionary_is_not_checked_at_run_time():
+    from typing import TypedDict
+
+    class Batch(TypedDict):
+        size: int
+
+    class Batches(BaseRegistry[Batch]):
+        pass
+
+    Batches.register("small", lambda: {"size": 1})
+
+    assert Batches.build("small") == {"size": 1}
 
 
 def test_a_protocol_is_not_checked_at_run_time():
@@ -130,6 +152,10 @@ def test_check_knows_missing_arguments_once_it_knows_the_runtime_ones():
         Optimizers.check({"name": "adam"}, runtime=[])
     with pytest.raises(RegistryError, match=r"lr is 0\.1 in the configuration and given"):
         Optimizers.check({"name": "adam", "lr": 0.1}, runtime=["params", "lr"])
+
+
+def test_one_runtime_argument_may_be_named_without_a_list():
+    Optimizers.check("adam", runtime="params")
 
 
 def test_check_reports_all_at_once():
@@ -190,6 +216,33 @@ def test_a_text_in_place_of_a_number_is_found(key, value, wrong):
             Entries.check({"name": "f", key: value})
     else:
         Entries.check({"name": "f", key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        ("rate", "1e-3", "as 0.001; YAML reads 1e-3 as text and 1.0e-3 as a number."),
+        ("rate", "1e30", "as 1.0e+30; YAML"),
+        ("rate", "16", "as 16.0."),
+        ("rate", "inf", "as .inf."),
+        ("rate", "-Infinity", "as -.inf."),
+        ("rate", "nan", "as .nan."),
+        ("width", "16", "as 16."),
+        ("width", "1e3", "as 1000; YAML"),
+        ("bias", "yes", "expects bool. Write true or false, without quotes."),
+    ],
+)
+def test_the_hint_is_what_yaml_reads_as_that_number(key, value, hint):
+    class Nets(BaseRegistry[object]):
+        pass
+
+    @Nets.register("net")
+    def net(rate: float = 0.1, width: int = 1, bias: bool = True): ...
+
+    with pytest.raises(RegistryError) as refused:
+        Nets.check({"name": "net", key: value})
+
+    assert str(refused.value).endswith(hint) or f"{hint} reads" in str(refused.value)
 
 
 def _signature_without_unknown():

@@ -195,6 +195,31 @@ class TestStore:
         with pytest.raises(RegistryError, match="No module named 'not_installed_anywhere'"):
             Entries.build(composed("+model=gone").model)
 
+    def test_a_script_that_is_also_imported_stores_once(self, tmp_path):
+        # Hydra imports the target's module: the script is executed a second time, as `train`.
+        script = tmp_path / "train.py"
+        script.write_text(
+            APPLICATION.replace("model = Models.build(cfg.model)", "model = instantiate(cfg.model)")
+            .replace("import hydra", "import hydra\nfrom hydra.utils import instantiate")
+            .replace("\nmain()", "\nif __name__ == '__main__':\n    main()")
+        )
+
+        done = subprocess.run(
+            [
+                sys.executable,
+                script,
+                "model=wide",
+                "+model._target_=train.Models.build",
+                "hydra.run.dir=.",
+            ],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+
+        assert done.stdout.split() == ["Wide", "3"], done.stderr
+
     def test_an_application_uses_it(self, tmp_path):
         script = tmp_path / "train.py"
         script.write_text(APPLICATION)

@@ -3,6 +3,7 @@ import inspect
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -40,6 +41,11 @@ def write_module(tmp_path, monkeypatch):
 class Net(Model):
     def __init__(self, width=1):
         self.width = width
+
+
+@dataclass
+class Plain:
+    width: int = 1
 
 
 def make_net(width=1):
@@ -105,6 +111,7 @@ class TestRegistering:
         assert "a" in models
         assert "c" not in models
         assert 3 not in models
+        assert [] not in models
 
     def test_the_repr_tells_what_is_in_it(self, models):
         models.register("net", Net)
@@ -210,6 +217,17 @@ class TestDuplicates:
         with pytest.raises(RegistryError, match=r"builtins\.dict"):
             Functions.register("f", list)
 
+    def test_the_place_of_a_dataclass_is_its_file(self):
+        class Configs(BaseRegistry[object]):
+            pass
+
+        Configs.register("plain", Plain)
+
+        with pytest.raises(RegistryError) as refused:
+            Configs.register("plain", Net)
+
+        assert f"  {line_of(Plain)}\n" in str(refused.value)
+
     def test_the_place_of_an_unfinished_module_is_named_too(self, models):
         # A module that Hydra executes is not in sys.modules, and inspect then knows nothing.
         source = "\n\nclass CNN(Model):\n    def f(self):\n        pass\n"
@@ -250,6 +268,20 @@ class TestLazyEntries:
         Models.register("self", "self_zoo:Self")
 
         assert type(Models.build("self")).__module__ == "self_zoo"
+
+    def test_an_entry_may_be_registered_again_after_its_first_use(self):
+        class Decoders(BaseRegistry[object]):
+            pass
+
+        Decoders.register("json", "json:JSONDecoder")  # defined in json.decoder
+        decoder = Decoders["json"]
+
+        Decoders.register("json", "json:JSONDecoder")
+        Decoders.register("json", decoder)
+
+        assert Decoders["json"] is decoder
+        with pytest.raises(RegistryError, match="has an entry 'json' already"):
+            Decoders.register("json", "json:JSONEncoder")
 
     def test_a_module_that_fails_is_shown_with_its_traceback(self, models, write_module):
         write_module("broken_zoo", "def load():\n    raise OSError('no weights')\n\nload()\n")

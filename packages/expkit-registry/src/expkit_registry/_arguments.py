@@ -1,6 +1,7 @@
 """Configurations against signatures: what is unknown, missing, doubled or of the wrong type."""
 
 from collections.abc import Callable, Collection, Mapping
+from math import isfinite
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, NamedTuple, Union, get_args, get_origin
 
@@ -59,10 +60,15 @@ def read_request(registry: str, cfg: object) -> Request:
             f"{registry} cannot read the configuration {cfg!r}{where}: expected a name or a "
             f"mapping with the key 'name', got {type(cfg).__name__}."
         )
-    config = {str(key): value for key, value in content.items() if value != MISSING}
+    # An array, compared with a text, would answer for each of its items.
+    config = {
+        str(key): value
+        for key, value in content.items()
+        if not (isinstance(value, str) and value == MISSING)
+    }
     target = config.pop("_target_", None)
     foreign = [key for key in HYDRA_KEYS if key in config]
-    if target is not None and not str(target).endswith(f"{registry}.build"):
+    if target is not None and not f".{target}".endswith(f".{registry}.build"):
         foreign.insert(0, "_target_")
     if foreign:
         raise RegistryError(
@@ -143,10 +149,16 @@ def find_problems(
         ]
     problems += [
         f"{request.at(key)} is the text {value!r}, {_title(entry)} expects {kind}."
-        f"{_yaml_hint(value)}"
+        f"{_yaml_hint(value, kind)}"
         for key, value in request.config.items()
         if key in by_name and isinstance(value, str) and (kind := _number(by_name[key], value))
     ]
+    own_name = by_name.pop("name", None)
+    if own_name is not None and own_name.default is own_name.empty:
+        problems.append(
+            f"{_title(entry)} needs 'name', which selects the entry and is not passed on: rename "
+            "the parameter, or register functools.partial(…, name=…)."
+        )
     if runtime is not None:
         problems += [
             f"{_title(entry)} needs {name!r}: configure {request.at(name)}, or pass {name}=… to "
@@ -223,13 +235,22 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _yaml_hint(value: str) -> str:
+def _yaml_hint(value: str, kind: str) -> str:
     if not _is_number(value):
-        return ""
-    # YAML 1.1, and so PyYAML, wants a dot and a signed exponent in a float.
-    return f" Write it without quotes, as {float(value)!r}" + (
+        return " Write true or false, without quotes." if kind.startswith("bool") else ""
+    return f" Write it without quotes, as {_in_yaml(float(value), kind)}" + (
         "; YAML reads 1e-3 as text and 1.0e-3 as a number." if "e" in value.lower() else "."
     )
+
+
+def _in_yaml(number: float, kind: str) -> str:
+    if not isfinite(number):
+        return {"inf": ".inf", "-inf": "-.inf"}.get(repr(number), ".nan")
+    if "float" not in kind and number.is_integer():
+        return str(int(number))
+    # YAML 1.1, and so PyYAML, wants a dot and a signed exponent in a float.
+    digits, e, exponent = repr(number).partition("e")
+    return f"{digits}{'' if '.' in digits else '.0'}{e}{exponent}"
 
 
 def _renamed(config: Mapping[str, object]) -> str:
@@ -254,5 +275,8 @@ def _path(cfg: object) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        text = f"a long {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -35,6 +35,13 @@ class Lazy(NamedTuple):
             )
         return cls(module, attribute)
 
+    def loaded(self) -> object:
+        """The object where its module is imported already, else None; imports nothing."""
+        value: object = sys.modules.get(self.module)
+        for part in self.attribute.split("."):
+            value = getattr(value, part, None)
+        return value
+
     def load(self) -> object:
         """Import the module and get the attribute; whatever goes wrong there is raised as it is."""
         value: object = import_module(self.module)
@@ -44,6 +51,7 @@ class Lazy(NamedTuple):
 
 
 Entry = Callable[..., object] | Lazy
+MAIN = frozenset(["__main__", "__mp_main__"])  # a script's module, here and in spawned processes
 
 
 def is_same(old: Entry, new: Entry) -> bool:
@@ -54,6 +62,10 @@ def is_same(old: Entry, new: Entry) -> bool:
     """
     if old is new or old == new:
         return True
+    for lazy, other in ((old, new), (new, old)):
+        # A package may offer what one of its modules defines: the places differ then.
+        if isinstance(lazy, Lazy) and not isinstance(other, Lazy) and lazy.loaded() is other:
+            return True
     if isinstance(old, partial) and isinstance(new, partial):
         return is_same(old.func, new.func) and old.args == new.args and old.keywords == new.keywords
     module, name = _origin(old)
@@ -64,8 +76,16 @@ def is_same(old: Entry, new: Entry) -> bool:
         return location(old) == location(new)
     if module == other_module:
         return True
-    in_main = {"__main__", "__mp_main__"} & {module, other_module}
+    in_main = MAIN & {module, other_module}
     return bool(in_main) and _file(old) is not None and _file(old) == _file(new)
+
+
+def is_same_module(name: str, other: str) -> bool:
+    """Whether both names are of one module: a script is `__main__` and may be imported, too."""
+    if name == other:
+        return True
+    file = _module_file(name)
+    return bool(MAIN & {name, other}) and file is not None and file == _module_file(other)
 
 
 def location(entry: Entry) -> str:
@@ -91,8 +111,11 @@ def _file(entry: Entry) -> str | None:
     # A module that Hydra executes is not in sys.modules yet, so code objects are asked first.
     for code in _codes(entry):
         return code.co_filename
-    module = sys.modules.get(_origin(entry)[0] or "")
-    return getattr(module, "__file__", None)
+    return _module_file(_origin(entry)[0])
+
+
+def _module_file(name: str | None) -> str | None:
+    return getattr(sys.modules.get(name or ""), "__file__", None)
 
 
 def _line(entry: Entry) -> int | None:
@@ -119,7 +142,12 @@ def _codes(entry: object) -> list[CodeType]:
 
 
 def _is_own(member: object, owner: type) -> bool:
-    # A class may hold functions of other files: generated ones (dataclass) or borrowed ones.
-    return getattr(member, "__module__", None) == owner.__module__ and str(
-        getattr(member, "__qualname__", "")
-    ).startswith(f"{owner.__qualname__}.")
+    # A class may hold functions of other files: borrowed, wrapped by decorators, or generated as
+    # a dataclass's are.
+    code = getattr(member, "__code__", None)
+    return (
+        getattr(member, "__module__", None) == owner.__module__
+        and str(getattr(member, "__qualname__", "")).startswith(f"{owner.__qualname__}.")
+        and getattr(code, "co_filename", None) != "<string>"
+        and not hasattr(member, "__wrapped__")
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from threading import RLock
-from typing import Generic, TypeVar, cast, overload
+from typing import Generic, TypeVar, cast, is_typeddict, overload
 
 from ._arguments import Request, find_doubled, find_problems, fit, plain, read_request
 from ._entries import Entry, Lazy, is_same, location
@@ -13,6 +13,7 @@ from ._errors import RegistryError, listing, near_match
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
+_LEFT_OUT = object()  # None is what a failed look-up of an entry gives, and is refused
 
 
 def _product_type(cls: type) -> type | None:
@@ -21,9 +22,12 @@ def _product_type(cls: type) -> type | None:
         arguments: tuple[object, ...] = getattr(base, "__args__", ())
         if isinstance(getattr(base, "__origin__", None), RegistryType) and len(arguments) == 1:
             product = arguments[0]
-            # An int is a float to type checkers and not to isinstance; protocols may not tell.
-            unchecked = product in (object, float, complex) or getattr(
-                product, "_is_protocol", False
+            # An int is a float to type checkers and not to isinstance; protocols may not tell, and
+            # typed dictionaries refuse to.
+            unchecked = (
+                product in (object, float, complex)
+                or getattr(product, "_is_protocol", False)
+                or is_typeddict(product)
             )
             return product if isinstance(product, type) and not unchecked else None
     parents = (base._product for base in cls.__bases__ if isinstance(base, RegistryType))
@@ -55,7 +59,7 @@ class RegistryType(type):
         return cls.get(name)
 
     def __contains__(cls, name: object) -> bool:
-        return name in cls._entries
+        return isinstance(name, str) and name in cls._entries
 
     def __iter__(cls) -> Iterator[str]:
         with cls._lock:
@@ -121,7 +125,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     def register(
         cls,
         name: object = None,
-        entry: object = None,
+        entry: object = _LEFT_OUT,
         /,
         *,
         override: bool = False,
@@ -142,7 +146,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
                 not a subclass of what the registry holds.
             TypeError: If the entry is not callable or the name not a text.
         """
-        if entry is not None:
+        if entry is not _LEFT_OUT:
             cls._add(name, entry, override)
             return None
         if name is None or isinstance(name, str):
@@ -163,7 +167,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             RegistryError: If there is none, or the module of a lazy entry fails.
         """
         with cls._lock:
-            entry = cls._entries.get(name)
+            entry = cls._entries.get(name) if isinstance(name, str) else None
             known = tuple(cls._entries)
         if entry is None:
             raise RegistryError(
@@ -247,6 +251,8 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             RegistryError: Saying all that is wrong.
         """
         request = read_request(cls.__name__, cfg)
+        if isinstance(runtime, str):  # to a loop, a text is its letters
+            runtime = (runtime,)
         if runtime is not None:
             find_doubled(cls.__name__, request, runtime)
         cls._refuse(request, find_problems(cls.get(request.name), request, runtime))
@@ -286,7 +292,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             except RegistryError as error:
                 warn(f"{group}={name} is published without defaults: {error}", stacklevel=2)
                 entries[name] = None
-        publish(f"{cls.__module__}.{cls.__qualname__}", group, entries, package)
+        publish(cls, group, entries, package)
 
     @classmethod
     def _add(cls, name: object, entry: object, override: bool) -> None:
@@ -296,7 +302,10 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
                 f"class Models({cls.__name__}[...]), and register there"
             )
         if not isinstance(name, str) or not name or name != name.strip():
-            raise TypeError(f"{cls.__name__}: a name must be a text, got {name!r}")
+            raise TypeError(
+                f"{cls.__name__}: a name must be a text, not empty and without spaces at its ends, "
+                f"got {name!r}"
+            )
         if isinstance(entry, str):
             try:
                 entry = Lazy.parse(entry)

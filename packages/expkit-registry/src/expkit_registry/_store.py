@@ -5,6 +5,7 @@ from types import NoneType
 from typing import Any, Literal, get_origin
 
 from ._arguments import MISSING, annotated_types, read_parameters
+from ._entries import is_same_module
 from ._errors import RegistryError
 
 _SCALARS = (bool, int, float, str, NoneType)
@@ -12,12 +13,18 @@ _CONTAINERS = (list, tuple, dict, Sequence, Mapping, Literal)
 
 
 def publish(
-    provider: str,
+    registry: type,
     group: str,
     entries: Mapping[str, Callable[..., object] | None],
     package: str | None,
 ) -> None:
     """Store a node for each entry; None stands for an entry whose signature is not known.
+
+    Args:
+        registry: Whose they are, for Hydra's `--info` and for errors.
+        group: The config group.
+        entries: By name.
+        package: Hydra's package of the nodes; None: that of the group.
 
     Raises:
         ImportError: If hydra-core is not installed.
@@ -31,11 +38,12 @@ def publish(
             'pip install "expkit-registry[hydra]"'
         ) from error
 
+    provider = f"{registry.__module__}.{registry.__qualname__}"
     store = ConfigStore.instance()
     for entry_name, entry in entries.items():
         folder, _, name = f"{group}/{entry_name}".rpartition("/")
         other = _provider(store.repo, folder, name)
-        if other not in (None, provider):
+        if other is not None and not _is_of(other, registry):
             raise RegistryError(
                 f"{provider} cannot publish {folder}={name}: {other or 'somebody'} has stored a "
                 "node there already. Choose another group or name."
@@ -81,6 +89,12 @@ def _is_plain(value: object) -> bool:
     if type(value) is dict:
         return all(type(key) is str and _is_plain(item) for key, item in value.items())
     return type(value) in _SCALARS
+
+
+def _is_of(provider: str, registry: type) -> bool:
+    """Whether the provider is this registry, perhaps of a script that is imported as well."""
+    module = provider.removesuffix(f".{registry.__qualname__}")
+    return module != provider and is_same_module(module, registry.__module__)
 
 
 def _provider(repo: Mapping[str, Any], group: str, name: str) -> str | None:
