@@ -571,7 +571,7 @@ def test_an_error_in_the_block_is_not_hidden_by_a_lost_claim(folder):
 
     with pytest.raises(ZeroDivisionError) as caught:
         train()
-    assert "could not be recorded" in caught.value.__notes__[0]
+    assert "now belongs to process 1 on node7" in caught.value.__notes__[0]
 
 
 def test_a_run_whose_metrics_cannot_be_written_is_not_completed(folder):

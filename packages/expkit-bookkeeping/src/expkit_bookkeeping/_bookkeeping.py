@@ -206,7 +206,7 @@ class Bookkeeping:
             if problem is error:
                 return
             # The first error is the one to show: it ended the training.
-            error.add_note(f"The run's state could not be recorded: {problem}")
+            error.add_note(f"When the run was closed: {problem}")
 
     def complete(self) -> None:
         """Say that the training is done, even if the process is asked to stop afterwards."""
@@ -348,6 +348,7 @@ class Bookkeeping:
         scaler: object = None,
         loader: object = None,
         batch: int | None = None,
+        background: bool = False,
         **extra: object,
     ) -> Path:
         """Save all that `resume` needs to go on as if the run had not been stopped.
@@ -368,6 +369,16 @@ class Bookkeeping:
         configurations are converted, arrays become tensors, and all else is refused with its
         place, such as `optimizer.param_groups[0].lr`.
 
+        With `background` the call takes as long as a copy of the state to the host's memory. A
+        thread then does all else in the same order, and the training goes on. The file is what it
+        would have been: the state as of the call. Checkpoints are written one after another; a
+        kill meanwhile leaves the one before. The memory for the copy is used again and again
+        (pinned where the state is on a GPU). There is a second one from the moment on that a call
+        comes before the file of the last is written, and never a third: the next call waits.
+        An error of the thread is logged at once, and raised by the next call, which then saves
+        nothing, or at the end of the block, which makes the run a failed one. Leaving the block
+        (also after SIGTERM), `wait_for_checkpoint`, `resume` and `load_model` wait for the file.
+
         Args:
             epoch: The epoch, from 0. It is complete unless `batch` is given.
             model: A module, which may be wrapped by DistributedDataParallel or `torch.compile`.
@@ -377,29 +388,26 @@ class Bookkeeping:
             loader: The training DataLoader, for the state of its generators. With a stateful one
                 (torchdata's StatefulDataLoader) a run may stop inside an epoch.
             batch: How many batches of the epoch are done, when saving inside it.
+            background: Whether to return as soon as the state is copied.
             **extra: More by name: what has a `state_dict`, or plain values.
 
         Returns:
-            The file.
+            The file; with `background`, the one that will be there.
 
         Raises:
             TypeError: If something cannot be saved without pickle; says where it is.
             ValueError: If the epoch or batch is out of range, or the loader cannot go on inside
                 an epoch.
-            OSError: If the disk is full; older checkpoints are untouched.
+            OSError: If the disk is full; older checkpoints are untouched. With `background`, if
+                an earlier one could not be written.
             ClaimLost: If somebody else has claimed the run.
         """
         from ._checkpoint_files import checkpoint_path
-        from ._checkpoints import snapshot, write
 
         run = self._writing()
         if run is None:
             return checkpoint_path(self.folder, epoch, batch)
-        progress, settings = run.progress, self.settings
-        complaint = progress.complaint()
-        if complaint is not None:
-            run.complain_once("metric", complaint)
-        content = snapshot(
+        return run.save_checkpoint(
             epoch,
             batch=batch,
             objects={
@@ -410,20 +418,19 @@ class Bookkeeping:
                 **extra,
             },
             loader=loader,
-            step=-1 if progress.step is None else progress.step,
-            metrics_size=run.sync(),
-            metric=None if settings.metric is None else (settings.metric, progress.measured),
+            background=background,
         )
-        path = write(
-            self.folder,
-            content,
-            keep_last=settings.keep_last,
-            keep_best=settings.keep_best,
-            direction=settings.direction,
-            report=run.warn,
-        )
-        progress.measured = None
-        return path
+
+    def wait_for_checkpoint(self) -> None:
+        """Wait until what `save_checkpoint(…, background=True)` saves is on the disk.
+
+        Raises:
+            OSError: If it could not be written.
+            ClaimLost: If somebody else has claimed the run.
+        """
+        run = self._writing()
+        if run is not None:
+            run.wait_for_checkpoints()
 
     def resume(
         self,
@@ -460,6 +467,8 @@ class Bookkeeping:
         from ._checkpoints import resume
 
         run = self._writing()
+        if run is not None:
+            run.wait_for_checkpoints()
         start = resume(
             self.folder,
             objects={
@@ -515,6 +524,7 @@ class Bookkeeping:
         """
         from ._states import load_state
 
+        self._wait_for_files()
         return load_state(self.folder, model, name, strict=strict, unsafe=unsafe)
 
     def save_optimizer(self, optimizer: object, name: str = "optimizer") -> Path:
@@ -525,6 +535,7 @@ class Bookkeeping:
         """Read `states/NAME.pt` into an optimizer and return it; see `load_model`."""
         from ._states import load_state
 
+        self._wait_for_files()
         return load_state(self.folder, optimizer, name, part="optimizer", unsafe=unsafe)
 
     def save_scheduler(self, scheduler: object, name: str = "scheduler") -> Path:
@@ -535,6 +546,7 @@ class Bookkeeping:
         """Read `states/NAME.pt` into a scheduler and return it; see `load_model`."""
         from ._states import load_state
 
+        self._wait_for_files()
         return load_state(self.folder, scheduler, name, part="scheduler", unsafe=unsafe)
 
     def save_encoder(self, encoder: object, name: str = "encoder", *, pickle: bool = False) -> Path:
@@ -660,6 +672,14 @@ class Bookkeeping:
         return save_state(self.folder, value, name)
 
     # Inner parts
+
+    def _wait_for_files(self) -> None:
+        """Before a file is read: until it is what was last saved under its name.
+
+        What went wrong is raised where it is promised, and reading tells what is there.
+        """
+        if self._run is not None and self._opened and os.getpid() == self._pid:
+            self._run.wait_for_files()
 
     def _open_folder(self) -> None:
         from ._open_runs import OpenRun  # here, as logging is slow to import

@@ -20,6 +20,7 @@ from ._rng import loader_generators, restore_rng_state, rng_state, start_other_r
 from ._states import (
     DamagedFileError,
     Stateful,
+    as_it_is,
     load_into,
     read_torch,
     saveable,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 Report = Callable[[str], None]
+Keep = Callable[["Tensor"], "Tensor"]
 
 
 class Metric(TypedDict):
@@ -114,8 +116,11 @@ def snapshot(
     step: int | None = None,
     metrics_size: int | None = None,
     metric: tuple[str, float | None] | None = None,
+    keep: Keep = as_it_is,
 ) -> Content:
     """Collect what a checkpoint holds. Tensors are references: write them before the next step.
+
+    All else is copied, so that with a `keep` that copies tensors nothing of it changes later.
 
     Args:
         epoch: The epoch, counted from 0. Without `batch` it is complete.
@@ -127,6 +132,7 @@ def snapshot(
         metrics_size: Bytes of metrics.jsonl which it covers.
         metric: Name of the metric that ranks checkpoints, and its value for this one; None
             where it was not measured.
+        keep: Called with each tensor; gives what is written in its place.
 
     Raises:
         TypeError: If the epoch is no whole number, or something cannot be saved.
@@ -148,11 +154,11 @@ def snapshot(
         if value is None:
             continue
         if hasattr(value, "state_dict") and not isinstance(value, type):
-            states[name] = state_of(value, name)
+            states[name] = state_of(value, name, keep)
         else:
-            extra[name] = saveable(value, name)
+            extra[name] = saveable(value, name, keep)
     # The loader before the generators: asking a stateful loader may draw from them.
-    loader_state = _loader_state(loader, inside_epoch=batch is not None)
+    loader_state = _loader_state(loader, keep, inside_epoch=batch is not None)
     return {
         "schema": SCHEMA,
         "epoch": epoch,
@@ -163,8 +169,8 @@ def snapshot(
         "states": states,
         "extra": extra,
         "loader": loader_state,
-        "generators": [generator.get_state() for generator in loader_generators(loader)],
-        "rng": cast(dict[str, object], saveable(rng_state(), "rng")),
+        "generators": [keep(generator.get_state()) for generator in loader_generators(loader)],
+        "rng": cast(dict[str, object], saveable(rng_state(), "rng", keep)),
     }
 
 
@@ -180,7 +186,7 @@ def _count(value: object, name: str, *, at_least: int) -> int:
     return number
 
 
-def _loader_state(loader: object, *, inside_epoch: bool) -> object:
+def _loader_state(loader: object, keep: Keep, *, inside_epoch: bool) -> object:
     if not isinstance(loader, Stateful):
         return None
     if not inside_epoch and getattr(loader, "_iterator", loader) is None:
@@ -190,7 +196,7 @@ def _loader_state(loader: object, *, inside_epoch: bool) -> object:
         # The loop left a StatefulDataLoader early and calls that an epoch. Its next `iter` starts
         # afresh, but one that loads this state would go on in the middle.
         return None
-    return saveable(state, "loader")
+    return saveable(state, "loader", keep)
 
 
 def write(
@@ -201,6 +207,7 @@ def write(
     keep_best: int | None = 1,
     direction: str = "maximize",
     report: Report = warn,
+    check: Callable[[], None] | None = None,
 ) -> Path:
     """Make a snapshot durable as `states/epoch_0007.pt`, then remove what need not be kept.
 
@@ -214,6 +221,8 @@ def write(
         keep_best: How many of the best by the metric to keep besides; None for all.
         direction: Whether a greater or a smaller metric is better.
         report: Called with a sentence when files of a later epoch were in the way.
+        check: Called when the content is on the disk and before anything else is changed; where
+            it raises, all stays as it was.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -226,7 +235,7 @@ def write(
     if direction not in ("maximize", "minimize"):
         raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}.")
     path = checkpoint_path(folder, content["epoch"], content["batch"])
-    write_torch(path, content)
+    write_torch(path, content, check)
     _remember_metric(path, content["metric"])
 
     new = parse_name(path)

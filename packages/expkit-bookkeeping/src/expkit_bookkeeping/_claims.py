@@ -82,6 +82,15 @@ class Claim:
             claim_path(self.folder, self.attempt + 1)
         )
 
+    def check(self) -> None:
+        """See that this claim still owns the run.
+
+        Raises:
+            ClaimLost: If a higher claim exists or the folder is gone.
+        """
+        self._check_process()
+        self._check()
+
     def update(self, **fields: object) -> None:
         """Change keys of run.json, and count as a heartbeat.
 

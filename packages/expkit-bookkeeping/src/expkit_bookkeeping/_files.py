@@ -62,17 +62,20 @@ def write_temporary(path: Path, data: bytes | str, *, durable: bool = True) -> P
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, check: Callable[[], None] | None = None) -> Iterator[Path]:
     """Give a temporary path in the same directory; move it over the target when the block ends.
 
     For writers that want a path of their own (`torch.save`); `write_file` is for data in memory.
-    Where the block raises, the old file is untouched and the temporary one is removed.
+    Where the block or `check` (see `write_file`) raises, the old file is untouched and the
+    temporary one is removed.
     """
     temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if check is not None:
+            check()
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """metrics.jsonl: appended to without stalling the training, read back without its torn end."""
 
+import contextlib
 import json
 import os
 import threading
@@ -26,12 +27,22 @@ class MetricLine:
     metrics: dict[str, float]
 
 
+class Mark:
+    """A place behind a line, for a checkpoint that covers what was logged before it.
+
+    Attributes:
+        size: The file's size in bytes up to there; None until all before it is written.
+    """
+
+    size: int | None = None
+
+
 class MetricsFile:
     """The appending side. `add` costs microseconds; another thread calls `write`."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        self._pending: deque[tuple[int, float, Mapping[str, float]]] = deque()
+        self._pending: deque[tuple[int, float, Mapping[str, float]] | Mark] = deque()
         # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
         self._lock = threading.RLock()
         _drop_torn_end(self.path)
@@ -47,32 +58,44 @@ class MetricsFile:
         if len(self._pending) >= MAX_PENDING:
             self.write()
 
-    def write(self, *, sync: bool = False) -> int:
+    def mark(self) -> Mark:
+        """Mark the place behind the last line, without waiting for the disk."""
+        mark = Mark()
+        self._pending.append(mark)
+        return mark
+
+    def write(self, *, sync: bool = False) -> None:
         """Append all queued lines; keep them if that fails.
 
         Args:
             sync: Whether to wait until all lines are on the disk.
-
-        Returns:
-            The file's size in bytes; 0 where there is no file.
         """
         with self._lock:
             # Taken out only when they are written: SIGTERM or Ctrl-C may raise at any point here.
             # Interrupted just then, lines are written twice, which reading takes for one row.
-            lines = [self._pending[number] for number in range(len(self._pending))]
+            pending = [self._pending[number] for number in range(len(self._pending))]
+            lines: list[str] = []
+            marks: list[tuple[Mark, int]] = []  # with the number of lines before each
+            for each in pending:
+                if isinstance(each, Mark):
+                    marks.append((each, len(lines)))
+                else:
+                    lines.append(_line(*each))
+            start = 0
             if lines or (sync and self._unsynced):
                 self._unsynced = True
-                size = self._append("".join(_line(*line) for line in lines).encode(), sync=sync)
+                start = self._append("".join(lines).encode(), sync=sync)
                 self._unsynced = not sync
-                for _ in lines:
-                    self._pending.popleft()
-                return size
-            try:
-                return self.path.stat().st_size
-            except FileNotFoundError:
-                return 0
+            elif marks:
+                with contextlib.suppress(FileNotFoundError):
+                    start = self.path.stat().st_size
+            for mark, before in marks:  # a line is ASCII: a byte a character
+                mark.size = start + sum(map(len, lines[:before]))
+            for _ in pending:
+                self._pending.popleft()
 
     def _append(self, data: bytes, *, sync: bool) -> int:
+        """Append to the file; returns its size before."""
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(fd).st_size
@@ -85,7 +108,7 @@ class MetricsFile:
             except BaseException:
                 os.ftruncate(fd, size)  # a full disk must not leave half a line
                 raise
-            return size + len(data)
+            return size
         finally:
             os.close(fd)
 

@@ -7,14 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ._background import Background
+from ._checkpoint_files import checkpoint_path
 from ._claims import Claim, ClaimLost
 from ._environment import environment_facts
 from ._files import write_file
 from ._logs import RunLog
-from ._metrics import MetricsFile, metric_rows
+from ._metrics import Mark, MetricsFile, metric_rows
 from ._progress import Progress
 from ._settings import Settings
 from ._sinks import Sinks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._background_saves import BackgroundSaves
+    from ._checkpoints import Content, Keep
 
 WRITE_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 30.0
@@ -41,6 +47,8 @@ class OpenRun:
         self.folder = claim.folder
         self.log = RunLog(claim.folder, console=console)
         self.progress = Progress(settings)
+        self._settings = settings
+        self._saves: BackgroundSaves | None = None  # from the first one on
         self.lost: ClaimLost | None = None
         self._claim = claim
         self._name = claim.folder.name
@@ -78,17 +86,102 @@ class OpenRun:
         self.progress.count(step, values)
         self._sinks.log_metrics(values, step, now)
 
-    def sync(self) -> int:
-        """Everything logged so far onto the disk; returns the size of metrics.jsonl.
+    def sync(self) -> None:
+        """Everything logged so far onto the disk.
 
         Raises:
             ClaimLost: If somebody else has claimed the run.
         """
-        size = self._metrics.write(sync=True)
+        self._metrics.write(sync=True)
         self._claim.update(**self.progress.facts())
         self._beat_at = self._clock()
+
+    def save_checkpoint(
+        self,
+        epoch: int,
+        *,
+        batch: int | None,
+        objects: Mapping[str, object],
+        loader: object,
+        background: bool,
+    ) -> Path:
+        """Save a checkpoint, and before it what was logged so far; see `Bookkeeping`.
+
+        Raises:
+            ClaimLost: If somebody else has claimed the run.
+            OSError: If it, or an earlier one in the background, could not be written.
+        """
+        from ._checkpoints import snapshot
+
+        progress, metric = self.progress, self._settings.metric
+        complaint = progress.complaint()
+        if complaint is not None:
+            self.complain_once("metric", complaint)
+
+        def collect(keep: "Keep") -> tuple[Path, Callable[[], object]]:
+            content = snapshot(
+                epoch,
+                batch=batch,
+                objects=objects,
+                loader=loader,
+                step=-1 if progress.step is None else progress.step,
+                metric=None if metric is None else (metric, progress.measured),
+                keep=keep,
+            )
+            mark = self._metrics.mark()
+            path = checkpoint_path(self.folder, content["epoch"], content["batch"])
+            return path, lambda: self._write_checkpoint(content, mark)
+
+        if background:
+            from ._background_saves import BackgroundSaves
+
+            if self._saves is None:
+                self._saves = BackgroundSaves(self.report_error)
+            path = self._saves.save(collect)
+        else:
+            from ._states import as_it_is
+
+            self.wait_for_checkpoints()
+            path, write = collect(as_it_is)
+            write()
+        progress.measured = None
         self._sinks.tell("flush")
-        return size
+        return path
+
+    def wait_for_files(self) -> None:
+        """Until what is saved in the background is written, or could not be."""
+        if self._saves is not None:
+            self._saves.wait()
+
+    def wait_for_checkpoints(self) -> None:
+        """Until what is saved in the background is written.
+
+        Raises:
+            OSError: If that failed.
+        """
+        self.wait_for_files()
+        if self._saves is not None:
+            self._saves.raise_failed()
+
+    def _write_checkpoint(self, content: "Content", mark: Mark) -> None:
+        """Make it durable, after the metrics that it covers; runs in any thread."""
+        from ._checkpoints import write
+
+        try:
+            self.sync()
+            content["metrics_size"] = mark.size
+            write(
+                self.folder,
+                content,
+                keep_last=self._settings.keep_last,
+                keep_best=self._settings.keep_best,
+                direction=self._settings.direction,
+                report=self.warn,
+                check=self._claim.check,
+            )
+        except ClaimLost as lost:
+            self.lost = lost
+            raise
 
     def cut_metrics(self, step: int, size: int | None) -> None:
         """Forget what was logged at or after `step`, which the run will now log again."""
@@ -138,8 +231,8 @@ class OpenRun:
 
         Raises:
             ClaimLost: If somebody else has claimed the run.
-            OSError: If the metrics, which makes the run a failed one, or the state could not be
-                written.
+            OSError: If the metrics or a checkpoint, which makes the run a failed one, or the
+                state could not be written.
         """
         try:
             state, unwritten = self._record(state, error)
@@ -155,12 +248,15 @@ class OpenRun:
 
     def abandon(self) -> None:
         """Keep what was logged and stop, as another object of this process goes on here."""
+        self.wait_for_files()
         with contextlib.suppress(Exception):
             self._metrics.write(sync=True)
         self.release()
 
     def release(self) -> None:
-        """Let go of the thread and the log file; nothing is written from here on."""
+        """Let go of the threads and the log file; nothing is written from here on."""
+        if self._saves is not None:
+            self._saves.stop()
         self._background.stop()
         self.log.close()
 
@@ -169,13 +265,20 @@ class OpenRun:
         with contextlib.suppress(OSError):
             self.log.write(text, "warning", console=True)
 
+    def report_error(self, text: str) -> None:
+        """Tell the user of what will be raised later."""
+        with contextlib.suppress(OSError):
+            self.log.write(text, "error", console=True)
+
     def complain_once(self, key: str, text: str) -> None:
         """Warn, unless it was done before under this key."""
         if key not in self._complaints:
             self._complaints.add(key)
             self.warn(text)
 
-    def _record(self, state: str, error: BaseException | None) -> tuple[str, OSError | None]:
+    def _record(self, state: str, error: BaseException | None) -> tuple[str, BaseException | None]:
+        self.wait_for_files()  # with the heartbeat going on, as the disk may be slow
+        unsaved = None if self._saves is None else self._saves.error()
         self._background.stop()
         if self.lost is not None:
             raise self.lost
@@ -184,7 +287,9 @@ class OpenRun:
 
             text = "".join(traceback.format_exception(error)).rstrip()
             self.log.write(text, "error", console=False)
-        unwritten: OSError | None = None
+        unwritten = unsaved
+        if unsaved is not None and state == "completed":  # without the state that it ends with
+            state = "failed"
         try:
             self._metrics.write(sync=True)
         except OSError as problem:  # a run whose metrics are lost is not completed

@@ -205,10 +205,11 @@ def _code(record: RunRecord) -> str | None:
 
 
 def _relative(folder: Path, experiment: Path) -> str:
-    try:
-        return folder.relative_to(experiment).as_posix()
-    except ValueError:  # one of the two was given relative to the working directory
-        return f"{folder.parent.name}/{folder.name}"
+    path, root = folder.as_posix(), experiment.as_posix() + "/"
+    if path.startswith(root):  # several times as fast as Path.relative_to
+        return path[len(root) :]
+    # one of the two was given relative to the working directory
+    return f"{folder.parent.name}/{folder.name}"
 
 
 def _cell(value: object, swept: bool) -> object:

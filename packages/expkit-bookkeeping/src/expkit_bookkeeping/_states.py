@@ -21,11 +21,11 @@ from ._files import atomic_path
 from ._names import path_inside
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 MAX_DEPTH = 200  # deeper nesting is taken for a container that holds itself
-PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
+PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))  # none can change
 
 
 class DamagedFileError(ValueError):
@@ -41,15 +41,24 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: object, /) -> object: ...
 
 
-def saveable(value: object, path: str = "state") -> object:
+def as_it_is(tensor: "Tensor") -> "Tensor":
+    """What is saved in a tensor's place: the same memory, without its gradient's history."""
+    return tensor.detach()
+
+
+def saveable(
+    value: object, path: str = "state", keep: "Callable[[Tensor], Tensor]" = as_it_is
+) -> object:
     """Reduce a value to what `torch.load(weights_only=True)` reads.
 
     Numpy scalars become numbers, numpy arrays tensors, OmegaConf containers plain ones, named
-    tuples tuples. Tensors are detached, not copied: write them before the next step changes them.
+    tuples tuples. Containers are new ones; tensors are what `keep` makes of them, by default the
+    same memory: write them before the next step changes them.
 
     Args:
         value: Tensors, numbers, text, bytes, None, and containers of them.
         path: What to call the value in errors.
+        keep: Called with each tensor; gives what is saved in its place.
 
     Raises:
         TypeError: If the value holds anything else; the text names the key path.
@@ -59,41 +68,63 @@ def saveable(value: object, path: str = "state") -> object:
     numpy = sys.modules.get("numpy")
     omegaconf = sys.modules.get("omegaconf")
 
-    def key(item: object, where: str) -> object:
+    def key(item: object) -> object:
+        if type(item) in PLAIN:
+            return item
         if isinstance(item, tuple):
-            return tuple(key(part, where) for part in item)
+            return tuple(key(part) for part in item)
         if numpy is not None and isinstance(item, numpy.generic):
             item = item.item()
         if type(item) not in PLAIN:
-            raise TypeError(f"The key {item!r} of {where} is a {type_name(item)}. {_ALLOWED}")
+            name, kind = repr(item), type_name(item)
+            raise _Refused(lambda where: f"The key {name} of {where} is a {kind}. {_ALLOWED}")
         return item
 
-    def convert(item: object, where: str, depth: int) -> object:
-        if type(item) in PLAIN or isinstance(item, (torch.dtype, torch.device, torch.Size)):
+    def convert(item: object, depth: int) -> object:
+        kind = type(item)
+        if kind in PLAIN:
+            return item
+        if isinstance(item, torch.Tensor):
+            if not kind.__module__.startswith("torch"):
+                raise _not_allowed(item)
+            return keep(item)
+        if isinstance(item, (torch.dtype, torch.device, torch.Size)):
             return item
         if depth > MAX_DEPTH:
-            raise TypeError(f"{where[:120]}… holds itself or is nested too deeply to be saved.")
-        if isinstance(item, torch.Tensor):
-            if not type(item).__module__.startswith("torch"):
-                raise TypeError(f"{where} is a {type_name(item)}. {_ALLOWED}")
-            return item.detach()
-        if omegaconf is not None and omegaconf.OmegaConf.is_config(item):
+            raise _Refused(
+                lambda where: f"{where[:120]}… holds itself or is nested too deeply to be saved."
+            )
+        if kind is not dict and omegaconf is not None and omegaconf.OmegaConf.is_config(item):
             item = omegaconf.OmegaConf.to_container(item, resolve=True)
         if isinstance(item, Mapping):
             # Not OrderedDict[…](): that hides a type in the object, which would be saved with it.
             ordered: OrderedDict[object, object] = OrderedDict()
             plain = ordered if isinstance(item, OrderedDict) else {}
             for name, part in item.items():
-                step = f".{name}" if isinstance(name, str) else f"[{name!r}]"
-                plain[key(name, where)] = convert(part, where + step, depth + 1)
+                plain_name = key(name)
+                try:
+                    plain[plain_name] = convert(part, depth + 1)
+                except _Refused as refused:
+                    refused.inside(f".{name}" if isinstance(name, str) else f"[{name!r}]")
+                    raise
             if hasattr(item, "_metadata"):  # versions of a module's state_dict
                 ordered._metadata = item._metadata  # type: ignore[attr-defined]
             return plain
         if isinstance(item, (list, tuple)):
-            parts = [convert(part, f"{where}[{i}]", depth + 1) for i, part in enumerate(item)]
+            if PLAIN.issuperset(map(type, item)):  # such as the 625 numbers of random.getstate()
+                return list(item) if isinstance(item, list) else tuple(item)
+            parts = []
+            for i, part in enumerate(item):
+                try:
+                    parts.append(convert(part, depth + 1))
+                except _Refused as refused:
+                    refused.inside(f"[{i}]")
+                    raise
             return parts if isinstance(item, list) else tuple(parts)
         if isinstance(item, (set, frozenset)):
-            return {key(part, where) for part in item}
+            return {key(part) for part in item}
+        if isinstance(item, bytearray):
+            return bytearray(item)
         if numpy is not None and isinstance(item, numpy.generic):
             number = item.item()
             if type(number) in PLAIN:  # not dates and long doubles
@@ -102,16 +133,43 @@ def saveable(value: object, path: str = "state") -> object:
             # TypeError: object, text, date and foreign-endian arrays have no tensor
             with contextlib.suppress(TypeError, ValueError):
                 return torch.from_numpy(numpy.array(item, order="C"))
-            raise TypeError(
-                f"{where} is a numpy array of dtype {item.dtype}, which no tensor "
-                f"can hold. {_ALLOWED}"
+            dtype = item.dtype
+            raise _Refused(
+                lambda where: (
+                    f"{where} is a numpy array of dtype {dtype}, which no tensor can hold. "
+                    f"{_ALLOWED}"
+                )
             )
         for base in (int, float, str):  # enumerations of numbers or text
             if isinstance(item, base):
                 return base.__str__(item) if base is str else base(item)
-        raise TypeError(f"{where} is a {type_name(item)}. {_ALLOWED}")
+        raise _not_allowed(item)
 
-    return convert(value, path, 0)
+    try:
+        return convert(value, 0)
+    except _Refused as refused:
+        raise TypeError(refused.text(path)) from None
+
+
+class _Refused(Exception):
+    """Something cannot be saved. Its place is put together on the way out, if ever."""
+
+    def __init__(self, describe: Callable[[str], str]) -> None:
+        self._describe = describe
+        self._steps: list[str] = []
+
+    def inside(self, step: str) -> None:
+        """Add the step from a container to the part in which it was met."""
+        self._steps.append(step)
+
+    def text(self, path: str) -> str:
+        """What is wrong, and where."""
+        return self._describe(path + "".join(reversed(self._steps)))
+
+
+def _not_allowed(item: object) -> _Refused:
+    name = type_name(item)
+    return _Refused(lambda where: f"{where} is a {name}. {_ALLOWED}")
 
 
 _ALLOWED = (
@@ -148,6 +206,20 @@ def _wrapped_attribute(module: "nn.Module") -> str | None:
     return None
 
 
+def _has_wrapped_parts(module: "nn.Module") -> bool:
+    """Whether any name holds a wrapper's; without names, as those of deep models take long."""
+    found: list[nn.Module | None] = [module]
+    seen = set()
+    while found:
+        part = found.pop()
+        if part is not None and id(part) not in seen:
+            seen.add(id(part))
+            if _wrapped_attribute(part) is not None:
+                return True
+            found.extend(part._modules.values())
+    return False
+
+
 def _name_cleaner(module: "nn.Module") -> Callable[[str], str]:
     """Function that takes the wrappers of sub-modules out of a dotted name."""
     wrapped = []
@@ -167,8 +239,13 @@ def _name_cleaner(module: "nn.Module") -> Callable[[str], str]:
     return clean
 
 
-def state_of(value: object, name: str) -> object:
+def state_of(value: object, name: str, keep: "Callable[[Tensor], Tensor]" = as_it_is) -> object:
     """State of an object as plain content; a model's without its wrappers.
+
+    Args:
+        value: The object.
+        name: What to call it in errors.
+        keep: See `saveable`.
 
     Raises:
         TypeError: If the object has no state, or its state holds what cannot be saved.
@@ -179,17 +256,19 @@ def state_of(value: object, name: str) -> object:
         )
     nn = _loaded_nn()
     if nn is None or not isinstance(value, nn.Module):
-        return saveable(value.state_dict(), name)
+        return saveable(value.state_dict(), name, keep)
     module = unwrap(value)
-    clean = _name_cleaner(module)
     raw = module.state_dict()
+    if not _has_wrapped_parts(module):
+        return saveable(raw, name, keep)
+    clean = _name_cleaner(module)
     state = OrderedDict((clean(key), part) for key, part in raw.items())
     metadata = getattr(raw, "_metadata", None)
     if metadata is not None:
         state._metadata = OrderedDict(  # type: ignore[attr-defined]
             (clean(f"{key}.").removesuffix("."), part) for key, part in metadata.items()
         )
-    return saveable(state, name)
+    return saveable(state, name, keep)
 
 
 def load_into(value: object, state: object, name: str, *, strict: bool = True) -> None:
@@ -230,8 +309,13 @@ def _loaded_nn() -> ModuleType | None:
 # --- files -----------------------------------------------------------------------------------
 
 
-def write_torch(path: Path, content: object) -> None:
+def write_torch(path: Path, content: object, check: Callable[[], None] | None = None) -> None:
     """Write content with `torch.save`: durable, checksummed, the old file kept until it is.
+
+    Args:
+        path: The file; its folder is made.
+        content: What `saveable` gave.
+        check: See `write_file`.
 
     Raises:
         OSError: If it could not be written; the text has the path and the free space.
@@ -240,7 +324,7 @@ def write_torch(path: Path, content: object) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with atomic_path(path) as temporary, _checksums():
+        with atomic_path(path, check) as temporary, _checksums():
             torch.save(content, temporary)
     except RuntimeError as error:  # what torch's writer in C++ raises for a full disk
         free = shutil.disk_usage(path.parent).free
