@@ -5,8 +5,10 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from ._errors import first_line, log_trace
 from ._journal import Entry, exact, read
 from ._parameters import clean_key, shorten
 from ._points import SeenPoints, Verdict
@@ -15,7 +17,8 @@ from ._store import FOLDER_TAG, POSITION_TAG, RUN_ID_TAG, Point, Store, StoredRu
 
 logger = logging.getLogger(__name__)
 
-BATCH = 950  # so that tags fit into the same request; the limits themselves are read when sending
+BATCH = 1000  # MLflow's limit, with which `Store.send` splits again where it is another
+POSITION_EVERY = 5  # batches: each tag is a transaction of its own, as slow as 100 points
 
 
 @dataclass
@@ -31,7 +34,7 @@ class _Batch:
     points: list[Point] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    artifacts: dict[str, str | None] = field(default_factory=dict)
+    artifacts: dict[str, tuple[str | None, int]] = field(default_factory=dict)
     status: str | None = None
     status_time: float | None = None
 
@@ -39,9 +42,10 @@ class _Batch:
 class JournalDrain:
     """Sends one run's journal, as far as it has been written, each time it is asked.
 
-    How far the store has it stands in a tag of the MLflow run, written behind each batch. Killed in
-    between, the next pass repeats at most one batch, and MLflow takes a point with the same
-    (key, step, time, value) once.
+    How far the store has it stands in a tag of the MLflow run, written behind every few batches.
+    Killed in between, the next pass repeats these, and MLflow takes a point with the same
+    (key, step, time, value) once. An artifact that is refused keeps nothing else back, but the tag
+    stays before it, so that a later process tries again.
 
     Args:
         path: The journal, in its run's folder.
@@ -55,6 +59,8 @@ class JournalDrain:
         self.status: str | None = None
         self._store = store
         self._position = 0
+        self._untold = 0  # batches since the store was told the position
+        self._refused: int | None = None  # where the first artifact stands that was not taken
         self._params: dict[str, str] = {}
         self._attempt = 1
         self._seen: SeenPoints | None = None
@@ -113,6 +119,9 @@ class JournalDrain:
         for entry, offset in read(self.path, start):
             kind = entry.get("kind")
             if kind == "metrics":
+                if batch.points and len(batch.points) + _size(entry) > BATCH:
+                    self._send(batch, line_start, done, last=False)
+                    batch = _Batch()
                 self._add_points(entry, line_start, seen, batch, done)
             elif kind == "params":
                 self._add_params(entry, batch)
@@ -120,7 +129,10 @@ class JournalDrain:
                 batch.tags.update(_texts(entry.get("tags")))
             elif kind == "artifact" and isinstance(entry.get("path"), str):
                 target = entry.get("artifact_path")
-                batch.artifacts[str(entry["path"])] = None if target is None else str(target)
+                batch.artifacts[str(entry["path"])] = (
+                    None if target is None else str(target),
+                    line_start,
+                )
             elif kind == "run":
                 self._attempt = int(_number(entry.get("attempt"), 1))
                 batch.tags.update(_texts(entry.get("tags")))
@@ -130,11 +142,8 @@ class JournalDrain:
                 batch.status = str(entry.get("status"))
                 batch.status_time = _number(entry.get("time"))
             line_start = offset
-            if len(batch.points) >= BATCH:
-                self._send(batch, offset, done)
-                batch = _Batch()
         if offset > self._position:
-            self._send(batch, offset, done)
+            self._send(batch, offset, done, last=True)
         self._seen = seen
         return done
 
@@ -144,15 +153,24 @@ class JournalDrain:
             self._store.set_status(self.stored, status, time_s)
             self.status = status
 
-    def _send(self, batch: _Batch, offset: int, done: Drained) -> None:
+    def _send(self, batch: _Batch, offset: int, done: Drained, *, last: bool) -> None:
         run = self.stored
         assert run is not None
-        for path, target in batch.artifacts.items():
-            self._upload(run, path, target, done)
+        for path, (target, line) in batch.artifacts.items():
+            try:
+                self._upload(run, path, target, done)
+            except Exception as error:  # of any library that a store of artifacts brings along
+                log_trace(logger)
+                done.problems.append(f"artifact {path!r}: {first_line(error)}")
+                self._refused = line if self._refused is None else min(line, self._refused)
         if batch.status is not None and batch.status != self.status:
             self._store.set_status(run, batch.status, batch.status_time)
             self.status = batch.status
-        tags = {**batch.tags, POSITION_TAG: str(offset)}
+        tags = dict(batch.tags)
+        self._untold += 1
+        if last or tags or self._untold >= POSITION_EVERY:
+            tags[POSITION_TAG] = str(offset if self._refused is None else self._refused)
+            self._untold = 0
         done.problems += self._store.send(run, batch.points, batch.params, tags)
         done.points += len(batch.points)
         self._position = offset
@@ -163,13 +181,10 @@ class JournalDrain:
         if not Path(os.path.abspath(source)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100
             done.problems.append(f"artifact {path!r} is outside the run's folder")
         elif source.exists():
-            try:
-                if path == "config.yaml":
-                    self._upload_config(run, source, target)
-                else:
-                    self._store.upload(run, source, target)
-            except OSError as error:
-                done.problems.append(f"artifact {path!r}: {error}")
+            if path == "config.yaml":
+                self._upload_config(run, source, target)
+            else:
+                self._store.upload(run, source, target)
         elif path != "config.yaml":  # named before it is written, and not by everybody
             done.problems.append(f"artifact {path!r} is no longer there")
 
@@ -203,8 +218,9 @@ class JournalDrain:
         self, entry: Entry, start: int, seen: SeenPoints, batch: _Batch, done: Drained
     ) -> None:
         step, time = int(_number(entry.get("step"))), _number(entry.get("time"))
+        earlier = partial(self._points_before, start)
         for key, value in _values(entry):
-            verdict = seen.judge(key, step, value, lambda: self._points_before(start))
+            verdict = seen.judge(key, step, value, earlier)
             if verdict is Verdict.CHANGED:
                 self._warn_of_change(key, step, value, batch)
             elif verdict is Verdict.SAME:
@@ -258,12 +274,17 @@ def _values(entry: Entry) -> Iterable[tuple[str, float]]:
         for key, value in metrics.items():
             try:
                 yield key, float(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue  # a damaged line: nothing that MLflow could hold
 
 
 def _texts(value: object) -> dict[str, str]:
     return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _size(entry: Entry) -> int:
+    metrics = entry.get("metrics")
+    return len(metrics) if isinstance(metrics, dict) else 0
 
 
 def _number(value: object, default: float = 0.0) -> float:

@@ -55,7 +55,7 @@ class Journal:
     ) -> None:
         self.path = path
         self._interval_s = interval_s
-        self._burst = burst
+        self._burst = min(burst, limit)
         self._limit = limit
         self._write = write
         self._pid = os.getpid()
@@ -270,7 +270,7 @@ def read(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
                 return
             offset += len(line)
             try:
-                entry = json.loads(line)
+                entry = json.loads(line.decode())  # else json guesses the encoding, line by line
             except ValueError:
                 entry = None
             yield (entry if isinstance(entry, dict) else {}), offset

@@ -1,24 +1,28 @@
 """A run folder that was deleted by hand and run again: the earlier run is no longer the one."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ._drain import JournalDrain
 from ._store import FOLDER_TAG, SUPERSEDED_TAG, Store, StoredRun
 
 
-def remove_superseded(store: Store, new: JournalDrain, present: Collection[str]) -> int:
+def remove_superseded(
+    store: Store, new: JournalDrain, present: Callable[[], Collection[str]]
+) -> int:
     """Marks runs of the same name as deleted, in the store that belongs to the folder alone.
 
     Args:
         store: The embedded store.
         new: The run that was just created there.
-        present: Ids of the runs that have a journal in the folder.
+        present: Asks for the ids of the runs that have a journal in the folder.
 
     Returns:
         How many there were.
     """
     assert new.stored is not None
-    earlier = [run for run_id, run in _namesakes(store, new).items() if run_id not in present]
+    namesakes = _namesakes(store, new)
+    ids = present() if namesakes else ()
+    earlier = [run for run_id, run in namesakes.items() if run_id not in ids]
     for run in earlier:
         store.set_tag(run, SUPERSEDED_TAG, new.stored.id)
         store.remove_run(run, "its folder is gone and another run has the name")

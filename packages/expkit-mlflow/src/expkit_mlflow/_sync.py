@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ._addresses import check_uri, is_server
-from ._database import exists, forget_connections, journal_positions, open_store, relocate
+from ._database import (
+    KnownRun,
+    exists,
+    forget_connections,
+    known_runs,
+    open_store,
+    relocate,
+)
 from ._drain import JournalDrain
 from ._endings import how_it_ended, sends_itself
 from ._errors import TrackingError, first_line, log_trace
@@ -83,6 +90,8 @@ class Synchronizer:
         self._stores: dict[str, Store] = {}
         self._drains: dict[Path, JournalDrain] = {}
         self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}
+        self._known: dict[str, KnownRun] | None = None  # in the embedded store; None: ask MLflow
+        self._names: set[str] = set()  # of these
         self._listed: dict[tuple[str, str], dict[str, StoredRun]] = {}
         self._deleted: set[str] = set()
         self._reached: set[str] = set()
@@ -106,6 +115,7 @@ class Synchronizer:
             return report
         with one_writer(self.folder / LOCK_NAME, wait_s=self._wait_s):
             self._listed.clear()  # another writer may have been here since
+            self._known = None
             self._reached.clear()
             self._check_database()
             try:  # first, or a run in a removed one's place would pass for one without tombstone
@@ -122,12 +132,15 @@ class Synchronizer:
         """Without the runs of which the embedded store has everything."""
         database = self.folder / "mlflow.db"
         if not exists(database):
+            self._known, self._names = {}, set()
             return dict(heads)
-        positions = journal_positions(database)
+        self._known = known_runs(database)
+        self._names = {run.name for run in (self._known or {}).values()}
         missing = {}
         for path, head in heads.items():
-            at, is_open = positions.get(str(head["id"]), (0, True))
-            if self._uri(head) or is_open or at != self._heads[path][0][1]:
+            known = (self._known or {}).get(str(head["id"]))
+            size = self._heads[path][0][1]
+            if self._uri(head) or known is None or known.is_open or known.position != size:
                 missing[path] = head
         return missing
 
@@ -195,7 +208,10 @@ class Synchronizer:
         store = self._store(uri)
         drain = JournalDrain(path, store)
         experiment, run_id = str(head["experiment"]), str(head["id"])
-        if listed:
+        known = self._known if store.embedded else None
+        if known is not None and run_id not in known:
+            stored = None
+        elif listed:
             stored = self._runs(uri, experiment).get(run_id)
         else:
             stored = store.find(experiment, run_id)
@@ -203,16 +219,17 @@ class Synchronizer:
             drain.create(head)
             report.created += 1
             report.updated -= 1
-            if store.embedded:
-                present = self._read_heads(find_journals(self.folder)).values()
-                report.superseded += remove_superseded(
-                    store, drain, {str(head["id"]) for head in present}
-                )
-            else:
+            if not store.embedded:
                 report.superseded += tag_superseded(store, drain)
+            elif known is None or drain.run_name in self._names:
+                report.superseded += remove_superseded(store, drain, self._present)
         else:
             drain.attach(stored, head)
         return drain
+
+    def _present(self) -> set[str]:
+        heads = self._read_heads(find_journals(self.folder)).values()
+        return {str(head["id"]) for head in heads}
 
     def _runs(self, uri: str, experiment: str) -> dict[str, StoredRun]:
         """One question for all runs, valid while the lock is held."""
