@@ -1,4 +1,6 @@
 import json
+import math
+from functools import partial
 
 import pytest
 
@@ -18,6 +20,14 @@ def paused(timer):
 
 def generator():
     yield
+
+
+class Generating:
+    def __call__(self):
+        yield
+
+    def __repr__(self):
+        return "<Generating>"
 
 
 async def async_generator():
@@ -67,6 +77,11 @@ MISUSE = {
         "Timer 'load': cuda must be one of 'off', 'events', 'sync', got 'event'. "
         "Did you mean 'events'?",
     ),
+    "off as YAML reads it": (
+        lambda: Timers(cuda=False),
+        ValueError,
+        "got False. YAML reads off as false unless it stands in quotes.",
+    ),
     "a name that is no text": (
         lambda: Timer(3),
         ValueError,
@@ -78,6 +93,12 @@ MISUSE = {
         ValueError,
         "a timer's name must be a text such as 'load' or 'epoch/load', got 'epoch/'",
     ),
+    "a path with nothing between slashes": (
+        lambda: Timers()("epoch//load"),
+        ValueError,
+        "got 'epoch//load'",
+    ),
+    "a list of names": (lambda: Timers()(["epoch"]), ValueError, "got ['epoch']"),
     "a timer that is not there": (
         lambda: Timers()["load"],
         KeyError,
@@ -87,6 +108,16 @@ MISUSE = {
         lambda: Timer("load")(generator),
         TypeError,
         "Timer 'load' cannot time the generator function generator: calling it does no work yet.",
+    ),
+    "an object whose call makes a generator": (
+        lambda: Timer("load")(Generating()),
+        TypeError,
+        "Timer 'load' cannot time the generator function <Generating>",
+    ),
+    "a part of a generator function": (
+        lambda: Timer("load")(partial(generator)),
+        TypeError,
+        "Timer 'load' cannot time the generator function functools.partial(<function generator",
     ),
     "an async generator function": (
         lambda: Timers()("load")(async_generator),
@@ -145,8 +176,19 @@ FILES = {
     "a count that is a text": (
         ".json",
         json.dumps({"epoch": {"attempts": [ATTEMPT, ATTEMPT | {"count": "many"}]}}),
-        "'epoch', attempt 2: 'count' must be a number, got 'many'",
+        "'epoch', attempt 2: 'count' must be a finite number, got 'many'",
     ),
+    "a deviation that is not a number": (
+        ".json",
+        json.dumps({"epoch": {"attempts": [ATTEMPT | {"std_s": math.nan}]}}),
+        "'epoch', attempt 1: 'std_s' must be a finite number, got nan",
+    ),
+    "a count without end": (
+        ".json",
+        json.dumps({"epoch": {"attempts": [ATTEMPT | {"count": math.inf}]}}),
+        "'epoch', attempt 1: 'count' must be a finite number, got inf",
+    ),
+    "a file of bytes": (".json", b"\xff\xfe{}", "cannot be read as a timer file"),
     "a count below one": (
         ".json",
         json.dumps({"epoch": {"attempts": [ATTEMPT | {"count": 0}]}}),
@@ -177,7 +219,8 @@ def test_a_file_that_is_no_timer_file_is_refused_and_left_as_it_is(what, tmp_pat
     if suffix == ".yaml":
         pytest.importorskip("yaml")
     path = tmp_path / f"file{suffix}"
-    path.write_text(content)
+    content = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(content)
     timer = Timer("epoch", clock=clock)
     with timer:
         clock.sleep(1)
@@ -187,7 +230,7 @@ def test_a_file_that_is_no_timer_file_is_refused_and_left_as_it_is(what, tmp_pat
             act()
         assert text in str(raised.value)
 
-    assert path.read_text() == content
+    assert path.read_bytes() == content
     assert timer.seconds == 1
 
 

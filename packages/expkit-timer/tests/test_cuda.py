@@ -57,8 +57,7 @@ def stream():
 def timer(stream):
     """A timer with cuda="events" on a GPU that can be held up, which a real one cannot."""
     timer = Timer("step")
-    timer._clock = event_clock(stream.event)
-    timer._reads_later, timer._limit = True, 256
+    timer._use_clock(event_clock(stream.event), reads_later=True)
     return timer
 
 

@@ -79,6 +79,19 @@ def test_a_loaded_timer_goes_on_and_adds_an_attempt(path, clock):
     assert Timer.load(path).to_dict() == timer.to_dict()
 
 
+def test_who_has_loaded_a_file_takes_nothing_back_that_was_saved_since(path, clock):
+    timer = timed(clock, 1)
+    timer.save(path)
+    loaded = Timer.load(path)
+    with timer:
+        clock.sleep(2)
+    timer.save(path)
+
+    loaded.save(path)
+
+    assert Timer.load(path).seconds == 3
+
+
 def test_timers_of_several_names_share_a_file(path, clock):
     timed(clock, 1, name="epoch").save(path)
     timed(clock, 2, name="load, all").save(path)

@@ -1,10 +1,13 @@
 import asyncio
+import copy
 import math
+import pickle
 import statistics
 import sys
 import threading
 import time
 from datetime import timedelta
+from multiprocessing import get_context
 
 import pytest
 from hypothesis import given
@@ -19,6 +22,15 @@ def timed(clock, *seconds, name="epoch"):
         with timer:
             clock.sleep(duration)
     return timer
+
+
+def pickled(timer):
+    return pickle.loads(pickle.dumps(timer))
+
+
+def time_once_more(timer):
+    with timer:
+        return timer
 
 
 def fail_after(clock, seconds):
@@ -194,6 +206,18 @@ class TestDecorator:
 
         assert (timer.seconds, timer.count) == (5, 1)
 
+    def test_an_object_whose_call_is_a_coroutine_is_timed_to_its_end(self, clock):
+        timer = Timer(clock=clock)
+
+        class Model:
+            async def __call__(self):
+                await asyncio.sleep(0)
+                clock.sleep(2)
+
+        asyncio.run(timer(Model())())
+
+        assert timer.seconds == 2
+
     def test_a_coroutine_that_raises_counts(self, clock):
         timer = Timer(clock=clock)
 
@@ -255,6 +279,50 @@ class TestThreads:
         thread.join()
 
         assert timer.seconds == 1 + 2
+
+
+class TestCopies:
+    @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
+    def test_a_copy_begins_with_what_was_timed_and_counts_by_itself(self, clock, copied):
+        timer = timed(clock, 1, 2)
+        with timer:
+            twin = copied(timer)
+
+            assert not twin.running
+            with twin:
+                pass
+
+        assert (twin.name, twin.count, twin.seconds) == ("epoch", 3, 3)
+        assert (timer.count, timer.seconds) == (3, 3)
+
+    def test_originals_and_copies_in_one_file_count_nothing_twice(self, clock, tmp_path):
+        timer = timed(clock, 1, 2)
+        twin = copy.copy(timer)
+        for each in (timer, twin, twin):
+            with each:
+                clock.sleep(10)
+
+        for each in (timer, twin, timer):
+            each.save(tmp_path / "timer.json")
+
+        assert Timer.load(tmp_path / "timer.json").count == 5
+        assert Timer.load(tmp_path / "timer.json").seconds == 33
+
+    def test_a_timer_travels_to_a_spawned_process_and_back(self):
+        timer = Timer("load")
+        with timer:
+            pass
+
+        with get_context("spawn").Pool(1) as pool:
+            back = pool.apply(time_once_more, [timer])
+
+        assert back.count == 2
+
+    def test_a_module_that_holds_a_timer_can_be_copied(self, torch):
+        model = torch.nn.Linear(1, 1)
+        model.timer = Timer("forward")
+
+        assert copy.deepcopy(model).timer.name == "forward"
 
 
 class TestRetrieval:

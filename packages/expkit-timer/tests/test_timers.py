@@ -1,4 +1,6 @@
 import asyncio
+import copy
+import pickle
 import threading
 
 import pytest
@@ -95,6 +97,41 @@ def test_an_exception_leaves_the_tree_in_order(timers, clock):
         pass
 
     assert list(timers) == ["epoch", "epoch/load", "evaluate"]
+
+
+def test_a_generator_may_end_its_block_after_the_block_around_it(timers, clock):
+    def batches():
+        with timers("load"):
+            yield
+
+    generator = batches()
+    with timers("epoch"):
+        next(generator)
+        clock.sleep(1)
+    clock.sleep(2)
+    generator.close()
+
+    assert (timers["epoch"].seconds, timers["epoch/load"].seconds) == (1, 3)
+    with timers("epoch"):
+        pass
+    assert list(timers) == ["epoch", "epoch/load"]
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda timers: pickle.loads(pickle.dumps(timers))]
+)
+def test_a_copy_begins_with_what_was_timed_and_counts_by_itself(timers, clock, copied):
+    train(timers, clock)
+
+    with timers("epoch"):
+        twin = copied(timers)
+    with twin("evaluate"):
+        pass
+
+    assert twin["epoch/train"].to_dict() == timers["epoch/train"].to_dict()
+    assert "evaluate" in twin
+    assert "evaluate" not in timers
+    assert timers["epoch"].count == 3
 
 
 def test_coroutines_keep_their_own_place(timers, clock):

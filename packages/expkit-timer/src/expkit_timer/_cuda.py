@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ._text import near_match
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -99,6 +101,22 @@ def event_clock(make_event: Callable[[], Event]) -> Callable[[], Mark]:
         return Mark(event)
 
     return read
+
+
+def check_mode(timer: str, mode: object) -> None:
+    """Refuse what is none of `MODES`.
+
+    Raises:
+        ValueError: With the near match.
+    """
+    if mode in MODES:
+        return
+    hint = near_match(str(mode), list(MODES))
+    if mode is False:
+        hint = " YAML reads off as false unless it stands in quotes."
+    raise ValueError(
+        f"Timer {timer!r}: cuda must be one of {', '.join(map(repr, MODES))}, got {mode!r}.{hint}"
+    )
 
 
 def make_clock(timer: str, mode: str, clock: Callable[[], int]) -> Callable[[], int | Mark]:

@@ -31,17 +31,19 @@ def decorate(
     """
     if not callable(function):
         raise TypeError(f"Timer {timer!r} can decorate functions, got {function!r}")
-    if isgeneratorfunction(function) or isasyncgenfunction(function):
+    kinds = (function, type(function).__call__)  # an object is called through its class
+    if any(isgeneratorfunction(kind) or isasyncgenfunction(kind) for kind in kinds):
+        name = getattr(function, "__qualname__", repr(function))
         raise TypeError(
-            f"Timer {timer!r} cannot time the generator function {function.__qualname__}: calling "
-            "it does no work yet. Use `with timer:` in it, or around the loop over it."
+            f"Timer {timer!r} cannot time the generator function {name}: calling it does no work "
+            "yet. Use `with timer:` in it, or around the loop over it."
         )
-    if iscoroutinefunction(function):
+    if any(iscoroutinefunction(kind) for kind in kinds):
 
         @wraps(function)
         async def timed_coroutine(*args: P.args, **kwargs: P.kwargs) -> object:
             with lone_block():
-                return await function(*args, **kwargs)
+                return await function(*args, **kwargs)  # type: ignore[misc]
 
         return timed_coroutine  # type: ignore[return-value]
 

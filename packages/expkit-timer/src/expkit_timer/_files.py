@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from types import ModuleType
 
@@ -39,7 +40,11 @@ def attempts_in(content: Content, name: str) -> list[Attempt]:
 def merge(content: Content, name: str, attempts: Sequence[Attempt]) -> Content:
     """The content with these attempts: one with a known id replaces it, others are added."""
     by_id = {str(attempt["id"]): attempt for attempt in attempts_in(content, name)}
-    by_id |= {str(attempt["id"]): attempt for attempt in attempts}
+    for attempt in attempts:
+        known = by_id.get(str(attempt["id"]))
+        # Whoever has loaded the file holds attempts of others as they were then; none shrinks.
+        if known is None or known["count"] <= attempt["count"]:  # type: ignore[operator]
+            by_id[str(attempt["id"])] = attempt
     merged = list(by_id.values())
     totals = statistics_of(merged)
     entry = dict(content.get(name, {}))  # keys of a newer version stay
@@ -79,9 +84,8 @@ def read(path: str | Path) -> Content:
     """
     path = Path(path)
     load, _ = _format(path)
-    text = path.read_text(encoding="utf-8")
     try:
-        content = load(text)
+        content = load(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be read as a timer file: {error}") from error
     if not isinstance(content, dict):
@@ -109,11 +113,17 @@ def _check_attempt(where: str, attempt: object) -> Attempt:
         if key not in attempt:
             raise ValueError(f"{where}: the key {key!r} is missing")
         value = attempt[key]
-        if key != "id" and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"{where}: {key!r} must be a number, got {value!r}")
+        if key != "id" and not _is_number(value):
+            raise ValueError(f"{where}: {key!r} must be a finite number, got {value!r}")
     if attempt["count"] < 1 or attempt["count"] != int(attempt["count"]):
         raise ValueError(f"{where}: 'count' must be a positive whole number")
     return attempt | {"id": str(attempt["id"]), "count": int(attempt["count"])}
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -inf < value < inf
 
 
 def _format(path: Path) -> tuple[Callable[[str], object], Callable[[Content], str]]:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from functools import partial
 from threading import Lock
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeAlias, TypeVar
 
 from ._text import format_seconds, near_match
 from ._timer import Timer, TimerError
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from ._files import Attempt
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Place(NamedTuple):
-    """Where a thread or coroutine is in the tree."""
-
-    timer: Timer
-    around: _Place | None
+# Where a thread or coroutine is in the tree: the timer, the name that its block was given, and the
+# place around it. A plain tuple, because one is made for each block.
+_Place: TypeAlias = "tuple[Timer, str, _Place | None]"
 
 
 class Timers(Mapping[str, Timer]):
     """Timers by name; a block timed within a block of the same group becomes its child.
 
     `with timers("load"):` inside `with timers("epoch"):` counts for the timer `epoch/load`.
-    Inside means: in the same thread or coroutine. `timers["epoch/load"]` is that timer; `str`
-    shows the tree.
+    Inside means: in the same thread or coroutine; a generator that yields inside a block keeps it
+    open around whoever runs it. `timers["epoch/load"]` is that timer; `str` shows the tree.
 
     Args:
         cuda: As for `Timer`, for all of them.
@@ -63,6 +63,8 @@ class Timers(Mapping[str, Timer]):
         self._make = partial(Timer, cuda=cuda, clock=clock)
         self._make()  # an unusable mode is told here, not in the middle of a training
         self._timers: dict[str, Timer] = {}
+        self._blocks: dict[str, TimedBlock] = {}
+        self._below: dict[tuple[Timer | None, str], Timer] = {}  # by the timer around and the name
         self._lock = Lock()
         self._place: ContextVar[_Place | None] = ContextVar("place", default=None)
 
@@ -72,13 +74,17 @@ class Timers(Mapping[str, Timer]):
         A block directly within one of the same name (recursion) belongs to the outer one.
 
         Raises:
-            ValueError: If the name is empty, or starts or ends with a slash.
+            ValueError: If the name is empty, or a part of it between slashes is.
         """
-        if not isinstance(name, str) or not name.strip() or name != name.strip("/"):
+        try:
+            return self._blocks[name]
+        except (KeyError, TypeError):
+            pass
+        if not isinstance(name, str) or not all(part.strip() for part in name.split("/")):
             raise ValueError(
                 f"a timer's name must be a text such as 'load' or 'epoch/load', got {name!r}"
             )
-        return TimedBlock(self, name)
+        return self._blocks.setdefault(name, TimedBlock(self, name))
 
     def __getitem__(self, path: str) -> Timer:
         try:
@@ -121,11 +127,13 @@ class Timers(Mapping[str, Timer]):
         """Timers that go on where the saved ones have ended; see `Timer.load`."""
         from ._files import attempts_in, read
 
-        timers = cls()
         content = read(path)
-        for name in content:
-            timers._timer(name)._adopt(attempts_in(content, name))
-        return timers
+        return _with_attempts(cls(), {name: attempts_in(content, name) for name in content})
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        # Copies as those of `Timer` are.
+        attempts = {path: timer._attempts() for path, timer in self.items()}
+        return _copy, (type(self), self._make.keywords, attempts)
 
     def __str__(self) -> str:
         from ._tree import format_tree
@@ -135,6 +143,15 @@ class Timers(Mapping[str, Timer]):
     def __repr__(self) -> str:
         total_s = sum(timer.seconds for path, timer in self.items() if "/" not in path)
         return f"<Timers: {len(self)} timers, {format_seconds(total_s)} at the top>"
+
+    def _timer_below(self, around: Timer | None, name: str) -> Timer:
+        if around is None:
+            path = name
+        elif around.name == name or around.name.endswith(f"/{name}"):
+            path = around.name  # recursion
+        else:
+            path = f"{around.name}/{name}"
+        return self._below.setdefault((around, name), self._timer(path))
 
     def _timer(self, path: str) -> Timer:
         timer = self._timers.get(path)
@@ -179,7 +196,7 @@ class TimedBlock:
     def _lone_block(self) -> Iterator[None]:
         around = self._timers._place.get()
         timer = self._open()
-        is_recursion = around is not None and around.timer is timer
+        is_recursion = around is not None and around[0] is timer
         try:
             with nullcontext() if is_recursion else timer._measure():
                 yield
@@ -187,21 +204,36 @@ class TimedBlock:
             self._close()
 
     def _open(self) -> Timer:
-        timers = self._timers
+        timers, name = self._timers, self._name
         around = timers._place.get()
-        if around is None:
-            path = self._name
-        elif around.timer.name == self._name or around.timer.name.endswith(f"/{self._name}"):
-            path = around.timer.name
-        else:
-            path = f"{around.timer.name}/{self._name}"
-        timer = timers._timer(path)
-        timers._place.set(_Place(timer, around))
+        key = (None if around is None else around[0], name)
+        timer = timers._below.get(key) or timers._timer_below(*key)
+        timers._place.set((timer, name, around))
         return timer
 
     def _close(self) -> Timer:
         place = self._timers._place.get()
+        inner: list[tuple[Timer, str]] = []
+        # A generator that yields inside a block may end it after the block around it has ended.
+        while place is not None and place[1] != self._name:
+            inner.append(place[:2])
+            place = place[2]
         if place is None:
             raise TimerError(f"the block {self._name!r} has not begun in this thread or coroutine")
-        self._timers._place.set(place.around)
-        return place.timer
+        timer, _, around = place
+        for other in reversed(inner):
+            around = (*other, around)
+        self._timers._place.set(around)
+        return timer
+
+
+def _with_attempts(timers: Timers, attempts: Mapping[str, list[Attempt]]) -> Timers:
+    for path, each in attempts.items():
+        timers._timer(path)._adopt(each)
+    return timers
+
+
+def _copy(
+    kind: type[Timers], options: dict[str, object], attempts: Mapping[str, list[Attempt]]
+) -> Timers:
+    return _with_attempts(kind(**options), attempts)  # type: ignore[arg-type]
