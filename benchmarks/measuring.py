@@ -197,9 +197,9 @@ def growth(
         return list(rows)
     first, last = mine[0], mine[-1]
     value = (last.median / sizes[last.case]) / (first.median / sizes[first.case])
-    verdict = Verdict(
-        f"≤ {at_most:g}", f"× {first.case}, per unit of size", value, value <= at_most, ""
-    )
+    same = sizes[last.case] == sizes[first.case]
+    beside = f"× {first.case}" if same else f"× {first.case}, for each unit"
+    verdict = Verdict(f"≤ {at_most:g}", beside, value, value <= at_most, "")
     return [replace(row, bars=[*row.bars, verdict]) if row is last else row for row in rows]
 
 

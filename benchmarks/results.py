@@ -147,13 +147,10 @@ def status_json(experiment: Path) -> None:
     status(experiment, "--json")
 
 
-OURS = {
-    "find_runs": find_runs,
-    "result_rows": result_rows,
+OURS = {"find_runs": find_runs, "result_rows": result_rows}
+OTHERS = {
     "write_results_csv": write_results_csv,
     "results, a DataFrame": results,
-}
-OTHERS = {
     "expkit status --json, a process": status_json,
     STATUS: status,
     "each run.json opened and parsed": read_only,
@@ -166,7 +163,7 @@ def main() -> None:
     """Measure growing numbers of runs."""
     chosen = options(__doc__)
     rows = []
-    sizes = {f"{runs:,} runs": float(runs) for runs in CASES}
+    sizes = {f"{runs:,} runs": float(runs) for runs in CASES if runs >= 10_000}
     for runs, repeats in CASES.items():
         if chosen.quick and runs > 10_000:
             continue
@@ -179,11 +176,11 @@ def main() -> None:
                     partial(seconds, work, experiment),
                     floor=None if name == FLOOR else FLOOR,
                     peer=PEER if name in OURS else None,
-                    bars=[Bar(at_most=BAR_S * runs)] if name in OURS and runs > 1_000 else [],
+                    bars=[Bar(at_most=BAR_S * runs)] if name in OURS and runs >= 10_000 else [],
                     repeats=1 if name == STATUS and runs > 1_000 else None,  # prints a line a run
                 )
                 for name, work in (OURS | OTHERS).items()
-                if name != STATUS or runs <= 10_000
+                if name != STATUS or runs <= (1_000 if chosen.quick else 10_000)
             ]
             rows += measure(
                 f"{runs:,} runs", contenders, min(3, repeats) if chosen.quick else repeats

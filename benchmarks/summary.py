@@ -15,6 +15,8 @@ from typing import Any
 
 from tables import area_table, bar_text, number, table
 
+Area = Mapping[str, Any]  # what measuring.report wrote
+Row = dict[str, Any]  # one thing in one case, with one of its bars
 FILE_NAME = "summary.json"
 PLACE = re.compile(r"(<!-- figures of (.+?) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
@@ -50,7 +52,7 @@ def main() -> None:
         path.write_text(filled(path.read_text("utf-8"), texts), "utf-8")
 
 
-def rows_of(area: Mapping[str, Any]) -> list[dict[str, Any]]:
+def rows_of(area: Area) -> list[Row]:
     """What an area says of ours: everything that has a bar or is compared with a peer."""
     ours = {row["name"] for row in area["rows"] if row["bars"] or row["peer"] is not None}
     return [
@@ -74,28 +76,31 @@ def rows_of(area: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def shortest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def shortest(rows: Iterable[Row]) -> list[Row]:
     """Of what has the same bar in several cases the last, largest one, and those that miss it.
 
-    The peer that is too slow for the last case stays with the last case that has it.
+    A peer that is too slow for these cases stays with the last case that has it.
     """
-    kept: dict[tuple[object, ...], dict[str, Any]] = {}
+    kept = []
+    for found in by_thing(rows):
+        last = {row["bar"]: row for row in found if row["bar"]}
+        chosen = [row for row in found if row["met"] is False or row is last.get(row["bar"])]
+        if not any(row["peer"] for row in chosen):
+            beside = [row for row in found if row["peer"]][-1:]
+            chosen = beside + chosen or found[-1:]
+        kept += chosen
+    return kept
+
+
+def by_thing(rows: Iterable[Row]) -> Iterable[list[Row]]:
+    """The rows of each thing of ours together: a name within an area."""
+    things: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        case = row["case"] if row["met"] is False else None
-        key = (row["area"], row["what"], row["bar"], row["peer"], case)
-        kept.pop(key, None)
-        kept[key] = row
-    barred = {(row["area"], row["what"]) for row in kept.values() if row["bar"]}
-    return [
-        row
-        for row in kept.values()
-        if row["bar"] or row["peer"] or (row["area"], row["what"]) not in barred
-    ]
+        things.setdefault((row["area"], row["what"]), []).append(row)
+    return things.values()
 
 
-def summary_text(
-    areas: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], failed: Sequence[str]
-) -> str:
+def summary_text(areas: Sequence[Area], rows: Sequence[Row], failed: Sequence[str]) -> str:
     """When and where it was measured, the table, and how many bars are met."""
     head = ["area", "case", "what", "median", "÷ floor", "floor", "÷ peer", "peer"]
     lines = []
@@ -127,17 +132,15 @@ def summary_text(
     return "\n".join([*text, "", table([*head, "bar", "found", ""], lines)])
 
 
-def brief_text(areas: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> str:
+def brief_text(areas: Sequence[Area], rows: Sequence[Row]) -> str:
     """One line for each thing of ours: the largest case with the peer, and how its bars went."""
-    things: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        things.setdefault((row["area"], row["what"]), []).append(row)
+    with_bars = {row["area"] for row in rows if row["bar"]}
     lines = []
-    for (area, what), found in things.items():
-        judged = [row for row in found if row["met"] is not None]
-        if not judged and any(row["met"] is not None for row in rows if row["area"] == area):
+    for found in by_thing(rows):
+        judged = [row for row in found if row["bar"]]
+        if not judged and found[0]["area"] in with_bars:
             continue  # measured for the area's own table
-        row = [row for row in found if row["peer"]][-1:] or found[-1:]
+        row = ([row for row in found if row["peer"]] or found)[-1]
         missed = [
             f"**missed**: {number(each['value'])}, not {each['bar']}, of {each['case']}"
             for each in judged
@@ -145,8 +148,8 @@ def brief_text(areas: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, A
         ]
         lines.append(
             [
-                *(area, row[0]["case"], what, f"{number(row[0]['median'])} {row[0]['unit']}"),
-                *(number(row[0]["to_floor"]), number(row[0]["to_peer"]), row[0]["peer"] or ""),
+                *(row["area"], row["case"], row["what"], f"{number(row['median'])} {row['unit']}"),
+                *(number(row["to_floor"]), number(row["to_peer"]), row["peer"] or ""),
                 "; ".join(missed) or ("met" if judged else ""),
             ]
         )
@@ -154,14 +157,14 @@ def brief_text(areas: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, A
     return f"{when_and_where(areas)} Below 1 is less.\n\n{table(head, lines)}"
 
 
-def when_and_where(areas: Sequence[Mapping[str, Any]]) -> str:
+def when_and_where(areas: Sequence[Area]) -> str:
     """One sentence about the circumstances."""
     about = measured(areas)
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return f"Measured {about['measured']} on {about['machine']} ({versions})."
 
 
-def measured(areas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def measured(areas: Sequence[Area]) -> dict[str, Any]:
     """Day, machine and versions that these areas have in common."""
     days = sorted({area["measured_at"][:10] for area in areas})
     machines = dict.fromkeys(area["machine"] for area in areas)
