@@ -14,6 +14,14 @@ from expkit_seed import (
 )
 
 
+def generator_function():
+    yield random.random()
+
+
+async def coroutine_function():
+    return random.random()
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -35,9 +43,23 @@ from expkit_seed import (
             ValueError,
             "deterministic must be one of 'off', 'warn', 'strict', got True",
         ),
+        (
+            lambda: set_seed(1, deterministic=False),
+            ValueError,
+            r"got False\. YAML reads off as false unless it stands in quotes",
+        ),
+        (
+            lambda: set_seed(10**5000),
+            ValueError,
+            r"got a number of 16610 bits\. derive_seed\(0, seed\) makes",
+        ),
         (lambda: derive_seed(-1, "a"), ValueError, r"base must lie in 0\.\."),
-        (lambda: derive_seed(1, 1.5), TypeError, r"a name must be an integer, got 1\.5"),
-        (lambda: derive_seed(1, None), TypeError, "a name must be an integer, got None"),
+        (
+            lambda: derive_seed(1, 1.5),
+            TypeError,
+            r"a name that is no text must be an integer, got 1\.5",
+        ),
+        (lambda: derive_seed(1, None), TypeError, "no text must be an integer, got None"),
         (lambda: sample_seed(1, epoch="3", index=0), TypeError, "epoch must be an integer"),
         (lambda: isolated_rng(-1), ValueError, r"seed must lie in 0\.\."),
         (lambda: isolated_rng(print), TypeError, "seed must be an integer, got <built-in"),
@@ -45,6 +67,31 @@ from expkit_seed import (
             lambda: rng_state({"mine": 3}),
             TypeError,
             r"generator 'mine' is a int; known are torch\.Generator",
+        ),
+        (
+            lambda: rng_state({"mine": random.SystemRandom()}),
+            TypeError,
+            "generator 'mine' is a SystemRandom; known are",
+        ),
+        (
+            lambda: rng_state(random.Random()),
+            TypeError,
+            r"generators must be a mapping of names, such as \{'loader': loader\.generator\}, got",
+        ),
+        (
+            lambda: restore_rng_state(rng_state(), [random.Random()]),
+            TypeError,
+            "generators must be a mapping of names",
+        ),
+        (
+            lambda: isolated_rng(1)(generator_function),
+            TypeError,
+            "isolated_rng cannot be around generator_function: .* Use `with isolated_rng",
+        ),
+        (
+            lambda: isolated_rng(1)(coroutine_function),
+            TypeError,
+            "isolated_rng cannot be around coroutine_function",
         ),
         (lambda: restore_rng_state(None), ValueError, r"must be what rng_state\(\) returned"),
         (lambda: restore_rng_state({}), ValueError, r"got \{\}\. Keys of it: python, numpy"),

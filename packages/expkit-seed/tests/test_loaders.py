@@ -9,6 +9,7 @@ from expkit_seed import (
     loader_kwargs,
     restore_rng_state,
     rng_state,
+    sample_seed,
     set_seed,
 )
 
@@ -168,6 +169,16 @@ def test_a_dataset_that_raises_leaves_the_trainings_numbers_alone(torch, draws):
         data[3]
 
     assert draws() == expected
+
+
+def test_a_samples_seed_is_that_of_its_generators(torch):
+    data = SeededDataset(Noise(), 1, rank=2)
+    data.set_epoch(5)
+
+    seed = sample_seed(1, epoch=5, index=3, rank=2)
+
+    assert float(data[3][1]) == random.Random(seed).random()
+    assert float(data[3][2]) == numpy.random.RandomState(seed).rand()
 
 
 def test_tuples_are_indices_too(torch):

@@ -106,6 +106,7 @@ def switches(torch, monkeypatch):
 
     yield read
     set_seed(0)
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)  # kept where a test says that CUDA is in use
 
 
 def test_strict_sets_every_switch(switches):
@@ -142,6 +143,18 @@ def test_off_undoes_what_a_run_before_it_in_this_process_set(switches, torch):
     torch.backends.cudnn.benchmark = False
 
 
+def test_warn_after_strict_gives_tf32_back(switches, torch):
+    torch.backends.cuda.matmul.allow_tf32 = True
+
+    set_seed(7, deterministic="strict")
+    set_seed(7, deterministic="warn")
+
+    assert switches()["matmul tf32"]
+    assert switches()["warn only"]
+    assert switches()["cublas"] == ":4096:8"
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def test_off_leaves_the_users_own_switches_alone(switches, torch):
     torch.backends.cudnn.deterministic = True
 
@@ -159,7 +172,7 @@ def test_a_repeatable_workspace_that_is_set_already_stays(switches, monkeypatch)
     assert switches()["cublas"] == ":16:8"
 
 
-# Only these two replace a part of torch: this machine may have no GPU, and a GPU that is in use
+# From here on tests replace a part of torch: this machine may have no GPU, and a GPU that is in use
 # stays so for the rest of the process.
 @pytest.mark.parametrize("workspace", [None, ":0:0"])
 def test_strict_comes_too_late_once_cuda_is_in_use(switches, torch, monkeypatch, workspace):
@@ -172,6 +185,17 @@ def test_strict_comes_too_late_once_cuda_is_in_use(switches, torch, monkeypatch,
         set_seed(7, deterministic="strict")
 
     assert switches() == before
+
+
+def test_strict_runs_before_and_after_others_share_a_process(switches, torch, monkeypatch):
+    set_seed(7, deterministic="strict")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # by the first run
+
+    set_seed(7)
+    assert not switches()["algorithms"]
+
+    set_seed(7, deterministic="strict")
+    assert switches()["algorithms"]
 
 
 def test_warn_only_warns_when_cuda_is_in_use(switches, torch, monkeypatch):

@@ -28,14 +28,14 @@ def set_determinism(
         RuntimeError: In mode `strict`, if CUDA is in use without a repeatable cuBLAS workspace.
     """
     if mode == "off":
-        while _before:
-            _before.pop()()
+        _put_back()
         return
-    is_repeatable = environ.get(VARIABLE) in WORKSPACES
+    workspace = environ.get(VARIABLE)
+    is_repeatable = workspace in WORKSPACES
     # cuBLAS reads the variable when it makes its first handle: later it is too late.
     is_late = not is_repeatable and bool(torch.cuda.is_initialized())
     if is_late:
-        found = f"{VARIABLE}={environ[VARIABLE]}" if VARIABLE in environ else f"no {VARIABLE}"
+        found = f"no {VARIABLE}" if workspace is None else f"{VARIABLE}={workspace}"
         message = (
             f"CUDA is already in use with {found}: cuBLAS stays unrepeatable in this process. Call "
             f"set_seed before anything touches the GPU, or start with `export {VARIABLE}=:4096:8`."
@@ -43,10 +43,10 @@ def set_determinism(
         if mode == "strict":
             raise RuntimeError(message)
         warnings.warn(message, stacklevel=3)
-    if not _before:
-        _before.extend(_restorers(torch, environ))
-    if not is_repeatable and not is_late:
-        environ[VARIABLE] = WORKSPACES[0]
+    _put_back()  # "warn" inherits nothing from a "strict" before it
+    _before.extend(_restorers(torch, environ))
+    if not is_late:
+        environ[VARIABLE] = workspace if is_repeatable and workspace else WORKSPACES[0]
     torch.use_deterministic_algorithms(True, warn_only=mode == "warn")
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False  # would choose its algorithm by a race of timings
@@ -56,12 +56,19 @@ def set_determinism(
         torch.backends.cudnn.allow_tf32 = False
 
 
+def _put_back() -> None:
+    while _before:
+        _before.pop()()
+
+
 def _restorers(torch: ModuleType, environ: MutableMapping[str, str]) -> list[Callable[[], None]]:
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = environ.get(VARIABLE)
 
     def restore_environment() -> None:
+        if torch.cuda.is_initialized():
+            return  # read by now: without it a later "strict" would seem to come too late
         if workspace is None:
             environ.pop(VARIABLE, None)
         else:

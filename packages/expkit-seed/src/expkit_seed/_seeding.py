@@ -34,8 +34,10 @@ def set_seed(seed: int, *, deterministic: str = "off", rank: int = 0) -> int:
     if check_rank(rank):
         own = derive_seed(own, "rank", rank)
     if deterministic not in MODES:
+        hint = ". YAML reads off as false unless it stands in quotes" if not deterministic else ""
         raise ValueError(
             f"deterministic must be one of {', '.join(map(repr, MODES))}, got {deterministic!r}"
+            f"{hint}"
         )
     torch = installed("torch")
     if torch is not None:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
 from types import TracebackType
-from typing import cast
+from typing import TypeVar, cast
 
 from ._optional import installed
 from ._seeding import seed_all
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Generator = torch.Generator | numpy.random.Generator | numpy.random.RandomState | random.Random
 
 Setter = Callable[[], object]
+F = TypeVar("F", bound=Callable[..., object])
 
 
 def rng_state(generators: "Mapping[str, Generator] | None" = None) -> dict[str, object]:
@@ -34,11 +35,12 @@ def rng_state(generators: "Mapping[str, Generator] | None" = None) -> dict[str, 
             `Generator` or `RandomState`, or `random.Random`.
 
     Raises:
-        TypeError: If a generator is none of these.
+        TypeError: If a generator is none of these, or they come without names.
     """
     import random
     import sys
 
+    _check_names(generators)
     state: dict[str, object] = {"python": _python_state(random.getstate())}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
@@ -68,7 +70,7 @@ def restore_rng_state(
         generators: Those to set, by the names that they were saved under.
 
     Raises:
-        TypeError: If a generator is of no known kind.
+        TypeError: If a generator is of no known kind, or they come without names.
         ValueError: If a part is damaged or of another kind. Nothing has been changed then.
     """
     if not isinstance(state, Mapping) or not isinstance(state.get("python"), (list, tuple)):
@@ -89,6 +91,7 @@ def restore_rng_state(
     saved = state.get("generators") or {}
     if not isinstance(saved, Mapping):
         raise ValueError(f"RNG state: part 'generators' is damaged: {_shorten(saved)}")
+    _check_names(generators)
     given = generators or {}
     for name, generator in given.items():
         if name in saved:
@@ -107,11 +110,14 @@ def restore_rng_state(
 def isolated_rng(seed: int | None = None) -> "IsolatedRng":
     """A block or function that leaves every generator as it found it, also after an exception.
 
+    The generators are the process's: while the block runs, other threads draw from them as well.
+
     Args:
         seed: Seeds all generators at the start of the block; None leaves them as they are.
 
     Raises:
-        TypeError: If `seed` is no integer.
+        TypeError: If `seed` is no integer, or what is decorated is a generator or coroutine
+            function.
         ValueError: If `seed` is out of range.
 
     >>> import random
@@ -132,6 +138,27 @@ class IsolatedRng(ContextDecorator):
     def __init__(self, seed: int | None) -> None:
         self._seed = seed
         self._outside: list[tuple[dict[str, object], Setter]] = []
+
+    def __call__(self, function: F) -> F:
+        """Isolates each call of a function.
+
+        Raises:
+            TypeError: If it is a generator or coroutine function, whose call does no work yet.
+        """
+        from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+        for called in (function, type(function).__call__):
+            if any(
+                is_kind(called)
+                for is_kind in (isasyncgenfunction, iscoroutinefunction, isgeneratorfunction)
+            ):
+                name = getattr(function, "__qualname__", repr(function))
+                raise TypeError(
+                    f"isolated_rng cannot be around {name}: calling a generator or coroutine "
+                    "function does no work yet. Use `with isolated_rng(…):` inside, around what "
+                    "neither yields nor awaits."
+                )
+        return super().__call__(function)
 
     def __enter__(self) -> None:
         if self._seed is not None:
@@ -167,6 +194,14 @@ def _cuda_before_use(is_seeded: bool) -> Setter:
             torch.cuda.manual_seed_all(seed)
 
     return put_back
+
+
+def _check_names(generators: object) -> None:
+    if generators is not None and not isinstance(generators, Mapping):
+        raise TypeError(
+            "generators must be a mapping of names, such as {'loader': loader.generator}, got "
+            f"{_shorten(generators)}"
+        )
 
 
 def _python_state(state: tuple[object, ...]) -> list[object]:
@@ -213,7 +248,8 @@ def _kind(name: str, generator: object) -> str:
         return "numpy"
     if numpy is not None and isinstance(generator, numpy.random.RandomState):
         return "numpy legacy"
-    if isinstance(generator, random.Random):
+    # A SystemRandom is a Random that has no state.
+    if isinstance(generator, random.Random) and not isinstance(generator, random.SystemRandom):
         return "python"
     raise TypeError(
         f"generator {name!r} is a {type(generator).__name__}; known are torch.Generator, "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from operator import index
 
 LARGEST_SEED = 2**32 - 1  # what numpy.random.seed takes
+LONGEST_DECIMAL = 4096  # bits; beyond 4300 digits Python refuses to write a number
 
 
 def check_seed(seed: object, name: str = "seed") -> int:
@@ -15,9 +16,11 @@ def check_seed(seed: object, name: str = "seed") -> int:
     """
     number = check_integer(seed, name)
     if not 0 <= number <= LARGEST_SEED:
+        is_long = number.bit_length() > LONGEST_DECIMAL
+        shown = f"a number of {number.bit_length()} bits" if is_long else str(number)
         raise ValueError(
-            f"{name} must lie in 0..{LARGEST_SEED} (2**32-1, numpy's largest), got {number}. "
-            f"derive_seed(0, {number}) makes a seed of any integer."
+            f"{name} must lie in 0..{LARGEST_SEED} (2**32-1, numpy's largest), got {shown}. "
+            f"derive_seed(0, {name if is_long else number}) makes a seed of any integer."
         )
     return number
 
@@ -87,9 +90,13 @@ def derive_seed(base: int, *names: str | int) -> int:
         if isinstance(name, str):
             parts.append(f"s{len(name)}:{name}")
         else:
-            parts.append(f"i{check_integer(name, 'a name')}")
+            parts.append(_integer_part(check_integer(name, "a name that is no text")))
     digest = sha256("|".join(parts).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:4], "big")
+
+
+def _integer_part(number: int) -> str:
+    return f"i{number}" if number.bit_length() <= LONGEST_DECIMAL else f"x{number:x}"
 
 
 def sample_seed(seed: int, *, epoch: int, index: int | str, rank: int = 0) -> int:
