@@ -48,6 +48,32 @@ def test_only_what_changed_is_drawn_again(digits, run_folder, capsys):
     assert "single runs (2 up to date)" in capsys.readouterr().out
 
 
+def test_what_was_drawn_before_a_failure_is_not_drawn_again(digits, capsys):
+    blocked = digits / "training" / "mlp_2" / "plots"
+    blocked.write_text("a file where a folder must be")
+
+    assert plot(["results/digits"]) == 1
+    blocked.unlink()
+    capsys.readouterr()
+
+    assert plot(["results/digits"]) == 0
+    out = capsys.readouterr().out
+    assert "3 plots over all runs (up to date)" in out
+    assert "single runs (3 up to date)" in out
+
+
+def test_names_longer_than_a_file_system_allows_are_cut(run_folder, tmp_path, monkeypatch, capsys):
+    names = ["accuracy_of_" + "a_very_long_name_" * 20 + end for end in ("x", "y")]
+    monkeypatch.chdir(tmp_path)
+    run_folder(tmp_path / "e" / "training" / "r", {"x": 1}, {name: [1.0, 2.0] for name in names})
+
+    assert plot(["e"]) == 0
+
+    figures = {path.name for path in tmp_path.glob("e/plots/*.png")}
+    assert len(figures) == 2
+    assert all(name.startswith("accuracy_of_a_very_long_name") for name in figures)
+
+
 def test_another_style_draws_everything_again(digits, capsys):
     plot(["results/digits"])
     (digits.parent.parent / "conf" / "plotting").mkdir(parents=True)

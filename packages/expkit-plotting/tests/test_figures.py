@@ -81,6 +81,16 @@ def test_groups_may_be_chosen_by_the_tail_of_a_key(experiment):
     assert "n = 4" in legend_title(figure)
 
 
+def test_a_name_that_says_nothing_is_called_by_what_it_is_of(experiment):
+    folder = experiment(
+        {"model.name": ["mlp", "cnn"], "optimizer.name": ["sgd", "adam"], "seed": [1, 2]}
+    )
+    plots = PlotMetrics(folder, STYLE)
+
+    assert legend_title(plots.metric("loss")).startswith("model, optimizer\n")
+    assert legend_texts(plots.metric("loss", group_by="optimizer")) == ["adam", "sgd"]
+
+
 def test_a_single_run_beside_a_grid_stands_alone(experiment, run_folder):
     folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]})
     run_folder(folder / "training" / "by_hand", {}, {"loss": [1.0, 0.5]})
@@ -190,12 +200,88 @@ def test_a_diverged_run_gets_a_log_scale_instead_of_hiding_the_others():
     assert PlotMetrics(runs, STYLE).metric("loss").axes[0].get_yscale() == "log"
 
 
-def test_a_run_of_nothing_but_nan_is_drawn_as_nothing():
-    figure = PlotMetrics({"a": {"loss": [np.nan, np.nan]}, "b": {"loss": [1, 2]}}, STYLE).metric(
-        "loss"
-    )
+@pytest.mark.parametrize("options", [{}, {"lines": "all"}, {"lines": "bands"}])
+@pytest.mark.parametrize("nothing", [[np.nan, np.nan], [np.inf, -np.inf], []])
+def test_a_run_without_a_finite_value_is_drawn_as_nothing(nothing, options):
+    beside = PlotMetrics({"a": {"loss": nothing}, "b": {"loss": [1, 2]}}, STYLE)
+    alone = PlotMetrics({"a": {"loss": nothing}}, STYLE)
 
-    assert legend_texts(figure) == ["a", "b"]
+    assert {"a", "b"} <= set(legend_texts(beside.metric("loss", **options)))
+    for figure in (alone.metric("loss", **options), alone.run()):
+        assert [text.get_text() for text in figure.axes[0].texts] == ["no finite values"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("options", [{}, {"lines": "all"}, {"lines": "bands"}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1e300, 1.7e308],
+        [1e-300, 1e-308],
+        [-1.7e308, 1.7e308],
+        [5.0, 5.0],
+        [0.0, 0.0],
+        [1e16, 1e16 + 4],
+        [-3.0, -1e9],
+    ],
+)
+def test_values_of_any_size_are_drawn_without_a_warning(values, options):
+    runs = {f"r{i}": {"loss": values} for i in range(3)}
+
+    pixels(PlotMetrics(runs, STYLE).metric("loss", **options))
+
+
+def test_a_band_that_reaches_zero_does_not_forbid_the_log_scale(run_folder, tmp_path):
+    losses = {("a", 1): [2.0, 1e6], ("a", 2): [2.0, 1.0], ("b", 1): [2.0, 0.5], ("b", 2): [2, 0.6]}
+    for (model, seed), values in losses.items():
+        run_folder(
+            tmp_path / "e" / "training" / f"{model}_{seed}",
+            {"model": model, "seed": seed},
+            {"loss": values},
+        )
+
+    (axes,) = PlotMetrics(tmp_path / "e", STYLE).metric("loss").axes
+
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylim()[0] > 0.1
+
+
+def test_a_value_is_on_the_axis_as_it_is_not_as_an_offset():
+    figure = PlotMetrics({"a": {"acc": [0.99991, 0.99993, 0.99995]}}, STYLE).metric("acc")
+    figure.canvas.draw()
+
+    (axes,) = figure.axes
+    assert axes.yaxis.get_offset_text().get_text() == ""
+    assert "0.999920" in [tick.get_text() for tick in axes.get_yticklabels()]
+
+
+def coloured(figure) -> int:
+    """Pixels of the axes, without its frame, that are neither white nor the grid's grey."""
+    image = pixels(figure)
+    box = figure.axes[0].get_window_extent()
+    height = image.shape[0]
+    inside = image[
+        height - int(box.y1) + 4 : height - int(box.y0) - 4, int(box.x0) + 4 : int(box.x1) - 4, :3
+    ]
+    return int((inside.min(axis=2) < 220).sum())
+
+
+BARE = PlotStyle(dpi=100, add_titles=False, rcParams={"axes.grid": False, "legend.labelcolor": "w"})
+
+
+@pytest.mark.parametrize("options", [{}, {"lines": "all"}, {"lines": "bands"}])
+@pytest.mark.parametrize("values", [[0.5], [0.5, np.nan, 0.6, np.nan] * 3])
+def test_points_without_neighbours_are_seen(values, options):
+    runs = {f"r{i}": {"acc": [value + i / 10 for value in values]} for i in range(2)}
+    options = {"top": 1, **options} if options.get("lines") == "bands" else options
+
+    drawn = PlotMetrics(runs, BARE).metric("acc", **options)
+
+    drawn.axes[0].get_legend().remove()
+    nothing = PlotMetrics({"a": {"acc": [np.nan]}}, BARE).metric("acc")
+    nothing.axes[0].texts[0].remove()
+    assert coloured(nothing) == 0
+    assert coloured(drawn) > 20
 
 
 # ---------------------------------------------------------------- all metrics of one run
@@ -225,12 +311,52 @@ def test_a_number_is_the_one_in_the_grid(experiment):
     assert PlotMetrics(folder, STYLE).run_recipe("1")[0].title == "mlp_1"
 
 
+def test_a_metric_of_one_step_does_not_cut_the_others():
+    figure = PlotMetrics({"r": {"loss": [3.0, 2.0, 1.0], "test_f1": [0.5]}}, STYLE).run()
+
+    assert figure.axes[0].get_xlim()[1] > 2
+    assert [axes.get_xlabel() for axes in figure.axes] == ["Step", "Step"]
+
+
 def test_one_run_may_have_many_metrics():
     metrics = {f"metric_{i}": [1.0, 2.0] for i in range(9)}
 
     figure = PlotMetrics({"run": metrics}, STYLE).run()
 
     assert len([axes for axes in figure.axes if axes.get_visible()]) == 9
+
+
+def test_a_run_of_hundreds_of_metrics_shows_some_and_says_so():
+    metrics = {f"norm_{i}": [1.0, 2.0] for i in range(300)}
+
+    with pytest.warns(UserWarning, match=r"has 300 metrics, of which the figure shows 40; choose"):
+        figure = PlotMetrics({"run": metrics}, STYLE).run()
+
+    assert [axes.get_ylabel() for axes in figure.axes] == [f"Norm {i}" for i in range(40)]
+
+
+LONG = "accuracy_of_the_very_first_layer_on_all_of_the_held_out_examples_of_the_largest_class"
+
+
+@pytest.mark.parametrize("size", [(6.4, 4.0), (3.0, 1.9)])
+@pytest.mark.parametrize("metric", ["val_accuracy", LONG, LONG.replace("_", "-")])
+def test_titles_and_names_of_axes_never_leave_their_place(size, metric):
+    runs = {"run_" + "with_a_long_name_" * 9: {metric: [1.0, 2.0], "a": [1], "b": [1], "c": [1]}}
+    plots = PlotMetrics(runs, PlotStyle(figsize=size))
+
+    for figure in (plots.metric(metric), plots.run()):
+        figure.canvas.draw()
+        whole = figure.bbox
+        names = [axes.yaxis.label for axes in figure.axes] + [axes.title for axes in figure.axes]
+        boxes = [text.get_window_extent() for text in (*names, *figure.texts) if text.get_text()]
+        assert all(box.y0 >= -1 and box.y1 <= whole.y1 + 1 for box in boxes)
+        assert all(box.x0 >= -1 and box.x1 <= whole.x1 + 1 for box in boxes)
+        columns = {box.x1: [] for box in boxes}
+        for box in boxes:
+            columns[box.x1].append(box)
+        for column in columns.values():
+            for one, other in itertools.combinations(column, 2):
+                assert not one.overlaps(other)
 
 
 # ---------------------------------------------------------------- legends
@@ -372,3 +498,40 @@ def test_a_users_change_of_rc_params_while_we_draw_is_kept():
 
 def test_a_notebook_can_show_a_figure():
     assert PlotMetrics(falling(2), STYLE).metric("loss")._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_while_a_thread_draws_can_draw(tmp_path):
+    import subprocess
+    import sys
+
+    code = f"""
+import multiprocessing, threading
+from matplotlib import RcParams, rcParams
+from expkit_plotting import PlotMetrics
+from expkit_plotting._thread_rc import rc_layer
+
+def draw():
+    assert type(rcParams) is RcParams
+    PlotMetrics({{'a': {{'loss': [2.0, 1.0]}}}}).metric('loss', save_to={str(tmp_path / "a.png")!r})
+
+inside, done = threading.Event(), threading.Event()
+def hold():
+    with rc_layer({{'font.size': 5.0}}):
+        inside.set()
+        done.wait()
+
+thread = threading.Thread(target=hold)
+thread.start()
+inside.wait()
+child = multiprocessing.get_context('fork').Process(target=draw)
+child.start()
+child.join(60)
+done.set()
+raise SystemExit(child.exitcode is None or child.exitcode)
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.png").is_file()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from expkit_plotting import _palette, _rc
-from expkit_plotting._palette import colours, looks
+from expkit_plotting._palette import colours, hues, looks
 
 # Machado, Oliveira and Fernandes (2009), severity 1.0: what a reader with the deficiency sees,
 # as a matrix on linear RGB.
@@ -43,6 +43,15 @@ def test_colour_blind_readers_can_tell_any_two_curves_apart(count, deficiency):
 
         # 2.3 is the just noticeable difference of CIE76; thin lines want several times that.
         assert dash != other_dash or distance > 10
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_colours_that_are_not_helped_by_line_styles_differ_for_colour_blind_readers(deficiency):
+    found = hues("colorblind", 6)
+
+    assert len(found) == 6
+    for one, other in itertools.combinations(found, 2):
+        assert np.linalg.norm(seen_lab(one, deficiency) - seen_lab(other, deficiency)) > 10
 
 
 @pytest.mark.parametrize("palette", ["colorblind", "tab10", "viridis", "deep", "rocket"])

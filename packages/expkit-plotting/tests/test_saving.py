@@ -36,13 +36,22 @@ def test_restyled_equals_drawn_so_at_first(source, tmp_path, options):
 
 
 def test_a_run_can_be_restyled_too_with_nan_and_gaps(tmp_path):
-    runs = {"a_1": {"loss": [2.0, float("nan"), float("inf"), 0.1], "val_loss": [1, 2, 3, 4]}}
+    runs = {
+        "a_1": {"loss": [2.0, float("nan"), float("inf"), 0.1], "val_loss": [1, 2, 3, 4], "f1": []}
+    }
     other = PlotStyle(context="paper")
     PlotMetrics(runs, KEEP).run(save_to=tmp_path / "run")
 
     assert np.array_equal(
         pixels(restyle(tmp_path / "run", other)), pixels(PlotMetrics(runs, other).run())
     )
+
+
+def test_a_run_without_a_point_is_still_there_when_restyled(tmp_path):
+    runs = {"a": {"loss": [2.0, 1.0]}, "b": {"loss": []}, "c": {"loss": [1.0, 0.5]}}
+    figure = PlotMetrics(runs, KEEP).metric("loss", save_to=tmp_path / "loss")
+
+    assert np.array_equal(pixels(restyle(tmp_path / "loss")), pixels(figure))
 
 
 def test_restyling_never_loads_the_pickle(source, tmp_path):

@@ -69,6 +69,35 @@ def test_metrics_survive_nan_torn_lines_and_repeated_steps(tmp_path, caplog):
     assert caplog.text == ""
 
 
+def test_lines_that_hold_more_than_numbers_cost_only_those_values(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"step": 0, "metrics": {"loss": [1, 2], "acc": 1, "f1": 1e400, "odd": "x"}}\n'
+        '{"step": 1, "metrics": {"loss": [3, 4], "acc": null, "f1": true, "odd": 1}}\n'
+        '{"step": NaN, "metrics": {"acc": 5}}\n{"step": "2", "metrics": {"acc": 6}}\n[7]\n'
+    )
+
+    curves = read_metrics(path)
+
+    np.testing.assert_array_equal(curves["loss"].values, [np.nan, np.nan])
+    np.testing.assert_array_equal(curves["acc"].values, [1, np.nan])
+    np.testing.assert_array_equal(curves["f1"].values, [np.inf, 1])
+    np.testing.assert_array_equal(curves["odd"].values, [np.nan, 1])
+
+
+def test_steps_in_any_order_and_below_zero_are_sorted(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [
+        f'{{"step": {step}, "metrics": {{"loss": {i}}}}}\n' for i, step in enumerate([3, -1, 3, 0])
+    ]
+    path.write_text("".join(lines))
+
+    curve = read_metrics(path)["loss"]
+
+    assert curve.steps.tolist() == [-1, 0, 3]
+    assert curve.values.tolist() == [1, 3, 2]
+
+
 def test_a_damaged_line_inside_is_left_out_with_a_warning(tmp_path, caplog):
     path = tmp_path / "metrics.jsonl"
     path.write_text(

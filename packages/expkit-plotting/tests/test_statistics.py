@@ -6,6 +6,7 @@ from hypothesis.extra import numpy as arrays
 
 from expkit_plotting._runs import Curve
 from expkit_plotting._statistics import (
+    EDGES,
     align,
     direction_of,
     mean_and_spread,
@@ -72,6 +73,45 @@ def test_quantiles_ignore_runs_that_ended():
     assert bands[2].tolist() == [2.0, 1.0]
 
 
+@given(
+    arrays.arrays(
+        float,
+        st.tuples(st.integers(1, 9), st.integers(1, 6)),
+        elements=st.one_of(st.floats(-1e6, 1e6), st.just(float("nan"))),
+    )
+)
+def test_quantiles_equal_numpys(values):
+    known = ~np.isnan(values).all(axis=0)
+
+    bands = quantiles(values)
+
+    assert np.isnan(bands[:, ~known]).all()
+    if known.any():
+        expected = np.nanquantile(values[:, known], EDGES, axis=0)
+        np.testing.assert_allclose(bands[:, known], expected, rtol=1e-9, atol=1e-6)
+
+
+def test_runs_that_share_no_steps_do_not_take_the_square_of_their_memory():
+    runs = [curve(np.full(500, i), np.arange(500) + i / 200) for i in range(200)]
+
+    steps, values = align(runs)  # 100,000 steps in all
+
+    assert values.shape == (200, len(steps))
+    assert len(steps) <= 4000
+    assert (np.nanmax(values, axis=1) == np.arange(200)).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_has_diverged_beyond_all_axes_is_a_gap():
+    _, values = align([curve([1.7e308, 1e199, 1.0]), curve([1.0, -1e199, -np.inf])])
+
+    mean, _, count = mean_and_spread(values)
+
+    assert mean.tolist() == [1.0, 0.0, 1.0]
+    assert count.tolist() == [1, 2, 1]
+    assert ranked([[curve([1e300])], [curve([1.0])]], "maximize") == [1, 0]
+
+
 def test_groups_are_ranked_by_the_mean_of_their_best_values():
     groups = [[curve([0.9, 0.1]), curve([0.5])], [curve([0.8]), curve([0.8])], [curve([np.nan])]]
 
@@ -106,3 +146,15 @@ def test_a_thinned_curve_keeps_its_extremes():
     assert len(thin) <= 4002
     assert (thin.max(), thin.min()) == (50, -50)
     assert (np.diff(steps) > 0).all()
+    assert (steps[0], steps[-1]) == (0, 99_999)
+
+
+def test_a_thinned_curve_keeps_its_gaps():
+    values = np.ones(100_000)
+    values[40_000:60_000] = np.nan
+
+    steps, thin = thinned(np.arange(100_000.0), values)
+
+    gap = steps[np.isnan(thin)]
+    assert 40_000 <= gap.min() < 40_100
+    assert 59_900 < gap.max() < 60_000

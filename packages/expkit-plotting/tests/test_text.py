@@ -55,12 +55,19 @@ def test_metrics_of_two_splits_share_their_quantity():
     assert split_and_quantity("train_loss")[1] == split_and_quantity("val/loss")[1] == "loss"
 
 
-def test_short_keys_stay_unambiguous():
-    assert short_keys(["optimizer.lr", "model.name"]) == {
+def test_short_keys_stay_unambiguous_and_say_something():
+    assert short_keys(["optimizer.lr", "model.name", "optimizer.name"]) == {
         "optimizer.lr": "lr",
-        "model.name": "name",
+        "model.name": "model",
+        "optimizer.name": "optimizer",
     }
     assert short_keys(["a.lr", "b.lr"]) == {"a.lr": "a.lr", "b.lr": "b.lr"}
+    assert short_keys(["model", "model.name"]) == {"model": "model", "model.name": "name"}
+    assert short_keys(["name", "a.b.name", "c.b.name"]) == {
+        "name": "name",
+        "a.b.name": "a.b",
+        "c.b.name": "c.b",
+    }
 
 
 def test_equal_shortened_labels_are_numbered():
@@ -94,3 +101,8 @@ def test_escaped_text_is_no_mathtext(text):
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_in_a_label_reads_back_exactly(value):
     assert float(value_text(value)) == value
+
+
+@pytest.mark.parametrize("latex", [True, False])
+def test_what_no_font_and_no_file_can_hold_is_left_out(latex):
+    assert escape("a\tb\x00c\x1b\udce4\nd", latex=latex) == "a b c ?\nd"

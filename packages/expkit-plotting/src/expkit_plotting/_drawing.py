@@ -1,27 +1,39 @@
 """Drawing: a recipe, its runs and a style become a figure. No files, no global state."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from ._figure import StyledFigure
 from ._groups import Group, group, group_looks, legend_label, legend_title
-from ._layout import MOST_ENTRIES, Entries, make_room, place, tighten
+from ._layout import MOST_ENTRIES, PAD, Entries, Label, fit, make_room, place
 from ._palette import DASHES, colours, looks
 from ._rc import rc_parameters
 from ._recipe import Recipe
-from ._runs import Run
-from ._statistics import align, mean_and_spread, needs_log_scale, quantiles, ranked, thinned
+from ._runs import Curve, Run
+from ._statistics import (
+    align,
+    drawable,
+    isolated,
+    mean_and_spread,
+    needs_log_scale,
+    quantiles,
+    ranked,
+    thinned,
+)
 from ._style import PlotStyle
-from ._text import escape, readable, shorten, split_and_quantity
+from ._text import escape, readable, split_and_quantity
 from ._thread_rc import rc_layer
 
 if TYPE_CHECKING:
@@ -35,8 +47,10 @@ MANY_GROUPS = 12  # above, means with their bands cover one another
 HIGHLIGHTED = 5
 BAND_ALPHA = 0.18
 CROWD_GREY = "#7f7f7f"
-FEW_POINTS = 5  # so few points are marked, or a single one would not be seen
+MEDIAN_GREY = "#4d4d4d"
+FEW_POINTS = 5  # so few points are marked; of more, only those between gaps
 PANEL_MIN_IN = 2.6  # narrower, tick labels take more room than curves
+MOST_PANELS = 40  # two columns of them are a metre and a half
 PANEL_SHARE = 0.75  # a panel's height, of the style's height for one figure
 
 
@@ -47,13 +61,18 @@ class _Canvas:
     axes: Axes
     style: PlotStyle
     escape: Callable[[str], str]
-    drawn: "list[tuple[Array, Array, Array]]"
-    handles: "list[Artist]"
-    labels: list[str]
+    drawn: "list[tuple[Array, Array, Array]]" = field(default_factory=list)
+    handles: "list[Artist]" = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    around: list[Label] = field(default_factory=list)  # title and axes' names
 
     def entry(self, handle: "Artist", label: str) -> None:
         self.handles.append(handle)
         self.labels.append(label)
+
+    def write(self, artist: Text, text: str) -> None:
+        artist.set_text(self.escape(text))
+        self.around.append(Label(artist, text, self.escape, self.axes))
 
     def entries(self, title: str) -> Entries:
         handles, labels = self.handles, self.labels
@@ -99,7 +118,7 @@ def _draw_metric(
 ) -> None:
     (metric,) = recipe.metrics
     axes = figure.subplots()
-    canvas = _Canvas(axes, style, escaped, [], [], [])
+    canvas = _Canvas(axes, style, escaped)
     groups = group(runs, recipe.group_by)
     group_style = dict(
         zip((each.label for each in groups),
@@ -127,14 +146,14 @@ def _draw_metric(
     if recipe.top is not None and recipe.top < everything and lines != "bands":
         what = "runs" if recipe.group_by is None else "groups"
         title = "\n".join(filter(None, [title, f"best {len(groups)} of {everything} {what}"]))
-    _finish_axes(canvas, recipe, metric)
+    _finish_values(canvas, metric)
+    _finish_steps([canvas], recipe.step)
     if style.add_titles and recipe.title:
-        axes.set_title(escaped(_fitting(recipe.title, figure, axes)))
+        canvas.write(axes.title, recipe.title)
+    fit(figure, canvas.around)
     entries = canvas.entries(title)
     if len(entries.labels) > 1 or title:
         place(figure, axes, entries, canvas.drawn)
-    else:
-        tighten(figure)
 
 
 def _lines(recipe: Recipe, groups: Sequence[Group]) -> str:
@@ -153,16 +172,17 @@ def _draw_groups(
 ) -> str:
     """Mean and standard deviation of every group; returns the legend's title."""
     counts = []
-    for each in groups:
+    tables = [align([run.metrics[metric] for run in each.runs]) for each in groups]
+    curves = [mean_and_spread(values) for _, values in tables]
+    means = np.concatenate([mean for mean, _, _ in curves])
+    # On a log scale a band that reaches zero would have no lower end.
+    lowest = np.nanmin(means) if needs_log_scale(means) else -np.inf
+    for each, (steps, _), (mean, spread, count) in zip(groups, tables, curves, strict=True):
         colour, dashes = group_style[each.label]
-        steps, values = align([run.metrics[metric] for run in each.runs])
-        mean, spread, count = mean_and_spread(values)
-        counts.append((int(count.min()), int(count.max())))
-        low, high = mean - spread, mean + spread
+        counts.append((int(count.min(initial=len(each.runs))), int(count.max(initial=0))))
+        low, high = np.maximum(mean - spread, lowest), mean + spread
         if len(each.runs) > 1:
-            canvas.axes.fill_between(
-                steps, low, high, color=colour, alpha=BAND_ALPHA, linewidth=0, zorder=1.5
-            )
+            _draw_band(canvas, steps, low, high, colour, BAND_ALPHA)
         handle = _draw_line(canvas, steps, mean, colour, dashes)
         known = ~np.isnan(spread)
         canvas.drawn.append((steps, np.where(known, low, mean), np.where(known, high, mean)))
@@ -192,35 +212,45 @@ def _draw_every_run(
     title: str,
 ) -> str:
     """Every run as a line, in one collection; returns the legend's title."""
-    count = sum(len(each.runs) for each in groups)
-    steps, values = align([run.metrics[metric] for each in groups for run in each.runs])
+    curves = [run.metrics[metric] for each in groups for run in each.runs]
+    count = len(curves)
     crowded = len(groups) > MANY_GROUPS
     width = _line_width(canvas) * (1.0 if count <= MANY_RUNS else 0.6)
+    alpha = float(np.clip(30 / count, 0.08, 0.9) if crowded else np.clip(60 / count, 0.25, 1))
     shades: list[str] = []
     styles: list[LineStyleType] = []
     for each in groups:
         colour, dashes = (CROWD_GREY, 0) if crowded else group_style[each.label]
         shades += [colour] * len(each.runs)
         styles += [DASHES[dashes]] * len(each.runs)
-    collection = LineCollection(
-        list(_segments(steps, values)),
-        colors=shades,
-        linewidths=width,
-        linestyles=styles if len(set(styles)) > 1 else "solid",
-        alpha=float(np.clip(30 / count, 0.08, 0.9))
-        if crowded
-        else float(np.clip(60 / count, 0.25, 1)),
-        zorder=2,
+    segments = [
+        np.column_stack(thinned(each.steps, np.where(drawable(each.values), each.values, np.nan)))
+        for each in curves
+    ]
+    canvas.axes.add_collection(
+        LineCollection(
+            segments,
+            colors=shades,
+            linewidths=width,
+            linestyles=styles if len(set(styles)) > 1 else "solid",
+            alpha=alpha,
+            zorder=2,
+        ),
+        autolim=False,
     )
-    canvas.axes.add_collection(collection, autolim=False)
-    finite = values[np.isfinite(values)]
-    if len(finite):
-        canvas.axes.update_datalim(
-            [(float(steps[0]), float(finite.min())), (float(steps[-1]), float(finite.max()))]
+    alone = [segment[isolated(segment[:, 1])] for segment in segments]
+    if any(len(points) for points in alone):
+        x, y = np.concatenate(alone).T
+        canvas.axes.scatter(
+            x,
+            y,
+            s=(2.5 * width) ** 2,
+            c=[shade for shade, points in zip(shades, alone, strict=True) for _ in points],
+            linewidths=0,
+            alpha=alpha,
+            zorder=2,
         )
-        canvas.axes.autoscale_view()
-    low, high = _envelope(values)
-    canvas.drawn.append((steps, low, high))
+    _show_envelope(canvas, curves)
     if not crowded:
         for each in groups:
             colour, dashes = group_style[each.label]
@@ -231,20 +261,6 @@ def _draw_every_run(
     title = _highlight(canvas, metric, groups, order, recipe, title)
     canvas.entry(_sample(canvas, CROWD_GREY, 0), f"all {count} runs")
     return title
-
-
-def _segments(steps: "Array", values: "Array") -> "Sequence[Array]":
-    """One polyline a run, without the NaN behind its end; gaps inside stay."""
-    if not np.isnan(values).any() and len(steps) <= 4000:
-        lines = np.empty((*values.shape, 2))
-        lines[:, :, 0] = steps
-        lines[:, :, 1] = values
-        return list(lines)
-    segments = []
-    for row in values:
-        x, y = thinned(steps, row)
-        segments.append(np.column_stack([x, y]))
-    return segments
 
 
 def _draw_quantiles(
@@ -260,10 +276,8 @@ def _draw_quantiles(
     steps, values = align(curves)
     bands = quantiles(values)
     for low, high, alpha in ((0, 4, 0.22), (1, 3, 0.35)):
-        canvas.axes.fill_between(
-            steps, bands[low], bands[high], color=CROWD_GREY, alpha=alpha, linewidth=0, zorder=1.5
-        )
-    (median,) = canvas.axes.plot(steps, bands[2], color="#4d4d4d", linewidth=_line_width(canvas))
+        _draw_band(canvas, steps, bands[low], bands[high], CROWD_GREY, alpha)
+    median = _draw_line(canvas, steps, bands[2], MEDIAN_GREY, 0)
     canvas.drawn.append((steps, bands[0], bands[4]))
     title = _highlight(canvas, metric, groups, order, recipe, title)
     canvas.entry(median, f"median of {len(curves)} runs")
@@ -309,17 +323,23 @@ def _draw_run(
     panels: dict[str, list[str]] = {}
     for metric in recipe.metrics:
         panels.setdefault(split_and_quantity(metric)[1], []).append(metric)
+    if len(panels) > MOST_PANELS:
+        warnings.warn(
+            f"The run has {len(panels)} metrics, of which the figure shows {MOST_PANELS}; "
+            "choose others with run(…, metrics=[…]).",
+            stacklevel=6,
+        )
+        panels = dict(list(panels.items())[:MOST_PANELS])
     width, height = style.size_in
     columns = min(len(panels), max(1, int(width / PANEL_MIN_IN)))
     rows = math.ceil(len(panels) / columns)
     if len(panels) > 1:
-        figure.set_size_inches(width, height * PANEL_SHARE * rows if rows > 1 else
-                               height * PANEL_SHARE)  # fmt: skip
+        figure.set_size_inches(width, height * PANEL_SHARE * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     cells = list(grid.flat)
     canvases = []
     for axes, (quantity, metrics) in zip(cells, panels.items(), strict=False):
-        canvas = _Canvas(axes, style, escaped, [], [], [])
+        canvas = _Canvas(axes, style, escaped)
         canvases.append(canvas)
         for metric, (colour, dashes) in zip(
             metrics, looks(style.palette, len(metrics)), strict=True
@@ -328,18 +348,21 @@ def _draw_run(
             handle = _draw_line(canvas, steps, values[0], colour, dashes)
             canvas.drawn.append((steps, values[0], values[0]))
             canvas.entry(handle, _split_label(metric))
-        _finish_axes(canvas, recipe, quantity if len(metrics) > 1 else metrics[0])
-    for index, axes in enumerate(cells):
-        if index >= len(panels):
-            axes.set_visible(False)
-        elif index + columns < len(panels):  # the panel below shows the ticks
-            axes.set_xlabel("")
-        elif rows > 1:
-            axes.tick_params(labelbottom=True)
+        _finish_values(canvas, quantity if len(metrics) > 1 else metrics[0])
+        lowest = len(canvases) + columns > len(panels)  # of its column
+        axes.tick_params(labelbottom=lowest)
+    _finish_steps(canvases, recipe.step)
+    for axes in cells[len(panels) :]:
+        axes.set_visible(False)
+    around = [label for canvas in canvases for label in canvas.around]
     if style.add_titles and recipe.title:
-        figure.suptitle(escaped(_fitting(recipe.title, figure, None)))
-    tighten(figure)
+        # matplotlib puts it at 98 % of the height, which in a tall figure is far from the edge.
+        pad_in = PAD * matplotlib.rcParams["font.size"] / 72
+        y = 1 - pad_in / float(figure.get_size_inches()[1])
+        title = figure.suptitle(escaped(recipe.title), y=y)
+        around.append(Label(title, recipe.title, escaped, None))
     figure.align_ylabels()
+    fit(figure, around)
     for canvas in canvases:
         if len(canvas.labels) > 1:
             make_room(canvas.axes, canvas.entries(""), canvas.drawn)
@@ -356,18 +379,29 @@ def _split_label(metric: str) -> str:
 def _draw_line(
     canvas: _Canvas, steps: "Array", values: "Array", colour: str, dashes: int
 ) -> Line2D:
-    points = int(np.isfinite(values).sum())
     x, y = thinned(steps, values)
+    points = np.isfinite(y)
+    marked = points if points.sum() <= FEW_POINTS else isolated(y)
     (line,) = canvas.axes.plot(
         x,
         y,
         color=colour,
         linestyle=DASHES[dashes],
-        marker="o" if points <= FEW_POINTS else "none",
+        marker="o" if marked.any() else "none",
+        markevery=np.flatnonzero(marked).tolist(),
         markersize=2.5 * _line_width(canvas),
         zorder=2.5,
     )
     return line
+
+
+def _draw_band(
+    canvas: _Canvas, steps: "Array", low: "Array", high: "Array", colour: str, alpha: float
+) -> None:
+    if len(steps) == 1:  # a band of no width would not be seen
+        steps = np.array([steps[0] - 0.1, steps[0] + 0.1])
+        low, high = np.repeat(low, 2), np.repeat(high, 2)
+    canvas.axes.fill_between(steps, low, high, color=colour, alpha=alpha, linewidth=0, zorder=1.5)
 
 
 def _sample(canvas: _Canvas, colour: str, dashes: int) -> Line2D:
@@ -375,44 +409,54 @@ def _sample(canvas: _Canvas, colour: str, dashes: int) -> Line2D:
 
 
 def _line_width(canvas: _Canvas) -> float:
-    import matplotlib
-
     return float(matplotlib.rcParams["lines.linewidth"])
 
 
-def _finish_axes(canvas: _Canvas, recipe: Recipe, metric: str) -> None:
+def _finish_values(canvas: _Canvas, metric: str) -> None:
     axes = canvas.axes
-    if canvas.drawn and needs_log_scale(np.concatenate([each for _, *both in canvas.drawn
-                                                        for each in both])):  # fmt: skip
+    drawn = [each for _, *both in canvas.drawn for each in both]
+    values = np.concatenate([np.empty(0), *drawn])
+    if needs_log_scale(values):
         axes.set_yscale("log", nonpositive="clip")
-    steps = [x for x, _, _ in canvas.drawn if len(x)]
+    if not np.isfinite(values).any():
+        axes.set_yticks([])
+        axes.text(
+            0.5, 0.5, "no finite values", color=CROWD_GREY, ha="center", va="center",
+            transform=axes.transAxes,
+        )  # fmt: skip
+    if canvas.style.add_ylabels:
+        canvas.write(axes.yaxis.label, readable(metric))
+
+
+def _finish_steps(canvases: Sequence[_Canvas], step: str) -> None:
+    """The x axis, which is one axis even where it shows below several panels."""
+    axes = canvases[0].axes
+    steps = [x for canvas in canvases for x, _, _ in canvas.drawn if len(x)]
     if all(np.array_equal(x, np.round(x)) for x in steps):
         axes.xaxis.set_major_locator(
             MaxNLocator(nbins="auto", integer=True, min_n_ticks=2, steps=[1, 2, 5, 10])
         )
-    if steps and min(x[0] for x in steps) == max(x[-1] for x in steps):  # a single step
-        axes.set_xlim(steps[0][0] - 0.5, steps[0][0] + 0.5)
-        axes.set_xticks([float(steps[0][0])])
-    if canvas.style.add_xlabels:
-        axes.set_xlabel(canvas.escape(readable(recipe.step)))
-    if canvas.style.add_ylabels:
-        axes.set_ylabel(canvas.escape(readable(metric)))
+    if steps:
+        first, last = min(x[0] for x in steps), max(x[-1] for x in steps)
+        if first == last:
+            axes.set_xlim(first - 0.5, first + 0.5)
+            axes.set_xticks([float(first)])
+        elif not any(np.isfinite(low).any() for canvas in canvases for _, low, _ in canvas.drawn):
+            axes.set_xlim(first, last)
+    for canvas in canvases:
+        if canvas.style.add_xlabels and canvas.axes.xaxis.get_tick_params()["labelbottom"]:
+            canvas.write(canvas.axes.xaxis.label, readable(step))
 
 
-def _envelope(values: "Array") -> "tuple[Array, Array]":
-    known = (~np.isnan(values)).any(axis=0)
-    low = np.full(values.shape[1], np.nan)
-    high = low.copy()
-    low[known] = np.nanmin(values[:, known], axis=0)
-    high[known] = np.nanmax(values[:, known], axis=0)
-    return low, high
-
-
-def _fitting(title: str, figure: StyledFigure, axes: Axes | None) -> str:
-    """A title that is not wider than the figure; half its size is a letter's mean width."""
-    import matplotlib
-    from matplotlib.font_manager import FontProperties
-
-    size = FontProperties(size=matplotlib.rcParams["axes.titlesize"]).get_size_in_points()
-    width_pt = float(figure.get_size_inches()[0]) * 72 * (0.85 if axes is not None else 0.95)
-    return shorten(title, max(int(width_pt / (0.55 * size)), 10))
+def _show_envelope(canvas: _Canvas, curves: Sequence[Curve]) -> None:
+    """Make room for all curves, and tell the legend where they are."""
+    steps, values = align(curves)
+    known = ~np.isnan(values).all(axis=0)
+    if not known.any():
+        return
+    low, high = np.nanmin(values[:, known], axis=0), np.nanmax(values[:, known], axis=0)
+    canvas.axes.update_datalim(
+        [(float(steps[0]), float(low.min())), (float(steps[-1]), float(high.max()))]
+    )
+    canvas.axes.autoscale_view()
+    canvas.drawn.append((steps[known], low, high))

@@ -86,19 +86,21 @@ def plot_experiment(
     record = (out or home / "plots") / DRAWN
     known = _read(record)
     latex = plots.style.latex and latex_or_warning(plots.style)
-    for kind, target, recipe, runs in jobs:
-        key = _key(target, record.parent)
-        print_ = fingerprint(runs, recipe, plots.style, latex, _versions())
-        if known.get(key) != print_ or not _files_exist(target, plots):
-            plots.save(plots._drawn(recipe, runs, None), target)
-            known[key] = print_
-            if kind == "metric":
-                outcome.drawn_metrics += 1
-            else:
-                outcome.drawn_runs += 1
-        (outcome.metrics if kind == "metric" else outcome.runs).append(target)
-    if outcome.drawn_metrics or outcome.drawn_runs:
-        write_atomically(record, json.dumps(known, indent=0).encode())
+    try:
+        for kind, target, recipe, runs in jobs:
+            key = _key(target, record.parent)
+            print_ = fingerprint(runs, recipe, plots.style, latex, _versions())
+            if known.get(key) != print_ or not _files_exist(target, plots):
+                plots.save(plots._drawn(recipe, runs, None), target)
+                known[key] = print_
+                if kind == "metric":
+                    outcome.drawn_metrics += 1
+                else:
+                    outcome.drawn_runs += 1
+            (outcome.metrics if kind == "metric" else outcome.runs).append(target)
+    finally:  # what is drawn need not be drawn again
+        if outcome.drawn_metrics or outcome.drawn_runs:
+            write_atomically(record, json.dumps(known, indent=0).encode())
     return outcome
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ._errors import PlottingError, listed, near_match
-from ._palette import looks
+from ._palette import hues, looks
 from ._runs import Run
 from ._sources import natural_key
 from ._text import compact_none, short_keys, value_text
@@ -38,16 +38,19 @@ def swept_keys(settings: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
 
 
 def resolve_keys(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Full names of keys; a tail that no other key shares is enough (`lr`).
+    """Full names of keys, given as the legend calls them or by a tail that no other key shares.
 
     Raises:
         PlottingError: For a key that no run was swept over, or that fits several.
     """
     found = []
+    shown = short_keys(known)
     for key in wanted:
-        ends = [each for each in known if each == key] or [
-            each for each in known if each.endswith(f".{key}")
-        ]
+        ends = (
+            [each for each in known if each == key]
+            or [each for each in known if shown[each] == key]
+            or [each for each in known if each.endswith(f".{key}")]
+        )
         if len(ends) != 1:
             problem = "fits several swept keys" if ends else "is no key that was swept"
             raise PlottingError(
@@ -66,9 +69,12 @@ def group(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
     """
     if keys is None:
         return [Group(run.name, (run,)) for run in runs]
-    alone = [run for run in runs if run.settings.keys().isdisjoint(keys) and keys]
+    alone = []
     found: dict[str, list[Run]] = {}
-    for run in (it for it in runs if it not in alone):
+    for run in runs:
+        if keys and run.settings.keys().isdisjoint(keys):
+            alone.append(run)
+            continue
         identity = json.dumps([run.settings.get(key, "–") for key in keys], default=str)
         found.setdefault(identity, []).append(run)
     members = sorted(
@@ -131,12 +137,11 @@ def group_looks(
             tuple(value_text(each.get(other, "–")) for other in differing if other != key)
             for each in settings
         ]
-        hues = list(dict.fromkeys(rest))
-        hue_looks = looks(palette, len(hues))
-        colours = [colour for colour, _ in hue_looks]
-        if 2 <= len(styles) <= 4 and len(set(colours)) == len(hues) <= 6:
+        others = list(dict.fromkeys(rest))
+        colours = hues(palette, len(others))
+        if 2 <= len(styles) <= 4 and len(set(colours)) == len(others) <= 6:
             return [
-                (colours[hues.index(hue)], styles.index(value))
-                for hue, value in zip(rest, values, strict=True)
+                (colours[others.index(other)], styles.index(value))
+                for other, value in zip(rest, values, strict=True)
             ]
     return plain

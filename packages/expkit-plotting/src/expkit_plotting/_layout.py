@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.legend import Legend
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from ._figure import StyledFigure
-from ._text import shorten_all
+from ._text import broken, shorten, shorten_all
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -27,6 +29,7 @@ MOST_ENTRIES = 30  # a longer legend is not read any more
 INSIDE_ENTRIES = 8
 INSIDE_SHARE = 0.45  # of the axes' area; a larger legend dwarfs the curves
 AXES_MIN_SHARE = 0.6  # of the figure's width, beside a legend
+PAD = 0.4  # between the figure's edge and what is drawn, in font sizes
 GAP_PT = 6.0
 SHORTEST_LABEL = 5  # shorter ones say nothing
 # In the order in which a reader expects a legend.
@@ -63,16 +66,88 @@ class Entries:
             alignment="left",
             **keywords,
         )
-        legend.get_title().set_linespacing(1.4)  # titles of two lines; LaTeX sets them tight
+        space_lines(legend.get_title())
         return legend
+
+
+def space_lines(text: Text) -> None:
+    """Set the lines of a text apart; with LaTeX matplotlib counts from ink, not from the font."""
+    text.set_linespacing(1.9 if text.get_usetex() else 1.35)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A title or an axis' name, whose whole text may not fit; `axes` is None for the figure's."""
+
+    artist: Text
+    text: str
+    escape: Callable[[str], str]
+    axes: Axes | None
 
 
 def tighten(figure: StyledFigure, *, right_in: float = 0.0, below_in: float = 0.0) -> None:
     """Give the axes all the room that their labels, and a legend, leave."""
     width, height = figure.get_size_inches()
     figure.tight_layout(
-        rect=(0, below_in / height, 1 - right_in / width, 1), pad=0.4, h_pad=0.9, w_pad=1.2
+        rect=(0, below_in / height, 1 - right_in / width, 1), pad=PAD, h_pad=0.9, w_pad=1.2
     )
+    # What it leaves behind would make every savefig draw twice.
+    figure.set_layout_engine(None)
+
+
+def fit(figure: StyledFigure, labels: Sequence[Label]) -> None:
+    """Break or shorten labels that would leave the figure, or reach into the next axes."""
+    tighten(figure)
+    titles = [label.artist.get_window_extent().y0 for label in labels if label.axes is None]
+    ceiling = min(titles, default=float(figure.bbox.height))
+    changed = [label for label in labels if _shortened(label, ceiling)]
+    if changed:
+        tighten(figure)
+
+
+def _shortened(label: Label, ceiling: float) -> bool:
+    artist, text = label.artist, label.text
+    upright = artist.get_rotation() == 90
+    available = _available(label, ceiling, upright=upright)
+    length = len(text)
+    taken = _taken(artist, upright=upright)
+    if taken <= available:
+        return False
+    space_lines(artist)
+    while True:
+        short = shorten(text, length)
+        # A second line costs little beside the axes.
+        artist.set_text(label.escape(broken(short) if upright else short))
+        taken = _taken(artist, upright=upright)
+        if taken <= available or length <= SHORTEST_LABEL:
+            return True
+        length = max(min(int(length * available / taken), length - 1), SHORTEST_LABEL)
+
+
+def _taken(artist: Text, *, upright: bool) -> float:
+    extent = artist.get_window_extent()
+    return extent.height if upright else extent.width
+
+
+def _available(label: Label, ceiling: float, *, upright: bool) -> float:
+    """How long a centred label may be, in pixels: as far as the nearer end of its own place."""
+    figure, axes = label.artist.figure, label.axes
+    assert figure is not None
+    if axes is None:
+        return float(figure.bbox.width) * 0.98
+    own = axes.get_window_extent()
+    cell = axes.get_subplotspec()
+    assert cell is not None
+    rows, columns, number, _ = cell.get_geometry()
+    if upright:
+        slot = figure.bbox.height / rows
+        top = figure.bbox.height - slot * (number // columns)
+        centre = (own.y0 + own.y1) / 2
+        return 2 * float(min(top - centre, ceiling - centre, centre - (top - slot))) * 0.98
+    slot = figure.bbox.width / columns
+    left = slot * (number % columns)
+    centre = (own.x0 + own.x1) / 2
+    return 2 * float(min(centre - left, left + slot - centre)) * 0.98
 
 
 def place(figure: StyledFigure, axes: Axes, entries: Entries, drawn: "Drawn") -> None:
@@ -82,12 +157,11 @@ def place(figure: StyledFigure, axes: Axes, entries: Entries, drawn: "Drawn") ->
     the figure grows in height, so that the axes never shrink.
 
     Args:
-        figure: The figure, complete but for this legend.
+        figure: The figure, complete but for this legend, after `fit`.
         axes: Its only axes.
         entries: The legend's entries.
         drawn: (x, low, high) of every curve with its band, in data coordinates.
     """
-    tighten(figure)
     if len(entries.labels) <= INSIDE_ENTRIES and _place_inside(axes, entries, drawn):
         return
     dpi = figure.dpi
@@ -162,7 +236,7 @@ def _place_below(figure: StyledFigure, axes: Axes, entries: Entries, legend: Leg
         length = min(int(longest * available / _extent(legend).width), longest - 1)
         if length < SHORTEST_LABEL:
             break
-    below_in = _extent(legend).height / dpi + GAP_PT / 72
+    below_in = _extent(legend).height / dpi
     legend.set_in_layout(False)
     figure.set_size_inches(width_in, height_in + below_in)
     tighten(figure, below_in=below_in)

@@ -19,6 +19,9 @@ SEABORN = {
     "bright": "023EFF FF7C00 1AC938 E8000B 8B2BE2 9F4800 F14CC1 A3A3A3 FFC400 00D7FF",
     "dark": "001C7F B1400D 12711C 8C0800 591E71 592F0D A23582 3C3C3C B8850A 006374",
 }
+# Indices of those colours of "colorblind" that can be told apart by their hue alone; orange and
+# red (3), or grey (7) and green, cannot.
+APART = (0, 1, 2, 9, 4, 5)
 # Palettes that seaborn computes; it is imported for these only.
 COMPUTED = ("husl", "hls", "rocket", "mako", "flare", "crest", "vlag", "icefire")
 COMPUTED_PREFIXES = ("ch:", "light:", "dark:", "blend:", "husl:", "hls:", "cubehelix")
@@ -97,6 +100,14 @@ def visible(colour: str) -> bool:
     """
     red, green, blue = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue < LIGHTEST
+
+
+def hues(palette: str | Sequence[str], count: int) -> list[str]:
+    """`count` colours for curves that differ in colour alone, or fewer if there are no more."""
+    if palette == "colorblind":
+        found = colours(palette, 10)
+        return [found[index] for index in APART][:count]
+    return [it for it in colours(palette, count) if visible(it)]
 
 
 def looks(palette: str | Sequence[str], count: int) -> list[tuple[str, int]]:

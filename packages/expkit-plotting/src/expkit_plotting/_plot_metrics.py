@@ -1,5 +1,6 @@
 """`PlotMetrics`: all metrics of one run, or one metric of many runs."""
 
+import hashlib
 import pickle
 import re
 import warnings
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ._sources import Source
 
     Style = PlotStyle | str | PathLike[str] | Mapping[str, object]
+
+
+LONGEST_NAME = 90  # bytes; file systems allow 255 for two of these, a suffix and a temporary name
 
 
 class PlotMetrics:
@@ -227,9 +231,9 @@ class PlotMetrics:
             raise PlottingError(f"Name one of the {len(runs)} runs: {listed(self.runs)}.")
         text = str(name)
         names = dict(enumerate(self.runs))
-        if text.isdigit() and self._experiment.folder is not None:
+        if text.isdecimal() and self._experiment.folder is not None:
             names = numbers_in_grid(self._experiment.folder) or names
-        wanted = names.get(int(text)) if text.isdigit() and text not in self.runs else text
+        wanted = names.get(int(text)) if text.isdecimal() and text not in self.runs else text
         parts = [run for run in runs if run.name == wanted]
         parts = parts or [run for run in runs if text in run.name]
         if len(parts) == 1:
@@ -339,7 +343,11 @@ def file_name(text: str) -> str:
     >>> file_name("val/top 5")
     'val_top_5'
     """
-    return re.sub(r"[^\w.+=-]+", "_", text).strip("._") or "metric"
+    name = re.sub(r"[^\w.+=-]+", "_", text).strip("._") or "metric"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
+    return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}_{digest}"
 
 
 def as_style(style: "Style | None", folder: Path | None) -> PlotStyle:

@@ -37,6 +37,7 @@ OURS: "Mapping[str, object]" = {
     "svg.hashsalt": "expkit",  # equal data, equal file
     "axes.axisbelow": True,
     "axes.formatter.limits": (-3, 5),
+    "axes.formatter.useoffset": False,  # 0.9991, not 1e-4 with +9.99e-1 above the axis
     "axes.xmargin": 0.02,
     "legend.frameon": False,
     "legend.borderaxespad": 0.4,

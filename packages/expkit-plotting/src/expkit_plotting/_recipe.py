@@ -113,16 +113,19 @@ def from_csv(content: bytes, recipe: Recipe, *, origin: str) -> tuple[Run, ...]:
             values.append(float(value))
     except ValueError as error:
         raise PlottingError(f"{origin}, line {rows.line_num}: {error}.") from None
+    runs = dict.fromkeys([*recipe.settings, *points])  # a run without a point has no row
+    if not runs:
+        raise PlottingError(f"{origin} holds no run.")
     return tuple(
         Run(
             name,
             recipe.settings.get(name, {}),
             {
-                metric: Curve(np.array(steps), np.array(values))
-                for metric, (steps, values) in metrics.items()
+                metric: Curve(*map(np.array, points.get(name, {}).get(metric, ([], []))))
+                for metric in recipe.metrics
             },
         )
-        for name, metrics in points.items()
+        for name in runs
     )
 
 
@@ -130,9 +133,9 @@ def fingerprint(runs: tuple[Run, ...], *parts: object) -> str:
     """A hash of everything that decides how a figure looks."""
     digest = hashlib.sha256(repr(parts).encode())
     for run in runs:
-        digest.update(f"{run.name}{sorted(run.settings.items())!r}".encode())
+        digest.update(repr((run.name, sorted(run.settings.items()))).encode())
         for metric, curve in run.metrics.items():
-            digest.update(metric.encode())
+            digest.update(repr(metric).encode())
             for array in (curve.steps, curve.values):
                 digest.update(_bytes(array))
     return digest.hexdigest()[:32]

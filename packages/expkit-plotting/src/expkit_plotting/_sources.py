@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from typing_extensions import TypeIs
 
+    from ._runs import Array
+
     Source: TypeAlias = (
         str | PathLike[str] | DataFrame | Sequence[str | PathLike[str]] | Mapping[str, object]
     )
@@ -27,7 +29,6 @@ _log = logging.getLogger(__name__)
 
 STEP_NAMES = ("epoch", "step", "iteration", "global_step", "iter")
 RUN_NAMES = ("run", "run_name", "run_id", "name")
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def read_source(source: "Source") -> Experiment:
@@ -176,25 +177,55 @@ def read_metrics(path: Path) -> dict[str, Curve]:
         content = path.read_bytes()
     except FileNotFoundError:
         return {}
-    points: dict[str, dict[float, float]] = {}
-    for row in _rows(content, path):
-        step, metrics = row.get("step"), row.get("metrics")
-        if not isinstance(step, (int, float)) or not isinstance(metrics, Mapping):
-            continue
-        for name, value in metrics.items():
-            points.setdefault(name, {})[step] = _number(value)
-    return {name: _curve(values) for name, values in points.items()}
+    return {
+        name: _curve(np.array(steps, dtype=float), _numbers(values))
+        for name, (steps, values) in _columns(_rows(content, path)).items()
+    }
 
 
-def _rows(content: bytes, path: Path) -> list[Any]:
-    lines = [line for line in content.split(b"\n") if line.strip()]
-    try:  # one call for the whole file is three times as fast as one a line
-        rows = json.loads(b"[" + b",".join(lines) + b"]")
-        if len(rows) == len(lines) and all(isinstance(row, dict) for row in rows):
-            return list(rows)
-    except ValueError:
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[list[float], list[object]]]:
+    """Steps and values of each metric."""
+    try:  # rows that hold the same metrics, as most do, in a fourth of the time
+        steps = [row["step"] for row in rows]
+        metrics = [row["metrics"] for row in rows]
+        columns = {name: (steps, [each[name] for each in metrics]) for name in metrics[0]}
+        same = sum(map(len, metrics)) == len(columns) * len(rows)
+        if same and set(map(type, steps)) <= {int, float} and set(map(type, metrics)) == {dict}:
+            return columns
+    except (KeyError, IndexError, TypeError):
         pass
+    columns = {}
+    for row in rows:
+        step, values = row.get("step"), row.get("metrics")
+        if not isinstance(step, (int, float)) or not isinstance(values, dict):
+            continue
+        for name, value in values.items():
+            own = columns.setdefault(name, ([], []))
+            own[0].append(step)
+            own[1].append(value)
+    return columns
+
+
+def _numbers(values: list[object]) -> "Array":
+    try:
+        array = np.array(values, dtype=float)  # reads "NaN" and "-Infinity" too, null as NaN
+    except (TypeError, ValueError, OverflowError):
+        array = np.empty((0, 0))
+    return array if array.ndim == 1 else np.array([_number(value) for value in values])
+
+
+def _rows(content: bytes, path: Path) -> list[dict[str, Any]]:
+    content = content.strip()
+    whole = content[: content.rfind(b"\n") + 1].rstrip()
+    for part in (content, whole):  # the last line may be torn
+        try:  # one call for all lines is three times as fast as one a line
+            rows: list[dict[str, Any]] = json.loads(b"[" + part.replace(b"\n", b",") + b"]")
+        except ValueError:
+            continue
+        if set(map(type, rows)) <= {dict}:
+            return rows
     good = []
+    lines = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
@@ -202,23 +233,28 @@ def _rows(content: bytes, path: Path) -> list[Any]:
             row = None
         if isinstance(row, dict):
             good.append(row)
-        elif number < len(lines):
+        elif number < len(lines) and line.strip():
             _log.warning("%s: line %d is no JSON object; left out.", path, number)
     return good
 
 
 def _number(value: object) -> float:
-    if isinstance(value, str):
-        return _NON_FINITE.get(value, math.nan)
-    return float(value) if isinstance(value, (int, float)) else math.nan
+    try:
+        return float(value)  # type: ignore[arg-type]  # whatever a line may hold
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
-def _curve(points: Mapping[float, float]) -> Curve:
-    steps = np.fromiter(points.keys(), dtype=float, count=len(points))
-    values = np.fromiter(points.values(), dtype=float, count=len(points))
+def _curve(steps: "Array", values: "Array") -> Curve:
+    """Points in the order of their steps; of several with one step, the last that was given."""
+    known = np.isfinite(steps)
+    if not known.all():
+        steps, values = steps[known], values[known]
     if len(steps) > 1 and not (np.diff(steps) > 0).all():
         order = np.argsort(steps, kind="stable")
         steps, values = steps[order], values[order]
+        last = np.append(np.diff(steps) > 0, True)
+        steps, values = steps[last], values[last]
     return Curve(steps, values)
 
 
@@ -343,8 +379,8 @@ def _columns_to_curves(table: "DataFrame", *, where: str) -> tuple[str, dict[str
             )
         values = table[column].to_numpy(dtype=float)
         # In a table a missing cell means that this metric was not logged at this step.
-        known = ~np.isnan(values) & ~np.isnan(steps)
-        curves[column] = _curve(dict(zip(steps[known], values[known], strict=True)))
+        known = ~np.isnan(values)
+        curves[column] = _curve(steps[known], values[known])
     if not curves:
         raise PlottingError(f"{where} has no column of numbers beside the steps; got {columns}.")
     return step, curves

@@ -25,6 +25,7 @@ _UNITS = {
     **{"kb": "kB", "mb": "MB", "gb": "GB", "mib": "MiB", "gib": "GiB"},
     **{"percent": "%", "pct": "%", "db": "dB", "hz": "Hz", "w": "W"},
 }
+_SAYS_NOTHING = ("name", "id", "type", "kind", "_target_")  # what it is of, says more
 _SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "eval")
 
 
@@ -79,19 +80,24 @@ def value_text(value: object) -> str:
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Each dotted key by the shortest tail that no other key shares.
+    """Each dotted key by the shortest tail that no other key shares; of `model.name`, `model`.
 
-    >>> short_keys(["model", "optimizer.lr", "scheduler.lr", "seed"])
-    {'model': 'model', 'optimizer.lr': 'optimizer.lr', 'scheduler.lr': 'scheduler.lr', 'seed': 'seed'}
+    >>> short_keys(["model.name", "optimizer.lr", "scheduler.lr"])
+    {'model.name': 'model', 'optimizer.lr': 'optimizer.lr', 'scheduler.lr': 'scheduler.lr'}
     >>> short_keys(["optimizer", "optimizer.lr"])
     {'optimizer': 'optimizer', 'optimizer.lr': 'lr'}
-    """  # noqa: E501 - a doctest's output cannot be wrapped
-    short = {}
+    """
+    plain = {key: key for key in keys}
     for key in keys:
-        parts = key.split(".")
+        head, _, tail = key.rpartition(".")
+        if head and tail in _SAYS_NOTHING and head not in keys:
+            plain[key] = head
+    short = {}
+    for key, name in plain.items():
+        parts = name.split(".")
         for start in range(len(parts) - 1, -1, -1):
             tail = ".".join(parts[start:])
-            ends = [other for other in keys if other == tail or other.endswith(f".{tail}")]
+            ends = [it for it in plain.values() if it == tail or it.endswith(f".{tail}")]
             if len(ends) == 1:
                 break
         short[key] = tail
@@ -133,6 +139,19 @@ def shorten(text: str, length: int) -> str:
     return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
 
 
+def broken(text: str) -> str:
+    r"""`text` in two lines, if it has a space.
+
+    >>> broken("validation accuracy of all")
+    'validation\naccuracy of all'
+    """
+    spaces = [index for index, letter in enumerate(text) if letter == " "]
+    if not spaces:
+        return text
+    middle = min(spaces, key=lambda index: abs(index - len(text) / 2))
+    return f"{text[:middle]}\n{text[middle + 1 :]}"
+
+
 def shorten_all(texts: Sequence[str], length: int) -> list[str]:
     """`shorten` for a legend: entries that become equal are numbered."""
     short: list[str] = []
@@ -153,9 +172,18 @@ def escape(text: str, *, latex: bool) -> str:
     >>> print(escape("val_loss at 50%", latex=True), escape("5 $", latex=False))
     val\_loss at 50\% 5 \$
     """
+    text = "".join(map(_drawable, text))
     if not latex:
         return text.replace("$", r"\$")  # an even number of $ would become mathtext
     return "".join(_latex_characters(text))
+
+
+def _drawable(character: str) -> str:
+    """No font has control characters, and neither SVG nor PDF can hold half a surrogate pair."""
+    kind = unicodedata.category(character)
+    if kind == "Cc" and character != "\n":
+        return " "
+    return "?" if kind == "Cs" else character
 
 
 _LATEX = {
@@ -203,7 +231,6 @@ _LATEX = {
     "”": r"\textquotedblright{}",
     "\u00a0": r"\ ",
     "\n": "\n",  # matplotlib splits lines before LaTeX sees them
-    "\t": " ",
 }
 # Letters whose small and capital forms are LaTeX commands.
 _GREEK = {

@@ -6,6 +6,7 @@ for good. Here the one global mapping keeps its content; while we draw, reads *o
 find the style's values first.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,6 +49,18 @@ class _LayeredRcParams(RcParams):  # matplotlib types keys as literals, hence An
             super()._update_raw(other_params)
         else:
             values.update(dict.items(other_params))
+
+
+def _forget_other_threads() -> None:
+    """In a forked child no thread is left that would open the lock or take the layer away."""
+    global _drawing
+    _drawing = threading.RLock()
+    if _layer.values is None and type(matplotlib.rcParams) is _LayeredRcParams:
+        matplotlib.rcParams.__class__ = RcParams  # type: ignore[assignment]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 @contextmanager

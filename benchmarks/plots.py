@@ -1,0 +1,251 @@
+"""What one metric of many runs costs as a picture, PNG and PDF, in seconds.
+
+Each repeat is a process of its own and counts its imports and all from the numbers in memory to
+the second file on disk. All contenders draw 10 × 5 inches at 300 dots per inch.
+"""
+
+import json
+import math
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from measuring import Bar, Contender, measure, options, report
+
+METRIC = "val_loss"
+EPOCHS = 1_000
+SIZE_IN, DPI = (10, 5), 300
+EDGES = (0.05, 0.25, 0.5, 0.75, 0.95)  # the quantiles that expkit's bands show
+RUNS = {10: 5, 100: 5, 1_000: 3}  # repeats
+MOST = 1_000  # runs; the bars are for as many
+
+PEER = "seaborn, as in autrainer"
+BANDS_FLOOR, LINES_FLOOR = "matplotlib: fill_between of quantiles", "matplotlib: LineCollection"
+BANDS, LINES = "expkit, the default", "expkit, all lines"
+FOLDERS = "expkit plot, from run folders"
+
+Rows = list[list[float]]
+# Three steps: it imports; it brings the numbers into their natural form, which is not counted;
+# it draws and saves.
+Steps = Iterator[None]
+
+
+def curves(runs: int) -> Rows:
+    """Losses that fall with noise: a row a run, from best to worst."""
+    generator = random.Random(0)
+    falls = [2 * math.exp(-epoch / 200) for epoch in range(EPOCHS)]
+    return [
+        [fall + run / runs + generator.gauss(0, 0.05) for fall in falls]
+        for run in range(1, runs + 1)
+    ]
+
+
+def write_folders(experiment: Path, rows: Rows) -> None:
+    """The same numbers, and as many of another metric, as docs/formats.md describes run folders."""
+    for number, losses in enumerate(rows):
+        run = experiment / "training" / name_of(number)
+        run.mkdir(parents=True)
+        record = {"schema": 1, "run_name": run.name, "swept": {"model": "cnn", "lr": number}}
+        (run / "run.json").write_text(json.dumps({**record, "state": "completed"}))
+        lines = [
+            json.dumps({"step": epoch, "time": 1.7e9 + epoch, "metrics": {"loss": 1, METRIC: loss}})
+            for epoch, loss in enumerate(losses)
+        ]
+        (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def name_of(number: int) -> str:
+    """A run's name, as a sweep makes it."""
+    return f"cnn_{number}"
+
+
+def seaborn_lines(rows: Rows, _: Path) -> Steps:
+    """A line a run and all of them in the legend; laid out and saved once a file type."""
+    import pandas
+    import seaborn
+    from matplotlib import pyplot
+
+    yield
+    table = pandas.DataFrame({name_of(number): row for number, row in enumerate(rows)})
+    yield
+    seaborn.set_theme(context="notebook", style="whitegrid", palette="colorblind")
+    figure = pyplot.figure(figsize=SIZE_IN)
+    seaborn.lineplot(data=table, dashes=False)
+    for suffix in ("png", "pdf"):
+        pyplot.tight_layout()
+        figure.savefig(f"{METRIC}.{suffix}", dpi=DPI)
+
+
+def collection(rows: Rows, _: Path) -> Steps:
+    """All runs as one artist, and a legend of ten."""
+    import numpy
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    yield
+    matrix = numpy.array(rows)
+    yield
+    figure = Figure(figsize=SIZE_IN)
+    axes = figure.subplots()
+    lines = numpy.empty((*matrix.shape, 2))
+    lines[:, :, 0] = numpy.arange(EPOCHS)
+    lines[:, :, 1] = matrix
+    axes.add_collection(
+        LineCollection(lines, colors=[f"C{each % 10}" for each in range(len(rows))])
+    )
+    axes.autoscale_view()
+    samples = [Line2D([], [], color=f"C{each}") for each in range(10)]
+    axes.legend(samples, [name_of(each) for each in range(10)])
+    save(figure)
+
+
+def fills(rows: Rows, _: Path) -> Steps:
+    """Two bands of quantiles, their median, and the five best runs."""
+    import numpy
+    from matplotlib.figure import Figure
+
+    yield
+    matrix = numpy.array(rows)
+    yield
+    figure = Figure(figsize=SIZE_IN)
+    axes = figure.subplots()
+    epochs = numpy.arange(EPOCHS)
+    lowest, low, median, high, highest = numpy.quantile(matrix, EDGES, axis=0)
+    axes.fill_between(epochs, lowest, highest, alpha=0.2, linewidth=0)
+    axes.fill_between(epochs, low, high, alpha=0.3, linewidth=0)
+    axes.plot(epochs, median)
+    for number in matrix.min(axis=1).argsort()[:5]:
+        axes.plot(epochs, matrix[number], label=name_of(number))
+    axes.legend()
+    save(figure)
+
+
+def save(figure: Any) -> None:
+    """Lay out once, write both files."""
+    figure.tight_layout()
+    for suffix in ("png", "pdf"):
+        figure.savefig(f"{METRIC}.{suffix}", dpi=DPI)
+
+
+def expkit(rows: Rows, _: Path, *, lines: str = "auto") -> Steps:
+    """From a dict of runs. By default up to 30 runs are lines and more are bands."""
+    from expkit_plotting import PlotMetrics, PlotStyle
+
+    PlotMetrics, PlotStyle  # noqa: B018 - the names are lazy, and these imports are counted
+    yield
+    runs = {name_of(number): {METRIC: row} for number, row in enumerate(rows)}
+    yield
+    style = PlotStyle(figsize=SIZE_IN, dpi=DPI)
+    PlotMetrics(runs, style).metric(METRIC, lines=lines, save_to=METRIC)
+
+
+def expkit_plot(_: Rows, results: Path) -> Steps:
+    """What `expkit plot --metric` does in a shell: it reads the whole of all runs."""
+    from expkit_plotting.commands import plot
+
+    yield
+    Path("Wide.yaml").write_text(f"defaults: [Default]\nfigsize: {list(SIZE_IN)}\ndpi: {DPI}\n")
+    yield
+    status = plot([str(results), "--metric", METRIC, "--style", "Wide.yaml", "--out", "."])
+    assert status == 0
+
+
+CONTENDERS = {
+    BANDS: expkit,
+    FOLDERS: expkit_plot,
+    BANDS_FLOOR: fills,
+    LINES: partial(expkit, lines="all"),
+    LINES_FLOOR: collection,
+    PEER: seaborn_lines,
+}
+FLOORS = {BANDS: BANDS_FLOOR, FOLDERS: BANDS_FLOOR, LINES: LINES_FLOOR}
+
+
+def one_process(name: str, runs: int, results: Path) -> None:
+    """Draw once, in the working directory, and print the figures."""
+    rows = curves(runs)
+    steps = CONTENDERS[name](rows, results)
+    begin = time.perf_counter()
+    next(steps)
+    import_s = time.perf_counter() - begin
+    next(steps)
+    begin = time.perf_counter()
+    next(steps, None)
+    draw_s = time.perf_counter() - begin
+    figures = {
+        "import s": import_s,
+        "peak MB": peak_mb(),
+        "PDF kB": Path(f"{METRIC}.pdf").stat().st_size / 1000,
+    }
+    print(json.dumps([import_s + draw_s, figures]))
+
+
+def peak_mb() -> float:
+    """The most memory that this process ever had (Linux counts in kB, macOS in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def in_process(name: str, runs: int, results: Path) -> tuple[float, dict[str, float]]:
+    """Seconds, and other figures."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--one", name, str(runs)]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [*command, str(results)], stdout=subprocess.PIPE, check=True, cwd=folder
+        )
+    value, others = json.loads(done.stdout.splitlines()[-1])
+    return value, others
+
+
+def main() -> None:
+    """Measure growing numbers of runs.
+
+    All lines and seaborn grow to minutes: with `--quick` they stop at 100 runs, and otherwise
+    seaborn draws the largest case once.
+    """
+    chosen = options(__doc__)
+    # The first import of matplotlib on a machine searches it for fonts.
+    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True)
+    rows = []
+    for runs, repeats in RUNS.items():
+        left_out = {LINES, LINES_FLOOR, PEER} if chosen.quick and runs == MOST else set()
+        with tempfile.TemporaryDirectory() as folder:
+            results = Path(folder, "digits")
+            write_folders(results, curves(runs))
+            contenders = [
+                Contender(
+                    name,
+                    partial(in_process, name, runs, results),
+                    floor=FLOORS.get(name),
+                    peer=PEER if name in FLOORS else None,
+                    bars=bars(name) if runs == MOST else (),
+                    repeats=1 if name == PEER and runs == MOST else None,
+                )
+                for name in CONTENDERS
+                if name not in left_out
+            ]
+            rows += measure(f"{runs:,} runs", contenders, 1 if chosen.quick else repeats)
+    report("plots", "s", rows, chosen.json)
+
+
+def bars(name: str) -> list[Bar]:
+    """What the largest case must reach."""
+    return {
+        BANDS: [Bar(at_most=0.01, times=PEER)],
+        LINES: [Bar(at_most=1.5, times=LINES_FLOOR)],
+    }.get(name, [])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        one_process(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        main()
