@@ -1,17 +1,174 @@
-"""Composing a run's configuration: exactly once, by Hydra itself."""
+"""Composing the configurations of a grid's runs: with Hydra once for each choice of groups.
 
+Hydra composes in two steps: the defaults list, by the choices of groups, then the overrides of
+values, one after another. The first takes fifty milliseconds and is the same for all runs with the
+same choices. So it is done once, and of the second step each override's effect is kept: a run's
+configuration is a base and the nodes that its own overrides put there. Whatever is more than a
+plain value on a key that is there (`+`, `++`, `~`, packages, Hydra's own keys) belongs to the base.
+"""
+
+import copy
 import logging
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from ._overrides import to_override
+from ._hydra_state import current_config
+from ._identity import plain_value
+from ._overrides import KeyPath, OverrideReader, ReadOverride, overlap, to_override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
+    from omegaconf.base import Node
 
 log = logging.getLogger(__name__)
+# Keys of Hydra's by which composing itself is changed, or which it fills in afterwards.
+_OF_COMPOSING = frozenset(
+    ["hydra", "hydra.searchpath", "hydra.overrides", "hydra.overrides.task", "hydra.job"]
+)
+MOST_BASES = 256  # held at once, each about a quarter of a megabyte
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What one override of a value makes of a base: the node that it puts under a key.
+
+    Attributes:
+        path: The key.
+        node: The node.
+        is_leaf: Whether it is one value, and no reference.
+        value: That value, else None.
+        is_constant: Whether it is data and holds no reference.
+        plain: That data, else None.
+    """
+
+    path: KeyPath
+    node: "Node"
+    is_leaf: bool = False
+    value: object = None
+    is_constant: bool = False
+    plain: object = None
+
+
+def _patch(path: KeyPath, node: "Node") -> Patch:
+    from omegaconf import Container, ValueNode
+
+    constant = not (_refers(node) if isinstance(node, Container) else node._is_interpolation())
+    is_leaf = constant and isinstance(node, ValueNode) and not node._is_missing()
+    return Patch(
+        path,
+        node,
+        is_leaf=is_leaf,
+        value=node._value() if is_leaf else None,
+        is_constant=constant,
+        plain=plain_value(node) if constant else None,
+    )
+
+
+def _refers(node: Any) -> bool:
+    content = node.__dict__.get("_content")
+    if isinstance(content, dict | list):
+        return any(map(_refers, content.values() if isinstance(content, dict) else content))
+    return bool(node._is_interpolation())
+
+
+class Base:
+    """A configuration as Hydra composed it, before the plain values of single runs."""
+
+    def __init__(self, config: "DictConfig", overrides: tuple[str, ...]) -> None:
+        self.config = config
+        self.overrides = overrides
+        self.shapes: dict[tuple[KeyPath, ...], object] = {}  # what is kept about its runs
+        self._patches: dict[str, Patch | None] = {}
+
+    @contextmanager
+    def lent(self, patches: Iterable[Patch], also: Iterable[KeyPath] = ()) -> Iterator[None]:
+        """Let the base hold the nodes of a run, for the length of a block.
+
+        Args:
+            patches: The run's own.
+            also: Paths of nodes that the block will change.
+        """
+        nodes = [(patch.path, patch.node) for patch in patches]
+        saved = []
+        with current_config(self.config):
+            try:
+                for path, node in [*nodes, *((path, None) for path in also)]:
+                    parent = container(self.config, path[:-1])
+                    assert parent is not None
+                    content = parent.__dict__["_content"]
+                    saved.append((content, path[-1], content[path[-1]]))
+                    content[path[-1]] = copy.deepcopy(content[path[-1]]) if node is None else node
+                yield
+            finally:
+                for content, key, original in reversed(saved):
+                    content[key] = original
+
+    def patch(self, text: str, override: "Override") -> Patch | None:
+        """What an override makes of this base; None if only Hydra can say.
+
+        Args:
+            text: The override, by which the answer is kept.
+            override: The same, parsed.
+        """
+        if text not in self._patches:
+            path = tuple(override.key_or_group.split("."))
+            self._patches[text] = self._apply(path, override)
+        return self._patches[text]
+
+    def _apply(self, path: KeyPath, override: "Override") -> Patch | None:
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+        from omegaconf import Container
+
+        parent = container(self.config, path[:-1])
+        if parent is None or path[-1] not in parent.__dict__["_content"]:
+            return None
+        content = parent.__dict__["_content"]
+        original = content[path[-1]]
+        if isinstance(original, Container) and not _is_real(original):
+            return None  # a reference to another mapping, into which Hydra may merge
+        content[path[-1]] = copy.deepcopy(original)
+        try:
+            # Hydra's own function: its conversions, its checks of types.
+            ConfigLoaderImpl._apply_overrides_to_config([override], self.config)
+            return _patch(path, content[path[-1]])
+        except Exception:
+            return None  # Hydra is asked for the whole run, and says why it refuses
+        finally:
+            content[path[-1]] = original
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a run's configuration is made.
+
+    Attributes:
+        base: What it is made of.
+        patches: What the run's own overrides put there.
+        task_overrides: What Hydra lists as the run's, in the order given.
+        is_whole: Whether Hydra has composed the run itself.
+    """
+
+    base: Base
+    patches: tuple[Patch, ...]
+    task_overrides: tuple[str, ...]
+    is_whole: bool = False
+
+    def config(self) -> "DictConfig":
+        """The configuration, as Hydra composes it; new at each call."""
+        config = copy.deepcopy(self.base.config)
+        if not self.is_whole:
+            assemble(config, self.patches, self.task_overrides)
+        return config
+
+
+def _task_overrides(found: Iterable[ReadOverride]) -> tuple[str, ...]:
+    return tuple([each.task_line for each in found if each.task_line is not None])
 
 
 class Composer:
@@ -25,6 +182,10 @@ class Composer:
     def __init__(self, config_loader: "ConfigLoader", master: "DictConfig") -> None:
         self._config_loader = config_loader
         self._master = master
+        self._reader = OverrideReader(config_loader, master)
+        self._bases: OrderedDict[tuple[str, ...], Base] = OrderedDict()
+        self._together: dict[tuple[str | None, ...], bool] = {}
+        self.composed = 0  # by Hydra
 
     def compose(self, index: int, overrides: Sequence[str]) -> "DictConfig":
         """Compose one run's configuration.
@@ -32,16 +193,145 @@ class Composer:
         Raises:
             ConfigCompositionException: Hydra's error, with the run that it is about.
         """
+        return self.plan(index, overrides).config()
+
+    def plan(self, index: int, overrides: Sequence[str]) -> Plan:
+        """Find out how one run's configuration is made, which checks it.
+
+        Args:
+            index: The run's number, for errors.
+            overrides: Its overrides.
+
+        Raises:
+            ConfigCompositionException: Hydra's error, with the run that it is about.
+        """
         from hydra.errors import CompactHydraException, ConfigCompositionException
 
         try:
-            return self._config_loader.load_sweep_config(self._master, list(overrides))
+            return self._fast_plan(overrides) or self._slow_plan(overrides)
         except CompactHydraException as error:
             # Hydra prints the message and, if it is OmegaConf's, the cause.
             raise ConfigCompositionException(
                 f"Run {index} of the grid ({' '.join(overrides) or 'no overrides'}) "
                 f"cannot be composed: {error}"
             ) from error.__cause__
+
+    def reads(self, overrides: Sequence[str]) -> bool:
+        """Whether Hydra understands the overrides of a run."""
+        return self._reader.read(overrides) is not None
+
+    def patch(self, base: Base, text: str) -> Patch | None:
+        """What a plain override, read before, makes of a base; None if only Hydra can say."""
+        found = self._reader.read([text])
+        return None if found is None else base.patch(text, found[0].parsed)
+
+    def are_plain(self, overrides: Sequence[str]) -> bool:
+        """Whether these are plain values on keys, which need no composing by Hydra."""
+        found = self._reader.read(overrides)
+        return found is not None and all(each.is_plain for each in found)
+
+    def base(self, overrides: Sequence[str]) -> Base:
+        """The base of all runs with these overrides, composed by Hydra.
+
+        Raises:
+            HydraException: If Hydra refuses them.
+        """
+        key = tuple(overrides)
+        base = self._bases.get(key)
+        if base is None:
+            base = self._bases[key] = Base(self._hydra_composes(key), key)
+            if len(self._bases) > MOST_BASES:
+                self._bases.popitem(last=False)
+        else:
+            self._bases.move_to_end(key)
+        return base
+
+    def _fast_plan(self, overrides: Sequence[str]) -> Plan | None:
+        found = self._reader.read(overrides)
+        if found is None:
+            return None
+        keys = tuple([each.value_key for each in found])
+        if keys not in self._together:
+            values = [key for key in keys if key is not None]
+            # Where one key lies below another their order matters.
+            self._together[keys] = not overlap(values) and _OF_COMPOSING.isdisjoint(values)
+        if not self._together[keys]:
+            return None
+        base = self.base(
+            [text for text, each in zip(overrides, found, strict=True) if not each.is_plain]
+        )
+        patches = []
+        for text, each in zip(overrides, found, strict=True):
+            if each.is_plain:
+                patch = base.patch(text, each.parsed)
+                if patch is None:
+                    return None
+                patches.append(patch)
+        return Plan(base, tuple(patches), _task_overrides(found))
+
+    def _slow_plan(self, overrides: Sequence[str]) -> Plan:
+        config = self._hydra_composes(overrides)
+        return Plan(Base(config, tuple(overrides)), (), listed_overrides(config), is_whole=True)
+
+    def _hydra_composes(self, overrides: Sequence[str]) -> "DictConfig":
+        self.composed += 1
+        return self._config_loader.load_sweep_config(self._master, list(overrides))
+
+
+def assemble(config: "DictConfig", patches: Iterable[Patch], overrides: Sequence[str]) -> None:
+    """Change a base into the configuration that Hydra composes for a run.
+
+    Args:
+        config: The base, which is changed.
+        patches: What the run's own overrides put where.
+        overrides: All overrides of the run, as Hydra lists them.
+    """
+    for patch in patches:
+        parent = container(config, patch.path[:-1])
+        assert parent is not None
+        node = copy.deepcopy(patch.node)
+        node._set_parent(parent)
+        parent.__dict__["_content"][patch.path[-1]] = node
+    list_overrides(config, overrides)
+
+
+def list_overrides(config: "DictConfig", overrides: Sequence[str]) -> None:
+    """Write a run's overrides to where Hydra lists them."""
+    task = config.hydra.overrides.task
+    task.clear()
+    task.extend(overrides)
+    job = config.hydra.job
+    settings = job.config.override_dirname
+    job.override_dirname = _override_dirname(
+        overrides,
+        kv_sep=settings.kv_sep,
+        item_sep=settings.item_sep,
+        exclude_keys=list(settings.exclude_keys),
+    )
+
+
+def listed_overrides(config: "DictConfig") -> tuple[str, ...]:
+    """A run's overrides as Hydra lists them; `a=${b}` is not resolved."""
+    nodes = config.hydra.overrides.task.__dict__["_content"]
+    return tuple([str(node._value()) for node in nodes])
+
+
+def container(config: "DictConfig", path: Iterable[str]) -> "DictConfig | None":
+    """The mapping under a path of keys, none of which is a reference or missing."""
+    from omegaconf import DictConfig
+
+    node: Any = config
+    for key in (None, *path):
+        if key is not None:
+            node = node.__dict__["_content"].get(key)
+        if not isinstance(node, DictConfig) or not _is_real(node):
+            return None
+    found: DictConfig = node
+    return found
+
+
+def _is_real(node: Any) -> bool:
+    return isinstance(node.__dict__["_content"], dict | list)
 
 
 @dataclass(frozen=True)
@@ -85,15 +375,7 @@ def settle(config: "DictConfig", place: Place) -> None:
     with read_write(config), open_dict(config):
         for key, value in place.items():
             config[key] = value
-        job = config.hydra.job
-        config.hydra.overrides.task.extend(place.overrides)
-        settings = job.config.override_dirname
-        job.override_dirname = _override_dirname(
-            [str(line) for line in config.hydra.overrides.task],
-            kv_sep=settings.kv_sep,
-            item_sep=settings.item_sep,
-            exclude_keys=list(settings.exclude_keys),
-        )
+        list_overrides(config, [*listed_overrides(config), *place.overrides])
 
 
 def _self_comes_first(config_loader: "ConfigLoader", config_name: str | None) -> bool:
@@ -122,8 +404,10 @@ def warn_about_order(config_loader: "ConfigLoader", config_name: str | None) -> 
 
 
 def _override_dirname(
-    lines: list[str], *, kv_sep: str, item_sep: str, exclude_keys: Sequence[str]
+    lines: Sequence[str], *, kv_sep: str, item_sep: str, exclude_keys: Sequence[str]
 ) -> str:
     """As Hydra makes `hydra.job.override_dirname` (config_loader_impl.get_overrides_dirname)."""
-    kept = [line for line in lines if line.partition("=")[0].lstrip("+~") not in exclude_keys]
+    # `+group@package=choice` goes by the name of its group.
+    keys = [line.partition("=")[0].lstrip("+~").partition("@")[0] for line in lines]
+    kept = [line for key, line in zip(keys, lines, strict=True) if key not in exclude_keys]
     return item_sep.join(sorted(kept)).replace("=", kv_sep)

@@ -5,26 +5,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ._draft import Draft
 from ._expansion import Expansion
 from ._grid import GridRun
 from ._identity import plain_text
-from ._members import Member, count_blocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from expkit_filter import Selection
-
 
 def describe(
     config: "DictConfig",
     expansion: Expansion,
-    members: Sequence[Member],
-    runs: Sequence[GridRun],
-    selection: "Selection",
+    draft: Draft,
     *,
-    experiment_id: str,
     argv: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """The description of a grid, but for what the files themselves add.
@@ -32,29 +27,26 @@ def describe(
     Args:
         config: The configuration of the sweep.
         expansion: What was expanded.
-        members: The different runs.
-        runs: The same, with what rules skip.
-        selection: The rules and how often they hold.
-        experiment_id: Name of the experiment's folder.
+        draft: Its runs.
         argv: The command line; this process's by default.
     """
-    skipped = sum(1 for run in runs if run.skipped_by is not None)
+    skipped = sum(1 for run in draft.runs if run.skipped_by is not None)
     counts: dict[str, object] = {
         "product": len(expansion),
-        "duplicates": len(expansion) - len(runs),
+        "duplicates": len(expansion) - len(draft.runs),
         "skipped by rule": skipped,
-        "to run": len(runs) - skipped,
+        "to run": len(draft.runs) - skipped,
     }
     if len(expansion.blocks) > 1:
-        counts["blocks"] = count_blocks(expansion, members)
+        counts["blocks"] = draft.blocks
     return {
         "command": _command(sys.argv if argv is None else argv),
-        "experiment_id": experiment_id,
+        "experiment_id": draft.experiment.name,
         "metric": config.expkit.get("metric"),
         "direction": config.expkit.get("direction"),
-        "swept": _swept(expansion.keys, runs),
+        "swept": _swept(expansion.keys, draft.runs),
         "counts": counts,
-        "filters": [dict(row) for row in selection.rules],
+        "filters": [dict(row) for row in draft.selection.rules],
         "versions": _versions(),
         "code": _code(),
         "config": {key: value for key, value in plain_text(config).items() if key != "hydra"},
@@ -62,14 +54,13 @@ def describe(
 
 
 def _swept(keys: Sequence[str], runs: Sequence[GridRun]) -> dict[str, list[object]]:
-    swept: dict[str, list[object]] = {key: [] for key in keys}
+    """The values of each swept key, in the order in which they come."""
+    # By what they look like: 1, 1.0 and True are equal and yet three values, lists have no hash.
+    swept: dict[str, dict[str, object]] = {key: {} for key in keys}
     for run in runs:
-        for key in keys:
-            value = run.values[key]
-            # Not `in` alone: 1, 1.0 and True are equal and yet three values.
-            if not any(value == other and type(value) is type(other) for other in swept[key]):
-                swept[key].append(value)
-    return swept
+        for key, value in run.values.items():
+            swept[key].setdefault(repr(value), value)
+    return {key: list(values.values()) for key, values in swept.items()}
 
 
 def _command(argv: Sequence[str]) -> list[str]:

@@ -1,352 +1,147 @@
-"""Configurations as lines of JSON: types, flags and interpolations kept, no pickle.
+"""The configurations of a grid as files: a base for each choice of groups, and a line a run.
 
-Each container is a record of its own that refers to others by number, and equal records are
-stored once. The runs of a grid share most of their configuration, so that a thousand runs take
-little more room than one.
+A line is found by the byte at which it begins. A run's names its base, the nodes that the run's
+own overrides put there, and its overrides; so that a run is small whatever its configuration is,
+and is read without reading the others.
 """
 
 import json
-import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
-from enum import Enum
-from importlib import import_module
-from pathlib import Path, PurePath
-from types import GenericAlias, UnionType
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from ._composition import Patch, Place, Plan, assemble, container, settle
+from ._node_records import NodeDecoder, NodeEncoder, Types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-    from omegaconf.base import Node
 
-Types = dict[str, object]  # classes by name, for those that no import finds
+_OFFSET = struct.Struct("<Q")
+_NONE = 2**64 - 1
 
 
 class FrozenConfigs:
-    """Configurations of a grid, by the number of their run.
+    """The configurations of a grid, as they are written.
 
-    >>> from omegaconf import OmegaConf
-    >>> frozen = FrozenConfigs()
-    >>> frozen.add(0, OmegaConf.create({"lr": 0.1, "path": "${oc.env:HOME}/data"}))
-    >>> FrozenConfigs.parse(frozen.lines())[0]
-    {'lr': 0.1, 'path': '${oc.env:HOME}/data'}
+    Attributes:
+        lines: Of the file, each with its end.
+        types: Classes of the configurations, by name: no import finds those of a `__main__`.
     """
 
     def __init__(self) -> None:
-        self._nodes: list[str] = []
+        self.lines: list[str] = []
+        self.types: Types = {}
+        self._size = 0
         self._numbers: dict[str, int] = {}
-        self._roots: dict[int, int] = {}
-        self._types: Types = {}
+        self._bases: dict[tuple[str, ...], int] = {}
+        self._runs: dict[int, int] = {}
+        self._patches: WeakKeyDictionary[Patch, str] = WeakKeyDictionary()
+        self._encoder = NodeEncoder(self._keep, self.types)
 
-    def add(self, index: int, config: "DictConfig") -> None:
-        """Store a configuration as it is: nothing is resolved."""
-        self._roots[index] = self._store(config)
-
-    def select(self, indices: Mapping[int, int]) -> "FrozenConfigs":
-        """Some of the configurations: new number → number here."""
-        selected = FrozenConfigs()
-        selected._types = self._types
-        moved: dict[int, int] = {}
-        for new, old in indices.items():
-            selected._roots[new] = self._move(self._roots[old], selected, moved)
-        return selected
-
-    def _move(self, number: int, target: "FrozenConfigs", moved: dict[int, int]) -> int:
-        if number not in moved:
-            record = json.loads(self._nodes[number])
-            children = record.get("content", [])
-            if record["kind"] == "dict":
-                record["content"] = [
-                    [key, self._move_child(child, target, moved)] for key, child in children
-                ]
-            else:
-                record["content"] = [self._move_child(child, target, moved) for child in children]
-            if "special" in record:
-                del record["content"]
-            moved[number] = target._append(record)
-        return moved[number]
-
-    def _move_child(self, child: object, target: "FrozenConfigs", moved: dict[int, int]) -> object:
-        return self._move(child, target, moved) if isinstance(child, int) else child
-
-    def lines(self) -> list[str]:
-        """A line a record, then a line a run."""
-        runs = (json.dumps({"run": index, "node": number}) for index, number in self._roots.items())
-        return [*self._nodes, *runs]
-
-    @classmethod
-    def parse(cls, lines: Iterable[str]) -> "FrozenConfigs":
-        """Read what `lines()` gave; a record is decoded when a configuration needs it."""
-        frozen = cls()
-        for line in lines:
-            if line.startswith('{"run"'):
-                entry = json.loads(line)
-                frozen._roots[entry["run"]] = entry["node"]
-            elif line.strip():
-                frozen._nodes.append(line)
-        return frozen
-
-    def __contains__(self, index: int) -> bool:
-        return index in self._roots
-
-    def __getitem__(self, index: int) -> "DictConfig":
-        """A new configuration each time; its owner may change it.
+    def add(self, index: int, plan: Plan, place: Place) -> None:
+        """Store a run's configuration as it is: nothing is resolved.
 
         Raises:
-            KeyError: If no configuration was stored under this number.
-            LookupError: If a class of a structured configuration cannot be imported.
+            TypeError: If it holds what no line of JSON can.
         """
-        config = self._load(self._roots[index], None)
-        return typing.cast("DictConfig", config)
+        base = self._bases.get(plan.base.overrides)
+        if base is None:
+            base = self._bases[plan.base.overrides] = self._encoder.store(plan.base.config)
+        values = ",".join([self._text_of(patch) for patch in plan.patches])
+        # None: Hydra has listed them itself.
+        overrides = json.dumps(None if plan.is_whole else plan.task_overrides)
+        pinned = json.dumps(place.pinned)
+        self._runs[index] = self._append(
+            f'{{"run":{index},"base":{base},"values":{{{values}}},"overrides":{overrides},'
+            f'"run_name":{json.dumps(place.run_name)},"pinned":{pinned}}}'
+        )
 
-    def _store(self, node: "Node") -> int:
-        from omegaconf import DictConfig, ListConfig
+    def index(self, count: int) -> bytes:
+        """Where the lines of the runs from 0 to `count` begin; see `pack_offsets`."""
+        return pack_offsets([self._runs.get(index) for index in range(count)])
 
-        content = node.__dict__["_content"]
-        record: dict[str, object] = {"kind": "dict" if isinstance(node, DictConfig) else "list"}
-        record |= self._encode_metadata(node, any_type=typing.Any)
-        if isinstance(node, DictConfig) and isinstance(content, dict):
-            record["content"] = [
-                [self._encode_value(key), self._child(child)] for key, child in content.items()
-            ]
-        elif isinstance(node, ListConfig) and isinstance(content, list):
-            record["content"] = [self._child(child) for child in content]
-        else:  # None, ??? or an interpolation
-            record["special"] = content
-        return self._append(record)
+    def _text_of(self, patch: Patch) -> str:
+        text = self._patches.get(patch)
+        if text is None:
+            child = json.dumps(
+                self._encoder.child(patch.node), separators=(",", ":"), allow_nan=False
+            )
+            text = self._patches[patch] = f"{json.dumps('.'.join(patch.path))}:{child}"
+        return text
 
-    def _append(self, record: Mapping[str, object]) -> int:
-        text = json.dumps(record, separators=(",", ":"), allow_nan=False)
+    def _keep(self, text: str) -> int:
         number = self._numbers.get(text)
         if number is None:
-            number = self._numbers[text] = len(self._nodes)
-            self._nodes.append(text)
+            number = self._numbers[text] = self._append(text)
         return number
 
-    def _child(self, node: "Node") -> object:
-        """A container's number, or a value: in a list when nothing but the value is special."""
-        from omegaconf import AnyNode, Container, UnionNode
-
-        if isinstance(node, Container):
-            return self._store(node)
-        if isinstance(node, UnionNode):
-            content = node.__dict__["_content"]
-            inner = (
-                content
-                if content is None or isinstance(content, str)
-                else {"node": self._child(content), "has_key": content._metadata.key is not None}
-            )
-            return {"type": "UnionNode", "value": inner} | self._encode_metadata(node)
-        value = self._encode_value(node._value())
-        metadata = self._encode_metadata(node, any_type=typing.Any)
-        if type(node) is AnyNode and not metadata:
-            return [value]
-        leaf: dict[str, object] = {"type": type(node).__name__, "value": value} | metadata
-        if "enum_type" in node.__dict__:
-            leaf["enum"] = self._encode_type(node.__dict__["enum_type"])
-        return leaf
-
-    def _encode_metadata(self, node: "Node", any_type: object = None) -> dict[str, object]:
-        """What differs from an untyped optional node without flags."""
-        metadata = node._metadata
-        entries: dict[str, object] = {}
-        if metadata.ref_type is not any_type:
-            entries["ref"] = self._encode_type(metadata.ref_type)
-        if metadata.object_type is not None:
-            entries["object"] = self._encode_type(metadata.object_type)
-        if not metadata.optional:
-            entries["required"] = True
-        if metadata.flags:
-            entries["flags"] = metadata.flags
-        if metadata.flags_root:
-            entries["flags_root"] = True
-        for name in ("key_type", "element_type"):
-            hint = getattr(metadata, name, typing.Any)
-            if hint is not typing.Any:
-                entries[name] = self._encode_type(hint)
-        return entries
-
-    def _encode_value(self, value: object) -> object:
-        if isinstance(value, Enum):
-            return {"enum": self._encode_type(type(value)), "name": value.name}
-        if value is None or isinstance(value, bool | int | str):
-            return value
-        if isinstance(value, float):
-            finite = value == value and abs(value) != float("inf")
-            return value if finite else {"float": repr(value)}
-        if isinstance(value, bytes):
-            return {"bytes": value.hex()}
-        if isinstance(value, PurePath):
-            return {"path": str(value)}
-        # Objects need the flag allow_objects, and nothing but a pickle could hold them.
-        raise TypeError(
-            f"A {type(value).__name__} in the configuration cannot be written to a grid's files. "
-            "Use numbers, text, bytes, paths, enums, lists and mappings, and let the run build "
-            "the object."
-        )
-
-    def _encode_type(self, hint: object) -> object:
-        if hint is typing.Any:
-            return "any"
-        if hint is None or hint is type(None):
-            return "none"
-        if hint is Ellipsis:
-            return "..."
-        if isinstance(hint, GenericAlias):
-            return {"of": self._encode_type(hint.__origin__), "args": self._encode_types(hint)}
-        if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:
-            kind = "|" if isinstance(hint, UnionType) else "union"
-            return {kind: self._encode_types(hint)}
-        if typing.get_origin(hint) is not None or type(hint).__module__ == "typing":
-            name = getattr(hint, "_name", None) or getattr(hint, "__name__", str(hint))
-            return {"typing": name, "args": self._encode_types(hint)}
-        if not isinstance(hint, type):
-            raise TypeError(f"The type hint {hint!r} cannot be written to a grid's files.")
-        # Python 3.13 says pathlib._local, which other versions cannot import.
-        module = "pathlib" if hint.__module__.startswith("pathlib.") else hint.__module__
-        name = f"{module}:{hint.__qualname__}"
-        self._types[name] = hint
-        return name
-
-    def _encode_types(self, hint: object) -> list[object]:
-        return [self._encode_type(argument) for argument in typing.get_args(hint)]
-
-    def _load(self, number: int, parent: "Node | None", key: object = None) -> "Node":
-        from omegaconf import DictConfig, ListConfig
-
-        record = json.loads(self._nodes[number])
-        is_dict = record["kind"] == "dict"
-        node = _blank(
-            DictConfig if is_dict else ListConfig,
-            self._decode_metadata(record, key, container=True),
-            parent,
-            "_content",
-        )
-        if "special" in record:
-            content = record["special"]
-        elif is_dict:
-            content = {}
-            for encoded, child in record["content"]:
-                name = self._decode_value(encoded)
-                content[name] = self._load_child(child, node, name)
-        else:
-            content = [
-                self._load_child(child, node, position)
-                for position, child in enumerate(record["content"])
-            ]
-        node.__dict__["_content"] = content
-        return node
-
-    def _load_child(self, child: object, parent: "Node", key: object) -> "Node":
-        import omegaconf
-
-        if isinstance(child, int):
-            return self._load(child, parent, key)
-        if isinstance(child, list):
-            child = {"type": "AnyNode", "value": child[0]}
-        leaf = typing.cast("dict[str, typing.Any]", child)
-        kind = getattr(omegaconf, leaf["type"])
-        if kind is omegaconf.UnionNode:
-            metadata = self._decode_metadata(leaf, key, any_type=None)
-            node = _blank(kind, metadata, parent, "_content")
-            inner = leaf["value"]
-            if isinstance(inner, dict):
-                # Its child has the union's key or, after OmegaConf has copied it, none.
-                inner = self._load_child(inner["node"], node, key if inner["has_key"] else None)
-            node.__dict__["_content"] = inner
-            return node
-        metadata = self._decode_metadata(leaf, key)
-        node = _blank(kind, metadata, parent, "_val")
-        node.__dict__["_val"] = self._decode_value(leaf["value"])
-        if "enum" in leaf:
-            node.__dict__["enum_type"] = self._decode_type(leaf["enum"])
-        return node
-
-    def _decode_metadata(
-        self,
-        record: Mapping[str, typing.Any],
-        key: object,
-        *,
-        container: bool = False,
-        any_type: object = typing.Any,
-    ) -> object:
-        from omegaconf.base import ContainerMetadata, Metadata
-
-        fields: dict[str, typing.Any] = {
-            "ref_type": self._decode_type(record["ref"]) if "ref" in record else any_type,
-            "object_type": self._decode_type(record["object"]) if "object" in record else None,
-            "optional": not record.get("required", False),
-            "key": key,
-            "flags": dict(record.get("flags", {})),
-            "flags_root": record.get("flags_root", False),
-        }
-        if not container:
-            return Metadata(**fields)
-        for name in ("key_type", "element_type"):
-            fields[name] = self._decode_type(record[name]) if name in record else typing.Any
-        return ContainerMetadata(**fields)
-
-    def _decode_value(self, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        if "enum" in value:
-            return getattr(self._decode_type(value["enum"]), value["name"])
-        if "float" in value:
-            return float(value["float"])
-        if "bytes" in value:
-            return bytes.fromhex(value["bytes"])
-        return Path(value["path"])
-
-    def _decode_type(self, text: object) -> typing.Any:
-        if isinstance(text, str):
-            if text in _SPECIAL:
-                return _SPECIAL[text]
-            if text not in self._types:
-                self._types[text] = _find_class(text)
-            return self._types[text]
-        record = typing.cast("dict[str, typing.Any]", text)
-        if "of" in record:
-            return self._decode_type(record["of"])[self._decode_types(record["args"])]
-        if "union" in record:
-            return typing.Union[self._decode_types(record["union"])]  # noqa: UP007
-        if "|" in record:
-            first, *others = self._decode_types(record["|"])
-            for other in others:
-                first = first | other
-            return first
-        generic = getattr(typing, record["typing"])
-        return generic[self._decode_types(record["args"])] if record["args"] else generic
-
-    def _decode_types(self, texts: list[object]) -> tuple[typing.Any, ...]:
-        return tuple(self._decode_type(text) for text in texts)
+    def _append(self, text: str) -> int:
+        start = self._size
+        self.lines.append(f"{text}\n")
+        self._size += len(text) + 1  # json.dumps gives ASCII
+        return start
 
 
-_SPECIAL: dict[str, object] = {"any": typing.Any, "none": type(None), "...": Ellipsis}
+class FrozenReader:
+    """Reads single configurations of a grid's files.
+
+    Args:
+        configs: The lines.
+        index: Where they begin.
+        types: Classes by name, beside those that can be imported.
+    """
+
+    def __init__(self, configs: Path, index: Path, types: Types | None = None) -> None:
+        self._configs = configs
+        self._index = index
+        self._types: Types = {} if types is None else types
+
+    def config(self, index: int) -> "DictConfig | None":
+        """A run's configuration as Hydra composed it, new at each call; None if it has none.
+
+        Raises:
+            LookupError: If a class of a structured configuration cannot be imported.
+        """
+        start = read_offset(self._index, index)
+        if start is None:
+            return None
+        with self._configs.open("rb") as lines:
+
+            def record(number: int) -> dict[str, Any]:
+                lines.seek(number)
+                found: dict[str, Any] = json.loads(lines.readline())
+                return found
+
+            decoder = NodeDecoder(record, self._types)
+            line = record(start)
+            config = cast("DictConfig", decoder.load(line["base"], None))
+            patches = []
+            for key, child in line["values"].items():
+                path = tuple(key.split("."))
+                parent = container(config, path[:-1])
+                assert parent is not None
+                patches.append(Patch(path, decoder.load_child(child, parent, path[-1])))
+        if line["overrides"] is not None:
+            assemble(config, patches, line["overrides"])
+        pinned = tuple((key, value) for key, value in line["pinned"])
+        settle(config, Place(line["run_name"], pinned))
+        return config
 
 
-def _blank(kind: "type[Node]", metadata: object, parent: "Node | None", slot: str) -> "Node":
-    """A node as unpickling would make it: no value is validated or converted again."""
-    node = kind.__new__(kind)
-    node.__setstate__({"_metadata": metadata, "_parent": parent, slot: None})
-    return node
+def pack_offsets(starts: Iterable[int | None]) -> bytes:
+    """The bytes at which lines begin, eight bytes each, little-endian; all ones for None."""
+    return b"".join([_OFFSET.pack(_NONE if start is None else start) for start in starts])
 
 
-def _find_class(name: str) -> type:
-    """The class behind `module:qualified.name`; nothing but data classes, enums and builtins."""
-    module_name, _, path = name.partition(":")
-    try:
-        found: object = import_module(module_name)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise LookupError(
-            f"The configuration has the type {name!r}, which cannot be imported here ({error}). "
-            "Classes of structured configurations must live at the top level of a module that "
-            "every process of the grid can import."
-        ) from error
-    if not isinstance(found, type):
-        raise LookupError(f"{name!r} in a frozen configuration is no class.")
-    harmless = module_name in ("builtins", "pathlib") or issubclass(found, Enum)
-    if not (harmless or is_dataclass(found) or hasattr(found, "__attrs_attrs__")):
-        raise LookupError(f"{name!r} in a frozen configuration is no data class and no enum.")
-    return found
+def read_offset(index: Path, number: int) -> int | None:
+    """Where a run's line begins, in bytes; None if it has none."""
+    if number < 0:
+        return None
+    with index.open("rb") as file:
+        file.seek(number * _OFFSET.size)
+        found = file.read(_OFFSET.size)
+    start = _OFFSET.unpack(found)[0] if len(found) == _OFFSET.size else _NONE
+    return None if start == _NONE else int(start)

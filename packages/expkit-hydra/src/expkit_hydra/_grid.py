@@ -4,13 +4,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from ._frozen import FrozenConfigs
+from expkit_bookkeeping import write_file
+
+from ._frozen import FrozenConfigs, FrozenReader, pack_offsets
+from ._node_records import Types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,13 +26,16 @@ if TYPE_CHECKING:
 DESCRIPTION = "grid_search.yaml"
 RUNS = "grid_search.jsonl"
 CONFIGS = "configs.jsonl"
+# Where the lines begin, eight bytes a run.
+RUNS_INDEX = "grid_search.index"
+CONFIGS_INDEX = "configs.index"
 SCHEMA = 1
 
 
 Version = tuple[str | None, int, str]  # of a run folder's content: id, attempt, state
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GridRun:
     """One run of a grid, as a line of `grid_search.jsonl` has it."""
 
@@ -37,7 +43,7 @@ class GridRun:
     run_name: str
     overrides: tuple[str, ...]  # for Hydra; without the one that gives the run its name
     values: Mapping[str, object]  # the swept keys
-    config_hash: str
+    config_hash: str | None  # None where a rule skipped the run before it was composed
     skipped_by: str | None  # the rule, or None for a run that belongs to the grid
     folder: Path
 
@@ -74,7 +80,7 @@ class Grid:
     fresh: frozenset[int] = frozenset()
     known: Mapping[int, frozenset[Version]] = field(default_factory=dict, repr=False)
     is_last_batch: bool = True
-    _configs: list[FrozenConfigs] = field(default_factory=list, repr=False, compare=False)
+    _types: Types = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def experiment(self) -> Path:
@@ -92,16 +98,14 @@ class Grid:
         Raises:
             KeyError: If the run is skipped by a rule or unknown: no configuration is kept.
         """
-        if not self._configs:
-            with (self.path / CONFIGS).open(encoding="utf-8") as lines:
-                self._configs.append(FrozenConfigs.parse(lines))
-        configs = self._configs[0]
-        if index not in configs:
+        reader = FrozenReader(self.path / CONFIGS, self.path / CONFIGS_INDEX, self._types)
+        config = reader.config(index)
+        if config is None:
             raise KeyError(
                 f"Grid {self.grid_id} has no configuration for run {index}. "
                 "Runs that a rule skips have none."
             )
-        return configs[index]
+        return config
 
     @classmethod
     def load(cls, path: "Path | str") -> "Grid":
@@ -165,6 +169,7 @@ def known_versions(
         run.index: frozenset(by_hash.get(run.config_hash, ()))
         | {by_name[name] for name in (run.run_name,) if name in by_name}
         for run in runs
+        if run.run_name in by_name or run.config_hash in by_hash
     }
 
 
@@ -193,32 +198,28 @@ def write_grid(
     """
     import yaml
 
-    from expkit_bookkeeping import write_file
-
-    lines = [run.to_line() for run in runs]
-    frozen = configs.lines()
-    grid_id = _identify(lines, frozen, description)
-    path = experiment / "grids" / grid_id
-    if not (path / RUNS).is_file():
-        created = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
-        text = yaml.safe_dump(
-            {"schema": SCHEMA, "grid_id": grid_id, "created_at": created, **description},
-            sort_keys=False,
-            allow_unicode=True,
-        )
-        # Made under another name and moved, so that a grid's folder is never half written.
-        draft = path.with_name(f".{grid_id}.{uuid4().hex}.tmp")
-        draft.mkdir(parents=True)
-        write_file(draft / DESCRIPTION, text)
-        write_file(draft / CONFIGS, _join(frozen))
-        write_file(draft / RUNS, _join(lines))
-        try:
-            draft.rename(path)
-            _sync(path.parent)
-        except OSError:  # another process made the same grid meanwhile
-            shutil.rmtree(draft, ignore_errors=True)
-            if not (path / RUNS).is_file():
-                raise
+    # Made under another name and moved, so that a grid's folder is never half written.
+    draft = experiment / "grids" / f".{uuid4().hex}.tmp"
+    draft.mkdir(parents=True)
+    try:
+        grid_id = _write_lines(draft, runs, configs, description)
+        path = experiment / "grids" / grid_id
+        if not (path / RUNS).is_file():
+            created = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
+            text = yaml.safe_dump(
+                {"schema": SCHEMA, "grid_id": grid_id, "created_at": created, **description},
+                sort_keys=False,
+                allow_unicode=True,
+            )
+            write_file(draft / DESCRIPTION, text)
+            try:
+                draft.rename(path)
+                _sync(path.parent)
+            except OSError:  # another process made the same grid meanwhile
+                if not (path / RUNS).is_file():
+                    raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     write_file(experiment / DESCRIPTION, (path / DESCRIPTION).read_bytes())
     return Grid(
         path=path,
@@ -227,8 +228,44 @@ def write_grid(
         pending=tuple(pending),
         fresh=frozenset(fresh),
         known=known_versions(pending, records),
-        _configs=[configs],
+        _types=configs.types,
     )
+
+
+def _write_lines(
+    folder: Path,
+    runs: Sequence[GridRun],
+    configs: FrozenConfigs,
+    description: Mapping[str, object],
+) -> str:
+    """Write what grows with the grid, line by line; returns the grid's id.
+
+    The id is twelve hexadecimal digits of what the grid is: when it was made and by which code
+    does not count.
+    """
+    lasting = {key: description.get(key) for key in ("experiment_id", "metric", "direction")}
+    digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode() + b"\n")
+    lines = (f"{run.to_line()}\n" for run in runs)
+    starts = _write(folder / RUNS, lines, digest.update)
+    _write(folder / CONFIGS, configs.lines, digest.update)
+    write_file(folder / RUNS_INDEX, pack_offsets(starts))
+    write_file(folder / CONFIGS_INDEX, configs.index(len(runs)))
+    return digest.hexdigest()[:12]
+
+
+def _write(path: Path, lines: Iterable[str], notice: Callable[[bytes], None]) -> list[int]:
+    """Write lines; returns where they begin."""
+    starts = []
+    size = 0
+    with path.open("xb") as file:
+        for line in lines:
+            data = line.encode()
+            starts.append(size)
+            size += file.write(data)
+            notice(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return starts
 
 
 def _sync(folder: Path) -> None:
@@ -240,17 +277,6 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _identify(
-    lines: Sequence[str], frozen: Sequence[str], description: Mapping[str, object]
-) -> str:
-    """Twelve hexadecimal digits of what the grid is; when and by which code does not count."""
-    digest = hashlib.sha256()
-    lasting = {key: description.get(key) for key in ("experiment_id", "metric", "direction")}
-    for text in (json.dumps(lasting, sort_keys=True), *lines, *frozen):
-        digest.update(text.encode() + b"\n")
-    return digest.hexdigest()[:12]
-
-
 def strict(value: object) -> object:
     """Without the floats that JSON does not have; they become text, as docs/formats.md says."""
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
@@ -260,10 +286,6 @@ def strict(value: object) -> object:
     if isinstance(value, list | tuple):
         return [strict(item) for item in value]
     return value
-
-
-def _join(lines: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _from_line(line: str, experiment: Path) -> GridRun:

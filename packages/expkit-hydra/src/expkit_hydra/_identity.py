@@ -44,14 +44,27 @@ def identify(config: "DictConfig", *, swept: Sequence[str] = ()) -> Identity:
         config: As Hydra composed it; it is not changed.
         swept: Keys that the grid sweeps: they count even where `expkit.ignore` names them.
     """
-    from expkit_bookkeeping import config_hash
-
     with current_config(config):
         data = _plain_mapping(config)
         lasting = data
-        if _mentions_volatile(config):
-            with _resolvers_as_text():
+        if mentions_volatile(config):
+            with resolvers_as_text():
                 lasting = _plain_mapping(config)
+    return Identity(data=data, config_hash=hash_of(lasting, data, swept=swept))
+
+
+def hash_of(
+    lasting: Mapping[str, object], data: Mapping[str, object], *, swept: Sequence[str]
+) -> str:
+    """The hash of a configuration.
+
+    Args:
+        lasting: Its data, with the text of what depends on the machine or the hour.
+        data: Its data as it is.
+        swept: Keys that the grid sweeps.
+    """
+    from expkit_bookkeeping import config_hash
+
     kept = {key: value for key, value in lasting.items() if key not in NO_PART_OF_IDENTITY}
     expkit = data.get("expkit")
     ignored = expkit.get("ignore") if isinstance(expkit, Mapping) else None
@@ -59,7 +72,7 @@ def identify(config: "DictConfig", *, swept: Sequence[str] = ()) -> Identity:
         for key in ignored:
             if key not in swept:
                 _drop(kept, str(key).split("."))
-    return Identity(data=data, config_hash=config_hash(kept))
+    return config_hash(kept)
 
 
 def write_config(config: "DictConfig", folder: Path) -> None:
@@ -172,7 +185,8 @@ def _drop(data: dict[str, object], path: list[str]) -> None:
         data[key] = copied
 
 
-def _mentions_volatile(config: "DictConfig") -> bool:
+def mentions_volatile(config: "DictConfig") -> bool:
+    """Whether something outside Hydra's node depends on the machine, the hour or Hydra."""
     from omegaconf import Container
 
     stack = [node for key, node in config.__dict__["_content"].items() if key != "hydra"]
@@ -192,7 +206,7 @@ def _mentions_volatile(config: "DictConfig") -> bool:
 
 
 @contextmanager
-def _resolvers_as_text() -> Iterator[None]:
+def resolvers_as_text() -> Iterator[None]:
     """Let volatile resolvers give back what was asked of them, for the length of a block."""
     from omegaconf import OmegaConf
     from omegaconf.basecontainer import BaseContainer

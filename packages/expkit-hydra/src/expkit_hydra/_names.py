@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 100  # leaves room for what runs put beside and below in 255 bytes of a file name
 NOTHING_SWEPT = "run"
+DEFAULT_TEMPLATE = "${expkit.name:}"
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._=+-]+")
 
 
@@ -122,11 +123,46 @@ def settle_name(config: "DictConfig") -> str:
     return name
 
 
+def name_template(config: "DictConfig") -> str | None:
+    """The user's template of the name, None for the default."""
+    from omegaconf import OmegaConf
+
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(raw, dict)
+    text = str(raw["run_name"])
+    if re.search(r"hydra[:.]job\.(num|id)", text):
+        raise GridError(
+            f"run_name: {text} uses the job's number, which changes with what is left to run: a "
+            "run would find another's folder. Use keys of the configuration, e.g. "
+            "${model.name}_${seed}, or leave run_name out: it is then made of the swept keys."
+        )
+    return None if text == DEFAULT_TEMPLATE else text
+
+
+def fill_template(config: "DictConfig", overrides: Sequence[str]) -> str:
+    """The name that the user's template gives a run.
+
+    Raises:
+        GridError: If it cannot be filled.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return clean(config.run_name)
+    except OmegaConfBaseException as error:
+        reason = str(error).partition("\n")[0]
+        raise GridError(
+            f"run_name cannot be made for the run ({' '.join(overrides)}): {reason}. "
+            "A template may use keys of the run's configuration, e.g. ${model.name}_${seed}."
+        ) from error
+
+
 def refuse_shared_names(
     names: Sequence[str],
     values: Sequence[Mapping[str, object]],
     hashes: Sequence[str],
     *,
+    indices: Sequence[int] | None = None,
     template: str | None,
     groups: Collection[str] = (),
 ) -> None:
@@ -136,6 +172,7 @@ def refuse_shared_names(
         names: Name of each run.
         values: Swept values of each run.
         hashes: Hash of each run's configuration.
+        indices: Number of each run, where they are not all.
         template: The user's template of run_name, None for the default one.
         groups: Keys that are config groups; a template reaches their choice through Hydra.
 
@@ -148,7 +185,8 @@ def refuse_shared_names(
         if hashes[other] == hashes[index]:
             continue
         differing = [key for key in values[index] if values[index][key] != values[other].get(key)]
-        text = f"Runs {other} and {index} of the grid would both be named {name!r}. "
+        numbers = (other, index) if indices is None else (indices[other], indices[index])
+        text = f"Runs {numbers[0]} and {numbers[1]} of the grid would both be named {name!r}. "
         shown = ", ".join(
             f"{key} ({values[other].get(key)!r} and {values[index][key]!r})" for key in differing
         )

@@ -1,12 +1,24 @@
-"""Values as Hydra overrides, so that Hydra reads back what was meant."""
+"""Hydra's overrides: written so that Hydra reads back what was meant, and read as Hydra does."""
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+KeyPath = tuple[str, ...]
 
 # What Hydra's grammar takes for a plain string; everything else goes into quotes.
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 # The keys of a mapping cannot be quoted.
 _PLAIN_KEY = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*( +[A-Za-z0-9_./+-]+)*")
+# Keys of mappings, dotted: no lists, no brackets, no escapes.
+_KEYS_ALONE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*")
 _NOT_STRINGS = {"null", "true", "false", "nan", "inf"}
 
 
@@ -62,6 +74,105 @@ def bare_key(key: str) -> str:
     'optimizer.lr'
     """
     return key.lstrip("+~")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOverride:
+    """An override and what Hydra will do with it."""
+
+    parsed: "Override"
+    is_plain: bool  # a plain value on a key of mappings: applied after the defaults list
+    value_key: str | None  # the key that it changes; None for a choice of a group
+    task_line: str | None  # as Hydra lists it among the job's; None for Hydra's own
+
+
+class OverrideReader:
+    """Parses overrides as Hydra does, each once.
+
+    Args:
+        config_loader: Hydra's, which knows what is a config group.
+        master: The configuration of the sweep.
+    """
+
+    def __init__(self, config_loader: "ConfigLoader", master: "DictConfig") -> None:
+        self._config_loader = config_loader
+        self._master = master
+        self._read: dict[str, ReadOverride] = {}
+        self._is_group: dict[str, bool] = {}
+
+    def read(self, overrides: Sequence[str]) -> list[ReadOverride] | None:
+        """The overrides of one run; None if Hydra refuses them."""
+        try:
+            return [self._read[text] for text in overrides]
+        except KeyError:
+            return self._read_new(overrides)
+
+    def _read_new(self, overrides: Sequence[str]) -> list[ReadOverride] | None:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        try:
+            parsed = OverridesParser.create().parse_overrides(list(overrides))
+        except HydraException:
+            return None
+        # Hydra takes a mapping for a value even where the key is a group.
+        others = [each.key_or_group for each in parsed if not isinstance(each._value, dict)]
+        if not self._ask_about_groups(others, overrides):
+            return None
+        for text, override in zip(overrides, parsed, strict=True):
+            key = override.key_or_group
+            is_value = isinstance(override._value, dict) or not self._is_group[key]
+            self._read[text] = ReadOverride(
+                override,
+                is_plain=is_value and _may_be_plain(override),
+                value_key=key if is_value else None,
+                task_line=None if override.is_hydra_override() else str(override.input_line),
+            )
+        return [self._read[text] for text in overrides]
+
+    def _ask_about_groups(self, keys: Sequence[str], overrides: Sequence[str]) -> bool:
+        from hydra.types import RunMode
+
+        if all(key in self._is_group for key in keys):
+            return True
+        try:
+            found = self._config_loader.compute_defaults_list(
+                self._master.hydra.job.config_name,
+                [*self._master.hydra.overrides.hydra, *overrides],
+                RunMode.RUN,
+            )
+        except Exception:
+            return False  # Hydra is asked to compose, and says why it refuses
+        values = {
+            each.key_or_group
+            for each in found.config_overrides
+            if not isinstance(each._value, dict)
+        }
+        for key in keys:
+            self._is_group[key] = key not in values
+        return True
+
+
+def overlap(keys: Sequence[str]) -> bool:
+    """Whether one key is another, or lies below it: then their order matters.
+
+    >>> overlap(["a.b", "a.c"]), overlap(["a", "a.c"]), overlap(["a", "a"])
+    (False, True, True)
+    """
+    ordered = sorted(f"{key}." for key in keys)
+    return any(later.startswith(key) for key, later in itertools.pairwise(ordered))
+
+
+def _may_be_plain(override: "Override") -> bool:
+    from hydra.core.override_parser.types import OverrideType
+
+    return (
+        override.type is OverrideType.CHANGE
+        and override.package is None
+        and not override.is_sweep_override()
+        and not override.is_hydra_override()
+        and _KEYS_ALONE.fullmatch(override.key_or_group) is not None
+    )
 
 
 def _quote(text: str) -> str:

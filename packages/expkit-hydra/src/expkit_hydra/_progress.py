@@ -1,17 +1,18 @@
 """How far composing a grid has come, for those who wait for it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 PROGRESS_AFTER_S = 2.0
+REFRESH_S = 0.1
 
 
-def progress(items: Sequence[T]) -> Iterator[T]:
+def progress(items: Iterable[T], total: int) -> Iterator[T]:
     """The items; with a line on stderr when composing them takes more than two seconds."""
-    with progress_line(len(items)) as advance:
+    with progress_line(total) as advance:
         for item in items:
             yield item
             advance()
@@ -21,14 +22,18 @@ def progress(items: Sequence[T]) -> Iterator[T]:
 def progress_line(
     total: int, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[], None]]:
-    started = clock()
+    due = clock() + PROGRESS_AFTER_S
     line: Any = None
     done = 0
 
     def advance() -> None:
-        nonlocal line, done
+        nonlocal line, done, due
         done += 1
-        if line is None and clock() - started > PROGRESS_AFTER_S:
+        now = clock()
+        if now < due and (line is None or done < total):
+            return
+        due = max(due, now + REFRESH_S)
+        if line is None:
             from rich.console import Console
             from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 

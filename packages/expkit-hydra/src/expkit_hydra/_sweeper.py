@@ -1,7 +1,7 @@
 """The sweeper `expkit`: expands, composes, names, hashes and filters a grid, then launches it."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,30 +13,19 @@ from omegaconf import DictConfig, OmegaConf
 from ._composition import Composer, Place, pinned_keys, warn_about_order
 from ._config_files import files_read_once
 from ._description import describe
+from ._draft import Draft, draft_grid, read_rules
 from ._errors import GridError
 from ._expansion import Expansion, expand
-from ._frozen import FrozenConfigs
 from ._grid import Grid, GridRun, write_grid
 from ._hydra_state import current_config
 from ._identity import identify
 from ._job import INTERRUPTED
-from ._members import (
-    Member,
-    collapse,
-    compose_members,
-    experiment_folder,
-    name_template,
-    refuse_keys,
-)
-from ._names import refuse_shared_names
+from ._members import refuse_keys
+from ._names import name_template
 from ._progress import progress
-from ._selection import decide, ends, explain, lasting_rules, select, shorten
+from ._selection import ends, explain, shorten
 from ._settings import settings, unread_rules
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from expkit_bookkeeping import RunRecord
-    from expkit_filter import Selection
+from ._shapes import Naming
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -110,12 +99,8 @@ class GridSweeper:
                 raise SystemExit(INTERRUPTED) from None
             return [] if made is None else self._launch(*made)
 
-    def _make_grid(
-        self, expansion: Expansion, composer: Composer
-    ) -> tuple[Grid, tuple[tuple[str, str], ...], int] | None:
-        """The grid, the keys that are pinned for it, runs given up; None for a dry run."""
-        from expkit_bookkeeping import find_runs
-
+    def _make_grid(self, expansion: Expansion, composer: Composer) -> tuple[Grid, int] | None:
+        """The grid and how many runs of it are given up; None for a dry run."""
         assert self.config is not None
         config = self.config
         if settings(config).fresh:  # which refuses what is misspelt before anything is composed
@@ -124,46 +109,26 @@ class GridSweeper:
         if misplaced is not None:
             log.warning(misplaced)
         refuse_keys(expansion.keys)
-        pinned = pinned_keys(config)
-        frozen = FrozenConfigs()
-        composed = compose_members(expansion, composer, config, pinned=pinned, frozen=frozen)
-        members = collapse(composed)
-        refuse_shared_names(
-            [member.run_name for member in members],
-            [member.values for member in members],
-            [member.identity.config_hash for member in members],
-            template=name_template(config),
-            groups=list(config.hydra.runtime.choices),
-        )
-        experiment = experiment_folder(members)
-        records = find_runs(experiment)
-        selection = select(config, members, experiment, records)
-        for line in explain(expansion, members, selection):
+        naming = Naming(tuple(expansion.keys), name_template(config), pinned_keys(config))
+        draft = draft_grid(config, expansion, composer, naming)
+        log.debug("Hydra composed %d configurations for %d runs", composer.composed, len(expansion))
+        for line in explain(draft):
             log.info(line)
-        for warning in selection.warnings:
+        for warning in draft.selection.warnings:
             log.warning(warning)
         if config.expkit.get("dry_run"):
-            for line in ends(members, selection):
+            for line in ends(draft):
                 log.info(line)
             return None
-        grid = _write(
-            config,
-            expansion,
-            members,
-            selection,
-            frozen=frozen,
-            experiment=experiment,
-            records=records,
-        )
-        return grid, pinned, sum(each.kind == "given_up" for each in selection.decisions)
+        given_up = sum(each.kind == "given_up" for each in draft.selection.decisions)
+        return _write(draft, describe(config, expansion, draft)), given_up
 
-    def _launch(
-        self, grid: Grid, pinned: tuple[tuple[str, str], ...], given_up: int
-    ) -> list[Sequence[JobReturn]]:
+    def _launch(self, grid: Grid, given_up: int) -> list[Sequence[JobReturn]]:
         from ._after import finish_grid
 
         assert self.config is not None
         config = self.config
+        pinned = pinned_keys(config)
         has_grids = hasattr(self.launcher, "launch_grid")
         batches: list[Sequence[JobReturn]] = []
         broken: Exception | None = None
@@ -197,28 +162,17 @@ class GridSweeper:
 
     def _sweep_plainly(self, expansion: Expansion, composer: Composer) -> list[Sequence[JobReturn]]:
         """Without expkit's keys in the configuration: as Hydra's basic sweeper, and rules."""
-        from expkit_filter import Candidate
-
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
         config = self.config
+        rules = read_rules(config)
         jobs = list(expansion)
         with files_read_once(self.hydra_context.config_loader):
-            composed = [
-                composer.compose(index, job) for index, job in progress(list(enumerate(jobs)))
-            ]
-        rules = config.get("_filters")
-        if rules:
-            selection = decide(
-                rules,
-                [
-                    Candidate(config=identify(one).data, run_name=str(index))
-                    for index, one in enumerate(composed)
-                ],
-            )
-            log.info(selection.summary())
-            jobs = [jobs[position] for position in selection.to_run]
+            for index, job in progress(enumerate(jobs), len(jobs)):
+                composer.plan(index, job)  # which refuses what Hydra refuses
+            if rules:
+                jobs = _left_by_rules(rules, jobs, composer)
         # As Hydra's own sweeper does; tools that read a sweep's folder look for this file.
         sweep_dir = Path(str(config.hydra.sweep.dir))
         sweep_dir.mkdir(parents=True, exist_ok=True)
@@ -238,49 +192,43 @@ def _has_tree(config: DictConfig) -> bool:
     return all(key in config for key in ("results_dir", "experiment_id", "run_name", "expkit"))
 
 
-def _write(
-    config: DictConfig,
-    expansion: Expansion,
-    members: Sequence[Member],
-    selection: "Selection",
-    *,
-    frozen: FrozenConfigs,
-    experiment: Path,
-    records: "Sequence[RunRecord]",
-) -> Grid:
-    runs = []
-    ruled_out = lasting_rules(config, members, selection, experiment)
-    for index, (member, rule) in enumerate(zip(members, ruled_out, strict=True)):
-        runs.append(
-            GridRun(
-                index=index,
-                run_name=member.run_name,
-                overrides=member.overrides,
-                values=member.values,
-                config_hash=member.identity.config_hash,
-                skipped_by=None if rule is None else f"rule {rule}",
-                folder=experiment / "training" / member.run_name,
-            )
-        )
-    kept = {run.index: members[run.index].position for run in runs if run.skipped_by is None}
-    description = describe(
-        config, expansion, members, runs, selection, experiment_id=experiment.name
-    )
+def _left_by_rules(
+    rules: list[object], jobs: list[tuple[str, ...]], composer: Composer
+) -> list[tuple[str, ...]]:
+    from expkit_filter import Candidate, FilterError, RunFilter
+
+    def candidates() -> Iterator[Candidate]:
+        for index, job in enumerate(jobs):
+            yield Candidate(identify(composer.compose(index, job)).data, run_name=str(index))
+
+    try:
+        selecting = RunFilter(rules).selecting(candidates)
+        for candidate in candidates():
+            selecting.add(candidate)
+        selection = selecting.finish()
+    except FilterError as error:
+        raise GridError(str(error)) from error
+    log.info(selection.summary())
+    return [jobs[position] for position in selection.to_run]
+
+
+def _write(draft: Draft, description: Mapping[str, object]) -> Grid:
+    selection = draft.selection
     fresh = [position for position in selection.to_run if selection.decisions[position].to_trash]
     try:
         return write_grid(
-            experiment,
-            runs,
-            frozen.select(kept),
+            draft.experiment,
+            draft.runs,
+            draft.frozen,
             description,
-            pending=[runs[position] for position in selection.to_run],
+            pending=[draft.runs[position] for position in selection.to_run],
             fresh=fresh,
-            records=records,
+            records=draft.records,
         )
     except OSError as error:
         raise GridError(
-            f"The grid cannot be written into {experiment}: {error}. Nothing has been started. "
-            "Choose another folder with results_dir=…"
+            f"The grid cannot be written into {draft.experiment}: {error}. Nothing has been "
+            "started. Choose another folder with results_dir=…"
         ) from error
 
 

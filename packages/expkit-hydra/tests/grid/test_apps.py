@@ -233,7 +233,7 @@ def test_a_key_that_only_some_runs_have_is_none_in_the_others(app):
             r"cannot be written into /proc/none/digits(.|\n)*results_dir=",
         ),
         (
-            ["run_name=x", "model=mlp,cnn", "seed=1"],
+            ["run_name=x", "model=mlp,cnn", "seed=1", "_filters=[]"],
             r"e.g. run_name: x_\$\{hydra:runtime.choices.model\}",
         ),
         (["experiment_id=x_${seed}"], r"several experiment folders \(results/x_1, results/x_2\)"),

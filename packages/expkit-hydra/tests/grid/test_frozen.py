@@ -14,7 +14,7 @@ from omegaconf import Container, OmegaConf, UnionNode
 from omegaconf.base import Node
 
 from expkit_hydra import Grid
-from expkit_hydra._frozen import FrozenConfigs
+from expkit_hydra._node_records import NodeDecoder, NodeEncoder
 
 
 def assert_same(left: Node, right: Node) -> None:
@@ -53,13 +53,30 @@ def _set_flags(node: Node) -> dict[str, bool]:
     return {key: flag for key, flag in (node._metadata.flags or {}).items() if flag is not None}
 
 
+class Records:
+    """Records of nodes by number, as a grid's file holds them."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.types: dict[str, object] = {}
+
+    def store(self, config: Any) -> int:
+        return NodeEncoder(self._keep, self.types).store(config)
+
+    def load(self, number: int, types: dict[str, object] | None = None) -> Any:
+        return NodeDecoder(lambda each: json.loads(self.texts[each]), types or {}).load(
+            number, None
+        )
+
+    def _keep(self, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text)
+
+
 def thaw(config: Any) -> Any:
-    frozen = FrozenConfigs()
-    frozen.add(0, config)
-    lines = frozen.lines()
-    for line in lines:
-        json.loads(line)
-    return FrozenConfigs.parse(lines)[0]
+    records = Records()
+    return records.load(records.store(config))
 
 
 # The test's module has no name that an import finds (pytest's importlib mode), so these live
@@ -154,27 +171,32 @@ def test_interpolations_are_resolved_where_the_run_is(schema, monkeypatch):
     assert config.home == "/node7/data"
 
 
-def test_equal_parts_are_stored_once(schema):
-    frozen = FrozenConfigs()
-    config = OmegaConf.structured(schema.Schema)
-    for index in range(100):
-        config.seed = index
-        frozen.add(index, config)
+def test_equal_parts_are_stored_once(app):
+    app.sweep("seed=range(50)", "_filters=[]")
+    grid = app.grid()
+    sizes = [len(line) for line in (grid.path / "configs.jsonl").read_text().splitlines()]
 
-    # 100 lines for runs, 100 for roots, and the rest but once.
-    assert len(frozen.lines()) < 220
-    assert [frozen[index].seed for index in (0, 50, 99)] == [0, 50, 99]
+    # 200 lines for runs, and the records of four bases, most of which are Hydra's and shared.
+    assert len(sizes) < 200 + 150
+    assert max(sizes[-100:]) < 500
+    assert [grid.config(index).seed for index in (0, 50, 99)] == [0, 0, 49]
 
 
-def test_selected_runs_are_numbered_anew(schema):
-    frozen = FrozenConfigs()
-    for seed in range(5):
-        frozen.add(seed, OmegaConf.create({"seed": seed, "model": {"layers": [1, {"a": seed}]}}))
+def test_a_run_is_read_without_the_others(app):
+    app.sweep("_filters=[]")
+    grid = app.grid()
+    wanted = grid.config(7)
+    lines = (grid.path / "configs.jsonl").read_text().splitlines(keepends=True)
+    damaged = [
+        "x" * (len(line) - 1) + "\n"
+        if line.startswith('{"run":') and '"run":7,' not in line
+        else line
+        for line in lines
+    ]
+    assert damaged != lines
+    (grid.path / "configs.jsonl").write_text("".join(damaged))
 
-    selected = frozen.select({0: 4, 1: 2})
-
-    assert (selected[0].model.layers[1].a, selected[1].seed) == (4, 2)
-    assert len(selected.lines()) < len(frozen.lines())
+    assert_same(app.grid().config(7), wanted)
 
 
 plain = st.recursive(
@@ -216,20 +238,21 @@ def test_a_class_that_cannot_be_imported_is_named(schema):
     class Inner:
         x: int = 1
 
-    frozen = FrozenConfigs()
-    frozen.add(0, OmegaConf.structured(Inner))
+    records = Records()
+    number = records.store(OmegaConf.structured(Inner))
 
-    assert frozen[0].x == 1  # in this process the class is known
+    assert records.load(number, records.types).x == 1  # in this process the class is known
     with pytest.raises(LookupError, match=r"Inner.*cannot be imported here(.|\n)*top level"):
-        FrozenConfigs.parse(frozen.lines())[0]
+        records.load(number)
 
 
 @pytest.mark.parametrize("name", ["os:system", "subprocess:Popen", "builtins:eval"])
 def test_a_file_cannot_name_anything_but_data_classes(name):
-    line = json.dumps({"kind": "dict", "object": name, "content": []})
+    records = Records()
+    records.texts.append(json.dumps({"kind": "dict", "object": name, "content": []}))
 
     with pytest.raises(LookupError, match=r"is no (data )?class"):
-        FrozenConfigs.parse([line, '{"run": 0, "node": 0}'])[0]
+        records.load(0)
 
 
 def test_a_grid_freezes_what_hydra_composes(app, schema):

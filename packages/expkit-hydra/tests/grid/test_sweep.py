@@ -327,6 +327,12 @@ def test_the_objective_reaches_other_sweepers_too(app):
     ]
 
 
+def test_a_run_that_a_rule_skips_may_share_its_name_with_one_that_is_run(app):
+    app.sweep("run_name=x", "optimizer.lr=0.1", "seed=1")  # the rule skips mlp
+
+    assert app.names() == ["x"]
+
+
 def test_a_template_names_the_runs(app):
     app.sweep("run_name=${model.name}-lr${optimizer.lr}-${seed}", "seed=1", "model=cnn")
 
@@ -335,7 +341,7 @@ def test_a_template_names_the_runs(app):
 
 def test_two_runs_with_one_name_are_refused_before_the_first_starts(app):
     with pytest.raises(
-        GridError, match=r"named 'mlp_1'.*optimizer.lr.*run_name: \$\{model.name\}_\$\{seed\}"
+        GridError, match=r"named 'cnn_1'.*optimizer.lr.*run_name: \$\{model.name\}_\$\{seed\}"
     ):
         app.sweep("run_name=${model.name}_${seed}")
 
@@ -554,7 +560,7 @@ def test_ctrl_c_while_the_grid_is_composed_is_one_sentence(app, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Composer, "compose", interrupted)
+    monkeypatch.setattr(Composer, "plan", interrupted)
     with pytest.raises(SystemExit) as stop:
         app.sweep()
 

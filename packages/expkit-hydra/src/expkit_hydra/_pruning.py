@@ -1,0 +1,189 @@
+"""The product of a grid's axes, with rules decided as early as the values they read are known."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ._composition import Base, Composer
+from ._expansion import Axis, Expansion
+from ._overrides import KeyPath, overlap
+from ._shapes import Naming, Shape
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from expkit_filter import Rule
+
+Held = tuple[int, "bool | str"]  # number of a rule from 1, and its answer
+
+
+class Point(NamedTuple):
+    """A run of the product."""
+
+    position: int
+    overrides: tuple[str, ...]
+    held: Held | None  # the rule that skips it, where that was decided early
+
+
+def points(
+    expansion: Expansion, composer: Composer, naming: Naming, rules: "Sequence[Rule]"
+) -> Iterator[Point]:
+    """Walk through the product in its order.
+
+    A rule is asked as soon as the values are bound that it and the rules before it read; no other
+    is asked about what it skips. Rules that need a whole run (its folder, its state, a class of
+    the user's), and those behind them, are left to who gets the point.
+
+    Args:
+        expansion: The axes.
+        composer: Composes what the rules read.
+        naming: How the runs are named.
+        rules: The rules, in their order.
+    """
+    position = 0
+    for axes in expansion.blocks:
+        for overrides, held in _Block(axes, composer, naming, rules).walk():
+            yield Point(position, overrides, held)
+            position += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How a rule's names are read before a run is whole."""
+
+    number: int
+    rule: "Rule"
+    depth: int  # how many axes have to be bound
+    static: Mapping[str, object]  # names and values that are the same for all runs of the base
+    own: tuple[tuple[str, KeyPath], ...]  # names and the keys that are swept
+
+    def ask(self, values: Mapping[KeyPath, object]) -> bool | str | None:
+        """What the rule says; None if it has to be asked about the whole run."""
+        from expkit_filter import Candidate, FilterError
+
+        config = dict(self.static)
+        try:
+            for name, path in self.own:
+                config[name] = values[path]
+            return self.rule.holds(Candidate(config, ""), None)
+        except (KeyError, FilterError):  # who asks about the run names it in the error
+            return None
+
+
+class _Block:
+    """One product of axes."""
+
+    def __init__(
+        self, axes: Sequence[Axis], composer: Composer, naming: Naming, rules: "Sequence[Rule]"
+    ) -> None:
+        self._axes = axes
+        self._composer = composer
+        self._naming = naming
+        self._rules = rules
+        self._plain = [False] * len(axes)
+        # Together: some groups may have to be chosen before Hydra can tell what is a group.
+        if rules and composer.reads([axis.overrides[0] for axis in axes]):
+            self._plain = [composer.are_plain(axis.overrides) for axis in axes]
+        self._paths = [tuple(axis.key.split(".")) for axis in axes]
+        plain_keys = [axis.key for axis, plain in zip(axes, self._plain, strict=True) if plain]
+        self._is_early = bool(plain_keys) and not overlap(plain_keys)
+        # The base is known when all axes are bound that Hydra composes.
+        self._base_depth = max((i for i, each in enumerate(self._plain, 1) if not each), default=0)
+
+    def walk(self) -> Iterator[tuple[tuple[str, ...], Held | None]]:
+        """The runs in order."""
+        yield from self._below((), None, (), None)
+
+    def _below(
+        self,
+        bound: tuple[str, ...],
+        base: Base | None,
+        readings: Sequence[_Reading],
+        held: Held | None,
+    ) -> Iterator[tuple[tuple[str, ...], Held | None]]:
+        depth = len(bound)
+        if self._is_early and depth == self._base_depth:
+            base, readings = self._read(bound)
+        if base is not None and held is None and readings and readings[0].depth <= depth:
+            held, readings = self._ask(bound, base, readings)
+        if depth == len(self._axes):
+            yield bound, held
+            return
+        for text in self._axes[depth].overrides:
+            yield from self._below((*bound, text), base, readings, held)
+
+    def _read(self, bound: tuple[str, ...]) -> tuple[Base | None, Sequence[_Reading]]:
+        from hydra.errors import HydraException
+
+        composed = [text for text, plain in zip(bound, self._plain, strict=False) if not plain]
+        try:
+            base = self._composer.base(composed)
+        except HydraException:  # said of the first run
+            return None, ()
+        return base, self._readings(base)
+
+    def _readings(self, base: Base) -> Sequence[_Reading]:
+        """The rules that can be asked early: up to the first that cannot."""
+        depths = {
+            path: max(depth, self._base_depth)
+            for depth, (path, plain) in enumerate(zip(self._paths, self._plain, strict=True), 1)
+            if plain
+        }
+        shape = shape_of(base, tuple(depths), self._naming)
+        own_names = {".".join(path): path for path in depths}
+        readings = []
+        deepest = self._base_depth
+        for number, rule in enumerate(self._rules, start=1):
+            if rule.needs_run:
+                break
+            static = _read_static(shape, rule.names - own_names.keys())
+            if static is None:
+                break
+            own = tuple((name, own_names[name]) for name in rule.names & own_names.keys())
+            deepest = max([deepest, *(depths[path] for _, path in own)])
+            readings.append(_Reading(number, rule, deepest, static, own))
+        return readings
+
+    def _ask(
+        self, bound: tuple[str, ...], base: Base, readings: Sequence[_Reading]
+    ) -> tuple[Held | None, Sequence[_Reading]]:
+        """Ask the rules whose turn it is; what they say, and the rules for deeper axes."""
+        values = {}
+        for path, text, plain in zip(self._paths, bound, self._plain, strict=False):
+            patch = self._composer.patch(base, text) if plain else None
+            if patch is not None and patch.is_constant:
+                values[path] = patch.plain
+        for place, reading in enumerate(readings):
+            if reading.depth > len(bound):
+                return None, readings[place:]
+            answer = reading.ask(values)
+            if answer is None:
+                return None, ()
+            if answer:
+                return (reading.number, answer), ()
+        return None, ()
+
+
+def shape_of(base: Base, paths: tuple[KeyPath, ...], naming: Naming) -> Shape:
+    """The shape of the runs of a base that set these keys; made once."""
+    shape = base.shapes.get(paths)
+    if not isinstance(shape, Shape):
+        shape = base.shapes[paths] = Shape(base, paths, naming)
+    return shape
+
+
+def _read_static(shape: Shape, names: frozenset[str]) -> dict[str, object] | None:
+    """Names and values that all runs of a shape share; None if a name is not shared by all."""
+    found: dict[str, object] = {}
+    for name in names:
+        # An index stands behind a list, which is read as a whole.
+        path = tuple(name.partition("[")[0].split("."))
+        if not shape.is_static(path):
+            return None
+        node: object = shape.static
+        for key in path:
+            if not isinstance(node, Mapping) or key not in node:
+                break  # a name that no run has
+            node = node[key]
+        else:
+            found[".".join(path)] = node
+    return found
