@@ -246,11 +246,11 @@ def test_ten_thousand_runs_are_decided_in_well_under_a_second():
         for i in range(10_000)
     ]
     rules = ["model.name == 'mlp' and optimizer.lr > 0.01", {"optimizer.name": "rms"}, "seed < 0"]
-    begin = time.perf_counter()
+    begin = time.process_time()
 
     RunFilter(rules).select(candidates)
 
-    assert time.perf_counter() - begin < 3  # 0.15 s here
+    assert time.process_time() - begin < 1  # 0.15 s here
 
 
 conditions = st.sampled_from(
