@@ -12,4 +12,4 @@ def test_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(block, str(README), "exec"), namespace)
 
     assert namespace["timer"].count == 3
-    assert (tmp_path / "timer.yaml").exists()
+    assert (tmp_path / "timer.json").exists()
