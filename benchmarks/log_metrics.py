@@ -11,22 +11,40 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
-from measuring import Contender, measure, options, report
+from _mlflow_server import QUIET, mlflow_server
+from measuring import Bar, Contender, Row, growth, measure, options, report
 
 Log = Callable[[dict[str, float], int], object]
 FLOOR = "append of a JSON line, flushed"
 SYNC, ASYNC = "mlflow.log_metrics, SQLite", "mlflow.log_metrics, SQLite, asynchronous"
-CASES = {1_000: 5, 10_000: 5, 100_000: 5, 1_000_000: 3}  # calls: repeats
-MOST_CALLS = {SYNC: 1_000, ASYNC: 1_000}  # at several milliseconds a call
+SERVER = "mlflow.log_metrics, server"
+SERVER_ASYNC = "mlflow.log_metrics, server, asynchronous"
+BOOKKEEPING, LOGGER = "Bookkeeping.log_metrics", "MLFlowLogger.log_metrics"
+WITH_PEERS = 1_000  # calls; larger cases are for what costs microseconds
+CASES = {WITH_PEERS: 5, 10_000: 5, 100_000: 5, 1_000_000: 3}  # calls: repeats
+QUICK_CASES = {WITH_PEERS: 2, 10_000: 2, 100_000: 2}
+# At milliseconds a call, these show their cost with fewer calls.
+MOST_CALLS = {SYNC: 1_000, ASYNC: 1_000, SERVER: 100, SERVER_ASYNC: 200}
+QUICK_MOST_CALLS = {SYNC: 200, ASYNC: 200, SERVER: 40, SERVER_ASYNC: 100}
+BARS = {
+    BOOKKEEPING: [Bar(at_most=10.0)],
+    LOGGER: [Bar(at_most=10.0), Bar(at_most=10.0, figure="peak grows MB")],
+}
+NOTE = (
+    "`to 1,000` and so on: µs a call of the calls since the column before, within one process. "
+    "`close s` is what the end of the block waits for: for MLflow's asynchronous mode, its queue. "
+    "MLflow's own functions are called as often as `calls` says."
+)
 
 
 @contextmanager
-def bookkeeping(folder: Path) -> Iterator[Log]:
+def bookkeeping(folder: Path, server: str) -> Iterator[Log]:
     """`Bookkeeping.log_metrics` without sinks."""
     from expkit_bookkeeping import Bookkeeping
 
@@ -35,7 +53,7 @@ def bookkeeping(folder: Path) -> Iterator[Log]:
 
 
 @contextmanager
-def journal(folder: Path) -> Iterator[Log]:
+def journal(folder: Path, server: str) -> Iterator[Log]:
     """`MLFlowLogger.log_metrics`; offline, because sending is not the calling thread's work."""
     from expkit_mlflow import MLFlowLogger
 
@@ -45,18 +63,18 @@ def journal(folder: Path) -> Iterator[Log]:
 
 
 @contextmanager
-def fluent(folder: Path, *, synchronous: bool) -> Iterator[Log]:
-    """MLflow's own function with its own store."""
+def fluent(folder: Path, server: str, *, to_server: bool, synchronous: bool) -> Iterator[Log]:
+    """MLflow's own function, with its own store or with a server."""
     import mlflow
 
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    mlflow.set_tracking_uri(server if to_server else f"sqlite:///{folder / 'mlflow.db'}")
     mlflow.set_experiment("digits")
     with mlflow.start_run():
         yield lambda values, step: mlflow.log_metrics(values, step=step, synchronous=synchronous)
 
 
 @contextmanager
-def append(folder: Path) -> Iterator[Log]:
+def append(folder: Path, server: str) -> Iterator[Log]:
     """The least that survives the process: one line, given to the system at once."""
     with (folder / "metrics.jsonl").open("a") as file:
 
@@ -67,30 +85,53 @@ def append(folder: Path) -> Iterator[Log]:
         yield log
 
 
-OURS = {"Bookkeeping.log_metrics": bookkeeping, "MLFlowLogger.log_metrics": journal}
+OURS = {BOOKKEEPING: bookkeeping, LOGGER: journal}
 CONTENDERS = {
     **OURS,
-    SYNC: partial(fluent, synchronous=True),
-    ASYNC: partial(fluent, synchronous=False),
+    SYNC: partial(fluent, to_server=False, synchronous=True),
+    ASYNC: partial(fluent, to_server=False, synchronous=False),
+    SERVER: partial(fluent, to_server=True, synchronous=True),
+    SERVER_ASYNC: partial(fluent, to_server=True, synchronous=False),
     FLOOR: append,
 }
 
 
-def one_process(name: str, calls: int) -> None:
+def one_process(name: str, calls: int, server: str) -> None:
     """Log that often and print the figures; runs in a process of its own."""
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # MLflow writes beside it
-        with CONTENDERS[name](Path(folder)) as log:
+        with CONTENDERS[name](Path(folder), server) as log:
             before_mb = peak_mb()
+            elapsed_s = 0.0
+            for first, end in decades(calls):
+                part_s = logged(log, first, end)
+                elapsed_s += part_s
+                if name in OURS or name == FLOOR:
+                    figures[f"to {end:,}"] = 1e6 * part_s / (end - first)
             begin = time.perf_counter()
-            for step in range(calls):
-                x = step / calls
-                log({"loss": x, "accuracy": 1 - x, "lr": 0.1 * x, "norm": 2 * x, "time": x}, step)
-            elapsed_s = time.perf_counter() - begin
-            begin = time.perf_counter()
-        close_s = time.perf_counter() - begin
-        grown_mb = peak_mb() - before_mb
-    print(json.dumps([1e6 * elapsed_s / calls, {"peak grows MB": grown_mb, "close s": close_s}]))
+        figures["close s"] = time.perf_counter() - begin
+        figures["peak grows MB"] = peak_mb() - before_mb
+    print(json.dumps([1e6 * elapsed_s / calls, {**figures, "calls": calls}]))
+
+
+def logged(log: Log, first: int, end: int) -> float:
+    """Seconds that these calls take."""
+    begin = time.perf_counter()
+    for step in range(first, end):
+        x = step / end
+        log({"loss": x, "accuracy": 1 - x, "lr": 0.1 * x, "norm": 2 * x, "time": x}, step)
+    return time.perf_counter() - begin
+
+
+def decades(calls: int) -> list[tuple[int, int]]:
+    """The calls in parts, each ten times all before it.
+
+    >>> decades(10_000)
+    [(0, 1000), (1000, 10000)]
+    """
+    ends = [end for end in (1_000, 10_000, 100_000) if end < calls]
+    return list(zip([0, *ends], [*ends, calls], strict=True))
 
 
 def peak_mb() -> float:
@@ -99,10 +140,16 @@ def peak_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def in_process(name: str, calls: int) -> tuple[float, dict[str, float]]:
+def in_process(name: str, calls: int, server: str) -> tuple[float, dict[str, float]]:
     """Microseconds a call, and other figures."""
-    command = [sys.executable, __file__, "--one", name, str(calls)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    command = [sys.executable, __file__, "--one", name, str(calls), server]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **QUIET},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
     value, others = json.loads(done.stdout.splitlines()[-1])
     return value, others
 
@@ -111,24 +158,44 @@ def main() -> None:
     """Measure growing numbers of calls; a cost that grows with them would show."""
     chosen = options(__doc__)
     rows = []
-    cases = {1_000: 3, 10_000: 3} if chosen.quick else CASES
-    for calls, repeats in cases.items():
-        contenders = [
-            Contender(
-                name,
-                partial(in_process, name, calls),
-                floor=None if name == FLOOR else FLOOR,
-                peer=SYNC if name in OURS else None,
-            )
-            for name in CONTENDERS
-            if calls <= MOST_CALLS.get(name, calls)
-        ]
-        rows += measure(f"{calls:,} calls", contenders, repeats)
-    report("log_metrics", "µs", rows, chosen.json)
+    cases = dict(QUICK_CASES if chosen.quick else CASES)
+    most = QUICK_MOST_CALLS if chosen.quick else MOST_CALLS
+    with tempfile.TemporaryDirectory() as folder, mlflow_server(Path(folder)) as (server, _):
+        rows += measure_case(WITH_PEERS, cases.pop(WITH_PEERS), server, most, quick=chosen.quick)
+    for calls, repeats in cases.items():  # the server's idle workers would take their turns
+        rows += measure_case(calls, repeats)
+    sizes = {f"{calls:,} calls": 1.0 for calls in cases}
+    for name in OURS:
+        rows = growth(rows, name, sizes, at_most=1.5)
+    report("log_metrics", "µs", rows, chosen.json, NOTE)
+
+
+def measure_case(
+    calls: int,
+    repeats: int,
+    server: str = "",
+    most: Mapping[str, int] = MappingProxyType({}),
+    *,
+    quick: bool = False,
+) -> list[Row]:
+    """One number of calls; those in `most` log less often, and only where there is a server."""
+    contenders = [
+        Contender(
+            name,
+            partial(in_process, name, most.get(name, calls), server),
+            floor=None if name == FLOOR else FLOOR,
+            peer=SYNC if name in OURS else None,
+            bars=BARS.get(name, ()),
+            repeats=1 if quick and name in most else None,
+        )
+        for name in CONTENDERS
+        if server or name not in MOST_CALLS
+    ]
+    return measure(f"{calls:,} calls", contenders, repeats)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        one_process(sys.argv[2], int(sys.argv[3]))
+        one_process(sys.argv[2], int(sys.argv[3]), sys.argv[4])
     else:
         main()

@@ -17,6 +17,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 NAME = "tracking.jsonl"
+GIVE_WAY_S = 1e-4  # short: that thread's disk may hang
 STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}  # by run.json's
 Entry = dict[str, object]
 
@@ -93,14 +94,16 @@ class Journal:
             self._relieve()
 
     def _relieve(self) -> None:
-        """Writes on the caller's thread, unless another is at it (its disk may be slow)."""
-        if os.getpid() == self._pid and self._lock.acquire(
-            blocking=len(self._waiting) > self._limit
-        ):
+        """Writes on the caller's thread, unless another is at it."""
+        if os.getpid() != self._pid:
+            return
+        if self._lock.acquire(blocking=len(self._waiting) > self._limit):
             try:
                 self._write_waiting()
             finally:
                 self._lock.release()
+        else:  # a turn for that thread, or the queue grows faster than it writes
+            time.sleep(GIVE_WAY_S)
 
     def flush(self, *, durable: bool = True) -> None:
         """Writes what waits; when `durable`, returns after it would survive a power cut."""
