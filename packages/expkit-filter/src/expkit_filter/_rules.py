@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ._decisions import Candidate
 from ._errors import FilterError
@@ -54,32 +54,12 @@ class Rule:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def is_decided_by(self, keys: Collection[str]) -> bool:
-        """Whether the values of these keys are all that it reads.
-
-        Then `holds` may be asked before a configuration is composed, with a `Candidate` whose
-        `config` is flat (`{"optimizer.lr": 0.1}`).
-
-        Args:
-            keys: Dotted names of values, not of config groups.
-
-        >>> ExpressionRule("optimizer.lr > 1 or layers[0] > 8").is_decided_by(
-        ...     ["optimizer.lr", "layers"]
-        ... )
-        True
-        """
-        if self.needs_run:
-            return False
-        return all(
-            name in keys or any(name.startswith((f"{key}.", f"{key}[")) for key in keys)
-            for name in self.names
-        )
-
     def holds(self, run: Candidate, record: RunRecord | None) -> bool | str:
         """Whether the run is to be skipped; a text is a reason to.
 
         Args:
-            run: The run.
+            run: The run. Unless the rule `needs_run`, the values under `names` are all that its
+                `config` must have, and it may be flat (`{"optimizer.lr": 0.1}`).
             record: A completed run of its configuration, if there is one.
 
         Raises:
