@@ -61,8 +61,8 @@ class Verdict:
 
     limit: str  # "≤ 30"
     beside: str  # "over bare Python", or nothing
-    value: float
-    met: bool
+    value: float | None  # None: what it compares with was left out
+    met: bool | None
     unit: str | None = None  # None: the area's
 
 
@@ -136,7 +136,6 @@ def measure(case: str, contenders: Sequence[Contender], repeats: int) -> list[Ro
         floor = medians.get(each.floor or "")
         peer = medians.get(each.peer or "")
         median = medians[each.name]
-        verdicts = (judged(each.name, bar, medians, figures) for bar in each.bars)
         rows.append(
             Row(
                 case,
@@ -151,7 +150,7 @@ def measure(case: str, contenders: Sequence[Contender], repeats: int) -> list[Ro
                 peer=each.peer if peer is not None else None,
                 to_peer=None if peer is None else median / peer,
                 others=figures[each.name],
-                bars=[verdict for verdict in verdicts if verdict is not None],
+                bars=[judged(each.name, bar, medians, figures) for bar in each.bars],
             )
         )
     return rows
@@ -159,26 +158,28 @@ def measure(case: str, contenders: Sequence[Contender], repeats: int) -> list[Ro
 
 def judged(
     name: str, bar: Bar, medians: Mapping[str, float], figures: Mapping[str, Mapping[str, float]]
-) -> Verdict | None:
-    """Whether a contender meets a bar; None where what it compares with is not in the case."""
+) -> Verdict:
+    """Whether a contender meets a bar; nothing found where the other one is not in the case."""
     if bar.figure is None:
         values, unit = medians, None
     else:
         values = {each: found[bar.figure] for each, found in figures.items() if bar.figure in found}
         unit = bar.figure
-    value, beside = values[name], ""
-    if bar.times is not None:
-        if bar.times not in values:
-            return None
-        value, unit, beside = value / values[bar.times], "", f"× {bar.times}"
-    if bar.over is not None:
-        if bar.over not in values:
-            return None
-        value, beside = value - values[bar.over], f"over {bar.over}"
+    value: float | None = values[name]
+    other = bar.times or bar.over
+    beside = ""
+    if other is not None:
+        beside = f"× {other}" if bar.times else f"over {other}"
+        unit = "" if bar.times else unit
+        if other not in values:
+            value = None
+        else:
+            value = values[name] / values[other] if bar.times else values[name] - values[other]
     if bar.at_most is not None:
-        return Verdict(f"≤ {bar.at_most:g}", beside, value, value <= bar.at_most, unit)
+        met = None if value is None else value <= bar.at_most
+        return Verdict(f"≤ {bar.at_most:g}", beside, value, met, unit)
     least = bar.at_least or 0.0
-    return Verdict(f"≥ {least:g}", beside, value, value >= least, unit)
+    return Verdict(f"≥ {least:g}", beside, value, None if value is None else value >= least, unit)
 
 
 def growth(

@@ -18,6 +18,7 @@ from tables import area_table, bar_text, number, table
 Area = Mapping[str, Any]  # what measuring.report wrote
 Row = dict[str, Any]  # one thing in one case, with one of its bars
 FILE_NAME = "summary.json"
+VERDICTS = {True: "met", False: "**missed**", None: "not measured"}
 PLACE = re.compile(r"(<!-- figures of (.+?) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -83,7 +84,8 @@ def shortest(rows: Iterable[Row]) -> list[Row]:
     """
     kept = []
     for found in by_thing(rows):
-        last = {row["bar"]: row for row in found if row["bar"]}
+        measured_last = sorted(found, key=lambda row: row["met"] is not None)
+        last = {row["bar"]: row for row in measured_last if row["bar"]}
         chosen = [row for row in found if row["met"] is False or row is last.get(row["bar"])]
         if not any(row["peer"] for row in chosen):
             beside = [row for row in found if row["peer"]][-1:]
@@ -119,7 +121,7 @@ def summary_text(areas: Sequence[Area], rows: Sequence[Row], failed: Sequence[st
                 *([""] * len(head) if same else measured_once),
                 row["bar"] or "",
                 number(row["value"]),
-                {True: "met", False: "**missed**", None: ""}[row["met"]],
+                VERDICTS[row["met"]] if row["bar"] else "",
             ]
         )
     bars = [row["met"] for row in rows if row["met"] is not None]
@@ -137,14 +139,14 @@ def brief_text(areas: Sequence[Area], rows: Sequence[Row]) -> str:
     with_bars = {row["area"] for row in rows if row["bar"]}
     lines = []
     for found in by_thing(rows):
-        judged = [row for row in found if row["bar"]]
+        judged = [row for row in found if row["met"] is not None]
         if not judged and found[0]["area"] in with_bars:
             continue  # measured for the area's own table
         row = ([row for row in found if row["peer"]] or found)[-1]
         missed = [
             f"**missed**: {number(each['value'])}, not {each['bar']}, of {each['case']}"
             for each in judged
-            if not each["met"]
+            if each["met"] is False
         ]
         lines.append(
             [

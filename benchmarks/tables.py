@@ -37,6 +37,8 @@ def verdict_text(verdict: Mapping[str, Any], unit: str) -> str:
     >>> verdict_text({**found, "unit": None}, "ms")
     'MISSED: 34.9, bar ≤ 30 ms over bare Python'
     """
+    if verdict["value"] is None:
+        return f"not measured: bar {bar_text(verdict, unit)}"
     word = "met" if verdict["met"] else "MISSED"
     return f"{word}: {number(verdict['value'])}, bar {bar_text(verdict, unit)}"
 
