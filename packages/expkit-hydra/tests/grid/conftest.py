@@ -1,6 +1,7 @@
 """A Hydra app in a temporary folder, run in this process."""
 
 import logging
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from expkit_hydra import Grid
+
+sys.path.insert(0, str(Path(__file__).parent))  # what these tests share
 
 CONFIG = """
     defaults: [expkit, model: mlp, optimizer: adam, _self_]
