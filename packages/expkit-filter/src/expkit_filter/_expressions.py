@@ -18,7 +18,7 @@ from ._names import MISSING, Path, join, look_up, near, shown, split
 LONGEST_TEXT = 4000  # characters
 DEEPEST_NESTING = 50  # far below where Python's own compiler overflows its stack
 MOST_BITS = 4096  # of an integer; str() of it stays below Python's own limit of 4300 digits
-MOST_ITEMS = 10_000  # of a text or list made by repetition
+MOST_ITEMS = 10_000  # of a text or list made by repetition, inner ones included
 NO_COMMENTS = (
     "'#' hides what follows it, for expressions hold no comments. Write them outside of the text, "
     "or give a reason ({expr: …, reason: …})."
@@ -29,11 +29,18 @@ def _multiply(left: object, right: object) -> object:
     for value, times in ((left, right), (right, left)):
         if isinstance(value, (str, list, tuple)):
             count = times if isinstance(times, int) else 0
-            if len(value) * count > MOST_ITEMS:
+            if _size(value) * count > MOST_ITEMS:
                 raise OverflowError(f"the product has more than {MOST_ITEMS} items")
     if isinstance(left, int) and isinstance(right, int):
         _check_bits(left.bit_length() + right.bit_length())
     return left * right  # type: ignore[operator]
+
+
+def _size(value: object) -> int:
+    """Characters and items, those of inner lists included: str() and == walk through them all."""
+    if isinstance(value, str):
+        return len(value)
+    return 1 + sum(map(_size, value)) if isinstance(value, (list, tuple)) else 1
 
 
 def _power(left: object, right: object) -> object:
