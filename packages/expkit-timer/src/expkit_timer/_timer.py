@@ -116,7 +116,7 @@ class Timer:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"a timer's name must be a text that is not empty, got {name!r}")
         self.name = name
-        self._options = {"cuda": cuda, "clock": clock}
+        self._options: dict[str, object] = {"cuda": cuda, "clock": clock}
         # By thread: the start of its block, or a _Block. Single operations on dicts and lists are
         # atomic, so that the way in and out needs no lock.
         self._running: dict[int, int | Mark | _Block] = {}
@@ -329,8 +329,13 @@ class Timer:
         timer._adopt(content[name]["attempts"])  # type: ignore[arg-type]
         return timer
 
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return _copy, (type(self), self.name, self._options, self._attempts())
+    def __getstate__(self) -> tuple[str, dict[str, object], list[Attempt]]:
+        return self.name, self._options, self._attempts()
+
+    def __setstate__(self, state: tuple[str, dict[str, object], list[Attempt]]) -> None:
+        name, options, attempts = state
+        Timer.__init__(self, name, **options)  # type: ignore[arg-type]
+        self._adopt(attempts)
 
     def __str__(self) -> str:
         return f"{self.name}: {format_statistics(self.statistics())}"
@@ -430,11 +435,3 @@ class Timer:
 
     def _adopt(self, attempts: list[Attempt]) -> None:
         self._earlier = {str(attempt["id"]): attempt for attempt in attempts}
-
-
-def _copy(
-    kind: type[Timer], name: str, options: dict[str, object], attempts: list[Attempt]
-) -> Timer:
-    timer = kind(name, **options)  # type: ignore[arg-type]
-    timer._adopt(attempts)
-    return timer

@@ -127,13 +127,19 @@ class Timers(Mapping[str, Timer]):
         """Timers that go on where the saved ones have ended; see `Timer.load`."""
         from ._files import attempts_in, read
 
+        timers = cls()
         content = read(path)
-        return _with_attempts(cls(), {name: attempts_in(content, name) for name in content})
+        timers._adopt({name: attempts_in(content, name) for name in content})
+        return timers
 
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+    def __getstate__(self) -> tuple[dict[str, object], dict[str, list[Attempt]]]:
         # Copies as those of `Timer` are.
-        attempts = {path: timer._attempts() for path, timer in self.items()}
-        return _copy, (type(self), self._make.keywords, attempts)
+        return self._make.keywords, {path: timer._attempts() for path, timer in self.items()}
+
+    def __setstate__(self, state: tuple[dict[str, object], dict[str, list[Attempt]]]) -> None:
+        options, attempts = state
+        Timers.__init__(self, **options)  # type: ignore[arg-type]
+        self._adopt(attempts)
 
     def __str__(self) -> str:
         from ._tree import format_tree
@@ -143,6 +149,10 @@ class Timers(Mapping[str, Timer]):
     def __repr__(self) -> str:
         total_s = sum(timer.seconds for path, timer in self.items() if "/" not in path)
         return f"<Timers: {len(self)} timers, {format_seconds(total_s)} at the top>"
+
+    def _adopt(self, attempts: Mapping[str, list[Attempt]]) -> None:
+        for path, each in attempts.items():
+            self._timer(path)._adopt(each)
 
     def _timer_below(self, around: Timer | None, name: str) -> Timer:
         if around is None:
@@ -225,15 +235,3 @@ class TimedBlock:
             around = (*other, around)
         self._timers._place.set(around)
         return timer
-
-
-def _with_attempts(timers: Timers, attempts: Mapping[str, list[Attempt]]) -> Timers:
-    for path, each in attempts.items():
-        timers._timer(path)._adopt(each)
-    return timers
-
-
-def _copy(
-    kind: type[Timers], options: dict[str, object], attempts: Mapping[str, list[Attempt]]
-) -> Timers:
-    return _with_attempts(kind(**options), attempts)  # type: ignore[arg-type]
