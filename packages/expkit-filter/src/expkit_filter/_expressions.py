@@ -14,99 +14,14 @@ from types import CodeType
 
 from ._errors import FilterError, MissingName
 from ._names import MISSING, Path, join, look_up, near, shown, split
+from ._operations import FUNCTIONS, MOST_BITS, item, modulo, multiply, power
 
 LONGEST_TEXT = 4000  # characters
 DEEPEST_NESTING = 50  # far below where Python's own compiler overflows its stack
-MOST_BITS = 4096  # of an integer; str() of it stays below Python's own limit of 4300 digits
-MOST_ITEMS = 10_000  # of a text or list made by repetition, inner ones included
 NO_COMMENTS = (
     "'#' hides what follows it, for expressions hold no comments. Write them outside of the text, "
     "or give a reason ({expr: …, reason: …})."
 )
-
-
-def _multiply(left: object, right: object) -> object:
-    for value, times in ((left, right), (right, left)):
-        if isinstance(value, (str, list, tuple)):
-            count = times if isinstance(times, int) else 0
-            if _size(value) * count > MOST_ITEMS:
-                raise OverflowError(f"the product has more than {MOST_ITEMS} items")
-    if isinstance(left, int) and isinstance(right, int):
-        _check_bits(left.bit_length() + right.bit_length())
-    return left * right  # type: ignore[operator]
-
-
-def _size(value: object) -> int:
-    """Characters and items, those of inner lists included: str() and == walk through them all."""
-    if isinstance(value, str):
-        return len(value)
-    return 1 + sum(map(_size, value)) if isinstance(value, (list, tuple)) else 1
-
-
-def _power(left: object, right: object) -> object:
-    if not isinstance(left, (int, float)) or not isinstance(right, (int, float)):
-        raise TypeError("** needs two numbers")
-    if isinstance(left, int) and isinstance(right, int):
-        _check_bits(left.bit_length() * abs(right))
-    if left < 0 and not float(right).is_integer():
-        raise ValueError("a negative number has no real power with a fraction")
-    return left**right
-
-
-def _check_bits(bits: int) -> None:
-    if bits > MOST_BITS:
-        raise OverflowError(f"the number has more than {MOST_BITS} bits")
-
-
-def _modulo(left: object, right: object) -> object:
-    if isinstance(left, str):  # would be text formatting: '%999999999d' % 1
-        raise TypeError("% needs numbers")
-    return left % right  # type: ignore[operator]
-
-
-def _round(number: float, digits: int = 0) -> object:
-    if not -400 <= digits <= 400:  # beyond any float; round(1, -10**9) would compute 10**10**9
-        raise OverflowError("round() takes at most 400 digits")
-    return round(number, digits) if digits else round(number)
-
-
-def _item(value: object, key: object) -> object:
-    found = look_up(value, (key,) if isinstance(key, (str, int)) else ())
-    if found is MISSING or not isinstance(key, (str, int)):
-        raise KeyError(f"no item {shown(key)} in {shown(value)}")
-    return found
-
-
-def _starts_with(text: str, start: str | Sequence[str]) -> bool:
-    return _text(text, "startswith").startswith(_affix(start))
-
-
-def _ends_with(text: str, end: str | Sequence[str]) -> bool:
-    return _text(text, "endswith").endswith(_affix(end))
-
-
-def _text(value: object, function: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{function} needs a text, got {shown(value)}")
-    return value
-
-
-def _affix(value: str | Sequence[str]) -> str | tuple[str, ...]:
-    return value if isinstance(value, str) else tuple(value)
-
-
-FUNCTIONS: dict[str, tuple[Callable[..., object], int, int | None]] = {  # least, most arguments
-    "len": (len, 1, 1),
-    "abs": (abs, 1, 1),
-    "min": (min, 1, None),
-    "max": (max, 1, None),
-    "round": (_round, 1, 2),
-    "str": (str, 1, 1),
-    "int": (int, 1, 1),
-    "float": (float, 1, 1),
-    "startswith": (_starts_with, 2, 2),
-    "endswith": (_ends_with, 2, 2),
-}
 METHODS = ("startswith", "endswith")
 CONSTANTS = {"true": True, "false": False, "null": None}  # as YAML writes them
 OPERATORS: dict[type[ast.operator], Callable[..., object] | None] = {
@@ -114,9 +29,9 @@ OPERATORS: dict[type[ast.operator], Callable[..., object] | None] = {
     ast.Sub: None,
     ast.Div: None,
     ast.FloorDiv: None,
-    ast.Mult: _multiply,
-    ast.Mod: _modulo,
-    ast.Pow: _power,
+    ast.Mult: multiply,
+    ast.Mod: modulo,
+    ast.Pow: power,
 }
 COMPARISONS = (
     ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Is, ast.IsNot
@@ -339,14 +254,14 @@ class _Translation:
         if path is not None:
             return self._look_up(path)
         self._check_key(node.attr)
-        return self._call_of(_item, self._expression(node.value, depth), ast.Constant(node.attr))
+        return self._call_of(item, self._expression(node.value, depth), ast.Constant(node.attr))
 
     def _subscript(self, node: ast.Subscript, depth: int) -> ast.expr:
         path = _path(node)
         if path is not None:
             return self._look_up(path)
         value, key = self._expression(node.value, depth), self._expression(node.slice, depth)
-        return self._call_of(_item, value, key)
+        return self._call_of(item, value, key)
 
     def _call(self, node: ast.Call, depth: int) -> ast.expr:
         if node.keywords:

@@ -1,0 +1,96 @@
+"""What expressions compute with: Python's operations, bounded in time and memory. Pure."""
+
+from collections.abc import Callable, Sequence
+
+from ._names import MISSING, look_up, shown
+
+MOST_BITS = 4096  # of an integer; str() of it stays below Python's own limit of 4300 digits
+MOST_ITEMS = 10_000  # of a text or list made by repetition, inner ones included
+
+
+def multiply(left: object, right: object) -> object:
+    """The product; a repeated text or list stays small."""
+    for value, times in ((left, right), (right, left)):
+        if isinstance(value, (str, list, tuple)):
+            count = times if isinstance(times, int) else 0
+            if _size(value) * count > MOST_ITEMS:
+                raise OverflowError(f"the product has more than {MOST_ITEMS} items")
+    if isinstance(left, int) and isinstance(right, int):
+        _check_bits(left.bit_length() + right.bit_length())
+    return left * right  # type: ignore[operator]
+
+
+def _size(value: object) -> int:
+    """Characters and items, those of inner lists included: str() and == walk through them all."""
+    if isinstance(value, str):
+        return len(value)
+    return 1 + sum(map(_size, value)) if isinstance(value, (list, tuple)) else 1
+
+
+def power(left: object, right: object) -> object:
+    """The real power of two numbers."""
+    if not isinstance(left, (int, float)) or not isinstance(right, (int, float)):
+        raise TypeError("** needs two numbers")
+    if isinstance(left, int) and isinstance(right, int):
+        _check_bits(left.bit_length() * abs(right))
+    if left < 0 and not float(right).is_integer():
+        raise ValueError("a negative number has no real power with a fraction")
+    return left**right
+
+
+def _check_bits(bits: int) -> None:
+    if bits > MOST_BITS:
+        raise OverflowError(f"the number has more than {MOST_BITS} bits")
+
+
+def modulo(left: object, right: object) -> object:
+    """The remainder."""
+    if isinstance(left, str):  # would be text formatting: '%999999999d' % 1
+        raise TypeError("% needs numbers")
+    return left % right  # type: ignore[operator]
+
+
+def _round(number: float, digits: int = 0) -> object:
+    if not -400 <= digits <= 400:  # beyond any float; round(1, -10**9) would compute 10**10**9
+        raise OverflowError("round() takes at most 400 digits")
+    return round(number, digits) if digits else round(number)
+
+
+def item(value: object, key: object) -> object:
+    """What stands under a key or index that was computed."""
+    found = look_up(value, (key,) if isinstance(key, (str, int)) else ())
+    if found is MISSING or not isinstance(key, (str, int)):
+        raise KeyError(f"no item {shown(key)} in {shown(value)}")
+    return found
+
+
+def _starts_with(text: str, start: str | Sequence[str]) -> bool:
+    return _text(text, "startswith").startswith(_affix(start))
+
+
+def _ends_with(text: str, end: str | Sequence[str]) -> bool:
+    return _text(text, "endswith").endswith(_affix(end))
+
+
+def _text(value: object, function: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{function} needs a text, got {shown(value)}")
+    return value
+
+
+def _affix(value: str | Sequence[str]) -> str | tuple[str, ...]:
+    return value if isinstance(value, str) else tuple(value)
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., object], int, int | None]] = {  # least, most arguments
+    "len": (len, 1, 1),
+    "abs": (abs, 1, 1),
+    "min": (min, 1, None),
+    "max": (max, 1, None),
+    "round": (_round, 1, 2),
+    "str": (str, 1, 1),
+    "int": (int, 1, 1),
+    "float": (float, 1, 1),
+    "startswith": (_starts_with, 2, 2),
+    "endswith": (_ends_with, 2, 2),
+}
