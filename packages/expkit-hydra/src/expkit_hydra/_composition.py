@@ -12,7 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ._hydra_state import current_config
@@ -70,6 +70,22 @@ def _patch(path: KeyPath, node: "Node") -> Patch:
     )
 
 
+def _with_value(example: Patch, value: object) -> Patch:
+    """The patch for another value of a type that the node takes as it is."""
+    node = copy.copy(example.node)
+    node.__dict__["_val"] = value
+    return replace(example, node=node, value=value, plain=value)
+
+
+def _is_special(value: object) -> bool:
+    return isinstance(value, str) and ("${" in value or value == "???")
+
+
+def _is_same(kept: object, given: object) -> bool:
+    """Whether a node kept a value without converting it, as it then does with all of the type."""
+    return type(kept) in (int, float, bool, str) and type(kept) is type(given) and kept == given
+
+
 def _refers(node: Any) -> bool:
     content = node.__dict__.get("_content")
     if isinstance(content, dict | list):
@@ -85,6 +101,7 @@ class Base:
         self.overrides = overrides
         self.shapes: dict[tuple[KeyPath, ...], object] = {}  # what is kept about its runs
         self._patches: dict[str, Patch | None] = {}
+        self._examples: dict[tuple[str, type], Patch] = {}
 
     @contextmanager
     def lent(self, patches: Iterable[Patch], also: Iterable[KeyPath] = ()) -> Iterator[None]:
@@ -117,8 +134,15 @@ class Base:
             override: The same, parsed.
         """
         if text not in self._patches:
-            path = tuple(override.key_or_group.split("."))
-            self._patches[text] = self._apply(path, override)
+            value = override.value()
+            example = self._examples.get((override.key_or_group, type(value)))
+            if example is not None and not _is_special(value):
+                self._patches[text] = _with_value(example, value)
+                return self._patches[text]
+            patch = self._apply(tuple(override.key_or_group.split(".")), override)
+            self._patches[text] = patch
+            if patch is not None and patch.is_leaf and _is_same(patch.value, value):
+                self._examples[override.key_or_group, type(value)] = patch
         return self._patches[text]
 
     def _apply(self, path: KeyPath, override: "Override") -> Patch | None:
@@ -247,6 +271,8 @@ class Composer:
         return base
 
     def _fast_plan(self, overrides: Sequence[str]) -> Plan | None:
+        from hydra.errors import HydraException
+
         found = self._reader.read(overrides)
         if found is None:
             return None
@@ -257,9 +283,12 @@ class Composer:
             self._together[keys] = not overlap(values) and _OF_COMPOSING.isdisjoint(values)
         if not self._together[keys]:
             return None
-        base = self.base(
-            [text for text, each in zip(overrides, found, strict=True) if not each.is_plain]
-        )
+        try:
+            base = self.base(
+                [text for text, each in zip(overrides, found, strict=True) if not each.is_plain]
+            )
+        except HydraException:  # of several errors Hydra names the first, maybe another
+            return None
         patches = []
         for text, each in zip(overrides, found, strict=True):
             if each.is_plain:

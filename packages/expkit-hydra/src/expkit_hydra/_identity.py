@@ -25,6 +25,7 @@ NO_PART_OF_IDENTITY = frozenset(
         "mlflow",
     ]
 )
+_DATA = frozenset([str, int, float, bool, type(None)])
 # Their values depend on the machine or the hour.
 VOLATILE_RESOLVERS = ("oc.env", "now", "hydra")
 
@@ -112,6 +113,9 @@ def plain_value(value: object) -> object:
     What cannot be resolved stays as the text that it is: a key that is missing while sweeping
     (`hydra.job.num`), or one that only some runs have, is no reason to stop.
     """
+    if type(value) in _DATA:
+        return value
+
     from omegaconf import Container
     from omegaconf.base import Node
     from omegaconf.errors import OmegaConfBaseException

@@ -80,6 +80,7 @@ class Experiment:
     def __init__(self) -> None:
         self.folder: Path | None = None
         self._place: tuple[str, str] | None = None
+        self._sweep_dir: str | None = None  # as it stands in the configurations
 
     def enter(self, facts: Facts) -> Path:
         """The run's folder.
@@ -101,12 +102,18 @@ class Experiment:
                 "experiment_id must not depend on a swept key. Put what differs into run_name."
             )
         folder = self._training / facts.run_name
-        if facts.output_dir != folder and facts.output_dir.absolute() != folder:
+        sweep_dir, subdir = facts.output_dir
+        if sweep_dir == self._sweep_dir and subdir == facts.run_name:
+            return folder
+        output_dir = Path(sweep_dir, subdir)
+        if output_dir.absolute() != folder:
             raise GridError(
-                f"hydra.sweep.dir and hydra.sweep.subdir lead to {facts.output_dir}, but the run "
+                f"hydra.sweep.dir and hydra.sweep.subdir lead to {output_dir}, but the run "
                 f"{facts.run_name} belongs into {folder}. Leave both out and set results_dir and "
                 "experiment_id instead."
             )
+        if subdir == facts.run_name:
+            self._sweep_dir = sweep_dir
         return folder
 
 

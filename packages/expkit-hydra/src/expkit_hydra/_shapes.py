@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from ._composition import Base, Place, Plan, list_overrides, settle
@@ -44,7 +43,7 @@ class Facts:
     values: Mapping[str, object]  # of the swept keys
     run_name: str
     experiment: tuple[str, str]  # results_dir, experiment_id
-    output_dir: Path  # where Hydra would run it
+    output_dir: tuple[str, str]  # where Hydra would run it: hydra.sweep.dir and subdir
     data: Mapping[str, object]  # the configuration, resolved, without Hydra's node
     config_hash: str
 
@@ -135,7 +134,7 @@ class Shape:
             values=values,
             run_name=name,
             experiment=(experiment[0], experiment[1]),
-            output_dir=Path(*sweep),
+            output_dir=(sweep[0], sweep[1]),
             data=data,
             config_hash=hash_of(lasting, data, swept=self._naming.keys),
         )
@@ -383,7 +382,8 @@ class _Resolution:
         """How the value under a path is read by hand."""
         if path in self._own:
             return lambda values: values[path]
-        if path in self._following:  # a reference to itself, which OmegaConf is to refuse
+        below_own = any(path[:depth] in self._own for depth in range(len(path)))
+        if below_own or path in self._following:  # or to itself: OmegaConf's to follow or refuse
             return None
         node: Any = self._config
         for key in path:
