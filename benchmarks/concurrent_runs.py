@@ -30,9 +30,9 @@ QUICK_FROM_8_ON = (ALONE, PLAIN)  # the others import MLflow in each process and
 NOTE = (
     f"Each run logs {EPOCHS} epochs of {len(VALUES)} values and ends. It survived if its process "
     "ended with 0 and the database has it as FINISHED, with all points; those of other runs are "
-    "lost. `usable`: whether MLflow can open the store afterwards. MLflow is imported before the start signal, except where "
-    "expkit imports it when a run ends. Runs that die are quick: only the seconds of those that "
-    "survive say something."
+    "lost. `usable`: whether MLflow can open the store afterwards. MLflow is imported before the "
+    "start signal, except where expkit imports it when a run ends. Runs that die are quick: only "
+    "the seconds of those that survive say something."
 )
 
 
@@ -189,6 +189,7 @@ def main() -> None:
                 partial(together, name, processes),
                 peer=MADE if name in (ALONE, GRID) else None,
                 bars=bars if name in (ALONE, GRID) else (),
+                repeats=1 if name == MADE else None,  # up to a minute
             )
             for name in CONTENDERS
             if not chosen.quick or processes < 8 or name in QUICK_FROM_8_ON
