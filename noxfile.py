@@ -191,7 +191,11 @@ def bench(session: nox.Session) -> None:
     for area in chosen or areas:
         begin = time.monotonic()
         try:
-            session.run("python", f"benchmarks/{area}.py", "--json", str(target), *flags)
+            session.run(
+                "python", f"benchmarks/{area}.py", "--json", str(target), *flags,
+                # Else ours alone, installed in place, would be compiled by each process.
+                env={"PYTHONDONTWRITEBYTECODE": ""},
+            )  # fmt: skip
         except nox.command.CommandFailed:  # the others are worth knowing
             failed.append(area)
         session.log(f"{area}: {time.monotonic() - begin:.0f} s")
