@@ -86,6 +86,10 @@ def test_a_wrong_style_file_is_named(content, complaint, tmp_path, monkeypatch):
             r"Column 'note' holds text that changes within a run",
         ),
         (pd.DataFrame({"model": ["a"], "loss": [1.0]}), r"column 'model' holds no numbers"),
+        (
+            pd.DataFrame({"run": ["a", "a", "b", "b"], "epoch": [0, 1] * 2, "loss": [1, 1, 2, 2]}),
+            r"has no metric: in every run loss keeps one value, which makes it a setting",
+        ),
     ],
 )
 def test_a_source_without_curves_is_refused(source, complaint, tmp_path, monkeypatch):

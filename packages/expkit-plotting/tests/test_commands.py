@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -187,8 +186,5 @@ def test_a_call_with_nothing_to_draw_does_not_even_load_the_drawing(digits):
         "assert plot(['results/digits']) == 0\n"
         "assert 'matplotlib.figure' not in sys.modules and 'pandas' not in sys.modules"
     )
-    started = time.perf_counter()
 
     subprocess.run([sys.executable, "-c", code], check=True)
-
-    assert time.perf_counter() - started < 5  # 0.4 s on an idle machine

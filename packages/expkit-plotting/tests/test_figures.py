@@ -91,6 +91,36 @@ def test_a_name_that_says_nothing_is_called_by_what_it_is_of(experiment):
     assert legend_texts(plots.metric("loss", group_by="optimizer")) == ["adam", "sgd"]
 
 
+def test_one_and_one_point_zero_are_one_group(run_folder, tmp_path):
+    for name, rate in [("a", 1), ("b", 1.0), ("c", 2)]:
+        run_folder(tmp_path / "e" / "training" / name, {"lr": rate, "seed": name}, {"loss": [1.0]})
+
+    figure = PlotMetrics(tmp_path / "e", STYLE).metric("loss")
+
+    assert legend_texts(figure) == ["1 (n = 2)", "2 (n = 1)"]
+
+
+def test_a_group_without_a_point_counts_no_runs():
+    import pandas as pd
+
+    rows = [
+        {
+            "run": f"{model}_{seed}",
+            "model": model,
+            "seed": seed,
+            "epoch": epoch,
+            "loss": base / epoch,
+        }
+        for model, base in [("x", float("nan")), ("y", 1.0)]
+        for seed in (1, 2)
+        for epoch in (1, 2)
+    ]
+
+    figure = PlotMetrics(pd.DataFrame(rows), STYLE).metric("loss")
+
+    assert legend_texts(figure) == ["x (n = 0)", "y (n = 2)"]
+
+
 def test_a_single_run_beside_a_grid_stands_alone(experiment, run_folder):
     folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]})
     run_folder(folder / "training" / "by_hand", {}, {"loss": [1.0, 0.5]})
@@ -407,6 +437,25 @@ def test_a_legend_hides_nothing_and_the_axes_keep_their_size(size, labels):
     assert figure.get_size_inches()[0] == size[0]  # as wide as the column, always
     assert frame.height >= 0.95 * bare.axes[0].get_window_extent().height
     assert frame.width >= 0.55 * figure.bbox.width
+
+
+def test_entries_move_together_before_they_make_a_column_longer_than_the_axes():
+    runs = {f"cnn_adam_0.001_{i:02d}": {"loss": [2.0, 1.0 + i]} for i in range(24)}
+
+    figure = PlotMetrics(runs, PlotStyle(context="paper", figsize=(3.4, 2.0))).metric("loss")
+
+    figure.canvas.draw()
+    texts = figure.axes[0].get_legend().get_texts()
+    assert len({round(text.get_window_extent().x0) for text in texts}) == 2
+
+
+@pytest.mark.parametrize("name", ["Default", "Thesis"])
+def test_the_lines_of_a_legends_title_do_not_touch(experiment, latex, name):
+    folder = experiment({"model": ["mlp", "cnn"], "lr": [0.1, 0.01], "seed": [1, 2]})
+
+    title = PlotMetrics(folder, name).metric("loss").axes[0].get_legend().get_title()
+
+    assert title.get_window_extent().height > 2.0 * title.get_fontsize() * 100 / 72
 
 
 # ---------------------------------------------------------------- global state and threads

@@ -96,4 +96,5 @@ def test_the_plugin_is_cheap_and_found_by_both_ways_of_discovery():
 
     assert "ExpkitPlottingSearchPath" in found
     assert entry.load().__name__ == "ExpkitPlottingSearchPath"
-    assert "matplotlib" not in entry.load().__module__
+    code = f"import sys, {entry.module}; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

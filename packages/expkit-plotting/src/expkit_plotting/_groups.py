@@ -75,8 +75,7 @@ def group(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
         if keys and run.settings.keys().isdisjoint(keys):
             alone.append(run)
             continue
-        identity = json.dumps([run.settings.get(key, "–") for key in keys], default=str)
-        found.setdefault(identity, []).append(run)
+        found.setdefault(_identity([run.settings.get(key, "–") for key in keys]), []).append(run)
     members = sorted(
         found.values(),
         key=lambda each: [natural_key(each[0].settings.get(key, "–")) for key in keys],
@@ -94,11 +93,16 @@ def group(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
 
 def differing_keys(settings: Sequence[Mapping[str, object]], keys: Sequence[str]) -> list[str]:
     """Those of `keys` that do not have one value throughout."""
-    return [
-        key
-        for key in keys
-        if len({json.dumps(each.get(key, "–"), default=str) for each in settings}) > 1
-    ]
+    return [key for key in keys if len({_identity([each.get(key, "–")]) for each in settings}) > 1]
+
+
+def _identity(values: Sequence[object]) -> str:
+    """Equal for values that a legend could not tell apart, such as 1 and 1.0."""
+    numbers = (float, int)
+    return json.dumps(
+        [float(it) if type(it) in numbers else it for it in values],  # type: ignore[arg-type]
+        default=str,
+    )
 
 
 def legend_title(groups: Sequence[Group], keys: Sequence[str] | None) -> str:

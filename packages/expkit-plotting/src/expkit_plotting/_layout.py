@@ -1,7 +1,7 @@
 """Where axes and legends go, measured with the renderer, so that nothing overlaps."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ AXES_MIN_SHARE = 0.6  # of the figure's width, beside a legend
 PAD = 0.4  # between the figure's edge and what is drawn, in font sizes
 GAP_PT = 6.0
 SHORTEST_LABEL = 5  # shorter ones say nothing
+NARROW = {"handlelength": 1.5, "handletextpad": 0.4, "columnspacing": 0.9}  # in font sizes
 # In the order in which a reader expects a legend.
 CORNERS = (
     ("upper right", 1, 1), ("lower right", 1, 0), ("upper left", 0, 1), ("lower left", 0, 0),
@@ -66,13 +67,8 @@ class Entries:
             alignment="left",
             **keywords,
         )
-        space_lines(legend.get_title())
+        legend.get_title().set_linespacing(1.4)
         return legend
-
-
-def space_lines(text: Text) -> None:
-    """Set the lines of a text apart; with LaTeX matplotlib counts from ink, not from the font."""
-    text.set_linespacing(1.9 if text.get_usetex() else 1.35)
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,6 @@ def _shortened(label: Label, ceiling: float) -> bool:
     taken = _taken(artist, upright=upright)
     if taken <= available:
         return False
-    space_lines(artist)
     while True:
         short = shorten(text, length)
         # A second line costs little beside the axes.
@@ -207,11 +202,12 @@ def _place_below(figure: StyledFigure, axes: Axes, entries: Entries, legend: Leg
     width_in, height_in = (float(it) for it in figure.get_size_inches())
     available = (width_in - 2 * GAP_PT / 72) * dpi
 
-    def drawn_below(columns: int, length: int | None) -> Legend:
+    def drawn_below(columns: int, length: int | None, spacing: Mapping[str, float]) -> Legend:
         legend.remove()
         return entries.draw(
             axes,
             length=length,
+            **spacing,
             loc="lower center",
             bbox_to_anchor=(0.5, 0),
             borderaxespad=0,
@@ -225,7 +221,10 @@ def _place_below(figure: StyledFigure, axes: Axes, entries: Entries, legend: Leg
     while True:
         # No last column with a single entry where fewer columns have as many rows.
         columns = math.ceil(count / math.ceil(count / columns))
-        legend = drawn_below(columns, length)
+        for spacing in ({}, NARROW):
+            legend = drawn_below(columns, length, spacing)
+            if _extent(legend).width <= available:
+                break
         if _extent(legend).width <= available:
             break
         if columns > 1:

@@ -324,6 +324,11 @@ def _experiment_of_long_table(table: "DataFrame", run_column: str, *, name: str)
     step_column = _first(columns, STEP_NAMES)
     settings = _settings_columns(table, run_column, columns, step_column)
     kept = [column for column in columns if column not in settings]
+    if kept in ([], [step_column]):
+        raise PlottingError(
+            f"{name or 'DataFrame'} has no metric: in every run {listed(settings)} keeps one "
+            "value, which makes it a setting. Give one run as a wide table, or a dict of runs."
+        )
     runs = []
     step = step_column or "step"
     for run_name, rows in table.groupby(run_column, sort=False):

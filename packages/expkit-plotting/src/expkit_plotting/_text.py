@@ -175,7 +175,12 @@ def escape(text: str, *, latex: bool) -> str:
     text = "".join(map(_drawable, text))
     if not latex:
         return text.replace("$", r"\$")  # an even number of $ would become mathtext
-    return "".join(_latex_characters(text))
+    lines = ["".join(_latex_characters(line)) for line in text.split("\n")]
+    if len(lines) == 1:
+        return lines[0]
+    # Lines that matplotlib sets itself touch each other. {}: a line may begin with [ or *.
+    table = r"\\{}".join(lines)
+    return rf"\begin{{tabular}}{{@{{}}l@{{}}}}{table}\end{{tabular}}"
 
 
 def _drawable(character: str) -> str:
@@ -230,7 +235,6 @@ _LATEX = {
     "“": r"\textquotedblleft{}",
     "”": r"\textquotedblright{}",
     "\u00a0": r"\ ",
-    "\n": "\n",  # matplotlib splits lines before LaTeX sees them
 }
 # Letters whose small and capital forms are LaTeX commands.
 _GREEK = {
