@@ -45,6 +45,7 @@ def train(
     stateful=False,
     save_at=None,
     kill_in=None,
+    background=False,
 ):
     torch.set_num_threads(1)
     random.seed(1)
@@ -92,7 +93,7 @@ def train(
                     os.kill(os.getpid(), signal.SIGKILL)
             scheduler.step()
             run.log_metrics({"loss": loss_sum}, step=epoch)
-            run.save_checkpoint(epoch, **objects, loss=loss_sum)
+            run.save_checkpoint(epoch, **objects, loss=loss_sum, background=background)
     return Trained(start, model.state_dict(), repr(optimizer.state_dict()))
 
 
@@ -100,13 +101,14 @@ def large_model():
     return nn.Linear(1000, 1000)
 
 
-def save_only(folder):
+def save_only(folder, background=False):
     model = large_model()
     with Bookkeeping(folder, console=False) as run:
         for epoch in range(10_000):
             nn.init.constant_(model.weight, epoch)
-            run.save_checkpoint(epoch, model=model)
+            run.save_checkpoint(epoch, model=model, background=background)
             if epoch == 0:
+                run.wait_for_checkpoint()
                 print(json.dumps([folder, os.getpid()]), flush=True)
 
 
@@ -129,8 +131,9 @@ def in_child(function, *args):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "save":
-        children = [in_child(save_only, folder) for folder in sys.argv[2:]]
+    if sys.argv[1].startswith("save"):
+        background = sys.argv[1] == "save-background"
+        children = [in_child(save_only, folder, background) for folder in sys.argv[2:]]
     else:
         jobs = json.loads(sys.argv[2])
         # What the first step of an optimizer imports takes each child seconds otherwise.

@@ -169,8 +169,8 @@ def snapshot(
         "states": states,
         "extra": extra,
         "loader": loader_state,
-        "generators": [keep(generator.get_state()) for generator in loader_generators(loader)],
-        "rng": cast(dict[str, object], saveable(rng_state(), "rng", keep)),
+        "generators": [generator.get_state() for generator in loader_generators(loader)],
+        "rng": rng_state(),
     }
 
 

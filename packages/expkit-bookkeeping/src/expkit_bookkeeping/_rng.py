@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def rng_state() -> dict[str, object]:
     """States of `random`, and of numpy, torch and every CUDA device where they are in use.
 
+    All are copies, of types that `torch.load(weights_only=True)` reads.
     CUDA is left alone unless the process has used it: asking would make a context on a device.
     """
     state: dict[str, object] = {"python": random.getstate()}
@@ -105,7 +106,7 @@ def _without_arrays(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _without_arrays(part) for key, part in value.items()}
     if hasattr(value, "tobytes"):
-        return {"dtype": str(value.dtype), "bytes": value.tobytes()}  # type: ignore[attr-defined]
+        return {"dtype": value.dtype.str, "bytes": value.tobytes()}  # type: ignore[attr-defined]
     return value
 
 

@@ -8,7 +8,7 @@ import contextlib
 import mmap
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Size, SymInt, Tensor, dtype
@@ -17,16 +17,25 @@ ALIGNMENT = 64  # bytes; a line of the processor's cache
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK of Linux, which Python's mmap does not name
 
 
+class _Memory(NamedTuple):
+    """A piece of memory that one or several tensors lie in."""
+
+    size: int  # bytes
+    dtype: "dtype"
+    pinned: bool  # on the host, as it is a GPU's
+
+
 @dataclass(slots=True)
 class _Place:
     """Where one tensor of a state goes: the memory's number, and how the tensor lies in it."""
 
-    memory: int
-    dtype: "dtype"
+    number: int
+    memory: _Memory
     shape: "Size"
     stride: tuple[int, ...]
     offset: "int | SymInt"
     host: "Tensor"
+    address: int  # of the tensor, if it filled its memory when it was last copied; else 0
 
 
 class Staging:
@@ -38,88 +47,105 @@ class Staging:
     """
 
     def __init__(self) -> None:
+        import torch
+
+        self._plain = (torch.Tensor, torch.nn.Parameter)
+        self._strided = torch.strided
         self._places: list[_Place] = []  # of the last copy, in the order of `keep`
-        self._sizes: list[tuple[int, bool]] = []  # bytes of each memory, and whether it is pinned
-        self._memories: list[Tensor] = []  # their bytes
+        self._memories: list[_Memory] = []
+        self._bytes: list[Tensor] = []  # the host's memories
         self.begin()
 
     def begin(self) -> None:
         """Forget what was kept, but not the memory."""
         self._fits = True  # what is kept so far, into the memory of the last copy
-        self._new_places: list[_Place] = []
-        self._new_sizes: list[tuple[int, bool]] = []
-        self._numbers: dict[tuple[int, int], int] = {}  # of the memories, by address and size
-        self._dtypes: list[dtype] = []
+        self._kept: list[_Place] = []
+        self._kept_memories: list[_Memory] = []
+        self._numbers: dict[int, int] = {}  # of the memories, by address
         self._sources: list[Tensor] = []
         self._targets: list[Tensor | None] = []  # None: all bytes of the memory
 
     def keep(self, tensor: "Tensor") -> "Tensor":
         """A tensor of the host that will equal this one after `copy`."""
+        if type(tensor) not in self._plain or tensor.layout is not self._strided:
+            return _independent(tensor)
+        kept = self._kept
+        place = self._places[len(kept)] if len(kept) < len(self._places) else None
+        # The usual case, quickly: it lies where it lay the last time, and nothing else does.
+        if (
+            place is not None
+            and place.address
+            and tensor.data_ptr() == place.address
+            and tensor.dtype is place.memory.dtype
+            and tensor.shape == place.shape
+            and tensor.stride() == place.stride
+            and place.number == len(self._sources)
+            and place.address not in self._numbers
+        ):
+            self._numbers[place.address] = place.number
+            self._sources.append(tensor)
+            self._targets.append(place.host)
+            self._kept_memories.append(place.memory)
+            kept.append(place)
+            return place.host
+        return self._keep_anew(tensor, place)
+
+    def _keep_anew(self, tensor: "Tensor", place: _Place | None) -> "Tensor":
         import torch
 
-        kind = type(tensor)
-        if (kind is not torch.Tensor and kind is not torch.nn.Parameter) or not _has_plain_memory(
-            tensor
-        ):
+        if tensor.device.type == "meta" or tensor.is_quantized:
             return _independent(tensor)
         storage = tensor.untyped_storage()
-        size = storage.nbytes()
-        address = (storage.data_ptr(), size)
-        numbers = self._numbers
-        memory = numbers.setdefault(address, len(numbers))
-        if memory == len(self._sources):
-            whole = tensor.is_contiguous() and tensor.nbytes == size
-            self._sources.append(tensor if whole else _all_bytes(tensor))
-            self._targets.append(None)
-            self._dtypes.append(tensor.dtype)
-            self._new_sizes.append((size, tensor.is_cuda))
-        elif self._dtypes[memory] is not tensor.dtype:
+        memory = _Memory(storage.nbytes(), tensor.dtype, tensor.is_cuda)
+        whole = tensor.is_contiguous() and tensor.nbytes == memory.size
+        if not whole and (tensor.is_conj() or tensor.is_neg()):
+            return _independent(tensor)  # its bytes are not its values
+        address = storage.data_ptr()
+        number = self._numbers.setdefault(address, len(self._sources))
+        is_first = number == len(self._sources)
+        if not is_first and self._kept_memories[number] != memory:
             return _independent(tensor)  # torch.save refuses one memory of two types
-        else:
-            whole = False
         shape, stride, offset = tensor.shape, tensor.stride(), tensor.storage_offset()
-        number = len(self._new_places)
-        if number < len(self._places):
-            place = self._places[number]
-            if (
-                place.memory == memory
-                and place.shape == shape
-                and place.dtype is tensor.dtype
-                and place.stride == stride
-                and place.offset == offset
-            ):
-                self._new_places.append(place)
-                if whole:
-                    self._targets[memory] = place.host
-                return place.host
-        self._fits = False
-        host = torch.empty(0, dtype=tensor.dtype)
-        self._new_places.append(_Place(memory, tensor.dtype, shape, stride, offset, host))
-        if whole:
-            self._targets[memory] = host
-        return host
+        if (
+            place is None
+            or place.number != number
+            or place.memory.dtype is not memory.dtype
+            or (place.shape, place.stride, place.offset) != (shape, stride, offset)
+        ):
+            self._fits = False
+            host = torch.empty(0, dtype=tensor.dtype)
+            place = _Place(number, memory, shape, stride, offset, host, 0)
+        place.memory = memory
+        place.address = address if whole else 0
+        if is_first:
+            self._sources.append(tensor if whole else _all_bytes(tensor))
+            self._targets.append(place.host if whole else None)
+            self._kept_memories.append(memory)
+        self._kept.append(place)
+        return place.host
 
     def copy(self) -> None:
-        """Copy all that was kept since `begin`; afterwards the originals may change."""
+        """Copy all that was kept since `begin`; afterwards the originals may change.
+
+        Raises:
+            MemoryError: If there is no memory for it.
+        """
         import torch
 
-        if not self._fits or self._new_sizes != self._sizes:
+        if not self._fits or self._kept_memories != self._memories:
             self._arrange()
-        self._places = self._new_places
-        plain: tuple[list[Tensor], list[Tensor]] = [], []
-        pinned: tuple[list[Tensor], list[Tensor]] = [], []
-        for number, (source, target) in enumerate(zip(self._sources, self._targets, strict=True)):
-            targets, sources = pinned if source.is_cuda else plain
-            targets.append(self._memories[number] if target is None else target)
-            sources.append(source)
+        self._places, self._memories = self._kept, self._kept_memories
+        devices = set()
         with torch.no_grad():
-            for target, source in zip(*plain, strict=True):
-                target.copy_(source)
-            for target, source in zip(*pinned, strict=True):
-                target.copy_(source, non_blocking=True)
-        for each in {source.device for source in pinned[1]}:
-            # The copies wait in the stream behind the training's own work.
-            torch.cuda.current_stream(each).synchronize()
+            for source, target, memory, whole in zip(
+                self._sources, self._targets, self._memories, self._bytes, strict=True
+            ):
+                # The copies of a GPU wait in the stream behind the training's own work.
+                (whole if target is None else target).copy_(source, non_blocking=memory.pinned)
+                if memory.pinned:
+                    devices.add(source.device)
+        for device in devices:
+            torch.cuda.current_stream(device).synchronize()
         self.begin()  # lets go of the originals
 
     def _arrange(self) -> None:
@@ -130,25 +156,11 @@ class Staging:
         nothing = torch.empty(0, dtype=torch.uint8).untyped_storage()
         for place in self._places:
             place.host.set_(nothing)
-        self._places, self._memories, self._sizes = [], [], []
-        self._memories = _memories(self._new_sizes)
-        self._sizes = self._new_sizes
-        with torch.no_grad():
-            for place in self._new_places:
-                storage = self._memories[place.memory].untyped_storage()
-                place.host.set_(storage, place.offset, place.shape, place.stride)
-
-
-def _has_plain_memory(tensor: "Tensor") -> bool:
-    import torch
-
-    return (
-        tensor.layout is torch.strided
-        and tensor.device.type != "meta"
-        and not tensor.is_quantized
-        and not tensor.is_conj()
-        and not tensor.is_neg()
-    )
+        self._places, self._memories, self._bytes = [], [], []
+        self._bytes = _host_memories(self._kept_memories)
+        for place in self._kept:
+            storage = self._bytes[place.number].untyped_storage()
+            place.host.set_(storage, place.offset, place.shape, place.stride)
 
 
 def _independent(tensor: "Tensor") -> "Tensor":
@@ -166,22 +178,24 @@ def _all_bytes(tensor: "Tensor") -> "Tensor":
     return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
 
 
-def _memories(sizes: list[tuple[int, bool]]) -> "list[Tensor]":
-    """Memories of these sizes, those that are not pinned in one piece."""
+def _host_memories(memories: list[_Memory]) -> "list[Tensor]":
+    """The bytes of as many memories of the host, those that are not pinned in one piece."""
     import torch
 
-    places, end = [], 0
-    for size, pinned in sizes:
-        places.append(end)
-        if not pinned:
-            end += -(-size // ALIGNMENT) * ALIGNMENT
+    starts, end = [], 0
+    for memory in memories:
+        starts.append(end)
+        if not memory.pinned:
+            end += -(-memory.size // ALIGNMENT) * ALIGNMENT
     piece = _large_pages(end) if end else None
     found = []
-    for (size, pinned), start in zip(sizes, places, strict=True):
-        if pinned:
-            found.append(_pinned(size))
-        elif size and piece is not None:
-            found.append(torch.frombuffer(piece, dtype=torch.uint8, count=size, offset=start))
+    for memory, start in zip(memories, starts, strict=True):
+        if memory.pinned:
+            found.append(_pinned(memory.size))
+        elif memory.size and piece is not None:
+            found.append(
+                torch.frombuffer(piece, dtype=torch.uint8, count=memory.size, offset=start)
+            )
         else:
             found.append(torch.empty(0, dtype=torch.uint8))
     return found

@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import sys
+import threading
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -65,12 +66,11 @@ def saveable(
     """
     import torch
 
+    tensor = torch.Tensor
     numpy = sys.modules.get("numpy")
     omegaconf = sys.modules.get("omegaconf")
 
     def key(item: object) -> object:
-        if type(item) in PLAIN:
-            return item
         if isinstance(item, tuple):
             return tuple(key(part) for part in item)
         if numpy is not None and isinstance(item, numpy.generic):
@@ -84,7 +84,7 @@ def saveable(
         kind = type(item)
         if kind in PLAIN:
             return item
-        if isinstance(item, torch.Tensor):
+        if isinstance(item, tensor):
             if not kind.__module__.startswith("torch"):
                 raise _not_allowed(item)
             return keep(item)
@@ -96,19 +96,22 @@ def saveable(
             )
         if kind is not dict and omegaconf is not None and omegaconf.OmegaConf.is_config(item):
             item = omegaconf.OmegaConf.to_container(item, resolve=True)
-        if isinstance(item, Mapping):
+        if isinstance(item, (dict, Mapping)):  # dict first, which costs less
             # Not OrderedDict[…](): that hides a type in the object, which would be saved with it.
-            ordered: OrderedDict[object, object] = OrderedDict()
-            plain = ordered if isinstance(item, OrderedDict) else {}
+            plain: dict[object, object] = OrderedDict() if isinstance(item, OrderedDict) else {}
             for name, part in item.items():
-                plain_name = key(name)
+                plain_name = name if type(name) in PLAIN else key(name)
+                if type(part) is tensor:  # nearly all are, and this is the loop that counts
+                    plain[plain_name] = keep(part)
+                    continue
                 try:
                     plain[plain_name] = convert(part, depth + 1)
                 except _Refused as refused:
                     refused.inside(f".{name}" if isinstance(name, str) else f"[{name!r}]")
                     raise
-            if hasattr(item, "_metadata"):  # versions of a module's state_dict
-                ordered._metadata = item._metadata  # type: ignore[attr-defined]
+            # Versions of a module's state_dict.
+            if isinstance(plain, OrderedDict) and hasattr(item, "_metadata"):
+                plain._metadata = item._metadata  # type: ignore[attr-defined]
             return plain
         if isinstance(item, (list, tuple)):
             if PLAIN.issuperset(map(type, item)):  # such as the 625 numbers of random.getstate()
@@ -207,16 +210,21 @@ def _wrapped_attribute(module: "nn.Module") -> str | None:
 
 
 def _has_wrapped_parts(module: "nn.Module") -> bool:
-    """Whether any name holds a wrapper's; without names, as those of deep models take long."""
+    """Whether any name holds a wrapper's. Without names, as those of deep models take long."""
+    from torch.nn.parallel import DataParallel, DistributedDataParallel
+
     found: list[nn.Module | None] = [module]
     seen = set()
     while found:
         part = found.pop()
-        if part is not None and id(part) not in seen:
-            seen.add(id(part))
-            if _wrapped_attribute(part) is not None:
-                return True
-            found.extend(part._modules.values())
+        if part is None or part in seen:
+            continue
+        seen.add(part)
+        if type(part).__name__ == "OptimizedModule" or isinstance(
+            part, (DataParallel, DistributedDataParallel)
+        ):
+            return True
+        found.extend(part._modules.values())
     return False
 
 
@@ -323,17 +331,31 @@ def write_torch(path: Path, content: object, check: Callable[[], None] | None = 
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with atomic_path(path, check) as temporary, _checksums():
+    with atomic_path(path, check) as temporary, _checksums():
+        try:
             torch.save(content, temporary)
-    except RuntimeError as error:  # what torch's writer in C++ raises for a full disk
-        free = shutil.disk_usage(path.parent).free
-        raise OSError(
-            errno.ENOSPC if free < 1 << 20 else errno.EIO,
-            f"Could not write ({error}); {free / 1e6:.0f} MB are free there. "
-            "Files written before are untouched",
-            os.fspath(path),
-        ) from error
+        except RuntimeError as error:  # what torch's writer in C++ raises for a full disk
+            free = shutil.disk_usage(path.parent).free
+            raise OSError(
+                errno.ENOSPC if free < 1 << 20 else errno.EIO,
+                f"Could not write ({error}); {free / 1e6:.0f} MB are free there. "
+                "Files written before are untouched",
+                os.fspath(path),
+            ) from error
+
+
+_checksum_lock = threading.Lock()
+_checksum_users: list[bool] = []  # saves under way, and whether the program's choice was no
+
+
+def _renew_lock() -> None:
+    """A child may be forked while a thread holds the lock, which does not exist in the child."""
+    global _checksum_lock
+    _checksum_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @contextlib.contextmanager
@@ -342,14 +364,22 @@ def _checksums() -> Iterator[None]:
     from torch import serialization
 
     get = getattr(serialization, "get_crc32_options", None)  # since torch 2.6
-    if get is None or get():
+    if get is None:
         yield
         return
-    serialization.set_crc32_options(True)
+    with _checksum_lock:  # a checkpoint may be written in the background meanwhile
+        _checksum_users.append(not get())
+        serialization.set_crc32_options(True)
     try:
         yield
     finally:
-        serialization.set_crc32_options(False)
+        with _checksum_lock:
+            # The first of those under way at once knows the program's choice, and passes it on.
+            chose_no = _checksum_users.pop(0)
+            if _checksum_users:
+                _checksum_users[0] = chose_no
+            else:
+                serialization.set_crc32_options(not chose_no)
 
 
 def read_torch(path: Path, *, unsafe: bool = False) -> object:

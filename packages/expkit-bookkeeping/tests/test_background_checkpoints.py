@@ -1,0 +1,587 @@
+"""`save_checkpoint(…, background=True)`: what is in the file, when, and what goes wrong."""
+
+import contextlib
+import copy
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+if "torch" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+    import torch
+else:
+    torch = pytest.importorskip("torch")
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from expkit_bookkeeping import Bookkeeping, ClaimLost, _claims, read_run
+
+SCRIPTS = Path(__file__).parent
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "digits" / "training" / "run"
+
+
+def open_run(folder, **expkit):
+    return Bookkeeping(folder, config={"expkit": expkit}, console=False)
+
+
+def files(folder):
+    return sorted(path.name for path in (folder / "states").iterdir())
+
+
+def content(folder, epoch):
+    return torch.load(folder / "states" / f"epoch_{epoch:04d}.pt", weights_only=True)
+
+
+@contextlib.contextmanager
+def nothing_is_written():
+    """A disk that takes its time: who writes run.json waits until the block ends."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with _claims._writing:
+            entered.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait()
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def trained():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    model[2].weight = nn.Parameter(torch.zeros(3, 4))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    step(model, optimizer)
+    return model, optimizer
+
+
+def step(model, optimizer):
+    model(torch.randn(5, 3)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+# --- what is in the file ---------------------------------------------------------------------
+
+
+def test_the_file_is_that_of_the_moment_of_the_call(folder):
+    model, optimizer = trained()
+    history, raw, array = [1, [2]], bytearray(b"ab"), np.arange(3)
+    objects = {"model": model, "optimizer": optimizer, "history": history, "raw": raw}
+    with open_run(folder) as run:
+        with nothing_is_written():
+            run.log_metrics({"loss": 1.0}, step=7)
+            run.save_checkpoint(0, **objects, array=array, background=True)
+            expected = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+            draws = random.random(), np.random.rand(), torch.rand(()).item()
+            for _ in range(3):
+                step(model, optimizer)
+            optimizer.param_groups[0]["lr"] = 9.0
+            history[1].append(3)
+            raw += b"c"
+            array += 1
+            run.log_metrics({"loss": 2.0}, step=8)
+        run.wait_for_checkpoint()
+    saved = content(folder, 0)
+    with open_run(folder) as run:
+        start = run.resume(model=model, optimizer=optimizer, history=[], raw=b"", array=0)
+        assert draws == (random.random(), np.random.rand(), torch.rand(()).item())
+
+    torch.testing.assert_close(saved["states"]["model"], expected[0], rtol=0, atol=0)
+    assert repr(optimizer.state_dict()) == repr(expected[1])
+    assert start.extra["history"] == [1, [2]]
+    assert start.extra["raw"] == b"ab"
+    assert start.extra["array"].tolist() == [0, 1, 2]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [7]  # the later one was cut when it resumed
+
+
+def test_the_file_equals_that_of_a_call_that_waits(folder):
+    model, optimizer = trained()
+    model[2].weight = model[0].weight  # tied, though of other shapes elsewhere
+    whole = torch.arange(100.0)
+    tensors = {
+        "part": whole[10:20],
+        "transposed": whole.view(10, 10).T,
+        "same": whole,
+        "alone": torch.ones(7)[2:5],
+        "scalar": torch.tensor(3),
+        "empty": torch.zeros(0, 3),
+        "half": torch.ones(3, dtype=torch.bfloat16),
+        "conjugate": torch.ones(2, dtype=torch.complex64).conj() * 1j,
+        "expanded": torch.ones(1).expand(5),
+        "channels": torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last),
+        "parameter": nn.Parameter(torch.ones(2)),
+        "needs grad": torch.ones(2, requires_grad=True) * 2,
+    }
+    with open_run(folder, keep_last=None) as run:
+        state = torch.get_rng_state()
+        for epoch, background in enumerate([False, True, True]):
+            torch.set_rng_state(state)
+            run.save_checkpoint(
+                epoch, model=model, optimizer=optimizer, tensors=tensors, background=background
+            )
+    first, *others = (content(folder, epoch) for epoch in range(3))
+    sizes = [record_sizes(folder / "states" / f"epoch_000{epoch}.pt") for epoch in range(3)]
+
+    for other in others:
+        for key in ("states", "extra"):
+            torch.testing.assert_close(other[key], first[key], rtol=0, atol=0)
+            assert layout(other[key]) == layout(first[key])
+        tied = other["states"]["model"]
+        assert tied["0.weight"].data_ptr() == tied["2.weight"].data_ptr()
+        assert other["rng"]["torch"].equal(first["rng"]["torch"])
+    assert sizes[0] == sizes[1] == sizes[2]
+
+
+def record_sizes(path):
+    """What torch.save wrote, but for the text of the structure."""
+    with zipfile.ZipFile(path) as archive:
+        return sorted(
+            (info.filename.partition("/")[2], info.file_size)
+            for info in archive.infolist()
+            if not info.filename.endswith((".pkl", "serialization_id"))
+        )
+
+
+def layout(value):
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.shape, value.stride(), value.storage_offset()
+    if isinstance(value, dict):
+        return {key: layout(part) for key, part in value.items()}
+    return None
+
+
+def test_tensors_without_plain_memory_are_saved_too(folder):
+    numbers = torch.ones(2, dtype=torch.complex64)
+    tensors = {
+        "sparse": torch.eye(3).to_sparse(),
+        "conjugate": (numbers * 1j).conj(),
+        "part of a conjugate": (numbers * 1j).conj()[1:],
+        "imaginary": (numbers * 1j).conj().imag,
+        "real": torch.view_as_real(numbers),  # one memory of two types
+        "complex": numbers,
+    }
+    with open_run(folder) as run:
+        for epoch in range(2):
+            run.save_checkpoint(epoch, tensors=tensors, background=True)
+    saved = content(folder, 1)["extra"]["tensors"]
+
+    assert saved["sparse"].to_dense().equal(torch.eye(3))
+    for name, tensor in tensors.items():
+        if name != "sparse":
+            assert torch.equal(saved[name], tensor), name
+
+
+@st.composite
+def states(draw):
+    """Tensors that show parts of a few memories, as whole, sliced, transposed or repeated."""
+    shapes = draw(st.lists(st.tuples(*[st.integers(0, 4)] * 2), min_size=1, max_size=3))
+    memories = [torch.rand(shape) for shape in shapes]
+    shown = {
+        "whole": lambda tensor: tensor,
+        "rows": lambda tensor: tensor[1:],
+        "turned": lambda tensor: tensor.T,
+        "repeated": lambda tensor: tensor[None].expand(2, *tensor.shape),
+    }
+    picks = draw(
+        st.lists(st.tuples(st.sampled_from(range(len(memories))), st.sampled_from(sorted(shown))))
+    )
+    return {f"{i} {name}": shown[name](memories[k]) for i, (k, name) in enumerate(picks)}
+
+
+@settings(deadline=None)
+@given(st.lists(states(), min_size=1, max_size=4))
+def test_a_copy_equals_its_original_and_shares_what_that_shares(rounds):
+    from expkit_bookkeeping._staging import Staging
+    from expkit_bookkeeping._states import saveable
+
+    staging = Staging()  # used again and again, for states of other structure
+    for state in rounds:
+        staging.begin()
+        copied = saveable(state, keep=staging.keep)
+        staging.copy()
+        addresses, copies = {}, {}
+        for name, tensor in state.items():
+            twin = copied[name]
+            assert torch.equal(twin, tensor)
+            assert layout(twin) == layout(tensor)
+            if tensor.untyped_storage().nbytes():
+                address = tensor.untyped_storage().data_ptr()
+                twin_address = twin.untyped_storage().data_ptr()
+                assert addresses.setdefault(address, twin_address) == twin_address
+                assert copies.setdefault(twin_address, address) == address
+                assert address != twin_address
+
+
+def test_the_metric_of_the_call_ranks_the_file(folder):
+    with open_run(folder, metric="accuracy", keep_last=1) as run:
+        with nothing_is_written():
+            for epoch, value in enumerate([0.9, 0.1]):
+                run.log_metrics({"accuracy": value}, step=epoch)
+                run.save_checkpoint(epoch, value=value, background=True)
+            run.log_metrics({"accuracy": 0.5}, step=2)
+        run.save_checkpoint(2, value=0.5)
+
+    assert files(folder) == ["best.pt", "epoch_0000.pt", "epoch_0002.pt"]
+    assert content(folder, 0)["metric"] == {"name": "accuracy", "value": 0.9}
+
+
+# --- who waits for it ------------------------------------------------------------------------
+
+
+def test_the_call_does_not_wait_and_the_end_of_the_block_does(folder):
+    with open_run(folder) as run, nothing_is_written():
+        path = run.save_checkpoint(0, value=1, background=True)
+        assert not path.exists()
+    assert path == folder / "states" / "epoch_0000.pt"
+    assert content(folder, 0)["extra"] == {"value": 1}
+    assert read_run(folder).state == "completed"
+
+
+@pytest.mark.parametrize("wait", ["wait_for_checkpoint", "resume", "load_model", "save_checkpoint"])
+def test_what_reads_or_writes_checkpoints_waits_for_those_under_way(folder, wait):
+    model = nn.Linear(2, 2)
+    with open_run(folder) as run:
+        with nothing_is_written():
+            run.save_checkpoint(0, model=model, background=True)
+            done = threading.Event()
+            calls = {
+                "wait_for_checkpoint": run.wait_for_checkpoint,
+                "resume": lambda: run.resume(model=model),
+                "load_model": lambda: run.load_model(model, "epoch_0000"),
+                "save_checkpoint": lambda: run.save_checkpoint(1, model=model),
+            }
+            thread = threading.Thread(target=lambda: (calls[wait](), done.set()))
+            thread.start()
+            assert not done.wait(0.1)
+        thread.join()
+        assert done.is_set()
+
+
+def test_a_third_save_waits_for_the_first(folder):
+    model = nn.Linear(2, 2)
+    with open_run(folder, keep_last=None) as run:
+        with nothing_is_written():
+            for epoch in range(2):
+                nn.init.constant_(model.weight, epoch)
+                run.save_checkpoint(epoch, model=model, background=True)
+            nn.init.constant_(model.weight, 2)
+            done = threading.Event()
+            thread = threading.Thread(
+                target=lambda: (run.save_checkpoint(2, model=model, background=True), done.set())
+            )
+            thread.start()
+            assert not done.wait(0.1)
+        thread.join()
+    weights = [content(folder, epoch)["states"]["model"]["weight"][0, 0] for epoch in range(3)]
+
+    assert done.is_set()
+    assert weights == [0, 1, 2]
+
+
+MEMORY = """
+import os, sys, torch
+from expkit_bookkeeping import Bookkeeping
+model = torch.nn.Linear(2500, 5000)  # 50 MB
+with Bookkeeping(sys.argv[1], console=False) as run:
+    run.save_checkpoint(0, value=1, background=True)
+    run.wait_for_checkpoint()
+    pages = []
+    for epoch in range(1, 9):
+        pages.append(int(open("/proc/self/statm").read().split()[1]))
+        run.save_checkpoint(epoch, model=model, background=True)
+    print((max(pages) - pages[0]) * os.sysconf("SC_PAGESIZE") / 1e6)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_is_that_of_two_states_however_many_come_at_once(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, folder], capture_output=True, text=True, check=True
+    )
+
+    assert 90 < float(done.stdout) < 125
+
+
+def test_other_ranks_copy_and_write_nothing(folder):
+    with Bookkeeping(folder, rank=1) as run:
+        path = run.save_checkpoint(3, model=nn.Linear(2, 2), background=True)
+        run.wait_for_checkpoint()
+
+    assert path.name == "epoch_0003.pt"
+    assert not folder.exists()
+
+
+def test_the_memory_is_given_back_when_the_run_is_closed(folder):
+    from expkit_bookkeeping._staging import Staging
+
+    with open_run(folder) as run:
+        run.save_checkpoint(0, model=nn.Linear(2, 2), background=True)
+    gc.collect()
+
+    assert run is not None
+    assert not [each for each in gc.get_objects() if type(each) is Staging]
+
+
+def test_an_object_that_takes_over_in_a_notebook_finds_the_file(folder):
+    first = open_run(folder).open()
+    with nothing_is_written():
+        first.save_checkpoint(4, value=1, background=True)
+        second = open_run(folder)
+        thread = threading.Thread(target=second.open)
+        thread.start()
+    thread.join()
+    assert second.resume(value=0) == 5
+    second.close()
+
+
+# --- what goes wrong -------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_raised_by_the_next_call_and_costs_one_checkpoint(folder):
+    model = nn.Linear(1000, 1000)
+    with open_run(folder, keep_last=None) as run:
+        run.save_checkpoint(0, model=model, background=True)
+        run.wait_for_checkpoint()
+        with files_no_larger_than(1 << 20):
+            run.save_checkpoint(1, model=model, background=True)
+            run._wait_for_files()
+        with pytest.raises(OSError, match=r"epoch_0001\.pt, of an earlier.*MB are free") as caught:
+            run.save_checkpoint(2, model=model, background=True)
+        assert files(folder) == ["epoch_0000.pt"]
+        run.save_checkpoint(2, model=model, background=True)
+
+    assert isinstance(caught.value.__cause__, OSError)
+    assert files(folder) == ["epoch_0000.pt", "epoch_0002.pt"]
+    assert read_run(folder).state == "completed"
+    assert "epoch_0001.pt could not be written in the background" in log_of(folder)
+
+
+def log_of(folder):
+    return (folder / "training.log").read_text()
+
+
+def save_on_a_full_disk(folder, then=lambda: None):
+    with open_run(folder) as run:
+        with files_no_larger_than(1 << 20):
+            run.save_checkpoint(0, model=nn.Linear(1000, 1000), background=True)
+            run._wait_for_files()
+        then()
+
+
+def test_a_run_whose_last_checkpoint_was_not_written_is_not_completed(folder):
+    with pytest.raises(OSError, match=r"epoch_0000\.pt, of an earlier"):
+        save_on_a_full_disk(folder)
+
+    record = read_run(folder)
+    assert (record.state, record.data["error"]["type"]) == ("failed", "OSError")
+
+
+def test_an_error_of_the_training_is_not_hidden_by_one_of_the_disk(folder):
+    with pytest.raises(ZeroDivisionError) as caught:
+        save_on_a_full_disk(folder, lambda: 1 / 0)
+
+    assert "epoch_0000.pt, of an earlier" in caught.value.__notes__[0]
+    assert read_run(folder).data["error"]["type"] == "ZeroDivisionError"
+
+
+def test_what_cannot_be_saved_is_refused_by_the_call_itself(folder):
+    model, optimizer = trained()
+    with open_run(folder) as run:
+        run.save_checkpoint(0, model=model, background=True)
+        with pytest.raises(TypeError, match=r"settings\.path is a .*Path"):
+            run.save_checkpoint(1, model=model, settings={"path": Path()}, background=True)
+        with pytest.raises(TypeError, match="epoch must be a whole number, not '1'"):
+            run.save_checkpoint("1", model=model, background=True)
+        run.save_checkpoint(1, model=model, optimizer=optimizer, background=True)
+
+    assert files(folder) == ["epoch_0000.pt", "epoch_0001.pt"]
+
+
+def test_a_run_that_was_lost_meanwhile_gets_no_file(folder):
+    run = open_run(folder).open()
+    with nothing_is_written():
+        run.save_checkpoint(0, value=1, background=True)
+        (folder / "claims" / "0002.json").write_text('{"host": "node7", "pid": 1}')
+    run._wait_for_files()
+
+    assert run.should_stop()
+    with pytest.raises(ClaimLost, match="node7"):
+        run.save_checkpoint(1, value=1, background=True)
+    with pytest.raises(ClaimLost, match="node7"):
+        run.close()
+    assert not (folder / "states").exists()
+
+
+def test_a_claim_that_is_lost_while_the_file_is_written_leaves_it_unpublished(folder, monkeypatch):
+    run = open_run(folder).open()
+    written = torch.save
+
+    def slow_save(content, path):
+        written(content, path)
+        (folder / "claims" / "0002.json").write_text('{"host": "node7", "pid": 1}')
+
+    monkeypatch.setattr(torch, "save", slow_save)
+    with pytest.raises(ClaimLost, match="node7"):
+        run.save_checkpoint(0, value=1)
+    run._release()
+
+    assert files(folder) == []
+
+
+# --- processes -------------------------------------------------------------------------------
+
+
+def test_a_kill_at_any_moment_leaves_a_valid_checkpoint(tmp_path):
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    script = SCRIPTS / "resumable_training.py"
+    spec = spec_from_file_location("resumable_training", script)
+    training = module_from_spec(spec)
+    spec.loader.exec_module(training)
+    delays_s = {tmp_path / "exp" / "training" / str(delay_s): delay_s for delay_s in (0.03, 0.2)}
+    with subprocess.Popen(
+        [sys.executable, script, "save-background", *delays_s], stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in (process.stdout.readline() for _ in delays_s):
+            folder, pid = json.loads(line)  # its first checkpoint is saved
+            time.sleep(delays_s[Path(folder)])
+            os.kill(pid, signal.SIGKILL)
+    for folder in delays_s:
+        model = training.large_model()
+        with open_run(folder) as run:
+            start = run.resume(model=model)
+
+        assert start >= 1
+        assert (model.weight == start - 1).all()
+        assert "damaged" not in log_of(folder)
+
+
+TERMINATED = """
+import os, signal, sys, time, torch
+from expkit_bookkeeping import Bookkeeping
+model = torch.nn.Linear(3000, 3000)
+with Bookkeeping(sys.argv[1], console=False) as run:
+    run.save_checkpoint(0, model=model, background=True)
+    {ending}
+"""
+ENDINGS = {
+    "SIGTERM": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", 143, "interrupted"),
+    "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -2, "interrupted"),
+    "exit": ("sys.exit(3)", 3, "failed"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_process_that_is_asked_to_stop_writes_what_it_has_copied(folder, ending):
+    code, status, state = ENDINGS[ending]
+    script = TERMINATED.format(ending=code)
+    done = subprocess.run([sys.executable, "-c", script, folder], stderr=subprocess.DEVNULL)
+
+    assert done.returncode in (status, 128 + abs(status))
+    assert files(folder) == ["epoch_0000.pt"]
+    assert read_run(folder).state == state
+
+
+def test_a_process_that_forgets_to_close_writes_it_too(folder):
+    script = (
+        "import sys, torch\n"
+        "from expkit_bookkeeping import Bookkeeping\n"
+        "run = Bookkeeping(sys.argv[1], console=False).open()\n"
+        "run.save_checkpoint(0, model=torch.nn.Linear(3000, 3000), background=True)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, folder], check=True)
+
+    assert files(folder) == ["epoch_0000.pt"]
+    assert read_run(folder).state == "interrupted"
+
+
+def test_children_that_are_forked_meanwhile_neither_wait_nor_write(folder):
+    model = nn.Linear(1000, 1000)
+    with open_run(folder) as run:
+        run.save_checkpoint(0, model=model, background=True)
+        run.wait_for_checkpoint()
+        with nothing_is_written():
+            run.save_checkpoint(1, model=model, background=True)
+            loader = torch.utils.data.DataLoader(list(range(8)), 2, num_workers=2)
+            assert [batch.tolist() for batch in loader][3] == [6, 7]
+            child = os.fork()
+            if child == 0:  # leaves as a script does, with what is registered for the exit
+                code = 1
+                try:
+                    torch.set_num_threads(1)  # OpenMP's threads are not in the child
+                    with contextlib.suppress(RuntimeError):
+                        run.save_checkpoint(2, model=model, background=True)
+                        code = 2
+                    run.load_model(nn.Linear(1000, 1000), "epoch_0000")
+                    run.close()
+                    code = 0
+                finally:
+                    os._exit(code)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        run.save_checkpoint(2, model=model, background=True)
+
+    assert files(folder) == ["epoch_0001.pt", "epoch_0002.pt"]
+    assert torch.equal(content(folder, 2)["states"]["model"]["weight"], model.weight)
+
+
+@pytest.mark.gpu
+def test_a_state_on_a_gpu_is_that_of_the_call(folder):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    model = nn.Sequential(nn.Linear(1000, 1000), nn.Linear(1000, 1000)).cuda()
+    model[1].weight = model[0].weight
+    optimizer = torch.optim.Adam(model.parameters())
+    with open_run(folder, keep_last=None) as run:
+        for epoch in range(3):
+            model(torch.randn(64, 1000, device="cuda")).square().mean().backward()
+            optimizer.step()
+            expected = copy.deepcopy(model.state_dict())
+            draws = torch.cuda.get_rng_state()
+            run.save_checkpoint(epoch, model=model, optimizer=optimizer, background=True)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(0)
+            run.wait_for_checkpoint()
+            saved = content(folder, epoch)
+            for name, tensor in saved["states"]["model"].items():
+                assert tensor.device.type == "cpu"
+                assert torch.equal(tensor, expected[name].cpu())
+            assert torch.equal(saved["rng"]["cuda"][0], draws)
+            model.load_state_dict(expected)
