@@ -130,6 +130,18 @@ def test_a_rule_in_the_shadow_of_another_says_so():
     assert "All that it holds for is skipped by rule 1 already." in selection.warnings[0]
 
 
+def test_a_rule_that_never_fires_where_none_does_needs_no_second_look_at_the_grid():
+    again = iter(grid())
+    selecting = RunFilter(["optimizer.lr > 1"]).selecting(lambda: again)
+    for run in grid():
+        selecting.add(run)
+
+    selection = selecting.finish()
+
+    assert "never fires" in selection.warnings[0]
+    assert len(list(again)) == 7, "one run, as an example"
+
+
 def test_rules_about_what_is_done_may_rest(tmp_path):
     selection = RunFilter([{"completed": True}, {"exists": "metrics.csv"}]).select(grid(tmp_path))
 

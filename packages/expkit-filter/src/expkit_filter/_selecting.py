@@ -211,8 +211,11 @@ class Selecting:
         """Rules before it that skip all that it holds for; a configuration as an example."""
         numbers = set()
         config: Mapping[str, object] = {}
+        any_skips = any(each.rule is not None for each in self._decisions)
         for candidate in self._again():
             config = config or candidate.config
+            if not any_skips:  # nothing covers it: a large grid need not be made again
+                break
             try:
                 if not rule.holds(candidate, None):
                     continue
