@@ -23,11 +23,13 @@ METRIC = "val_loss"
 EPOCHS = 1_000
 SIZE_IN, DPI = (10, 5), 300
 EDGES = (0.05, 0.25, 0.5, 0.75, 0.95)  # the quantiles that expkit's bands show
-RUNS = {10: 5, 100: 5, 1_000: 3}  # repeats
+RUNS = (10, 100, 1_000)
 MOST = 1_000  # runs; the bars are for as many
+FEW = 30  # runs, up to which expkit draws lines by default
 
 PEER = "seaborn, as in autrainer"
 BANDS_FLOOR, LINES_FLOOR = "matplotlib: fill_between of quantiles", "matplotlib: LineCollection"
+FOLDERS_FLOOR = "json.loads, then fill_between"
 BANDS, LINES = "expkit, the default", "expkit, all lines"
 FOLDERS = "expkit plot, from run folders"
 
@@ -115,7 +117,25 @@ def fills(rows: Rows, _: Path) -> Steps:
     yield
     matrix = numpy.array(rows)
     yield
-    figure = Figure(figsize=SIZE_IN)
+    draw_fills(numpy, Figure(figsize=SIZE_IN), matrix)
+
+
+def read_and_fill(_: Rows, results: Path) -> Steps:
+    """The same from run folders: what reading costs at least with Python's own json."""
+    import numpy
+    from matplotlib.figure import Figure
+
+    yield
+    yield
+    rows = []
+    for path in sorted((results / "training").glob("*/metrics.jsonl")):
+        with path.open() as file:
+            rows.append([json.loads(line)["metrics"][METRIC] for line in file])
+    draw_fills(numpy, Figure(figsize=SIZE_IN), numpy.array(rows))
+
+
+def draw_fills(numpy: Any, figure: Any, matrix: Any) -> None:
+    """What the default draws, with nothing around it but a legend."""
     axes = figure.subplots()
     epochs = numpy.arange(EPOCHS)
     lowest, low, median, high, highest = numpy.quantile(matrix, EDGES, axis=0)
@@ -160,13 +180,13 @@ def expkit_plot(_: Rows, results: Path) -> Steps:
 
 CONTENDERS = {
     BANDS: expkit,
-    FOLDERS: expkit_plot,
     BANDS_FLOOR: fills,
+    FOLDERS: expkit_plot,
+    FOLDERS_FLOOR: read_and_fill,
     LINES: partial(expkit, lines="all"),
     LINES_FLOOR: collection,
     PEER: seaborn_lines,
 }
-FLOORS = {BANDS: BANDS_FLOOR, FOLDERS: BANDS_FLOOR, LINES: LINES_FLOOR}
 
 
 def one_process(name: str, runs: int, results: Path) -> None:
@@ -196,52 +216,62 @@ def peak_mb() -> float:
 
 def in_process(name: str, runs: int, results: Path) -> tuple[float, dict[str, float]]:
     """Seconds, and other figures."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--one", name, str(runs)]
+    # seaborn's legend of all runs is higher than the figure, of which matplotlib warns.
+    command = [sys.executable, "-W", "ignore::UserWarning", str(Path(__file__).resolve())]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [*command, str(results)], stdout=subprocess.PIPE, check=True, cwd=folder
+            [*command, "--one", name, str(runs), str(results)],
+            stdout=subprocess.PIPE,
+            check=True,
+            cwd=folder,
         )
     value, others = json.loads(done.stdout.splitlines()[-1])
     return value, others
 
 
-def main() -> None:
-    """Measure growing numbers of runs.
+def contenders(runs: int, results: Path, *, quick: bool) -> list[Contender]:
+    """Who takes part in the case of so many runs."""
+    floors = {
+        BANDS: LINES_FLOOR if runs <= FEW else BANDS_FLOOR,
+        FOLDERS: FOLDERS_FLOOR,
+        LINES: LINES_FLOOR,
+    }
+    bars = {
+        BANDS: [Bar(at_most=0.01, times=PEER)],
+        LINES: [Bar(at_most=1.5, times=LINES_FLOOR)],
+    }
+    left_out = set()
+    if runs <= FEW:
+        left_out = {LINES, BANDS_FLOOR}  # the default draws all lines
+    elif runs == MOST and quick:
+        left_out = {LINES, LINES_FLOOR, PEER}  # several minutes
+    return [
+        Contender(
+            name,
+            partial(in_process, name, runs, results),
+            floor=floors.get(name),
+            peer=PEER if name in floors else None,
+            bars=bars.get(name, ()) if runs == MOST else (),
+            repeats=1 if name == PEER and runs == MOST else None,
+        )
+        for name in CONTENDERS
+        if name not in left_out
+    ]
 
-    All lines and seaborn grow to minutes: with `--quick` they stop at 100 runs, and otherwise
-    seaborn draws the largest case once.
-    """
+
+def main() -> None:
+    """Measure growing numbers of runs."""
     chosen = options(__doc__)
     # The first import of matplotlib on a machine searches it for fonts.
     subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True)
     rows = []
-    for runs, repeats in RUNS.items():
-        left_out = {LINES, LINES_FLOOR, PEER} if chosen.quick and runs == MOST else set()
+    for runs in RUNS:
         with tempfile.TemporaryDirectory() as folder:
             results = Path(folder, "digits")
             write_folders(results, curves(runs))
-            contenders = [
-                Contender(
-                    name,
-                    partial(in_process, name, runs, results),
-                    floor=FLOORS.get(name),
-                    peer=PEER if name in FLOORS else None,
-                    bars=bars(name) if runs == MOST else (),
-                    repeats=1 if name == PEER and runs == MOST else None,
-                )
-                for name in CONTENDERS
-                if name not in left_out
-            ]
-            rows += measure(f"{runs:,} runs", contenders, 1 if chosen.quick else repeats)
+            taking_part = contenders(runs, results, quick=chosen.quick)
+            rows += measure(f"{runs:,} runs", taking_part, 1 if chosen.quick else 3)
     report("plots", "s", rows, chosen.json)
-
-
-def bars(name: str) -> list[Bar]:
-    """What the largest case must reach."""
-    return {
-        BANDS: [Bar(at_most=0.01, times=PEER)],
-        LINES: [Bar(at_most=1.5, times=LINES_FLOOR)],
-    }.get(name, [])
 
 
 if __name__ == "__main__":
