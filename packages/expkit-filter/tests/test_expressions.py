@@ -1,12 +1,12 @@
 import pickle
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_filter import Expression, FilterError
+from expkit_filter import Expression, FilterError, RunFilter
 
 CONFIG = {
     "model": {"name": "cnn", "layers": [8, {"size": 16}], "dropout": None, 3: "three"},
@@ -172,6 +172,14 @@ def test_flat_values_are_read_as_nested_ones_are(text, expected):
         else:
             with pytest.raises(FilterError, match=expected):
                 rule(config)
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict])
+def test_the_flat_one_of_two_values_counts(kind):
+    both = kind({"optimizer": {"lr": 0.1}, "optimizer.lr": 0.5})
+
+    assert Expression("optimizer.lr == 0.5")(both)
+    assert RunFilter([{"optimizer.lr": 0.5}]).decide(both).skip
 
 
 def test_a_mapping_that_makes_up_what_it_lacks_is_read_as_it_is():

@@ -304,9 +304,9 @@ class _Translation:
         return self._call_of(_is_defined, _config(), _constant(path))
 
     def _look_up(self, path: Path) -> ast.expr:
-        self._register(path)
+        name = self._register(path)
         if not self._is_flat:
-            return self._call_of(_value, _config(), _constant(path))
+            return self._call_of(_value, _config(), ast.Constant(name), _constant(path))
         texts = tuple(takewhile(lambda key: isinstance(key, str), path))
         self.flat_keys.append(join(texts))
         value: ast.expr = ast.Subscript(_config(), ast.Constant(join(texts)), ast.Load())
@@ -355,10 +355,12 @@ _TRANSLATORS: dict[type[ast.expr], Callable[..., ast.expr]] = {
 }
 
 
-def _value(config: Mapping[str, object], path: Path) -> object:
+def _value(config: Mapping[str, object], name: str, path: Path) -> object:
+    if name in config:
+        return config[name]
     value = look_up(config, path)
     if value is MISSING:
-        raise MissingName(join(path))
+        raise MissingName(name)
     return value
 
 
