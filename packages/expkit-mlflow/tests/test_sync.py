@@ -443,6 +443,24 @@ def test_what_mlflow_refuses_costs_only_itself(experiment, kit, monkeypatch):
     assert [step for step, _ in kit.history(experiment, run, "loss")] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
 
 
+def test_what_no_database_holds_costs_only_itself(experiment, kit):
+    broken = os.fsdecode(b"caf\xe9.csv")  # a file's name in another encoding
+    points = [("loss", 0, 1.0), ("loss", 2**70, 1.0), ("loss", 1, 0.5)]
+    log(experiment, "r", points, params={"data": broken, "model": "cnn"}, kit=kit)
+    with (experiment / "training/r/tracking.jsonl").open("a") as journal:
+        journal.write('{"kind": "metrics", "step": Infinity, "time": 1e999, "metrics": {"a": 1}}\n')
+        journal.write('{"kind": "metrics", "step": 1, "time": 1, "metrics": {"b": 1}}\n')
+
+    (problem,) = sync(experiment).problems
+
+    assert problem == "r: 'loss' at step 1180591620717411303424: more than 64 bits"
+    run = kit.runs(experiment)["r"]
+    assert kit.history(experiment, run, "loss") == [(0, 1.0), (1, 0.5)]
+    assert run.data.params == {"data": r"caf\udce9.csv", "model": "cnn"}
+    assert run.data.metrics.keys() == {"loss", "a", "b"}
+    assert str(sync(experiment)).endswith("nothing missing")
+
+
 def test_a_file_that_is_no_store_is_named_with_the_way_out(experiment, kit):
     (experiment / "mlflow.db").write_text("this is no database, whatever its name says" * 100)
     log(experiment, "r", kit=kit)
@@ -469,10 +487,10 @@ def test_batches_reach_most_of_mlflows_own_speed(experiment, kit):
         start = time.perf_counter()
         assert sync(experiment).points == points
         ratios.append(alone_s / (time.perf_counter() - start))
-        if ratios[-1] > 0.6:
+        if ratios[-1] >= 0.8:
             return
 
-    raise AssertionError(f"{ratios} of MLflow's own speed; 0.85 is usual")
+    raise AssertionError(f"{ratios} of MLflow's own speed; 1.0 is usual")
 
 
 def test_an_experiment_without_journals_needs_no_mlflow(tmp_path, kit):

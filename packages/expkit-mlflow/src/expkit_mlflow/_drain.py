@@ -217,7 +217,7 @@ class JournalDrain:
     def _add_points(
         self, entry: Entry, start: int, seen: SeenPoints, batch: _Batch, done: Drained
     ) -> None:
-        step, time = int(_number(entry.get("step"))), _number(entry.get("time"))
+        step, time = _step(entry), _number(entry.get("time"))
         earlier = partial(self._points_before, start)
         for key, value in _values(entry):
             verdict = seen.judge(key, step, value, earlier)
@@ -263,7 +263,7 @@ class JournalDrain:
             if entry.get("kind") == "run":
                 self._attempt = int(_number(entry.get("attempt"), 1))
             elif entry.get("kind") == "metrics":
-                step = int(_number(entry.get("step")))
+                step = _step(entry)
                 for key, value in _values(entry):
                     yield key, step, value
 
@@ -282,10 +282,18 @@ def _texts(value: object) -> dict[str, str]:
     return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
 
 
+def _step(entry: Entry) -> int:
+    step = entry.get("step")
+    return step if isinstance(step, int) else int(_number(step))
+
+
 def _size(entry: Entry) -> int:
     metrics = entry.get("metrics")
     return len(metrics) if isinstance(metrics, dict) else 0
 
 
 def _number(value: object, default: float = 0.0) -> float:
-    return float(value) if isinstance(value, (int, float)) else default
+    """A number of a line that may be damaged: no NaN, and nothing that float() refuses."""
+    if isinstance(value, (int, float)) and abs(value) < 1e300:
+        return float(value)
+    return default

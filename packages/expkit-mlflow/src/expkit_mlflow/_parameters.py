@@ -60,13 +60,17 @@ def clean_key(key: str, limit: int = 250) -> str:
 def shorten(value: str, limit: int) -> str:
     """The value, or its beginning with a hash of the whole where MLflow would refuse it.
 
+    What is no Unicode (a file's name in another encoding) is written as its escape.
+
     >>> shorten("short", 6000)
     'short'
     >>> shorten("x" * 7000, 6000)[195:]
     'xxxxx… (7000 characters, sha256 bad0f0b226…, whole in config.yaml)'
     """
+    encoded = value.encode("utf-8", "backslashreplace")
+    value = encoded.decode("utf-8")
     if len(value) <= limit:
         return value
-    digest = hashlib.sha256(value.encode("utf-8", "backslashreplace")).hexdigest()
+    digest = hashlib.sha256(encoded).hexdigest()
     note = f"… ({len(value)} characters, sha256 {digest[:10]}…, whole in config.yaml)"
     return value[: max(0, min(200, limit - len(note)))] + note

@@ -13,16 +13,25 @@ class Verdict(Enum):
     CHANGED = "another value at this step"
 
 
+MOST_READINGS = 4  # a resumed run needs one an attempt
+
+
 class SeenPoints:
     """The points of one journal up to here.
 
-    While steps rise, one number a metric suffices. At the first step that does not rise (a resumed
-    run repeats steps; somebody logs out of order) the earlier points are read back, once.
+    While steps rise, one number a metric suffices. At a step that does not rise the earlier points
+    are read back, from where the journal first got there: a resumed run repeats what it logged
+    since its checkpoint, and no more is held in memory. Of a journal in no order everything is,
+    after a few such readings.
     """
 
     def __init__(self) -> None:
         self._highest: dict[str, int] = {}
-        self._values: dict[tuple[str, int], float] | None = None
+        self._starts: dict[str, int] = {}  # the journal is read back from the first of these on
+        self._values: dict[tuple[str, int], float] = {}  # what was read: of each metric …
+        self._below: dict[str, int] = {}  # … all points above this step …
+        self._until: dict[str, int] = {}  # … and up to this one
+        self._readings = 0
 
     def judge(
         self,
@@ -37,7 +46,7 @@ class SeenPoints:
             key: The metric.
             step: Its step.
             value: Its value.
-            earlier: Reads all earlier points of the journal; called at most once.
+            earlier: Reads all earlier points of the journal; called at most `MOST_READINGS` times.
 
         >>> seen = SeenPoints()
         >>> [seen.judge("loss", step, 1.0, lambda: [("loss", 0, 1.0)]).name for step in (0, 0)]
@@ -46,13 +55,13 @@ class SeenPoints:
         highest = self._highest.get(key)
         if highest is None or step > highest:
             self._highest[key] = step
-            if self._values is not None:
+            if self._readings == MOST_READINGS:
+                self._until[key] = step
                 self._values[key, step] = value
             return Verdict.NEW
-        if self._values is None:
-            self._values = {}
-            for old_key, old_step, old_value in earlier():
-                self._values.setdefault((old_key, old_step), old_value)
+        below, until = self._below.get(key, -math.inf), self._until.get(key, -math.inf)
+        if not below < step <= until:
+            self._read_back(key, step, earlier())
         old = self._values.get((key, step))
         if old is None:
             self._values[key, step] = value
@@ -60,3 +69,15 @@ class SeenPoints:
         if old == value or (math.isnan(old) and math.isnan(value)):
             return Verdict.SAME
         return Verdict.CHANGED
+
+    def _read_back(self, key: str, step: int, points: Iterable[tuple[str, int, float]]) -> None:
+        self._readings += 1
+        self._starts[key] = min(step, self._starts.get(key, step))
+        self._values, self._below, self._until = {}, {}, dict(self._highest)
+        found = self._readings == MOST_READINGS
+        for old_key, old_step, old_value in points:
+            found = found or old_step >= self._starts.get(old_key, math.inf)
+            if found:
+                self._values.setdefault((old_key, old_step), old_value)
+            else:
+                self._below[old_key] = max(old_step, self._below.get(old_key, old_step))

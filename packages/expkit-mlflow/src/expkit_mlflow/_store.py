@@ -27,6 +27,7 @@ FOLDER_TAG = "expkit.folder"  # of a run in a store that several experiments' fo
 REMOVED_TAG = "expkit.removed"  # of a run that `sync` marked as deleted, and may restore
 SUPERSEDED_TAG = "expkit.superseded_by"  # of a run whose folder another run has now
 REQUEST_TIMEOUT_S = 20
+MOST = 2**63 - 1  # a step or a time in a database
 
 TagMap = Mapping[str, str]
 _KIND = {
@@ -234,19 +235,21 @@ class Store:
 
         key_limit = validation.MAX_ENTITY_KEY_LENGTH
         value_limit = validation.MAX_PARAM_VAL_LENGTH
-        metrics = [
-            Metric(
-                clean_key(point.key, key_limit), point.value, milliseconds(point.time), point.step
-            )
-            for point in points
-        ]
+        refused: list[str] = []
+        metrics = []
+        for point in points:
+            timestamp = milliseconds(point.time)
+            if abs(point.step) > MOST or timestamp > MOST:  # would keep back all behind it
+                refused.append(f"{point.key!r} at step {point.step}: more than 64 bits")
+            else:
+                name = clean_key(point.key, key_limit)
+                metrics.append(Metric(name, point.value, timestamp, point.step))
         parameters = [
             Param(clean_key(key, key_limit), shorten(value, value_limit))
             for key, value in params.items()
         ]
         run_tags = [RunTag(key, value) for key, value in self._limited_tags(tags).items()]
         at_once = validation.MAX_PARAMS_TAGS_PER_BATCH
-        refused: list[str] = []
         while metrics or parameters or run_tags:
             room = validation.MAX_ENTITIES_PER_BATCH
             now_params, parameters = parameters[:at_once], parameters[at_once:]
