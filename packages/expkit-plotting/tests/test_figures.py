@@ -356,13 +356,25 @@ def test_one_run_may_have_many_metrics():
     assert len([axes for axes in figure.axes if axes.get_visible()]) == 9
 
 
-def test_a_run_of_hundreds_of_metrics_shows_some_and_says_so():
-    metrics = {f"norm_{i}": [1.0, 2.0] for i in range(300)}
+def test_a_run_of_too_many_metrics_shows_some_and_says_so(monkeypatch):
+    monkeypatch.setattr("expkit_plotting._run_figure.MOST_PANELS", 4)
+    metrics = {f"norm_{i}": [1.0, 2.0] for i in range(9)}
 
-    with pytest.warns(UserWarning, match=r"has 300 metrics, of which the figure shows 40; choose"):
+    with pytest.warns(UserWarning, match=r"has 9 metrics, of which the figure shows 4; choose"):
         figure = PlotMetrics({"run": metrics}, STYLE).run()
 
-    assert [axes.get_ylabel() for axes in figure.axes] == [f"Norm {i}" for i in range(40)]
+    assert [axes.get_ylabel() for axes in figure.axes] == [f"Norm {i}" for i in range(4)]
+
+
+def test_the_title_of_a_tall_figure_stays_at_its_edge():
+    runs = {"run": {f"norm_{i}": [1.0, 2.0] for i in range(8)}}
+
+    figure = PlotMetrics(runs, PlotStyle(figsize=(2.5, 3.0))).run()
+
+    (title,) = figure.texts
+    assert figure.get_size_inches()[1] == 18
+    assert figure.bbox.y1 - title.get_window_extent().y1 < 10
+    assert title.get_window_extent().y0 > figure.axes[0].get_window_extent().y1
 
 
 LONG = "accuracy_of_the_very_first_layer_on_all_of_the_held_out_examples_of_the_largest_class"
