@@ -98,6 +98,13 @@ class Claim:
             ClaimLost: If a higher claim exists or the folder is gone; nothing is written.
             TypeError: If a value is not data, with the path to it; nothing is written.
         """
+        self._update(fields, durable=True)
+
+    def renew(self, **fields: object) -> None:
+        """As `update`, but a power cut may undo it: run.json then is whole, and what it was."""
+        self._update(fields, durable=False)
+
+    def _update(self, fields: Mapping[str, object], *, durable: bool) -> None:
         self._check_process()
         with _writing:
             self._check()
@@ -105,7 +112,7 @@ class Claim:
             data.update(fields)
             data["heartbeat_at"] = _iso(self._clock())
             data["elapsed_s"] = round(self._elapsed_s(), 3)
-            self._write(data)
+            self._write(data, durable=durable)
 
     def heartbeat(self) -> None:
         """Say in run.json that the owner lives.
@@ -170,11 +177,12 @@ class Claim:
             return dict(record.data)
         return dict(self._data)
 
-    def _write(self, data: dict[str, object]) -> None:
+    def _write(self, data: dict[str, object], *, durable: bool = True) -> None:
         text = json.dumps(canonical(data, ""), indent=1, ensure_ascii=False)
         # Looking again: a file server that was away may have held the data back for so long that
         # the next owner has written by now.
-        write_file(self.folder / "run.json", text + "\n", check=self._check)
+        path = self.folder / "run.json"
+        write_file(path, text + "\n", check=self._check, sync_parent=durable)
         self._data = data
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ._background import Background
+from ._background import Background, beside
 from ._checkpoint_files import checkpoint_path
 from ._claims import Claim, ClaimLost
 from ._environment import environment_facts
@@ -93,7 +93,7 @@ class OpenRun:
             ClaimLost: If somebody else has claimed the run.
         """
         self._metrics.write(sync=True)
-        self._claim.update(**self.progress.facts())
+        self._claim.renew(**self.progress.facts())
         self._beat_at = self._clock()
 
     def save_checkpoint(
@@ -167,18 +167,24 @@ class OpenRun:
         """Make it durable, after the metrics that it covers; runs in any thread."""
         from ._checkpoints import write
 
+        def check() -> None:
+            synced()
+            self._claim.check()  # again, as writing may have taken long
+
         try:
-            self.sync()
+            self._metrics.write()
             content["metrics_size"] = mark.size
-            write(
-                self.folder,
-                content,
-                keep_last=self._settings.keep_last,
-                keep_best=self._settings.keep_best,
-                direction=self._settings.direction,
-                report=self.warn,
-                check=self._claim.check,
-            )
+            # At once, as a small file waits for the disk no longer than for run.json.
+            with beside(self.sync) as synced:
+                write(
+                    self.folder,
+                    content,
+                    keep_last=self._settings.keep_last,
+                    keep_best=self._settings.keep_best,
+                    direction=self._settings.direction,
+                    report=self.warn,
+                    check=check,
+                )
         except ClaimLost as lost:
             self.lost = lost
             raise

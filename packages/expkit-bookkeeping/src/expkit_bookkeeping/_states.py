@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from ._checkpoint_files import parse_name
-from ._files import atomic_path
+from ._files import atomic_path, sent_ahead
 from ._names import path_inside
 
 if TYPE_CHECKING:
@@ -333,7 +333,8 @@ def write_torch(path: Path, content: object, check: Callable[[], None] | None = 
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, check) as temporary, _checksums():
         try:
-            torch.save(content, temporary)
+            with sent_ahead(temporary):
+                torch.save(content, temporary)
         except RuntimeError as error:  # what torch's writer in C++ raises for a full disk
             free = shutil.disk_usage(path.parent).free
             raise OSError(
