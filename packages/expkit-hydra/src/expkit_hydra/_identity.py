@@ -89,8 +89,10 @@ def write_config(config: "DictConfig", folder: Path) -> None:
     with current_config(config):
         data = _plain_mapping(config)
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    write_file(folder / "config.yaml", text)
+    dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+    text = yaml.dump(data, sort_keys=False, allow_unicode=True, Dumper=dumper)
+    # run.json, in the same folder, follows when the run ends, and waits for the disk.
+    write_file(folder / "config.yaml", text, sync_parent=False)
 
 
 def read_config(folder: Path) -> dict[str, object] | None:

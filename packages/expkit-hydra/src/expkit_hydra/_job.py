@@ -197,11 +197,12 @@ def _run(
     task_function: TaskFunction,
     hydra_context: HydraContext,
 ) -> tuple[JobReturn | None, BaseException | None, int | None]:
-    """Hydra's run_job; also what it lets through: an end of the process that was asked for."""
-    from hydra.core.utils import JobStatus, env_override, run_job
+    """As Hydra runs a job; also what it lets through: an end of the process that was asked for."""
+    from hydra.core.utils import JobStatus, env_override
     from omegaconf import open_dict
 
     from ._identity import write_config
+    from ._run_job import run_job
 
     with open_dict(config):
         config.hydra.job.id = str(run.index)
@@ -210,13 +211,7 @@ def _run(
     try:
         write_config(config, run.folder)
         with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
-            job = run_job(
-                hydra_context=hydra_context,
-                task_function=task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
+            job = run_job(config, task_function=task_function, hydra_context=hydra_context)
     except KeyboardInterrupt as error:
         return None, error, INTERRUPTED
     except SystemExit as error:

@@ -1,0 +1,152 @@
+"""A job as Hydra runs it, without its copies.
+
+`hydra.core.utils.run_job` copies the configuration four times and writes three files with YAML's
+slow writer, which is most of what a trivial run costs. A run's configuration is made for this run
+alone, so that none of the copies is needed. What a job is given, finds and leaves is the same;
+tests compare the two. For other versions of Hydra than the one that was read, Hydra's is called.
+"""
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+SAME_AS = "1.3."  # versions of Hydra
+
+
+def run_job(
+    config: "DictConfig", *, task_function: "TaskFunction", hydra_context: "HydraContext"
+) -> "JobReturn":
+    """Run a job of a sweep.
+
+    Args:
+        config: The job's configuration, which is the job's from now on.
+        task_function: The user's function.
+        hydra_context: As Hydra gives it to launchers.
+    """
+    import hydra
+    from hydra import version
+    from hydra.core import utils
+
+    if hydra.__version__.startswith(SAME_AS) and version.base_at_least("1.2"):
+        return _run(config, task_function, hydra_context)
+    return utils.run_job(
+        hydra_context=hydra_context,
+        task_function=task_function,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+
+
+def _run(
+    config: "DictConfig", task_function: "TaskFunction", hydra_context: "HydraContext"
+) -> "JobReturn":
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.utils import (
+        JobReturn,
+        JobRuntime,
+        JobStatus,
+        _flush_loggers,
+        configure_log,
+        env_override,
+    )
+    from omegaconf import OmegaConf, open_dict, read_write
+
+    old_cwd = Path.cwd()
+    state = HydraConfig.instance()
+    before = state.cfg
+    chdir = False
+    try:
+        hidden = _only_hydra(config)
+        state.cfg = hidden  # type: ignore[assignment]
+        output_dir = os.path.join(  # noqa: PTH118 - as Hydra: an absolute subdir wins
+            str(OmegaConf.select(config, "hydra.sweep.dir")),
+            str(OmegaConf.select(config, "hydra.sweep.subdir")),
+        )
+        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+            config.hydra.runtime.output_dir = os.path.abspath(output_dir)  # noqa: PTH100
+        OmegaConf.set_readonly(config.hydra, True)
+
+        job = JobReturn()
+        job.cfg = task_config = _without_hydra(config)
+        job.hydra_cfg = hidden
+        job.overrides = OmegaConf.to_container(config.hydra.overrides.task)  # type: ignore[assignment]
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        chdir = bool(config.hydra.job.chdir)
+        if chdir:
+            os.chdir(output_dir)
+        job.working_dir = output_dir if chdir else str(old_cwd)
+        configure_log(config.hydra.job_logging, config.hydra.verbose)
+        if config.hydra.output_subdir is not None:
+            folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
+            folder.mkdir(parents=True, exist_ok=True)
+            save(task_config, folder / "config.yaml")
+            save(hidden, folder / "hydra.yaml")
+            save(config.hydra.overrides.task, folder / "overrides.yaml")
+        with env_override(config.hydra.job.env_set):
+            hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
+            try:
+                job.return_value = task_function(task_config)
+                job.status = JobStatus.COMPLETED
+            except Exception as error:
+                job.return_value = error
+                job.status = JobStatus.FAILED
+        job.task_name = JobRuntime.instance().get("name")
+        _flush_loggers()
+        hydra_context.callbacks.on_job_end(config=config, job_return=job)
+        return job
+    finally:
+        state.cfg = before
+        if chdir:
+            os.chdir(old_cwd)
+
+
+def _only_hydra(config: "DictConfig") -> "DictConfig":
+    """What `HydraConfig` holds: Hydra's node, whose references still reach the user's keys."""
+    from omegaconf import DictConfig
+
+    hidden = DictConfig({})
+    hidden.__dict__["_content"]["hydra"] = config.__dict__["_content"]["hydra"]
+    return hidden
+
+
+def _without_hydra(config: "DictConfig") -> "DictConfig":
+    """A copy for the user's function, which may change it."""
+    content = config.__dict__["_content"]
+    config.__dict__["_content"] = {key: node for key, node in content.items() if key != "hydra"}
+    try:
+        return copy.deepcopy(config)
+    finally:
+        config.__dict__["_content"] = content
+
+
+def save(config: Any, path: Path) -> None:
+    """Write a configuration as `OmegaConf.save` does, with libyaml where it is there."""
+    path.write_text(to_yaml(config), encoding="utf-8")
+
+
+def to_yaml(config: Any) -> str:
+    """The text of `OmegaConf.to_yaml`."""
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf._utils import get_omega_conf_dumper
+
+    if not yaml.__with_libyaml__:
+        return OmegaConf.to_yaml(config)
+    dumper: Any = type("Dumper", (yaml.CDumper,), {})
+    dumper.yaml_representers = get_omega_conf_dumper().yaml_representers
+    text: str = yaml.dump(
+        OmegaConf.to_container(config, resolve=False, enum_to_str=True),
+        default_flow_style=False,
+        allow_unicode=True,
+        sort_keys=False,
+        Dumper=dumper,
+    )
+    return text
