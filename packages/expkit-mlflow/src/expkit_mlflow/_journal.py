@@ -160,12 +160,13 @@ class Journal:
         waiting = self._waiting
         lines = [self._line_of(number) for number in range(len(waiting))]
         data = self._unwritten + b"".join(lines)
-        if self._torn:
-            data = b"\n" + data
-        self._torn = True
+        written = 0
         try:
-            while data:
-                data = data[self._write(self._fd, data) :]
+            if self._torn:
+                _cut_torn_line(self._fd)
+            self._torn = True
+            while written < len(data):
+                written += self._write(self._fd, data[written:])
         except OSError as error:
             if not self._refused:
                 logger.warning(
@@ -174,11 +175,11 @@ class Journal:
                     error,
                 )
                 self._refused = True
-            data = self._within_limit(data)
+            whole = data.rfind(b"\n", 0, written) + 1
+            self._unwritten = self._within_limit(data[whole:])
         else:
-            self._refused = False
-        self._unwritten = data
-        self._torn = False
+            self._refused = self._torn = False
+            self._unwritten = b""
         for _ in lines:
             waiting.popleft()
 
@@ -199,7 +200,6 @@ class Journal:
         count = data.count(b"\n")
         if count <= self._limit:
             return data
-        # The first line may be torn already, on disk: it stays, so that its end is written.
         lines = data.splitlines(keepends=True)
         if not self._lost:
             logger.warning(
@@ -208,7 +208,7 @@ class Journal:
                 count,
             )
         self._lost += count - self._limit
-        return b"".join(lines[:1] + lines[1 + count - self._limit :])
+        return b"".join(lines[count - self._limit :])
 
     def _point_line(self, metrics: Mapping[str, float], step: int | Step, time: float) -> bytes:
         if isinstance(step, Step):
