@@ -561,3 +561,36 @@ def test_a_system_without_a_boot_id_is_known_by_its_name(tmp_path):
     from expkit_bookkeeping._owners import host_name, linux_machine
 
     assert linux_machine(tmp_path) == host_name()
+
+
+def test_what_a_killed_claim_left_is_gone_after_the_next(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "claims").mkdir(parents=True)
+    for name in ("claims/.0001.json.0123456789ab.tmp", ".run.json.0123456789ab.tmp"):
+        (folder / name).write_text("half of")
+
+    claim_run(folder)
+
+    assert [path.name for path in folder.rglob("*.tmp")] == []
+
+
+def test_claims_at_once_that_clear_away_each_others_files_have_one_winner(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from expkit_bookkeeping._claims import _link
+    from expkit_bookkeeping._files import remove_leftovers
+    from expkit_bookkeeping._owners import this_process
+
+    (tmp_path / "claims").mkdir()
+
+    def contend(number: int) -> bool:
+        won = _link(tmp_path, 1 + number // 16, this_process(), time.time)
+        remove_leftovers(tmp_path / "claims")
+        return won
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(contend, range(160)))
+
+    claims = sorted(path.name for path in (tmp_path / "claims").iterdir())
+    assert sum(won) == len(claims)
+    assert all(path.endswith(".json") for path in claims)

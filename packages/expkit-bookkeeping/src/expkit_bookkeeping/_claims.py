@@ -245,6 +245,7 @@ def claim_run(
         attempt = 1 if holder is None else holder.attempt + 1
         if _link(folder, attempt, owner, clock):
             remove_leftovers(folder)
+            remove_leftovers(folder / "claims")
             return _take(Claim(folder, attempt, owner, clock), given, holder, reopened=False)
         # Somebody linked this number first. Look again: now that one holds the run.
 
@@ -257,9 +258,11 @@ def _link(folder: Path, attempt: int, owner: Owner, clock: Callable[[], float]) 
     try:
         # Unlike O_EXCL this is atomic on NFS too, and the claim is complete when it appears.
         os.link(finished, path)
+    except FileNotFoundError:  # whoever was first has taken our file for a leftover
+        return False
     except FileExistsError:
         # The reply to a link that succeeded may get lost on NFS, and the repeated call fails.
-        if finished.stat().st_nlink != 2:
+        if _names_of(finished) != 2:
             return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
@@ -272,6 +275,14 @@ def _link(folder: Path, attempt: int, owner: Owner, clock: Callable[[], float]) 
     finally:
         finished.unlink(missing_ok=True)
     return True
+
+
+def _names_of(path: Path) -> int:
+    """How many names a file has; 0 where it is gone."""
+    try:
+        return path.stat().st_nlink
+    except FileNotFoundError:
+        return 0
 
 
 def _exists(path: Path) -> bool:
@@ -338,7 +349,8 @@ def _take(
     with _writing:
         claim._check()
         merged.update(heartbeat_at=now, elapsed_s=round(claim._elapsed_s(), 3))
-        claim._write(merged)
+        # The next heartbeat makes the move durable; after a power cut before, nobody has the run.
+        claim._write(merged, durable=False)
     return claim
 
 
