@@ -95,10 +95,11 @@ def shortest(rows: Iterable[Row]) -> list[Row]:
 
 
 def by_thing(rows: Iterable[Row]) -> Iterable[list[Row]]:
-    """The rows of each thing of ours together: a name within an area."""
-    things: dict[tuple[str, str], list[Row]] = {}
+    """The rows of each thing of ours together: a name in cases that differ by their size."""
+    things: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        things.setdefault((row["area"], row["what"]), []).append(row)
+        kind = re.sub(r"\d[\d,]*", "", row["case"])
+        things.setdefault((row["area"], row["what"], kind), []).append(row)
     return things.values()
 
 
@@ -144,7 +145,7 @@ def brief_text(areas: Sequence[Area], rows: Sequence[Row]) -> str:
             continue  # measured for the area's own table
         row = ([row for row in found if row["peer"]] or found)[-1]
         missed = [
-            f"**missed**: {number(each['value'])}, not {each['bar']}, of {each['case']}"
+            f"**missed** ({each['case']}): {number(each['value'])}, not {each['bar']}"
             for each in judged
             if each["met"] is False
         ]
