@@ -596,3 +596,14 @@ raise SystemExit(child.exitcode is None or child.exitcode)
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.png").is_file()
+
+
+def test_labels_stay_inside_though_the_layout_changes_the_ticks(latex):
+    values = [0.0367 + 1.72 * 0.7**epoch for epoch in range(20)]  # 0.5 at first, then 0.25 apart
+    runs = {"run": {"loss": values, "val_accuracy": [1 - value / 2 for value in values]}}
+
+    figure = PlotMetrics(runs, "Thesis").run()
+
+    figure.canvas.draw()
+    assert min(axes.yaxis.label.get_window_extent().x0 for axes in figure.axes) > 0
+    assert max(axes.get_tightbbox().x1 for axes in figure.axes) < figure.bbox.x1

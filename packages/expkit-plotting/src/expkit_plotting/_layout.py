@@ -84,9 +84,9 @@ class Label:
 def tighten(figure: StyledFigure, *, right_in: float = 0.0, below_in: float = 0.0) -> None:
     """Give the axes all the room that their labels, and a legend, leave."""
     width, height = figure.get_size_inches()
-    figure.tight_layout(
-        rect=(0, below_in / height, 1 - right_in / width, 1), pad=PAD, h_pad=0.9, w_pad=1.2
-    )
+    rect = (0, below_in / height, 1 - right_in / width, 1) if right_in or below_in else None
+    for _ in range(2):  # the first makes room for other ticks, the second for their labels
+        figure.tight_layout(rect=rect, pad=PAD, h_pad=0.9, w_pad=1.2)
     # What it leaves behind would make every savefig draw twice.
     figure.set_layout_engine(None)
 
