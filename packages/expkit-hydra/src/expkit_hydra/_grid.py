@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
@@ -86,6 +87,11 @@ class Grid:
     def experiment(self) -> Path:
         """Folder of the experiment, `${results_dir}/${experiment_id}`."""
         return self.path.parent.parent
+
+    @cached_property
+    def run_names(self) -> frozenset[str]:
+        """Names of all runs, skipped ones included."""
+        return frozenset(run.run_name for run in self.runs)
 
     @property
     def description(self) -> "dict[str, Any]":

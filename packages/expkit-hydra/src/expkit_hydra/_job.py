@@ -160,10 +160,9 @@ def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str |
             )
         if before.state == "completed" and before.config_hash == run.config_hash:
             return "was completed by another process meanwhile"
-    names = {each.run_name for each in grid.runs}
     with contextlib.suppress(OSError), os.scandir(run.folder.parent) as entries:
         for entry in entries:
-            if entry.name in names:  # a run of this grid, so of another configuration
+            if entry.name in grid.run_names:  # a run of this grid, so of another configuration
                 continue
             other = read_run(Path(entry.path))
             if (
