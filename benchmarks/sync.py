@@ -27,7 +27,7 @@ FLOOR = "MlflowClient.log_batch of 1,000"
 KIT = "MLFlowLogger, journal and sync"
 SYNC, ASYNC = "mlflow.log_metrics", "mlflow.log_metrics, asynchronous"
 CASES = {1_000: 5, 10_000: 5, 100_000: 3}  # points of one run: repeats
-QUICK_CASES = {1_000: 2, 10_000: 2}
+QUICK_CASES = {1_000: 2, 10_000: 3}
 GRID = (100, 100, 3)  # runs, points of each, repeats
 QUICK_GRID = (20, 100, 2)
 # MLflow's own functions show their cost with fewer points.
