@@ -21,10 +21,13 @@ def status(argv: Sequence[str]) -> int:
     """List the runs of an experiment: state, progress, best metric; changes nothing."""
     parser = _parser("status", status)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--all", action="store_true", help="a line for each run, also where there are many"
+    )
     arguments = parser.parse_args(argv)
     from ._cleanup import find_experiment
     from ._console import console
-    from ._table import counts, table
+    from ._table import counts, most_telling, table
 
     try:
         experiment = find_experiment(arguments.experiment)
@@ -38,8 +41,11 @@ def status(argv: Sequence[str]) -> int:
         print(json.dumps({"skipped by rule": skipped, "runs": runs}, allow_nan=False))
         return 0
     screen = console()
+    shown, hidden = (rows, 0) if arguments.all else most_telling(rows, maximize=maximize)
     if rows:
-        screen.print(table(rows, metric=metric, maximize=maximize))
+        screen.print(table(shown, metric=metric, maximize=maximize))
+    if hidden:
+        screen.print(f"… and {hidden} more (--all)")
     summary = counts(row.state for row in rows) or "no runs yet"
     screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
     return 0
