@@ -27,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from expkit_bookkeeping import Bookkeeping, ClaimLost, _claims, read_run
+from expkit_bookkeeping import Bookkeeping, ClaimLost, read_run
 
 SCRIPTS = Path(__file__).parent
 
@@ -50,12 +50,12 @@ def content(folder, epoch):
 
 
 @contextlib.contextmanager
-def nothing_is_written():
-    """A disk that takes its time: who writes run.json waits until the block ends."""
+def nothing_is_written(run):
+    """A disk that takes its time: who writes the metrics first waits until the block ends."""
     entered, leave = threading.Event(), threading.Event()
 
     def hold():
-        with _claims._writing:
+        with run._run._metrics._lock:
             entered.set()
             leave.wait(60)
 
@@ -104,7 +104,7 @@ def test_the_file_is_that_of_the_moment_of_the_call(folder):
     history, raw, array = [1, [2]], bytearray(b"ab"), np.arange(3)
     objects = {"model": model, "optimizer": optimizer, "history": history, "raw": raw}
     with open_run(folder) as run:
-        with nothing_is_written():
+        with nothing_is_written(run):
             run.log_metrics({"loss": 1.0}, step=7)
             run.save_checkpoint(0, **objects, array=array, background=True)
             expected = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
@@ -251,7 +251,7 @@ def test_a_copy_equals_its_original_and_shares_what_that_shares(rounds):
 
 def test_the_metric_of_the_call_ranks_the_file(folder):
     with open_run(folder, metric="accuracy", keep_last=1) as run:
-        with nothing_is_written():
+        with nothing_is_written(run):
             for epoch, value in enumerate([0.9, 0.1]):
                 run.log_metrics({"accuracy": value}, step=epoch)
                 run.save_checkpoint(epoch, value=value, background=True)
@@ -266,7 +266,7 @@ def test_the_metric_of_the_call_ranks_the_file(folder):
 
 
 def test_the_call_does_not_wait_and_the_end_of_the_block_does(folder):
-    with open_run(folder) as run, nothing_is_written():
+    with open_run(folder) as run, nothing_is_written(run):
         path = run.save_checkpoint(0, value=1, background=True)
         assert not path.exists()
     assert path == folder / "states" / "epoch_0000.pt"
@@ -278,7 +278,7 @@ def test_the_call_does_not_wait_and_the_end_of_the_block_does(folder):
 def test_what_reads_or_writes_checkpoints_waits_for_those_under_way(folder, wait):
     model = nn.Linear(2, 2)
     with open_run(folder) as run:
-        with nothing_is_written():
+        with nothing_is_written(run):
             run.save_checkpoint(0, model=model, background=True)
             done = threading.Event()
             calls = {
@@ -297,7 +297,7 @@ def test_what_reads_or_writes_checkpoints_waits_for_those_under_way(folder, wait
 def test_a_third_save_waits_for_the_first(folder):
     model = nn.Linear(2, 2)
     with open_run(folder, keep_last=None) as run:
-        with nothing_is_written():
+        with nothing_is_written(run):
             for epoch in range(2):
                 nn.init.constant_(model.weight, epoch)
                 run.save_checkpoint(epoch, model=model, background=True)
@@ -361,7 +361,7 @@ def test_the_memory_is_given_back_when_the_run_is_closed(folder):
 
 def test_an_object_that_takes_over_in_a_notebook_finds_the_file(folder):
     first = open_run(folder).open()
-    with nothing_is_written():
+    with nothing_is_written(first):
         first.save_checkpoint(4, value=1, background=True)
         second = open_run(folder)
         thread = threading.Thread(target=second.open)
@@ -436,7 +436,7 @@ def test_what_cannot_be_saved_is_refused_by_the_call_itself(folder):
 
 def test_a_run_that_was_lost_meanwhile_gets_no_file(folder):
     run = open_run(folder).open()
-    with nothing_is_written():
+    with nothing_is_written(run):
         run.save_checkpoint(0, value=1, background=True)
         (folder / "claims" / "0002.json").write_text('{"host": "node7", "pid": 1}')
     run._wait_for_files()
@@ -537,7 +537,7 @@ def test_children_that_are_forked_meanwhile_neither_wait_nor_write(folder):
     with open_run(folder) as run:
         run.save_checkpoint(0, model=model, background=True)
         run.wait_for_checkpoint()
-        with nothing_is_written():
+        with nothing_is_written(run):
             run.save_checkpoint(1, model=model, background=True)
             loader = torch.utils.data.DataLoader(list(range(8)), 2, num_workers=2)
             assert [batch.tolist() for batch in loader][3] == [6, 7]

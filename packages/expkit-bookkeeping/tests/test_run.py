@@ -612,7 +612,8 @@ from expkit_bookkeeping import Bookkeeping
 with Bookkeeping(sys.argv[1], config={"epochs": 9}, console=False) as run:
     for step in range(3):
         run.log_metrics({"loss": 1 / (step + 1)}, step=step)
-    run._run.sync()
+    run._run.beat_soon()
+    run._run.tick()
     print("ready", flush=True)
     while not run.should_stop():
         time.sleep(0.01)

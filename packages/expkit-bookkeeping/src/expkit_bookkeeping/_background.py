@@ -1,8 +1,7 @@
-"""Threads that do a small piece of work: again and again, or beside another one."""
+"""A thread that does a small piece of work again and again."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 
 class Background:
@@ -28,31 +27,3 @@ class Background:
     def _run(self) -> None:
         while not self._stopping.wait(self._period_s):
             self._work()
-
-
-@contextlib.contextmanager
-def beside(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Do a piece of work while a block does another; both are done when the block ends.
-
-    Gives a function that waits for the work and raises what went wrong with it.
-    """
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="expkit-bookkeeping", daemon=True)
-
-    def finish() -> None:
-        thread.join()
-        if errors:
-            raise errors[0]
-
-    thread.start()
-    try:
-        yield finish
-    finally:
-        thread.join()

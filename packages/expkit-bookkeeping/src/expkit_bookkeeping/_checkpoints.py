@@ -207,6 +207,7 @@ def write(
     keep_best: int | None = 1,
     direction: str = "maximize",
     report: Report = warn,
+    beside: Callable[[], None] | None = None,
     check: Callable[[], None] | None = None,
 ) -> Path:
     """Make a snapshot durable as `states/epoch_0007.pt`, then remove what need not be kept.
@@ -221,6 +222,7 @@ def write(
         keep_best: How many of the best by the metric to keep besides; None for all.
         direction: Whether a greater or a smaller metric is better.
         report: Called with a sentence when files of a later epoch were in the way.
+        beside: Called in another thread while the content is written.
         check: Called when the content is on the disk and before anything else is changed; where
             it raises, all stays as it was.
 
@@ -235,7 +237,7 @@ def write(
     if direction not in ("maximize", "minimize"):
         raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}.")
     path = checkpoint_path(folder, content["epoch"], content["batch"])
-    write_torch(path, content, check)
+    write_torch(path, content, beside, check)
     _remember_metric(path, content["metric"])
 
     new = parse_name(path)

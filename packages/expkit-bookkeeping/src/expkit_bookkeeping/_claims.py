@@ -98,13 +98,6 @@ class Claim:
             ClaimLost: If a higher claim exists or the folder is gone; nothing is written.
             TypeError: If a value is not data, with the path to it; nothing is written.
         """
-        self._update(fields, durable=True)
-
-    def renew(self, **fields: object) -> None:
-        """As `update`, but a power cut may undo it: run.json then is whole, and what it was."""
-        self._update(fields, durable=False)
-
-    def _update(self, fields: Mapping[str, object], *, durable: bool) -> None:
         self._check_process()
         with _writing:
             self._check()
@@ -112,7 +105,7 @@ class Claim:
             data.update(fields)
             data["heartbeat_at"] = _iso(self._clock())
             data["elapsed_s"] = round(self._elapsed_s(), 3)
-            self._write(data, durable=durable)
+            self._write(data)
 
     def heartbeat(self) -> None:
         """Say in run.json that the owner lives.

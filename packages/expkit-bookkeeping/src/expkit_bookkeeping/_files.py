@@ -88,31 +88,35 @@ def atomic_path(path: Path, check: Callable[[], None] | None = None) -> Iterator
 
 
 @contextlib.contextmanager
-def sent_ahead(path: Path) -> Iterator[None]:
+def sent_ahead(path: Path, first: Callable[[], None] | None = None) -> Iterator[None]:
     """Let the disk begin with a large file while the block still writes it.
+
+    Args:
+        path: The file, which the block makes.
+        first: Called in the thread that does so, before anything else.
 
     Raises:
         OSError: If the disk refused it. The system tells each such error once: whoever syncs the
             file afterwards would not hear of it.
+        Exception: What `first` raised.
     """
     fdatasync = getattr(os, "fdatasync", None)  # not on macOS and Windows
-    if fdatasync is None:
-        yield
-        return
     written = threading.Event()
-    errors: list[OSError] = []
+    errors: list[BaseException] = []
 
     def send() -> None:
         fd, sent = -1, 0
         try:
-            while not written.wait(LOOK_EVERY_S):
+            if first is not None:
+                first()
+            while fdatasync is not None and not written.wait(LOOK_EVERY_S):
                 if fd < 0:
                     with contextlib.suppress(FileNotFoundError):
                         fd = os.open(path, os.O_WRONLY)
                 elif (size := os.fstat(fd).st_size) >= sent + SEND_BYTES:
                     fdatasync(fd)
                     sent = size
-        except OSError as error:
+        except BaseException as error:
             errors.append(error)
         finally:
             if fd >= 0:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ._background import Background, beside
+from ._background import Background
 from ._checkpoint_files import checkpoint_path
 from ._claims import Claim, ClaimLost
 from ._environment import environment_facts
@@ -86,15 +86,9 @@ class OpenRun:
         self.progress.count(step, values)
         self._sinks.log_metrics(values, step, now)
 
-    def sync(self) -> None:
-        """Everything logged so far onto the disk.
-
-        Raises:
-            ClaimLost: If somebody else has claimed the run.
-        """
-        self._metrics.write(sync=True)
-        self._claim.renew(**self.progress.facts())
-        self._beat_at = self._clock()
+    def beat_soon(self) -> None:
+        """Let run.json tell what was logged at the background thread's next turn."""
+        self._beat_at = float("inf")
 
     def save_checkpoint(
         self,
@@ -167,27 +161,24 @@ class OpenRun:
         """Make it durable, after the metrics that it covers; runs in any thread."""
         from ._checkpoints import write
 
-        def check() -> None:
-            synced()
-            self._claim.check()  # again, as writing may have taken long
-
         try:
+            self._claim.check()
             self._metrics.write()
             content["metrics_size"] = mark.size
-            # At once, as a small file waits for the disk no longer than for run.json.
-            with beside(self.sync) as synced:
-                write(
-                    self.folder,
-                    content,
-                    keep_last=self._settings.keep_last,
-                    keep_best=self._settings.keep_best,
-                    direction=self._settings.direction,
-                    report=self.warn,
-                    check=check,
-                )
+            write(
+                self.folder,
+                content,
+                keep_last=self._settings.keep_last,
+                keep_best=self._settings.keep_best,
+                direction=self._settings.direction,
+                report=self.warn,
+                beside=lambda: self._metrics.write(sync=True),
+                check=self._claim.check,  # again, as writing may have taken long
+            )
         except ClaimLost as lost:
             self.lost = lost
             raise
+        self.beat_soon()
 
     def cut_metrics(self, step: int, size: int | None) -> None:
         """Forget what was logged at or after `step`, which the run will now log again."""

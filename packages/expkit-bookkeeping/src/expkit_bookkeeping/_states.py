@@ -317,12 +317,18 @@ def _loaded_nn() -> ModuleType | None:
 # --- files -----------------------------------------------------------------------------------
 
 
-def write_torch(path: Path, content: object, check: Callable[[], None] | None = None) -> None:
+def write_torch(
+    path: Path,
+    content: object,
+    beside: Callable[[], None] | None = None,
+    check: Callable[[], None] | None = None,
+) -> None:
     """Write content with `torch.save`: durable, checksummed, the old file kept until it is.
 
     Args:
         path: The file; its folder is made.
         content: What `saveable` gave.
+        beside: Called in another thread while the content is written.
         check: See `write_file`.
 
     Raises:
@@ -333,7 +339,7 @@ def write_torch(path: Path, content: object, check: Callable[[], None] | None = 
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, check) as temporary, _checksums():
         try:
-            with sent_ahead(temporary):
+            with sent_ahead(temporary, beside):
                 torch.save(content, temporary)
         except RuntimeError as error:  # what torch's writer in C++ raises for a full disk
             free = shutil.disk_usage(path.parent).free
