@@ -209,7 +209,8 @@ class Composer:
         self._reader = OverrideReader(config_loader, master)
         self._bases: OrderedDict[tuple[str, ...], Base] = OrderedDict()
         self._together: dict[tuple[str | None, ...], bool] = {}
-        self.composed = 0  # by Hydra
+        self.composed = 0  # configurations, by Hydra
+        self.alone = 0  # of them, those that no other run can share
 
     def compose(self, index: int, overrides: Sequence[str]) -> "DictConfig":
         """Compose one run's configuration.
@@ -299,6 +300,7 @@ class Composer:
         return Plan(base, tuple(patches), _task_overrides(found))
 
     def _slow_plan(self, overrides: Sequence[str]) -> Plan:
+        self.alone += 1
         config = self._hydra_composes(overrides)
         return Plan(Base(config, tuple(overrides)), (), listed_overrides(config), is_whole=True)
 

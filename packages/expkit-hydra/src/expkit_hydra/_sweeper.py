@@ -111,7 +111,12 @@ class GridSweeper:
         refuse_keys(expansion.keys)
         naming = Naming(tuple(expansion.keys), name_template(config), pinned_keys(config))
         draft = draft_grid(config, expansion, composer, naming)
-        log.debug("Hydra composed %d configurations for %d runs", composer.composed, len(expansion))
+        log.debug(
+            "Hydra composed %d configurations for the %d runs, %d of them for one run alone",
+            composer.composed,
+            len(expansion),
+            composer.alone,
+        )
         for line in explain(draft):
             log.info(line)
         for warning in draft.selection.warnings:

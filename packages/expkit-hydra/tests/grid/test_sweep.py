@@ -618,3 +618,23 @@ def test_after_the_last_attempt_nobody_is_sent_to_the_same_command(app):
         app.sweep(*ONE)
     with pytest.raises(GridError, match=r"attempts is reached, expkit\.rerun=failed tries"):
         app.sweep("model=mlp", "seed=1", "optimizer.lr=0.001", "expkit.attempts=1")
+
+
+def test_hydra_composes_once_for_each_choice_of_groups_and_says_so(app, caplog):
+    with caplog.at_level("DEBUG", logger="expkit_hydra"):
+        app.sweep("_filters=[]", "seed=range(20)", "expkit.dry_run=true")
+
+    # mlp and cnn with sgd; 80 runs.
+    assert "Hydra composed 2 configurations for the 80 runs, 0 of them for one run alone" in (
+        caplog.text
+    )
+
+
+def test_overrides_whose_order_matters_are_left_to_hydra(app, caplog):
+    with caplog.at_level("DEBUG", logger="expkit_hydra"):
+        app.sweep(
+            "_filters=[]", "model=cnn", "seed=1", "optimizer={lr:0.5}", "optimizer.lr=0.1,0.2"
+        )
+
+    assert "2 of them for one run alone" in caplog.text
+    assert [cfg.optimizer.lr for cfg in app.seen] == [0.1, 0.2]
