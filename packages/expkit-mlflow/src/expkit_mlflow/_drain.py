@@ -17,8 +17,8 @@ from ._store import FOLDER_TAG, POSITION_TAG, RUN_ID_TAG, Point, Store, StoredRu
 
 logger = logging.getLogger(__name__)
 
-BATCH = 1000  # MLflow's limit, with which `Store.send` splits again where it is another
-POSITION_EVERY = 5  # batches: each tag is a transaction of its own, as slow as 100 points
+BATCH = 1000  # entities, MLflow's limit; `Store.send` splits again where it is another
+POSITION_EVERY = 10  # batches: each time is a transaction of its own, as slow as 100 points
 
 
 @dataclass
@@ -119,7 +119,7 @@ class JournalDrain:
         for entry, offset in read(self.path, start):
             kind = entry.get("kind")
             if kind == "metrics":
-                if batch.points and len(batch.points) + _size(entry) > BATCH:
+                if batch.points and len(batch.points) + _size(entry) > self._room(batch):
                     self._send(batch, line_start, done, last=False)
                     batch = _Batch()
                 self._add_points(entry, line_start, seen, batch, done)
@@ -167,13 +167,21 @@ class JournalDrain:
             self._store.set_status(run, batch.status, batch.status_time)
             self.status = batch.status
         tags = dict(batch.tags)
-        self._untold += 1
-        if last or tags or self._untold >= POSITION_EVERY:
+        if last or self._tells_position(batch):
             tags[POSITION_TAG] = str(offset if self._refused is None else self._refused)
             self._untold = 0
+        else:
+            self._untold += 1
         done.problems += self._store.send(run, batch.points, batch.params, tags)
         done.points += len(batch.points)
         self._position = offset
+
+    def _tells_position(self, batch: _Batch) -> bool:
+        return bool(batch.tags) or self._untold + 1 >= POSITION_EVERY
+
+    def _room(self, batch: _Batch) -> int:
+        """For how many points one request has room, beside what else goes along."""
+        return BATCH - len(batch.params) - len(batch.tags) - self._tells_position(batch)
 
     def _upload(self, run: StoredRun, path: str, target: str | None, done: Drained) -> None:
         folder = self.path.parent
