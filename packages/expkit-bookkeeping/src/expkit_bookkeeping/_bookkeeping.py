@@ -354,8 +354,9 @@ class Bookkeeping:
         """Save all that `resume` needs to go on as if the run had not been stopped.
 
         Besides what is given, the file holds the states of all random number generators. It is
-        durable when this returns; then older checkpoints are removed but for `expkit.keep_last`
-        and the `expkit.keep_best` by `expkit.metric`, as logged since the checkpoint before.
+        durable when this returns; then older checkpoints are removed, while the training goes on,
+        but for `expkit.keep_last` and the `expkit.keep_best` by `expkit.metric`, as logged since
+        the checkpoint before.
         `states/best.pt` is the best.
 
         A resumed run equals one that was not stopped, bit by bit on one machine, where it is saved

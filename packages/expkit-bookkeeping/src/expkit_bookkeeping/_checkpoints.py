@@ -10,7 +10,7 @@ import operator
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, cast
 
@@ -209,11 +209,12 @@ def write(
     report: Report = warn,
     beside: Callable[[], None] | None = None,
     check: Callable[[], None] | None = None,
-) -> Path:
-    """Make a snapshot durable as `states/epoch_0007.pt`, then remove what need not be kept.
+) -> list[Path]:
+    """Make a snapshot durable as `states/epoch_0007.pt`; tell what need not be kept now.
 
-    At every moment there is a valid checkpoint: older files go only after the new one is on
-    disk. `states/best.pt` is the best one by the metric, as a hard link where that works.
+    At every moment there is a valid checkpoint: the new one is on the disk before the caller
+    removes older files. `states/best.pt` is the best one by the metric, as a hard link where that
+    works.
 
     Args:
         folder: The run folder.
@@ -225,6 +226,9 @@ def write(
         beside: Called in another thread while the content is written.
         check: Called when the content is on the disk and before anything else is changed; where
             it raises, all stays as it was.
+
+    Returns:
+        The files to remove, for `remove`.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -256,10 +260,16 @@ def write(
     if best:
         _link_best(best[0].path)
     last = files if keep_last is None else files[-keep_last:]
-    for file in files:
-        if file not in last and file not in best:
-            file.path.unlink(missing_ok=True)
-    return path
+    return [file.path for file in files if file not in last and file not in best]
+
+
+def remove(paths: Sequence[Path], report: Report) -> None:
+    """Remove files; one that the system keeps is reported, and tried again with the next."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            report(f"{path} could not be removed: {error}")
 
 
 def _best(

@@ -1,6 +1,7 @@
 """A run folder while this process owns it: what is held between opening and closing."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ class OpenRun:
         self.progress = Progress(settings)
         self._settings = settings
         self._saves: BackgroundSaves | None = None  # from the first one on
+        self._removal: threading.Thread | None = None  # of files that were not kept
         self.lost: ClaimLost | None = None
         self._claim = claim
         self._name = claim.folder.name
@@ -105,7 +107,7 @@ class OpenRun:
             ClaimLost: If somebody else has claimed the run.
             OSError: If it, or an earlier one in the background, could not be written.
         """
-        from ._checkpoints import snapshot
+        from ._checkpoints import remove, snapshot
 
         progress, metric = self.progress, self._settings.metric
         complaint = progress.complaint()
@@ -123,8 +125,15 @@ class OpenRun:
                 keep=keep,
             )
             mark = self._metrics.mark()
-            path = checkpoint_path(self.folder, content["epoch"], content["batch"])
-            return path, lambda: self._write_checkpoint(content, mark)
+
+            def write() -> None:
+                superseded = self._write_checkpoint(content, mark)
+                if background:
+                    remove(superseded, self.warn)
+                else:
+                    self._remove_beside(superseded)
+
+            return checkpoint_path(self.folder, content["epoch"], content["batch"]), write
 
         if background:
             from ._background_saves import BackgroundSaves
@@ -144,6 +153,7 @@ class OpenRun:
 
     def wait_for_files(self) -> None:
         """Until what is saved in the background is written, or could not be."""
+        self._wait_for_removal()
         if self._saves is not None:
             self._saves.wait()
 
@@ -157,15 +167,34 @@ class OpenRun:
         if self._saves is not None:
             self._saves.raise_failed()
 
-    def _write_checkpoint(self, content: "Content", mark: Mark) -> None:
-        """Make it durable, after the metrics that it covers; runs in any thread."""
+    def _remove_beside(self, superseded: list[Path]) -> None:
+        """Remove files while the training goes on: giving back a GB takes a third of a second."""
+        from ._checkpoints import remove
+
+        if superseded:
+            self._removal = threading.Thread(
+                target=remove, args=(superseded, self.warn), name="expkit-bookkeeping", daemon=True
+            )
+            self._removal.start()
+
+    def _wait_for_removal(self) -> None:
+        if self._removal is not None:
+            self._removal.join()
+            self._removal = None
+
+    def _write_checkpoint(self, content: "Content", mark: Mark) -> list[Path]:
+        """Make it durable, after the metrics that it covers; runs in any thread.
+
+        Returns:
+            The files that need not be kept now.
+        """
         from ._checkpoints import write
 
         try:
             self._claim.check()
             self._metrics.write()
             content["metrics_size"] = mark.size
-            write(
+            superseded = write(
                 self.folder,
                 content,
                 keep_last=self._settings.keep_last,
@@ -179,6 +208,7 @@ class OpenRun:
             self.lost = lost
             raise
         self.beat_soon()
+        return superseded
 
     def cut_metrics(self, step: int, size: int | None) -> None:
         """Forget what was logged at or after `step`, which the run will now log again."""
