@@ -31,8 +31,8 @@ QUICK_CASES = {1_000: 2, 10_000: 3}
 GRID = (100, 100, 3)  # runs, points of each, repeats
 QUICK_GRID = (20, 100, 2)
 # MLflow's own functions show their cost with fewer points.
-MOST_POINTS = {("SQLite", SYNC): 5_000, ("SQLite", ASYNC): 5_000}
-MOST_POINTS |= {("server", SYNC): 1_000, ("server", ASYNC): 5_000}
+MOST_POINTS = {("SQLite", SYNC): 2_000, ("SQLite", ASYNC): 2_000}
+MOST_POINTS |= {("server", SYNC): 500, ("server", ASYNC): 2_000}
 QUICK_MOST_POINTS = dict.fromkeys(MOST_POINTS, 500) | {("server", SYNC): 100}
 PEERS_UP_TO = 1_000  # the size of the case that has them
 ALL_ARRIVE = Bar(at_most=0, figure="lost")
@@ -260,6 +260,7 @@ def contenders_of(
             floor=None if name == FLOOR else FLOOR,
             peer=SYNC if name == KIT else None,
             bars=[ALL_ARRIVE, *([FAST] if points >= FAST_FROM else [])] if name == KIT else (),
+            repeats=3 if name in (SYNC, ASYNC) else None,
         )
         for name in CONTENDERS
         if (store, name) not in most or points <= PEERS_UP_TO
