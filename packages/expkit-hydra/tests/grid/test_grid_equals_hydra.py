@@ -348,7 +348,7 @@ def check_refusal(error: Exception, sweep: Sweep, grids: Grids) -> None:
 
 
 @settings(
-    max_examples=100 if LONG else 6,
+    max_examples=100 if LONG else 4,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
