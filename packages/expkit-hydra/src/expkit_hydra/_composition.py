@@ -272,8 +272,6 @@ class Composer:
         return base
 
     def _fast_plan(self, overrides: Sequence[str]) -> Plan | None:
-        from hydra.errors import HydraException
-
         found = self._reader.read(overrides)
         if found is None:
             return None
@@ -288,7 +286,7 @@ class Composer:
             base = self.base(
                 [text for text, each in zip(overrides, found, strict=True) if not each.is_plain]
             )
-        except HydraException:  # of several errors Hydra names the first, maybe another
+        except Exception:  # of several errors Hydra names the first, maybe another
             return None
         patches = []
         for text, each in zip(overrides, found, strict=True):

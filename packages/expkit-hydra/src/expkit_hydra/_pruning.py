@@ -112,14 +112,19 @@ class _Block:
             yield from self._below((*bound, text), base, readings, held)
 
     def _read(self, bound: tuple[str, ...]) -> tuple[Base | None, Sequence[_Reading]]:
-        from hydra.errors import HydraException
-
         composed = [text for text, plain in zip(bound, self._plain, strict=False) if not plain]
         try:
             base = self._composer.base(composed)
-        except HydraException:  # said of the first run
+        except Exception:  # said of the first run
             return None, ()
-        return base, self._readings(base)
+        # What only Hydra can put in place may change any key: `list.0=5`, `link.lr=5`.
+        known = all(
+            self._composer.patch(base, text) is not None
+            for axis, plain in zip(self._axes, self._plain, strict=True)
+            if plain
+            for text in axis.overrides
+        )
+        return (base, self._readings(base)) if known else (None, ())
 
     def _readings(self, base: Base) -> Sequence[_Reading]:
         """The rules that can be asked early: up to the first that cannot."""
