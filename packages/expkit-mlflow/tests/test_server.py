@@ -144,7 +144,7 @@ def test_each_batch_has_a_connection_of_its_own(folder, server):
         run = store.create_run(folder.name, "r", {}, 0.0)
         before = proxy.connections
         for step in range(5):
-            store.send(run, [Point("loss", 1.0, step, 1.0)], {}, {})
+            store.send(run, [Point("loss", 1.0, step, 1000)], {}, {})
 
         assert proxy.connections - before == 5
 

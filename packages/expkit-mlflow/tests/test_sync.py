@@ -429,7 +429,7 @@ def test_an_explicit_database_is_used_and_created_once(tmp_path, kit, empty_stor
 
 def test_what_mlflow_refuses_costs_only_itself(experiment, kit, monkeypatch):
     log(experiment, "r", [("loss", step, 1.0) for step in range(10)], kit=kit)
-    monkeypatch.setattr("expkit_mlflow._store.milliseconds", lambda time: -1 if time == 7 else 1)
+    monkeypatch.setattr("expkit_mlflow._drain.milliseconds", lambda time: -1 if time == 7 else 1)
     journal = experiment / "training/r/tracking.jsonl"
     text = [json.loads(line) for line in journal.read_text().splitlines()]
     for entry in text:

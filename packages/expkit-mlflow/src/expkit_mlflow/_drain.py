@@ -13,7 +13,15 @@ from ._journal import Entry, exact, read
 from ._parameters import clean_key, shorten
 from ._points import SeenPoints, Verdict
 from ._secrets import without_secrets
-from ._store import FOLDER_TAG, POSITION_TAG, RUN_ID_TAG, Point, Store, StoredRun
+from ._store import (
+    FOLDER_TAG,
+    POSITION_TAG,
+    RUN_ID_TAG,
+    Point,
+    Store,
+    StoredRun,
+    milliseconds,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -225,16 +233,17 @@ class JournalDrain:
     def _add_points(
         self, entry: Entry, start: int, seen: SeenPoints, batch: _Batch, done: Drained
     ) -> None:
-        step, time = _step(entry), _number(entry.get("time"))
+        step, timestamp = _step(entry), milliseconds(_number(entry.get("time")))
         earlier = partial(self._points_before, start)
+        judge, points, new = seen.judge, batch.points, Verdict.NEW
         for key, value in _values(entry):
-            verdict = seen.judge(key, step, value, earlier)
-            if verdict is Verdict.CHANGED:
+            verdict = judge(key, step, value, earlier)
+            if verdict is new and math.isfinite(value):
+                points.append(Point(key, value, step, timestamp))
+            elif verdict is Verdict.CHANGED:
                 self._warn_of_change(key, step, value, batch)
             elif verdict is Verdict.SAME:
                 continue
-            elif math.isfinite(value):
-                batch.points.append(Point(key, value, step, time))
             elif key not in self._nonfinite:
                 # MLflow stores NaN as 0 and Inf as 1.8e308: the journal has them exactly.
                 self._nonfinite.add(key)

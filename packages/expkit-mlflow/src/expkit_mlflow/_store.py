@@ -48,12 +48,12 @@ class StoredRun:
 
 
 class Point(NamedTuple):  # a dataclass takes four times as long to make
-    """One value of one metric; `time` in seconds since the epoch."""
+    """One value of one metric; `timestamp` in milliseconds since the epoch."""
 
     key: str
     value: float
     step: int
-    time: float
+    timestamp: int
 
 
 class Store:
@@ -237,13 +237,11 @@ class Store:
         value_limit = validation.MAX_PARAM_VAL_LENGTH
         refused: list[str] = []
         metrics = []
-        for point in points:
-            timestamp = milliseconds(point.time)
-            if abs(point.step) > MOST or timestamp > MOST:  # would keep back all behind it
-                refused.append(f"{point.key!r} at step {point.step}: more than 64 bits")
-            else:
-                name = clean_key(point.key, key_limit)
-                metrics.append(Metric(name, point.value, timestamp, point.step))
+        for key, value, step, timestamp in points:
+            if -MOST <= step <= MOST >= timestamp:
+                metrics.append(Metric(clean_key(key, key_limit), value, timestamp, step))
+            else:  # MLflow would fail, and all behind it with it
+                refused.append(f"{key!r} at step {step}: more than 64 bits")
         parameters = [
             Param(clean_key(key, key_limit), shorten(value, value_limit))
             for key, value in params.items()
