@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ def rng_state() -> dict[str, object]:
     All are copies, of types that `torch.load(weights_only=True)` reads.
     CUDA is left alone unless the process has used it: asking would make a context on a device.
     """
-    state: dict[str, object] = {"python": random.getstate()}
+    version, numbers, gauss = random.getstate()
+    # As bytes, as torch.save calls a Python function for each of 625 numbers.
+    words = struct.pack(f"<{len(numbers)}I", *numbers)
+    state: dict[str, object] = {"python": (version, words, gauss)}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
         state["numpy"] = _without_arrays(numpy.random.get_state(legacy=False))
@@ -36,8 +40,11 @@ def restore_rng_state(state: Mapping[str, object], report: Callable[[str], None]
             number of CUDA devices those that both have are restored.
     """
     python = state.get("python")
-    if python is not None:
-        random.setstate(python)  # type: ignore[arg-type]
+    if isinstance(python, tuple):
+        version, words, gauss = python
+        if isinstance(words, bytes):
+            words = struct.unpack(f"<{len(words) // 4}I", words)
+        random.setstate((version, words, gauss))
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and "numpy" in state:
         try:

@@ -114,7 +114,7 @@ def saveable(
                 plain._metadata = item._metadata  # type: ignore[attr-defined]
             return plain
         if isinstance(item, (list, tuple)):
-            if PLAIN.issuperset(map(type, item)):  # such as the 625 numbers of random.getstate()
+            if PLAIN.issuperset(map(type, item)):  # as an optimizer's numbers of parameters
                 return list(item) if isinstance(item, list) else tuple(item)
             parts = []
             for i, part in enumerate(item):
