@@ -1,3 +1,4 @@
+import gc
 import json
 import math
 import os
@@ -527,6 +528,15 @@ def test_skinny_alone_names_the_extra_and_keeps_the_journal(tmp_path, kit):
     assert "server" in err
     assert "Traceback" not in err
     assert (tmp_path / "digits/training/r/tracking.jsonl").stat().st_size > 0
+
+
+def test_the_collector_of_garbage_is_left_as_it_was(experiment, kit):
+    before = gc.get_threshold()
+    log(experiment, "r", kit=kit)
+    (experiment / "mlflow.db").write_text("no database" * 100)
+    assert sync(experiment).problems
+
+    assert gc.get_threshold() == before
 
 
 def test_a_held_store_makes_sync_say_who_holds_it(experiment, kit):

@@ -25,15 +25,12 @@ def sync(argv: Sequence[str]) -> int:
     parser.add_argument("--show-ui", action="store_true", help="print how to open the UI")
     options = parser.parse_args(argv)
 
-    import gc
     import logging
 
     from ._follow import follow
     from ._sync import Synchronizer
 
     _limit_retries()
-    # MLflow's half a million objects, looked through again and again, were a fifth of the time.
-    gc.set_threshold(*gc.get_threshold()[:2], 100)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         synchronizer = Synchronizer(
