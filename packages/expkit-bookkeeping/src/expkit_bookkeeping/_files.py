@@ -16,6 +16,7 @@ def write_file(
     data: bytes | str,
     *,
     check: Callable[[], None] | None = None,
+    durable: bool = True,
     sync_parent: bool = True,
 ) -> None:
     """Write a whole file so that a reader sees the old or the new one, never half of one.
@@ -28,6 +29,8 @@ def write_file(
         data: The content; text is encoded as UTF-8.
         check: Called when the data is on the disk, which may have taken long, and just before it
             is moved; where it raises, the old file stays.
+        durable: Whether to wait until the data is on the disk. Without, a power cut may leave the
+            file empty, a killed process still does not.
         sync_parent: Whether to wait until the move is on the disk too. It may be left out where
             another durable write in the same directory follows.
 
@@ -35,7 +38,7 @@ def write_file(
         OSError: If the directory is missing, not writable or full.
     """
     path = Path(path)
-    temporary = write_temporary(path, data)
+    temporary = write_temporary(path, data, durable=durable)
     try:
         if check is not None:
             check()

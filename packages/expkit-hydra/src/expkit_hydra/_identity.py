@@ -91,8 +91,8 @@ def write_config(config: "DictConfig", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
     text = yaml.dump(data, sort_keys=False, allow_unicode=True, Dumper=dumper)
-    # run.json, in the same folder, follows when the run ends, and waits for the disk.
-    write_file(folder / "config.yaml", text, sync_parent=False)
+    # Not waiting for the disk: the grid's files hold the same.
+    write_file(folder / "config.yaml", text, durable=False, sync_parent=False)
 
 
 def read_config(folder: Path) -> dict[str, object] | None:
