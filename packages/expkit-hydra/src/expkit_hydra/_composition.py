@@ -245,6 +245,11 @@ class Composer:
         """Whether Hydra understands the overrides of a run."""
         return self._reader.read(overrides) is not None
 
+    def can_share(self, overrides: Sequence[str]) -> bool:
+        """Whether a run's values can be put into a base: none depends on another's place."""
+        found = self._reader.read(overrides)
+        return found is not None and self._are_apart(found)
+
     def patch(self, base: Base, text: str) -> Patch | None:
         """What a plain override, read before, makes of a base; None if only Hydra can say."""
         found = self._reader.read([text])
@@ -275,12 +280,7 @@ class Composer:
         found = self._reader.read(overrides)
         if found is None:
             return None
-        keys = tuple([each.value_key for each in found])
-        if keys not in self._together:
-            values = [key for key in keys if key is not None]
-            # Where one key lies below another their order matters.
-            self._together[keys] = not overlap(values) and _OF_COMPOSING.isdisjoint(values)
-        if not self._together[keys]:
+        if not self._are_apart(found):
             return None
         try:
             base = self.base(
@@ -296,6 +296,14 @@ class Composer:
                     return None
                 patches.append(patch)
         return Plan(base, tuple(patches), _task_overrides(found))
+
+    def _are_apart(self, found: Sequence[ReadOverride]) -> bool:
+        keys = tuple([each.value_key for each in found])
+        if keys not in self._together:
+            values = [key for key in keys if key is not None]
+            # Where one key lies below another their order matters.
+            self._together[keys] = not overlap(values) and _OF_COMPOSING.isdisjoint(values)
+        return self._together[keys]
 
     def _slow_plan(self, overrides: Sequence[str]) -> Plan:
         self.alone += 1

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ._composition import Base, Composer
 from ._expansion import Axis, Expansion
-from ._overrides import KeyPath, overlap
+from ._overrides import KeyPath
 from ._shapes import Naming, Shape
 
 TYPE_CHECKING = False
@@ -84,8 +84,7 @@ class _Block:
         if rules and composer.reads([axis.overrides[0] for axis in axes]):
             self._plain = [composer.are_plain(axis.overrides) for axis in axes]
         self._paths = [tuple(axis.key.split(".")) for axis in axes]
-        plain_keys = [axis.key for axis, plain in zip(axes, self._plain, strict=True) if plain]
-        self._is_early = bool(plain_keys) and not overlap(plain_keys)
+        self._is_early = any(self._plain)
         # The base is known when all axes are bound that Hydra composes.
         self._base_depth = max((i for i, each in enumerate(self._plain, 1) if not each), default=0)
 
@@ -112,6 +111,9 @@ class _Block:
             yield from self._below((*bound, text), base, readings, held)
 
     def _read(self, bound: tuple[str, ...]) -> tuple[Base | None, Sequence[_Reading]]:
+        rest = [axis.overrides[0] for axis in self._axes[len(bound) :]]
+        if not self._composer.can_share([*bound, *rest]):
+            return None, ()
         composed = [text for text, plain in zip(bound, self._plain, strict=False) if not plain]
         try:
             base = self._composer.base(composed)

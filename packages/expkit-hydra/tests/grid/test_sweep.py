@@ -638,3 +638,13 @@ def test_overrides_whose_order_matters_are_left_to_hydra(app, caplog):
 
     assert "2 of them for one run alone" in caplog.text
     assert [cfg.optimizer.lr for cfg in app.seen] == [0.1, 0.2]
+
+
+def test_a_rule_reads_what_overrides_make_of_each_other(app):
+    app.edit("optimizer: [sgd], ", "")  # so that the last one below comes last
+    app.sweep(
+        "_filters=['optimizer.lr == 0.5']",
+        *("model=cnn", "seed=1,2", "optimizer.lr=0.5", "+optimizer={lr:0.1}"),
+    )
+
+    assert [cfg.optimizer.lr for cfg in app.seen] == [0.1, 0.1]
