@@ -20,7 +20,7 @@ PEERS = {  # of each package: what one would import instead, or what it stands i
     "expkit_slurm": "submitit",
     "expkit": "hydra",
 }
-LIGHT = ("registry", "seed", "timer", "bookkeeping", "filter")  # with all their names, too
+LIGHT = ("registry", "seed", "timer", "bookkeeping", "filter")
 FLOOR = "bare Python"
 SLOW = ("lightning", "mlflow", "seaborn")  # seconds each
 
@@ -47,22 +47,20 @@ def main() -> None:
     contenders = [contender(FLOOR, "pass")]
     for name, peer in PEERS.items():
         light = name.removeprefix("expkit_") in LIGHT
-        bars = [] if light else [Bar(at_most=60, over=FLOOR)]
+        bars = [Bar(at_most=30 if light else 60, over=FLOOR)]
         contenders.append(contender(name, f"import {name}", peer=peer, bars=bars))
         if name == "expkit":  # a command, nothing to import
             continue
         code = f"import {name} as m; [getattr(m, name) for name in m.__all__]"
-        bars = [Bar(at_most=30, over=FLOOR)] if light else []
-        contenders.append(contender(f"{name}, all its names", code, peer=peer, bars=bars))
+        contenders.append(contender(f"{name}, all its names", code, peer=peer))
     for name in dict.fromkeys(PEERS.values()):
         repeats = 1 if chosen.quick and name in SLOW else None
         contenders.append(contender(name, f"import {name}", repeats=repeats))
     rows = measure("import", contenders, repeats=5 if chosen.quick else 15)
     note = (
         "An import alone loads a list of names and nothing else; a script pays for the names that "
-        "it uses, at most the second row. The bars are those of the kit: 30 ms over bare Python "
-        "for all names of registry, seed, timer, bookkeeping and filter, 60 ms for the import of "
-        "the others."
+        "it uses, at most the second row. The bars are of the import: 30 ms over bare Python for "
+        "registry, seed, timer, bookkeeping and filter, 60 ms for the others."
     )
     report("imports", "ms", rows, chosen.json, note=note)
 
