@@ -323,13 +323,18 @@ def assemble(config: "DictConfig", patches: Iterable[Patch], overrides: Sequence
         patches: What the run's own overrides put where.
         overrides: All overrides of the run, as Hydra lists them.
     """
+    put(config, patches)
+    list_overrides(config, overrides)
+
+
+def put(config: "DictConfig", patches: Iterable[Patch]) -> None:
+    """Put copies of a run's own nodes into a configuration."""
     for patch in patches:
         parent = container(config, patch.path[:-1])
         assert parent is not None
         node = copy.deepcopy(patch.node)
         node._set_parent(parent)
         parent.__dict__["_content"][patch.path[-1]] = node
-    list_overrides(config, overrides)
 
 
 def list_overrides(config: "DictConfig", overrides: Sequence[str]) -> None:
@@ -402,17 +407,23 @@ def pinned_keys(master: "DictConfig") -> tuple[tuple[str, str], ...]:
     return tuple(pinned)
 
 
-def settle(config: "DictConfig", place: Place) -> None:
+def settle(config: "DictConfig", place: Place, overrides: Sequence[str] | None = None) -> None:
     """Change a composed configuration into what Hydra composes with the place's overrides.
 
     The name is known only after composing; this saves composing once more.
+
+    Args:
+        config: The configuration, which is changed.
+        place: Where the run lives.
+        overrides: The run's overrides, where Hydra has not listed them yet.
     """
     from omegaconf import open_dict, read_write
 
     with read_write(config), open_dict(config):
         for key, value in place.items():
             config[key] = value
-        list_overrides(config, [*listed_overrides(config), *place.overrides])
+        listed = listed_overrides(config) if overrides is None else overrides
+        list_overrides(config, [*listed, *place.overrides])
 
 
 def _self_comes_first(config_loader: "ConfigLoader", config_name: str | None) -> bool:

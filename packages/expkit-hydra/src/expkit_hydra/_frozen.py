@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from ._composition import Patch, Place, Plan, assemble, container, settle
+from ._composition import Patch, Place, Plan, container, put, settle
 from ._node_records import NodeDecoder, NodeEncoder, Types
 
 TYPE_CHECKING = False
@@ -98,6 +98,7 @@ class FrozenReader:
         self._configs = configs
         self._index = index
         self._types: Types = {} if types is None else types
+        self._records: dict[int, dict[str, Any]] = {}  # of the bases, which runs share
 
     def config(self, index: int) -> "DictConfig | None":
         """A run's configuration as Hydra composed it, new at each call; None if it has none.
@@ -110,13 +111,18 @@ class FrozenReader:
             return None
         with self._configs.open("rb") as lines:
 
-            def record(number: int) -> dict[str, Any]:
+            def read(number: int) -> dict[str, Any]:
                 lines.seek(number)
                 found: dict[str, Any] = json.loads(lines.readline())
                 return found
 
+            def record(number: int) -> dict[str, Any]:
+                if number not in self._records:
+                    self._records[number] = read(number)
+                return self._records[number]
+
             decoder = NodeDecoder(record, self._types)
-            line = record(start)
+            line = read(start)
             config = cast("DictConfig", decoder.load(line["base"], None))
             patches = []
             for key, child in line["values"].items():
@@ -124,10 +130,9 @@ class FrozenReader:
                 parent = container(config, path[:-1])
                 assert parent is not None
                 patches.append(Patch(path, decoder.load_child(child, parent, path[-1])))
-        if line["overrides"] is not None:
-            assemble(config, patches, line["overrides"])
+        put(config, patches)
         pinned = tuple((key, value) for key, value in line["pinned"])
-        settle(config, Place(line["run_name"], pinned))
+        settle(config, Place(line["run_name"], pinned), line["overrides"])
         return config
 
 

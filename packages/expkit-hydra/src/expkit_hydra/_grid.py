@@ -104,14 +104,17 @@ class Grid:
         Raises:
             KeyError: If the run is skipped by a rule or unknown: no configuration is kept.
         """
-        reader = FrozenReader(self.path / CONFIGS, self.path / CONFIGS_INDEX, self._types)
-        config = reader.config(index)
+        config = self._reader.config(index)
         if config is None:
             raise KeyError(
                 f"Grid {self.grid_id} has no configuration for run {index}. "
                 "Runs that a rule skips have none."
             )
         return config
+
+    @cached_property
+    def _reader(self) -> FrozenReader:
+        return FrozenReader(self.path / CONFIGS, self.path / CONFIGS_INDEX, self._types)
 
     @classmethod
     def load(cls, path: "Path | str") -> "Grid":

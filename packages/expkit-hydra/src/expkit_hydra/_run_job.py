@@ -8,6 +8,7 @@ tests compare the two. For other versions of Hydra than the one that was read, H
 
 import copy
 import os
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +144,26 @@ def to_yaml(config: Any) -> str:
     dumper: Any = type("Dumper", (yaml.CDumper,), {})
     dumper.yaml_representers = get_omega_conf_dumper().yaml_representers
     text: str = yaml.dump(
-        OmegaConf.to_container(config, resolve=False, enum_to_str=True),
+        _as_written(config),
         default_flow_style=False,
         allow_unicode=True,
         sort_keys=False,
         Dumper=dumper,
     )
     return text
+
+
+def _as_written(node: Any) -> Any:
+    """`OmegaConf.to_container(node, enum_to_str=True)`, which asks each node for its flags."""
+    content = node.__dict__.get("_content")
+    if isinstance(content, dict):
+        return {_name(key): _as_written(child) for key, child in content.items()}
+    if isinstance(content, list):
+        return [_as_written(child) for child in content]
+    value = node._value()
+    # A union holds a node of one of its types.
+    return _as_written(value) if hasattr(value, "_metadata") else _name(value)
+
+
+def _name(value: object) -> object:
+    return value.name if isinstance(value, Enum) else value

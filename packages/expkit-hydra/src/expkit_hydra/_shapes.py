@@ -185,8 +185,7 @@ class Shape:
         config = self._base.config
         paths = [(key,) for key, _ in place.items()]
         with self._base.lent(() if plan is None else plan.patches, also=[*paths, *LISTS]):
-            list_overrides(config, () if plan is None else plan.task_overrides)
-            settle(config, place)
+            settle(config, place, () if plan is None else plan.task_overrides)
             yield
 
 

@@ -2,8 +2,10 @@
 
 import logging
 import os
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Union
 
 import pytest
 import yaml
@@ -14,7 +16,7 @@ from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from same_config import assert_same_config
 
@@ -172,3 +174,26 @@ def test_the_quick_writer_of_yaml_writes_what_omegaconf_reads_back(data):
         reject()  # OmegaConf's own writer cannot
 
     assert repr(yaml.safe_load(to_yaml(config))) == repr(wanted)
+
+
+class Color(Enum):
+    RED = 1
+
+
+@dataclass
+class Typed:
+    color: Color = Color.RED
+    number: Union[int, str] = 3  # noqa: UP007 - as OmegaConf reads it
+    other: Union[int, str] = "${number}"  # noqa: UP007
+    by_color: dict[Color, Optional[int]] = field(default_factory=lambda: {Color.RED: None})  # noqa: UP045
+    path: Path = Path("a/b")
+    data: bytes = b"abc"
+    missing: int = MISSING
+    inner: Any = None
+
+
+def test_the_quick_writer_of_yaml_writes_typed_nodes_as_omegaconf_does():
+    config = OmegaConf.structured(Typed)
+    config.inner = {"reference": "${color}", "list": [1.5, None, {"a": True}]}
+
+    assert to_yaml(config) == OmegaConf.to_yaml(config)
