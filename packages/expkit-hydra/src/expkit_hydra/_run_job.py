@@ -89,7 +89,7 @@ def _run(
             folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
             folder.mkdir(parents=True, exist_ok=True)
             save(task_config, folder / "config.yaml")
-            save(hidden, folder / "hydra.yaml")
+            (folder / "hydra.yaml").write_text(hydra_yaml(hidden), encoding="utf-8")
             save(config.hydra.overrides.task, folder / "overrides.yaml")
         with env_override(config.hydra.job.env_set):
             hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
@@ -135,20 +135,38 @@ def save(config: Any, path: Path) -> None:
 
 def to_yaml(config: Any) -> str:
     """The text of `OmegaConf.to_yaml`."""
+    return _dump(_as_written(config))
+
+
+def hydra_yaml(hidden: "DictConfig") -> str:
+    """The text of Hydra's node, which but for a few keys is the same for all runs."""
+    text = "hydra:\n"
+    for key, value in _as_written(hidden)["hydra"].items():
+        part = (key, repr(value))
+        if part not in _parts:
+            if len(_parts) > MOST_PARTS:
+                _parts.clear()
+            # As a whole, so that lines are broken where they would be.
+            _parts[part] = _dump({"hydra": {key: value}}).removeprefix("hydra:\n")
+        text += _parts[part]
+    return text
+
+
+MOST_PARTS = 500
+_parts: dict[tuple[str, str], str] = {}
+
+
+def _dump(data: object) -> str:
     import yaml
-    from omegaconf import OmegaConf
     from omegaconf._utils import get_omega_conf_dumper
 
-    if not yaml.__with_libyaml__:
-        return OmegaConf.to_yaml(config)
-    dumper: Any = type("Dumper", (yaml.CDumper,), {})
-    dumper.yaml_representers = get_omega_conf_dumper().yaml_representers
+    dumper: Any = get_omega_conf_dumper()
+    if yaml.__with_libyaml__:
+        representers = dumper.yaml_representers
+        dumper = type("Dumper", (yaml.CDumper,), {})
+        dumper.yaml_representers = representers
     text: str = yaml.dump(
-        _as_written(config),
-        default_flow_style=False,
-        allow_unicode=True,
-        sort_keys=False,
-        Dumper=dumper,
+        data, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=dumper
     )
     return text
 
