@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _PLAIN_KEY = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*( +[A-Za-z0-9_./+-]+)*")
 # Keys of mappings, dotted: no lists, no brackets, no escapes.
 _KEYS_ALONE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _NOT_STRINGS = {"null", "true", "false", "nan", "inf"}
 
 
@@ -98,14 +99,25 @@ class OverrideReader:
         self._config_loader = config_loader
         self._master = master
         self._read: dict[str, ReadOverride] = {}
+        self._integers: dict[str, ReadOverride] = {}  # by key, one that sets it to an integer
         self._is_group: dict[str, bool] = {}
 
     def read(self, overrides: Sequence[str]) -> list[ReadOverride] | None:
         """The overrides of one run; None if Hydra refuses them."""
-        try:
-            return [self._read[text] for text in overrides]
-        except KeyError:
-            return self._read_new(overrides)
+        for text in overrides:
+            if text not in self._read and not self._read_integer(text):
+                return self._read_new(overrides)
+        return [self._read[text] for text in overrides]
+
+    def _read_integer(self, text: str) -> bool:
+        """Read an override that sets a key to another integer, as seeds are: no need to parse."""
+        key, _, value = text.partition("=")
+        example = self._integers.get(key)
+        if example is None or not _INTEGER.fullmatch(value):
+            return False
+        parsed = replace(example.parsed, _value=int(value), input_line=text)
+        self._read[text] = replace(example, parsed=parsed, task_line=text)
+        return True
 
     def _read_new(self, overrides: Sequence[str]) -> list[ReadOverride] | None:
         from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -128,6 +140,8 @@ class OverrideReader:
                 value_key=key if is_value else None,
                 task_line=None if override.is_hydra_override() else str(override.input_line),
             )
+            if self._read[text].is_plain and type(override._value) is int:
+                self._integers[key] = self._read[text]
         return [self._read[text] for text in overrides]
 
     def _ask_about_groups(self, keys: Sequence[str], overrides: Sequence[str]) -> bool:
