@@ -109,7 +109,8 @@ def save_only(folder, background=False):
             run.save_checkpoint(epoch, model=model, background=background)
             if epoch == 0:
                 run.wait_for_checkpoint()
-                print(json.dumps([folder, os.getpid()]), flush=True)
+                # One write: print makes two, and between them another child's line may come.
+                os.write(1, f"{json.dumps([folder, os.getpid()])}\n".encode())
 
 
 def train_unheard(folder, options):
