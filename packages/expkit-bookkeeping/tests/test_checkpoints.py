@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import os
@@ -538,6 +539,64 @@ def test_a_disk_that_refuses_the_file_leaves_the_old_ones(folder):
             signal.signal(signal.SIGXFSZ, ignored)
 
     assert files(folder) == ["epoch_0000.pt", "epoch_0001.pt"]
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_the_metrics_the_file_and_its_name_are_on_the_disk_when_it_is_saved(
+    folder, monkeypatch, background
+):
+    synced = {}  # sizes by file
+    sync = os.fsync
+
+    def remember(fd):
+        state = os.fstat(fd)
+        sync(fd)
+        synced[state.st_ino] = state.st_size
+
+    with open_run(folder) as run:
+        for epoch in range(3):
+            run.log_metrics({"loss": 1.0}, step=epoch)
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", remember)
+                path = run.save_checkpoint(epoch, background=background)
+                run.wait_for_checkpoint()
+            for each in (folder / "metrics.jsonl", path):
+                assert synced[each.stat().st_ino] == each.stat().st_size
+            assert path.parent.stat().st_ino in synced
+            synced.clear()
+
+
+@pytest.mark.parametrize("call", ["sync_file_range", "fdatasync", "none"])
+def test_a_large_file_is_whole_however_its_parts_are_sent_ahead(folder, monkeypatch, call):
+    from expkit_bookkeeping import _files
+
+    if call != "sync_file_range":
+        monkeypatch.setattr(_files.sys, "platform", "freebsd14")
+    if call == "none":
+        monkeypatch.delattr(os, "fdatasync", raising=False)
+    _files._sender.cache_clear()
+    weight = torch.rand(10_000_000)
+    with open_run(folder) as run:
+        path = run.save_checkpoint(0, weight=weight)
+    monkeypatch.undo()
+    _files._sender.cache_clear()
+
+    assert torch.equal(torch.load(path, weights_only=True)["extra"]["weight"], weight)
+
+
+def test_an_error_of_sending_ahead_is_raised_and_the_file_not_published(folder, monkeypatch):
+    from expkit_bookkeeping import _files
+
+    def refuse(fd, start, size):
+        raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(_files, "_sender", lambda: (refuse, 1))
+    with open_run(folder) as run:
+        with pytest.raises(OSError, match="the disk is gone"):
+            run.save_checkpoint(0, weight=torch.rand(10_000_000))
+        monkeypatch.undo()
+
+    assert files(folder) == []
 
 
 def test_a_kill_at_any_moment_leaves_a_valid_checkpoint(tmp_path):

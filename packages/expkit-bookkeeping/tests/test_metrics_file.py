@@ -61,6 +61,21 @@ def test_a_file_cut_at_any_byte_yields_the_lines_before_the_cut(tmp_path_factory
         json.loads(line)
 
 
+def test_what_was_appended_while_it_is_synced_is_synced_the_next_time(folder):
+    file = MetricsFile(folder)
+    file.add(0, 1.0, {"loss": 1.0})
+    file.write()
+    sync = file.syncing()
+    file.add(1, 1.0, {"loss": 1.0})
+    file.write()
+    sync()
+    again = file.syncing()
+    assert again is not None
+    again()
+
+    assert file.syncing() is None
+
+
 def test_a_torn_last_line_is_passed_over_in_silence(folder, caplog):
     (folder / "metrics.jsonl").write_text(
         '{"step": 0, "time": 1.0, "metrics": {"loss": 1.0}}\n{"step": 1, "ti'

@@ -5,7 +5,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
@@ -47,6 +47,7 @@ class MetricsFile:
         self._lock = threading.RLock()
         _drop_torn_end(self.path)
         self._unsynced = self.path.exists()  # by whoever was killed before us
+        self._appends = 0
 
     def add(self, step: int, time: float, metrics: Mapping[str, float]) -> None:
         """Queue one line.
@@ -84,6 +85,7 @@ class MetricsFile:
             start = 0
             if lines or (sync and self._unsynced):
                 self._unsynced = True
+                self._appends += 1
                 start = self._append("".join(lines).encode(), sync=sync)
                 self._unsynced = not sync
             elif marks:
@@ -94,15 +96,36 @@ class MetricsFile:
             for _ in pending:
                 self._pending.popleft()
 
+    def syncing(self) -> Callable[[], None] | None:
+        """What brings all lines that are written by now to the disk, for another thread to call.
+
+        The file is opened here: whenever that thread asks the system for something it lets go of
+        the interpreter, and may wait 5 ms until this one, which is busy, lets it go on.
+
+        Returns:
+            None where they are there already.
+        """
+        with self._lock:
+            if not self._unsynced:
+                return None
+            file = self.path.open("ab", buffering=0)
+            appends = self._appends
+
+        def sync() -> None:
+            with self._lock, file:
+                os.fsync(file.fileno())
+                if self._appends == appends:
+                    self._unsynced = False
+
+        return sync
+
     def _append(self, data: bytes, *, sync: bool) -> int:
         """Append to the file; returns its size before."""
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(fd).st_size
             try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(fd, view) :]
+                _write_all(fd, data)
                 if sync:
                     os.fsync(fd)
             except BaseException:
@@ -130,6 +153,14 @@ class MetricsFile:
             ).encode()
             write_file(self.path.with_name(FILE_NAME + ".replaced"), raw)
             write_file(self.path, kept)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    # A function, as Python 3.12 and 3.13 leave the jump back of a loop out of the `try` around it:
+    # what a signal's handler raised there would pass by whoever cuts half a line off.
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def numbers(metrics: Mapping[str, object]) -> dict[str, float]:

@@ -201,7 +201,7 @@ class OpenRun:
                 keep_best=self._settings.keep_best,
                 direction=self._settings.direction,
                 report=self.warn,
-                beside=lambda: self._metrics.write(sync=True),
+                beside=self._metrics.syncing(),
                 check=self._claim.check,  # again, as writing may have taken long
             )
         except ClaimLost as lost:
