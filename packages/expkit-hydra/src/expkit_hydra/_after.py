@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ._aftermath import note_done, was_done
 from ._console import again, command_line, console, installed_verbs, shown
 from ._objective import unlogged
+from ._schedulers import look
 from ._settings import Settings, settings
 from ._table import counts, most_telling, row, rows_of, table
 
@@ -62,7 +63,7 @@ def finish_grid(
     chosen = settings(config)
     folder = Path(experiment if experiment is not None else grid.experiment)  # type: ignore[union-attr]
     screen = console()
-    records = find_runs(folder)
+    records = find_runs(folder, is_alive=look(folder).is_alive)
     notes = []
     try:
         write_results_csv(folder, runs=records)

@@ -79,8 +79,10 @@ def cleanup(
         write_results_csv,
     )
 
+    from ._schedulers import look
+
     folder = find_experiment(Path(experiment))
-    records = find_runs(folder, is_alive=is_alive) if is_alive else find_runs(folder)
+    records = find_runs(folder, is_alive=is_alive or look(folder).is_alive)
     present = now or datetime.now(UTC)
     chosen = []
     for record in records:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ._draft import Draft
+from ._errors import GridError
 from ._expansion import Expansion
 from ._grid import GridRun
 from ._identity import plain_text
+from ._program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hydra.types import TaskFunction
     from omegaconf import DictConfig
 
 
@@ -20,6 +23,7 @@ def describe(
     expansion: Expansion,
     draft: Draft,
     *,
+    task_function: "TaskFunction | None" = None,
     argv: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """The description of a grid, but for what the files themselves add.
@@ -28,6 +32,7 @@ def describe(
         config: The configuration of the sweep.
         expansion: What was expanded.
         draft: Its runs.
+        task_function: The user's function.
         argv: The command line; this process's by default.
     """
     skipped = sum(1 for run in draft.runs if run.skipped_by is not None)
@@ -41,6 +46,7 @@ def describe(
         counts["blocks"] = draft.blocks
     return {
         "command": _command(sys.argv if argv is None else argv),
+        "task": _task(task_function),
         "experiment_id": draft.experiment.name,
         "metric": config.expkit.get("metric"),
         "direction": config.expkit.get("direction"),
@@ -72,6 +78,16 @@ def _command(argv: Sequence[str]) -> list[str]:
     elif path.is_absolute():
         script = path.name
     return [script, *arguments]
+
+
+def _task(task_function: "TaskFunction | None") -> dict[str, object] | None:
+    """Where the user's function is; None where no other process would find it."""
+    if task_function is None:
+        return None
+    try:
+        return Program.of(task_function).describe()
+    except GridError:
+        return None
 
 
 def _versions() -> dict[str, str]:

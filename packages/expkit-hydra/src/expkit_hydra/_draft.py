@@ -122,6 +122,8 @@ class _Drafting:
         from expkit_bookkeeping import find_runs
         from expkit_filter import RunFilter
 
+        from ._schedulers import look
+
         settings = self._config.expkit
         ignored = plain_value(settings.get("ignore")) or []
         if not isinstance(ignored, list):
@@ -130,7 +132,8 @@ class _Drafting:
                 f"Write expkit.ignore: [{ignored}]."
             )
         assert self._experiment.folder is not None
-        records = find_runs(self._experiment.folder)
+        folder = self._experiment.folder
+        records = find_runs(folder, is_alive=look(folder).is_alive)
         return records, RunFilter(
             self._rules,
             runs=records,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _OFFSET = struct.Struct("<Q")
+OFFSET_BYTES = _OFFSET.size
 _NONE = 2**64 - 1
 
 
@@ -99,6 +100,7 @@ class FrozenReader:
         self._index = index
         self._types: Types = {} if types is None else types
         self._records: dict[int, dict[str, Any]] = {}  # of the bases, which runs share
+        self._constant: dict[int, bool] = {}  # by base: whether its launcher refers to nothing
 
     def config(self, index: int) -> "DictConfig | None":
         """A run's configuration as Hydra composed it, new at each call; None if it has none.
@@ -134,6 +136,33 @@ class FrozenReader:
         pinned = tuple((key, value) for key, value in line["pinned"])
         settle(config, Place(line["run_name"], pinned), line["overrides"])
         return config
+
+
+    def launcher_key(self, index: int) -> object:
+        """The same for runs whose `hydra.launcher` nodes cannot differ; None where it must be read.
+
+        Raises:
+            LookupError: As `config`.
+        """
+        from omegaconf import OmegaConf
+
+        start = read_offset(self._index, index)
+        if start is None:
+            return None
+        with self._configs.open("rb") as lines:
+            lines.seek(start)
+            line = json.loads(lines.readline())
+        base: int = line["base"]
+        own = {key: node for key, node in line["values"].items() if key.startswith("hydra.")}
+        if base not in self._constant:
+            config = self.config(index)
+            assert config is not None
+            node = OmegaConf.select(config, "hydra.launcher", throw_on_missing=False)
+            self._constant[base] = "${" not in str(
+                OmegaConf.to_container(node, resolve=False) if node is not None else node
+            )
+        text = json.dumps(own, sort_keys=True)
+        return (base, text) if self._constant[base] and "${" not in text else None
 
 
 def pack_offsets(starts: Iterable[int | None]) -> bytes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-    from expkit_bookkeeping import Claim, RunRecord
+    from expkit_bookkeeping import Claim, Liveness, RunRecord
 
     from ._grid import Grid, GridRun
 
@@ -74,6 +74,7 @@ def execute(
     task_function: TaskFunction,
     hydra_context: HydraContext,
     output: RunOutput | None = None,
+    is_alive: Liveness | None = None,
 ) -> Outcome:
     """Run one run of a grid in this process, unless somebody else has it.
 
@@ -83,6 +84,7 @@ def execute(
         task_function: The user's function.
         hydra_context: As Hydra gives it to launchers.
         output: Where the run's output goes; None leaves it alone.
+        is_alive: Tells whether the owner of a running run lives; None asks bookkeeping's.
 
     Returns:
         How it went. No exception of the user's function leaves this function.
@@ -98,7 +100,7 @@ def execute(
         return Outcome(run, "failed", reason, error=trouble)
     # Not before the configuration is there: the look is worth as much as it is recent.
     before = read_run(run.folder)
-    why_not = _done_meanwhile(grid, run, before)
+    why_not = _done_meanwhile(grid, run, before) or _ruled_out(config, run)
     if why_not is not None:
         return Outcome(run, "skipped", why_not)
     try:
@@ -112,6 +114,7 @@ def execute(
             config_hash=run.config_hash,
             grid_id=grid.grid_id,
             swept=run.values,
+            **({} if is_alive is None else {"is_alive": is_alive}),
         )
     except RunClaimed as claimed:
         return Outcome(run, "skipped", str(claimed))
@@ -173,6 +176,32 @@ def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str |
             ):
                 return f"was completed as {entry.name} meanwhile"
     return None
+
+
+def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
+    """Which rule skips a run after all: hours may have passed since the sweep asked.
+
+    Only rules about what is done (`exists:`, `completed:`, the user's own classes) can say
+    something else by now.
+    """
+    rules = config.get("_filters")
+    if not rules or all(isinstance(rule, str) for rule in rules):
+        return None
+    from expkit_filter import FilterError, RunFilter
+
+    from ._hydra_state import current_config
+    from ._identity import identify, plain_value
+
+    try:
+        asked = RunFilter(plain_value(rules)).rules  # type: ignore[arg-type]
+        # The others keep their numbers.
+        run_filter = RunFilter([each if each.needs_run else "False" for each in asked])
+        with current_config(config):
+            data = identify(config).data
+        decision = run_filter.decide(data, run_name=run.run_name, folder=run.folder)
+    except FilterError as error:
+        return f"a rule cannot be asked: {error}"
+    return decision.reason if decision.skip else None
 
 
 def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:

@@ -1,9 +1,9 @@
 """Runs of a grid in processes of their own, k at a time.
 
 Every run gets a fresh interpreter (multiprocessing's spawn): a fork of a process that has
-threads or CUDA hangs or fails, and numpy alone starts threads when it is imported. The child
-imports the script again, as multiprocessing does, instead of receiving a pickled function:
-registries and locks at its top level cannot be pickled.
+threads or CUDA hangs or fails, and numpy alone starts threads when it is imported. Who knows that
+there are none may ask for forks, which share the imports. The child imports the script again, as
+multiprocessing does, instead of receiving a pickled function.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._errors import GridError
-from ._job import INTERRUPTED, OUTPUT, Outcome, execute
+from ._job import INTERRUPTED, OUTPUT, TERMINATED, Outcome, execute
+from ._program import TaskReference
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.types import HydraContext, TaskFunction
 
+    from expkit_bookkeeping import Liveness
+
     from ._grid import Grid, GridRun, Version
 
 GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
@@ -39,52 +42,6 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _WARNING = getattr(signal, "SIGUSR1", None)  # Slurm's, before the time limit; not on Windows
 _BLOCKED = {number for number in (signal.SIGINT, _WARNING) if number is not None}
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
-@dataclass(frozen=True)
-class TaskReference:
-    """The user's function by name, as a fresh interpreter finds it."""
-
-    module: str
-    qualname: str
-    depth: int = 0  # how many decorators lie above it; hydra.main is one
-
-    @classmethod
-    def to(cls, task_function: TaskFunction) -> TaskReference:
-        """The reference to a function at the top level of a script or module.
-
-        Raises:
-            GridError: If the function cannot be found by its name.
-        """
-        module, qualname = task_function.__module__, task_function.__qualname__
-        for depth, found in enumerate(_unwrapped(module, qualname)):
-            if found is task_function:
-                return cls(module, qualname, depth)
-        raise GridError(
-            "hydra.launcher.n_jobs above 1 starts processes that import the script again, and "
-            f"{qualname!r} is not at the top level of {module!r}. Define the function there, or "
-            "set hydra.launcher.n_jobs=1."
-        )
-
-    def resolve(self) -> TaskFunction:
-        """The function itself, without the wrapper of `hydra.main`."""
-        return list(_unwrapped(self.module, self.qualname))[self.depth]  # type: ignore[return-value]
-
-
-def _unwrapped(module: str, qualname: str) -> Iterator[object]:
-    """What a name stands for, then what that wraps, and so on."""
-    from importlib import import_module
-
-    try:
-        found: object = sys.modules.get(module) or import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (AttributeError, ImportError):
-        return
-    yield found
-    while hasattr(found, "__wrapped__"):
-        found = found.__wrapped__
-        yield found
 
 
 @dataclass(frozen=True)
@@ -99,6 +56,7 @@ class _Order:
     task_name: str
     loader: ConfigLoader
     show_output: bool
+    is_alive: Liveness | None
 
 
 @dataclass
@@ -127,6 +85,8 @@ def execute_in_processes(
     task_function: TaskFunction,
     hydra_context: HydraContext,
     show_output: bool,
+    start_method: str = "spawn",
+    is_alive: Liveness | None = None,
 ) -> Generator[Outcome | None]:
     """Run runs, `n_jobs` at a time.
 
@@ -137,6 +97,9 @@ def execute_in_processes(
         task_function: The user's function; must be at the top level of its module.
         hydra_context: As Hydra gives it to launchers.
         show_output: Whether the runs print to this console instead of their console.log.
+        start_method: `fork` shares what this process has imported; it must have neither threads
+            nor a CUDA context.
+        is_alive: Tells whether the owner of a running run lives; with `spawn`, to be pickled.
 
     Yields:
         How each run went, in the order of their ends; None about once a second, so that the
@@ -150,7 +113,7 @@ def execute_in_processes(
     from expkit_bookkeeping import stop_requested
 
     task = TaskReference.to(task_function)
-    context = get_context("spawn")
+    context: Any = get_context(start_method)
     waiting = list(reversed(runs))
     children: list[_Child] = []
     asked_to_stop = False
@@ -171,6 +134,7 @@ def execute_in_processes(
                     task_name=str(JobRuntime.instance().get("name")),
                     loader=hydra_context.config_loader,
                     show_output=show_output,
+                    is_alive=is_alive,
                 )
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(theirs, order), name=run.run_name)
@@ -184,8 +148,10 @@ def execute_in_processes(
                 yield _outcome(child)
             if not ended:
                 yield None
-    except BaseException:  # Ctrl-C, SIGTERM, or the caller is no longer interested
-        _stop(children)
+    except BaseException as error:  # Ctrl-C, SIGTERM, or the caller is no longer interested
+        # Where SIGTERM went to the whole group, a second one of it disturbs nobody who is leaving.
+        terminated = isinstance(error, SystemExit) and error.code == TERMINATED
+        _stop(children, signal.SIGTERM if terminated else signal.SIGINT)
         raise
 
 
@@ -277,11 +243,13 @@ def _ask_to_stop(children: Sequence[_Child]) -> None:
             os.kill(child.process.pid, _WARNING)
 
 
-def _stop(children: Sequence[_Child], grace_s: float = GRACE_S) -> None:
+def _stop(
+    children: Sequence[_Child], number: signal.Signals, grace_s: float = GRACE_S
+) -> None:
     """Interrupt the children, wait for them to save what they have, and kill what is left."""
     for child in children:
         if child.process.pid is not None and child.process.is_alive():
-            os.kill(child.process.pid, signal.SIGINT)
+            os.kill(child.process.pid, number)
     deadline = time.monotonic() + grace_s
     try:
         for child in children:
@@ -325,12 +293,12 @@ def _execute_order(order: _Order) -> Outcome:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import HydraContext
 
-    from ._grid import read_grid
+    from ._grid import open_grid
 
     GlobalHydra.instance().initialize(Hydra(order.task_name, order.loader))
     index = order.run.index
     fresh = frozenset([index] if order.fresh else [])
-    grid = replace(read_grid(order.grid), fresh=fresh, known={index: order.known})
+    grid = replace(open_grid(order.grid), fresh=fresh, known={index: order.known})
     try:
         callbacks = Callbacks(grid.config(index))
     except LookupError:
@@ -340,7 +308,8 @@ def _execute_order(order: _Order) -> Outcome:
         order.run,
         task_function=order.task.resolve(),
         hydra_context=HydraContext(config_loader=order.loader, callbacks=callbacks),
-        output=None if order.show_output else _ProcessOutput(),
+        output=None if order.show_output else ProcessOutput(),
+        is_alive=order.is_alive,
     )
 
 
@@ -357,7 +326,7 @@ def _end_with_parent() -> None:
         raise KeyboardInterrupt
 
 
-class _ProcessOutput:
+class ProcessOutput:
     """Sends all that this process prints to a file, C libraries and the interpreter included."""
 
     @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._grid import Grid, GridRun, read_grid
+from ._schedulers import look
 
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
@@ -28,6 +29,7 @@ class Found:
     record: RunRecord | None
     run: GridRun | None
     grid: Grid | None
+    job: str | None = None  # what a scheduler says of it
 
 
 def find_run(experiment: Path, text: str) -> Found:
@@ -42,7 +44,8 @@ def find_run(experiment: Path, text: str) -> Found:
     """
     from expkit_bookkeeping import find_runs
 
-    records = {record.run_name: record for record in find_runs(experiment)}
+    view = look(experiment)
+    records = {each.run_name: each for each in find_runs(experiment, is_alive=view.is_alive)}
     try:
         grid = read_grid(experiment)
     except FileNotFoundError:
@@ -54,7 +57,8 @@ def find_run(experiment: Path, text: str) -> Found:
         run = runs.get(name)
         folder = run.folder if run is not None else experiment / "training" / name
         record = records.get(name)
-        return Found(name, folder if record is None else record.folder, record, run, grid)
+        job = view.jobs.get(name)
+        return Found(name, folder if record is None else record.folder, record, run, grid, job)
 
     if text in records or text in runs:
         return found(text)

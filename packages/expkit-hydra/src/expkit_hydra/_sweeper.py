@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -53,6 +54,7 @@ class GridSweeper:
         self.config: DictConfig | None = None
         self.launcher: Any = None
         self.hydra_context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -62,6 +64,7 @@ class GridSweeper:
 
         self.config = config
         self.hydra_context = hydra_context
+        self.task_function = task_function
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -122,11 +125,22 @@ class GridSweeper:
         for warning in draft.selection.warnings:
             log.warning(warning)
         if config.expkit.get("dry_run"):
+            if hasattr(self.launcher, "explain_grid"):
+                self._explain_launch(draft)
             for line in ends(draft):
                 log.info(line)
             return None
         given_up = sum(each.kind == "given_up" for each in draft.selection.decisions)
-        return _write(draft, describe(config, expansion, draft)), given_up
+        description = describe(config, expansion, draft, task_function=self.task_function)
+        return _write(draft, description), given_up
+
+    def _explain_launch(self, draft: Draft) -> None:
+        """Let the launcher say what it would do, with a grid that is gone afterwards."""
+        with TemporaryDirectory(prefix="expkit-") as folder:
+            elsewhere = replace(draft, experiment=Path(folder) / draft.experiment.name)
+            grid = _write(elsewhere, {})
+            for line in self.launcher.explain_grid(grid, draft.experiment):
+                log.info(line)
 
     def _launch(self, grid: Grid, given_up: int) -> list[Sequence[JobReturn]]:
         from ._after import finish_grid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class Row:
     best_step: int | None = None
     heartbeat_age_s: float | None = None
     error: str | None = None
+    job: str | None = None  # what a scheduler says of it
 
 
 def row(record: RunRecord, *, now: datetime, metric: str | None = None) -> Row:
@@ -99,6 +100,14 @@ def rows_of(
             Row(run.run_name, "pending") if found is None else row(found, now=now, metric=metric)
         )
     return rows, skipped
+
+
+def with_jobs(rows: Iterable[Row], jobs: Mapping[str, str]) -> list[Row]:
+    """The rows with what a scheduler says of those that are not completed, by run name."""
+    return [
+        replace(each, job=jobs.get(each.run_name)) if each.state != "completed" else each
+        for each in rows
+    ]
 
 
 def error_line(error: Mapping[str, object] | None) -> str | None:
@@ -215,6 +224,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("BEST", lambda each: value_text(each.best), True),
     ("at step", lambda each: "" if each.best_step is None else str(each.best_step), True),
     ("heartbeat", lambda each: _ago(each.heartbeat_age_s), True),
+    ("job", lambda each: each.job or "", False),
     ("error", lambda each: each.error or "", False),
 )
 

@@ -141,10 +141,12 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     from expkit_bookkeeping import find_runs
 
     from ._grid import read_grid
-    from ._table import row, rows_of
+    from ._schedulers import look
+    from ._table import row, rows_of, with_jobs
 
     now = datetime.now(UTC)
-    records = find_runs(experiment)
+    view = look(experiment)
+    records = find_runs(experiment, is_alive=view.is_alive)
     try:
         grid = read_grid(experiment)
         description = grid.description
@@ -159,6 +161,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     rows += [
         row(record, now=now, metric=metric) for record in records if record.run_name not in listed
     ]
+    rows = with_jobs(rows, view.jobs)
     return rows, metric, description.get("direction") != "minimize", skipped
 
 
@@ -174,6 +177,8 @@ def _print_run(found: Found, *, lines: int, with_kit: bool) -> None:
         state = f"skipped by {found.run.skipped_by}"
     print(f"{found.run_name}: {state}")
     print(f"folder: {shown(found.folder)}")
+    if found.job is not None:
+        print(f"job: {found.job}")
     if record is not None:
         where = f"process {record.pid} on {record.host}"
         if record.slurm is not None:

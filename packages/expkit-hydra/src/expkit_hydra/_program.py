@@ -1,0 +1,163 @@
+"""The user's program as another process finds it: its script or module, and a function in it.
+
+A function is named and imported again, never pickled: registries and locks at the top level of a
+script cannot be, and its resolvers and structured configurations are to be there, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._errors import GridError
+
+if TYPE_CHECKING:
+    from hydra.types import TaskFunction
+
+
+@dataclass(frozen=True)
+class TaskReference:
+    """The user's function by name, as a fresh interpreter finds it."""
+
+    module: str
+    qualname: str
+    depth: int = 0  # how many decorators lie above it; hydra.main is one
+
+    @classmethod
+    def to(cls, task_function: TaskFunction) -> TaskReference:
+        """The reference to a function at the top level of a script or module.
+
+        Raises:
+            GridError: If the function cannot be found by its name.
+        """
+        module = getattr(task_function, "__module__", None) or "?"
+        qualname = getattr(task_function, "__qualname__", None) or type(task_function).__qualname__
+        for depth, found in enumerate(_unwrapped(module, qualname)):
+            if found is task_function:
+                return cls(module, qualname, depth)
+        raise GridError(
+            f"Other processes import the script again, and {qualname!r} is not at the top level "
+            f"of {module!r}. Define the function there, or set hydra.launcher.n_jobs=1."
+        )
+
+    def resolve(self) -> TaskFunction:
+        """The function itself, without the wrapper of `hydra.main`."""
+        found = list(_unwrapped(self.module, self.qualname))
+        if len(found) <= self.depth:
+            raise GridError(f"{self.qualname!r} is not at the top level of {self.module!r}.")
+        return found[self.depth]  # type: ignore[return-value]
+
+
+def _unwrapped(module: str, qualname: str) -> Iterator[object]:
+    """What a name stands for, then what that wraps, and so on."""
+    from importlib import import_module
+
+    try:
+        found: object = sys.modules.get(module) or import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (AttributeError, ImportError):
+        return
+    yield found
+    while hasattr(found, "__wrapped__"):
+        found = found.__wrapped__
+        yield found
+
+
+@dataclass(frozen=True)
+class Program:
+    """What another process needs in order to call the user's function.
+
+    `script` is the file that was started, `module` its name where `python -m` started it; with
+    neither, the function is in an importable module. `directory` and `path` are those of this
+    process, absolute.
+    """
+
+    task: TaskReference
+    script: str | None = None
+    module: str | None = None
+    directory: str = "."
+    path: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, task_function: TaskFunction) -> Program:
+        """The program that this process runs.
+
+        Raises:
+            GridError: If the function cannot be found by its name.
+        """
+        task = TaskReference.to(task_function)
+        script = module = None
+        if task.module in ("__main__", "__mp_main__"):
+            main = sys.modules["__main__"]
+            spec = getattr(main, "__spec__", None)
+            file = getattr(main, "__file__", None)
+            if spec is not None and spec.name:
+                module = spec.name
+            elif file is None:
+                raise GridError(
+                    f"{task.qualname!r} was defined in an interactive session, where no other "
+                    "process finds it. Put it into a file."
+                )
+            else:
+                script = os.path.abspath(file)  # noqa: PTH100 - not resolved: links are the user's
+        # An empty entry stands for the working directory.
+        path = tuple(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
+        return cls(task, script, module, str(Path.cwd()), path)
+
+    def to_record(self) -> dict[str, object]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Program:
+        """From what `to_record` gave."""
+        known = {key: record[key] for key in ("script", "module", "directory") if key in record}
+        task = TaskReference(**record["task"])
+        return cls(task=task, path=tuple(record.get("path") or ()), **known)
+
+    def describe(self) -> dict[str, object]:
+        """As a grid's description has it: relative to the working directory where it is below."""
+        script = self.script
+        if script is not None and Path(script).is_relative_to(self.directory):
+            script = str(Path(script).relative_to(self.directory))
+        named = {"script": script} if script else {"module": self.module or self.task.module}
+        return {**named, "function": self.task.qualname, "decorators": self.task.depth}
+
+    @classmethod
+    def described(cls, description: Mapping[str, Any]) -> Program:
+        """From what `describe` gave, for a process in the same working directory."""
+        script, module = description.get("script"), description.get("module")
+        task = TaskReference(
+            "__main__" if script else str(module),
+            str(description["function"]),
+            int(description.get("decorators") or 0),
+        )
+        if script:
+            script = os.path.abspath(script)  # noqa: PTH100
+        return cls(task, script=script, directory=str(Path.cwd()))
+
+    def load(self) -> TaskFunction:
+        """Import the program here, as multiprocessing does in its children, and find the function.
+
+        The script becomes the module `__main__` without running what stands under
+        `if __name__ == "__main__"`.
+        """
+        from multiprocessing import spawn
+
+        facts: dict[str, object] = {"dir": self.directory, "orig_dir": self.directory}
+        if self.path:
+            facts["sys_path"] = list(self.path)
+        elif self.script is not None:  # as `python SCRIPT` has it
+            facts["sys_path"] = [str(Path(self.script).parent), *sys.path]
+        if self.script is not None:
+            facts["init_main_from_path"] = self.script
+            facts["sys_argv"] = [self.script]
+        elif self.module is not None:
+            facts["init_main_from_name"] = self.module
+        spawn.prepare(facts)  # type: ignore[arg-type]
+        return self.task.resolve()

@@ -1,0 +1,50 @@
+"""What schedulers say of an experiment's runs: who lives, and where the others wait.
+
+A package that gives runs to a scheduler registers a function under the entry-point group
+`expkit.schedulers`: it takes the experiment's folder and returns a `View`, or None where it has
+nothing to do with the experiment. So `status`, `cleanup` and the sweep know what a queue knows,
+and none of them knows a scheduler.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from expkit_bookkeeping import Liveness
+
+GROUP = "expkit.schedulers"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at a scheduler.
+
+    `is_alive` tells whether the owner of a running run lives; `jobs` says, by name of the run,
+    what its job does, such as `1234_7 PENDING (Resources)`.
+    """
+
+    is_alive: Liveness
+    jobs: Mapping[str, str] = field(default_factory=dict)
+
+
+def look(experiment: Path) -> View:
+    """What the installed schedulers say of an experiment; without any, what the machine says."""
+    from expkit_bookkeeping import is_alive
+
+    for each in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            asks: Callable[[Path], View | None] = each.load()
+            view = asks(experiment)
+        except Exception as error:  # whatever it is, the runs can be listed without it
+            log.warning("%s cannot be asked about %s: %s", each.name, experiment, error)
+            continue
+        if view is not None:
+            return view
+    return View(is_alive)
