@@ -5,14 +5,19 @@ The same file runs on a laptop, in a Slurm array and under a debugger:
     python examples/digits.py model=cnn              one run, never skipped
     python examples/digits.py -m expkit.dry_run=true what the grid would do
     python examples/digits.py -m                     the grid; again: only what is missing
+    torchrun --nproc-per-node 2 examples/digits.py   one run by two processes
 """
+
+import os
 
 import hydra
 import torch
+import torch.distributed as dist
 from omegaconf import DictConfig
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from expkit_bookkeeping import Bookkeeping
 from expkit_mlflow import MLFlowLogger
@@ -78,16 +83,17 @@ def train_epoch(
     loader: DataLoader[tuple[Tensor, Tensor]],
     device: str,
 ) -> float:
-    """One pass over the training data; returns the mean loss per image."""
+    """One pass over this process's share of the data; returns the mean loss per image."""
     model.train()
-    total = 0.0
+    total, seen = 0.0, 0
     for images, labels in loader:
         loss = nn.functional.cross_entropy(model(images.to(device)), labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.item() * len(labels)
-    return total / len(loader.dataset)  # type: ignore[arg-type]
+        seen += len(labels)
+    return total / seen
 
 
 @torch.no_grad()
@@ -99,26 +105,49 @@ def evaluate(model: nn.Module, data: TensorDataset, device: str) -> float:
     return hits.float().mean().item()
 
 
+def join_ranks(device: str) -> int:
+    """Meet the other processes of a run under torchrun or a Slurm task; returns this one's rank."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    return dist.get_rank()
+
+
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def main(cfg: DictConfig) -> None:
     """Train one network as configured in conf/."""
     torch.set_num_threads(1)  # digits are tiny: more threads only wait for one another
-    set_seed(cfg.seed)
+    rank = join_ranks(cfg.device)
+    set_seed(cfg.seed, rank=rank)
     train, dev = load_data()
-    loader = DataLoader(train, cfg.batch_size, shuffle=True, **loader_kwargs(cfg.seed))
+    sampler = DistributedSampler(train, seed=cfg.seed) if dist.is_initialized() else None
+    loader = DataLoader(
+        train,
+        cfg.batch_size,
+        shuffle=sampler is None,
+        sampler=sampler,
+        **loader_kwargs(cfg.seed, rank),
+    )
     model = Models.build(cfg.model).to(cfg.device)
+    if dist.is_initialized():
+        model = DistributedDataParallel(model)
     optimizer = Optimizers.build(cfg.optimizer, params=model.parameters())
     timer = Timer("epoch")
     with Bookkeeping.from_config(cfg, sinks=[MLFlowLogger.from_config(cfg)]) as run:
         run.save_model_summary(model, input_size=(1, 1, 8, 8))
         start = run.resume(model=model, optimizer=optimizer, loader=loader)  # 0 on a new run
         for epoch in range(start, cfg.epochs):
+            if sampler is not None:
+                sampler.set_epoch(epoch)
             with timer:
                 loss = train_epoch(model, optimizer, loader, cfg.device)
             accuracy = evaluate(model, dev, cfg.device)
             run.log_metrics({"loss": loss, "val_accuracy": accuracy}, step=epoch)
             run.save_checkpoint(epoch, model=model, optimizer=optimizer, loader=loader)
-            if run.should_stop():  # time limit, preemption, scancel: saved, resumed later
+            # Time limit, preemption, scancel: saved, resumed later.
+            if run.should_stop(all_ranks=True):
                 return
         run.save_timer(timer)
 

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # what these tests share
 
+from slurm_app import CONFIG, SCRIPT, SlurmApp
 from slurm_cluster import Options, SlurmCluster, missing_programs
 
 
@@ -49,3 +50,23 @@ def cluster(_cluster: SlurmCluster) -> Iterator[SlurmCluster]:
 def accounting_cluster(_accounting_cluster: SlurmCluster) -> Iterator[SlurmCluster]:
     """The same with accounting."""
     yield from _emptied(_accounting_cluster)
+
+
+def _app(folder: Path, cluster: SlurmCluster) -> SlurmApp:
+    app = SlurmApp(folder, cluster)
+    app.write("train.py", SCRIPT)
+    app.write("conf/config.yaml", CONFIG)
+    app.array_script('exec "$@"', "--cpus-per-task=1", "--mem=100M")
+    return app
+
+
+@pytest.fixture
+def app(tmp_path: Path, cluster: SlurmCluster) -> SlurmApp:
+    """An app of three runs on the cluster without accounting."""
+    return _app(tmp_path, cluster)
+
+
+@pytest.fixture
+def accounted_app(tmp_path: Path, accounting_cluster: SlurmCluster) -> SlurmApp:
+    """The same on the cluster with accounting."""
+    return _app(tmp_path, accounting_cluster)

@@ -14,7 +14,7 @@ from ._claims import FINAL_STATES, claim_run
 from ._endings import final_state
 from ._metrics import numbers, whole_step
 from ._names import path_inside
-from ._ranks import process_rank
+from ._ranks import process_rank, true_on_any_rank
 from ._records import Liveness, is_alive
 from ._settings import Settings, folder_name, plain_config, run_folder, run_settings
 from ._signals import stop_requested, stop_signals
@@ -212,15 +212,21 @@ class Bookkeeping:
         """Say that the training is done, even if the process is asked to stop afterwards."""
         self._completed = True
 
-    def should_stop(self) -> bool:
+    def should_stop(self, *, all_ranks: bool = False) -> bool:
         """Whether to save and leave: time limit, preemption, scancel, or the claim was lost.
 
         Leaving the block after this was true records `interrupted`, and the run is resumed later.
-        Each rank answers for its own process: where ranks train together, let them agree
-        (`torch.distributed.all_reduce`) before one leaves the loop.
+
+        Args:
+            all_ranks: Where ranks train together, a signal reaches one before the other, and one
+                that leaves the loop alone lets the others wait for ever. True is true on all ranks
+                as soon as it is on one; then every rank has to ask, as in any collective of
+                torch.distributed. In a process that is not distributed it changes nothing.
         """
         lost = self._run is not None and self._run.lost is not None
         stop = lost or stop_requested() is not None
+        if all_ranks:
+            stop = true_on_any_rank(stop)
         self._told_to_stop = self._told_to_stop or stop
         return stop
 

@@ -1,6 +1,7 @@
 """Which process of a distributed run this is."""
 
 import os
+import sys
 from collections.abc import Mapping
 
 
@@ -26,6 +27,23 @@ def process_rank(rank: int | None = None, environ: Mapping[str, str] = os.enviro
     if environ.get("SLURM_STEP_NUM_TASKS", "1") not in ("", "1"):
         return _checked(environ.get("SLURM_PROCID") or 0, "The environment variable SLURM_PROCID")
     return 0
+
+
+def true_on_any_rank(value: bool) -> bool:
+    """Whether it is true on one rank of torch.distributed's default group; else `value` itself.
+
+    A collective: it returns when all ranks have called it.
+    """
+    distributed = sys.modules.get("torch.distributed")  # never imported from here
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return value
+    import torch
+
+    # NCCL moves nothing that is not on a GPU.
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    said = torch.tensor(int(value), device=device)
+    distributed.all_reduce(said, distributed.ReduceOp.MAX)
+    return bool(said.item())
 
 
 def _checked(value: object, name: str) -> int:

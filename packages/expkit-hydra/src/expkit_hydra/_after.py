@@ -43,6 +43,7 @@ def finish_grid(
     experiment: Path | None = None,
     unless_done: bool = False,
     synchronised: bool | None = None,
+    command: Sequence[str] | None = None,
 ) -> None:
     """Write results.csv, synchronise tracking, draw, and show the table of all runs.
 
@@ -57,6 +58,7 @@ def finish_grid(
             they are.
         synchronised: Whether `sync` succeeded beside the runs, to their end. It is not tried again
             at once where it failed. None: it did not run.
+        command: What runs the grid again; None is this process's command line.
     """
     from expkit_bookkeeping import find_runs, write_results_csv
 
@@ -85,7 +87,7 @@ def finish_grid(
         notes.append(missing)
     for note in notes:
         screen.print(note, style="yellow", markup=False)
-    for label, text in where(folder, metric=chosen.metric):
+    for label, text in where(folder, metric=chosen.metric, command=command):
         # soft_wrap: a command that is folded cannot be copied.
         screen.print(f"{label:<23}{text}", markup=False, soft_wrap=True)
 
@@ -107,7 +109,9 @@ def show_table(
     screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
 
 
-def where(experiment: Path, *, metric: str | None) -> list[tuple[str, str]]:
+def where(
+    experiment: Path, *, metric: str | None, command: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
     """Where things are, and the commands for what comes next, as (label, text)."""
     folder = shown(experiment)
     lines = []
@@ -121,7 +125,7 @@ def where(experiment: Path, *, metric: str | None) -> list[tuple[str, str]]:
         lines.append(("open the MLflow UI", command_line("ui", folder)))
     if "plot" in installed and plot is not None:
         lines.append(("draw in another style", command_line("plot", folder, "--style", "Thesis")))
-    lines.append(("run again", again()))
+    lines.append(("run again", again(command)))
     return lines
 
 

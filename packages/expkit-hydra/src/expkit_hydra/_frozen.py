@@ -137,7 +137,6 @@ class FrozenReader:
         settle(config, Place(line["run_name"], pinned), line["overrides"])
         return config
 
-
     def launcher_key(self, index: int) -> object:
         """The same for runs whose `hydra.launcher` nodes cannot differ; None where it must be read.
 

@@ -91,7 +91,16 @@ def execute(
     """
     from hydra.core.utils import JobReturn, JobStatus
 
-    from expkit_bookkeeping import ClaimLost, RunClaimed, claim_run, move_to_trash, read_run
+    from expkit_bookkeeping import (
+        ClaimLost,
+        RunClaimed,
+        claim_run,
+        move_to_trash,
+        read_run,
+    )
+    from expkit_bookkeeping import (
+        is_alive as is_alive_here,
+    )
 
     try:
         config = grid.config(run.index)
@@ -114,7 +123,7 @@ def execute(
             config_hash=run.config_hash,
             grid_id=grid.grid_id,
             swept=run.values,
-            **({} if is_alive is None else {"is_alive": is_alive}),
+            is_alive=is_alive or is_alive_here,
         )
     except RunClaimed as claimed:
         return Outcome(run, "skipped", str(claimed))
@@ -126,6 +135,8 @@ def execute(
         with heartbeat(claim), contextlib.ExitStack() as stack:
             if output is not None:
                 stack.enter_context(output.to(run.folder / OUTPUT))
+                if claim.attempt > 1:
+                    print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}")
             job, error, stop = _run(
                 config, run, grid.path, task_function=task_function, hydra_context=hydra_context
             )

@@ -22,7 +22,6 @@ from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._errors import GridError
 from ._job import INTERRUPTED, OUTPUT, TERMINATED, Outcome, execute
 from ._program import TaskReference
 
@@ -243,9 +242,7 @@ def _ask_to_stop(children: Sequence[_Child]) -> None:
             os.kill(child.process.pid, _WARNING)
 
 
-def _stop(
-    children: Sequence[_Child], number: signal.Signals, grace_s: float = GRACE_S
-) -> None:
+def _stop(children: Sequence[_Child], number: signal.Signals, grace_s: float = GRACE_S) -> None:
     """Interrupt the children, wait for them to save what they have, and kill what is left."""
     for child in children:
         if child.process.pid is not None and child.process.is_alive():

@@ -41,7 +41,7 @@ class TaskReference:
                 return cls(module, qualname, depth)
         raise GridError(
             f"Other processes import the script again, and {qualname!r} is not at the top level "
-            f"of {module!r}. Define the function there, or set hydra.launcher.n_jobs=1."
+            f"of {module!r}. Define the function there."
         )
 
     def resolve(self) -> TaskFunction:
@@ -74,7 +74,7 @@ class Program:
 
     `script` is the file that was started, `module` its name where `python -m` started it; with
     neither, the function is in an importable module. `directory` and `path` are those of this
-    process, absolute.
+    process, absolute. `version_base` is what `hydra.main` was given.
     """
 
     task: TaskReference
@@ -82,6 +82,7 @@ class Program:
     module: str | None = None
     directory: str = "."
     path: tuple[str, ...] = ()
+    version_base: str | None = None
 
     @classmethod
     def of(cls, task_function: TaskFunction) -> Program:
@@ -107,7 +108,7 @@ class Program:
                 script = os.path.abspath(file)  # noqa: PTH100 - not resolved: links are the user's
         # An empty entry stands for the working directory.
         path = tuple(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
-        return cls(task, script, module, str(Path.cwd()), path)
+        return cls(task, script, module, str(Path.cwd()), path, _version_base())
 
     def to_record(self) -> dict[str, object]:
         """As JSON holds it."""
@@ -116,7 +117,8 @@ class Program:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Program:
         """From what `to_record` gave."""
-        known = {key: record[key] for key in ("script", "module", "directory") if key in record}
+        names = ("script", "module", "directory", "version_base")
+        known = {name: record[name] for name in names if name in record}
         task = TaskReference(**record["task"])
         return cls(task=task, path=tuple(record.get("path") or ()), **known)
 
@@ -126,7 +128,12 @@ class Program:
         if script is not None and Path(script).is_relative_to(self.directory):
             script = str(Path(script).relative_to(self.directory))
         named = {"script": script} if script else {"module": self.module or self.task.module}
-        return {**named, "function": self.task.qualname, "decorators": self.task.depth}
+        return {
+            **named,
+            "function": self.task.qualname,
+            "decorators": self.task.depth,
+            "version_base": self.version_base,
+        }
 
     @classmethod
     def described(cls, description: Mapping[str, Any]) -> Program:
@@ -139,7 +146,8 @@ class Program:
         )
         if script:
             script = os.path.abspath(script)  # noqa: PTH100
-        return cls(task, script=script, directory=str(Path.cwd()))
+        base = description.get("version_base")
+        return cls(task, script=script, directory=str(Path.cwd()), version_base=base)
 
     def load(self) -> TaskFunction:
         """Import the program here, as multiprocessing does in its children, and find the function.
@@ -159,5 +167,17 @@ class Program:
             facts["sys_argv"] = [self.script]
         elif self.module is not None:
             facts["init_main_from_name"] = self.module
-        spawn.prepare(facts)  # type: ignore[arg-type]
+        if self.version_base is not None:
+            from hydra import version
+
+            version.setbase(self.version_base)
+        spawn.prepare(facts)
         return self.task.resolve()
+
+
+def _version_base() -> str | None:
+    from hydra import version
+
+    found = version.getbase()
+    # A sentinel where nobody has set it.
+    return f"{found.major}.{found.minor}" if hasattr(found, "major") else None

@@ -1,7 +1,38 @@
-"""The place of the Slurm layer in the chain bookkeeping ← filter ← hydra ← slurm.
+"""A grid search as Slurm array jobs: submitted, waited for, cancelled, tried again.
 
-Nothing is exported yet: `SlurmManager` and `SlurmTraining` come with a later version.
-Until then a grid reaches a cluster through Hydra's submitit launcher; see the README.
+What submitit does well is used: its vocabulary for resources, cloudpickle for functions that
+cannot be imported, and the environment of torch.distributed. It could also submit arrays of
+pickled calls, wait for their pickled results and checkpoint them. That is not used: a call would
+hold a copy of all of Hydra's state (73 kB and four files a run), sbatch and the worker would meet
+in file names, a task that is killed leaves its `wait` without an end where there is no sacct, the
+batch script would be generated and not the user's, and arrays beyond MaxArraySize are refused.
 """
 
-__all__: list[str] = []
+TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
+if TYPE_CHECKING:
+    from ._errors import SlurmError as SlurmError
+    from ._manager import SlurmManager as SlurmManager
+    from ._status import RunStatus as RunStatus
+    from .training import SlurmTraining as SlurmTraining
+
+_MODULES = {
+    "RunStatus": "_status",
+    "SlurmError": "_errors",
+    "SlurmManager": "_manager",
+    "SlurmTraining": "training",
+}
+__all__ = ["RunStatus", "SlurmError", "SlurmManager", "SlurmTraining"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

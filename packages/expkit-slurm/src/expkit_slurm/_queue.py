@@ -80,12 +80,19 @@ class Phase(enum.Enum):
     OVER = "over"  # will not run again unless somebody requeues it
 
 
+# squeue(1), JOB STATE CODES; EXPEDITING is of later versions.
 _PENDING = frozenset(
-    ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
-) | {"EXPEDITING"}  # since Slurm 25.05
+    (
+        *("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD"),
+        *("RESV_DEL_HOLD", "SPECIAL_EXIT", "EXPEDITING"),
+    )
+)
 _OVER = frozenset(
-    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY")
-) | {"PREEMPTED", "REVOKED", "TIMEOUT"}
+    (
+        *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"),
+        *("PREEMPTED", "BOOT_FAIL", "DEADLINE", "REVOKED"),
+    )
+)
 
 
 def phase(state: str) -> Phase:

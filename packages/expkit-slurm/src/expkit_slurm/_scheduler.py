@@ -187,9 +187,9 @@ class Scheduler:
         # The environment is exported to the job, so no LC_ALL: it would be the job's encoding.
         # --chdir would not do for the directory: SLURM_SUBMIT_DIR is where sbatch runs.
         environ = clean_environment(self._environ) | {"PWD": str(directory)}
-        answer = Answer(TIMED_OUT, "", "")
-        for attempt in range(SUBMIT_ATTEMPTS):
-            if attempt:
+        answer: Answer | None = None
+        for attempt in range(SUBMIT_ATTEMPTS + 1):
+            if answer is not None:
                 self._sleep(FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + self._random()))
                 try:
                     found = self.find(name)
@@ -197,6 +197,10 @@ class Scheduler:
                     continue  # whether it is there is not known, so it is not submitted again
                 if found is not None:
                     return found
+                # sbatch itself has waited for a place among MaxJobCount jobs, in vain.
+                in_vain = answer.code == TIMED_OUT and _FULL.search(_said(answer)) is not None
+                if in_vain or attempt == SUBMIT_ATTEMPTS:
+                    break
             answer = self._run(argv, SUBMIT_LIMIT_S, environ)
             accepted = _job_id(answer.out) if answer.code == 0 else None
             if accepted is not None:
@@ -206,8 +210,9 @@ class Scheduler:
                 if found is not None:
                     return found
             if not _is_transient(answer):
-                raise self._refusal(answer, name)
+                break
             log.info("sbatch: %s; trying again", _words(answer))
+        assert answer is not None  # for mypy: the first turn sets it
         raise self._refusal(answer, name)
 
     def find(self, name: str) -> str | None:
@@ -424,14 +429,16 @@ _TRANSIENT = re.compile(
     r"Socket timed out|Unable to contact slurm controller|temporarily unable to accept"
     r"|Resource temporarily unavailable|Zero Bytes were transmitted|RPC limit"
     r"|Connection (?:refused|reset|timed out)|connection failure|not connected"
-    r"|standby mode|Unexpected message received",
+    r"|job queue full|standby mode|Unexpected message received",
     re.IGNORECASE,
 )
 # The names of Slurm's pending reasons, which sbatch prints above its refusal.
 _SUBMIT_LIMIT = re.compile(r"\b(?:Assoc|QOS)\w*Submit\w*|\bMaxSubmitJob\w*")
 _OTHER_LIMIT = re.compile(r"\b(?:Assoc|QOS)(?!\w*Submit)\w*(?:Limit|PerUser|PerJob|PerAccount)\b")
 # MaxJobCount is reached: sbatch waits for a place, longer than we wait for it.
-_FULL = re.compile(r"temporarily unable to accept|Resource temporarily unavailable", re.IGNORECASE)
+_FULL = re.compile(
+    r"temporarily unable to accept|job queue full|Resource temporarily unavailable", re.IGNORECASE
+)
 
 
 def _is_transient(answer: Answer) -> bool:

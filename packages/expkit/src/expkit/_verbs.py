@@ -13,6 +13,12 @@ BROUGHT_BY = {
     "cleanup": "expkit-hydra",
     "plot": "expkit-plotting",
     "restyle": "expkit-plotting",
+    "wait": "expkit-slurm",
+    "logs": "expkit-slurm",
+    "cancel": "expkit-slurm",
+    "retry": "expkit-slurm",
+    "train": "expkit-slurm",
+    "slurm-script": "expkit-slurm",
     "sync": "expkit-mlflow",
     "ui": "expkit-mlflow",
 }

@@ -1,0 +1,129 @@
+"""What the waiting user sees: counts, rate, remaining time, and what went wrong last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ._status import RunStatus, count_states
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+
+MOST_FAILURES = 5
+QUIET_S = 10.0  # between two lines of a log file
+
+
+class Display:
+    """A live display on a terminal; elsewhere a line when something has changed.
+
+    A context manager; `show` is given each look at the runs.
+    """
+
+    def __init__(
+        self, screen: Console, *, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        from rich.live import Live
+
+        self._screen = screen
+        self._total = total
+        self._clock = clock
+        self._begin = clock()
+        self._done_at_begin: int | None = None
+        self._told: set[str] = set()  # failures
+        self._last = ("", -QUIET_S)
+        self._live = (
+            # Drawn when there is something new: a thread of rich's own would cost more than all
+            # the looks at the queue.
+            Live(console=screen, auto_refresh=False, transient=True) if screen.is_terminal else None
+        )
+
+    def __enter__(self) -> Display:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, statuses: Sequence[RunStatus]) -> None:
+        """Show how the runs are now."""
+        done = sum(each.is_over for each in statuses)
+        if self._done_at_begin is None:
+            self._done_at_begin = done
+        elapsed = self._clock() - self._begin
+        line = progress_line(
+            count_states(statuses),
+            done=done,
+            total=self._total,
+            done_here=done - self._done_at_begin,
+            elapsed_s=elapsed,
+        )
+        failures = [each for each in statuses if each.is_over and not each.is_good]
+        if self._live is not None:
+            self._live.update(self._picture(line, done, failures), refresh=True)
+            return
+        for each in failures:
+            if each.run_name not in self._told:
+                self._told.add(each.run_name)
+                self._screen.print(failure_line(each), markup=False, soft_wrap=True)
+        counts = line.partition(";")[0]
+        text, at = self._last
+        if counts != text and (elapsed - at >= QUIET_S or done == self._total):
+            self._last = (counts, elapsed)
+            self._screen.print(line, markup=False, soft_wrap=True)
+
+    def _picture(self, line: str, done: int, failures: Sequence[RunStatus]) -> Group:
+        from rich.console import Group
+        from rich.markup import escape
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        rows: list[object] = [ProgressBar(total=max(1, self._total), completed=done, width=60)]
+        rows.append(Text(line))
+        newest = failures[-MOST_FAILURES:]
+        rows += [Text.from_markup(f"[red]{escape(failure_line(each))}[/]") for each in newest]
+        if len(failures) > len(newest):
+            rows.append(Text(f"and {len(failures) - len(newest)} before", style="dim"))
+        return Group(*rows)  # type: ignore[arg-type]
+
+
+def progress_line(
+    counts: dict[str, int], *, done: int, total: int, done_here: int, elapsed_s: float
+) -> str:
+    """Counts, rate and remaining time in one line.
+
+    >>> progress_line({"completed": 30, "running": 8, "pending": 62}, done=30, total=100,
+    ...               done_here=30, elapsed_s=60.0)
+    '30 completed, 8 running, 62 pending; 30 runs a minute, about 2 min 20 s left'
+    """
+    from expkit_hydra.launching import duration
+
+    line = ", ".join(f"{number} {state}" for state, number in counts.items()) or "no runs"
+    if done_here > 0 and elapsed_s > 0 and done < total:
+        rate = done_here / elapsed_s
+        per, unit = (rate * 60, "minute") if rate * 60 >= 1 else (rate * 3600, "hour")
+        left = duration((total - done) / rate)
+        line += f"; {per:.3g} runs a{'n' if unit == 'hour' else ''} {unit}, about {left} left"
+    return line
+
+
+def failure_line(each: RunStatus) -> str:
+    """A run that went wrong, in one line.
+
+    >>> failure_line(RunStatus(3, "cnn_1", "lost", "out of memory", "12_3", node="node2"))
+    'cnn_1 lost: out of memory (12_3 on node2)'
+    """
+    where = each.job or ""
+    if each.node is not None and where:
+        where += f" on {each.node}"
+    reason = f": {each.reason}" if each.reason else ""
+    return f"{each.run_name} {each.state}{reason}" + (f" ({where})" if where else "")

@@ -1,0 +1,119 @@
+"""One run of several processes: who goes, who is asked, and whose error counts.
+
+Rank 0 claims the run and writes; the others wait for its word, since it may find that there is
+nothing to do. They meet in a folder of the submission, one a start of the job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ._errors import SlurmError
+from ._job import Job
+
+POLL_S = 0.05
+PATIENCE_S = 600.0  # rank 0 may import for minutes from a slow file server
+# srun tells the others of a rank that ended badly a moment after it has.
+ECHO_S = 2.0
+
+
+class RankError(RuntimeError):
+    """What another rank of a distributed run raised, with its traceback as text."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of one start of a distributed run, as they meet in a folder."""
+
+    folder: Path
+    rank: int
+
+    @classmethod
+    def of(cls, submission: Path, job: Job) -> Ranks:
+        """Those of this job; made anew after each requeue."""
+        return cls(submission / "ranks" / f"{job.name}.{job.restarts}", job.rank)
+
+    def tell(self, reason: str | None) -> None:
+        """Rank 0: go, or the reason not to."""
+        from expkit_bookkeeping import write_file
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_file(self.folder / "go.json", json.dumps({"reason": reason}) + "\n")
+
+    def wait(self, sleep: Callable[[float], None] = time.sleep) -> str | None:
+        """The other ranks: None to go, or the reason not to.
+
+        Raises:
+            SlurmError: If rank 0 says nothing for ten minutes.
+        """
+        path = self.folder / "go.json"
+        for _ in range(int(PATIENCE_S / POLL_S)):
+            with contextlib.suppress(OSError, ValueError):
+                reason: str | None = json.loads(path.read_bytes())["reason"]
+                return reason
+            sleep(POLL_S)
+        raise SlurmError(f"Rank 0 did not say within {PATIENCE_S:.0f} s whether the run starts.")
+
+    def fail(self, error: BaseException) -> None:
+        """Leave this rank's error for rank 0, unless another rank was first."""
+        from expkit_bookkeeping import write_file
+
+        facts = {
+            "rank": self.rank,
+            "type": type(error).__name__,
+            "message": str(error),
+            "traceback": "".join(traceback.format_exception(error))[-20_000:],
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        own = self.folder / f"error.{self.rank}.json"
+        write_file(own, json.dumps(facts) + "\n")
+        with contextlib.suppress(OSError):  # the first link stands
+            os.link(own, self.folder / "error.json")
+
+    def first_error(self, *, patience_s: float = ECHO_S) -> RankError | None:
+        """Rank 0: what another rank raised first; None if none has within the time."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                facts = json.loads((self.folder / "error.json").read_bytes())
+                return RankError(
+                    f"rank {facts['rank']}: {facts['type']}: {facts['message']}\n"
+                    f"{facts['traceback']}"
+                )
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(POLL_S)
+
+
+def join_torch_distributed(job: Job) -> None:
+    """Set what `torch.distributed.init_process_group` reads, as submitit derives it from Slurm."""
+    if "RANK" in os.environ:  # the user's own script has done so
+        return
+    os.environ["SUBMITIT_EXECUTOR"] = "slurm"
+    from submitit.helpers import TorchDistributedEnvironment
+
+    # Each rank sees the devices that Slurm gave its task; submitit would hide them.
+    TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    if os.environ.get("SLURM_STEP_NUM_NODES", os.environ.get("SLURM_NNODES")) == "1":
+        os.environ["MASTER_ADDR"] = "127.0.0.1"  # whatever the node is called
+
+
+def srun_command(command: list[str], tasks: int, environ: dict[str, str]) -> list[str]:
+    """The command that starts the ranks of a run.
+
+    srun does not take over the batch job's `--cpus-per-task` since Slurm 22.05, and lets the
+    others wait for a rank that has died.
+
+    >>> srun_command(["python", "-m", "x"], 2, {"SLURM_CPUS_PER_TASK": "4"})[:4]
+    ['srun', '--ntasks=2', '--cpus-per-task=4', '--kill-on-bad-exit=1']
+    """
+    cpus = environ.get("SLURM_CPUS_PER_TASK", "1")
+    options = [f"--ntasks={tasks}", f"--cpus-per-task={cpus}", "--kill-on-bad-exit=1"]
+    return ["srun", *options, *command]

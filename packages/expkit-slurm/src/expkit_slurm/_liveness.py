@@ -1,0 +1,73 @@
+"""Whether the owner of a run lives, where Slurm started it: its queue decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._queue import Phase, Task, phase
+
+if TYPE_CHECKING:
+    from expkit_bookkeeping import RunRecord
+
+
+class QueueLiveness:
+    """A `Liveness` that asks Slurm's queue about a job when somebody asks about its run.
+
+    Args:
+        tasks: What the queue said of the jobs that are already known, by name of the task.
+    """
+
+    def __init__(self, tasks: dict[str, Task] | None = None) -> None:
+        self._tasks = tasks
+
+    def __call__(self, record: RunRecord) -> bool | None:
+        """Whether the owner lives; None where nobody can tell."""
+        from expkit_bookkeeping import is_alive
+
+        alive = is_alive(record)
+        job = slurm_name(record)
+        if job is None or alive is False:  # a process that is gone from this machine is gone
+            return alive
+        task = self._find(job)
+        if task is None:
+            return None
+        return owner_lives(record, task)
+
+    def _find(self, job: str) -> Task | None:
+        """What Slurm says of a job; a task that is over where the queue no longer has it."""
+        if self._tasks is not None and job in self._tasks:
+            return self._tasks[job]
+        from ._scheduler import Scheduler
+
+        found = Scheduler().queue([job.partition("_")[0]])
+        if found is None:
+            return None
+        for task in found:
+            if task.name == job:
+                return task
+        array, _, number = job.partition("_")
+        return Task(array, int(number) if number else None, job, "COMPLETED")
+
+
+def owner_lives(record: RunRecord, task: Task) -> bool:
+    """Whether the process that owns a run is the one that Slurm now runs.
+
+    Args:
+        record: A running run of this task.
+        task: What Slurm says of the task.
+    """
+    if phase(task.state) is not Phase.ACTIVE:
+        return False
+    restarts = (record.slurm or {}).get("restart_count")
+    return task.restarts is None or restarts is None or task.restarts == restarts
+
+
+def slurm_name(record: RunRecord) -> str | None:
+    """Slurm's name of the job that owns a run, `1234_7` or `1234`; None outside Slurm."""
+    if record.slurm is None:
+        return None
+    array, task = record.slurm.get("array_job_id"), record.slurm.get("array_task_id")
+    if array and task:
+        return f"{array}_{task}"
+    job = record.slurm.get("job_id")
+    return None if job is None else str(job)

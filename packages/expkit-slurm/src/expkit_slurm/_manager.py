@@ -1,0 +1,659 @@
+"""`SlurmManager`: submits a grid, waits for it, cancels it and tries again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._errors import SlurmError
+from ._liveness import QueueLiveness, slurm_name
+from ._placements import Placement, find_placements, jobs_of, key_of
+from ._queue import Phase, Task, phase
+from ._resources import run_options
+from ._scheduler import Scheduler
+from ._script import ArrayScript, find_script, overridden
+from ._settings import Settings
+from ._status import Facts, RunStatus, derive, tasks_by_name
+from ._submission import (
+    CODE,
+    PICKLE,
+    SUBMITTED,
+    Order,
+    Submission,
+    find_submissions,
+    read_submission,
+)
+from ._submit import (
+    Plan,
+    command,
+    conf_changes,
+    conf_hashes,
+    create,
+    draft,
+    plan,
+    recover,
+    shown_command,
+    submit_arrays,
+    submit_finaliser,
+)
+from ._watch import Patience, wait
+
+if TYPE_CHECKING:
+    from hydra.types import TaskFunction
+
+    from expkit_bookkeeping import RunRecord
+    from expkit_hydra import Grid, GridRun
+    from expkit_hydra.launching import Program
+
+log = logging.getLogger("expkit_slurm")
+AGAIN = ("failed", "lost", "interrupted", "cancelled", "unsubmitted")
+TAIL_LINES = 5
+
+
+class SlurmManager:
+    """A grid as Slurm array jobs: one task a run, or several short runs a task.
+
+    It keeps nothing in memory that is not in the experiment's folder: any process can `attach`,
+    at any time.
+
+    Args:
+        grid: The grid; its `pending` runs are submitted.
+        script: The batch script; None takes gpu_scripts/grid_search_array.sh where it exists.
+        task_function: The user's function; None takes the one that the grid names.
+        scheduler: Runs Slurm's commands.
+        **options: Settings and resources of `hydra.launcher`, such as `array_parallelism=8`,
+            `mem="16G"`, `time="04:00:00"`. A resource holds for all runs; those that are not
+            given are each run's own, and else the script's.
+
+    Raises:
+        SlurmError: If an option or the script cannot be used.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        script: str | None = None,
+        *,
+        task_function: TaskFunction | None = None,
+        scheduler: Scheduler | None = None,
+        **options: object,
+    ) -> None:
+        self._settings, self._resources = Settings.split({**options, "script": script})
+        self.grid = grid
+        self._task_function = task_function
+        self._scheduler = scheduler or Scheduler()
+        self._only: str | None = None  # the submission that this manager is restricted to
+        self._final: dict[int, RunStatus] = {}
+
+    @classmethod
+    def attach(cls, path: Path | str, *, scheduler: Scheduler | None = None) -> SlurmManager:
+        """Take over what was submitted, from the folder of an experiment or a submission.
+
+        An interrupted submission is completed in its record: Slurm is asked what it accepted.
+
+        Raises:
+            FileNotFoundError: If there is no grid.
+            SlurmError: If nothing was submitted, or Slurm does not answer about an interrupted
+                submission.
+        """
+        from expkit_hydra.launching import read_grid
+
+        path = Path(path).absolute()
+        only = None
+        if (path / "submission.json").is_file():
+            submission = read_submission(path)
+            only, grid_path = submission.id, submission.grid_path
+        else:
+            grid_path = path
+        grid: Grid = read_grid(grid_path)
+        manager = cls(grid, scheduler=scheduler)
+        manager._only = only
+        found = manager.submissions()
+        if not found:
+            raise SlurmError(
+                f"Nothing of {grid.experiment} was submitted to Slurm. "
+                "`python train.py -m hydra/launcher=expkit_slurm` does so."
+            )
+        manager._settings = found[-1].settings
+        return manager
+
+    # --- what there is -----------------------------------------------------------------------
+
+    def submissions(self) -> list[Submission]:
+        """The submissions of the experiment, the oldest first, interrupted ones recovered."""
+        found = find_submissions(self.grid.experiment)
+        if self._only is not None:
+            found = [each for each in found if each.id == self._only]
+        return [recover(each, self._scheduler) for each in found]
+
+    def status(self) -> list[RunStatus]:
+        """How each run of the grid is now, in the grid's order; asks Slurm once.
+
+        Runs that a rule skips are left out. Runs of earlier grids are there while Slurm has them.
+        """
+        return [self._with_log(each) for each in self._look(accounting=True)]
+
+    def _look(self, *, accounting: bool = False) -> list[RunStatus]:
+        placements = find_placements(self.submissions())
+        runs = self._runs(placements)
+        open_runs = [run for run in runs if run.index not in self._final]
+        open_jobs = jobs_of(
+            placements[key_of(run)] for run in open_runs if key_of(run) in placements
+        )
+        told = self._scheduler.queue(open_jobs) if open_jobs else []
+        tasks = dict(tasks_by_name(told or []))
+        records = self._records(runs, placements, tasks)
+        statuses = self._derive(open_runs, placements, records, tasks, asked=told is not None)
+        if accounting and any(_unexplained(each) for each in statuses):
+            jobs = {str(each.job).partition("_")[0] for each in statuses if _unexplained(each)}
+            known = self._scheduler.accounting(sorted(jobs))
+            if known:
+                tasks = {**tasks_by_name(known), **tasks}
+                statuses = self._derive(open_runs, placements, records, tasks, asked=True)
+        for each in statuses:
+            if each.is_good:  # nothing changes that any more
+                self._final[each.index] = each
+        fresh = {each.index: each for each in statuses}
+        return [fresh.get(run.index) or self._final[run.index] for run in runs]
+
+    def _runs(self, placements: Mapping[Any, Placement]) -> list[GridRun]:
+        return [run for run in self.grid.runs if run.skipped_by is None]
+
+    def _records(
+        self,
+        runs: Sequence[GridRun],
+        placements: Mapping[Any, Placement],
+        tasks: Mapping[str, Task],
+    ) -> dict[int, RunRecord]:
+        """run.json of each run that can have changed; the owner's life is asked of Slurm."""
+        from expkit_bookkeeping import read_run
+
+        alive = QueueLiveness(dict(tasks))
+        found = {}
+        for run in runs:
+            if run.index in self._final:
+                continue
+            place = placements.get(key_of(run))
+            task = tasks.get(place.job) if place is not None and place.job is not None else None
+            if task is not None and phase(task.state) is Phase.PENDING and not task.restarts:
+                continue  # has never started: nothing to read
+            record = read_run(run.folder)
+            if record is None:
+                continue
+            own = place is not None and slurm_name(record) == place.job
+            if record.state == "running" and not own and alive(record) is False:
+                record = replace(record, state="lost")
+            found[run.index] = record
+        return found
+
+    def _derive(
+        self,
+        runs: Sequence[GridRun],
+        placements: Mapping[Any, Placement],
+        records: Mapping[int, RunRecord],
+        tasks: Mapping[str, Task],
+        *,
+        asked: bool,
+    ) -> list[RunStatus]:
+        statuses = []
+        for run in runs:
+            place = placements.get(key_of(run))
+            record = records.get(run.index)
+            if place is None:
+                statuses.append(derive(Facts(run, record)))
+                continue
+            facts = Facts(
+                run,
+                record,
+                known=place.known,
+                array=place.array,
+                task_id=place.task_id,
+                task=None if place.job is None else tasks.get(place.job),
+                asked=asked,
+                is_packed=place.is_packed,
+            )
+            statuses.append(derive(facts))
+        return statuses
+
+    def _with_log(self, status: RunStatus) -> RunStatus:
+        """With the file of its output and, where it did not complete, the end of it."""
+        path = self.log_of(status)
+        if path is None:
+            return status
+        from expkit_hydra.launching import last_lines
+
+        lines = () if status.is_good else tuple(last_lines(path, TAIL_LINES))
+        return replace(status, log=path, last_lines=lines)
+
+    def log_of(self, status: RunStatus) -> Path | None:
+        """The log that says most of a run: Slurm's own of its task, else what the run printed."""
+        from expkit_hydra.launching import OUTPUT
+
+        run = self.grid.runs[status.index]
+        printed = run.folder / OUTPUT
+        if status.job is not None:
+            job, _, task = status.job.partition("_")
+            for each in find_submissions(self.grid.experiment):
+                for array in each.arrays:
+                    if array.job_id == job:
+                        packed = each.settings.runs_per_task > 1
+                        own = each.log(array.number, job, int(task))
+                        if packed and printed.is_file():
+                            return printed
+                        return own if own.is_file() else None
+        return printed if printed.is_file() else None
+
+    # --- doing something ---------------------------------------------------------------------
+
+    def plan(self, *, grid: Grid | None = None) -> tuple[Plan, list[GridRun]]:
+        """What `submit` would do, and the runs that are in the queue already.
+
+        Args:
+            grid: Reads the configurations from there, for a grid that is not yet written.
+
+        Raises:
+            SlurmError: If an option or the script cannot be used.
+        """
+        grid = grid or self.grid
+        queued = self._queued(grid.pending)
+        runs = [run for run in grid.pending if key_of(run) not in queued]
+        orders = [
+            Order(run.index, run.index in grid.fresh, grid.known.get(run.index, frozenset()))
+            for run in runs
+        ]
+        options = run_options(grid, runs, self._resources)
+        planned = plan(
+            orders,
+            options,
+            script=find_script(self._settings.script, Path.cwd()),
+            settings=self._settings,
+            max_array_size=self._scheduler.max_array_size(),
+        )
+        return planned, [run for run in grid.pending if key_of(run) in queued]
+
+    def _queued(self, runs: Sequence[GridRun]) -> set[tuple[str, str | None]]:
+        """Those of the runs that Slurm has already."""
+        placements = find_placements(self.submissions())
+        placed = {key_of(run): placements[key_of(run)] for run in runs if key_of(run) in placements}
+        jobs = jobs_of(placed.values())
+        if not jobs:
+            return set()
+        told = self._scheduler.queue(jobs)
+        if told is None:
+            raise SlurmError(
+                "Slurm does not answer, and runs of this experiment were submitted before: they "
+                "would be submitted twice. Try again when `squeue` works."
+            )
+        alive = {each.name for each in told if phase(each.state) is not Phase.OVER}
+        return {key for key, place in placed.items() if place.job in alive}
+
+    def submit(
+        self,
+        *,
+        planned: Plan | None = None,
+        finaliser: bool = False,
+        say: Callable[[str], None] = log.info,
+    ) -> Submission | None:
+        """Submit what is pending and not in the queue yet.
+
+        Args:
+            planned: As `plan` gave it; None makes the plan.
+            finaliser: Whether a last job synchronises MLflow and draws the figures when all
+                others have ended.
+            say: Told what happens, in sentences.
+
+        Returns:
+            The submission; None if there was nothing to submit.
+
+        Raises:
+            SlurmError: If nothing could be submitted.
+        """
+        if planned is None:
+            planned, _ = self.plan()
+        if not planned.orders:
+            return None
+        program, pickled = self._program(say)
+        config = self.grid.config(planned.orders[0].run)
+        facts: dict[str, Any] = {"code": _code(), "conf": conf_hashes(config)}
+        submission = draft(
+            planned,
+            experiment=self.grid.experiment,
+            grid_id=self.grid.grid_id,
+            program=program,
+            facts=facts,
+        )
+        create(submission, planned.orders)
+        if pickled is not None:
+            _write_private(submission.path / PICKLE, pickled)
+        if planned.settings.snapshot == "copy":
+            submission = _with_snapshot(submission, program, say)
+        say(
+            "config: frozen; code: "
+            + ("copied (snapshot=copy)" if submission.snapshot else "live (snapshot=none)")
+        )
+        submission = submit_arrays(
+            submission,
+            planned.script,
+            scheduler=self._scheduler,
+            parallelism=planned.parallelism(),
+            say=say,
+        )
+        _say_accepted(submission, say)
+        if finaliser:
+            self.finalise_later(submission, planned.script, say=say)
+        return submission
+
+    def finalise_later(
+        self,
+        submission: Submission,
+        script: ArrayScript | None = None,
+        *,
+        say: Callable[[str], None] = log.info,
+    ) -> None:
+        """Submit a job that synchronises MLflow and draws when the arrays have ended."""
+        script = script or find_script(submission.script, Path.cwd())
+        try:
+            done = submit_finaliser(submission, script, self._scheduler)
+        except SlurmError as error:
+            say(f"No job will sync and plot afterwards: {error}")
+            return
+        assert done.finaliser is not None
+        say(f"job {done.finaliser.job_id} syncs and plots when all have ended")
+
+    def wait(
+        self,
+        timeout_s: float | None = None,
+        *,
+        show: Callable[[Sequence[RunStatus]], None] = lambda statuses: None,
+        lost_after_s: float | None = None,
+    ) -> list[RunStatus]:
+        """Wait until all runs are over. A dead run hides none of the others.
+
+        Args:
+            timeout_s: Longest time to wait, in seconds; None waits for ever.
+            show: Told of each look.
+            lost_after_s: Seconds after which a run is lost whose task is gone without a word of
+                Slurm's.
+
+        Returns:
+            A record for each run, in the grid's order.
+        """
+        everything = {run.index for run in self.grid.runs if run.skipped_by is None}
+        return self.wait_for(everything, timeout_s, show=show, lost_after_s=lost_after_s)
+
+    def wait_for(
+        self,
+        runs: Collection[int],
+        timeout_s: float | None = None,
+        *,
+        show: Callable[[Sequence[RunStatus]], None] = lambda statuses: None,
+        lost_after_s: float | None = None,
+    ) -> list[RunStatus]:
+        """As `wait`, for the runs of these numbers."""
+
+        def chosen(statuses: Sequence[RunStatus]) -> list[RunStatus]:
+            return [each for each in statuses if each.index in runs]
+
+        def cancel() -> None:
+            self.cancel()
+
+        settings = self._settings
+        wait(
+            lambda: chosen(self._look()),
+            show=show,
+            cancel=cancel,
+            stop_after_failures=settings.stop_after_failures,
+            timeout_s=timeout_s,
+            poll_s=settings.poll_s,
+            patience=None if lost_after_s is None else Patience(lost_after_s),
+        )
+        return chosen(self.status())
+
+    def cancel(self, run_names: Iterable[str] | None = None) -> list[str]:
+        """Cancel runs that are in the queue; those that run end as interrupted.
+
+        Args:
+            run_names: Which ones; None cancels all, with the job that tidies up.
+
+        Returns:
+            Slurm's names of what was cancelled.
+        """
+        wanted = None if run_names is None else set(run_names)
+        placements = find_placements(self.submissions())
+        jobs = []
+        for each in self._look():
+            place = placements.get(key_of(self.grid.runs[each.index]))
+            if each.is_over or place is None or place.job is None:
+                continue
+            if wanted is None or each.run_name in wanted:
+                jobs.append(place.job)
+        whole = [
+            each.finaliser.job_id
+            for each in self.submissions()
+            if wanted is None and each.finaliser is not None and each.finaliser.job_id is not None
+        ]
+        jobs = list(dict.fromkeys(jobs))
+        if jobs or whole:
+            self._scheduler.cancel(_compact(jobs) + whole)
+        return jobs
+
+    def retry(
+        self,
+        states: Sequence[str] = AGAIN,
+        *,
+        runs: Iterable[str] | None = None,
+        say: Callable[[str], None] = log.info,
+        finaliser: bool = False,
+        **resources: object,
+    ) -> Submission | None:
+        """Submit runs again, with the grid's frozen configurations.
+
+        Args:
+            states: The states of the runs that are tried again.
+            runs: Names of the runs; None takes all in these states.
+            say: Told what happens, in sentences.
+            finaliser: As for `submit`.
+            **resources: What the runs ask of Slurm now, such as `mem="32G"`; the rest is as it
+                was.
+
+        Returns:
+            The submission; None if no run is in one of these states.
+
+        Raises:
+            SlurmError: If a state or a resource is unknown, or nothing could be submitted.
+        """
+        _check_states(states)
+        submissions = self.submissions()
+        wanted = None if runs is None else set(runs)
+        chosen = [
+            self.grid.runs[each.index]
+            for each in self._look(accounting=True)
+            if each.state in states and (wanted is None or each.run_name in wanted)
+        ]
+        if not chosen:
+            return None
+        last = submissions[-1]
+        changed = conf_changes(last.conf)
+        if changed:
+            names = ", ".join(_relative(name) for name in changed[:5])
+            more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+            say(
+                f"{names}{more} changed since the grid was submitted; the runs use the "
+                "configuration that was frozen then. The sweep's command makes a new grid."
+            )
+        own, given = Settings.split(resources)
+        settings = replace(
+            last.settings, **{key: getattr(own, key) for key in resources if key not in given}
+        )
+        manager = SlurmManager(
+            self._pending(chosen),
+            **{**_as_options(settings), **given},  # type: ignore[arg-type]
+            scheduler=self._scheduler,
+        )
+        manager._recorded = last
+        return manager.submit(say=say, finaliser=finaliser)
+
+    _recorded: Submission | None = None  # whose program runs again
+
+    def _pending(self, runs: Sequence[GridRun]) -> Grid:
+        """The grid with these runs to do, and what is known of them now."""
+        from expkit_bookkeeping import read_run
+        from expkit_hydra.launching import known_versions
+
+        records = [record for run in runs if (record := read_run(run.folder)) is not None]
+        return replace(
+            self.grid, pending=tuple(runs), fresh=frozenset(), known=known_versions(runs, records)
+        )
+
+    def _program(self, say: Callable[[str], None]) -> tuple[Program | None, bytes | None]:
+        """What the tasks run: a program by name, or a function as a pickle."""
+        from expkit_hydra import GridError
+        from expkit_hydra.launching import Program
+
+        if self._recorded is not None:
+            if self._recorded.program is not None:
+                return Program.from_record(self._recorded.program), None
+            return None, (self._recorded.path / PICKLE).read_bytes()
+        if self._task_function is None:
+            described = self.grid.description.get("task")
+            if described is None:
+                raise SlurmError(
+                    f"The grid {self.grid.grid_id} names no function to run. Give task_function=…"
+                )
+            return Program.described(described), None
+        try:
+            return Program.of(self._task_function), None
+        except GridError as error:
+            if self._settings.runs_per_task > 1:
+                raise SlurmError(
+                    f"runs_per_task={self._settings.runs_per_task} starts processes that import "
+                    f"the program. {error}"
+                ) from None
+            say(f"{error} It is pickled for the tasks of this grid, as it is now.")
+            import cloudpickle
+
+            return None, cloudpickle.dumps(self._task_function)
+
+
+def dry_run(manager: SlurmManager, grid: Grid, experiment: Path) -> list[str]:
+    """What a submission would do, in lines: the whole sbatch commands and the runs.
+
+    Args:
+        manager: With the settings.
+        grid: A grid that is written elsewhere for the occasion.
+        experiment: Where it would be.
+    """
+    planned, queued = manager.plan(grid=grid)
+    lines = []
+    if queued:
+        lines.append(f"{len(queued)} runs are in the queue already, and stay there")
+    if not planned.orders:
+        return [*lines, "nothing to submit"]
+    submission = draft(planned, experiment=experiment, grid_id=None, program=None, facts={})
+    for array, limit in zip(submission.arrays, planned.parallelism(), strict=True):
+        orders = planned.orders[array.first : array.first + array.runs]
+        names = [grid.runs[order.run].run_name for order in orders]
+        lines.append(f"array {array.number}: {array.runs} runs, {names[0]} to {names[-1]}")
+        lines += [f"    {line}" for line in overridden(planned.script, array.options)]
+        words = command(submission, array, planned.script, limit)
+        lines.append(f"    {shown_command(words)}")
+    return lines
+
+
+def _say_accepted(submission: Submission, say: Callable[[str], None]) -> None:
+    total = sum(each.runs for each in submission.arrays)
+    done = [each for each in submission.arrays if each.state == SUBMITTED]
+    runs = sum(each.runs for each in done)
+    tasks = sum(submission.tasks(each) for each in done)
+    jobs = ", ".join(str(each.job_id) for each in done[:8]) + (", …" if len(done) > 8 else "")
+    packed = f" in {tasks} tasks" if tasks != runs else ""
+    said = f"{runs} runs{packed}" if runs == total else f"{runs} of {total} runs{packed}"
+    say(f"submitted {said}: job{'s' if len(done) > 1 else ''} {jobs}")
+    if runs < total:
+        say(
+            f"{total - runs} runs are unsubmitted: Slurm's limit is reached. "
+            f"`expkit retry {_relative(str(submission.experiment))}` submits them later."
+        )
+
+
+def _unexplained(status: RunStatus) -> bool:
+    return (
+        status.job is not None
+        and status.state in ("lost", "skipped")
+        and (status.exit_code is None)
+    )
+
+
+def _compact(jobs: Sequence[str]) -> list[str]:
+    """Fewer words for scancel: `12_[3,4]` instead of `12_3 12_4`."""
+    tasks: dict[str, list[str]] = {}
+    for job in jobs:
+        array, _, task = job.partition("_")
+        tasks.setdefault(array, []).append(task)
+    return [f"{array}_[{','.join(found)}]" for array, found in tasks.items()]
+
+
+def _check_states(states: Sequence[str]) -> None:
+    from difflib import get_close_matches
+
+    for state in states:
+        if state not in AGAIN:
+            near = get_close_matches(state, AGAIN, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise SlurmError(
+                f"Runs in the state {state!r} are not tried again.{hint} "
+                f"Allowed: {', '.join(AGAIN)}."
+            )
+
+
+def _as_options(settings: Settings) -> dict[str, object]:
+    from dataclasses import fields
+
+    return {each.name: getattr(settings, each.name) for each in fields(settings)}
+
+
+def _code() -> dict[str, Any]:
+    from expkit_bookkeeping import code_facts
+
+    return code_facts()
+
+
+def _relative(path: str) -> str:
+    from expkit_hydra.launching import shown
+
+    return shown(Path(path))
+
+
+def _with_snapshot(
+    submission: Submission, program: Program | None, say: Callable[[str], None]
+) -> Submission:
+    from ._snapshot import copy_sources
+
+    if program is None:
+        raise SlurmError(
+            "snapshot=copy needs a function that can be imported: this one is pickled as it is."
+        )
+    snapshot = copy_sources(
+        submission.path / CODE,
+        script=None if program.script is None else Path(program.script),
+        directory=Path(program.directory),
+        sys_path=program.path,
+    )
+    for line in snapshot.describe():
+        say(line)
+    submission = replace(submission, snapshot=snapshot.to_record())
+    submission.write()
+    return submission
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """A file that only its owner can read or change: loading a pickle runs what is in it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,47 @@
+"""What follows a grid when nobody waited for it: `python -m expkit_slurm.finish results/digits`.
+
+results.csv, MLflow, figures and the table, as the sweep's own process does them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from expkit_hydra import Grid
+
+
+def finish(grid: Grid, *, unless_done: bool = False) -> None:
+    """Write, synchronise, draw and show the results of a grid.
+
+    Args:
+        grid: The grid.
+        unless_done: True leaves out `sync` and `plot` where they have succeeded for the runs as
+            they are.
+    """
+    from omegaconf import OmegaConf
+
+    from expkit_hydra.launching import finish_grid
+
+    description = grid.description
+    config = OmegaConf.create(description.get("config") or {})
+    finish_grid(grid, config=config, unless_done=unless_done, command=description.get("command"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Finish the latest grid of an experiment; returns the exit code."""
+    from expkit_hydra.launching import read_grid
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) != 1:
+        print("usage: python -m expkit_slurm.finish results/EXPERIMENT", file=sys.stderr)
+        return 2
+    finish(read_grid(Path(arguments[0])), unless_done=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
