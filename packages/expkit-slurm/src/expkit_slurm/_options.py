@@ -68,8 +68,12 @@ _OURS = {
     "wait": "hydra.launcher.wait says whether to wait",
     "wrap": "script names the batch script",
 }
+NOT_IN_A_SCRIPT = {
+    name: _OURS[name] for name in ("clusters", "help", "test-only", "usage", "version", "wait")
+}
 # Names that people bring along from submitit and its Hydra launcher.
 _ELSEWHERE = {
+    "gpu": "Write gpus_per_node.",
     "gpus": "Write gpus_per_node.",
     "job_name": "The manager names the jobs.",
     "mem_gb": "Write mem: 16G.",
@@ -242,10 +246,12 @@ def _next(rest: Iterator[str], option: str) -> str:
 def _refuse_unknown(key: str, value: object) -> None:
     if key in RESOURCES or key.replace("_", "-") in _OURS:
         return
-    hint = f" {_ELSEWHERE[key]}" if key in _ELSEWHERE else _near(key, RESOURCES)
+    known = f"Allowed: {', '.join(RESOURCES)}."
+    if key in _ELSEWHERE:
+        raise SlurmError(f"The resource {key!r} is not known. {_ELSEWHERE[key]} {known}")
     raise SlurmError(
-        f"The resource {key!r} is not known.{hint} Allowed: {', '.join(RESOURCES)}. Any other "
-        f"option of sbatch goes into {ADDITIONAL}: {{{key.replace('_', '-')}: {value}}}."
+        f"The resource {key!r} is not known.{_near(key, RESOURCES)} {known} Any other option of "
+        f"sbatch goes into {ADDITIONAL}: {{{key.replace('_', '-')}: {value}}}."
     )
 
 
