@@ -28,7 +28,8 @@ SQUEUE_22_05 = """\
 1|9|13|PENDING|0||0:00|1|BeginTime|
 3|1-40:3%2|3|PENDING|0||0:00|0|BeginTime|
 19|1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43,45,47,49-50|19|PENDING|0||0:00|0|JobHeldUser|
-26|0|27|PENDING|0||0:00|1|Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions|
+26|0|27|PENDING|0||0:00|1|Nodes required for job are DOWN, DRAINED or reserved for jobs in higher \
+priority partitions|
 34|0-1|34|PENDING|0||0:00|0|ReqNodeNotAvail, UnavailableNodes:node4|
 2|N/A|2|PENDING|0||0:00|0|JobHeldUser|
 1|14|18|RUNNING|0|node4|1:02:03|0|None|
@@ -162,13 +163,13 @@ def test_exit_codes_are_read_in_each_of_slurms_spellings():
     ],
 )
 def test_what_cannot_be_read_is_an_error_and_never_a_missing_task(line):
-    with pytest.raises(ValueError, match="range|expected"):
+    with pytest.raises(ValueError, match=r"range|expected"):
         parse_squeue(line + "\n")
 
 
 @pytest.mark.parametrize("line", ["1_[3,5...]|1|PENDING|0:0|None assigned|0", "a|b", "x|1|F|0|n|0"])
 def test_sacct_that_cannot_be_read_is_an_error(line):
-    with pytest.raises(ValueError, match="range|expected"):
+    with pytest.raises(ValueError, match=r"range|expected"):
         parse_sacct(line)
 
 

@@ -276,14 +276,17 @@ def test_the_largest_array_is_slurms_default_where_nobody_answers():
     assert Fake(scontrol=said(NO_CONTROLLER)).scheduler().max_array_size() == 1001
 
 
-@pytest.mark.parametrize("left", ["UNLIMITED", "NOT_SET", "INVALID"])
-def test_no_limit_is_no_number(left):
-    assert Fake(squeue=out(f"12 12_N/A {left}\n")).scheduler().time_left_s("12") is None
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [("UNLIMITED", "UNLIMITED"), ("NOT_SET", "NOT_SET"), ("365-00:00:00", "364-23:57:27")],
+)
+def test_no_limit_is_no_number(limit, left):
+    assert Fake(squeue=out(f"12 12_N/A {limit} {left}\n")).scheduler().time_left_s("12") is None
 
 
 def test_the_time_left_is_of_this_task_and_not_of_its_array():
     # The last task of an array has the array's own id.
-    lines = "14 12_0 5:00\n12 12_1 1-00:00:07\n"
+    lines = "14 12_0 9:00 5:00\n12 12_1 2-00:00:00 1-00:00:07\n"
 
     assert Fake(squeue=out(lines)).scheduler().time_left_s("12") == 86407
     assert Fake(squeue=out(lines)).scheduler().time_left_s("12_0") == 300
@@ -331,13 +334,13 @@ def test_a_job_starts_where_it_was_told_with_an_environment_of_its_own(cluster, 
     scheduler = scheduler_of(
         cluster, RANK="7", SLURM_ARRAY_TASK_ID="8", MLFLOW_RUN_ID="9", GREETING="hello"
     )
-    job = scheduler.submit(["--output=job.log", "job.sh"], name="digits-1", directory=tmp_path)
+    job = scheduler.submit(["--output=job.log", "job.sh"], name=tmp_path.name, directory=tmp_path)
     until(lambda: states(scheduler, [job])[job] == "COMPLETED", cluster)
 
     lines = (tmp_path / "job.log").read_text().splitlines()
     assert lines[:2] == [str(tmp_path), str(tmp_path)]
     assert "GREETING=hello" in lines
-    assert "SLURM_JOB_NAME=digits-1" in lines
+    assert f"SLURM_JOB_NAME={tmp_path.name}" in lines
     assert not {line.partition("=")[0] for line in lines} & {
         *("RANK", "SLURM_ARRAY_TASK_ID", "MLFLOW_RUN_ID", "LC_ALL") - os.environ.keys()
     }
@@ -345,15 +348,17 @@ def test_a_job_starts_where_it_was_told_with_an_environment_of_its_own(cluster, 
 
 def test_a_job_is_found_by_its_whole_name_until_slurm_forgets_it(cluster, tmp_path):
     scheduler = scheduler_of(cluster)
-    job = scheduler.submit(SLEEP, name="digits-1", directory=tmp_path)
-    array = scheduler.submit(["--array=0-9%1", *SLEEP], name="digits-11", directory=tmp_path)
+    job = scheduler.submit(SLEEP, name=tmp_path.name, directory=tmp_path)
+    array = scheduler.submit(
+        ["--array=0-9%1", *SLEEP], name=f"{tmp_path.name}1", directory=tmp_path
+    )
 
-    assert scheduler.find("digits-1") == job
-    assert scheduler.find("digits-11") == array
-    assert scheduler.find("digits") is None
+    assert scheduler.find(tmp_path.name) == job
+    assert scheduler.find(f"{tmp_path.name}1") == array
+    assert scheduler.find(tmp_path.name[:-1]) is None
     scheduler.cancel([job])
     until(lambda: phase(states(scheduler, [job])[job]) is Phase.OVER, cluster)
-    assert scheduler.find("digits-1") == job
+    assert scheduler.find(tmp_path.name) == job
 
 
 def test_what_was_accepted_although_it_timed_out_is_not_submitted_twice(cluster, tmp_path):
@@ -368,7 +373,7 @@ def test_what_was_accepted_although_it_timed_out_is_not_submitted_twice(cluster,
 
     environ = {**os.environ, **cluster.environment}
     scheduler = Scheduler(run, environ=environ, sleep=lambda _: None)
-    job = scheduler.submit(SLEEP, name="digits-1", directory=tmp_path)
+    job = scheduler.submit(SLEEP, name=tmp_path.name, directory=tmp_path)
 
     assert [answer.out.strip() for answer in lost] == [job]
     assert len(cluster.jobs()) == 1
@@ -380,14 +385,14 @@ def test_a_controller_that_comes_back_gets_the_job_once(cluster, tmp_path):
         environ={**os.environ, **cluster.environment},
         sleep=lambda _: cluster.start_controller(),
     )
-    job = scheduler.submit(SLEEP, name="digits-1", directory=tmp_path)
+    job = scheduler.submit(SLEEP, name=tmp_path.name, directory=tmp_path)
 
     assert [str(each.id) for each in cluster.jobs()] == [job]
 
 
 def test_without_a_controller_the_queue_is_not_empty_but_unknown(cluster, tmp_path):
     scheduler = scheduler_of(cluster)
-    job = scheduler.submit(["--array=0-1", *SLEEP], name="digits-1", directory=tmp_path)
+    job = scheduler.submit(["--array=0-1", *SLEEP], name=tmp_path.name, directory=tmp_path)
     cluster.stop_controller()
 
     assert scheduler.queue([job, "999"]) is None
@@ -409,7 +414,7 @@ def test_without_a_controller_the_queue_is_not_empty_but_unknown(cluster, tmp_pa
 )
 def test_what_slurm_never_accepts_is_invalid(cluster, tmp_path, options, words):
     with pytest.raises(SubmitRefused, match=re.escape(words)) as caught:
-        scheduler_of(cluster).submit([*options, *SLEEP], name="digits-1", directory=tmp_path)
+        scheduler_of(cluster).submit([*options, *SLEEP], name=tmp_path.name, directory=tmp_path)
 
     assert caught.value.kind == "invalid"
 
@@ -428,9 +433,9 @@ def test_the_queue_tells_how_tasks_ended_without_accounting(cluster, tmp_path):
     scheduler = scheduler_of(cluster)
     (tmp_path / "ends.sh").write_text(ENDS)
     arguments = ["--array=0-13%6", "--output=/dev/null", "ends.sh"]
-    array = scheduler.submit(arguments, name="digits-1", directory=tmp_path)
+    array = scheduler.submit(arguments, name=tmp_path.name, directory=tmp_path)
     no_log = scheduler.submit(
-        ["--output=/nonexistent/log", "--wrap=true"], name="digits-2", directory=tmp_path
+        ["--output=/nonexistent/log", "--wrap=true"], name=f"{tmp_path.name}-2", directory=tmp_path
     )
 
     def look() -> dict[str, Task]:
@@ -455,7 +460,7 @@ def test_the_queue_tells_how_tasks_ended_without_accounting(cluster, tmp_path):
 
 def test_jobs_that_are_gone_are_absent_and_hide_no_others(cluster, tmp_path):
     scheduler = scheduler_of(cluster)
-    job = scheduler.submit(SLEEP, name="digits-1", directory=tmp_path)
+    job = scheduler.submit(SLEEP, name=tmp_path.name, directory=tmp_path)
 
     assert scheduler.queue(["999999"]) == []
     assert scheduler.queue(["999998", "999999"]) == []
@@ -465,15 +470,17 @@ def test_jobs_that_are_gone_are_absent_and_hide_no_others(cluster, tmp_path):
 
 def test_cancelling_leaves_the_others_and_does_not_mind_what_is_gone(cluster, tmp_path):
     scheduler = scheduler_of(cluster)
-    array = scheduler.submit(["--array=0-3", *SLEEP], name="digits-1", directory=tmp_path)
+    array = scheduler.submit(["--array=0-3%1", *SLEEP], name=tmp_path.name, directory=tmp_path)
     scheduler.cancel([f"{array}_1", f"{array}_[2-3]", "999999", f"{array}_9"])
-    until(lambda: states(scheduler, [array]).get(f"{array}_3") == "CANCELLED", cluster)
     scheduler.cancel([f"{array}_1", "999999"])
     scheduler.cancel(["999999"], signal="USR1")
 
-    found = {task.name: task for task in scheduler.queue([array]) or []}
-    assert phase(found[f"{array}_0"].state) is not Phase.OVER
-    assert cause(found[f"{array}_1"]) == "cancelled"
+    # Of array tasks that had not started nothing remains.
+    until(lambda: list(states(scheduler, [array])) == [f"{array}_0"], cluster)
+    until(lambda: states(scheduler, [array])[f"{array}_0"] == "RUNNING", cluster)
+    scheduler.cancel([array])
+    until(lambda: states(scheduler, [array])[f"{array}_0"] == "CANCELLED", cluster)
+    assert [cause(task) for task in scheduler.queue([array]) or []] == ["cancelled"]
 
 
 def test_a_signal_reaches_the_batch_script(cluster, tmp_path):
@@ -482,7 +489,7 @@ def test_a_signal_reaches_the_batch_script(cluster, tmp_path):
         "#!/bin/bash\ntrap 'echo heard; exit' USR1\necho ready\nwhile true; do sleep 0.1; done\n"
     )
     scheduler = scheduler_of(cluster)
-    job = scheduler.submit(["--output=log", "trap.sh"], name="digits-1", directory=tmp_path)
+    job = scheduler.submit(["--output=log", "trap.sh"], name=tmp_path.name, directory=tmp_path)
     until(lambda: log.exists() and "ready" in log.read_text(), cluster)
     scheduler.cancel([job], signal="USR1")
 
@@ -492,7 +499,7 @@ def test_a_signal_reaches_the_batch_script(cluster, tmp_path):
 def test_a_requeued_task_waits_and_runs_again(cluster, tmp_path):
     scheduler = scheduler_of(cluster)
     array = scheduler.submit(
-        ["--requeue", "--array=0-1", *SLEEP], name="digits-1", directory=tmp_path
+        ["--requeue", "--array=0-1", *SLEEP], name=tmp_path.name, directory=tmp_path
     )
     task = f"{array}_0"
     until(lambda: states(scheduler, [array]).get(task) == "RUNNING", cluster)
@@ -510,10 +517,10 @@ def test_slurm_says_why_it_does_not_requeue(cluster):
 
 def test_the_time_left_is_what_the_controller_says(cluster, tmp_path):
     scheduler = scheduler_of(cluster)
-    job = scheduler.submit(["--time=5", *SLEEP], name="digits-1", directory=tmp_path)
-    endless = scheduler.submit(SLEEP, name="digits-2", directory=tmp_path)
+    job = scheduler.submit(["--time=5", *SLEEP], name=tmp_path.name, directory=tmp_path)
+    endless = scheduler.submit(SLEEP, name=f"{tmp_path.name}-2", directory=tmp_path)
     array = scheduler.submit(
-        ["--array=0-1", "--time=9", *SLEEP], name="digits-3", directory=tmp_path
+        ["--array=0-1", "--time=9", *SLEEP], name=f"{tmp_path.name}-3", directory=tmp_path
     )
     until(lambda: set(states(scheduler, [job, endless, array]).values()) == {"RUNNING"}, cluster)
 
@@ -553,7 +560,7 @@ def test_the_accounting_tells_how_tasks_ended(accounting_cluster, tmp_path):
     scheduler = scheduler_of(cluster)
     (tmp_path / "ends.sh").write_text(ENDS)
     arguments = ["--array=0-20:2%3", "--output=/dev/null", "ends.sh"]
-    array = scheduler.submit(arguments, name="digits-1", directory=tmp_path)
+    array = scheduler.submit(arguments, name=tmp_path.name, directory=tmp_path)
 
     def look() -> dict[str, Task]:
         return {task.name: task for task in scheduler.accounting([array, "999999"]) or []}

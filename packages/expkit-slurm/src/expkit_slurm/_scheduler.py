@@ -38,6 +38,9 @@ FIRST_PAUSE_S = 2.0  # doubled after each attempt, times 0.5 to 1.5
 DEFAULT_MAX_ARRAY_SIZE = 1001  # slurm.conf(5), MaxArraySize
 IDS_PER_SCANCEL = 200
 
+# What 22.05 shows of a job without a limit that its backfill scheduler has started.
+_NO_TIME_LIMIT = "365-00:00:00"
+
 TIMED_OUT = 124  # as timeout(1) exits
 MISSING = 127  # as a shell exits
 
@@ -229,12 +232,13 @@ class Scheduler:
             )
         lines = (line.partition(" ") for line in answer.out.splitlines())
         ids = {identifier for identifier, _, found in lines if found.rstrip() == name}
-        return min(ids, key=_number, default=None)
+        return max(ids, key=_number, default=None)
 
     def queue(self, jobs: Sequence[str]) -> list[Task] | None:
         """The tasks of these jobs, by ids such as `12` or `12_3`, that the queue still knows.
 
-        Tasks that have ended stay for some minutes (MinJobAge); what is absent is gone.
+        Tasks that have ended stay for some minutes (MinJobAge). What is absent is gone: forgotten,
+        or cancelled while it waited, of which nothing remains, in the accounting neither.
 
         Returns:
             None if the controller does not answer.
@@ -340,16 +344,15 @@ class Scheduler:
         Asked of the controller (one small message), not read from the environment: Slurm 22.05
         sets no SLURM_JOB_END_TIME in a job, and administrators extend limits.
         """
-        argv = ["squeue", "--noheader", f"--jobs={job_id}", "--format=%A %F_%K %L"]
+        argv = ["squeue", "--noheader", f"--jobs={job_id}", "--format=%A %F_%K %l %L"]
         answer = self._query(argv)
         if answer.code != 0:
             return None
         for line in answer.out.splitlines():
+            own, task, limit, left = [*line.split(), "", "", "", ""][:4]
             # The last task of an array has the array's id, for which squeue lists all tasks.
-            own, _, rest = line.strip().partition(" ")
-            task, _, left = rest.partition(" ")
             if job_id in (own, task):
-                return parse_duration_s(left)
+                return None if limit == _NO_TIME_LIMIT else parse_duration_s(left)
         return None
 
     def _query(self, argv: Sequence[str]) -> Answer:
