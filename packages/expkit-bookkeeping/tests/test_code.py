@@ -1,5 +1,6 @@
 """Which code a run was made with: commit, dirty flag, sources; and the configuration's hash."""
 
+import json
 import os
 import subprocess
 import sys
@@ -103,6 +104,51 @@ def test_a_package_run_with_dash_m_is_seen_from_above_its_top_level(tmp_path):
         "project/training/__init__.py",
         "project/training/run.py",
     ]
+
+
+COPIED = """
+import json, os, sys
+copy, root = sys.argv[1:3]
+os.environ["EXPKIT_SNAPSHOT"] = json.dumps(
+    {"copy": copy, "root": root, "commit": "4f2a", "dirty": False}
+)
+sys.path[0] = copy if "copied" in sys.argv else root
+import models
+from expkit_bookkeeping import code_changes, code_facts, read_run
+record = read_run(os.path.join(root, "results/digits/training/a"))
+print(json.dumps([code_facts(), code_changes(record)]))
+"""
+
+
+@pytest.fixture
+def copy(project):
+    """The project's models.py as it was, copied before the project's was edited."""
+    folder = project / "results/digits/slurm/1/code"
+    folder.mkdir(parents=True)
+    (folder / "models.py").write_text("changed = False\n")
+    return folder
+
+
+def from_copy(copy, project, *words):
+    command = [sys.executable, "-c", COPIED, str(copy), str(project), *words]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_code_imported_from_a_copy_is_recorded_under_the_projects_names(project, record, copy):
+    code, changed = from_copy(copy, project, "copied")
+
+    assert code["commit"] == "4f2a"
+    assert code["sources"] == {"models.py": record.code["sources"]["models.py"]}
+    assert changed == []  # although the project's own models.py is another one now
+
+
+def test_a_copy_that_a_process_does_not_import_from_is_not_its_code(project, record, copy):
+    code, changed = from_copy(copy, project)
+
+    assert code["commit"] == git(project, "rev-parse", "HEAD")
+    assert code["sources"]["models.py"] != record.code["sources"]["models.py"]
+    assert changed == ["models.py"]
 
 
 def test_installed_packages_are_not_the_projects_own():

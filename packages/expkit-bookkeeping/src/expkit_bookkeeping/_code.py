@@ -1,9 +1,11 @@
 """Which code a run was trained with: git commit, dirty flag, hashes of imported sources."""
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +15,8 @@ from ._records import RunRecord
 # long sweep: each file is hashed once per import. The spec is a new one after a reload.
 _hashed: dict[tuple[str, str], tuple[object, str]] = {}
 _commits: dict[Path, tuple[str | None, bool | None]] = {}
+
+SNAPSHOT_VARIABLE = "EXPKIT_SNAPSHOT"
 
 
 def code_facts(root: Path | None = None) -> dict[str, object]:
@@ -24,8 +28,13 @@ def code_facts(root: Path | None = None) -> dict[str, object]:
 
     Returns:
         `commit` and `dirty` (None without git), and `sources`: the sha256 of each imported source
-        file below the root, by its path relative to it. Installed packages are left out.
+        file below the root, by its path relative to it. Installed packages are left out. A process
+        that imports from a copy of the project has the copy's facts, under the project's names.
     """
+    copy = _copy_in_use() if root is None else None
+    if copy is not None:
+        sources = _sources(copy.path, copy.root)
+        return {"commit": copy.commit, "dirty": copy.dirty, "sources": sources}
     root = project_root() if root is None else Path(root).resolve()
     if root not in _commits:
         _commits[root] = _git(root)
@@ -43,11 +52,50 @@ def code_changes(record: RunRecord, root: Path | None = None) -> list[str]:
     Returns:
         Paths relative to the root, sorted. Empty: the run was made with this code.
     """
-    root = project_root() if root is None else Path(root).resolve()
+    copy = _copy_in_use() if root is None else None
+    if copy is not None:
+        places = (copy.path, copy.root)
+    else:
+        places = (project_root() if root is None else Path(root).resolve(),)
     sources = (record.code or {}).get("sources")
     if not isinstance(sources, Mapping):
         return []
-    return sorted(name for name, digest in sources.items() if _hash(root / name) != digest)
+
+    def now(name: str) -> str | None:
+        return next((found for place in places if (found := _hash(place / name))), None)
+
+    return sorted(name for name, digest in sources.items() if now(name) != digest)
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A copy of the project's sources: where it is, and what it was made of."""
+
+    path: Path
+    root: Path
+    commit: str | None
+    dirty: bool | None
+
+
+def _copy_in_use() -> _Copy | None:
+    """The copy that this process imports from, which whoever made it announced."""
+    text = os.environ.get(SNAPSHOT_VARIABLE)
+    if not text:
+        return None
+    try:
+        facts = json.loads(text)
+        copy = _Copy(
+            Path(facts["copy"]).resolve(),
+            Path(facts["root"]).resolve(),
+            facts.get("commit"),
+            facts.get("dirty"),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    # A task may start another project's script, which inherits the variable.
+    entries = (os.path.realpath(entry) for entry in sys.path)
+    inside = str(copy.path) + os.sep
+    return copy if any(f"{each}{os.sep}".startswith(inside) for each in entries) else None
 
 
 def project_root() -> Path:
@@ -66,9 +114,10 @@ def project_root() -> Path:
     return start
 
 
-def _sources(root: Path) -> dict[str, str]:
-    found = {}
-    foreign = _foreign.setdefault((str(root), sys.prefix), {})
+def _sources(*roots: Path) -> dict[str, str]:
+    """Hashes of the imported files, by their path relative to the first root they are below."""
+    found: dict[str, str] = {}
+    foreign = _foreign.setdefault((*map(str, roots), sys.prefix), {})
     for name, module in list(sys.modules.items()):
         # Not getattr: lazy modules import half the world when they are asked for an attribute.
         if foreign.get(name) is module or not isinstance(module, ModuleType):
@@ -76,10 +125,12 @@ def _sources(root: Path) -> dict[str, str]:
         file = module.__dict__.get("__file__")
         if not isinstance(file, str):
             continue
-        path = _place(file, root) if file.endswith(".py") else None
-        if path is None:
+        places = (_place(file, root) for root in roots) if file.endswith(".py") else ()
+        place = next((each for each in places if each is not None), None)
+        if place is None:
             foreign[name] = module
             continue
+        path, source = place
         spec = module.__dict__.get("__spec__")
         seen = _hashed.get((name, path))
         if seen is None or seen[0] is not spec:
@@ -87,16 +138,17 @@ def _sources(root: Path) -> dict[str, str]:
             if digest is None:
                 continue
             seen = _hashed[(name, path)] = (spec, digest)
-        found[path[len(str(root)) + 1 :].replace(os.sep, "/")] = seen[1]
+        found[source] = seen[1]
     return dict(sorted(found.items()))
 
 
 # Of a root and an environment: modules that are not the project's own. A process has thousands of
 # them, and each run asks twice.
-_foreign: dict[tuple[str, str], dict[str, ModuleType]] = {}
+_foreign: dict[tuple[str, ...], dict[str, ModuleType]] = {}
 
 
-def _place(file: str, root: Path) -> str | None:
+def _place(file: str, root: Path) -> tuple[str, str] | None:
+    """A file's path and its name below the root; None if it is not the project's own."""
     prefix = str(root) + os.sep
     path = file if os.path.isabs(file) else os.path.abspath(file)  # noqa: PTH100, PTH117
     if not path.startswith(prefix):
@@ -106,7 +158,7 @@ def _place(file: str, root: Path) -> str | None:
     environment = sys.prefix + os.sep  # a virtual environment inside the project is not its code
     if environment.startswith(prefix) and path.startswith(environment):
         return None
-    return path
+    return path, path[len(prefix) :].replace(os.sep, "/")
 
 
 def _is_installed(path: str) -> bool:
