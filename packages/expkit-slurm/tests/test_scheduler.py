@@ -396,8 +396,6 @@ def test_without_a_controller_the_queue_is_not_empty_but_unknown(cluster, tmp_pa
     cluster.stop_controller()
 
     assert scheduler.queue([job, "999"]) is None
-    with pytest.raises(SlurmError, match=re.escape("cancel did not reach all jobs: Kill job")):
-        scheduler.cancel([job])
     cluster.start_controller()
     assert len(scheduler.queue([job]) or []) == 2
 

@@ -65,7 +65,8 @@ class SubmitRefused(SlurmError):
 
     Attributes:
         kind: `limit` where the same may be accepted later, `invalid` where it never will be,
-            `unreachable` where nobody answered, `missing` where there is no sbatch.
+            `unreachable` where nobody answered (it may be in the queue all the same: `find`
+            tells later), `missing` where there is no sbatch.
     """
 
     def __init__(self, text: str, kind: RefusalKind) -> None:
