@@ -54,7 +54,7 @@ def code_changes(record: RunRecord, root: Path | None = None) -> list[str]:
     """
     copy = _copy_in_use() if root is None else None
     if copy is not None:
-        places = (copy.path, copy.root)
+        places: tuple[Path, ...] = (copy.path, copy.root)
     else:
         places = (project_root() if root is None else Path(root).resolve(),)
     sources = (record.code or {}).get("sources")
