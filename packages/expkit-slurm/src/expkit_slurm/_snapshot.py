@@ -31,7 +31,9 @@ class Snapshot:
     """A copy of a project's sources.
 
     `untracked` are the copied files that git does not track, `left_out` those that were not
-    copied, each with the reason. `commit` and `dirty` are the project's at that time.
+    copied, each with the reason. `outside` are folders of sys.path that are neither the project's
+    nor installed packages: tasks import from there what is there then. `commit` and `dirty` are
+    the project's at that time.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class Snapshot:
     commit: str | None
     dirty: bool | None
     left_out: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
     def relocated(self, path: str | Path) -> str:
         """Where a path of the project is in the copy; unchanged if it was not copied."""
@@ -73,11 +76,15 @@ class Snapshot:
 
     def describe(self) -> list[str]:
         """What was copied and what was not, in lines."""
-        lines = [f"copied {self.files} files of {self.root} ({self.size_bytes / 1e6:.1f} MB)"]
+        large = self.size_bytes >= 1e6
+        size = f"{self.size_bytes / (1e6 if large else 1e3):.1f} {'MB' if large else 'kB'}"
+        lines = [f"copied {self.files} files of {self.root} ({size})"]
         if self.untracked:
             lines.append(f"    not in git, copied all the same: {_list(self.untracked)}")
         if self.left_out:
             lines.append(f"    not copied: {_list(self.left_out)}")
+        if self.outside:
+            lines.append(f"    outside the project, so live: {_list(self.outside)}")
         lines.append(
             "    data is not in the copy: paths relative to the working directory find it, paths "
             "relative to __file__ do not"
@@ -94,6 +101,7 @@ class Snapshot:
             "commit": self.commit,
             "dirty": self.dirty,
             "left_out": list(self.left_out),
+            "outside": list(self.outside),
         }
 
     @classmethod
@@ -108,6 +116,7 @@ class Snapshot:
             commit=record["commit"],
             dirty=record["dirty"],
             left_out=tuple(record["left_out"]),
+            outside=tuple(record["outside"]),
         )
 
 
@@ -158,11 +167,6 @@ def copy_sources(
     from expkit_bookkeeping import code_facts
 
     facts: dict[str, Any] = code_facts(root)
-    outside = (
-        f"{entry} (outside {root}: runs as it is then)"
-        for entry in dict.fromkeys(entries)
-        if not entry.is_relative_to(root) and _is_somebodys(entry)
-    )
     return Snapshot(
         root=root,
         target=target,
@@ -171,7 +175,12 @@ def copy_sources(
         untracked=tuple(sorted(sizes.keys() & set(others))) if tracked else (),
         commit=facts["commit"],
         dirty=facts["dirty"],
-        left_out=(*left_out, *outside),
+        left_out=tuple(left_out),
+        outside=tuple(
+            str(entry)
+            for entry in dict.fromkeys(entries)
+            if not entry.is_relative_to(root) and _is_somebodys(entry)
+        ),
     )
 
 
@@ -338,7 +347,7 @@ def _copy_all(names: Sequence[str], root: Path, target: Path) -> tuple[dict[str,
             place.symlink_to(os.path.relpath(target / inside, place.parent))
         else:
             place.symlink_to((root / name).resolve())
-            left_out.append(f"{name} (a link: runs as it is then)")
+            left_out.append(f"{name} (a link, so live)")
     return sizes, left_out
 
 
