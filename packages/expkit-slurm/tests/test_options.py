@@ -28,7 +28,7 @@ def test_the_names_are_submitits():
 
     for name in known - set(RESOURCES):  # what is no resource says what to do instead
         if name in ("signal_delay_s", "array_parallelism", "wckey"):
-            continue  # two settings of ours, and what submitit labels its own jobs with
+            continue  # settings of ours, and a label that goes into additional_parameters
         with pytest.raises(
             SlurmError, match=r"is the manager's to set|is not known\. (?!Did|Allowed)"
         ):
