@@ -140,7 +140,7 @@ def test_each_set_of_resources_is_an_array_of_its_own(app):
             "defaults: [expkit, _self_]", "defaults: [expkit, model: small, _self_]"
         )
     )
-    output = app.sweep("model=small,big", "hydra.launcher.comment=x\\${x}")
+    output = app.sweep("model=small,big", "hydra.launcher.comment=x${x}")
 
     assert "--mem 300M, overrides line 3 of gpu_scripts/grid_search_array.sh (100M)" in output
     record = json.loads(next((app.experiment / "slurm").glob("*/submission.json")).read_text())

@@ -292,6 +292,7 @@ def _execute_order(order: _Order) -> Outcome:
 
     from ._grid import open_grid
 
+    GlobalHydra.instance().clear()  # a fork has its parent's
     GlobalHydra.instance().initialize(Hydra(order.task_name, order.loader))
     index = order.run.index
     fresh = frozenset([index] if order.fresh else [])

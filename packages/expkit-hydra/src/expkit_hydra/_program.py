@@ -178,6 +178,6 @@ class Program:
 def _version_base() -> str | None:
     from hydra import version
 
-    found = version.getbase()
+    found: Any = version.getbase()
     # A sentinel where nobody has set it.
     return f"{found.major}.{found.minor}" if hasattr(found, "major") else None

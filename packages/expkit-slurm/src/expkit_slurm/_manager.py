@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import SlurmError
 from ._liveness import QueueLiveness, slurm_name
+from ._options import Options, merged, sbatch_options
 from ._placements import Placement, find_placements, jobs_of, key_of
 from ._queue import Phase, Task, phase
 from ._resources import run_options
 from ._scheduler import Scheduler
-from ._script import ArrayScript, find_script, overridden
+from ._script import ArrayScript, find_script, overridden, refuse_conflicts
 from ._settings import Settings
 from ._status import Facts, RunStatus, derive, tasks_by_name
 from ._submission import (
@@ -82,7 +83,8 @@ class SlurmManager:
         scheduler: Scheduler | None = None,
         **options: object,
     ) -> None:
-        self._settings, self._resources = Settings.split({**options, "script": script})
+        self._settings, resources = Settings.split({**options, "script": script})
+        self._given = sbatch_options(resources)
         self.grid = grid
         self._task_function = task_function
         self._scheduler = scheduler or Scheduler()
@@ -214,6 +216,7 @@ class SlurmManager:
                 task_id=place.task_id,
                 task=None if place.job is None else tasks.get(place.job),
                 asked=asked,
+                has_log=record is not None or place.has_started(),
                 is_packed=place.is_packed,
             )
             statuses.append(derive(facts))
@@ -265,11 +268,17 @@ class SlurmManager:
             Order(run.index, run.index in grid.fresh, grid.known.get(run.index, frozenset()))
             for run in runs
         ]
-        options = run_options(grid, runs, self._resources)
+        if self._again is None:
+            options = run_options(grid, runs, self._given)
+        else:
+            options = [merged(self._again[key_of(run)], self._given) for run in runs]
+        script = find_script(self._settings.script, Path.cwd())
+        for each in dict.fromkeys(options):
+            refuse_conflicts(script, each)
         planned = plan(
             orders,
             options,
-            script=find_script(self._settings.script, Path.cwd()),
+            script=script,
             settings=self._settings,
             max_array_size=self._scheduler.max_array_size(),
         )
@@ -448,7 +457,8 @@ class SlurmManager:
         runs: Iterable[str] | None = None,
         say: Callable[[str], None] = log.info,
         finaliser: bool = False,
-        **resources: object,
+        options: Options = (),
+        **changes: object,
     ) -> Submission | None:
         """Submit runs again, with the grid's frozen configurations.
 
@@ -457,8 +467,9 @@ class SlurmManager:
             runs: Names of the runs; None takes all in these states.
             say: Told what happens, in sentences.
             finaliser: As for `submit`.
-            **resources: What the runs ask of Slurm now, such as `mem="32G"`; the rest is as it
-                was.
+            options: Options of sbatch that the runs get now.
+            **changes: Settings and resources that the runs get now, such as `mem="32G"`. The rest
+                is as it was.
 
         Returns:
             The submission; None if no run is in one of these states.
@@ -485,19 +496,21 @@ class SlurmManager:
                 f"{names}{more} changed since the grid was submitted; the runs use the "
                 "configuration that was frozen then. The sweep's command makes a new grid."
             )
-        own, given = Settings.split(resources)
-        settings = replace(
-            last.settings, **{key: getattr(own, key) for key in resources if key not in given}
-        )
-        manager = SlurmManager(
-            self._pending(chosen),
-            **{**_as_options(settings), **given},  # type: ignore[arg-type]
-            scheduler=self._scheduler,
-        )
+        own, resources = Settings.split(changes)
+        kept = {key: getattr(own, key) for key in changes if key not in resources}
+        manager = SlurmManager(self._pending(chosen), scheduler=self._scheduler)
+        manager._settings = replace(last.settings, **kept)
+        manager._given = merged(sbatch_options(resources), options)
         manager._recorded = last
+        placements = find_placements(submissions)
+        manager._again = {
+            key_of(run): placements[key_of(run)].array.options if key_of(run) in placements else ()
+            for run in chosen
+        }
         return manager.submit(say=say, finaliser=finaliser)
 
     _recorded: Submission | None = None  # whose program runs again
+    _again: Mapping[Any, Options] | None = None  # what the runs asked of Slurm before
 
     def _pending(self, runs: Sequence[GridRun]) -> Grid:
         """The grid with these runs to do, and what is known of them now."""
@@ -608,12 +621,6 @@ def _check_states(states: Sequence[str]) -> None:
                 f"Runs in the state {state!r} are not tried again.{hint} "
                 f"Allowed: {', '.join(AGAIN)}."
             )
-
-
-def _as_options(settings: Settings) -> dict[str, object]:
-    from dataclasses import fields
-
-    return {each.name: getattr(settings, each.name) for each in fields(settings)}
 
 
 def _code() -> dict[str, Any]:

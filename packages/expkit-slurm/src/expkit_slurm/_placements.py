@@ -29,6 +29,13 @@ class Placement:
         """Slurm's name of its task; None where Slurm has not accepted it."""
         return job_of(self.array, self.task_id)
 
+    def has_started(self) -> bool:
+        """Whether Slurm has made the log of its task."""
+        if self.array.job_id is None:
+            return False
+        log = self.submission.log(self.array.number, self.array.job_id, self.task_id)
+        return log.exists()
+
     @property
     def is_packed(self) -> bool:
         """Whether other runs share its task."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._options import RESOURCES, Options, merged, sbatch_options
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 LAUNCHER = "expkit_slurm_launcher"  # part of the node's _target_
 
 
-def run_options(
-    grid: Grid, runs: Sequence[GridRun], given: Mapping[str, object] | None = None
-) -> list[Options]:
+def run_options(grid: Grid, runs: Sequence[GridRun], given: Options = ()) -> list[Options]:
     """The sbatch options of each run.
 
     Hydra builds the launcher from the base configuration; a model's file, a swept value or an
@@ -27,18 +25,17 @@ def run_options(
     Args:
         grid: The grid.
         runs: Some of its runs.
-        given: Resources that hold for all runs, whatever their configurations say.
+        given: Options that hold for all runs, whatever their configurations say.
 
     Raises:
         SlurmError: If a resource is not one, or senseless.
     """
-    chosen = sbatch_options(given or {})
     known: dict[object, Options] = {}
     found = []
     for run in runs:
         key = grid.launcher_key(run.index)
         if key is None or key not in known:
-            own = merged(sbatch_options(_node(grid.config(run.index))), chosen)
+            own = merged(sbatch_options(_node(grid.config(run.index))), given)
             if key is not None:
                 known[key] = own
         else:

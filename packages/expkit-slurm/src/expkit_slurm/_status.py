@@ -32,8 +32,9 @@ class RunStatus:
     `state` is that of run.json, or derived: `pending` (in the queue), `lost` (its task is gone and
     never said how the run ended), `cancelled` (before it started), `skipped` (its task found that
     there was nothing to do), `unsubmitted` (Slurm has not been given it). `reason` says why in a
-    sentence, `job` is Slurm's name of the task, `elapsed_s` the seconds spent in the run, `log`
-    the file with its output and `last_lines` the end of it where the run did not complete.
+    sentence, `job` is Slurm's name of the task, `exit_code` as a shell reports it (137 is SIGKILL),
+    `elapsed_s` the seconds spent in the run, `log` the file with its output and `last_lines` the
+    end of it where the run did not complete.
     """
 
     index: int
@@ -64,7 +65,8 @@ class Facts:
 
     `record` is its run.json, `known` are the versions of it from before it was submitted, `array`
     and `task_id` its place in the queue (None: it was never submitted), `task` what Slurm says of
-    that place: None where it says nothing, although it was `asked`.
+    that place: None where it says nothing, although it was `asked`. `has_log` is whether the task
+    has started, which makes its log.
     """
 
     run: GridRun
@@ -74,6 +76,7 @@ class Facts:
     task_id: int | None = None
     task: Task | None = None
     asked: bool = True
+    has_log: bool = True
     is_packed: bool = False
 
 
@@ -125,6 +128,8 @@ def _of_ended_task(facts: Facts, record: RunRecord | None, task: Task | None) ->
         return _told(facts, record, record.state, why if record.state == "interrupted" else None)
     if record is not None:
         return _told(facts, record, "lost", why or "its task is gone from Slurm's queue")
+    if not facts.has_log:  # Slurm forgets at once a pending task of an array that is cancelled
+        return _told(facts, None, "cancelled", why or "taken from the queue before it started")
     if task is None:
         return _told(facts, None, "lost", "its task is gone and never started the run")
     if task.state.startswith("CANCELLED"):
@@ -157,10 +162,15 @@ def _told(
         state=state,
         reason=reason,
         job=job_of(facts.array, facts.task_id),
-        exit_code=None if task is None else task.exit_code,
+        exit_code=None if task is None else _exit_code(task),
         node=(task.node if task is not None else None) or _node(record),
         elapsed_s=record.elapsed_s if record is not None else None,
     )
+
+
+def _exit_code(task: Task) -> int | None:
+    """As a shell reports it: 128 and the number of the signal."""
+    return 128 + task.signal if task.signal else task.exit_code
 
 
 def _node(record: RunRecord | None) -> str | None:

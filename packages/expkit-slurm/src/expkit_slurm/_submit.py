@@ -160,7 +160,7 @@ def command(
     may_requeue = chosen.max_requeues_timeout or chosen.max_requeues_preempt
     if may_requeue and not _has(script, "no-requeue") and not _asks(array, "no-requeue"):
         options.append("--requeue")
-    if chosen.tasks_per_run > 1:
+    if chosen.tasks_per_run > 1 or _asks(array, "gpus-per-task"):  # which asks for a number
         options.append(f"--ntasks={chosen.tasks_per_run}")
     words = [submission.python, "-m", f"{PACKAGE}.training", str(submission.path)]
     return [
@@ -258,8 +258,11 @@ def submit_arrays(
                     waiting = [number, back, *waiting]
                     continue
             reason = str(refused)
+            # Nobody answered: this one may have been accepted all the same, and `recover` asks.
+            unknown = [number] if refused.kind == "unreachable" else []
             for left in [number, *waiting]:
-                submission = submission.with_array(left, state=REFUSED, error=reason)
+                if left not in unknown:
+                    submission = submission.with_array(left, state=REFUSED, error=reason)
             submission.write()
             if not any(each.state == SUBMITTED for each in submission.arrays):
                 raise

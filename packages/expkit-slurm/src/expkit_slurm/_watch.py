@@ -46,7 +46,8 @@ class Patience:
         now = self._clock()
         judged = []
         for each in statuses:
-            if each.state not in ("lost", "skipped") or each.exit_code not in (None, 0):
+            is_silent = each.exit_code in (None, 0)
+            if each.state not in ("lost", "skipped", "cancelled") or not is_silent:
                 # Slurm itself says that it went wrong: there is no word to wait for.
                 self._since.pop(each.index, None)
                 judged.append(each)

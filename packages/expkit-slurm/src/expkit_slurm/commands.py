@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # What a missing file, a wrong name or Slurm's refusal is told in one text for.
 OWN_OPTIONS = ("--state", "--wait", "-h", "--help")  # of `retry`, beside sbatch's
-FLAGS = ("--wait", "-h", "--help", "--exclusive", "--requeue", "--no-requeue")
 _REFUSED = (SlurmError, FileNotFoundError, LookupError, ValueError)
 
 
@@ -119,7 +118,7 @@ def retry(argv: Sequence[str]) -> int:
     from ._options import parse_arguments
 
     try:
-        resources = parse_arguments(options)
+        changes = parse_arguments(options)
         manager = _attach(arguments.experiment)
         names = [_find(arguments.experiment, text).run_name for text in arguments.runs]
         submission = manager.retry(
@@ -127,7 +126,7 @@ def retry(argv: Sequence[str]) -> int:
             runs=names or None,
             say=print,
             finaliser=not arguments.wait,
-            **_as_resources(resources),
+            options=changes,
         )
     except _REFUSED as error:
         return _refuse(error)
@@ -198,12 +197,15 @@ def _split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     own: list[str] = []
     others: list[str] = []
+    from ._options import FLAGS
+
+    flags = {"--wait", "-h", "--help", *(f"--{name}" for name in FLAGS)}
     words = iter(argv)
     for word in words:
         option, has_value, _ = word.partition("=")
         target = own if not word.startswith("-") or option in OWN_OPTIONS else others
         target.append(word)
-        if word.startswith("-") and not has_value and option not in FLAGS:
+        if word.startswith("-") and not has_value and option not in flags:
             target.extend(next(([value] for value in words), []))
     return own, others
 
@@ -258,11 +260,6 @@ def _follow(found: Found, interval_s: float = 0.5) -> None:
             sizes[path] = sizes.get(path, 0) + len(added)
             if added:
                 print(added.decode("utf-8", "replace"), end="", flush=True)
-
-
-def _as_resources(options: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
-    """As `SlurmManager.retry` takes them: a flag is True."""
-    return {name.replace("-", "_"): True if value is None else value for name, value in options}
 
 
 def _list_unfinished(statuses: Sequence[RunStatus], screen: Console) -> None:

@@ -1,0 +1,84 @@
+"""Many short runs in one task: each its own process, folder, log and state."""
+
+import os
+
+import pytest
+
+from expkit_slurm import SlurmError
+from expkit_slurm._settings import Settings
+from expkit_slurm.training import start_method
+
+
+def test_200_short_runs_share_eight_tasks(app):
+    output = app.sweep("x=range(200)", "hydra.launcher.runs_per_task=25")
+
+    assert "submitted 200 runs in 8 tasks" in output
+    assert "200 completed" in output
+    assert len(app.calls()) == len(set(app.calls())) == 200
+    (submission,) = (app.experiment / "slurm").iterdir()
+    logs = [path.read_text() for path in (submission / "logs").iterdir()]
+    assert len(logs) == 8
+    assert all("forked from one process with the imports" in log for log in logs)
+    pids = {app.record(x)["pid"] for x in range(200)}
+    assert len(pids) == 200
+
+
+def test_a_packed_run_that_fails_or_is_killed_stops_no_other(app):
+    app.touch("fail1", "kill2")
+    output = app.sweep("x=range(5)", "hydra.launcher.runs_per_task=5", code=1)
+
+    assert "3 completed, 1 lost, 1 failed" in output
+    assert app.record(1)["error"]["message"] == "1 is too much"
+    assert "printed by 1" in app.log(1)
+    assert "printed by 2" in app.log(2)
+    assert app.states()["2"] == "lost"
+    app.remove("fail1", "kill2")
+    output = app.sweep("x=range(5)", "hydra.launcher.runs_per_task=5")
+    assert "submitted 2 runs in 1 tasks" in output
+    assert "5 completed" in output
+
+
+def test_packed_runs_run_at_a_time_as_many_as_asked_for(app):
+    app.touch("hold")
+    app.submit("x=range(4)", "hydra.launcher.runs_per_task=4", "hydra.launcher.parallel_per_task=2")
+    app.wait_for_calls(2)
+
+    assert sorted(app.states().values()) == ["pending", "pending", "running", "running"]
+    app.remove("hold")
+    assert {each.state for each in app.wait().values()} == {"completed"}
+
+
+def test_imports_that_leave_threads_make_runs_spawned_and_the_log_says_so(app):
+    script = app.folder / "train.py"
+    waits = (
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    script.write_text(waits + script.read_text())
+    app.sweep("hydra.launcher.runs_per_task=3")
+
+    (log,) = (app.experiment / "slurm").glob("*/logs/*.log")
+    assert "each spawned: the imports left 2 threads" in log.read_text()
+    assert len(app.calls()) == 3
+
+
+def test_a_process_without_threads_is_forked():
+    if len(os.listdir("/proc/self/task")) > 1:
+        pytest.skip("this process has threads of other tests")
+    assert start_method()[0] == "fork"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"runs_per_task": 0}, "runs_per_task=0 must be a whole number, 1 or more"),
+        ({"runs_per_task": 2, "parallel_per_task": 3}, "more than runs_per_task=2"),
+        ({"runs_per_task": 2, "tasks_per_run": 2}, "Set one of them to 1"),
+        ({"array_parallelism": -1}, "array_parallelism=-1 must be a whole number, 1 or more"),
+        ({"snapshot": "copi"}, "Did you mean 'copy'"),
+        ({"poll_s": 0}, "number of seconds above 0"),
+        ({"max_requeues_timeout": True}, "must be a whole number, 0 or more"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(chosen, said):
+    with pytest.raises(SlurmError, match=said):
+        Settings(**chosen)
