@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +31,16 @@ COMMAND_LIMIT_S = 30  # with the controller gone some commands of Slurm wait for
 START_LIMIT_S = 60
 
 # Below the ephemeral ports (32768-60999 on Linux), which any connection may hold for a moment.
-FIRST_PORT, PORTS_A_CLUSTER, BLOCKS = 20000, 8, 1400
-GUARD, CONTROLLER_PORT, FIRST_NODE_PORT, DATABASE_PORT = 0, 1, 2, 6
+FIRST_PORT, PORTS_A_CLUSTER, BLOCKS_OF_PORTS = 20000, 7, 1800
+CONTROLLER_PORT, FIRST_NODE_PORT, DATABASE_PORT = 1, 2, 6  # in a block; its port 0 is the guard
 
 
 class SlurmClusterError(RuntimeError):
     """The cluster, or a command on it, did not do what it should; the text ends with a log."""
+
+
+class _PortTakenError(SlurmClusterError):
+    pass
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,17 @@ class Options:
         accounting: Run slurmdbd on a MariaDB, so that `sacct` answers; takes some seconds to start.
         max_array_size: The largest task number plus one; Slurm's own default is 1001.
         cpus_per_node: How many tasks of one CPU a node runs at once, whatever the machine has.
+        grace_s: How long a preempted task goes on between its first signal and SIGTERM; at least
+            5 s (KillWait) and message_timeout_s, as Slurm looks after it no earlier.
+        message_timeout_s: After twice this time, and some more, a dead node is noticed. Less than
+            10 s, which is Slurm's default, may be too little on a busy machine.
     """
 
     accounting: bool = False
     max_array_size: int = 51
     cpus_per_node: int = 2
+    grace_s: int = 15
+    message_timeout_s: int = 10
 
 
 @dataclass(frozen=True)
@@ -77,21 +87,22 @@ def missing_programs(options: Options) -> list[str]:
     """The programs such a cluster needs and this machine lacks."""
     needed = ["munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "squeue"]
     if options.accounting:
-        needed += ["slurmdbd", "sacct", "mariadbd", "mariadb-install-db", "mariadb"]
+        needed += ["slurmdbd", "sacct", "mariadbd", "mariadb-install-db"]
     return [name for name in needed if _program(name) is None]
 
 
 class SlurmCluster:
     """Four nodes in the partitions `low` (default) and `high`, which preempts it by requeue.
 
-    Start-up, and every command, has a time limit. What was started ends with the `with` block, and
-    also when this process is killed: a keeper process, parent of all daemons, watches it.
+    Every command, and every wait, has a time limit. All that was started, jobs included, ends with
+    the `with` block, and also when this process is killed: a keeper process, the parent of the
+    daemons, watches it.
     """
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
         self._stack = contextlib.ExitStack()
-        self._daemons: dict[str, int] = {}  # name -> pidfd, which no other process can inherit
+        self._daemons: dict[str, int] = {}  # pidfds: no process that comes later can be meant
 
     def __enter__(self) -> "SlurmCluster":
         if missing := missing_programs(self.options):
@@ -99,25 +110,29 @@ class SlurmCluster:
         for attempt in range(3):
             try:
                 self._start()
-            except BaseException as error:
-                self._stack.close()
-                # A stranger took the port between our look and the daemon's.
-                if attempt == 2 or "Address already in use" not in str(error):
+            except _PortTakenError:  # by a stranger, between our look and the daemon's
+                if attempt == 2:
                     raise
             else:
-                return self
-        raise AssertionError("unreachable")
+                break
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a command needs beside, or instead of, its usual environment."""
+        """What makes a command use this cluster; comes on top of its usual environment."""
         return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _search_path()}
 
-    def run(self, *argv: str, check: bool = True, timeout_s: float = COMMAND_LIMIT_S) -> str:
-        """Run a command with the cluster's environment; returns its output.
+    def run(
+        self,
+        *argv: str,
+        check: bool = True,
+        timeout_s: float = COMMAND_LIMIT_S,
+        cwd: Path | None = None,
+    ) -> str:
+        """Run a command on this cluster; returns what it printed.
 
         Raises:
             SlurmClusterError: It failed (unless `check` is false) or took too long.
@@ -126,19 +141,22 @@ class SlurmCluster:
             done = subprocess.run(
                 argv,
                 env=_without_slurm(os.environ) | self.environment,
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                capture_output=True,
                 text=True,
                 timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as error:
             text = f"{' '.join(argv)} took over {timeout_s} s"
             raise SlurmClusterError(f"{text}\n{self._tail('slurmctld')}") from error
-        if check and done.returncode:
-            text = f"{' '.join(argv)} ended with {done.returncode}: {done.stdout.strip()}"
+        if not done.returncode:
+            return done.stdout
+        printed = done.stdout + done.stderr
+        if check:
+            text = f"{' '.join(argv)} ended with {done.returncode}: {printed.strip()}"
             raise SlurmClusterError(text)
-        return done.stdout
+        return printed
 
     def jobs(self, *, finished: bool = False) -> list[Job]:
         """What is queued or runs, array tasks one by one; `finished` adds the last 5 minutes."""
@@ -149,171 +167,183 @@ class SlurmCluster:
     def cancel_all(self) -> None:
         """Cancel every job, without the grace that Slurm gives to running ones."""
         user = f"--user={getpass.getuser()}"
-        self.run("scancel", user, "--state=PENDING")  # first: no task may take a freed place
+        self.run("scancel", user, "--state=PENDING")  # first: none may take a place that gets free
         self.run("scancel", user, "--state=RUNNING", "--full", "--signal=KILL", check=False)
         self.run("scancel", user)
 
     def wait_idle(self, timeout_s: float = START_LIMIT_S) -> None:
         """Wait until no job is left, not even one that is completing."""
-        self.wait_for(lambda: not self.jobs(), "an empty queue", timeout_s)
+        self.wait_for(lambda: not self.jobs(), "empty queue", timeout_s)
 
     def wait_for(
         self, condition: Callable[[], object], what: str, timeout_s: float = START_LIMIT_S
     ) -> None:
-        """Ask until the condition holds."""
+        """Ask until the condition holds; the error says what the cluster looks like."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
                 queue = self.run("squeue", "--array", check=False)
-                text = f"no {what} after {timeout_s} s\n{self._state()}\n{queue}"
+                nodes = self.run("sinfo", "-N", "-o", "%N %P %T %E", check=False)
+                text = f"no {what} after {timeout_s} s\n{nodes}\n{queue}"
                 raise SlurmClusterError(f"{text}\n{self._tail('slurmctld')}")
             time.sleep(0.02)
 
     def reset(self) -> None:
         """Everything as after the start: daemons up, nodes idle, no jobs."""
-        if "slurmctld" not in self._daemons:
+        if not self._runs("slurmctld"):
             self.start_controller()
         for name in NODES:
-            if name not in self._daemons:
+            if not self._runs(name):
                 self._launch_node(name)
         if self.jobs():
             self.cancel_all()
+            self.wait_idle()
+        for name, state in self._node_states().items():
+            if state.startswith(("down", "drain")):
+                self.run("scontrol", "update", f"NodeName={name}", "State=RESUME", check=False)
         self._wait_nodes()
-        self.wait_idle()
 
-    def kill_node(self, name: str) -> None:
-        """SIGKILL the slurmd of a node; its jobs go on, as behind a broken network."""
+    def kill_node(self, name: str, *, jobs: bool = False) -> None:
+        """SIGKILL the slurmd of a node.
+
+        The controller notices after half a minute, or when told by `mark_down`. The jobs there go
+        on, as behind a broken network, until the node is started again; with `jobs` they are
+        killed too, as by a power failure.
+        """
         self._end(name, signal.SIGKILL)
+        if not jobs:
+            return
+        # slurmstepd first: it would report that its job has failed, which no dead node does.
+        for look in (self._steps, self._processes_of_jobs):
+            while pids := look(name):
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def mark_down(self, name: str) -> None:
+        """Tell the controller that a node is down: it requeues what ran there, at once."""
+        self.run("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=killed")
 
     def start_node(self, name: str) -> None:
         """Start a killed node again and wait until the controller uses it."""
         self._launch_node(name)
-        self.wait_for(lambda: self._node_state(name) in ("idle", "mixed", "allocated"), name)
+        usable = ("idle", "mixed", "allocated")
+        self.wait_for(lambda: self._node_states()[name] in usable, f"{name} in use")
 
     def stop_controller(self) -> None:
         """Stop slurmctld, which saves its state; running jobs go on."""
         self._end("slurmctld", signal.SIGTERM)
 
     def start_controller(self) -> None:
-        """Start slurmctld with the state it has saved, and wait until it answers."""
-        conf = str(self.folder / "slurm.conf")
-        self._launch("slurmctld", "-D", "-f", conf)
-        self._wait_daemon("slurmctld", lambda: _listens(self._port(CONTROLLER_PORT)))
+        """Start slurmctld with the state it has saved, and wait until it answers.
 
-    # What follows starts and stops.
+        It starts jobs again when the nodes have registered, some 4 s later.
+        """
+        self._launch("slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
+        self._wait_daemon("slurmctld", lambda: "is UP" in self.run("scontrol", "ping", check=False))
+
+    # What follows starts, watches and ends processes.
 
     def _start(self) -> None:
-        with contextlib.ExitStack() as stack:
-            self.folder = Path(tempfile.mkdtemp(prefix="expkit-slurm-", dir="/tmp"))
-            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            for name in ("run", "log", "state", "spool", "key"):
-                (self.folder / name).mkdir(mode=0o700 if name == "key" else 0o755)
-            self.folder.chmod(0o755)
-            self._daemons.clear()
-            guard, self._first_port = _take_ports()
-            with guard:
-                self._keeper = subprocess.Popen(
-                    [sys.executable, "-I", "-S", __file__, "--keep", str(os.getpid())],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    start_new_session=True,  # Ctrl-C is for the tests
-                    pass_fds=[guard.fileno()],
-                )
+        # Not pytest's folder: the path of a Unix socket may have 107 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix="expkit-slurm-", dir="/tmp"))
+        self.folder.chmod(0o755)
+        for name in ("run", "log", "state", "spool", "key"):
+            (self.folder / name).mkdir(mode=0o700 if name == "key" else 0o755)
+        guard, self._first_port = _take_ports()
+        with guard, contextlib.ExitStack() as stack:
+            arguments = [str(os.getpid()), str(guard.fileno()), str(self.folder)]
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", __file__, "--keep", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the tests
+                pass_fds=[guard.fileno()],
+            )
             stack.callback(self._stop)
-            self._write_configuration()
-            self._launch_munge()
-            if self.options.accounting:
-                self._launch_database()
-            conf = str(self.folder / "slurm.conf")
-            self._launch("slurmctld", "-D", "-f", conf)
-            for name in NODES:
-                self._launch_node(name)
-            self._wait_daemon("slurmctld", lambda: _listens(self._port(CONTROLLER_PORT)))
-            self._wait_nodes()
+            try:
+                self._write_configuration()
+                self._start_munge()
+                if self.options.accounting:
+                    self._start_database()
+                self.start_controller()
+                for name in NODES:
+                    self._launch_node(name)
+                self._wait_nodes()
+            except SlurmClusterError as error:
+                if any("Address already in use" in self._tail(name) for name in self._daemons):
+                    raise _PortTakenError(str(error)) from error
+                raise
             self._stack = stack.pop_all()
 
     def _stop(self) -> None:
-        with contextlib.suppress(OSError):
-            self._keeper.stdin.close()
-        try:
-            self._keeper.wait(START_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._keeper.kill()
-            self._keeper.wait()
+        # Not just the end of stdin: processes that were forked from this one hold it open.
+        with contextlib.suppress(OSError), self._keeper.stdin as orders:
+            orders.write("stop\n")
         self._keeper.stdout.close()
         for descriptor in self._daemons.values():
             os.close(descriptor)
         self._daemons.clear()
+        self._keeper.wait(START_LIMIT_S)
 
-    def _launch_munge(self) -> None:
-        key = self.folder / "key" / "munge.key"
+    def _start_munge(self) -> None:
+        key, log = self.folder / "key" / "munge.key", self.folder / "log" / "munged.log"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
         self._launch(
-            "munged",
-            "--foreground",
-            "--force",
-            f"--socket={self._munge}",
-            f"--key-file={key}",
-            f"--pid-file={self.folder}/run/munged.pid",
-            f"--log-file={self.folder}/log/munged.log",
-            f"--seed-file={self.folder}/key/munge.seed",
-        )
+            "munged", "--foreground", "--force", f"--socket={self._munge}", f"--key-file={key}",
+            f"--pid-file={self.folder}/run/munged.pid", f"--log-file={log}",
+            f"--seed-file={self.folder}/key/seed",
+        )  # fmt: skip
         self._wait_daemon("munged", self._munge.exists)
 
-    def _launch_database(self) -> None:
-        data, where = self.folder / "data", self.folder / "run" / "mariadb.sock"
+    def _start_database(self) -> None:
+        where = self.folder / "run" / "mariadb.sock"
+        arguments = (
+            "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.folder}/data",
+            "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
+        )  # fmt: skip
         self.run(
-            _needed("mariadb-install-db"),
-            "--no-defaults",
-            f"--user={getpass.getuser()}",
-            f"--datadir={data}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            timeout_s=START_LIMIT_S,
-        )
+            "mariadb-install-db", *arguments, "--auth-root-authentication-method=normal",
+            "--skip-test-db", timeout_s=START_LIMIT_S,
+        )  # fmt: skip
         self._launch(
-            "mariadbd",
-            "--no-defaults",
-            f"--user={getpass.getuser()}",
-            f"--datadir={data}",
-            f"--socket={where}",
-            f"--pid-file={self.folder}/run/mariadb.pid",
-            "--skip-networking",
-            "--innodb-buffer-pool-size=64M",
-            "--innodb-flush-log-at-trx-commit=0",
-            "--skip-log-bin",
-        )
+            "mariadbd", *arguments, f"--socket={where}", "--skip-networking", "--skip-grant-tables",
+            f"--pid-file={self.folder}/run/mariadb.pid", "--innodb-buffer-pool-size=64M",
+        )  # fmt: skip
         self._wait_daemon("mariadbd", where.exists)
-        # libmariadb reads the variable where the host is localhost: no port, no password.
+        # libmariadb reads this where the host is localhost, which spares a port and a password.
         self._launch("slurmdbd", "-D", MYSQL_UNIX_PORT=str(where))
-        self._wait_daemon("slurmdbd", lambda: _listens(self._port(DATABASE_PORT)))
+        self._wait_daemon("slurmdbd", lambda: _listens(self._first_port + DATABASE_PORT))
 
     def _launch_node(self, name: str) -> None:
-        # -D: in the foreground, as a child of the keeper.
+        # -D: not detached, so that it stays a child of the keeper.
         self._launch(name, "-D", "-f", str(self.folder / "slurm.conf"), "-N", name)
 
     def _launch(self, name: str, *arguments: str, **variables: str) -> None:
-        program = _needed("slurmd" if name in NODES else name)
+        program = _program("slurmd" if name in NODES else name)
         order = {
             "argv": [program, *arguments],
             "environment": _without_slurm(os.environ) | self.environment | variables,
             "output": str(self.folder / "log" / f"{name}.out"),
         }
+        if (old := self._daemons.pop(name, None)) is not None:
+            os.close(old)
         try:
             self._keeper.stdin.write(json.dumps(order) + "\n")
             self._keeper.stdin.flush()
-            pid = int(self._keeper.stdout.readline())
-            self._daemons[name] = os.pidfd_open(pid)
+            self._daemons[name] = os.pidfd_open(int(self._keeper.stdout.readline()))
         except (OSError, ValueError) as error:
-            raise SlurmClusterError(f"{name} could not be started: {error}") from error
+            text = f"{name} could not be started: {error}"
+            raise SlurmClusterError(f"{text}\n{self._tail(name)}") from error
 
     def _end(self, name: str, number: signal.Signals) -> None:
-        descriptor = self._daemons.pop(name, None)
-        if descriptor is None:
-            raise SlurmClusterError(f"{name} does not run; these do: {', '.join(self._daemons)}")
+        if not self._runs(name):
+            running = ", ".join(filter(self._runs, self._daemons))
+            raise SlurmClusterError(f"{name} does not run; these do: {running}")
+        descriptor = self._daemons.pop(name)
         try:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, number)
@@ -322,11 +352,13 @@ class SlurmCluster:
         finally:
             os.close(descriptor)
 
+    def _runs(self, name: str) -> bool:
+        return name in self._daemons and not _ended(self._daemons[name], 0)
+
     def _wait_daemon(self, name: str, up: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_LIMIT_S
         while not up():
-            if _ended(self._daemons[name], 0):
-                raise SlurmClusterError(f"{name} ended at once\n{self._tail(name)}")
+            self._check(name)
             if time.monotonic() > deadline:
                 text = f"{name} did not come up within {START_LIMIT_S} s"
                 raise SlurmClusterError(f"{text}\n{self._tail(name)}")
@@ -334,62 +366,85 @@ class SlurmCluster:
 
     def _wait_nodes(self) -> None:
         deadline = time.monotonic() + START_LIMIT_S
-        while self.run("sinfo", "-h", "-p", "low", "-t", "idle", "-o", "%D").strip() != "4":
+        while set(self._node_states().values()) != {"idle"}:
             for name in ("slurmctld", *NODES):
-                if _ended(self._daemons[name], 0):
-                    raise SlurmClusterError(f"{name} ended\n{self._tail(name)}")
+                self._check(name)
             if time.monotonic() > deadline:
+                nodes = self.run("sinfo", "-N", "-o", "%N %T %E", check=False)
                 logs = "\n".join(self._tail(name) for name in ("slurmctld", *NODES))
-                raise SlurmClusterError(f"the nodes are not idle\n{self._state()}\n{logs}")
+                text = f"the nodes are not idle after {START_LIMIT_S} s"
+                raise SlurmClusterError(f"{text}\n{nodes}\n{logs}")
             time.sleep(0.02)
 
-    def _node_state(self, name: str) -> str:
-        return self.run("sinfo", "-h", "-N", "-p", "low", "-n", name, "-o", "%T").strip()
+    def _check(self, name: str) -> None:
+        if not self._runs(name):
+            raise SlurmClusterError(f"{name} has ended by itself\n{self._tail(name)}")
 
-    def _state(self) -> str:
-        return self.run("sinfo", "-N", "-o", "%N %P %T %E", check=False)
+    def _node_states(self) -> dict[str, str]:
+        text = self.run("sinfo", "-h", "-N", "-p", "low", "-o", "%N %T")
+        return dict(line.split() for line in text.splitlines())
+
+    def _steps(self, node: str) -> list[int]:
+        """Every slurmstepd of a node: they hold its log open, as slurmd does."""
+        log = str(self.folder / "log" / f"{node}.log")
+        return [
+            pid
+            for pid in _processes()
+            if any(_link(path) == log for path in _listed(Path(f"/proc/{pid}/fd")))
+        ]
+
+    def _processes_of_jobs(self, node: str) -> list[int]:
+        wanted = {f"SLURM_CONF={self.folder}/slurm.conf".encode()}
+        wanted |= {f"SLURMD_NODENAME={node}".encode()}
+        return [
+            pid
+            for pid in _processes()
+            if wanted <= set(_read(Path(f"/proc/{pid}/environ")).split(b"\0"))
+        ]
 
     def _tail(self, name: str, lines: int = 20) -> str:
         """The end of a daemon's log, or of what it printed where it got no further."""
-        text = []
-        for path in (self.folder / "log" / f"{name}.log", self.folder / "log" / f"{name}.out"):
-            with contextlib.suppress(OSError):
-                text += path.read_text(errors="replace").splitlines()[-lines:]
+        text: list[str] = []
+        for ending in ("log", "out"):
+            written = _read(self.folder / "log" / f"{name}.{ending}").decode(errors="replace")
+            text = text or written.splitlines()[-lines:]
         return "\n".join([f"--- {name}:", *text])
-
-    def _port(self, offset: int) -> int:
-        return self._first_port + offset
 
     @property
     def _munge(self) -> Path:
         return self.folder / "run" / "munge.sock"
 
     def _write_configuration(self) -> None:
-        host, user = socket.gethostname().partition(".")[0], getpass.getuser()
-        first = self._port(FIRST_NODE_PORT)
-        text = _SLURM_CONF.format(
-            folder=self.folder,
-            host=host,
-            user=user,
-            munge=self._munge,
-            controller_port=self._port(CONTROLLER_PORT),
-            node_ports=f"[{first}-{first + len(NODES) - 1}]",
-            max_array_size=self.options.max_array_size,
-            cpus=self.options.cpus_per_node,
-            memory=1000 * self.options.cpus_per_node,
-        )
-        if self.options.accounting:
-            ports = {"munge": self._munge, "port": self._port(DATABASE_PORT)}
-            text += _ACCOUNTING_CONF.format(**ports)
-            database = self.folder / "slurmdbd.conf"
-            database.touch(mode=0o600)
-            database.write_text(_SLURMDBD_CONF.format(folder=self.folder, user=user, **ports))
-        (self.folder / "slurm.conf").write_text(text)
+        facts = {
+            "folder": self.folder,
+            "host": socket.gethostname().partition(".")[0],
+            "user": getpass.getuser(),
+            "munge": self._munge,
+            "epilog": _program("true"),
+            "controller_port": self._first_port + CONTROLLER_PORT,
+            "first_node_port": self._first_port + FIRST_NODE_PORT,
+            "last_node_port": self._first_port + FIRST_NODE_PORT + len(NODES) - 1,
+            "database_port": self._first_port + DATABASE_PORT,
+            "max_array_size": self.options.max_array_size,
+            "cpus": self.options.cpus_per_node,
+            "memory": 2000 * self.options.cpus_per_node,
+            "grace": self.options.grace_s,
+            "message_timeout": self.options.message_timeout_s,
+        }
+        text = _SLURM_CONF + (_ACCOUNTING_CONF if self.options.accounting else "")
+        (self.folder / "slurm.conf").write_text(text.format(**facts))
         (self.folder / "gres.conf").write_text("NodeName=node[1-4] Name=gpu File=/dev/null\n")
+        database = self.folder / "slurmdbd.conf"
+        database.touch(mode=0o600)  # slurmdbd insists
+        database.write_text(_SLURMDBD_CONF.format(**facts))
 
 
-_FORMAT = "%A|%F|%K|%T|%N|%r|%P|%j"
-
+# What is not Slurm's default, and why:
+# - AuthInfo: a requeued task waits until its credential has expired. Below 5 s Slurm takes 120 s.
+# - Epilog: without one, slurmd tells the end of most batch jobs in a way that lets the freed place
+#   wait for the scheduler's next second; 120 short tasks take 10 s instead of 3 s.
+# - SchedulerParameters: once a second is as often as the controller looks for new batch jobs.
+# - SlurmdParameters: nodes may have more CPUs and memory than this machine.
 _SLURM_CONF = """\
 ClusterName=private
 SlurmctldHost={host}(127.0.0.1)
@@ -405,10 +460,12 @@ SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=500
 ReturnToService=2
 KillWait=5
+MessageTimeout={message_timeout}
 MinJobAge=300
 SlurmctldTimeout=10
-SlurmdTimeout=15
+SlurmdTimeout=6
 SlurmdParameters=config_overrides
+Epilog={epilog}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
@@ -419,11 +476,11 @@ MaxArraySize={max_array_size}
 GresTypes=gpu
 SlurmctldParameters=preempt_send_user_signal
 SchedulerParameters=sched_min_interval=0,sched_interval=1,batch_sched_delay=0,bf_interval=1
-NodeName=node[1-4] NodeHostname={host} NodeAddr=127.0.0.1 Port={node_ports} CPUs={cpus} \
-RealMemory={memory} Gres=gpu:1 State=UNKNOWN
+NodeName=node[1-4] NodeHostname={host} NodeAddr=127.0.0.1 \
+Port=[{first_node_port}-{last_node_port}] CPUs={cpus} RealMemory={memory} Gres=gpu:1 State=UNKNOWN
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=15 MaxTime=INFINITE State=UP
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime={grace} MaxTime=INFINITE State=UP
 PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE State=UP
 """
 
@@ -431,7 +488,7 @@ PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE St
 _ACCOUNTING_CONF = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=localhost
-AccountingStoragePort={port}
+AccountingStoragePort={database_port}
 AccountingStoragePass={munge}
 JobAcctGatherType=jobacct_gather/linux
 """
@@ -440,7 +497,7 @@ _SLURMDBD_CONF = """\
 AuthType=auth/munge
 AuthInfo=socket={munge}
 DbdHost=localhost
-DbdPort={port}
+DbdPort={database_port}
 SlurmUser={user}
 StorageType=accounting_storage/mysql
 StorageHost=localhost
@@ -449,6 +506,8 @@ StorageLoc=slurm
 LogFile={folder}/log/slurmdbd.log
 PidFile={folder}/run/slurmdbd.pid
 """
+
+_FORMAT = "%A|%F|%K|%T|%N|%r|%P|%j"
 
 
 def _parse_job(line: str) -> Job:
@@ -468,17 +527,28 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=_search_path())
 
 
-def _needed(name: str) -> str:
-    found = _program(name)
-    if found is None:
-        raise SlurmClusterError(f"{name} is not installed, or not on PATH")
-    return found
-
-
-def _without_slurm(environment: "os._Environ[str]") -> dict[str, str]:
+def _without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
     """Without what the job that this runs in, or a user's shell, says to Slurm."""
     foreign = ("SLURM", "SBATCH", "SQUEUE", "SINFO", "SCANCEL", "SACCT", "SALLOC", "SRUN")
     return {name: value for name, value in environment.items() if not name.startswith(foreign)}
+
+
+def _take_ports() -> tuple[socket.socket, int]:
+    """A block of free ports, and the socket that keeps other clusters off it until it is closed."""
+    for attempt in range(BLOCKS_OF_PORTS):
+        block = (os.getpid() * 7 + attempt) % BLOCKS_OF_PORTS
+        first = FIRST_PORT + PORTS_A_CLUSTER * block
+        guard = socket.socket()
+        try:
+            guard.bind(("", first))
+            for port in range(first + 1, first + PORTS_A_CLUSTER):
+                with socket.socket() as probe:
+                    probe.bind(("", port))
+        except OSError:
+            guard.close()
+        else:
+            return guard, first
+    raise SlurmClusterError(f"no {PORTS_A_CLUSTER} free ports in a row from {FIRST_PORT} on")
 
 
 def _listens(port: int) -> bool:
@@ -492,64 +562,85 @@ def _ended(descriptor: int, timeout_s: float) -> bool:
     return bool(select.select([descriptor], [], [], timeout_s)[0])
 
 
-def _take_ports() -> tuple[socket.socket, int]:
-    """A block of free ports, and a socket that keeps other clusters off it while it is bound."""
-    for attempt in range(BLOCKS):
-        first = FIRST_PORT + PORTS_A_CLUSTER * ((os.getpid() * 7 + attempt) % BLOCKS)
-        guard = socket.socket()
-        try:
-            guard.bind(("", first + GUARD))
-            for port in range(first + 1, first + PORTS_A_CLUSTER):
-                with socket.socket() as probe:
-                    probe.bind(("", port))
-        except OSError:
-            guard.close()
-        else:
-            return guard, first
-    raise SlurmClusterError(f"no {PORTS_A_CLUSTER} free ports in a row from {FIRST_PORT} on")
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-# The keeper: another process, the parent of all daemons and of every orphan among their children.
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
-def _keep(owner: int) -> None:
-    """Start what stdin asks for; kill all of it when stdin ends or the owner has died."""
-    PR_SET_CHILD_SUBREAPER = 36
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    # Processes that the owner forks hold its end of stdin open, hence the second watch.
-    watched = os.pidfd_open(owner)
-    wakes, wake = os.pipe()
-    os.set_blocking(wake, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake)
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+# The keeper: a process of its own, parent of the daemons and of every orphan they leave behind, as
+# each slurmstepd is. So nothing outlives it, whatever happens to the process that has asked for it.
+
+
+def _keep(owner: int, guard: int, folder: Path) -> None:
+    """Start what stdin orders; kill all of it when told to, or when the owner has ended."""
+    pr_set_child_subreaper = 36
+    if ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0):
+        sys.exit("prctl failed")
+    os.set_inheritable(guard, False)  # the ports are taken as long as this process lives
+    with contextlib.suppress(ProcessLookupError):
+        watched = os.pidfd_open(owner)
+        # Read end, and write end for the signal handler: select wakes up when a child ends.
+        ended, notice = os.pipe()
+        os.set_blocking(notice, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(notice)
+        if os.getppid() == owner:  # else the number may be another's by now
+            _obey(watched, ended)
+    while children := list(_children()):
+        for (
+            pid
+        ) in children:  # theirs become ours as they die, and have their turn in the next round
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(-1, 0)
+        _reap()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _obey(watched: int, ended: int) -> None:
     pending = b""
-    while os.getppid() == owner:
-        readable, _, _ = select.select([0, watched, wakes], [], [])
-        if wakes in readable:
-            os.read(wakes, 512)
+    while True:
+        readable, _, _ = select.select([0, watched, ended], [], [])
+        if watched in readable:
+            return
+        if ended in readable:
+            os.read(ended, 512)
             _reap()
         if 0 in readable:
             read = os.read(0, 65536)
-            if not read:
-                break
             *lines, pending = (pending + read).split(b"\n")
             for line in lines:
+                if line == b"stop":
+                    return
                 print(_spawn(json.loads(line)), flush=True)
-        if watched in readable:
-            break
-    while children := list(_children()):
-        for pid in children:  # theirs become ours when they die, and have their turn then
-            os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(children[0], 0)
-        _reap()
+            if not read:
+                return
 
 
 def _spawn(order: dict) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, order["output"], flags, 0o644),
+        (os.POSIX_SPAWN_OPEN, 1, order["output"], append, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     argv = order["argv"]
@@ -563,17 +654,15 @@ def _reap() -> None:
 
 
 def _children() -> Iterator[int]:
-    """The children of this process; none is reaped meanwhile, so the numbers stay theirs."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                if int(parent) == os.getpid():
-                    yield int(entry.name)
+    """The children of this process: until it reaps them, their numbers are nobody else's."""
+    for pid in _processes():
+        fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+        if fields and int(fields[1]) == os.getpid():
+            yield pid
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command with a cluster of its own; returns its exit code."""
+    """Run a command with a cluster of its own; returns the command's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--accounting", action="store_true", help="with slurmdbd: sacct works")
     parser.add_argument("--max-array-size", type=int, default=Options.max_array_size)
@@ -581,18 +670,22 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     given = parser.parse_args(arguments)
     options = Options(given.accounting, given.max_array_size, given.cpus_per_node)
-    with SlurmCluster(options) as cluster:
-        environment = _without_slurm(os.environ) | cluster.environment
-        with subprocess.Popen(given.command, env=environment) as process:
-            while True:
-                try:
-                    return process.wait()
-                except KeyboardInterrupt:  # the command got it too and decides
-                    continue
+    try:
+        with SlurmCluster(options) as cluster:
+            environment = _without_slurm(os.environ) | cluster.environment
+            with subprocess.Popen(given.command, env=environment) as process:
+                while process.poll() is None:
+                    with contextlib.suppress(KeyboardInterrupt):  # the command's to decide about
+                        process.wait()
+    except (SlurmClusterError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    code = process.returncode
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--keep"]:
-        _keep(int(sys.argv[2]))
+        _keep(int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
     else:
         sys.exit(main(sys.argv[1:]))
