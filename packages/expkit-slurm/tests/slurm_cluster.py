@@ -11,9 +11,9 @@ Standard library only, so that tests/ and benchmarks/ can load this file by its 
 import argparse
 import contextlib
 import ctypes
-import getpass
 import json
 import os
+import pwd
 import select
 import shutil
 import signal
@@ -166,7 +166,7 @@ class SlurmCluster:
 
     def cancel_all(self) -> None:
         """Cancel every job, without the grace that Slurm gives to running ones."""
-        user = f"--user={getpass.getuser()}"
+        user = f"--user={_user()}"
         self.run("scancel", user, "--state=PENDING")  # first: none may take a place that gets free
         self.run("scancel", user, "--state=RUNNING", "--full", "--signal=KILL", check=False)
         self.run("scancel", user)
@@ -302,7 +302,7 @@ class SlurmCluster:
     def _start_database(self) -> None:
         where = self.folder / "run" / "mariadb.sock"
         arguments = (
-            "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.folder}/data",
+            "--no-defaults", f"--user={_user()}", f"--datadir={self.folder}/data",
             "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
         )  # fmt: skip
         self.run(
@@ -418,7 +418,7 @@ class SlurmCluster:
         facts = {
             "folder": self.folder,
             "host": socket.gethostname().partition(".")[0],
-            "user": getpass.getuser(),
+            "user": _user(),
             "munge": self._munge,
             "epilog": _program("true"),
             "controller_port": self._first_port + CONTROLLER_PORT,
@@ -514,6 +514,10 @@ def _parse_job(line: str) -> Job:
     own, array, task, state, node, reason, partition, name = line.split("|", 7)
     number = int(task) if task.isdigit() else None
     return Job(int(own), int(array), number, state, node, reason, name, partition)
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name  # USER and LOGNAME may be another's
 
 
 def _search_path() -> str:
