@@ -52,7 +52,7 @@ PEERS = (  # what benchmarks/ measures expkit beside
     "seaborn",
 )
 # Over half a minute each; by file, as each has a server or a probe that the file shares.
-SPREAD_OVER_CORES = ("expkit-mlflow", "expkit-plotting", "expkit-hydra")
+SPREAD_OVER_CORES = ("expkit-mlflow", "expkit-plotting", "expkit-hydra", "expkit-slurm")
 
 
 def requirements_of_tests(package: Path, *, extras: bool = False) -> list[str]:
@@ -131,7 +131,7 @@ def tests(session: nox.Session, package: Path) -> None:
     session.install(*requirements_of_tests(package), *CONSTRAINTS)
     session.run(
         "pytest", "-q", str(package), *spread(package), *session.posargs,
-        env=parts_required_in_ci("latex", "mlflow", "chromium"),
+        env=parts_required_in_ci("latex", "mlflow", "chromium", "slurm"),
     )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def integration(session: nox.Session) -> None:
     session.install(*wheels, "torch", "scikit-learn", "pytest", *CONSTRAINTS)
     session.run(
         "pytest", "-q", "tests", *session.posargs,
-        env=parts_required_in_ci("latex", "mlflow", "chromium", "torch"),
+        env=parts_required_in_ci("latex", "mlflow", "chromium", "slurm", "torch"),
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Many short runs in one task: each its own process, folder, log and state."""
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -50,10 +50,8 @@ def test_packed_runs_run_at_a_time_as_many_as_asked_for(app):
 
 def test_imports_that_leave_threads_make_runs_spawned_and_the_log_says_so(app):
     script = app.folder / "train.py"
-    waits = (
-        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
-    )
-    script.write_text(waits + script.read_text())
+    thread = "threading.Thread(target=threading.Event().wait, daemon=True).start()"
+    script.write_text(f"import threading\n{thread}\n{script.read_text()}")
     app.sweep("hydra.launcher.runs_per_task=3")
 
     (log,) = (app.experiment / "slurm").glob("*/logs/*.log")
@@ -62,7 +60,7 @@ def test_imports_that_leave_threads_make_runs_spawned_and_the_log_says_so(app):
 
 
 def test_a_process_without_threads_is_forked():
-    if len(os.listdir("/proc/self/task")) > 1:
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
         pytest.skip("this process has threads of other tests")
     assert start_method()[0] == "fork"
 

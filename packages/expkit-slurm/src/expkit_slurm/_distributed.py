@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +21,14 @@ from ._errors import SlurmError
 from ._job import Job
 
 POLL_S = 0.05
+WATCH_S = 0.2
 PATIENCE_S = 600.0  # rank 0 may import for minutes from a slow file server
 # srun tells the others of a rank that ended badly a moment after it has.
 ECHO_S = 2.0
 
 
 class RankError(RuntimeError):
-    """What another rank of a distributed run raised, with its traceback as text."""
+    """What another rank of a distributed run raised; a note has its traceback."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,40 @@ class Ranks:
         with contextlib.suppress(OSError):  # the first link stands
             os.link(own, self.folder / "error.json")
 
+    @contextmanager
+    def watched(self, record: Callable[[RankError], object]) -> Iterator[None]:
+        """Rank 0: end this process soon after another rank has failed, if it cannot end itself.
+
+        It may sit in a collective, in C code, where no signal of srun's reaches Python before
+        Slurm kills it, and then nobody would have written down why.
+
+        Args:
+            record: Writes the other rank's error into the run.
+        """
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(WATCH_S):
+                error = self.first_error(patience_s=0)
+                if error is not None and not ended.wait(ECHO_S):
+                    record(error)
+                    os._exit(1)
+
+        threading.Thread(target=watch, name="expkit-ranks", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
     def first_error(self, *, patience_s: float = ECHO_S) -> RankError | None:
         """Rank 0: what another rank raised first; None if none has within the time."""
         deadline = time.monotonic() + patience_s
         while True:
             with contextlib.suppress(OSError, ValueError):
                 facts = json.loads((self.folder / "error.json").read_bytes())
-                return RankError(
-                    f"rank {facts['rank']}: {facts['type']}: {facts['message']}\n"
-                    f"{facts['traceback']}"
-                )
+                error = RankError(f"rank {facts['rank']}: {facts['type']}: {facts['message']}")
+                error.add_note(facts["traceback"])
+                return error
             if time.monotonic() >= deadline:
                 return None
             time.sleep(POLL_S)

@@ -168,6 +168,11 @@ def _announce(planned: Plan, queued: Sequence[GridRun], say: object) -> None:
         return
     script = planned.script
     say("script: " + ("the one of expkit_slurm" if script.is_default else _shown(script.path)))
+    if script.ending not in ("exec", "srun"):
+        say(
+            "    its shell stands between Slurm and the run, and takes its signals: scancel kills "
+            'the run at once. Write exec "$@" as its last line.'
+        )
     lines: dict[str, None] = {}
     for array in planned.arrays:
         lines.update(dict.fromkeys(overridden(script, array.options)))
@@ -247,9 +252,12 @@ def launch(
     """Run override lists of a sweeper that knows nothing of a `Grid`, and return what they return.
 
     Raises:
-        GridError: If it is not to wait: the sweeper needs the values.
+        GridError: If it is not to wait: the sweeper needs the values. If nothing could be
+            submitted.
+        SystemExit: With 130 after Ctrl-C and 143 after SIGTERM: the jobs have been cancelled.
     """
     from expkit_hydra import GridError
+    from expkit_hydra.launching import console
 
     from ._jobs import launch_jobs
 
@@ -260,14 +268,21 @@ def launch(
             "hydra.launcher.wait=true, or sweep with hydra/sweeper=expkit and `defaults: "
             "[expkit, …]`."
         )
+    screen = console()
     try:
-        return launch_jobs(
+        ended = launch_jobs(
             job_overrides,
             initial_job_idx,
             config=config,
             hydra_context=hydra_context,
             task_function=task_function,
             values=values,
+            screen=screen,
         )
     except SlurmError as error:
         raise GridError(str(error)) from None
+    _show_failures(ended.statuses, screen)
+    if ended.again:
+        screen.print("to run one of them here:", markup=False)
+        screen.print(f"    {ended.again}", markup=False, soft_wrap=True)
+    return ended.returned

@@ -25,6 +25,7 @@ from ._job import Job, this_job
 from ._submission import CODE, PICKLE, RECORD, Order, places, read_orders, read_submission
 
 if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 
 FAILED, INTERRUPTED = 1, 130  # exit codes; 130 is what a shell reports of Ctrl-C
 DEFAULT_GRACE_S = 120.0
+# For the ranks above 0, as training.log is rank 0's.
+TO_CONSOLE = {
+    "version": 1,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"level": "INFO", "handlers": ["console"]},
+    "disable_existing_loggers": False,
+}
 
 
 class SlurmTraining:
@@ -195,7 +203,8 @@ class SlurmTraining:
             ranks.tell(None)
             return task_function(config)
 
-        outcome = self._execute(grid, run, starts)
+        with ranks.watched(lambda error: claim_run(run.folder).finish("failed", error)):
+            outcome = self._execute(grid, run, starts)
         if outcome.state == "skipped" or not ranks.folder.is_dir():
             ranks.tell(outcome.reason or outcome.state)
         if outcome.state not in ("failed", "interrupted"):
@@ -385,25 +394,35 @@ def _context(grid: Grid, run: GridRun) -> HydraContext:
 def _follow(grid: Grid, run: GridRun, task_function: Callable[[Any], Any], ranks: Ranks) -> None:
     """A rank above 0: takes part, and writes nothing but its error."""
     from hydra.core.utils import JobStatus
+
+    if ranks.wait() is not None:
+        return
+    try:
+        job = _run_quietly(grid, run, task_function)
+    except Exception as trouble:  # before or after the user's function
+        ranks.fail(trouble)
+        raise
+    if job.status == JobStatus.FAILED:
+        error = job._return_value
+        ranks.fail(error)
+        traceback.print_exception(error)
+        raise SystemExit(FAILED)
+
+
+def _run_quietly(grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> JobReturn:
+    """As Hydra runs a job, but that nothing is written to the run's folder."""
     from omegaconf import open_dict
 
     from expkit_hydra.launching import run_job
 
-    if ranks.wait() is not None:
-        return
     context = _context(grid, run)
     config = grid.config(run.index)
     with open_dict(config):
         config.hydra.job.id = str(run.index)
         config.hydra.job.num = run.index
         config.hydra.output_subdir = None
-        config.hydra.job_logging = None  # to the console: training.log is rank 0's
-    job = run_job(config, task_function=task_function, hydra_context=context)
-    if job.status == JobStatus.FAILED:
-        error = job._return_value
-        ranks.fail(error)
-        traceback.print_exception(error)
-        raise SystemExit(FAILED)
+        config.hydra.job_logging = TO_CONSOLE
+    return run_job(config, task_function=task_function, hydra_context=context)
 
 
 def _exit_code(outcomes: Sequence[Outcome]) -> int:

@@ -1,0 +1,139 @@
+"""Time limits and preemption on a real cluster: saved, requeued, and bit-equal at the end."""
+
+import json
+import time
+
+import pytest
+from slurm_app import RESUMABLE
+
+from expkit_slurm._stopping import why_stopped
+
+EPOCHS = 40
+ONE = "hydra.sweeper.params.x=[0]"  # a grid of one run
+
+
+@pytest.fixture
+def resumable(app):
+    """An app whose run takes as long as `pause_s` says, and resumes from its checkpoints."""
+    app.write("train.py", RESUMABLE)
+    return app
+
+
+def curve(app, experiment, run_name):
+    path = app.folder / "results" / experiment / "training" / run_name / "metrics.jsonl"
+    return [(row["step"], row["metrics"]) for row in map(json.loads, path.read_text().splitlines())]
+
+
+@pytest.mark.parametrize("ending", ['exec "$@"', '"$@"'])
+def test_a_time_limit_in_the_middle_is_resumed_and_bit_equal_to_an_uninterrupted_run(
+    resumable, ending
+):
+    # Where bash stays in between, no signal arrives, and the time that is left decides.
+    app = resumable
+    app.array_script(ending, "--mem=100M", "--time=00:01:00")
+    app.run("train.py", "x=0", f"epochs={EPOCHS}", "experiment_id=undisturbed")
+    app.submit(
+        ONE, f"epochs={EPOCHS}", "pause_s=1.5", "hydra.launcher.max_requeues_timeout=3",
+        "hydra.launcher.signal_delay_s=20",
+    )  # fmt: skip
+    statuses = app.wait(timeout_s=240)
+
+    assert statuses["0"].state == "completed"
+    record = app.record(0)
+    assert record["attempt"] >= 2
+    assert curve(app, "first", "0") == curve(app, "undisturbed", "0")
+    assert [step for step, _ in curve(app, "first", "0")] == list(range(EPOCHS))
+    assert "stopped by timeout, requeued (1 of 3)" in statuses["0"].log.read_text()
+    assert "attempt 2" in app.log(0, "training.log")
+
+
+def test_without_requeues_the_time_limit_leaves_the_run_interrupted_and_says_so(resumable):
+    app = resumable
+    app.array_script('exec "$@"', "--mem=100M", "--time=00:01:00")
+    app.submit(ONE, "epochs=1000", "pause_s=0.5", "hydra.launcher.signal_delay_s=50")
+    status = app.wait(timeout_s=100)["0"]
+
+    assert status.state == "interrupted"
+    assert "max_requeues_timeout=0" in status.log.read_text()
+    assert status.exit_code not in (None, 0)
+
+
+def test_a_run_that_is_preempted_saves_goes_back_into_the_queue_and_resumes(resumable):
+    app = resumable
+    app.array_script('exec "$@"', "--mem=100M", "--nodelist=node1", "--cpus-per-task=2")
+    app.submit(ONE, f"epochs={EPOCHS}", "pause_s=0.1")
+    app.wait_for(lambda: (app.folder / "epoch0").exists())
+    app.cluster.run(
+        "sbatch", "--partition=high", "--nodelist=node1", "--cpus-per-task=2", "--mem=100M",
+        "--output=/dev/null", "--wrap=sleep 3",
+    )  # fmt: skip
+    status = app.wait(timeout_s=120)["0"]
+
+    assert status.state == "completed"
+    assert app.record(0)["attempt"] == 2
+    assert "stopped by preemption, requeued (1 of 3)" in status.log.read_text()
+    assert [step for step, _ in curve(app, "first", "0")] == list(range(EPOCHS))
+
+
+def test_scancel_lets_a_run_save_its_state_within_killwait(resumable):
+    app = resumable
+    app.submit(ONE, "epochs=1000", "pause_s=0.1")
+    app.wait_for(lambda: (app.folder / "epoch0").exists())
+    begin = time.monotonic()
+    app.cluster.run("scancel", app.statuses()["0"].job)
+    app.wait_for(lambda: app.record(0)["state"] != "running", timeout_s=20)
+
+    assert app.record(0)["state"] == "interrupted"
+    assert time.monotonic() - begin < 5  # KillWait
+    app.cluster.wait_idle()
+    assert app.states() == {"0": "interrupted"}
+
+
+def test_scancel_reaches_a_run_in_a_step_of_its_own(resumable):
+    app = resumable
+    app.array_script('srun "$@"', "--mem=100M")
+    app.submit(ONE, "epochs=1000", "pause_s=0.1")
+    app.wait_for(lambda: (app.folder / "epoch0").exists())
+    app.cluster.run("scancel", app.statuses()["0"].job)
+    app.cluster.wait_idle()
+
+    assert app.record(0)["state"] == "interrupted"
+
+
+def test_with_a_shell_in_between_scancel_may_kill_a_run_which_then_resumes(resumable):
+    app = resumable
+    app.array_script('"$@"', "--mem=100M")
+    said = app.submit(ONE, "epochs=30", "pause_s=0.1")
+    app.wait_for(lambda: (app.folder / "epoch0").exists())
+    app.cluster.run("scancel", app.statuses()["0"].job)
+    app.cluster.wait_idle()
+
+    assert 'Write exec "$@" as its last line' in said
+    assert app.states()["0"] in ("interrupted", "lost")
+    assert "submitted 1 runs" in app.expkit("retry")
+    assert app.wait()["0"].state == "completed"
+    assert [step for step, _ in curve(app, "first", "0")] == list(range(30))
+
+
+def test_packed_runs_that_are_preempted_go_on_where_they_were(resumable):
+    app = resumable
+    app.array_script('exec "$@"', "--mem=300M", "--nodelist=node1", "--cpus-per-task=2")
+    app.submit("x=0,1,2,3", "epochs=20", "pause_s=0.1", "hydra.launcher.runs_per_task=4")
+    app.wait_for(lambda: (app.folder / "epoch1").exists())
+    app.cluster.run(
+        "sbatch", "--partition=high", "--nodelist=node1", "--cpus-per-task=2", "--mem=100M",
+        "--output=/dev/null", "--wrap=sleep 1",
+    )  # fmt: skip
+    statuses = app.wait(timeout_s=120)
+
+    assert {each.state for each in statuses.values()} == {"completed"}
+    assert [app.record(x)["attempt"] for x in range(4)] == [1, 2, 1, 1]
+    for x in range(4):
+        assert [step for step, _ in curve(app, "first", str(x))] == list(range(20))
+
+
+def test_what_a_warning_means_is_told_by_the_time_that_is_left():
+    assert why_stopped("the time limit", None, 120.0) == "timeout"
+    assert why_stopped("SIGUSR1", 150.0, 120.0) == "timeout"  # up to a minute early
+    assert why_stopped("SIGUSR1", None, 120.0) == "preemption"
+    assert why_stopped("SIGTERM", 10.0, 120.0) is None
