@@ -7,17 +7,15 @@ memory is used again for every checkpoint.
 import contextlib
 import mmap
 import sys
-from ctypes import memmove
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+from ._moves import SHARED_BYTES, Move, Mover, in_pieces
 
 if TYPE_CHECKING:
     from torch import Size, SymInt, Tensor, dtype
 
 ALIGNMENT = 64  # bytes; a line of the processor's cache
-# torch copies more than 128 kB with all threads. Where another program uses a core, each such copy
-# waits for it: 10 MB in 100 tensors then take 200 ms, and 1.6 ms without threads.
-SMALL_BYTES = 1 << 20
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK of Linux, which Python's mmap does not name
 
 
@@ -27,20 +25,38 @@ class _Memory(NamedTuple):
     size: int  # bytes
     dtype: "dtype"
     pinned: bool  # on the host, as it is a GPU's
-    small: bool  # so small that more than one thread would only be waited for
+    bytewise: bool  # copied as bytes, without torch
 
 
-@dataclass(slots=True)
-class _Place:
-    """Where one tensor of a state goes: the memory's number, and how the tensor lies in it."""
+class _Place(NamedTuple):
+    """Where one tensor of a state goes, and how it lies in that memory."""
 
-    number: int
+    number: int  # of the memory
     memory: _Memory
     shape: "Size"
     stride: tuple[int, ...]
     offset: "int | SymInt"
+    is_whole: bool  # it is all of its memory, in order
+    address: int  # of the memory that it is copied from
     host: "Tensor"
-    address: int  # of the tensor, if it filled its memory when it was last copied; else 0
+
+
+_Form = tuple["dtype", "Size", tuple[int, ...]]  # type, shape and stride
+# A place as it is compared where the tensor comes again: its address (0 where more than that must
+# be compared) and form; and the host's tensor.
+_Step = tuple[int, _Form, "Tensor"]
+
+
+class _Plan(NamedTuple):
+    """A copy that was made, as it is repeated. All of it at once, as a signal may come between."""
+
+    places: Sequence[_Place] = ()  # in the order of `keep`
+    steps: Sequence[_Step] = ()
+    memories: Sequence[_Memory] = ()
+    hosts: "Sequence[Tensor]" = ()  # the host's memories
+    moves: Sequence[Move] = ()
+    pieces: Sequence[Move] = ()  # of the large memories
+    copies: Sequence[tuple[int, _Place]] = ()  # those by torch, with the number of `keep`
 
 
 class Staging:
@@ -49,6 +65,9 @@ class Staging:
     As in a file of `torch.save`, tensors that share memory share their copy, whatever part of it
     they show; so tied weights are copied once. The memory is as large as the state and pinned
     where it is copied from a GPU. It belongs to this object until that is dropped.
+
+    A state nearly always has the tensors of the last time, where they were: then `keep` compares
+    each with the one that came at its place, and `copy` repeats what it did.
     """
 
     def __init__(self) -> None:
@@ -56,81 +75,97 @@ class Staging:
 
         self._plain = (torch.Tensor, torch.nn.Parameter)
         self._strided = torch.strided
-        self._places: list[_Place] = []  # of the last copy, in the order of `keep`
-        self._memories: list[_Memory] = []
-        self._bytes: list[Tensor] = []  # the host's memories
+        self._mover = Mover()
+        self._last = _Plan()
         self.begin()
 
     def begin(self) -> None:
         """Forget what was kept, but not the memory."""
-        self._fits = True  # what is kept so far, into the memory of the last copy
-        self._kept: list[_Place] = []
+        self._tensors: list[Tensor] = []  # that have a place
+        self._ahead = self._last.steps  # none from the tensor on that was not there the last time
+        self._kept: list[_Place] = []  # filled from then on
         self._kept_memories: list[_Memory] = []
         self._numbers: dict[int, int] = {}  # of the memories, by address
-        self._sources: list[Tensor] = []
-        self._targets: list[Tensor | None] = []  # None: all bytes of the memory
+        self._fits = True  # what is kept, into the memory of the last copy
 
     def keep(self, tensor: "Tensor") -> "Tensor":
         """A tensor of the host that will equal this one after `copy`."""
-        if type(tensor) not in self._plain or tensor.layout is not self._strided:
-            return _independent(tensor)
-        kept = self._kept
-        place = self._places[len(kept)] if len(kept) < len(self._places) else None
-        # The usual case, quickly: it lies where it lay the last time, and nothing else does.
-        if (
-            place is not None
-            and place.address
-            and tensor.data_ptr() == place.address
-            and tensor.dtype is place.memory.dtype
-            and tensor.shape == place.shape
-            and tensor.stride() == place.stride
-            and place.number == len(self._sources)
-            and place.address not in self._numbers
-        ):
-            self._numbers[place.address] = place.number
-            self._sources.append(tensor)
-            self._targets.append(place.host)
-            self._kept_memories.append(place.memory)
-            kept.append(place)
-            return place.host
-        return self._keep_anew(tensor, place)
+        tensors = self._tensors
+        if type(tensor) in self._plain and tensor.layout is self._strided:
+            try:
+                address, form, host = self._ahead[len(tensors)]
+            except IndexError:
+                return self._keep_anew(tensor)
+            # Memory that is shared now was shared the last time, as the addresses are those of
+            # then, all of them from the first tensor on.
+            if (
+                address
+                and tensor.data_ptr() == address
+                and (tensor.dtype, tensor.shape, tensor.stride()) == form
+                and not tensor.is_neg()
+            ):
+                tensors.append(tensor)
+                return host
+            return self._keep_anew(tensor)
+        return _independent(tensor)
 
-    def _keep_anew(self, tensor: "Tensor", place: _Place | None) -> "Tensor":
+    def _keep_anew(self, tensor: "Tensor") -> "Tensor":
         import torch
 
-        if tensor.device.type == "meta" or tensor.is_quantized:
+        if tensor.device.type == "meta" or tensor.is_quantized or tensor.is_neg():
             return _independent(tensor)
         storage = tensor.untyped_storage()
         size, dtype = storage.nbytes(), tensor.dtype
         # Conjugate numbers are another reading of the same bytes.
-        small = size < SMALL_BYTES and tensor.device.type == "cpu" and not dtype.is_complex
-        memory = _Memory(size, dtype, tensor.is_cuda, small)
-        whole = tensor.is_contiguous() and tensor.nbytes == memory.size
-        if not whole and (tensor.is_conj() or tensor.is_neg()):
+        bytewise = tensor.device.type == "cpu" and not dtype.is_complex
+        memory = _Memory(size, dtype, tensor.is_cuda, bytewise)
+        is_whole = tensor.is_contiguous() and tensor.nbytes == size
+        if not is_whole and tensor.is_conj():
             return _independent(tensor)  # its bytes are not its values
-        address = storage.data_ptr()
-        number = self._numbers.setdefault(address, len(self._sources))
-        is_first = number == len(self._sources)
-        if not is_first and self._kept_memories[number] != memory:
-            return _independent(tensor)  # torch.save refuses one memory of two types
-        shape, stride, offset = tensor.shape, tensor.stride(), tensor.storage_offset()
-        if (
-            place is None
-            or place.number != number
-            or place.memory.dtype is not memory.dtype
-            or (place.shape, place.stride, place.offset) != (shape, stride, offset)
-        ):
-            self._fits = False
-            host = torch.empty(0, dtype=tensor.dtype)
-            place = _Place(number, memory, shape, stride, offset, host, 0)
-        place.memory = memory
-        place.address = address if whole else 0
-        if is_first:
-            self._sources.append(tensor if whole else _all_bytes(tensor))
-            self._targets.append(place.host if whole else None)
+        address, place = storage.data_ptr(), self._place_before()
+        lies = (tensor.shape, tensor.stride(), tensor.storage_offset())
+        is_there = place is not None and (place.shape, place.stride, place.offset) == lies
+        if self._ahead:
+            if (
+                place is not None
+                and is_there
+                and (place.memory, place.is_whole, place.address) == (memory, is_whole, address)
+            ):
+                self._tensors.append(tensor)
+                return place.host
+            self._leave_the_last()
+        number = self._numbers.setdefault(address, len(self._kept_memories))
+        if number == len(self._kept_memories):
             self._kept_memories.append(memory)
-        self._kept.append(place)
-        return place.host
+        elif self._kept_memories[number] != memory:
+            return _independent(tensor)  # torch.save refuses one memory of two types
+        if (
+            place is not None
+            and is_there
+            and place.number == number
+            and place.memory.dtype is memory.dtype
+        ):
+            host = place.host
+        else:
+            self._fits = False
+            host = torch.empty(0, dtype=dtype)
+        self._tensors.append(tensor)
+        self._kept.append(_Place(number, memory, *lies, is_whole, address, host))
+        return host
+
+    def _place_before(self) -> _Place | None:
+        """What came the last time where the next tensor comes now."""
+        number = len(self._tensors)
+        return self._last.places[number] if number < len(self._last.places) else None
+
+    def _leave_the_last(self) -> None:
+        """From here on it is another state: write down what was the same until now."""
+        self._ahead = ()
+        for place in self._last.places[: len(self._tensors)]:
+            if place.number == len(self._kept_memories):
+                self._kept_memories.append(place.memory)
+                self._numbers[place.address] = place.number
+            self._kept.append(place)
 
     def copy(self) -> None:
         """Copy all that was kept since `begin`; afterwards the originals may change.
@@ -140,18 +175,23 @@ class Staging:
         """
         import torch
 
-        if not self._fits or self._kept_memories != self._memories:
-            self._arrange()
-        self._places, self._memories = self._kept, self._kept_memories
+        self._mover.wait()  # for what an interrupted call may have left
+        if self._ahead and len(self._tensors) < len(self._ahead):
+            self._leave_the_last()
+        if not self._ahead:
+            hosts = self._last.hosts
+            if not self._fits or self._kept_memories != list(self._last.memories):
+                hosts = self._arranged()
+            self._last = self._planned(hosts)
+        last = self._last
+        self._mover.move(last.moves, last.pieces, (self._tensors, last.hosts))
         devices = set()
         with torch.no_grad():
-            for source, target, memory, whole in zip(
-                self._sources, self._targets, self._memories, self._bytes, strict=True
-            ):
-                host = whole if target is None else target
-                if memory.small:
-                    memmove(host.data_ptr(), source.data_ptr(), memory.size)
-                elif memory.pinned:
+            for number, place in last.copies:
+                source, host = self._tensors[number], place.host
+                if not place.is_whole:
+                    source, host = _all_bytes(source), last.hosts[place.number]
+                if place.memory.pinned:
                     host.copy_(source, non_blocking=True)
                     devices.add(source.device)
                 else:
@@ -161,19 +201,47 @@ class Staging:
             torch.cuda.current_stream(device).synchronize()
         self.begin()  # lets go of the originals
 
-    def _arrange(self) -> None:
-        """Make memory for what was kept, and let the host's tensors lie in it."""
+    def _arranged(self) -> "Sequence[Tensor]":
+        """Memory for what was kept, and the host's tensors lie in it."""
         import torch
 
         # The old memory goes first, so that there are never two of them.
+        places, self._last = self._last.places, _Plan()
         nothing = torch.empty(0, dtype=torch.uint8).untyped_storage()
-        for place in self._places:
+        for place in places:
             place.host.set_(nothing)
-        self._places, self._memories, self._bytes = [], [], []
-        self._bytes = _host_memories(self._kept_memories)
+        hosts = _host_memories(self._kept_memories)
         for place in self._kept:
-            storage = self._bytes[place.number].untyped_storage()
+            storage = hosts[place.number].untyped_storage()
             place.host.set_(storage, place.offset, place.shape, place.stride)
+        return hosts
+
+    def _planned(self, hosts: "Sequence[Tensor]") -> _Plan:
+        """How what was kept is copied, and the same tensors the next time."""
+        steps: list[_Step] = []
+        moves: list[Move] = []
+        pieces: list[Move] = []
+        copies: list[tuple[int, _Place]] = []
+        # One object for tensors of one form: comparing then reads less memory, which is as cold as
+        # it can be after an epoch.
+        forms: dict[_Form, _Form] = {}
+        met = 0  # memories; a tensor of one that was met is copied with it
+        for number, place in enumerate(self._kept):
+            form = (place.memory.dtype, place.shape, place.stride)
+            address = place.address if place.is_whole else 0
+            steps.append((address, forms.setdefault(form, form), place.host))
+            if place.number < met:
+                continue
+            met += 1
+            if not place.memory.bytewise:
+                copies.append((number, place))
+                continue
+            move = (hosts[place.number].data_ptr(), place.address, place.memory.size)
+            if move[2] < SHARED_BYTES:
+                moves.append(move)
+            else:
+                pieces.extend(in_pieces(move))
+        return _Plan(self._kept, steps, self._kept_memories, hosts, moves, pieces, copies)
 
 
 def _independent(tensor: "Tensor") -> "Tensor":

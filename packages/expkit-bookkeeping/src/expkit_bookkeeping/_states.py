@@ -80,8 +80,32 @@ def saveable(
             raise _Refused(lambda where: f"The key {name} of {where} is a {kind}. {_ALLOWED}")
         return item
 
+    def mapping(item: Mapping[object, object], depth: int) -> dict[object, object]:
+        # Not OrderedDict[…](): that hides a type in the object, which would be saved with it.
+        plain: dict[object, object] = OrderedDict() if isinstance(item, OrderedDict) else {}
+        for name, part in item.items():
+            plain_name = name if type(name) in PLAIN else key(name)
+            kind = type(part)
+            if kind is tensor:  # nearly all are, and this is the loop that counts
+                plain[plain_name] = keep(part)  # type: ignore[arg-type]
+                continue
+            if kind in PLAIN:
+                plain[plain_name] = part
+                continue
+            try:
+                plain[plain_name] = convert(part, depth + 1)
+            except _Refused as refused:
+                refused.inside(f".{name}" if isinstance(name, str) else f"[{name!r}]")
+                raise
+        # Versions of a module's state_dict.
+        if isinstance(plain, OrderedDict) and hasattr(item, "_metadata"):
+            plain._metadata = item._metadata  # type: ignore[attr-defined]
+        return plain
+
     def convert(item: object, depth: int) -> object:
         kind = type(item)
+        if kind is dict and depth <= MAX_DEPTH:  # first, as an optimizer has one a parameter
+            return mapping(item, depth)  # type: ignore[arg-type]
         if kind in PLAIN:
             return item
         if isinstance(item, tensor):
@@ -97,22 +121,7 @@ def saveable(
         if kind is not dict and omegaconf is not None and omegaconf.OmegaConf.is_config(item):
             item = omegaconf.OmegaConf.to_container(item, resolve=True)
         if isinstance(item, (dict, Mapping)):  # dict first, which costs less
-            # Not OrderedDict[…](): that hides a type in the object, which would be saved with it.
-            plain: dict[object, object] = OrderedDict() if isinstance(item, OrderedDict) else {}
-            for name, part in item.items():
-                plain_name = name if type(name) in PLAIN else key(name)
-                if type(part) is tensor:  # nearly all are, and this is the loop that counts
-                    plain[plain_name] = keep(part)
-                    continue
-                try:
-                    plain[plain_name] = convert(part, depth + 1)
-                except _Refused as refused:
-                    refused.inside(f".{name}" if isinstance(name, str) else f"[{name!r}]")
-                    raise
-            # Versions of a module's state_dict.
-            if isinstance(plain, OrderedDict) and hasattr(item, "_metadata"):
-                plain._metadata = item._metadata  # type: ignore[attr-defined]
-            return plain
+            return mapping(item, depth)
         if isinstance(item, (list, tuple)):
             if PLAIN.issuperset(map(type, item)):  # as an optimizer's numbers of parameters
                 return list(item) if isinstance(item, list) else tuple(item)
