@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -56,6 +57,7 @@ class _Order:
     loader: ConfigLoader
     show_output: bool
     is_alive: Liveness | None
+    with_jobs: bool
 
 
 @dataclass
@@ -86,6 +88,7 @@ def execute_in_processes(
     show_output: bool,
     start_method: str = "spawn",
     is_alive: Liveness | None = None,
+    with_jobs: bool = True,
 ) -> Generator[Outcome | None]:
     """Run runs, `n_jobs` at a time.
 
@@ -99,6 +102,7 @@ def execute_in_processes(
         start_method: `fork` shares what this process has imported; it must have neither threads
             nor a CUDA context.
         is_alive: Tells whether the owner of a running run lives; with `spawn`, to be pickled.
+        with_jobs: Whether the outcomes are to have Hydra's `job`, with two configurations each.
 
     Yields:
         How each run went, in the order of their ends; None about once a second, so that the
@@ -117,6 +121,8 @@ def execute_in_processes(
     children: list[_Child] = []
     asked_to_stop = False
     try:
+        if start_method == "fork" and len(runs) > 1:
+            _share(grid, runs[0].index)
         while waiting or children:
             if not asked_to_stop and stop_requested() is not None:
                 asked_to_stop = True
@@ -134,6 +140,7 @@ def execute_in_processes(
                     loader=hydra_context.config_loader,
                     show_output=show_output,
                     is_alive=is_alive,
+                    with_jobs=with_jobs,
                 )
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(theirs, order), name=run.run_name)
@@ -152,6 +159,30 @@ def execute_in_processes(
         terminated = isinstance(error, SystemExit) and error.code == TERMINATED
         _stop(children, signal.SIGTERM if terminated else signal.SIGINT)
         raise
+    finally:
+        gc.unfreeze()
+
+
+def _share(grid: Grid, index: int) -> None:
+    """Do once what each fork would do again: half of what a trivial run costs.
+
+    Nothing is resolved and nothing of the user's is called.
+    """
+    import faulthandler  # noqa: F401
+
+    import hydra._internal.logging_config  # noqa: F401
+
+    from expkit_bookkeeping import claim_run, code_facts, move_to_trash, read_run  # noqa: F401
+
+    from . import _objective  # noqa: F401
+    from ._run_job import prepare
+
+    # `execute` says what is wrong with the configuration.
+    with contextlib.suppress(LookupError, OSError, ValueError):
+        prepare(grid.config(index))
+    code_facts()
+    gc.collect()
+    gc.freeze()  # else the first collection of each fork copies all of its memory
 
 
 @contextmanager
@@ -280,6 +311,8 @@ def _child(pipe: Connection, order: _Order) -> None:
                 outcome = _execute_order(order)
         except KeyboardInterrupt:  # before the run was claimed; `execute` lets none through
             raise SystemExit(INTERRUPTED) from None
+    if not order.with_jobs:
+        outcome = replace(outcome, job=None)
     pipe.send_bytes(_portable(outcome))
     pipe.close()
 

@@ -6,6 +6,7 @@ alone, so that none of the copies is needed. What a job is given, finds and leav
 tests compare the two. For other versions of Hydra than the one that was read, Hydra's is called.
 """
 
+import contextlib
 import copy
 import os
 from enum import Enum
@@ -150,6 +151,22 @@ def hydra_yaml(hidden: "DictConfig") -> str:
             _parts[part] = _dump({"hydra": {key: value}}).removeprefix("hydra:\n")
         text += _parts[part]
     return text
+
+
+def prepare(config: "DictConfig") -> None:
+    """Fill the caches of what a job does with its configuration, for the forks of this process."""
+    from omegaconf.errors import GrammarParseError
+    from omegaconf.grammar_parser import parse
+
+    hydra_yaml(_only_hydra(config))
+    waiting: list[object] = [_as_written(config)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and "${" in value:
+            with contextlib.suppress(GrammarParseError):
+                parse(value)
 
 
 MOST_PARTS = 500

@@ -240,6 +240,7 @@ class SlurmTraining:
                 show_output=self._show_output,
                 start_method=method,
                 is_alive=queue_liveness(),
+                with_jobs=False,
             )
             for outcome in stack.enter_context(closing(outcomes)):
                 if outcome is not None:
