@@ -67,6 +67,14 @@ def app(tmp_path: Path, cluster: SlurmCluster) -> SlurmApp:
 
 
 @pytest.fixture
+def limited_app(tmp_path: Path) -> Iterator[SlurmApp]:
+    """The same where a user may have ten tasks in the queue."""
+    for cluster in _start(Options(accounting=True, limits=True)):
+        cluster.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=10")
+        yield _app(tmp_path, cluster)
+
+
+@pytest.fixture
 def accounted_app(tmp_path: Path, accounting_cluster: SlurmCluster) -> SlurmApp:
     """The same on the cluster with accounting."""
     return _app(tmp_path, accounting_cluster)

@@ -49,6 +49,7 @@ class Options:
 
     Attributes:
         accounting: Run slurmdbd on a MariaDB, so that `sacct` answers; takes some seconds to start.
+        limits: With accounting, hold users to the limits that `sacctmgr` sets for them.
         max_array_size: The largest task number plus one; Slurm's own default is 1001.
         cpus_per_node: How many tasks of one CPU a node runs at once, whatever the machine has.
         grace_s: How long a preempted task goes on between its first signal and SIGTERM; at least
@@ -58,6 +59,7 @@ class Options:
     """
 
     accounting: bool = False
+    limits: bool = False
     max_array_size: int = 51
     cpus_per_node: int = 2
     grace_s: int = 15
@@ -432,6 +434,7 @@ class SlurmCluster:
             "message_timeout": self.options.message_timeout_s,
         }
         text = _SLURM_CONF + (_ACCOUNTING_CONF if self.options.accounting else "")
+        text += "AccountingStorageEnforce=limits\n" if self.options.limits else ""
         (self.folder / "slurm.conf").write_text(text.format(**facts))
         (self.folder / "gres.conf").write_text("NodeName=node[1-4] Name=gpu File=/dev/null\n")
         database = self.folder / "slurmdbd.conf"
@@ -673,7 +676,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cpus-per-node", type=int, default=Options.cpus_per_node)
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     given = parser.parse_args(arguments)
-    options = Options(given.accounting, given.max_array_size, given.cpus_per_node)
+    options = Options(
+        accounting=given.accounting,
+        max_array_size=given.max_array_size,
+        cpus_per_node=given.cpus_per_node,
+    )
     try:
         with SlurmCluster(options) as cluster:
             environment = _without_slurm(os.environ) | cluster.environment
