@@ -1,36 +1,65 @@
 """Jobs of foreign sweepers: override lists whose return values somebody waits for.
 
-They have no grid and no tree, so one pickle holds the function and the configurations, composed at
-submission, and each job leaves one with its result. Only their owner can read or change them.
+They have no grid and no tree. `.slurm/<id>/` in the sweep's folder holds one pickle with the
+function and the configurations, composed at submission, and one a job with what it returned. Only
+their owner can read or change them; when all is well they are removed, and the logs stay.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
+import shlex
+import shutil
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._errors import SlurmError
-from ._options import sbatch_options
+from ._job import Job, this_job
+from ._payload import (
+    discard,
+    exit_code,
+    failed,
+    read_payload,
+    read_result,
+    write_payload,
+    write_result,
+)
 from ._queue import Phase, Task, cause, phase
+from ._resources import job_options
 from ._scheduler import Scheduler
 from ._script import find_script
 from ._settings import Settings
-from ._status import job_of, tasks_by_name
-from ._submission import PICKLE, Order, Submission, array_of, task_of
-from ._submit import create, draft, plan, submit_arrays
-from ._watch import LOST_AFTER_S, interval_s
+from ._status import RunStatus, job_of, tasks_by_name
+from ._submission import Array, Order, Submission, array_of, read_submission, task_of
+from ._submit import PACKAGE, create, draft, plan, recover, submit_arrays
+from ._watch import wait
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
+    from rich.console import Console
 
-RESULTS = "results"
+HIDDEN = ".slurm"  # a sweep's folder may be listed by tools, for its jobs
+TAIL_LINES = 10
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143  # exit codes
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the jobs of a batch ended, in the order in which the sweeper gave them.
+
+    `again` is the command that runs one of those that failed here; None if none did.
+    """
+
+    returned: list[JobReturn]
+    statuses: list[RunStatus]
+    again: str | None = None
 
 
 def launch_jobs(
@@ -41,161 +70,333 @@ def launch_jobs(
     hydra_context: HydraContext,
     task_function: TaskFunction,
     values: Mapping[str, object],
-) -> Sequence[JobReturn]:
-    """Submit override lists as one array, wait, and return what the jobs returned.
+    screen: Console,
+) -> Ended:
+    """Submit override lists as array jobs, wait, and return what they returned.
 
     Raises:
         SlurmError: If they cannot be submitted.
+        SystemExit: With 130 after Ctrl-C: the jobs have been cancelled.
     """
-    import logging
-
-    import cloudpickle
-    from hydra.core.singleton import Singleton
     from hydra.core.utils import configure_log, filter_overrides, setup_globals
-    from omegaconf import open_dict
+
+    def say(text: str) -> None:
+        screen.print(text, markup=False, soft_wrap=True)
 
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    log = logging.getLogger("expkit_slurm")
-    settings, resources = Settings.split(values)
+    settings, _ = Settings.split(values)
+    _refuse_what_needs_a_grid(settings)
     sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
-    sweep_dir.mkdir(parents=True, exist_ok=True)
-    configs = []
-    for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-        log.info("#%d : %s", number, " ".join(filter_overrides(overrides)))
-        job_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(job_config):
-            job_config.hydra.job.id = str(number)
-            job_config.hydra.job.num = number
-        configs.append(job_config)
+    names = [
+        " ".join([f"#{number}", *filter_overrides(overrides)])
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx)
+    ]
+    for name in names:
+        say(name)
+    configs = list(_compose(job_overrides, initial_job_idx, config, hydra_context))
     scheduler = Scheduler()
     script = find_script(settings.script, Path.cwd())
-    orders = [Order(place) for place in range(len(configs))]
     planned = plan(
-        orders,
-        [sbatch_options(resources)] * len(orders),
+        [Order(number) for number in range(len(configs))],
+        [job_options(each) for each in configs],
         script=script,
-        settings=replace(settings, tasks_per_run=1),
+        settings=settings,
         max_array_size=scheduler.max_array_size(),
     )
     submission = draft(planned, experiment=sweep_dir, grid_id=None, program=None, facts={})
-    create(submission, orders)
-    (submission.path / RESULTS).mkdir()
-    payload = {
-        "configs": configs,
-        "task_function": task_function,
-        "hydra_context": hydra_context,
-        "singletons": Singleton.get_state(),
-    }
-    _write(submission.path / PICKLE, cloudpickle.dumps(payload))
-    submission = submit_arrays(
-        submission,
-        script,
-        scheduler=scheduler,
-        parallelism=planned.parallelism(),
-        say=log.warning,
-    )
-    log.info("submitted: job %s", ", ".join(str(each.job_id) for each in submission.arrays))
-    returned = _wait_for(submission, len(configs), scheduler)
+    submission = replace(submission, path=sweep_dir / HIDDEN / submission.id)
+    create(submission, planned.orders)
+    with _cancelled_on_leaving(submission.path, scheduler, say):
+        write_payload(submission.path, configs, hydra_context, task_function)
+        submission = submit_arrays(
+            submission, script, scheduler=scheduler, parallelism=planned.parallelism(), say=say
+        )
+        accepted = [each.job_id for each in submission.arrays if each.job_id is not None]
+        say(f"submitted {len(configs)} jobs: job {', '.join(accepted)}")
+        say("waiting; Ctrl-C cancels the jobs")
+        places = [order.run for order in planned.orders]
+        ended = _wait_for(submission, places, names, scheduler, screen)
+    for job, each in zip(ended.returned, configs, strict=True):
+        if job.overrides is None:  # nothing came back
+            job.overrides = list(each.hydra.overrides.task)
+    if ended.again is None:
+        discard(submission.path)
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    return returned
+    return ended
 
 
-def _wait_for(submission: Submission, count: int, scheduler: Scheduler) -> list[JobReturn]:
-    import time
-
-    begin = time.monotonic()
-    gone_since: dict[int, float] = {}
-    found: dict[int, JobReturn] = {}
-    while True:
-        jobs = [each.job_id for each in submission.arrays if each.job_id is not None]
-        told = scheduler.queue(jobs)
-        tasks: Mapping[str, Task] = {} if told is None else tasks_by_name(told)
-        for place in range(count):
-            if place in found:
-                continue
-            result = _read_result(submission.path / RESULTS / f"{place}.pkl")
-            if result is not None:
-                found[place] = result
-                continue
-            array = array_of(submission.arrays, place)
-            number = task_of(array, place, submission.settings.runs_per_task)
-            task = tasks.get(job_of(array, number) or "")
-            if array.job_id is None:
-                found[place] = _failed(array.error or "Slurm did not accept the job")
-            elif told is not None and (task is None or phase(task.state) is Phase.OVER):
-                why = "its task is gone" if task is None else cause(task)
-                since = gone_since.setdefault(place, time.monotonic())
-                if why is not None and (
-                    (task is not None and task.exit_code) or time.monotonic() - since > LOST_AFTER_S
-                ):
-                    found[place] = _failed(f"job {job_of(array, number)}: {why}")
-        if len(found) == count:
-            return [found[place] for place in range(count)]
-        time.sleep(interval_s(time.monotonic() - begin, submission.settings.poll_s or None))
+def _refuse_what_needs_a_grid(settings: Settings) -> None:
+    for name, plain in (("tasks_per_run", 1), ("parallel_per_task", 1), ("snapshot", "none")):
+        value = getattr(settings, name)
+        if value != plain:
+            raise SlurmError(
+                f"hydra.launcher.{name}={value} is for the runs of a grid, and this sweep has "
+                f"none. Sweep with hydra/sweeper=expkit and `defaults: [expkit, …, _self_]`, or "
+                f"set it to {plain}."
+            )
 
 
-def _read_result(path: Path) -> JobReturn | None:
+def _compose(
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+    config: DictConfig,
+    hydra_context: HydraContext,
+) -> Iterator[DictConfig]:
+    from omegaconf import open_dict
+
+    for number, overrides in enumerate(job_overrides, start=first):
+        composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
+        with open_dict(composed):
+            composed.hydra.job.id = str(number)  # until Slurm has given it one
+            composed.hydra.job.num = number
+        yield composed
+
+
+@contextmanager
+def _cancelled_on_leaving(path: Path, scheduler: Scheduler, say: Say) -> Iterator[None]:
+    """Cancel the jobs when the wait is broken off: nobody is left to take what they return."""
+    from expkit_bookkeeping import stop_signals
+
+    with stop_signals():
+        try:
+            yield
+        except BaseException as error:
+            _cancel(path, scheduler, say)
+            if isinstance(error, KeyboardInterrupt):
+                raise SystemExit(INTERRUPTED) from None
+            raise
+
+
+def _cancel(path: Path, scheduler: Scheduler, say: Say) -> None:
     try:
-        return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        return None
+        # From its record: the end may have come amid sbatch.
+        submission = recover(read_submission(path), scheduler)
+        jobs = [each.job_id for each in submission.arrays if each.job_id is not None]
+        scheduler.cancel(jobs)
+    except SlurmError as error:
+        say(f"The jobs may go on, for nobody. {error}")
+        return
+    if jobs:
+        say(f"cancelled job {', '.join(jobs)}: nobody is left to take what the jobs return")
+        discard(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def _failed(reason: str) -> JobReturn:
-    from hydra.core.utils import JobReturn, JobStatus
+def _wait_for(
+    submission: Submission,
+    places: Sequence[int],
+    names: Sequence[str],
+    scheduler: Scheduler,
+    screen: Console,
+) -> Ended:
+    """Wait until each job has left a result, or nothing more can be expected of it.
 
-    job = JobReturn(status=JobStatus.FAILED)
-    job.return_value = SlurmError(reason)
-    return job
+    Args:
+        submission: The submission.
+        places: The job that stands at each of its places.
+        names: What to call each job.
+        scheduler: Slurm.
+        screen: Shows how far they are.
+    """
+    from ._display import Display
+
+    jobs = [each.job_id for each in submission.arrays if each.job_id is not None]
+    found: dict[int, JobReturn] = {}
+
+    def look() -> list[RunStatus]:
+        # Slurm first: what is over by its word has left its result before.
+        told = scheduler.queue(jobs)
+        tasks = None if told is None else tasks_by_name(told)
+        statuses = []
+        for place, number in enumerate(places):
+            if number not in found:
+                result = read_result(submission.path, number)
+                if result is not None:
+                    found[number] = result
+            status = _status(submission, place, tasks, found.get(number))
+            statuses.append(replace(status, index=number, run_name=names[number]))
+        return sorted(statuses, key=lambda each: each.index)
+
+    settings = submission.settings
+    with Display(screen, total=len(places)) as display:
+        statuses = wait(
+            look,
+            show=display.show,
+            cancel=lambda: scheduler.cancel(jobs),
+            stop_after_failures=settings.stop_after_failures,
+            poll_s=settings.poll_s,
+        )
+    statuses = [each if each.index in found else _with_last_lines(each) for each in statuses]
+    returned = [found.get(each.index) or failed(_why(each)) for each in statuses]
+    bad = [places.index(each.index) for each in statuses if not each.is_good]
+    return Ended(returned, statuses, _command(submission, bad[0]) if bad else None)
+
+
+def _status(
+    submission: Submission, place: int, tasks: Mapping[str, Task] | None, result: JobReturn | None
+) -> RunStatus:
+    """How the job at one place is; `tasks` is None where Slurm does not answer."""
+    array = array_of(submission.arrays, place)
+    number = task_of(array, place, submission.settings.runs_per_task)
+    job = job_of(array, number)
+    status = RunStatus(place, "", "pending", job=job)
+    if job is None:
+        reason = array.error or "Slurm did not accept it"
+        return replace(status, state="unsubmitted", reason=reason)
+    status = replace(status, log=_log(submission, array, number))
+    task = None if tasks is None else tasks.get(job)
+    if task is not None:
+        status = replace(status, node=task.node, elapsed_s=task.elapsed_s)
+    if result is not None:
+        return _of_result(status, result)
+    if tasks is None:
+        return replace(status, reason="Slurm does not answer")
+    return _without_result(status, task)
+
+
+def _of_result(status: RunStatus, result: JobReturn) -> RunStatus:
+    from hydra.core.utils import JobStatus
+
+    from expkit_hydra import GridError
+
+    if result.status == JobStatus.COMPLETED:
+        return replace(status, state="completed")
+    error = result._return_value
+    line = str(error).strip().partition("\n")[0]
+    reason = line if isinstance(error, GridError) else f"{type(error).__name__}: {line}"
+    return replace(status, state="failed", reason=reason)
+
+
+def _without_result(status: RunStatus, task: Task | None) -> RunStatus:
+    if task is None:
+        return replace(status, state="lost", reason="its task is gone from Slurm's queue")
+    now = phase(task.state)
+    if now is not Phase.OVER:
+        return replace(status, state="pending" if now is Phase.PENDING else "running")
+    # Our own exit code after a failure: its result is on its way, on a slow file system.
+    code = None if task.exit_code == FAILED else task.exit_code
+    return replace(
+        status,
+        state="cancelled" if task.state.startswith("CANCELLED") else "lost",
+        reason=cause(task) or "its task ended and left no result",
+        exit_code=128 + task.signal if task.signal else code,
+    )
+
+
+def _log(submission: Submission, array: Array, task: int) -> Path | None:
+    path = submission.log(array.number, str(array.job_id), task)
+    return path if path.is_file() else None
+
+
+def _with_last_lines(status: RunStatus) -> RunStatus:
+    from expkit_hydra.launching import last_lines
+
+    if status.log is None:
+        return status
+    return replace(status, last_lines=tuple(last_lines(status.log, TAIL_LINES)))
+
+
+def _why(status: RunStatus) -> str:
+    from ._display import failure_line
+
+    return failure_line(status)
+
+
+def _command(submission: Submission, place: int) -> str:
+    from expkit_hydra.launching import shown
+
+    array = array_of(submission.arrays, place)
+    words = ["python", "-m", f"{PACKAGE}.training", shown(submission.path)]
+    words.append(str(task_of(array, place, submission.settings.runs_per_task)))
+    return shlex.join([*words, f"--array={array.number}"] if array.number else words)
 
 
 def run_job_at(submission: Submission, place: int) -> int:
     """What an array task does for one of the jobs; returns the exit code."""
-    import cloudpickle
-    from hydra.core.singleton import Singleton
-    from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+    from expkit_bookkeeping import stop_requested, stop_signals
 
-    payload: dict[str, Any] = cloudpickle.loads((submission.path / PICKLE).read_bytes())
-    Singleton.set_state(payload["singletons"])
-    setup_globals()
-    os.chdir(submission.directory)
+    from ._stopping import TimeLeft, stop_before_limit
+    from ._submission import read_orders
+
+    (order,) = read_orders(submission.path, place, 1)
+    array, slurm_job = array_of(submission.arrays, place), this_job()
+    if slurm_job is not None and slurm_job.restarts:
+        before = read_result(submission.path, order.run)
+        if before is not None:  # another job of the task was what made it start again
+            return exit_code(before)
+    left = TimeLeft(lambda: Scheduler().time_left_s(slurm_job.job_id) if slurm_job else None)
+    # Unhandled, the warning before the time limit would end the process.
+    with stop_signals(), stop_before_limit(left, array.signal_delay_s):
+        job = _run(submission, order.run, slurm_job)
+        reason = stop_requested()
+    if reason is not None and _is_interrupted(job):
+        why = _requeued_or_why(submission, slurm_job, reason, left, array.signal_delay_s)
+        if why is None:
+            return INTERRUPTED
+        job = failed(why, job)
+    write_result(submission.path, order.run, job)
+    return exit_code(job)
+
+
+def _run(submission: Submission, number: int, slurm_job: Job | None) -> JobReturn:
+    from hydra.core.singleton import Singleton
+    from hydra.core.utils import run_job, setup_globals
+    from omegaconf import open_dict
+
     try:
-        job = run_job(
-            hydra_context=payload["hydra_context"],
-            task_function=payload["task_function"],
-            config=payload["configs"][place],
+        common, config = read_payload(submission.path, number)
+        Singleton.set_state(common["singletons"])
+        setup_globals()
+        os.chdir(submission.directory)
+        if slurm_job is not None:
+            with open_dict(config):
+                config.hydra.job.id = slurm_job.name
+        return run_job(
+            hydra_context=common["hydra_context"],
+            task_function=common["task_function"],
+            config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-    except Exception as error:  # before or after the function: folders, logging
-        job = JobReturn(status=JobStatus.FAILED)
-        job.return_value = error
-    failed = job.status == JobStatus.FAILED
-    if failed:
-        traceback.print_exception(job._return_value)
-    _write(submission.path / RESULTS / f"{place}.pkl", _portable(job))
-    return 1 if failed else 0
+    except SystemExit as end:
+        if end.code == TERMINATED:  # Slurm ends the job, and may let it start again
+            raise
+        traceback.print_exc()
+        return failed(f"The function called sys.exit({end.code!r}).")
+    except Exception as error:  # before or after the function: imports, folders, logging
+        return failed(error)
 
 
-def _portable(job: JobReturn) -> bytes:
-    import cloudpickle
+def _is_interrupted(job: JobReturn) -> bool:
+    """Whether the function left before its end, as its Bookkeeping has recorded."""
+    from expkit_bookkeeping import read_run
 
-    try:
-        data: bytes = cloudpickle.dumps(job)
-        pickle.loads(data)
-    except Exception:  # a value that cannot be pickled, an exception with arguments of its own
-        job.return_value = RuntimeError(f"{type(job._return_value).__name__}: {job._return_value}")
-        data = cloudpickle.dumps(job)
-    return data
+    if job.hydra_cfg is None:
+        return False
+    record = read_run(Path(job.hydra_cfg.hydra.runtime.output_dir))
+    return record is not None and record.state == "interrupted"
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, and for its owner alone: loading a pickle runs what is in it."""
-    draft_path = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(draft_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft_path.replace(path)
+def _requeued_or_why(
+    submission: Submission, slurm_job: Job | None, reason: str, left: object, grace_s: float
+) -> str | None:
+    """Put the task back into the queue; where that is not to be, why the job has no result."""
+    import time
+
+    from ._stopping import LEAVE_S, TimeLeft, requeue, why_stopped
+
+    assert isinstance(left, TimeLeft)
+    why = why_stopped(reason, left.seconds(), grace_s)
+    if why is None or slurm_job is None:
+        return f"It was stopped by {reason} before it was done."
+    said = requeue(submission, slurm_job, why, Scheduler())
+    if ", requeued" not in said:
+        return (
+            f"It was stopped by {why} before it was done. hydra.launcher.time=… gives it longer, "
+            f"hydra.launcher.max_requeues_{why}=… starts it again."
+        )
+    print(said, flush=True)
+    time.sleep(LEAVE_S)  # Slurm ends this process; ending before would let the task count as over
+    return None

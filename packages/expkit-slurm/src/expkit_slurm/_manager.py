@@ -547,9 +547,9 @@ class SlurmManager:
                     f"the program. {error}"
                 ) from None
             say(f"{error} It is pickled for the tasks of this grid, as it is now.")
-            import cloudpickle
+            from ._payload import pickled_function
 
-            return None, cloudpickle.dumps(self._task_function)
+            return None, pickled_function(self._task_function)
 
 
 def dry_run(manager: SlurmManager, grid: Grid, experiment: Path) -> list[str]:

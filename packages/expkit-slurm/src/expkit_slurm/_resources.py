@@ -44,6 +44,15 @@ def run_options(grid: Grid, runs: Sequence[GridRun], given: Options = ()) -> lis
     return found
 
 
+def job_options(config: DictConfig) -> Options:
+    """The sbatch options of a job with this configuration.
+
+    Raises:
+        SlurmError: If a resource is not one, or senseless.
+    """
+    return sbatch_options(_node(config))
+
+
 def _node(config: DictConfig) -> dict[str, Any]:
     """The resources of a run's launcher node; none where it is another launcher's."""
     from omegaconf import OmegaConf

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ._distributed import Ranks, join_torch_distributed, srun_command
 from ._errors import SlurmError
 from ._job import Job, this_job
-from ._submission import CODE, PICKLE, RECORD, Order, places, read_orders, read_submission
+from ._submission import CODE, RECORD, Order, places, read_orders, read_submission
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -122,7 +122,9 @@ class SlurmTraining:
     def _load(self) -> TaskFunction:
         """Import the user's program and find the function, from the snapshot if there is one."""
         if self._submission is not None and self._submission.program is None:
-            return _unpickle(self._submission.path / PICKLE)
+            from ._payload import read_function
+
+            return read_function(self._submission.path)
         from expkit_hydra.launching import Program
 
         program = self._program()
@@ -493,13 +495,6 @@ def _from_snapshot(program: Any, submission: Submission) -> Any:
         script=None if script is None else snapshot.relocated(script),
         path=tuple(snapshot.relocated(each) for each in program.path),
     )
-
-
-def _unpickle(path: Path) -> TaskFunction:
-    import cloudpickle
-
-    with path.open("rb") as file:
-        return cloudpickle.load(file)  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,318 @@
+"""Jobs of sweepers that know no grid: what they return, and what becomes of those that do not."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.types import HydraContext, RunMode
+from slurm_app import CONFIG, RESUMABLE
+
+from expkit_hydra import GridError
+
+PLAIN = """
+hydra: {job: {name: app, chdir: false}}
+x: 1
+note: first
+"""
+# As an app without the kit's line selects the launcher.
+BASIC = ("hydra/sweeper=basic", "hydra.launcher.poll_s=0.1", "hydra/launcher=expkit_slurm")
+# Hydra takes the function's own file for the app's, wherever it is defined.
+CLOSURE = """
+from pathlib import Path
+
+import hydra
+from omegaconf import OmegaConf
+
+OmegaConf.register_new_resolver("twice", lambda x: 2 * x)
+
+
+def make(told):
+    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
+    def main(cfg):
+        Path(f"told{cfg.x}").write_text(f"{told}, {cfg.doubled}")
+
+    return main
+
+
+if __name__ == "__main__":
+    make("by a closure")()
+"""
+
+
+@pytest.fixture
+def plain(app, monkeypatch):
+    """An app without the kit's keys, whose jobs are launched from this process."""
+    app.write("conf/config.yaml", PLAIN)
+    monkeypatch.chdir(app.folder)
+    for name, value in app.cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    return app
+
+
+@pytest.fixture
+def launch(plain, hydra_restore_singletons):
+    """Give override lists to the launcher, as a sweeper does; returns what came back."""
+
+    def launch(function, *jobs, first=0, overrides=()):
+        with initialize_config_dir(str(plain.folder / "conf"), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            config = loader.load_configuration(
+                "config", [*BASIC, *overrides], run_mode=RunMode.MULTIRUN
+            )
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks(config)),
+                task_function=function,
+                config=config,
+            )
+            return launcher.launch([list(each) for each in jobs], initial_job_idx=first)
+
+    return launch
+
+
+def _submissions(sweep_dir: Path) -> list[Path]:
+    return list((sweep_dir / ".slurm").iterdir())
+
+
+def test_a_job_is_as_under_hydras_own_launcher(plain, launch, monkeypatch):
+    monkeypatch.setenv("COPIED", "from the shell")
+
+    def function(cfg):
+        hydra = HydraConfig.get()
+        return {
+            "x": cfg.x,
+            "num": hydra.job.num,
+            "id": hydra.job.id,
+            "cwd": str(Path.cwd()),
+            "original": hydra.runtime.cwd,
+            "output": hydra.runtime.output_dir,
+            "environment": (os.environ["SET"], os.environ["COPIED"]),
+            "launcher": hydra.runtime.choices["hydra/launcher"],
+        }
+
+    overrides = [
+        "hydra.sweep.dir=sweeps/${now:%H-%M-%S-%f}",  # the same moment in all of them
+        "hydra.sweep.subdir=${hydra.job.num}_${x}",
+        "hydra.job.chdir=true",
+        "+hydra.job.env_set.SET=set",
+        "hydra.job.env_copy=[COPIED]",
+        "hydra.launcher.comment=comment-${note}",  # so two arrays, and their jobs mixed
+    ]
+    jobs = [["x=5", "note=a"], ["x=6", "note=b"], ["x=7", "note=a"]]
+    returned = launch(function, *jobs, first=10, overrides=overrides)
+
+    (sweep_dir,) = (plain.folder / "sweeps").iterdir()
+    for number, (job, x) in enumerate(zip(returned, (5, 6, 7), strict=True), start=10):
+        folder = str(sweep_dir / f"{number}_{x}")
+        slurm_id = job.return_value.pop("id")
+        assert slurm_id == job.hydra_cfg.hydra.job.id
+        assert slurm_id.endswith(("_0", "_1"))
+        assert job.return_value == {
+            "x": x,
+            "num": number,
+            "cwd": folder,
+            "original": str(plain.folder),
+            "output": folder,
+            "environment": ("set", "from the shell"),
+            "launcher": "expkit_slurm",
+        }
+        assert job.overrides == jobs[number - 10]
+    comments = plain.cluster.run("squeue", "--states=all", "--noheader", "--format=%k")
+    assert {"comment-a", "comment-b"} <= set(comments.split())
+    (submission,) = _submissions(sweep_dir)
+    left = {each.name for each in submission.iterdir()}
+    assert left == {"logs", "submission.json", "runs.jsonl"}  # the pickles have served
+
+
+def test_what_goes_wrong_in_a_job_is_that_jobs_result(plain, launch, capsys):
+    class TwoArgumentsError(Exception):
+        def __init__(self, first, second):
+            super().__init__(f"{first} and {second}")
+
+    def function(cfg):
+        match cfg.x:
+            case 1:
+                raise ValueError("1 is too much")
+            case 2:
+                raise TwoArgumentsError("one", "another")
+            case 3:
+                return threading.Lock()
+            case 4:
+                sys.exit("enough")
+            case 5:
+                print("the last words", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return cfg.x
+
+    jobs = [[f"x={x}"] for x in range(7)]
+    returned = launch(function, *jobs, overrides=["hydra.sweep.dir=sweep"])
+    output = capsys.readouterr().out
+
+    states = [each.status for each in returned]
+    assert states == [JobStatus.COMPLETED, *[JobStatus.FAILED] * 5, JobStatus.COMPLETED]
+    assert [each.overrides for each in returned] == jobs
+    assert [returned[x].return_value for x in (0, 6)] == [0, 6]
+    with pytest.raises(ValueError, match="1 is too much") as raised:
+        _ = returned[1].return_value
+    assert raised.value.__notes__[0].endswith("in function\nValueError: 1 is too much")
+    with pytest.raises(RuntimeError, match="TwoArgumentsError: one and another"):
+        _ = returned[2].return_value
+    with pytest.raises(GridError, match=r"a lock, cannot be pickled: .* Return a number"):
+        _ = returned[3].return_value
+    with pytest.raises(GridError, match=r"sys.exit\('enough'\)"):
+        _ = returned[4].return_value
+    with pytest.raises(GridError, match=r"#5 x=5 lost: .*SIGKILL.* on node"):
+        _ = returned[5].return_value
+    assert "\n    the last words\n" in output
+    # What is left lets one of them be run again here, and is nobody else's to read or change.
+    (submission,) = _submissions(plain.folder / "sweep")
+    assert stat.S_IMODE((submission / "task.pkl").stat().st_mode) == 0o600
+    assert stat.S_IMODE((submission / "results").stat().st_mode) == 0o700
+    command = output.partition("to run one of them here:\n")[2].split()
+    assert command[:3] == ["python", "-m", "expkit_slurm.training"]
+    assert "ValueError: 1 is too much" in plain.run(*command[1:], code=1)
+
+
+def test_jobs_that_are_cancelled_are_told_apart_from_those_that_return(plain, launch):
+    def function(cfg):
+        Path(f"started{cfg.x}").touch()
+        while Path(f"hold{cfg.x}").exists():
+            time.sleep(0.02)
+        return cfg.x
+
+    plain.touch("hold1")
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(launch, function, ["x=0"], ["x=1"])
+        plain.wait_for(lambda: (plain.folder / "started1").exists())
+        (job,) = {each.split("_")[0] for each in _queued(plain)}
+        plain.cluster.run("scancel", f"{job}_1")
+        first, second = future.result(timeout=60)
+
+    assert first.return_value == 0
+    with pytest.raises(GridError, match=r"#1 x=1 cancelled"):
+        _ = second.return_value
+
+
+def _runs(app) -> list[str]:
+    return sorted(each.parent.name for each in app.experiment.glob("training/*/run.json"))
+
+
+def _queued(app) -> list[str]:
+    return app.cluster.run("squeue", "--noheader", "--array", "--format=%i").split()
+
+
+def test_jobs_that_share_a_task_are_jobs_of_their_own(launch):
+    def function(cfg):
+        if cfg.x == 1:
+            raise ValueError("no")
+        return cfg.x, HydraConfig.get().job.num
+
+    jobs = [[f"x={x}"] for x in range(5)]
+    returned = launch(function, *jobs, overrides=["hydra.launcher.runs_per_task=3"])
+
+    good = [each.return_value for each in returned if each.status == JobStatus.COMPLETED]
+    assert good == [(0, 0), (2, 2), (3, 3), (4, 4)]
+
+
+def test_what_cannot_be_pickled_is_refused_before_anything_is_submitted(plain, launch):
+    lock = threading.Lock()
+
+    with pytest.raises(GridError, match=r"cannot pickle .* Nothing has been submitted"):
+        launch(lambda cfg: lock, ["x=0"], overrides=["hydra.sweep.dir=sweep"])
+
+    assert _submissions(plain.folder / "sweep") == []
+    assert _queued(plain) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("wait=false", "needs what they return. Set hydra.launcher.wait=true"),
+        ("tasks_per_run=2", "hydra.launcher.tasks_per_run=2 is for the runs of a grid"),
+        ("snapshot=copy", "hydra.launcher.snapshot=copy is for the runs of a grid"),
+    ],
+)
+def test_settings_without_a_sense_for_other_sweepers_are_refused_with_the_cure(
+    plain, setting, told
+):
+    output = plain.run("train.py", "-m", *BASIC, f"hydra.launcher.{setting}", code=1)
+
+    assert told in output
+    assert "hydra/sweeper=expkit" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+)
+def test_jobs_whose_sweeper_leaves_are_cancelled(plain, number, code):
+    plain.touch("hold")
+    process = plain.start("train.py", "-m", *BASIC, "x=0,1", "hydra.sweep.dir=sweep")
+    plain.wait_for_calls(2)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == code, output
+    assert "nobody is left to take what the jobs return" in output
+    assert "Traceback" not in output
+    plain.cluster.wait_idle()
+    (submission,) = _submissions(plain.folder / "sweep")
+    assert not (submission / "task.pkl").exists()
+
+
+def test_hydras_basic_sweeper_in_an_app_of_the_kit(app):
+    output = app.run("train.py", "-m", *BASIC, "x=0,1")
+
+    assert "submitted 2 jobs: job " in output
+    assert "2 completed" in output
+    assert sorted(app.calls()) == ["0 first", "1 first"]
+    records = [app.record(each) for each in _runs(app)]
+    assert [each["state"] for each in records] == ["completed", "completed"]
+    assert {each["slurm"]["array_task_id"] for each in records} == {"0", "1"}
+
+
+def test_a_preempted_job_of_another_sweeper_goes_on_and_returns(app):
+    app.write("train.py", RESUMABLE)
+    process = app.start("train.py", "-m", *BASIC, "x=0", "epochs=4", "pause_s=1.0")
+    app.wait_for(lambda: (app.folder / "epoch0").exists())
+    (job,) = _queued(app)
+    app.cluster.run("scancel", "--signal=USR1", "--full", job)
+    output, _ = process.communicate(timeout=90)
+
+    assert process.returncode == 0, output
+    (record,) = [app.record(each) for each in _runs(app)]
+    assert (record["state"], record["attempt"]) == ("completed", 2)
+
+
+def test_our_sweeper_in_an_app_without_the_kits_line(plain):
+    overrides = ["hydra/sweeper=expkit", *BASIC[1:], "x=0,1", "hydra.sweep.dir=sweep"]
+    plain.run("train.py", "-m", *overrides)
+
+    assert sorted(plain.calls()) == ["0 first", "1 first"]
+    assert {each.name for each in (plain.folder / "sweep").iterdir()} == {
+        ".slurm", "0", "1", "multirun.yaml"
+    }  # fmt: skip
+
+
+def test_a_function_that_no_process_could_import_is_pickled_once_a_grid_with_a_warning(app):
+    app.write("train.py", CLOSURE)
+    app.write("conf/config.yaml", CONFIG + "doubled: ${twice:${x}}\n")
+    output = app.sweep()
+
+    assert "It is pickled for the tasks of this grid, as it is now." in output
+    told = [(app.folder / f"told{x}").read_text() for x in range(3)]
+    assert told == [f"by a closure, {2 * x}" for x in range(3)]
+    (submission,) = (app.experiment / "slurm").iterdir()
+    (pickled,) = submission.glob("*.pkl")
+    assert stat.S_IMODE(pickled.stat().st_mode) == 0o600
