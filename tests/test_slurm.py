@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -91,13 +92,21 @@ def test_the_demo_grid_end_to_end_on_the_cluster(project, cluster):
 
 
 def test_when_nobody_waits_a_last_job_syncs_and_plots(project, cluster):
-    project.run("python", *GRID, *SMALL, "hydra.launcher.wait=false", "model=mlp", **cluster)
-    waited = project.run("expkit", "wait", "results/digits", **cluster)
+    said = project.run(
+        "python", *GRID, *SMALL, "hydra.launcher.wait=false", *ONE[:-1], **cluster
+    ).stdout  # fmt: skip
     results = project.folder / "results" / "digits"
+    after = next((results / "slurm").glob("*/logs")) / "after.log"
+    deadline = time.monotonic() + 120
+    while not (after.is_file() and "run again" in after.read_text()):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
 
-    assert "completed" in waited.stdout
+    assert "syncs and plots when all have ended" in said
+    assert "1 completed" in after.read_text()
     assert (results / "plots" / "val_accuracy.png").is_file()
     assert (results / "mlflow.db").is_file()
+    assert "1 completed" in project.run("expkit", "wait", "results/digits", **cluster).stdout
 
 
 @pytest.mark.parametrize("ending", ['exec "$@"', 'srun "$@"'])

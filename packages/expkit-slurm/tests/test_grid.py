@@ -114,6 +114,32 @@ def test_editing_conf_changes_nothing_that_waits(app):
     assert sorted(app.calls()) == ["0 first", "1 first", "2 first"]
 
 
+def test_a_copy_of_the_code_runs_as_it_was_at_submission(app):
+    app.write("project/__init__.py", "")
+    app.write("project/values.py", "VALUE = 'old'\n")
+    script = app.folder / "train.py"
+    script.write_text(
+        script.read_text()
+        .replace("import hydra\n", "import hydra\n\nfrom project.values import VALUE\n", 1)
+        .replace('print(f"printed', 'print(VALUE, f"printed')
+    )
+    app.touch("hold")
+    said = app.submit("hydra.launcher.array_parallelism=1", "hydra.launcher.snapshot=copy")
+    app.wait_for_calls(1)
+    app.write("project/values.py", "VALUE = 'new'\n")
+    app.remove("hold")
+    statuses = app.wait()
+
+    assert "config: frozen; code: copied (snapshot=copy)" in said
+    assert [app.log(x).split()[0] for x in range(3)] == ["old", "old", "old"]
+    assert "as copied at submission" in statuses["2"].log.read_text()
+    assert set(app.record(2)["code"]["sources"]) == {
+        "project/__init__.py",
+        "project/values.py",
+        "train.py",
+    }
+
+
 def test_120_runs_go_beyond_the_longest_array_of_51(app):
     output = app.sweep("x=range(120)", "hydra.launcher.array_parallelism=100")
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ._status import RunStatus, count_states
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Console
+    from rich.table import Table
 
 MOST_FAILURES = 5
 QUIET_S = 10.0  # between two lines of a log file
@@ -81,19 +82,20 @@ class Display:
             self._last = (counts, elapsed)
             self._screen.print(line, markup=False, soft_wrap=True)
 
-    def _picture(self, line: str, done: int, failures: Sequence[RunStatus]) -> Group:
-        from rich.console import Group
-        from rich.markup import escape
+    def _picture(self, line: str, done: int, failures: Sequence[RunStatus]) -> Table:
         from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
-        rows: list[object] = [ProgressBar(total=max(1, self._total), completed=done, width=60)]
-        rows.append(Text(line))
+        rows = Table.grid()
+        rows.add_row(ProgressBar(total=max(1, self._total), completed=done, width=60))
+        rows.add_row(Text(line))
         newest = failures[-MOST_FAILURES:]
-        rows += [Text.from_markup(f"[red]{escape(failure_line(each))}[/]") for each in newest]
+        for each in newest:
+            rows.add_row(Text(failure_line(each), style="red", overflow="ellipsis", no_wrap=True))
         if len(failures) > len(newest):
-            rows.append(Text(f"and {len(failures) - len(newest)} before", style="dim"))
-        return Group(*rows)  # type: ignore[arg-type]
+            rows.add_row(Text(f"and {len(failures) - len(newest)} before", style="dim"))
+        return rows
 
 
 def progress_line(

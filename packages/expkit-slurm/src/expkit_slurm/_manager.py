@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ._errors import SlurmError
 from ._liveness import QueueLiveness, slurm_name
 from ._options import Options, merged, sbatch_options
-from ._placements import Placement, find_placements, jobs_of, key_of
+from ._placements import Placement, RunKey, find_placements, jobs_of, key_of
 from ._queue import Phase, Task, phase
 from ._resources import run_options
 from ._scheduler import Scheduler
@@ -90,6 +90,7 @@ class SlurmManager:
         self._scheduler = scheduler or Scheduler()
         self._only: str | None = None  # the submission that this manager is restricted to
         self._final: dict[int, RunStatus] = {}
+        self._placed: tuple[list[Submission], dict[RunKey, Placement]] | None = None
 
     @classmethod
     def attach(cls, path: Path | str, *, scheduler: Scheduler | None = None) -> SlurmManager:
@@ -137,11 +138,20 @@ class SlurmManager:
 
         Runs that a rule skips are left out. Runs of earlier grids are there while Slurm has them.
         """
-        return [self._with_log(each) for each in self._look(accounting=True)]
+        statuses = self._look(accounting=True)
+        placements = self._placements()
+        return [self._with_log(each, placements) for each in statuses]
+
+    def _placements(self) -> dict[RunKey, Placement]:
+        """Where the runs stand; read anew where a submission's record has changed."""
+        submissions = self.submissions()
+        if self._placed is None or self._placed[0] != submissions:
+            self._placed = submissions, find_placements(submissions)
+        return self._placed[1]
 
     def _look(self, *, accounting: bool = False) -> list[RunStatus]:
-        placements = find_placements(self.submissions())
-        runs = self._runs(placements)
+        placements = self._placements()
+        runs = [run for run in self.grid.runs if run.skipped_by is None]
         open_runs = [run for run in runs if run.index not in self._final]
         open_jobs = jobs_of(
             placements[key_of(run)] for run in open_runs if key_of(run) in placements
@@ -162,13 +172,10 @@ class SlurmManager:
         fresh = {each.index: each for each in statuses}
         return [fresh.get(run.index) or self._final[run.index] for run in runs]
 
-    def _runs(self, placements: Mapping[Any, Placement]) -> list[GridRun]:
-        return [run for run in self.grid.runs if run.skipped_by is None]
-
     def _records(
         self,
         runs: Sequence[GridRun],
-        placements: Mapping[Any, Placement],
+        placements: Mapping[RunKey, Placement],
         tasks: Mapping[str, Task],
     ) -> dict[int, RunRecord]:
         """run.json of each run that can have changed; the owner's life is asked of Slurm."""
@@ -195,7 +202,7 @@ class SlurmManager:
     def _derive(
         self,
         runs: Sequence[GridRun],
-        placements: Mapping[Any, Placement],
+        placements: Mapping[RunKey, Placement],
         records: Mapping[int, RunRecord],
         tasks: Mapping[str, Task],
         *,
@@ -222,33 +229,16 @@ class SlurmManager:
             statuses.append(derive(facts))
         return statuses
 
-    def _with_log(self, status: RunStatus) -> RunStatus:
+    def _with_log(self, status: RunStatus, placements: Mapping[RunKey, Placement]) -> RunStatus:
         """With the file of its output and, where it did not complete, the end of it."""
-        path = self.log_of(status)
+        run = self.grid.runs[status.index]
+        path = _log_of(run, placements.get(key_of(run)))
         if path is None:
             return status
         from expkit_hydra.launching import last_lines
 
         lines = () if status.is_good else tuple(last_lines(path, TAIL_LINES))
         return replace(status, log=path, last_lines=lines)
-
-    def log_of(self, status: RunStatus) -> Path | None:
-        """The log that says most of a run: Slurm's own of its task, else what the run printed."""
-        from expkit_hydra.launching import OUTPUT
-
-        run = self.grid.runs[status.index]
-        printed = run.folder / OUTPUT
-        if status.job is not None:
-            job, _, task = status.job.partition("_")
-            for each in find_submissions(self.grid.experiment):
-                for array in each.arrays:
-                    if array.job_id == job:
-                        packed = each.settings.runs_per_task > 1
-                        own = each.log(array.number, job, int(task))
-                        if packed and printed.is_file():
-                            return printed
-                        return own if own.is_file() else None
-        return printed if printed.is_file() else None
 
     # --- doing something ---------------------------------------------------------------------
 
@@ -284,9 +274,9 @@ class SlurmManager:
         )
         return planned, [run for run in grid.pending if key_of(run) in queued]
 
-    def _queued(self, runs: Sequence[GridRun]) -> set[tuple[str, str | None]]:
+    def _queued(self, runs: Sequence[GridRun]) -> set[RunKey]:
         """Those of the runs that Slurm has already."""
-        placements = find_placements(self.submissions())
+        placements = self._placements()
         placed = {key_of(run): placements[key_of(run)] for run in runs if key_of(run) in placements}
         jobs = jobs_of(placed.values())
         if not jobs:
@@ -432,7 +422,7 @@ class SlurmManager:
             Slurm's names of what was cancelled.
         """
         wanted = None if run_names is None else set(run_names)
-        placements = find_placements(self.submissions())
+        placements = self._placements()
         jobs = []
         for each in self._look():
             place = placements.get(key_of(self.grid.runs[each.index]))
@@ -502,7 +492,7 @@ class SlurmManager:
         manager._settings = replace(last.settings, **kept)
         manager._given = merged(sbatch_options(resources), options)
         manager._recorded = last
-        placements = find_placements(submissions)
+        placements = self._placements()
         manager._again = {
             key_of(run): placements[key_of(run)].array.options if key_of(run) in placements else ()
             for run in chosen
@@ -510,7 +500,7 @@ class SlurmManager:
         return manager.submit(say=say, finaliser=finaliser)
 
     _recorded: Submission | None = None  # whose program runs again
-    _again: Mapping[Any, Options] | None = None  # what the runs asked of Slurm before
+    _again: Mapping[RunKey, Options] | None = None  # what the runs asked of Slurm before
 
     def _pending(self, runs: Sequence[GridRun]) -> Grid:
         """The grid with these runs to do, and what is known of them now."""
@@ -575,6 +565,16 @@ def dry_run(manager: SlurmManager, grid: Grid, experiment: Path) -> list[str]:
         words = command(submission, array, planned.script, limit)
         lines.append(f"    {shown_command(words)}")
     return lines
+
+
+def _log_of(run: GridRun, place: Placement | None) -> Path | None:
+    """The log that says most of a run: Slurm's own of its task, else what the run printed."""
+    from expkit_hydra.launching import OUTPUT
+
+    printed = run.folder / OUTPUT
+    own = None if place is None else place.log
+    candidates = [printed, own] if place is not None and place.is_packed else [own, printed]
+    return next((path for path in candidates if path is not None and path.is_file()), None)
 
 
 def _say_accepted(submission: Submission, say: Callable[[str], None]) -> None:

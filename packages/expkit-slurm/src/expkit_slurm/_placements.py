@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._status import job_of
@@ -29,12 +30,16 @@ class Placement:
         """Slurm's name of its task; None where Slurm has not accepted it."""
         return job_of(self.array, self.task_id)
 
+    @property
+    def log(self) -> Path | None:
+        """Where Slurm writes what its task prints; None where Slurm has not accepted it."""
+        if self.array.job_id is None:
+            return None
+        return self.submission.log(self.array.number, self.array.job_id, self.task_id)
+
     def has_started(self) -> bool:
         """Whether Slurm has made the log of its task."""
-        if self.array.job_id is None:
-            return False
-        log = self.submission.log(self.array.number, self.array.job_id, self.task_id)
-        return log.exists()
+        return self.log is not None and self.log.exists()
 
     @property
     def is_packed(self) -> bool:
@@ -42,14 +47,15 @@ class Placement:
         return self.submission.settings.runs_per_task > 1
 
 
-def key_of(run: GridRun) -> tuple[str, str | None]:
+RunKey = tuple[str, str | None]
+
+
+def key_of(run: GridRun) -> RunKey:
     """What makes two runs of different grids the same run."""
     return run.run_name, run.config_hash
 
 
-def find_placements(
-    submissions: Iterable[Submission],
-) -> dict[tuple[str, str | None], Placement]:
+def find_placements(submissions: Iterable[Submission]) -> dict[RunKey, Placement]:
     """The newest place of each run that was ever submitted.
 
     Args:
@@ -57,7 +63,7 @@ def find_placements(
     """
     from expkit_hydra.launching import open_grid
 
-    found: dict[tuple[str, str | None], Placement] = {}
+    found: dict[RunKey, Placement] = {}
     grids: dict[str, Sequence[GridRun]] = {}
     for submission in submissions:
         if submission.grid_id is None:
@@ -77,9 +83,3 @@ def jobs_of(placements: Iterable[Placement]) -> list[str]:
     """The ids of the array jobs in which these runs stand, each once."""
     ids = (each.array.job_id for each in placements)
     return list(dict.fromkeys(job for job in ids if job is not None))
-
-
-def by_submission(placements: Mapping[object, Placement]) -> list[Submission]:
-    """The submissions that have any of these runs, the oldest first."""
-    found = {each.submission.id: each.submission for each in placements.values()}
-    return [found[name] for name in sorted(found)]

@@ -242,10 +242,8 @@ def _logs_of(found: Found) -> list[Path]:
     if found.run is not None and found.grid is not None:
         places = find_placements(find_submissions(found.grid.experiment))
         place = places.get(key_of(found.run))
-        if place is not None and place.array.job_id is not None:
-            paths.append(
-                place.submission.log(place.array.number, place.array.job_id, place.task_id)
-            )
+        if place is not None and place.log is not None:
+            paths.append(place.log)
     return [path for path in paths if path.is_file()]
 
 
