@@ -120,6 +120,7 @@ def execute_in_processes(
     waiting = list(reversed(runs))
     children: list[_Child] = []
     asked_to_stop = False
+    was_frozen = gc.get_freeze_count() > 0
     try:
         if start_method == "fork" and len(runs) > 1:
             _share(grid, runs[0].index)
@@ -160,7 +161,8 @@ def execute_in_processes(
         _stop(children, signal.SIGTERM if terminated else signal.SIGINT)
         raise
     finally:
-        gc.unfreeze()
+        if not was_frozen:
+            gc.unfreeze()
 
 
 def _share(grid: Grid, index: int) -> None:
