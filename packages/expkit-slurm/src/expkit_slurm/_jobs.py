@@ -44,10 +44,17 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
+    from ._stopping import TimeLeft
+
 HIDDEN = ".slurm"  # a sweep's folder may be listed by tools, for its jobs
 TAIL_LINES = 10
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143  # exit codes
 Say = Callable[[str], None]
+_MORE = {
+    "timeout": "hydra.launcher.time=… gives it longer, hydra.launcher.max_requeues_timeout=… "
+    "lets it start again.",
+    "preemption": "hydra.launcher.max_requeues_preempt=… lets it start again more often.",
+}
 
 
 @dataclass(frozen=True)
@@ -327,16 +334,16 @@ def run_job_at(submission: Submission, place: int) -> int:
         if before is not None:  # another job of the task was what made it start again
             return exit_code(before)
     left = TimeLeft(lambda: Scheduler().time_left_s(slurm_job.job_id) if slurm_job else None)
-    # Unhandled, the warning before the time limit would end the process.
+    # To the very end: unhandled, the warning before the time limit would end the process.
     with stop_signals(), stop_before_limit(left, array.signal_delay_s):
         job = _run(submission, order.run, slurm_job)
         reason = stop_requested()
-    if reason is not None and _is_interrupted(job):
-        why = _requeued_or_why(submission, slurm_job, reason, left, array.signal_delay_s)
-        if why is None:
-            return INTERRUPTED
-        job = failed(why, job)
-    write_result(submission.path, order.run, job)
+        if reason is not None and _is_interrupted(job):
+            why = _requeued_or_why(submission, slurm_job, reason, left, array.signal_delay_s)
+            if why is None:
+                return INTERRUPTED
+            job = failed(why, job)
+        write_result(submission.path, order.run, job)
     return exit_code(job)
 
 
@@ -380,23 +387,19 @@ def _is_interrupted(job: JobReturn) -> bool:
 
 
 def _requeued_or_why(
-    submission: Submission, slurm_job: Job | None, reason: str, left: object, grace_s: float
+    submission: Submission, slurm_job: Job | None, reason: str, left: TimeLeft, grace_s: float
 ) -> str | None:
     """Put the task back into the queue; where that is not to be, why the job has no result."""
     import time
 
-    from ._stopping import LEAVE_S, TimeLeft, requeue, why_stopped
+    from ._stopping import LEAVE_S, requeue, why_stopped
 
-    assert isinstance(left, TimeLeft)
     why = why_stopped(reason, left.seconds(), grace_s)
     if why is None or slurm_job is None:
         return f"It was stopped by {reason} before it was done."
     said = requeue(submission, slurm_job, why, Scheduler())
     if ", requeued" not in said:
-        return (
-            f"It was stopped by {why} before it was done. hydra.launcher.time=… gives it longer, "
-            f"hydra.launcher.max_requeues_{why}=… starts it again."
-        )
+        return f"It was stopped by {why} before it was done. {_MORE[why]}"
     print(said, flush=True)
     time.sleep(LEAVE_S)  # Slurm ends this process; ending before would let the task count as over
     return None
