@@ -410,7 +410,7 @@ def main() -> None:
     if missing := slurm_cluster.missing_programs(wanted):
         print(f"slurm: nothing is measured, as this machine lacks {', '.join(missing)}")
         return
-    sizes = {30: 1} if chosen.quick else {100: 1, 300: 3}
+    sizes = {30: 1} if chosen.quick else {100: 1, 300: 2}
     rows: list[Row] = []
     with slurm_cluster.SlurmCluster(wanted) as cluster:
         desk = Desk(cluster)

@@ -1,6 +1,7 @@
 """What the benchmarks say of their figures; the figures themselves are for a quiet machine."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -78,3 +79,15 @@ def test_one_command_fills_a_readme_and_leaves_the_rest_of_it(measuring, tmp_pat
     assert "| 10 units  | ours  | 50.0 " in text
     assert "Failed, so without figures: grid." in done.stdout
     assert json.loads((tmp_path / "summary.json").read_text())["failed"] == ["grid"]
+
+
+def test_without_slurm_its_area_says_so_and_is_no_error(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "slurm.py"), "--json", str(tmp_path)]
+    environment = {**os.environ, "PATH": str(tmp_path)}
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    assert len(done.stdout.splitlines()) == 1
+    assert "this machine lacks" in done.stdout
+    assert "sbatch" in done.stdout
+    assert not list(tmp_path.iterdir())
