@@ -290,7 +290,7 @@ def test_retry_says_that_conf_has_changed_and_uses_what_was_frozen(app):
     output = app.expkit("retry", "--state", "failed", "--mem", "150M")
 
     assert "conf/config.yaml changed since the grid was submitted" in output
-    assert "submitted 1 runs" in output
+    assert "submitted 1 run:" in output
     assert app.wait()["1"].state == "completed"
     assert app.calls()[-1] == "1 first"
     newest = max((app.experiment / "slurm").iterdir())

@@ -44,7 +44,7 @@ def test_the_same_command_again_submits_only_what_is_missing(app):
     app.sweep()
     output = app.sweep("x=0,1,2,3")
 
-    assert "submitted 1 runs" in output
+    assert "submitted 1 run:" in output
     assert sorted(app.calls()) == ["0 first", "1 first", "2 first", "3 first"]
     assert "nothing to do" in app.sweep("x=0,1,2,3")
 
@@ -59,7 +59,7 @@ def test_what_is_in_the_queue_is_not_submitted_again_but_waited_for(app):
     output, _ = second.communicate(timeout=60)
 
     assert second.returncode == 0, output
-    assert "submitted 1 runs" in output
+    assert "submitted 1 run:" in output
     assert len(app.calls()) == 4
 
 

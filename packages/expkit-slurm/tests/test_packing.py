@@ -34,7 +34,7 @@ def test_a_packed_run_that_fails_or_is_killed_stops_no_other(app):
     assert app.states()["2"] == "lost"
     app.remove("fail1", "kill2")
     output = app.sweep("x=range(5)", "hydra.launcher.runs_per_task=5")
-    assert "submitted 2 runs in 1 tasks" in output
+    assert "submitted 2 runs in 1 task" in output
     assert "5 completed" in output
 
 

@@ -110,7 +110,7 @@ def test_with_a_shell_in_between_scancel_may_kill_a_run_which_then_resumes(resum
 
     assert 'Write exec "$@" as its last line' in said
     assert app.states()["0"] in ("interrupted", "lost")
-    assert "submitted 1 runs" in app.expkit("retry")
+    assert "submitted 1 run:" in app.expkit("retry")
     assert app.wait()["0"].state == "completed"
     assert [step for step, _ in curve(app, "first", "0")] == list(range(30))
 

@@ -583,14 +583,18 @@ def _say_accepted(submission: Submission, say: Callable[[str], None]) -> None:
     runs = sum(each.runs for each in done)
     tasks = sum(submission.tasks(each) for each in done)
     jobs = ", ".join(str(each.job_id) for each in done[:8]) + (", …" if len(done) > 8 else "")
-    packed = f" in {tasks} tasks" if tasks != runs else ""
-    said = f"{runs} runs{packed}" if runs == total else f"{runs} of {total} runs{packed}"
-    say(f"submitted {said}: job{'s' if len(done) > 1 else ''} {jobs}")
+    packed = f" in {_counted(tasks, 'task')}" if tasks != runs else ""
+    said = _counted(runs, "run") if runs == total else f"{runs} of {total} runs"
+    say(f"submitted {said}{packed}: job{'s' if len(done) > 1 else ''} {jobs}")
     if runs < total:
         say(
-            f"{total - runs} runs are unsubmitted: Slurm's limit is reached. "
+            f"{_counted(total - runs, 'run')} unsubmitted: Slurm's limit is reached. "
             f"`expkit retry {_relative(str(submission.experiment))}` submits them later."
         )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 def _unexplained(status: RunStatus) -> bool:
