@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from expkit_slurm import SlurmError
+from expkit_slurm._forking import start_method
 from expkit_slurm._settings import Settings
-from expkit_slurm.training import start_method
 
 
 def test_200_short_runs_share_eight_tasks(app):

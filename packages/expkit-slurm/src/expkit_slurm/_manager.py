@@ -10,22 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import SlurmError
-from ._liveness import QueueLiveness, slurm_name
+from ._look import Looks
 from ._options import Options, merged, sbatch_options
-from ._placements import Placement, RunKey, find_placements, jobs_of, key_of
-from ._queue import Phase, Task, phase
+from ._placements import RunKey, jobs_of, key_of
+from ._queue import Phase, phase
 from ._resources import run_options
 from ._scheduler import Scheduler
 from ._script import ArrayScript, find_script, overridden, refuse_conflicts
 from ._settings import Settings
-from ._status import Facts, RunStatus, derive, tasks_by_name
+from ._status import RunStatus
 from ._submission import (
     CODE,
     PICKLE,
     SUBMITTED,
     Order,
     Submission,
-    find_submissions,
     read_submission,
 )
 from ._submit import (
@@ -36,7 +35,6 @@ from ._submit import (
     create,
     draft,
     plan,
-    recover,
     shown_command,
     submit_arrays,
     submit_finaliser,
@@ -46,13 +44,11 @@ from ._watch import Patience, wait
 if TYPE_CHECKING:
     from hydra.types import TaskFunction
 
-    from expkit_bookkeeping import RunRecord
     from expkit_hydra import Grid, GridRun
     from expkit_hydra.launching import Program
 
 log = logging.getLogger("expkit_slurm")
 AGAIN = ("failed", "lost", "interrupted", "cancelled", "unsubmitted")
-TAIL_LINES = 5
 
 
 class SlurmManager:
@@ -88,9 +84,7 @@ class SlurmManager:
         self.grid = grid
         self._task_function = task_function
         self._scheduler = scheduler or Scheduler()
-        self._only: str | None = None  # the submission that this manager is restricted to
-        self._final: dict[int, RunStatus] = {}
-        self._placed: tuple[list[Submission], dict[RunKey, Placement]] | None = None
+        self._looks = Looks(grid, self._scheduler)
 
     @classmethod
     def attach(cls, path: Path | str, *, scheduler: Scheduler | None = None) -> SlurmManager:
@@ -114,7 +108,7 @@ class SlurmManager:
             grid_path = path
         grid: Grid = read_grid(grid_path)
         manager = cls(grid, scheduler=scheduler)
-        manager._only = only
+        manager._looks = Looks(grid, manager._scheduler, only=only)
         found = manager.submissions()
         if not found:
             raise SlurmError(
@@ -128,117 +122,14 @@ class SlurmManager:
 
     def submissions(self) -> list[Submission]:
         """The submissions of the experiment, the oldest first, interrupted ones recovered."""
-        found = find_submissions(self.grid.experiment)
-        if self._only is not None:
-            found = [each for each in found if each.id == self._only]
-        return [recover(each, self._scheduler) for each in found]
+        return self._looks.submissions()
 
     def status(self) -> list[RunStatus]:
         """How each run of the grid is now, in the grid's order; asks Slurm once.
 
-        Runs that a rule skips are left out. Runs of earlier grids are there while Slurm has them.
+        Runs that a rule skips are left out.
         """
-        statuses = self._look(accounting=True)
-        placements = self._placements()
-        return [self._with_log(each, placements) for each in statuses]
-
-    def _placements(self) -> dict[RunKey, Placement]:
-        """Where the runs stand; read anew where a submission's record has changed."""
-        submissions = self.submissions()
-        if self._placed is None or self._placed[0] != submissions:
-            self._placed = submissions, find_placements(submissions)
-        return self._placed[1]
-
-    def _look(self, *, accounting: bool = False) -> list[RunStatus]:
-        placements = self._placements()
-        runs = [run for run in self.grid.runs if run.skipped_by is None]
-        open_runs = [run for run in runs if run.index not in self._final]
-        open_jobs = jobs_of(
-            placements[key_of(run)] for run in open_runs if key_of(run) in placements
-        )
-        told = self._scheduler.queue(open_jobs) if open_jobs else []
-        tasks = dict(tasks_by_name(told or []))
-        records = self._records(runs, placements, tasks)
-        statuses = self._derive(open_runs, placements, records, tasks, asked=told is not None)
-        if accounting and any(_unexplained(each) for each in statuses):
-            jobs = {str(each.job).partition("_")[0] for each in statuses if _unexplained(each)}
-            known = self._scheduler.accounting(sorted(jobs))
-            if known:
-                tasks = {**tasks_by_name(known), **tasks}
-                statuses = self._derive(open_runs, placements, records, tasks, asked=True)
-        for each in statuses:
-            if each.is_good:  # nothing changes that any more
-                self._final[each.index] = each
-        fresh = {each.index: each for each in statuses}
-        return [fresh.get(run.index) or self._final[run.index] for run in runs]
-
-    def _records(
-        self,
-        runs: Sequence[GridRun],
-        placements: Mapping[RunKey, Placement],
-        tasks: Mapping[str, Task],
-    ) -> dict[int, RunRecord]:
-        """run.json of each run that can have changed; the owner's life is asked of Slurm."""
-        from expkit_bookkeeping import read_run
-
-        alive = QueueLiveness(dict(tasks))
-        found = {}
-        for run in runs:
-            if run.index in self._final:
-                continue
-            place = placements.get(key_of(run))
-            task = tasks.get(place.job) if place is not None and place.job is not None else None
-            if task is not None and phase(task.state) is Phase.PENDING and not task.restarts:
-                continue  # has never started: nothing to read
-            record = read_run(run.folder)
-            if record is None:
-                continue
-            own = place is not None and slurm_name(record) == place.job
-            if record.state == "running" and not own and alive(record) is False:
-                record = replace(record, state="lost")
-            found[run.index] = record
-        return found
-
-    def _derive(
-        self,
-        runs: Sequence[GridRun],
-        placements: Mapping[RunKey, Placement],
-        records: Mapping[int, RunRecord],
-        tasks: Mapping[str, Task],
-        *,
-        asked: bool,
-    ) -> list[RunStatus]:
-        statuses = []
-        for run in runs:
-            place = placements.get(key_of(run))
-            record = records.get(run.index)
-            if place is None:
-                statuses.append(derive(Facts(run, record)))
-                continue
-            facts = Facts(
-                run,
-                record,
-                known=place.known,
-                array=place.array,
-                task_id=place.task_id,
-                task=None if place.job is None else tasks.get(place.job),
-                asked=asked,
-                has_log=record is not None or place.has_started(),
-                is_packed=place.is_packed,
-            )
-            statuses.append(derive(facts))
-        return statuses
-
-    def _with_log(self, status: RunStatus, placements: Mapping[RunKey, Placement]) -> RunStatus:
-        """With the file of its output and, where it did not complete, the end of it."""
-        run = self.grid.runs[status.index]
-        path = _log_of(run, placements.get(key_of(run)))
-        if path is None:
-            return status
-        from expkit_hydra.launching import last_lines
-
-        lines = () if status.is_good else tuple(last_lines(path, TAIL_LINES))
-        return replace(status, log=path, last_lines=lines)
+        return self._looks.with_logs(self._looks.look(accounting=True))
 
     # --- doing something ---------------------------------------------------------------------
 
@@ -276,7 +167,7 @@ class SlurmManager:
 
     def _queued(self, runs: Sequence[GridRun]) -> set[RunKey]:
         """Those of the runs that Slurm has already."""
-        placements = self._placements()
+        placements = self._looks.placements()
         placed = {key_of(run): placements[key_of(run)] for run in runs if key_of(run) in placements}
         jobs = jobs_of(placed.values())
         if not jobs:
@@ -402,7 +293,7 @@ class SlurmManager:
 
         settings = self._settings
         wait(
-            lambda: chosen(self._look()),
+            lambda: chosen(self._looks.look()),
             show=show,
             cancel=cancel,
             stop_after_failures=settings.stop_after_failures,
@@ -422,9 +313,9 @@ class SlurmManager:
             Slurm's names of what was cancelled.
         """
         wanted = None if run_names is None else set(run_names)
-        placements = self._placements()
+        placements = self._looks.placements()
         jobs = []
-        for each in self._look():
+        for each in self._looks.look():
             place = placements.get(key_of(self.grid.runs[each.index]))
             if each.is_over or place is None or place.job is None:
                 continue
@@ -472,7 +363,7 @@ class SlurmManager:
         wanted = None if runs is None else set(runs)
         chosen = [
             self.grid.runs[each.index]
-            for each in self._look(accounting=True)
+            for each in self._looks.look(accounting=True)
             if each.state in states and (wanted is None or each.run_name in wanted)
         ]
         if not chosen:
@@ -492,7 +383,7 @@ class SlurmManager:
         manager._settings = replace(last.settings, **kept)
         manager._given = merged(sbatch_options(resources), options)
         manager._recorded = last
-        placements = self._placements()
+        placements = self._looks.placements()
         manager._again = {
             key_of(run): placements[key_of(run)].array.options if key_of(run) in placements else ()
             for run in chosen
@@ -567,16 +458,6 @@ def dry_run(manager: SlurmManager, grid: Grid, experiment: Path) -> list[str]:
     return lines
 
 
-def _log_of(run: GridRun, place: Placement | None) -> Path | None:
-    """The log that says most of a run: Slurm's own of its task, else what the run printed."""
-    from expkit_hydra.launching import OUTPUT
-
-    printed = run.folder / OUTPUT
-    own = None if place is None else place.log
-    candidates = [printed, own] if place is not None and place.is_packed else [own, printed]
-    return next((path for path in candidates if path is not None and path.is_file()), None)
-
-
 def _say_accepted(submission: Submission, say: Callable[[str], None]) -> None:
     total = sum(each.runs for each in submission.arrays)
     done = [each for each in submission.arrays if each.state == SUBMITTED]
@@ -595,14 +476,6 @@ def _say_accepted(submission: Submission, say: Callable[[str], None]) -> None:
 
 def _counted(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number} {what}s"
-
-
-def _unexplained(status: RunStatus) -> bool:
-    return (
-        status.job is not None
-        and status.state in ("lost", "skipped")
-        and (status.exit_code is None)
-    )
 
 
 def _compact(jobs: Sequence[str]) -> list[str]:

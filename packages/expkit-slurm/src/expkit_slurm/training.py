@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from ._distributed import Ranks, join_torch_distributed, srun_command
 from ._errors import SlurmError
+from ._forking import start_method
+from ._hydra_jobs import follow, hydra_context
 from ._job import Job, this_job
 from ._submission import CODE, RECORD, Order, places, read_orders, read_submission
+from ._task_log import banner, code_line, speaker
 
 if TYPE_CHECKING:
-    from hydra.core.utils import JobReturn
-    from hydra.types import HydraContext, TaskFunction
+    from hydra.types import TaskFunction
     from omegaconf import DictConfig
 
     from expkit_bookkeeping import Liveness
@@ -38,13 +40,6 @@ if TYPE_CHECKING:
 
 FAILED, INTERRUPTED = 1, 130  # exit codes; 130 is what a shell reports of Ctrl-C
 DEFAULT_GRACE_S = 120.0
-# For the ranks above 0, as training.log is rank 0's.
-TO_CONSOLE = {
-    "version": 1,
-    "handlers": {"console": {"class": "logging.StreamHandler"}},
-    "root": {"level": "INFO", "handlers": ["console"]},
-    "disable_existing_loggers": False,
-}
 
 
 class SlurmTraining:
@@ -77,7 +72,7 @@ class SlurmTraining:
         self._grace_s = grace_s
         self._job = this_job()
         # What this process prints goes to the run's own file; these lines stay in Slurm's log.
-        self._say = _speaker()
+        self._say = speaker()
 
     def run(self) -> int:
         """Execute the runs.
@@ -113,10 +108,10 @@ class SlurmTraining:
         if not runs:
             return 0
         if self._job is not None:
-            self._say(_banner(self._job))
+            self._say(banner(self._job))
         with _few_collections():
             task_function = self._load()
-        self._say(_code_line(self._submission))
+        self._say(code_line(self._submission))
         if len(runs) == 1:
             return self._run_one(grid, runs[0], task_function)
         return self._run_packed(grid, runs, task_function)
@@ -180,7 +175,7 @@ class SlurmTraining:
     def _execute(self, grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> Outcome:
         from expkit_hydra.launching import ProcessOutput, execute
 
-        context = _context(grid, run)
+        context = hydra_context(grid, run)
         return execute(
             grid,
             run,
@@ -200,7 +195,7 @@ class SlurmTraining:
         base = self._submission.path if self._submission is not None else grid.path
         ranks = Ranks.of(base, self._job)
         if self._job.rank != 0:
-            _follow(grid, run, task_function, ranks)
+            follow(grid, run, task_function, ranks)
             return None
 
         def starts(config: DictConfig) -> Any:
@@ -240,7 +235,7 @@ class SlurmTraining:
                 runs,
                 n_jobs=at_once,
                 task_function=task_function,
-                hydra_context=_context(grid, runs[0]),
+                hydra_context=hydra_context(grid, runs[0]),
                 show_output=self._show_output,
                 start_method=method,
                 is_alive=queue_liveness(),
@@ -371,82 +366,6 @@ def queue_liveness() -> Liveness:
     return QueueLiveness()
 
 
-def start_method() -> tuple[str, str]:
-    """How the runs of a task get their processes, and why, in words."""
-    if not hasattr(os, "fork"):
-        return "spawn", "each spawned: this system cannot fork"
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        return "spawn", "each spawned: the imports made a CUDA context, which no fork survives"
-    threads = _threads()
-    if threads != 1:
-        count = "an unknown number of" if threads is None else str(threads)
-        return "spawn", (
-            f"each spawned: the imports left {count} threads, and a fork of them may hang "
-            "(OPENBLAS_NUM_THREADS=1 in the batch script often avoids them)"
-        )
-    return "fork", "forked from one process with the imports"
-
-
-def _threads() -> int | None:
-    try:
-        return len(os.listdir("/proc/self/task"))  # noqa: PTH208
-    except OSError:
-        return None
-
-
-def _context(grid: Grid, run: GridRun) -> HydraContext:
-    """Hydra's state as under `hydra.main`, without its plugins."""
-    from hydra._internal.callbacks import Callbacks
-    from hydra._internal.hydra import Hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import HydraContext
-
-    from expkit_hydra.launching import register
-
-    from ._config_loader import LateConfigLoader
-
-    register()
-    config = grid.config(run.index)
-    loader = LateConfigLoader.of(config)
-    GlobalHydra.instance().initialize(Hydra(str(config.hydra.job.name), loader))
-    return HydraContext(config_loader=loader, callbacks=Callbacks(config))
-
-
-def _follow(grid: Grid, run: GridRun, task_function: Callable[[Any], Any], ranks: Ranks) -> None:
-    """A rank above 0: takes part, and writes nothing but its error."""
-    from hydra.core.utils import JobStatus
-
-    if ranks.wait() is not None:
-        return
-    try:
-        job = _run_quietly(grid, run, task_function)
-    except Exception as trouble:  # before or after the user's function
-        ranks.fail(trouble)
-        raise
-    if job.status == JobStatus.FAILED:
-        error = job._return_value
-        ranks.fail(error)
-        traceback.print_exception(error)
-        raise SystemExit(FAILED)
-
-
-def _run_quietly(grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> JobReturn:
-    """As Hydra runs a job, but that nothing is written to the run's folder."""
-    from omegaconf import open_dict
-
-    from expkit_hydra.launching import run_job
-
-    context = _context(grid, run)
-    config = grid.config(run.index)
-    with open_dict(config):
-        config.hydra.job.id = str(run.index)
-        config.hydra.job.num = run.index
-        config.hydra.output_subdir = None
-        config.hydra.job_logging = TO_CONSOLE
-    return run_job(config, task_function=task_function, hydra_context=context)
-
-
 def _exit_code(outcomes: Sequence[Outcome]) -> int:
     states = {each.state for each in outcomes}
     if states & {"failed", "lost"}:
@@ -455,51 +374,6 @@ def _exit_code(outcomes: Sequence[Outcome]) -> int:
         stops = [each.stop for each in outcomes if each.stop is not None]
         return stops[0] if stops else INTERRUPTED
     return 0
-
-
-def _speaker() -> Callable[[str], None]:
-    """Writes to where this process's output goes now, wherever it goes later."""
-    fd = os.dup(1)
-
-    def say(text: str) -> None:
-        with contextlib.suppress(OSError):
-            os.write(fd, f"{text}\n".encode())
-
-    return say
-
-
-def _banner(job: Job) -> str:
-    import platform
-    from datetime import datetime
-
-    restarts = f", restart {job.restarts}" if job.restarts else ""
-    return (
-        f"[{datetime.now():%Y-%m-%d %H:%M:%S}] Slurm job {job.name} ({job.job_id}){restarts} on "
-        f"{job.node or platform.node()}, Python {platform.python_version()}"
-    )
-
-
-def _code_line(submission: Submission | None) -> str:
-    """Which code runs, and whether it is the one of the submission."""
-    from expkit_bookkeeping import code_facts
-
-    facts: dict[str, Any] = code_facts()
-    commit = facts.get("commit")
-    text = "code: no git commit" if commit is None else f"code: commit {commit[:10]}"
-    if facts.get("dirty"):
-        text += " with uncommitted changes"
-    if submission is None:
-        return text
-    if submission.snapshot is not None:
-        return f"{text}, as copied at submission"
-    then: dict[str, str] = submission.code.get("sources") or {}
-    now: dict[str, str] = facts["sources"]
-    changed = sorted(name for name, digest in then.items() if now.get(name, digest) != digest)
-    if changed or submission.code.get("commit") != commit:
-        what = ", ".join(changed[:5]) or "another commit"
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        return f"{text}; not the code of the submission: {what}{more} changed since"
-    return f"{text}, as at submission"
 
 
 def _from_snapshot(program: Any, submission: Submission) -> Any:

@@ -1,0 +1,59 @@
+"""The first lines of a task's log: where it runs, and which code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ._job import Job
+
+if TYPE_CHECKING:
+    from ._submission import Submission
+
+
+def speaker() -> Callable[[str], None]:
+    """Writes to where this process's output goes now, wherever it goes later."""
+    fd = os.dup(1)
+
+    def say(text: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(fd, f"{text}\n".encode())
+
+    return say
+
+
+def banner(job: Job) -> str:
+    """When and where the task runs, and as which job."""
+    import platform
+    from datetime import datetime
+
+    restarts = f", restart {job.restarts}" if job.restarts else ""
+    return (
+        f"[{datetime.now():%Y-%m-%d %H:%M:%S}] Slurm job {job.name} ({job.job_id}){restarts} on "
+        f"{job.node or platform.node()}, Python {platform.python_version()}"
+    )
+
+
+def code_line(submission: Submission | None) -> str:
+    """Which code runs, and whether it is the one of the submission."""
+    from expkit_bookkeeping import code_facts
+
+    facts: dict[str, Any] = code_facts()
+    commit = facts.get("commit")
+    text = "code: no git commit" if commit is None else f"code: commit {commit[:10]}"
+    if facts.get("dirty"):
+        text += " with uncommitted changes"
+    if submission is None:
+        return text
+    if submission.snapshot is not None:
+        return f"{text}, as copied at submission"
+    then: dict[str, str] = submission.code.get("sources") or {}
+    now: dict[str, str] = facts["sources"]
+    changed = sorted(name for name, digest in then.items() if now.get(name, digest) != digest)
+    if changed or submission.code.get("commit") != commit:
+        what = ", ".join(changed[:5]) or "another commit"
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        return f"{text}; not the code of the submission: {what}{more} changed since"
+    return f"{text}, as at submission"
