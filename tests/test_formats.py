@@ -140,3 +140,26 @@ def test_hydra_reads_the_grid(experiment):
     assert [run.run_name for run in grid.runs] == ["mlp_sgd_0.1_1", "mlp_sgd_0.1_2"]
     assert [run.skipped_by for run in grid.runs] == ["rule 1", None]
     assert grid.runs[1].folder == experiment / "training" / "mlp_sgd_0.1_2"
+
+
+def test_slurm_reads_the_submission_and_finds_the_runs_of_a_task(tmp_path):
+    from expkit_slurm._submission import places, read_orders, read_submission
+
+    folder = tmp_path / "digits" / "slurm" / "20261128T170509-4f2a9c"
+    folder.mkdir(parents=True)
+    (folder / "submission.json").write_text(EXAMPLES["submission.json"])
+    (folder / "runs.jsonl").write_text(EXAMPLES["runs.jsonl"])
+
+    submission = read_submission(folder)
+    array = submission.array(0)
+    orders = read_orders(folder)
+
+    assert submission.id == json.loads(EXAMPLES["submission.json"])["id"]
+    assert submission.grid_path == tmp_path / "digits" / "grids" / "a1b2c3d4e5f6"
+    assert [orders[place].run for place in places(array, 1, 1)] == [0]
+    assert [order.fresh for order in orders] == [False, True]
+    assert orders[0].known == {("5f0c4e0d3b5c4a7f9d1f6f0a3c2b1a09", 1, "failed")}
+    submission.write()
+    assert list(json.loads((folder / "submission.json").read_text())) == list(
+        json.loads(EXAMPLES["submission.json"])
+    )
