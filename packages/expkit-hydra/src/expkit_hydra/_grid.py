@@ -141,7 +141,7 @@ class Grid:
         pending = [
             run for run in grid.runs if run.skipped_by is None and run.config_hash not in done
         ]
-        return replace(grid, pending=pending)
+        return replace(grid, pending=pending, known=known_versions(pending, records))
 
 
 def read_grid(path: "Path | str") -> Grid:

@@ -237,7 +237,7 @@ def _run(
     hydra_context: HydraContext,
 ) -> tuple[JobReturn | None, BaseException | None, int | None]:
     """As Hydra runs a job; also what it lets through: an end of the process that was asked for."""
-    from hydra.core.utils import JobStatus, env_override
+    from hydra.core.utils import JobReturn, JobStatus, env_override
     from omegaconf import open_dict
 
     from ._identity import write_config
@@ -254,6 +254,8 @@ def _run(
     except KeyboardInterrupt as error:
         return None, error, INTERRUPTED
     except SystemExit as error:
+        if error.code in (None, 0):  # the script's own way to say that it is done
+            return JobReturn(overrides=run.overrides, status=JobStatus.COMPLETED), None, None
         # Bookkeeping's SIGTERM handler raises SystemExit(143); any other one is the script's own.
         stop = error.code if error.code in (INTERRUPTED, TERMINATED) else None
         return None, error, stop
@@ -276,14 +278,16 @@ def record_end(claim: Claim, error: BaseException | None, *, stopped: bool = Fal
     """
     from expkit_bookkeeping import read_run
 
+    ended = isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SystemExit) and error.code in (INTERRUPTED, TERMINATED)
+    )
     record = read_run(claim.folder)
     if record is not None and record.attempt == claim.attempt and record.state != "running":
         # What is raised behind Bookkeeping's block is still the run's: as a completed one nobody
         # would ever try it again.
-        fails_late = record.state == "completed" and isinstance(error, Exception)
+        fails_late = record.state == "completed" and not ended and error is not None
         if not fails_late:
             return record.state
-    ended = isinstance(error, SystemExit | KeyboardInterrupt)
     state = "completed" if error is None else "interrupted" if ended or stopped else "failed"
     if state == "failed" and error is not None:
         _append_traceback(claim.folder / "training.log", error)

@@ -648,3 +648,18 @@ def test_a_rule_reads_what_overrides_make_of_each_other(app):
     )
 
     assert [cfg.optimizer.lr for cfg in app.seen] == [0.1, 0.1]
+
+
+def test_a_grid_that_is_loaded_knows_the_earlier_runs_of_what_it_has_to_do(app):
+    def fail(cfg):
+        if cfg.seed == 1:
+            raise ValueError
+
+    app.task = fail
+    with pytest.raises(GridError, match="1 of 2 runs failed"):
+        app.sweep("seed=1,2", "model=cnn", "optimizer=sgd", "optimizer.lr=0.1")
+    grid = app.grid()
+
+    (run,) = grid.pending
+    ((_, attempt, state),) = grid.known[run.index]
+    assert (attempt, state) == (1, "failed")

@@ -37,7 +37,7 @@ def main(cfg):
     if Path(f"fail{cfg.x}").exists():
         raise ValueError(f"{cfg.x} is too much")
     if Path(f"exit{cfg.x}").exists():
-        sys.exit(3)
+        sys.exit(int(Path(f"exit{cfg.x}").read_text() or 3))
     Path(f"environment{cfg.x}").write_text(
         f"{os.environ.get('EXPKIT_GRID')} {os.environ.get('OMP_NUM_THREADS')} {os.getpid()}"
     )

@@ -122,12 +122,17 @@ def test_sigterm_records_the_runs_of_scripts_that_do_not_handle_it(app, n_jobs):
     assert "python train.py -m" in output
 
 
-def test_a_run_that_calls_exit_is_interrupted_and_the_others_run(app):
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_run_that_calls_exit_says_with_the_code_how_it_ended_and_the_others_run(app, n_jobs):
     app.touch("exit2")
 
-    app.train("-m", code=1)
+    output = app.train("-m", f"hydra.launcher.n_jobs={n_jobs}", code=1)
 
-    assert app.states() == {"1": "completed", "2": "interrupted", "3": "completed"}
+    assert app.states() == {"1": "completed", "2": "failed", "3": "completed"}
+    assert "SystemExit: 3" in output
+    (app.folder / "exit2").write_text("0")
+    app.train("-m", f"hydra.launcher.n_jobs={n_jobs}")
+    assert app.states() == {"1": "completed", "2": "completed", "3": "completed"}
 
 
 def test_two_sweeps_of_one_grid_share_its_runs(app):
