@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ctypes import memmove
 from queue import SimpleQueue
 
-SHARED_BYTES = 1 << 20  # 0.1 ms; handing it over costs a hundredth of that
+SHARED_BYTES = 1 << 18  # 25 us; handing it over costs a few percent of that
 PIECE_BYTES = 1 << 22
 MOST_THREADS = 4  # more of them wait for the memory, not for the processor
 
