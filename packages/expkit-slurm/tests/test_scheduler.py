@@ -471,7 +471,6 @@ def test_cancelling_leaves_the_others_and_does_not_mind_what_is_gone(cluster, tm
     array = scheduler.submit(["--array=0-3%1", *SLEEP], name=tmp_path.name, directory=tmp_path)
     scheduler.cancel([f"{array}_1", f"{array}_[2-3]", "999999", f"{array}_9"])
     scheduler.cancel([f"{array}_1", "999999"])
-    scheduler.cancel(["999999"], signal="USR1")
 
     # Of array tasks that had not started nothing remains.
     until(lambda: list(states(scheduler, [array])) == [f"{array}_0"], cluster)
@@ -479,19 +478,6 @@ def test_cancelling_leaves_the_others_and_does_not_mind_what_is_gone(cluster, tm
     scheduler.cancel([array])
     until(lambda: states(scheduler, [array])[f"{array}_0"] == "CANCELLED", cluster)
     assert [cause(task) for task in scheduler.queue([array]) or []] == ["cancelled"]
-
-
-def test_a_signal_reaches_the_batch_script(cluster, tmp_path):
-    log = tmp_path / "log"
-    (tmp_path / "trap.sh").write_text(
-        "#!/bin/bash\ntrap 'echo heard; exit' USR1\necho ready\nwhile true; do sleep 0.1; done\n"
-    )
-    scheduler = scheduler_of(cluster)
-    job = scheduler.submit(["--output=log", "trap.sh"], name=tmp_path.name, directory=tmp_path)
-    until(lambda: log.exists() and "ready" in log.read_text(), cluster)
-    scheduler.cancel([job], signal="USR1")
-
-    until(lambda: "heard" in log.read_text(), cluster)
 
 
 def test_a_requeued_task_waits_and_runs_again(cluster, tmp_path):

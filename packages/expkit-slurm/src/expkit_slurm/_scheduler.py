@@ -295,22 +295,19 @@ class Scheduler:
             log.warning("%s", error)
             return None
 
-    def cancel(self, jobs: Sequence[str], *, signal: str | None = None) -> None:
-        """Cancel jobs or array tasks, or send them a signal; those that are gone are no error.
+    def cancel(self, jobs: Sequence[str]) -> None:
+        """Cancel jobs or array tasks; those that are gone are no error.
 
         Args:
-            jobs: Ids such as `12` or `12_3`.
-            signal: Name of a signal, such as USR1, for the batch script and all its steps.
+            jobs: Ids such as `12`, `12_3` or `12_[3-5,9]`.
 
         Raises:
             SlurmError: With Slurm's words, if one of them was not reached.
         """
-        # Without --full a signal goes to the steps of srun alone, and there may be none.
-        options = [] if signal is None else [f"--signal={signal}", "--full"]
         wanted = list(dict.fromkeys(jobs))
         failures: list[str] = []
         for start in range(0, len(wanted), IDS_PER_SCANCEL):
-            argv = ["scancel", *options, *wanted[start : start + IDS_PER_SCANCEL]]
+            argv = ["scancel", *wanted[start : start + IDS_PER_SCANCEL]]
             answer = self._query(argv)
             if answer.code == 0:
                 continue
