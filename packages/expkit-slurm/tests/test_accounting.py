@@ -22,7 +22,7 @@ def test_a_submit_limit_leaves_what_was_accepted_and_the_rest_for_later(limited_
     output = app.submit("x=range(14)")
 
     assert "submitted 10 of 14 runs" in output or "submitted 7 of 14 runs" in output
-    assert "unsubmitted: Slurm's limit is reached" in output
+    assert "runs unsubmitted; `expkit retry" in output
     assert "AssocMaxSubmitJobLimit" in output
     states = list(app.states().values())
     assert states.count("unsubmitted") == (4 if "10 of 14" in output else 7)

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from expkit_slurm import SlurmManager
+from expkit_slurm._scheduler import Scheduler
 
 # Whether Hydra's plugins were looked for: that import is what a task must not pay.
 PLUGINS = """
@@ -208,7 +210,6 @@ def test_a_run_of_the_grid_is_debugged_here_without_slurm(app):
 def test_the_manager_in_python_submits_and_waits(app):
     app.run("train.py", "-m", "x=7,8")
     from expkit_hydra import Grid
-    from expkit_slurm._scheduler import Scheduler
 
     code = """
         from expkit_hydra import Grid
@@ -262,3 +263,18 @@ def test_results_in_csv_and_the_log_of_a_run(app):
     assert "printed by 2" in app.expkit("logs", "2")
     assert "Slurm job" in app.expkit("logs", "2")
     assert (app.experiment / "results.csv").read_text().count("completed") == 3
+
+
+def test_folders_with_blanks_and_percent_signs_and_results_elsewhere(app, tmp_path):
+    odd = replace(app, folder=tmp_path / "a b %j 'c'")
+    (app.folder / "conf").rename(odd.folder.mkdir() or odd.folder / "conf")
+    for name in ("train.py", "gpu_scripts"):
+        (app.folder / name).rename(odd.folder / name)
+    results = tmp_path / "re sults %a"
+    output = odd.sweep(f"results_dir='{results}'", "hydra.sweeper.params.x=[0,1]")
+
+    assert "2 completed" in output
+    statuses = SlurmManager.attach(
+        results / "first", scheduler=Scheduler(environ=app.environ)
+    ).status()
+    assert all("Slurm job" in each.log.read_text() for each in statuses)

@@ -7,6 +7,7 @@ import pytest
 
 from expkit_bookkeeping import RunRecord
 from expkit_hydra import GridRun
+from expkit_slurm import SlurmError
 from expkit_slurm._display import Display, failure_line, progress_line
 from expkit_slurm._liveness import owner_lives
 from expkit_slurm._queue import Task
@@ -58,6 +59,15 @@ def task(state: str, **facts: object) -> Task:
 )
 def test_states(found, said, expected):
     assert derive(Facts(RUN, found, array=ARRAY, task_id=3, task=said)).state == expected
+
+
+def test_packed_runs_that_were_stopped_are_not_over_while_their_task_may_go_back_into_the_queue():
+    facts = Facts(RUN, record("interrupted"), array=ARRAY, task_id=3, is_packed=True)
+
+    assert derive(replace(facts, task=task("RUNNING"))).state == "running"
+    assert derive(replace(facts, task=task("FAILED", exit_code=130))).state == "interrupted"
+    lost = replace(facts, record=record("lost"), task=task("RUNNING"))  # of another job, before
+    assert derive(lost).state == "pending"
 
 
 def test_a_task_without_a_log_never_started():
@@ -170,6 +180,10 @@ def test_a_run_that_looks_lost_gets_half_a_minute_to_say_its_last_word():
     assert [each.state for each in found] == ["lost"]
     assert clock.now >= 30
 
+    # So ends a task of ours that has just written that its run failed.
+    found, _, _ = watch([statuses("lost", exit_code=1), statuses("failed", exit_code=1)])
+    assert [each.state for each in found] == ["failed"]
+
 
 def test_a_run_of_which_slurm_says_that_it_went_wrong_is_lost_at_once():
     _, clock, _ = watch([statuses("lost", exit_code=137)])
@@ -190,6 +204,26 @@ def test_too_many_failures_cancel_the_others_once():
 
     assert cancelled == [0.0]
     assert [each.state for each in found] == ["failed", "interrupted"]
+
+
+def test_a_cancellation_that_slurm_does_not_take_is_tried_again_and_ends_no_wait():
+    clock, tries = Clock(), []
+
+    def cancel() -> None:
+        tries.append(clock.now)
+        if len(tries) < 3:
+            raise SlurmError("nobody answers")
+
+    found = wait(
+        lambda: statuses("failed", "interrupted" if len(tries) == 3 else "running"),
+        show=lambda found: None,
+        cancel=cancel,
+        stop_after_failures=1,
+        clock=clock,
+        sleep=clock.sleep,
+    )
+    assert [each.state for each in found] == ["failed", "interrupted"]
+    assert 2 <= tries[-1] < 4
 
 
 def test_patience_starts_anew_when_a_run_is_seen_alive():

@@ -308,7 +308,8 @@ def _child(pipe: Connection, order: _Order) -> None:
         try:
             _end_with_parent()
             if stop_requested() is not None:
-                outcome = Outcome(order.run, "skipped", "was asked to stop before it started")
+                why = "was asked to stop before it started"
+                outcome = Outcome(order.run, "skipped", why, stop=INTERRUPTED)
             else:
                 outcome = _execute_order(order)
         except KeyboardInterrupt:  # before the run was claimed; `execute` lets none through

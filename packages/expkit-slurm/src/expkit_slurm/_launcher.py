@@ -102,6 +102,10 @@ def launch_grid(
         )
     except SlurmError as error:
         raise GridError(str(error)) from None
+    except KeyboardInterrupt:
+        say("Interrupted while it was submitted. What Slurm has taken stays in the queue.")
+        _say_how_to_come_back(grid, screen)
+        raise SystemExit(INTERRUPTED) from None
     if not wait:
         _say_how_to_come_back(grid, screen)
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ._queue import Phase, Task, phase
@@ -9,16 +10,24 @@ from ._queue import Phase, Task, phase
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
+    from ._scheduler import Scheduler
+
 
 class QueueLiveness:
     """A `Liveness` that asks Slurm's queue about a job when somebody asks about its run.
 
     Args:
-        tasks: What the queue said of the jobs that are already known, by name of the task.
+        tasks: What the queue said of the jobs that are already known, by name of the task; with
+            them each further job is asked about once. None asks each time.
+        scheduler: Runs Slurm's commands; None makes one when it is needed.
     """
 
-    def __init__(self, tasks: dict[str, Task] | None = None) -> None:
-        self._tasks = tasks
+    def __init__(
+        self, tasks: Mapping[str, Task] | None = None, scheduler: Scheduler | None = None
+    ) -> None:
+        self._tasks = None if tasks is None else dict(tasks)
+        self._scheduler = scheduler
+        self._asked: set[str] = set()  # ids of arrays and jobs
 
     def __call__(self, record: RunRecord) -> bool | None:
         """Whether the owner lives; None where nobody can tell."""
@@ -35,18 +44,19 @@ class QueueLiveness:
 
     def _find(self, job: str) -> Task | None:
         """What Slurm says of a job; a task that is over where the queue no longer has it."""
-        if self._tasks is not None and job in self._tasks:
-            return self._tasks[job]
-        from ._scheduler import Scheduler
-
-        found = Scheduler().queue([job.partition("_")[0]])
-        if found is None:
-            return None
-        for task in found:
-            if task.name == job:
-                return task
         array, _, number = job.partition("_")
-        return Task(array, int(number) if number else None, job, "COMPLETED")
+        tasks = {} if self._tasks is None else self._tasks
+        if job not in tasks and array not in self._asked:
+            from ._scheduler import Scheduler
+
+            found = (self._scheduler or Scheduler()).queue([array])
+            if found is None:
+                return None
+            tasks = tasks | {task.name: task for task in found}
+            if self._tasks is not None:
+                self._tasks = tasks
+                self._asked.add(array)
+        return tasks.get(job) or Task(array, int(number) if number else None, job, "COMPLETED")
 
 
 def owner_lives(record: RunRecord, task: Task) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._errors import SlurmError
 from ._liveness import QueueLiveness, slurm_name
-from ._placements import Placement, RunKey, find_placements, jobs_of, key_of
+from ._placements import Placement, RunKey, all_placements, jobs_of, key_of
 from ._queue import Phase, Task, phase
 from ._scheduler import Scheduler
 from ._status import Facts, RunStatus, derive, tasks_by_name
@@ -38,7 +39,7 @@ class Looks:
         self._scheduler = scheduler
         self._only = only
         self._final: dict[int, RunStatus] = {}
-        self._placed: tuple[list[Submission], dict[RunKey, Placement]] | None = None
+        self._placed: tuple[list[Submission], list[Placement]] | None = None
 
     def submissions(self) -> list[Submission]:
         """The submissions of the experiment, the oldest first, interrupted ones recovered."""
@@ -48,10 +49,23 @@ class Looks:
         return [recover(each, self._scheduler) for each in found]
 
     def placements(self) -> dict[RunKey, Placement]:
-        """Where the runs stand; read anew where a submission's record has changed."""
-        submissions = self.submissions()
+        """Where the runs stand now, each in the newest submission that has it."""
+        return {key_of(place.run): place for place in self.all_placements()}
+
+    def all_placements(self) -> list[Placement]:
+        """All places of the experiment's runs; read anew where a submission's record has changed.
+
+        Raises:
+            SlurmError: If Slurm does not answer about an interrupted submission, at the first look.
+        """
+        try:
+            submissions = self.submissions()
+        except SlurmError:
+            if self._placed is None:
+                raise
+            return self._placed[1]
         if self._placed is None or self._placed[0] != submissions:
-            self._placed = submissions, find_placements(submissions)
+            self._placed = submissions, list(all_placements(submissions))
         return self._placed[1]
 
     def look(self, *, accounting: bool = False) -> list[RunStatus]:
@@ -68,7 +82,7 @@ class Looks:
         )
         told = self._scheduler.queue(open_jobs) if open_jobs else []
         tasks = dict(tasks_by_name(told or []))
-        records = self._records(runs, placements, tasks)
+        records = self._records(open_runs, placements, tasks)
         statuses = self._derive(open_runs, placements, records, tasks, asked=told is not None)
         if accounting and any(_unexplained(each) for each in statuses):
             jobs = {str(each.job).partition("_")[0] for each in statuses if _unexplained(each)}
@@ -76,10 +90,14 @@ class Looks:
             if known:
                 tasks = {**tasks_by_name(known), **tasks}
                 statuses = self._derive(open_runs, placements, records, tasks, asked=True)
-        for each in statuses:
-            if each.is_good:  # nothing changes that any more
-                self._final[each.index] = each
         now = {each.index: each for each in statuses}
+        for each in statuses:
+            place = placements.get(key_of(self._grid.runs[each.index]))
+            reason = _word_of_task(each, place, records.get(each.index))
+            if reason is not None:
+                now[each.index] = replace(each, state="skipped", reason=reason)
+            if reason is not None or each.state == "completed":  # nothing changes that any more
+                self._final[each.index] = now[each.index]
         return [now.get(run.index) or self._final[run.index] for run in runs]
 
     def _records(
@@ -91,11 +109,9 @@ class Looks:
         """run.json of each run that can have changed; the owner's life is asked of Slurm."""
         from expkit_bookkeeping import read_run
 
-        alive = QueueLiveness(dict(tasks))
+        alive = QueueLiveness(tasks, self._scheduler)
         found = {}
         for run in runs:
-            if run.index in self._final:
-                continue
             place = placements.get(key_of(run))
             task = tasks.get(place.job) if place is not None and place.job is not None else None
             if task is not None and phase(task.state) is Phase.PENDING and not task.restarts:
@@ -103,8 +119,8 @@ class Looks:
             record = read_run(run.folder)
             if record is None:
                 continue
-            own = place is not None and slurm_name(record) == place.job
-            if record.state == "running" and not own and alive(record) is False:
+            is_others = record.state == "running" and not _is_own(record, place)
+            if is_others and alive(record) is False:
                 record = replace(record, state="lost")
             found[run.index] = record
         return found
@@ -118,6 +134,8 @@ class Looks:
         *,
         asked: bool,
     ) -> list[RunStatus]:
+        from expkit_hydra.launching import version
+
         statuses = []
         for run in runs:
             place = placements.get(key_of(run))
@@ -125,6 +143,7 @@ class Looks:
             if place is None:
                 statuses.append(derive(Facts(run, record)))
                 continue
+            is_new = record is not None and version(record) not in place.known
             facts = Facts(
                 run,
                 record,
@@ -133,7 +152,8 @@ class Looks:
                 task_id=place.task_id,
                 task=None if place.job is None else tasks.get(place.job),
                 asked=asked,
-                has_log=record is not None or place.has_started(),
+                has_log=is_new or place.has_started(),
+                elsewhere=_elsewhere(record, place) if asked and record is not None else None,
                 is_packed=place.is_packed,
             )
             statuses.append(derive(facts))
@@ -151,6 +171,32 @@ class Looks:
             lines = () if path is None or each.is_good else tuple(last_lines(path, TAIL_LINES))
             found.append(replace(each, log=path, last_lines=lines))
         return found
+
+
+def _is_own(record: RunRecord, place: Placement | None) -> bool:
+    """Whether the task at this place owns the run."""
+    return place is not None and place.job is not None and slurm_name(record) == place.job
+
+
+def _elsewhere(record: RunRecord, place: Placement) -> str | None:
+    """Who else runs it, as far as anybody can tell; None for nobody."""
+    if record.state != "running" or _is_own(record, place):
+        return None
+    job = slurm_name(record)
+    return f"process {record.pid} on {record.host}" if job is None else f"job {job}"
+
+
+def _word_of_task(
+    status: RunStatus, place: Placement | None, record: RunRecord | None
+) -> str | None:
+    """Why its task skipped a run, which Slurm forgets after some minutes; None if it did not."""
+    from expkit_hydra.launching import version
+
+    if status.state not in ("lost", "skipped") or status.exit_code not in (None, 0):
+        return None
+    if place is None or (record is not None and version(record) not in place.known):
+        return None
+    return place.skip_reason()
 
 
 def _log_of(run: GridRun, place: Placement | None) -> Path | None:

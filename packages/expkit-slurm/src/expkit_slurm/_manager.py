@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import SlurmError
 from ._look import Looks
 from ._options import Options, merged, sbatch_options
-from ._placements import RunKey, jobs_of, key_of
+from ._placements import Placement, RunKey, jobs_of, key_of
 from ._queue import Phase, phase
 from ._resources import run_options
 from ._scheduler import Scheduler
-from ._script import ArrayScript, find_script, overridden, refuse_conflicts
+from ._script import ArrayScript, find_script, overridden, read_script, refuse_conflicts
 from ._settings import Settings
 from ._status import RunStatus
 from ._submission import (
@@ -153,7 +154,7 @@ class SlurmManager:
             options = run_options(grid, runs, self._given)
         else:
             options = [merged(self._again[key_of(run)], self._given) for run in runs]
-        script = find_script(self._settings.script, Path.cwd())
+        script = self._script()
         for each in dict.fromkeys(options):
             refuse_conflicts(script, each)
         planned = plan(
@@ -164,6 +165,15 @@ class SlurmManager:
             max_array_size=self._scheduler.max_array_size(),
         )
         return planned, [run for run in grid.pending if key_of(run) in queued]
+
+    def _script(self) -> ArrayScript:
+        """The batch script; of runs that are tried again, from wherever, the one that they had."""
+        again = self._recorded
+        if again is None or self._settings.script != again.settings.script:
+            return find_script(self._settings.script, Path.cwd())
+        if Path(again.script).is_file():
+            return read_script(Path(again.script))
+        return find_script(again.settings.script, Path(again.directory))
 
     def _queued(self, runs: Sequence[GridRun]) -> set[RunKey]:
         """Those of the runs that Slurm has already."""
@@ -207,18 +217,25 @@ class SlurmManager:
         if not planned.orders:
             return None
         program, pickled = self._program(say)
-        config = self.grid.config(planned.orders[0].run)
-        facts: dict[str, Any] = {"code": _code(), "conf": conf_hashes(config)}
+        again = self._recorded
+        if again is None:
+            config = self.grid.config(planned.orders[0].run)
+            facts: dict[str, Any] = {"code": _code(), "conf": conf_hashes(config)}
+        else:  # what changes is told from the sweep on, not from the last retry
+            facts = {"code": again.code, "conf": again.conf}
         submission = draft(
             planned,
             experiment=self.grid.experiment,
             grid_id=self.grid.grid_id,
             program=program,
             facts=facts,
+            python=_python(again),
         )
         create(submission, planned.orders)
         if pickled is not None:
-            _write_private(submission.path / PICKLE, pickled)
+            from ._payload import write_private
+
+            write_private(submission.path / PICKLE, pickled)
         if planned.settings.snapshot == "copy":
             submission = _with_snapshot(submission, program, say)
         say(
@@ -237,6 +254,13 @@ class SlurmManager:
             self.finalise_later(submission, planned.script, say=say)
         return submission
 
+    def _arrays_in_queue(self) -> set[str]:
+        """Ids of the arrays with runs of this grid that are not over."""
+        placements = self._looks.placements()
+        places = [placements[key_of(run)] for run in self.grid.runs if key_of(run) in placements]
+        told = self._scheduler.queue(jobs_of(places)) or []
+        return {each.array_job_id for each in told if phase(each.state) is not Phase.OVER}
+
     def finalise_later(
         self,
         submission: Submission,
@@ -245,9 +269,11 @@ class SlurmManager:
         say: Callable[[str], None] = log.info,
     ) -> None:
         """Submit a job that synchronises MLflow and draws when the arrays have ended."""
-        script = script or find_script(submission.script, Path.cwd())
+        jobs = [each.job_id for each in submission.arrays if each.job_id is not None]
         try:
-            done = submit_finaliser(submission, script, self._scheduler)
+            script = script or read_script(Path(submission.script))
+            jobs += sorted(self._arrays_in_queue() - set(jobs))
+            done = submit_finaliser(submission, script, self._scheduler, after=jobs)
         except SlurmError as error:
             say(f"No job will sync and plot afterwards: {error}")
             return
@@ -289,7 +315,7 @@ class SlurmManager:
             return [each for each in statuses if each.index in runs]
 
         def cancel() -> None:
-            self.cancel()
+            self.cancel([self.grid.runs[index].run_name for index in runs])
 
         settings = self._settings
         wait(
@@ -306,27 +332,38 @@ class SlurmManager:
     def cancel(self, run_names: Iterable[str] | None = None) -> list[str]:
         """Cancel runs that are in the queue; those that run end as interrupted.
 
+        Those of earlier grids of the experiment too, and a run that is there twice both times.
+
         Args:
             run_names: Which ones; None cancels all, with the job that tidies up.
 
         Returns:
             Slurm's names of what was cancelled.
+
+        Raises:
+            SlurmError: If Slurm does not answer, or did not cancel them all.
         """
         wanted = None if run_names is None else set(run_names)
-        placements = self._looks.placements()
-        jobs = []
-        for each in self._looks.look():
-            place = placements.get(key_of(self.grid.runs[each.index]))
-            if each.is_over or place is None or place.job is None:
-                continue
-            if wanted is None or each.run_name in wanted:
-                jobs.append(place.job)
+        places = [
+            place
+            for place in self._looks.all_placements()
+            if place.job is not None and (wanted is None or place.run.run_name in wanted)
+        ]
         whole = [
             each.finaliser.job_id
             for each in self.submissions()
             if wanted is None and each.finaliser is not None and each.finaliser.job_id is not None
         ]
-        jobs = list(dict.fromkeys(jobs))
+        told = self._scheduler.queue([*jobs_of(places), *whole])
+        if told is None:
+            raise SlurmError("Slurm does not answer. Cancel again when `squeue` works.")
+        alive = {each.name for each in told if phase(each.state) is not Phase.OVER}
+        jobs = list(
+            dict.fromkeys(
+                place.job for place in places if place.job in alive and not place.is_done()
+            )
+        )
+        whole = [job for job in whole if job in alive]
         if jobs or whole:
             self._scheduler.cancel(_compact(jobs) + whole)
         return jobs
@@ -379,11 +416,11 @@ class SlurmManager:
             )
         own, resources = Settings.split(changes)
         kept = {key: getattr(own, key) for key in changes if key not in resources}
-        manager = SlurmManager(self._pending(chosen), scheduler=self._scheduler)
+        placements = self._looks.placements()
+        manager = SlurmManager(self._pending(chosen, placements), scheduler=self._scheduler)
         manager._settings = replace(last.settings, **kept)
         manager._given = merged(sbatch_options(resources), options)
         manager._recorded = last
-        placements = self._looks.placements()
         manager._again = {
             key_of(run): placements[key_of(run)].array.options if key_of(run) in placements else ()
             for run in chosen
@@ -393,15 +430,23 @@ class SlurmManager:
     _recorded: Submission | None = None  # whose program runs again
     _again: Mapping[RunKey, Options] | None = None  # what the runs asked of Slurm before
 
-    def _pending(self, runs: Sequence[GridRun]) -> Grid:
+    def _pending(self, runs: Sequence[GridRun], placements: Mapping[RunKey, Placement]) -> Grid:
         """The grid with these runs to do, and what is known of them now."""
         from expkit_bookkeeping import read_run
-        from expkit_hydra.launching import known_versions
+        from expkit_hydra.launching import known_versions, version
 
-        records = [record for run in runs if (record := read_run(run.folder)) is not None]
-        return replace(
-            self.grid, pending=tuple(runs), fresh=frozenset(), known=known_versions(runs, records)
-        )
+        records = {run.index: read_run(run.folder) for run in runs}
+        known = dict(known_versions(runs, [each for each in records.values() if each is not None]))
+        fresh = set()
+        for run in runs:
+            place, record = placements.get(key_of(run)), records[run.index]
+            if place is None or not place.fresh:
+                continue
+            # It was to begin anew and never began: what its folder holds is of before.
+            if record is None or version(record) in place.known:
+                fresh.add(run.index)
+                known[run.index] = known.get(run.index, frozenset()) | place.known
+        return replace(self.grid, pending=tuple(runs), fresh=frozenset(fresh), known=known)
 
     def _program(self, say: Callable[[str], None]) -> tuple[Program | None, bytes | None]:
         """What the tasks run: a program by name, or a function as a pickle."""
@@ -469,7 +514,7 @@ def _say_accepted(submission: Submission, say: Callable[[str], None]) -> None:
     say(f"submitted {said}{packed}: job{'s' if len(done) > 1 else ''} {jobs}")
     if runs < total:
         say(
-            f"{_counted(total - runs, 'run')} unsubmitted: Slurm's limit is reached. "
+            f"{_counted(total - runs, 'run')} unsubmitted; "
             f"`expkit retry {_relative(str(submission.experiment))}` submits them later."
         )
 
@@ -479,12 +524,22 @@ def _counted(number: int, what: str) -> str:
 
 
 def _compact(jobs: Sequence[str]) -> list[str]:
-    """Fewer words for scancel: `12_[3,4]` instead of `12_3 12_4`."""
-    tasks: dict[str, list[str]] = {}
+    """Fewer and shorter words for scancel, as a word of a command line has at most 128 kB.
+
+    >>> _compact(["12_3", "12_4", "12_5", "12_9", "13_0"])
+    ['12_[3-5,9]', '13_[0]']
+    """
+    tasks: dict[str, list[int]] = {}
     for job in jobs:
         array, _, task = job.partition("_")
-        tasks.setdefault(array, []).append(task)
-    return [f"{array}_[{','.join(found)}]" for array, found in tasks.items()]
+        tasks.setdefault(array, []).append(int(task))
+    return [f"{array}_[{','.join(_ranges(sorted(found)))}]" for array, found in tasks.items()]
+
+
+def _ranges(numbers: Sequence[int]) -> Iterator[str]:
+    for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        found = [number for _, number in group]
+        yield str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"
 
 
 def _check_states(states: Sequence[str]) -> None:
@@ -534,10 +589,8 @@ def _with_snapshot(
     return submission
 
 
-def _write_private(path: Path, data: bytes) -> None:
-    """A file that only its owner can read or change: loading a pickle runs what is in it."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _python(again: Submission | None) -> str:
+    """The interpreter of the tasks: of runs that are tried again, the one that they had."""
+    if again is not None and Path(again.python).is_file():
+        return again.python
+    return sys.executable

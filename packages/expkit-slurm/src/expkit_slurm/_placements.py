@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._status import job_of
 from ._submission import Array, Submission, array_of, read_orders, task_of
+from ._task_log import run_line
 
 if TYPE_CHECKING:
     from expkit_hydra import GridRun
     from expkit_hydra.launching import Version
 
+MOST_LINES = 1000  # of a log's end: packed runs have a line each
+
 
 @dataclass(frozen=True)
 class Placement:
-    """One run's place: the newest submission that has it."""
+    """One run's place in a submission; `fresh` and `known` are as in `expkit_hydra.Grid`."""
 
     run: GridRun
     submission: Submission
     array: Array
     task_id: int
+    fresh: bool
     known: frozenset[Version]
 
     @property
@@ -40,6 +44,27 @@ class Placement:
     def has_started(self) -> bool:
         """Whether Slurm has made the log of its task."""
         return self.log is not None and self.log.exists()
+
+    def is_done(self) -> bool:
+        """Whether the run has ended, while others that share its task go on."""
+        if not self.is_packed:
+            return False
+        from expkit_bookkeeping import read_run
+        from expkit_hydra.launching import version
+
+        record = read_run(self.run.folder)
+        if record is None or version(record) in self.known:
+            return False
+        return record.state in ("completed", "failed")
+
+    def skip_reason(self) -> str | None:
+        """Why its task skipped the run, as the end of its log says; None if it did not."""
+        from expkit_hydra.launching import last_lines
+
+        begin = run_line(self.run.run_name, "skipped", "")
+        lines = [] if self.log is None else last_lines(self.log, MOST_LINES)
+        told = [line.removeprefix(begin) for line in lines if line.startswith(begin)]
+        return told[-1] if told else None
 
     @property
     def is_packed(self) -> bool:
@@ -61,22 +86,32 @@ def find_placements(submissions: Iterable[Submission]) -> dict[RunKey, Placement
     Args:
         submissions: The oldest first.
     """
+    return {key_of(place.run): place for place in all_placements(submissions)}
+
+
+def all_placements(submissions: Iterable[Submission]) -> Iterator[Placement]:
+    """The places of all runs that were ever submitted; those of a grid that is gone are left out.
+
+    Args:
+        submissions: Their order is that of the places.
+    """
     from expkit_hydra.launching import open_grid
 
-    found: dict[RunKey, Placement] = {}
     grids: dict[str, Sequence[GridRun]] = {}
     for submission in submissions:
         if submission.grid_id is None:
             continue
         if submission.grid_id not in grids:
-            grids[submission.grid_id] = list(iter(open_grid(submission.grid_path).runs))
+            try:
+                grids[submission.grid_id] = list(iter(open_grid(submission.grid_path).runs))
+            except FileNotFoundError:
+                continue
         runs = grids[submission.grid_id]
         for place, order in enumerate(read_orders(submission.path)):
             array = array_of(submission.arrays, place)
             task = task_of(array, place, submission.settings.runs_per_task)
             run = runs[order.run]
-            found[key_of(run)] = Placement(run, submission, array, task, order.known)
-    return found
+            yield Placement(run, submission, array, task, order.fresh, order.known)
 
 
 def jobs_of(placements: Iterable[Placement]) -> list[str]:

@@ -66,7 +66,8 @@ class Facts:
     `record` is its run.json, `known` are the versions of it from before it was submitted, `array`
     and `task_id` its place in the queue (None: it was never submitted), `task` what Slurm says of
     that place: None where it says nothing, although it was `asked`. `has_log` is whether the task
-    has started, which makes its log.
+    has started, which makes its log. `elsewhere` names another process that has the run and may
+    live: of another submission, or outside of Slurm.
     """
 
     run: GridRun
@@ -77,6 +78,7 @@ class Facts:
     task: Task | None = None
     asked: bool = True
     has_log: bool = True
+    elsewhere: str | None = None
     is_packed: bool = False
 
 
@@ -92,6 +94,8 @@ def derive(facts: Facts) -> RunStatus:
     from expkit_hydra.launching import version
 
     record, task = facts.record, facts.task
+    if record is not None and facts.elsewhere is not None:
+        return _told(facts, record, record.state, f"{facts.elsewhere} has it")
     # What an earlier attempt left says nothing about the one that was submitted.
     if record is not None and version(record) in facts.known and facts.array is not None:
         record = None
@@ -116,8 +120,10 @@ def _of_active_task(facts: Facts, record: RunRecord | None, task: Task) -> RunSt
     if record is None:
         waits = facts.is_packed or not _runs(task)
         return _told(facts, None, "pending" if waits else "running", _unusual(task))
-    if record.state in ("failed", "completed") or facts.is_packed:
-        return _told(facts, record, record.state)
+    if record.state == "failed":
+        return _told(facts, record, "failed")
+    if record.state == "lost" and facts.is_packed:  # by somebody else; its turn is to come
+        return _told(facts, record, "pending")
     # `interrupted`: its task ends now, or puts it back into the queue.
     return _told(facts, record, "running", _unusual(task))
 

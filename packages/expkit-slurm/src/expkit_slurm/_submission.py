@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -116,6 +117,10 @@ class Submission:
     def grid_path(self) -> Path:
         """The grid's folder."""
         return self.experiment / "grids" / str(self.grid_id)
+
+    def written_s_ago(self) -> float:
+        """Seconds since submission.json was written, by this machine's clock."""
+        return time.time() - (self.path / RECORD).stat().st_mtime
 
     def write(self) -> None:
         """Write submission.json, durable when this returns."""

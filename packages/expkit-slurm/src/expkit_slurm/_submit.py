@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -33,6 +33,7 @@ from ._submission import (
     Submission,
     job_name,
     new_id,
+    read_submission,
     write_orders,
 )
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from expkit_hydra.launching import Program
 
 PACKAGE = "expkit_slurm"
+LONGEST_SUBMISSION_S = 3600.0  # of one array, with all attempts and pauses of `Scheduler.submit`
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,12 @@ def draft(
     grid_id: str | None,
     program: Program | None,
     facts: Mapping[str, Any],
+    python: str = sys.executable,
     now: datetime | None = None,
 ) -> Submission:
     """The record of a submission, before anything is written."""
-    submission_id = new_id(now or datetime.now(), uuid4().hex[:6])
+    # Of UTC, as the newest submission is told by its name: clocks are put back in autumn.
+    submission_id = new_id(now or datetime.now(UTC), uuid4().hex[:6])
     script, chosen = plan.script, plan.settings
     arrays = tuple(
         Array(
@@ -110,7 +114,7 @@ def draft(
         created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         host=platform.node(),
         user=getpass.getuser(),
-        python=sys.executable,
+        python=python,
         script=str(script.path),
         directory=program.directory if program is not None else str(Path.cwd()),
         program=None if program is None else program.to_record(),
@@ -224,13 +228,14 @@ def submit_arrays(
     """Hand the arrays that are planned to sbatch, one after another.
 
     What is accepted stands. A submit limit halves an array until a part of it is accepted, and
-    leaves the rest `refused`: `retry` submits it later.
+    leaves the rest `refused`: `retry` submits it later. What Slurm never accepts leaves out the
+    runs of the same resources.
 
     Returns:
         The submission, as its record now says.
 
     Raises:
-        SubmitRefused: If Slurm takes nothing at all: the reason holds for all arrays.
+        SubmitRefused: If Slurm takes nothing at all.
     """
     limits = dict(zip((each.number for each in submission.arrays), parallelism, strict=True))
     waiting = [each.number for each in submission.arrays if each.state == PLANNED]
@@ -258,16 +263,21 @@ def submit_arrays(
                     waiting = [number, back, *waiting]
                     continue
             reason = str(refused)
-            # Nobody answered: this one may have been accepted all the same, and `recover` asks.
-            unknown = [number] if refused.kind == "unreachable" else []
-            for left in [number, *waiting]:
-                if left not in unknown:
-                    submission = submission.with_array(left, state=REFUSED, error=reason)
+            concerned = [number, *waiting]
+            if refused.kind == "invalid":  # other resources may be valid
+                concerned = [
+                    each for each in concerned if submission.array(each).options == array.options
+                ]
+            waiting = [each for each in waiting if each not in concerned]
+            for each in concerned:
+                # Nobody answered: this one may have been accepted all the same; `recover` asks.
+                if each != number or refused.kind != "unreachable":
+                    submission = submission.with_array(each, state=REFUSED, error=reason)
             submission.write()
-            if not any(each.state == SUBMITTED for each in submission.arrays):
+            if not waiting and not any(each.state == SUBMITTED for each in submission.arrays):
                 raise
             say(reason)
-            break
+            continue
         submission = submission.with_array(number, state=SUBMITTED, job_id=job_id)
         submission.write()
     return submission
@@ -291,6 +301,9 @@ def _halved(submission: Submission, array: Array, parts: tuple[ArrayPlan, ArrayP
 def recover(submission: Submission, scheduler: Scheduler) -> Submission:
     """Find out what became of arrays whose sbatch was interrupted; nothing is submitted twice.
 
+    What is found is written down. What is not may be on its way: then the record belongs to the
+    process that submits, and the next look asks again.
+
     Raises:
         SlurmError: If Slurm does not answer.
     """
@@ -298,29 +311,39 @@ def recover(submission: Submission, scheduler: Scheduler) -> Submission:
         if array.state != SUBMITTING:
             continue
         job_id = submission.job_id_in_logs(array.number) or scheduler.find(array.name)
-        if job_id is None:
-            submission = submission.with_array(
-                array.number, state=REFUSED, error="its submission was interrupted"
-            )
-        else:
-            submission = submission.with_array(array.number, state=SUBMITTED, job_id=job_id)
-        submission.write()
+        changes = (
+            {"state": REFUSED, "error": "its submission was interrupted"}
+            if job_id is None
+            else {"state": SUBMITTED, "job_id": job_id}
+        )
+        submission = submission.with_array(array.number, **changes)
+        if job_id is None and submission.written_s_ago() < LONGEST_SUBMISSION_S:
+            continue
+        # Of the record as it is by now: the process that submits may have gone on.
+        latest = read_submission(submission.path)
+        if latest.array(array.number).state == SUBMITTING:
+            latest.with_array(array.number, **changes).write()
     return submission
 
 
 def submit_finaliser(
-    submission: Submission, script: ArrayScript, scheduler: Scheduler
+    submission: Submission, script: ArrayScript, scheduler: Scheduler, *, after: Sequence[str]
 ) -> Submission:
-    """Let a job tidy up when all arrays have ended, for when nobody waits.
+    """Let a job tidy up when arrays have ended, for when nobody waits.
 
     It runs the user's script, for its modules and environments, with the least resources.
+
+    Args:
+        submission: Notes the job.
+        script: The batch script.
+        scheduler: Slurm.
+        after: Ids of the arrays.
     """
-    jobs = [each.job_id for each in submission.arrays if each.job_id is not None]
     name = job_name(submission.experiment.name, submission.id, "after")
     first = dict(submission.arrays[0].options)
     where = [(key, first[key]) for key in ("account", "partition", "qos") if key in first]
     options = [
-        f"--dependency=afterany:{':'.join(jobs)}",
+        f"--dependency=afterany:{':'.join(after)}",
         f"--job-name={name}",
         f"--output={str(submission.path / LOGS).replace('%', '%%')}/after.log",
         "--open-mode=append",
@@ -333,8 +356,8 @@ def submit_finaliser(
         str(submission.experiment),
     ]
     job_id = scheduler.submit(options, name=name, directory=Path(submission.directory))
-    after = Array(number=-1, name=name, first=0, runs=0, state=SUBMITTED, job_id=job_id)
-    submission = replace(submission, finaliser=after)
+    job = Array(number=-1, name=name, first=0, runs=0, state=SUBMITTED, job_id=job_id)
+    submission = replace(submission, finaliser=job)
     submission.write()
     return submission
 
@@ -343,7 +366,8 @@ def _without_resources(script: ArrayScript) -> Iterator[str]:
     """Takes back what the script's lines ask for a training: drawing needs no GPU."""
     yield "--nodes=1"
     yield "--ntasks=1"
-    yield "--cpus-per-task=1"
+    if script.value("cpus-per-gpu") is None:  # sbatch takes one of them
+        yield "--cpus-per-task=1"
     if script.value("gres") is not None:
         yield "--gres=none"
 

@@ -36,6 +36,15 @@ def banner(job: Job) -> str:
     )
 
 
+def run_line(run_name: str, state: str, reason: str | None) -> str:
+    """How a run of the task ended.
+
+    >>> run_line("cnn_1", "skipped", "was completed as cnn_a_1 meanwhile")
+    'skipped: cnn_1: was completed as cnn_a_1 meanwhile'
+    """
+    return f"{state}: {run_name}" + ("" if reason is None else f": {reason}")
+
+
 def code_line(submission: Submission | None) -> str:
     """Which code runs, and whether it is the one of the submission."""
     from expkit_bookkeeping import code_facts

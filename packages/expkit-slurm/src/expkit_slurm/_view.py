@@ -25,14 +25,17 @@ def look(experiment: Path, scheduler: Scheduler | None = None) -> View | None:
         return None
     places = find_placements(submissions)
     jobs = jobs_of(places.values())
-    told = (scheduler or Scheduler()).queue(jobs) if jobs else []
+    scheduler = scheduler or Scheduler()
+    told = scheduler.queue(jobs) if jobs else []
     tasks = dict(tasks_by_name(told or []))
     described = {
         place.run.run_name: describe(tasks[place.job])
         for place in places.values()
         if place.job is not None and place.job in tasks
     }
-    return View(QueueLiveness(tasks), {name: text for name, text in described.items() if text})
+    return View(
+        QueueLiveness(tasks, scheduler), {name: text for name, text in described.items() if text}
+    )
 
 
 def describe(task: Task) -> str | None:

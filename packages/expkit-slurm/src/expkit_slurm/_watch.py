@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ._errors import SlurmError
 from ._status import RunStatus
 
+log = logging.getLogger("expkit_slurm")
 LEAST_S, MOST_S = 1.0, 60.0
 LOST_AFTER_S = 30.0  # file servers show a state that was just written up to half a minute late
+# How a task of ours ends once its run has said how it ended: well, failed, stopped.
+SPOKEN = (0, 1, 130, 143)
 
 
 def interval_s(
@@ -46,9 +51,9 @@ class Patience:
         now = self._clock()
         judged = []
         for each in statuses:
-            is_silent = each.exit_code in (None, 0)
-            if each.state not in ("lost", "skipped", "cancelled") or not is_silent:
-                # Slurm itself says that it went wrong: there is no word to wait for.
+            may_speak = each.exit_code is None or each.exit_code in SPOKEN
+            if each.state not in ("lost", "skipped", "cancelled") or not may_speak:
+                # Slurm says that it was killed, or never got to Python: no word is on its way.
                 self._since.pop(each.index, None)
                 judged.append(each)
                 continue
@@ -76,7 +81,8 @@ def wait(
     Args:
         look: The runs as they are now.
         show: Told of each look.
-        cancel: Ends what is not over, after too many failures.
+        cancel: Ends what is not over, after too many failures; tried again where it raises
+            SlurmError.
         stop_after_failures: So many failed or lost runs are too many; None: no number is.
         timeout_s: Longest time to wait, in seconds.
         poll_s: Seconds between two looks; None grows with the time that was waited.
@@ -97,9 +103,13 @@ def wait(
             return statuses
         failures = sum(each.state in ("failed", "lost") for each in statuses)
         if stop_after_failures is not None and failures >= stop_after_failures and not cancelled:
-            cancelled = True
-            cancel()
-            continue
+            try:
+                cancel()
+            except SlurmError as error:  # the controller may be away for a moment
+                log.warning("%s", error)
+            else:
+                cancelled = True
+                continue
         elapsed = clock() - begin
         if timeout_s is not None and elapsed >= timeout_s:
             return statuses

@@ -116,6 +116,7 @@ def retry(argv: Sequence[str]) -> int:
     words, options = _split_options(argv)
     arguments = parser.parse_args(words)
     from ._options import parse_arguments
+    from .finish import has_aftermath
 
     try:
         changes = parse_arguments(options)
@@ -125,7 +126,7 @@ def retry(argv: Sequence[str]) -> int:
             arguments.state,
             runs=names or None,
             say=print,
-            finaliser=not arguments.wait,
+            finaliser=not arguments.wait and has_aftermath(manager.grid),
             options=changes,
         )
     except _REFUSED as error:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from expkit_hydra import Grid
+
+
+def has_aftermath(grid: Grid) -> bool:
+    """Whether something is to follow the runs, as `expkit.after` says."""
+    from expkit_hydra.launching import settings
+
+    return bool(settings(_config(grid)).after)
 
 
 def finish(grid: Grid, *, unless_done: bool = False) -> None:
@@ -22,13 +31,16 @@ def finish(grid: Grid, *, unless_done: bool = False) -> None:
         unless_done: True leaves out `sync` and `plot` where they have succeeded for the runs as
             they are.
     """
-    from omegaconf import OmegaConf
-
     from expkit_hydra.launching import finish_grid
 
-    description = grid.description
-    config = OmegaConf.create(description.get("config") or {})
-    finish_grid(grid, config=config, unless_done=unless_done, command=description.get("command"))
+    command = grid.description.get("command")
+    finish_grid(grid, config=_config(grid), unless_done=unless_done, command=command)
+
+
+def _config(grid: Grid) -> DictConfig:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.create(grid.description.get("config") or {})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from ._forking import start_method
 from ._hydra_jobs import follow, hydra_context
 from ._job import Job, this_job
 from ._submission import CODE, RECORD, Order, places, read_orders, read_submission
-from ._task_log import banner, code_line, speaker
+from ._task_log import banner, code_line, run_line, speaker
 
 if TYPE_CHECKING:
     from hydra.types import TaskFunction
@@ -103,7 +103,7 @@ class SlurmTraining:
         runs = [grid.runs[each.run] for each in self._orders]
         skipped = [run for run in runs if run.skipped_by is not None]
         for run in skipped:
-            self._say(f"skipped: {run.run_name} is skipped by {run.skipped_by}")
+            self._say(run_line(run.run_name, "skipped", f"the rule {run.skipped_by} says so"))
         runs = [run for run in runs if run.skipped_by is None]
         if not runs:
             return 0
@@ -122,6 +122,7 @@ class SlurmTraining:
             from ._payload import read_function
 
             return read_function(self._submission.path)
+        from expkit_bookkeeping import stop_requested
         from expkit_hydra.launching import Program
 
         program = self._program()
@@ -132,6 +133,13 @@ class SlurmTraining:
             )
         try:
             return Program.load(program)
+        except SystemExit as end:
+            if stop_requested() is not None:
+                raise
+            raise SlurmError(
+                f"The program ends while it is imported: sys.exit({end.code!r}). Tasks import it; "
+                'what only the sweep is to do belongs under `if __name__ == "__main__":`.'
+            ) from end
         except (FileNotFoundError, ImportError, ValueError) as error:
             self._say(traceback.format_exc().rstrip())
             raise SlurmError(
@@ -248,7 +256,9 @@ class SlurmTraining:
             reason = stop_requested()
         if reason is not None and len(ended) < len(runs):
             self._say(f"stopped by {reason}: {len(runs) - len(ended)} runs were not started")
-        stopped = any(each.state == "interrupted" for each in ended) or len(ended) < len(runs)
+        stopped = len(ended) < len(runs) or any(
+            each.state == "interrupted" or each.stop is not None for each in ended
+        )
         if stopped:
             self._maybe_requeue(reason, left)
         return _exit_code(ended) or (INTERRUPTED if stopped else 0)
@@ -285,9 +295,8 @@ class SlurmTraining:
         if outcome.error is not None and state == "failed":
             text = "".join(traceback.format_exception(outcome.error)).rstrip()
             self._say(text)
-        line = f"{state}: {name}"
-        if outcome.reason is not None:
-            line += f": {outcome.reason}"
+        is_unstarted = state == "skipped" and outcome.stop is not None
+        line = run_line(name, "not started" if is_unstarted else state, outcome.reason)
         if state != "skipped" and not self._show_output:
             line += f"   ({shown(outcome.run.folder / OUTPUT)})"
         self._say(line)

@@ -1,0 +1,230 @@
+"""Several submissions, grids and retries of one experiment: each run is told and ended as one."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from slurm_app import LAUNCHER
+
+from expkit_slurm import SlurmError, SlurmManager
+from expkit_slurm._scheduler import Scheduler
+from expkit_slurm._settings import Settings
+from expkit_slurm._submission import Array, Submission, read_submission
+from expkit_slurm._submit import recover
+
+ONE = "hydra.sweeper.params.x=[0]"  # a grid of one run
+LATER = "+hydra.launcher.additional_parameters.begin=now+1hour"
+# As two managers do that do not see each other.
+SUBMIT = """
+    from expkit_hydra import Grid
+    from expkit_slurm import SlurmManager
+
+    SlurmManager(Grid.load("results/first"), mem="100M").submit()
+"""
+
+
+class Silent(Scheduler):
+    """A Slurm that has forgotten all jobs, or does not answer at all."""
+
+    def __init__(self, answers: bool = True, **jobs: str) -> None:
+        super().__init__()
+        self.answers = answers
+        self.jobs = jobs
+
+    def queue(self, jobs):
+        return [] if self.answers else None
+
+    def accounting(self, jobs):
+        return None
+
+    def find(self, name):
+        if not self.answers:
+            raise SlurmError("nobody answers")
+        return self.jobs.get(name)
+
+
+def submissions(app) -> list[Path]:
+    return sorted((app.experiment / "slurm").iterdir())
+
+
+def test_a_run_that_another_submission_has_is_neither_lost_nor_beyond_cancel(app):
+    app.touch("hold")
+    app.submit(ONE)
+    app.wait_for_calls(1)
+    first = submissions(app)[0]
+    first.rename(app.folder / "hidden")
+    app.write("submit.py", SUBMIT)
+    app.run("submit.py")
+    (app.folder / "hidden").rename(first)
+    second = submissions(app)[1]
+    app.wait_for(lambda: any("held by" in each.read_text() for each in second.glob("logs/*")))
+    app.wait_for(lambda: len([j for j in app.cluster.jobs() if j.state == "RUNNING"]) == 1)
+
+    found = app.manager().wait(3.0, lost_after_s=0.5)
+    assert [each.state for each in found] == ["running"]
+    assert "has it" in found[0].reason
+    assert "cancelled 1 task" in app.expkit("cancel")
+    app.cluster.wait_idle()
+    assert app.record(0)["state"] == "interrupted"
+    assert len(app.calls()) == 1
+
+
+def test_cancel_ends_the_runs_of_earlier_grids_too(app):
+    app.touch("hold")
+    app.submit(ONE)
+    app.submit("hydra.sweeper.params.x=[5]")
+    app.wait_for_calls(2)
+
+    assert "cancelled 1 task" in app.expkit("cancel", "0")
+    assert "cancelled 1 task" in app.expkit("cancel")
+    app.cluster.wait_idle()
+    assert [app.record(x)["state"] for x in (0, 5)] == ["interrupted", "interrupted"]
+
+
+def test_a_retry_from_another_folder_has_the_script_and_the_python_of_the_grid(app, tmp_path):
+    app.touch("fail0")
+    app.sweep(ONE, code=1)
+    app.remove("fail0")
+    elsewhere = replace(app, folder=tmp_path / "elsewhere")
+    elsewhere.folder.mkdir()
+    elsewhere.run("-m", "expkit_slurm", "retry", str(app.experiment))
+
+    assert app.wait()["0"].state == "completed"
+    first, second = (read_submission(each) for each in submissions(app))
+    assert second.script == first.script == str(app.folder / "gpu_scripts/grid_search_array.sh")
+    assert (second.python, second.directory) == (first.python, first.directory)
+    log = app.statuses()["0"].log.read_text()
+    assert "as at submission" in log, log
+
+
+def test_a_run_that_was_to_begin_anew_and_was_cancelled_begins_anew_when_it_is_retried(app):
+    app.sweep(ONE)
+    before = app.record(0)["id"]
+    app.submit(ONE, "expkit.rerun=all", LATER)
+    assert app.states() == {"0": "pending"}
+    app.expkit("cancel")
+    app.cluster.wait_idle()
+
+    assert app.states() == {"0": "cancelled"}  # it never started, whatever is in its folder
+    assert "syncs and plots" not in app.expkit("retry", "--begin", "now")  # as expkit.after says
+    assert app.wait()["0"].state == "completed"
+    assert app.record(0)["id"] != before
+    assert app.record(0)["attempt"] == 1
+    assert len(app.calls()) == 2
+
+
+def test_a_run_that_its_task_skipped_is_not_lost_when_slurm_has_forgotten_the_task(app):
+    app.submit(ONE, LATER)
+    (submission,) = submissions(app)
+    app.run("train.py", "-m", ONE, "run_name=other_${x}")
+    (job,) = app.cluster.jobs()
+    app.cluster.run("scontrol", "update", f"jobid={job.id}", "starttime=now")
+    app.cluster.wait_idle()
+
+    status = SlurmManager.attach(submission, scheduler=Silent()).status()[0]
+    assert (status.state, status.reason) == ("skipped", "was completed as other_0 meanwhile")
+    assert len(app.calls()) == 1
+
+
+def test_resources_that_slurm_refuses_leave_the_others_out_of_it(app):
+    config = app.folder / "conf/config.yaml"
+    config.write_text(config.read_text() + "part: low\n")
+    output = app.sweep(ONE, "part=nope,low", "hydra.launcher.partition=${part}", code=1)
+
+    assert "invalid partition" in output.lower()
+    assert "1 run unsubmitted" in output
+    assert app.states() == {"0_nope": "unsubmitted", "0_low": "completed"}
+
+
+def test_the_last_job_waits_for_all_batches(app):
+    app.touch("hold")
+    app.submit("hydra.sweeper.max_batch_size=1", "expkit.after=[plot]")
+    dependencies = {
+        name: after
+        for name, after in (
+            line.split("|")
+            for line in app.cluster.run("squeue", "--noheader", "--format=%j|%E").splitlines()
+        )
+        if name.endswith("-after")
+    }
+    app.remove("hold")
+    ids = {read_submission(each).arrays[0].job_id for each in submissions(app)}
+
+    (after,) = dependencies.values()
+    assert len(ids) == 3
+    assert all(f"afterany:{each}" in after for each in ids), after
+
+
+def test_ctrl_c_amid_the_submission_says_how_to_come_back_and_loses_nothing(app):
+    real = app.cluster.run("which", "sbatch").strip()
+    app.write("bin/sbatch", f'#!/bin/bash\n{real} "$@"\ntouch submitted\nsleep 60\n').chmod(0o755)
+    path = f"{app.folder / 'bin'}:{app.environ['PATH']}"
+    sweep = app.start("train.py", "-m", *LAUNCHER, PATH=path)
+    app.wait_for((app.folder / "submitted").exists)
+    sweep.send_signal(signal.SIGINT)
+    output, _ = sweep.communicate(timeout=30)
+
+    assert sweep.returncode == 130, output
+    assert "Traceback" not in output
+    assert "wait results/first" in output
+    assert {each.state for each in app.wait().values()} == {"completed"}
+
+
+def test_a_program_that_ends_while_it_is_imported_is_no_run_without_need(app):
+    script = app.folder / "train.py"
+    end = 'if __name__ == "__mp_main__":\n    sys.exit(0)\n'
+    script.write_text(script.read_text().replace("\n@hydra.main", f"\n{end}\n@hydra.main"))
+    app.submit(ONE)
+    status = app.wait()["0"]
+
+    assert (status.state, status.exit_code) == ("lost", 1)
+    assert "The program ends while it is imported: sys.exit(0)" in "\n".join(status.last_lines)
+
+
+# --- records that two processes have -----------------------------------------------------------
+
+
+@pytest.fixture
+def submitting(tmp_path: Path) -> Submission:
+    """A submission whose first array is on its way, and whose second one is planned."""
+    arrays = (Array(0, "a-0", 0, 2, state="submitting"), Array(1, "a-1", 2, 2))
+    found = Submission(
+        tmp_path / "slurm" / "1", "g", "", "", "", "python", "s", ".", None, Settings(), arrays
+    )
+    (found.path / "logs").mkdir(parents=True)
+    found.write()
+    return found
+
+
+def states(submission: Submission) -> list[str]:
+    return [each.state for each in submission.arrays]
+
+
+def test_whoever_looks_leaves_the_record_to_the_one_who_submits(submitting):
+    looked = recover(submitting, Silent())
+
+    assert states(looked) == ["refused", "planned"]
+    assert states(read_submission(submitting.path)) == ["submitting", "planned"]
+
+
+def test_what_is_found_is_noted_in_the_record_as_it_is_by_then(submitting):
+    class Slow(Silent):
+        def find(self, name):  # meanwhile the other process has gone on
+            submitting.with_array(1, state="submitted", job_id="8").write()
+            return "7"
+
+    assert states(recover(submitting, Slow())) == ["submitted", "planned"]
+    latest = read_submission(submitting.path)
+    assert [each.job_id for each in latest.arrays] == ["7", "8"]
+
+
+def test_an_interrupted_submission_is_settled_when_nobody_can_be_at_it(submitting):
+    path = submitting.path / "submission.json"
+    assert json.loads(path.read_text())["arrays"][0]["state"] == "submitting"
+    os.utime(path, (0, 0))
+    recover(submitting, Silent())
+
+    assert states(read_submission(submitting.path)) == ["refused", "planned"]
