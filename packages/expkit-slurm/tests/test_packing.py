@@ -1,5 +1,7 @@
 """Many short runs in one task: each its own process, folder, log and state."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,22 @@ def test_a_packed_run_that_fails_or_is_killed_stops_no_other(app):
     output = app.sweep("x=range(5)", "hydra.launcher.runs_per_task=5")
     assert "submitted 2 runs in 1 task" in output
     assert "5 completed" in output
+
+
+def test_a_task_whose_process_is_killed_leaves_none_of_its_runs_behind(app):
+    app.touch("hold1")
+    app.submit("hydra.launcher.runs_per_task=3")
+    app.wait_for(lambda: "1 first" in app.calls())
+    process = Path(f"/proc/{app.record(1)['pid']}/stat").read_text()
+    os.kill(int(process.rpartition(")")[2].split()[1]), signal.SIGKILL)  # its parent
+    statuses = app.wait()
+
+    assert [each.state for each in statuses.values()] == ["completed", "interrupted", "lost"]
+    assert statuses["2"].reason == "killed by SIGKILL, before the run started"
+    app.remove("hold1")
+    app.expkit("retry")
+    assert {each.state for each in app.wait().values()} == {"completed"}
+    assert sorted(app.calls()) == ["0 first", "1 first", "1 first", "2 first"]
 
 
 def test_packed_runs_run_at_a_time_as_many_as_asked_for(app):

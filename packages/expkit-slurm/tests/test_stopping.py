@@ -6,7 +6,11 @@ import time
 import pytest
 from slurm_app import RESUMABLE
 
-from expkit_slurm._stopping import why_stopped
+from expkit_slurm._job import Job
+from expkit_slurm._scheduler import Scheduler
+from expkit_slurm._settings import Settings
+from expkit_slurm._stopping import requeue, why_stopped
+from expkit_slurm._submission import Submission
 
 EPOCHS = 40
 ONE = "hydra.sweeper.params.x=[0]"  # a grid of one run
@@ -22,6 +26,14 @@ def resumable(app):
 def curve(app, experiment, run_name):
     path = app.folder / "results" / experiment / "training" / run_name / "metrics.jsonl"
     return [(row["step"], row["metrics"]) for row in map(json.loads, path.read_text().splitlines())]
+
+
+def preempt(app):
+    """Let a job of more importance want all of node1."""
+    app.cluster.run(
+        "sbatch", "--partition=high", "--nodelist=node1", "--cpus-per-task=2", "--mem=100M",
+        "--output=/dev/null", "--wrap=sleep 1",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("ending", ['exec "$@"', '"$@"'])
@@ -63,10 +75,7 @@ def test_a_run_that_is_preempted_saves_goes_back_into_the_queue_and_resumes(resu
     app.array_script('exec "$@"', "--mem=100M", "--nodelist=node1", "--cpus-per-task=2")
     app.submit(ONE, f"epochs={EPOCHS}", "pause_s=0.1")
     app.wait_for(lambda: (app.folder / "epoch0").exists())
-    app.cluster.run(
-        "sbatch", "--partition=high", "--nodelist=node1", "--cpus-per-task=2", "--mem=100M",
-        "--output=/dev/null", "--wrap=sleep 3",
-    )  # fmt: skip
+    preempt(app)
     status = app.wait(timeout_s=120)["0"]
 
     assert status.state == "completed"
@@ -120,10 +129,7 @@ def test_packed_runs_that_are_preempted_go_on_where_they_were(resumable):
     app.array_script('exec "$@"', "--mem=300M", "--nodelist=node1", "--cpus-per-task=2")
     app.submit("x=0,1,2,3", "epochs=20", "pause_s=0.1", "hydra.launcher.runs_per_task=4")
     app.wait_for(lambda: (app.folder / "epoch1").exists())
-    app.cluster.run(
-        "sbatch", "--partition=high", "--nodelist=node1", "--cpus-per-task=2", "--mem=100M",
-        "--output=/dev/null", "--wrap=sleep 1",
-    )  # fmt: skip
+    preempt(app)
     statuses = app.wait(timeout_s=120)
 
     assert {each.state for each in statuses.values()} == {"completed"}
@@ -132,8 +138,32 @@ def test_packed_runs_that_are_preempted_go_on_where_they_were(resumable):
         assert [step for step, _ in curve(app, "first", str(x))] == list(range(20))
 
 
+def test_a_run_of_several_processes_that_is_preempted_goes_on_where_it_was(resumable):
+    app = resumable
+    app.array_script('exec "$@"', "--mem=100M", "--nodelist=node1")
+    app.submit(ONE, "epochs=20", "pause_s=0.1", "hydra.launcher.tasks_per_run=2")
+    app.wait_for(lambda: (app.folder / "epoch0").exists())
+    preempt(app)
+    status = app.wait(timeout_s=120)["0"]
+
+    assert status.state == "completed"
+    assert app.record(0)["attempt"] == 2
+    assert status.log.read_text().count("stopped by preemption, requeued (1 of 3)") == 1
+    assert [step for step, _ in curve(app, "first", "0")] == list(range(20))
+
+
 def test_what_a_warning_means_is_told_by_the_time_that_is_left():
     assert why_stopped("the time limit", None, 120.0) == "timeout"
     assert why_stopped("SIGUSR1", 150.0, 120.0) == "timeout"  # up to a minute early
     assert why_stopped("SIGUSR1", None, 120.0) == "preemption"
     assert why_stopped("SIGTERM", 10.0, 120.0) is None
+
+
+def test_a_run_that_is_not_requeued_says_how_to_go_on_wherever_its_results_are(tmp_path):
+    path = tmp_path / "scratch" / "digits" / "slurm" / "1"
+    submission = Submission(path, "g", "", "", "", "python", "s", ".", None, Settings())
+    job = Job("7", "7", 0, restarts=0, node="node1", rank=0, step_tasks=0)
+    said = requeue(submission, job, "timeout", Scheduler())
+
+    assert "max_requeues_timeout=0" in said
+    assert f"retry {tmp_path / 'scratch' / 'digits'}`" in said

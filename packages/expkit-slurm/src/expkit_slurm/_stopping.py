@@ -132,7 +132,9 @@ def requeue(submission: Submission, job: Job, cause: str, scheduler: Scheduler) 
     counted = _read_counts(path)
     done = counted.get(cause, 0)
     if done >= limit:
-        again = f"expkit retry results/{submission.experiment.name}"
+        from expkit_hydra.launching import command_line, shown
+
+        again = command_line("retry", shown(submission.experiment))
         return (
             f"stopped by {cause}, and not requeued: {name}={limit}"
             f"{f' is used up ({done})' if limit else ''}. `{again}` goes on."
