@@ -224,6 +224,20 @@ def test_runs_that_were_submitted_twice_are_run_once(app):
     assert set(app.states().values()) == {"completed"}
 
 
+@pytest.mark.parametrize(("code", "state"), [("'no data'", "failed"), ("0", "completed")])
+def test_a_rank_that_calls_exit_says_with_the_code_how_the_run_ended(app, code, state):
+    script = app.folder / "train.py"
+    leave = (
+        f'if os.environ["RANK"] == "1":\n        sys.exit({code})\n    time.sleep(2)\n    print('
+    )
+    script.write_text(script.read_text().replace("print(", leave, 1))
+    app.submit("hydra.sweeper.params.x=[0]", "hydra.launcher.tasks_per_run=2")
+
+    assert app.wait()["0"].state == state
+    if state == "failed":
+        assert app.record(0)["error"]["message"] == "rank 1: SystemExit: no data"
+
+
 def test_too_many_failures_end_the_others_when_asked_to(app):
     app.touch("fail0", "hold1", "hold2")
     output = app.sweep("hydra.launcher.stop_after_failures=1", code=1)

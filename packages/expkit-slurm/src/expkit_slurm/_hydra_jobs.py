@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from expkit_hydra import Grid, GridRun
 
+# Exit codes of a script that is done, and of one that was interrupted or terminated.
+NO_FAILURES = (None, 0, 130, 143)
 # For the ranks above 0, as training.log is rank 0's.
 TO_CONSOLE = {
     "version": 1,
@@ -49,6 +51,10 @@ def follow(grid: Grid, run: GridRun, task_function: Callable[[Any], Any], ranks:
         return
     try:
         job = _run_quietly(grid, run, task_function)
+    except SystemExit as end:
+        if end.code not in NO_FAILURES:
+            ranks.fail(end)
+        raise
     except Exception as trouble:  # before or after the user's function
         ranks.fail(trouble)
         raise
