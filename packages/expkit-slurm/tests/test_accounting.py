@@ -11,8 +11,13 @@ def test_a_grid_and_its_failures_are_told_the_same_with_accounting(accounted_app
     output = app.sweep(code=1)
 
     assert "1 completed, 1 lost, 1 failed" in output
-    states = app.cluster.run("sacct", "-X", "-n", "-P", "-o", "State", "-j", "1").split()
-    assert sorted(states) == ["COMPLETED", "FAILED", "FAILED"]  # what dependencies see
+    job = next(iter(app.statuses().values())).job.partition("_")[0]
+
+    def states() -> list[str]:
+        return app.cluster.run("sacct", "-X", "-n", "-P", "-o", "State", "-j", job).split()
+
+    # What dependencies see.
+    app.wait_for(lambda: sorted(states()) == ["COMPLETED", "FAILED", "FAILED"])
 
 
 @pytest.mark.skipif(getpass.getuser() != "root", reason="limits are set for root")

@@ -141,7 +141,8 @@ def test_resources_that_slurm_refuses_leave_the_others_out_of_it(app):
 
 def test_the_last_job_waits_for_all_batches(app):
     app.touch("hold")
-    app.submit("hydra.sweeper.max_batch_size=1", "expkit.after=[plot]")
+    app.array_script('exec "$@"', "--mem=900G")  # of no node here; what the runs ask for holds
+    app.submit("hydra.sweeper.max_batch_size=1", "expkit.after=[plot]", "hydra.launcher.mem=100M")
     dependencies = {
         name: after
         for name, after in (

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from expkit_hydra.launching import Program
 
 PACKAGE = "expkit_slurm"
+FOR_TRAINING = frozenset(
+    (
+        *("begin", "cpus-per-gpu", "cpus-per-task", "dependency", "exclusive", "gpus", "gres"),
+        *("gpus-per-node", "gpus-per-task", "mem-per-gpu", "nodes", "ntasks-per-node"),
+    )
+)
 LONGEST_SUBMISSION_S = 3600.0  # of one array, with all attempts and pauses of `Scheduler.submit`
 
 
@@ -340,8 +346,8 @@ def submit_finaliser(
         after: Ids of the arrays.
     """
     name = job_name(submission.experiment.name, submission.id, "after")
-    first = dict(submission.arrays[0].options)
-    where = [(key, first[key]) for key in ("account", "partition", "qos") if key in first]
+    # What overrides the script's lines for the runs holds here too: a partition, and its limits.
+    where = [each for each in submission.arrays[0].options if each[0] not in FOR_TRAINING]
     options = [
         f"--dependency=afterany:{':'.join(after)}",
         f"--job-name={name}",
