@@ -72,6 +72,21 @@ def test_a_run_that_another_submission_has_is_neither_lost_nor_beyond_cancel(app
     assert len(app.calls()) == 1
 
 
+def test_a_run_stays_where_it_is_while_another_process_submits_it_too(app):
+    app.touch("hold")
+    app.submit(ONE)
+    app.wait_for_calls(1)
+    first = read_submission(submissions(app)[0])
+    second = replace(first, path=first.path.with_name("9"))
+    (second.path / "logs").mkdir(parents=True)
+    (second.path / "runs.jsonl").write_bytes((first.path / "runs.jsonl").read_bytes())
+    second.with_array(0, state="submitting", job_id=None, name="nobody").write()
+
+    assert app.states() == {"0": "running"}
+    app.remove("hold")
+    assert app.wait()["0"].state == "completed"
+
+
 def test_cancel_ends_the_runs_of_earlier_grids_too(app):
     app.touch("hold")
     app.submit(ONE)
@@ -207,7 +222,7 @@ def states(submission: Submission) -> list[str]:
 def test_whoever_looks_leaves_the_record_to_the_one_who_submits(submitting):
     looked = recover(submitting, Silent())
 
-    assert states(looked) == ["refused", "planned"]
+    assert states(looked) == ["submitting", "planned"]
     assert states(read_submission(submitting.path)) == ["submitting", "planned"]
 
 

@@ -12,7 +12,7 @@ from ._liveness import QueueLiveness, slurm_name
 from ._placements import Placement, RunKey, all_placements, jobs_of, key_of
 from ._queue import Phase, Task, phase
 from ._scheduler import Scheduler
-from ._status import Facts, RunStatus, derive, tasks_by_name
+from ._status import UNSETTLED, Facts, RunStatus, derive, tasks_by_name
 from ._submission import Submission, find_submissions
 from ._submit import recover
 
@@ -50,7 +50,13 @@ class Looks:
 
     def placements(self) -> dict[RunKey, Placement]:
         """Where the runs stand now, each in the newest submission that has it."""
-        return {key_of(place.run): place for place in self.all_placements()}
+        found: dict[RunKey, Placement] = {}
+        for place in self.all_placements():
+            before = found.get(key_of(place.run))
+            # Another process may be at it: until Slurm has answered it, the older place holds.
+            if before is None or before.job is None or place.array.state not in UNSETTLED:
+                found[key_of(place.run)] = place
+        return found
 
     def all_placements(self) -> list[Placement]:
         """All places of the experiment's runs; read anew where a submission's record has changed.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._queue import Phase, Task, cause, phase
-from ._submission import SUBMITTED, SUBMITTING, Array
+from ._submission import PLANNED, SUBMITTING, Array
 
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 # Nothing more happens to a run in one of these, unless somebody submits it again.
 OVER = ("completed", "failed", "interrupted", "lost", "cancelled", "skipped", "unsubmitted")
 GOOD = ("completed", "skipped")
+# Why Slurm does not have a run that it has not refused.
+UNSETTLED = {
+    PLANNED: "sbatch was not called for it",
+    SUBMITTING: "its submission goes on, or was interrupted",
+}
 # In the order in which they are counted.
 STATES = (
     "completed", "skipped", "running", "pending", "interrupted", "cancelled", "lost", "failed",
@@ -103,8 +108,8 @@ def derive(facts: Facts) -> RunStatus:
         return _told(facts, record, "completed")
     if facts.array is None:
         return _told(facts, record, record.state if record else "unsubmitted")
-    if facts.array.state not in (SUBMITTED, SUBMITTING):
-        reason = facts.array.error or "sbatch was not called for it"
+    if facts.array.job_id is None:
+        reason = facts.array.error or UNSETTLED.get(facts.array.state)
         return _told(facts, record, "unsubmitted", reason)
     if task is None and not facts.asked:
         return _told(facts, record, record.state if record else "pending", "Slurm does not answer")

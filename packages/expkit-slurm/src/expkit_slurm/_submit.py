@@ -322,9 +322,9 @@ def recover(submission: Submission, scheduler: Scheduler) -> Submission:
             if job_id is None
             else {"state": SUBMITTED, "job_id": job_id}
         )
-        submission = submission.with_array(array.number, **changes)
         if job_id is None and submission.written_s_ago() < LONGEST_SUBMISSION_S:
             continue
+        submission = submission.with_array(array.number, **changes)
         # Of the record as it is by now: the process that submits may have gone on.
         latest = read_submission(submission.path)
         if latest.array(array.number).state == SUBMITTING:
