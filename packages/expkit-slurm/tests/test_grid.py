@@ -142,6 +142,21 @@ def test_a_copy_of_the_code_runs_as_it_was_at_submission(app):
     }
 
 
+def test_a_rule_about_what_is_done_is_asked_again_when_a_run_starts(app):
+    app.touch("hold")
+    app.submit("hydra.launcher.array_parallelism=1", "_filters=[{exists: model.bin}]")
+    app.wait_for_calls(1)
+    folder = app.experiment / "training" / "2"
+    folder.mkdir(parents=True)
+    (folder / "model.bin").touch()
+    app.remove("hold")
+    statuses = app.wait()
+
+    assert [each.state for each in statuses.values()] == ["completed", "completed", "skipped"]
+    assert "rule 1" in statuses["2"].reason
+    assert sorted(app.calls()) == ["0 first", "1 first"]
+
+
 def test_120_runs_go_beyond_the_longest_array_of_51(app):
     output = app.sweep("x=range(120)", "hydra.launcher.array_parallelism=100")
 

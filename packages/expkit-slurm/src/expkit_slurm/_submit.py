@@ -265,7 +265,8 @@ def submit_arrays(
                 if parts is not None:
                     submission = _halved(submission, array, parts)
                     back = submission.arrays[-1].number
-                    limits[back] = limits[number]
+                    tasks = [part.tasks(submission.settings.runs_per_task) for part in parts]
+                    limits[number], limits[back] = shares(limits[number], tasks)
                     waiting = [number, back, *waiting]
                     continue
             reason = str(refused)
