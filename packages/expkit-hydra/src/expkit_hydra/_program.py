@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +56,6 @@ class TaskReference:
 
 def _unwrapped(module: str, qualname: str) -> Iterator[object]:
     """What a name stands for, then what that wraps, and so on."""
-    from importlib import import_module
-
     try:
         found: object = sys.modules.get(module) or import_module(module)
         for part in qualname.split("."):
@@ -154,6 +154,9 @@ class Program:
 
         The script becomes the module `__main__` without running what stands under
         `if __name__ == "__main__"`.
+
+        Raises:
+            GridError: If the program starts its Hydra app all the same, or has no such function.
         """
         from multiprocessing import spawn
 
@@ -171,8 +174,28 @@ class Program:
             from hydra import version
 
             version.setbase(self.version_base)
-        spawn.prepare(facts)
+        with _no_app():
+            spawn.prepare(facts)
         return self.task.resolve()
+
+
+@contextmanager
+def _no_app() -> Iterator[None]:
+    """Let `hydra.main` refuse to run: an import would else train the base configuration."""
+    module: Any = import_module("hydra.main")
+    before = module._run_hydra
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise GridError(
+            "The script starts its Hydra app when it is imported. Other processes import it to "
+            'find its function: call main() under `if __name__ == "__main__":`.'
+        )
+
+    module._run_hydra = refuse
+    try:
+        yield
+    finally:
+        module._run_hydra = before
 
 
 def _version_base() -> str | None:
