@@ -93,7 +93,9 @@ def lowest_versions(packages: list[Path]) -> list[str]:
 
 
 def spread(package: Path) -> tuple[str, ...]:
-    """Arguments of pytest that put two files of long suites side by side."""
+    """Arguments of pytest that put tests of long suites side by side."""
+    if package.name == "expkit-slurm":  # most of it waits, each worker for a cluster of its own
+        return ("-n", "3", "--dist", "worksteal")
     return ("-n", "2", "--dist", "loadfile") if package.name in SPREAD_OVER_CORES else ()
 
 
