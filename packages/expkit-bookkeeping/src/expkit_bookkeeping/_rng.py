@@ -75,7 +75,7 @@ def start_other_rank(
     They are a function of the checkpoint and the rank, so a resumed run can be resumed alike.
     """
     saved = state.get("torch")
-    seed_of_run = bytes(saved.numpy()) if hasattr(saved, "numpy") else repr(saved).encode()
+    seed_of_run = bytes(saved.tolist()) if hasattr(saved, "tolist") else repr(saved).encode()
 
     def seed(name: str) -> int:
         digest = hashlib.sha256(seed_of_run + f"/{rank}/{name}".encode()).digest()
