@@ -36,6 +36,19 @@ def test_a_task_killed_with_sigkill_is_lost_and_the_wait_ends(app):
     assert "3 completed" in app.sweep()  # at once, not half an hour later
 
 
+def test_a_rank_that_is_killed_fails_its_run(app):
+    dies = 'if os.environ["RANK"] == "1":\n        os.kill(os.getpid(), signal.SIGKILL)\n    '
+    script = app.folder / "train.py"
+    script.write_text(script.read_text().replace('print(f"printed', f'{dies}print(f"printed'))
+    app.touch("hold")
+    app.submit("hydra.sweeper.params.x=[0]", "hydra.launcher.tasks_per_run=2")
+    status = app.wait()["0"]
+
+    assert status.state == "failed"
+    assert "another rank ended without a word" in status.reason
+    assert "task 1: Killed" in status.log.read_text()
+
+
 def test_scancel_of_a_task_ends_its_run_as_interrupted_and_leaves_the_others(app):
     app.touch("hold")
     sweep = app.start("train.py", "-m", *_launcher())

@@ -152,6 +152,16 @@ def test_a_run_of_several_processes_that_is_preempted_goes_on_where_it_was(resum
     assert [step for step, _ in curve(app, "first", "0")] == list(range(20))
 
 
+def test_scancel_of_a_run_of_several_processes_is_not_taken_for_a_killed_rank(resumable):
+    app = resumable
+    app.submit(ONE, "epochs=1000", "pause_s=0.1", "hydra.launcher.tasks_per_run=2")
+    app.wait_for(lambda: (app.folder / "epoch0").exists())
+    app.cluster.run("scancel", app.statuses()["0"].job)
+    app.cluster.wait_idle()
+
+    assert app.record(0)["state"] == "interrupted"
+
+
 def test_what_a_warning_means_is_told_by_the_time_that_is_left():
     assert why_stopped("the time limit", None, 120.0) == "timeout"
     assert why_stopped("SIGUSR1", 150.0, 120.0) == "timeout"  # up to a minute early

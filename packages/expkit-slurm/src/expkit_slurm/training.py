@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._distributed import Ranks, join_torch_distributed, srun_command
+from ._distributed import RankError, Ranks, join_torch_distributed, srun_command
 from ._errors import SlurmError
 from ._forking import start_method
 from ._hydra_jobs import follow, hydra_context
@@ -216,12 +216,33 @@ class SlurmTraining:
             ranks.tell(outcome.reason or outcome.state)
         if outcome.state not in ("failed", "interrupted"):
             return outcome
-        first = ranks.first_error()
+        first = ranks.first_error() or self._killed_rank(outcome)
         if first is None:
             return outcome
         # What rank 0 met was the echo: a peer that was gone, or srun's SIGTERM.
         claim_run(run.folder).finish("failed", first)
         return replace(outcome, state="failed", error=first, stop=None)
+
+    def _killed_rank(self, outcome: Outcome) -> RankError | None:
+        """Whether rank 0 was ended because another one was killed, which leaves no word.
+
+        srun then terminates rank 0 while the job itself runs on; where Slurm cancels, requeues or
+        preempts the job, it is ending by now.
+        """
+        from expkit_bookkeeping import stop_requested
+
+        from ._scheduler import Scheduler
+
+        assert self._job is not None
+        if outcome.state != "interrupted" or stop_requested() != "SIGTERM":
+            return None
+        told = Scheduler().queue([self._job.name]) or []
+        if not any(each.name == self._job.name and each.state == "RUNNING" for each in told):
+            return None
+        return RankError(
+            "another rank ended without a word: killed by SIGKILL, or out of memory? The end of "
+            "the task's log says which"
+        )
 
     def _run_packed(self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction) -> int:
         from expkit_bookkeeping import stop_requested
