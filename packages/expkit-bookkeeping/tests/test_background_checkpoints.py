@@ -234,19 +234,22 @@ def states(draw, memories=None):
 FEW = [torch.rand(2, 3), torch.rand(3, 2), torch.rand(1, 6), torch.rand(2, 3)]
 
 
+def copied_by(staging, state):
+    from expkit_bookkeeping._states import saveable
+
+    return staging.copy_of(lambda keep: saveable(state, keep=keep))
+
+
 @settings(deadline=None)
 @given(st.lists(states(), min_size=1, max_size=4) | st.lists(states(FEW), min_size=2, max_size=6))
 def test_a_copy_equals_its_original_and_shares_what_that_shares(rounds):
     from expkit_bookkeeping._staging import Staging
-    from expkit_bookkeeping._states import saveable
 
     staging = Staging()  # used again and again, for states of other structure
     for state in rounds:
         for tensor in FEW:
             tensor.uniform_()
-        staging.begin()
-        copied = saveable(state, keep=staging.keep)
-        staging.copy()
+        copied = copied_by(staging, state)
         addresses, copies = {}, {}
         for name, tensor in state.items():
             twin = copied[name]
@@ -260,21 +263,12 @@ def test_a_copy_equals_its_original_and_shares_what_that_shares(rounds):
                 assert address != twin_address
 
 
-def copied(staging, state):
-    from expkit_bookkeeping._states import saveable
-
-    staging.begin()
-    copy = saveable(state, keep=staging.keep)
-    staging.copy()
-    return copy
-
-
 def test_a_tensor_that_changed_its_form_in_place_is_copied_in_the_new_one():
     from expkit_bookkeeping._staging import Staging
 
     staging, tensor = Staging(), torch.arange(6.0).view(2, 3)
     state = {"a": torch.ones(2), "changing": tensor, "z": torch.zeros(2)}
-    copied(staging, state)
+    copied_by(staging, state)
     address = tensor.data_ptr()
     for change in (
         lambda: tensor.resize_(3, 2),
@@ -286,7 +280,7 @@ def test_a_tensor_that_changed_its_form_in_place_is_copied_in_the_new_one():
         change()
         for _ in range(2):
             state["z"] += 1
-            copy = copied(staging, state)
+            copy = copied_by(staging, state)
             assert {name: layout(part) for name, part in copy.items()} == layout(state)
             assert all(torch.equal(copy[name], state[name]) for name in state)
     assert tensor.data_ptr() != address
@@ -303,7 +297,7 @@ def test_a_state_that_gains_and_loses_tensors_is_copied_as_it_is():
             for tensor in every.values():
                 if tensor is not every["part"]:
                     tensor += 1
-            copy = copied(staging, state)
+            copy = copied_by(staging, state)
             assert list(copy) == list(state)
             assert all(torch.equal(copy[name], state[name]) for name in state)
 
@@ -323,11 +317,11 @@ def test_large_memories_are_copied_by_several_threads_that_end_with_the_copy():
 
     assert end()  # those of other tests
     staging = Staging()
-    state = {str(size): torch.rand(size) for size in (7, 300_000, (3 << 18) + 5, 1 << 21)}
+    state = {str(size): torch.rand(size) for size in (7, 300_000, (3 << 18) + 5, 1 << 22)}
     for _ in range(20):
         for tensor in state.values():
             tensor.uniform_()
-        copy = copied(staging, state)
+        copy = copied_by(staging, state)
         assert all(torch.equal(copy[name], tensor) for name, tensor in state.items())
     assert len(helpers()) == min(torch.get_num_threads(), 4) - 1
     del staging
@@ -345,24 +339,23 @@ class Stop(Exception):
 def stop(number, frame):
     raise Stop
 
+def copied(state):
+    return staging.copy_of(lambda keep: saveable(state, keep=keep))
+
 torch.set_num_threads(4)
 signal.signal(signal.SIGALRM, stop)
 staging, count = Staging(), 0
 for seed in range(150):
-    state = {i: torch.full((300_000,), float(seed)) for i in range(6)}
+    state = {i: torch.full((800_000,), float(seed)) for i in range(6)}
     try:
         signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(1e-5, 3e-3))
-        staging.begin()
-        saveable(state, keep=staging.keep)
-        staging.copy()
+        copied(state)
         time.sleep(1)
     except Stop:
         count += 1
     del state  # the memory may go back to the system
-    state = {i: torch.full((280_000,), -float(seed)) for i in range(8)}
-    staging.begin()
-    copy = saveable(state, keep=staging.keep)
-    staging.copy()
+    state = {i: torch.full((700_000,), -float(seed)) for i in range(8)}
+    copy = copied(state)
     assert all(torch.equal(copy[i], state[i]) for i in state)
     time.sleep(1e-3)
     assert all(torch.equal(copy[i], state[i]) for i in state)

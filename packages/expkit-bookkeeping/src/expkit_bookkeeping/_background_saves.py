@@ -15,7 +15,7 @@ from ._claims import ClaimLost
 from ._staging import Staging
 
 if TYPE_CHECKING:
-    from ._checkpoints import Keep
+    from ._checkpoints import Content, Keep
 
 MOST_BUFFERS = 2  # one that is written, one that is filled meanwhile
 
@@ -89,11 +89,16 @@ class BackgroundSaves:
         # locked.
         self._one_caller = threading.RLock()
 
-    def save(self, collect: "Callable[[Keep], tuple[Path, Callable[[], object]]]") -> Path:
+    def save(
+        self,
+        collect: "Callable[[Keep], Content]",
+        settle: "Callable[[Content], tuple[Path, Callable[[], object]]]",
+    ) -> Path:
         """Copy a state now, and write it later.
 
         Args:
-            collect: Called with what keeps a tensor; gives the file and what writes it.
+            collect: Called with what keeps a tensor; gives the state.
+            settle: Called with the copy; gives the file and what writes it.
 
         Returns:
             The file.
@@ -105,9 +110,7 @@ class BackgroundSaves:
         with self._one_caller:
             buffer = self._free_buffer()
             self.raise_failed()
-            buffer.staging.begin()
-            path, write = collect(buffer.staging.keep)
-            buffer.staging.copy()
+            path, write = settle(buffer.staging.copy_of(collect))
             self._start()
             self._count += 1
             buffer.save = _Save(self._count, path, write)  # from here on it is the writer's

@@ -409,10 +409,10 @@ class Bookkeeping:
                 an earlier one could not be written.
             ClaimLost: If somebody else has claimed the run.
         """
-        from ._checkpoint_files import checkpoint_path
-
         run = self._writing()
         if run is None:
+            from ._checkpoint_files import checkpoint_path
+
             return checkpoint_path(self.folder, epoch, batch)
         return run.save_checkpoint(
             epoch,

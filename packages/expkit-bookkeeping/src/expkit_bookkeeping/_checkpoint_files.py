@@ -23,7 +23,7 @@ def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
     'run/states/epoch_0007.pt'
     """
     inside = "" if batch is None else f"_batch_{batch:06d}"
-    return folder / "states" / f"epoch_{epoch:04d}{inside}.pt"
+    return folder.joinpath("states", f"epoch_{epoch:04d}{inside}.pt")
 
 
 def parse_name(path: Path) -> CheckpointFile | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, cast
 
 from ._checkpoint_files import CheckpointFile, checkpoint_path, find_checkpoints, parse_name
 from ._files import TMP_SUFFIX, atomic_path, remove_leftovers
-from ._rng import loader_generators, restore_rng_state, rng_state, start_other_rank
+from ._rng import loader_generators, packed, restore_rng_state, rng_state, start_other_rank
 from ._states import (
     DamagedFileError,
     Stateful,
@@ -241,7 +241,7 @@ def write(
     if direction not in ("maximize", "minimize"):
         raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}.")
     path = checkpoint_path(folder, content["epoch"], content["batch"])
-    write_torch(path, content, beside, check)
+    write_torch(path, {**content, "rng": packed(content["rng"])}, beside, check)
     _remember_metric(path, content["metric"])
 
     new = parse_name(path)

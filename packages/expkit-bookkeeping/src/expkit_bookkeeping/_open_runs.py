@@ -1,27 +1,24 @@
 """A run folder while this process owns it: what is held between opening and closing."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ._background import Background
-from ._checkpoint_files import checkpoint_path
 from ._claims import Claim, ClaimLost
 from ._environment import environment_facts
 from ._files import write_file
 from ._logs import RunLog
-from ._metrics import Mark, MetricsFile, metric_rows
+from ._metrics import MetricsFile, metric_rows
 from ._progress import Progress
 from ._settings import Settings
 from ._sinks import Sinks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._background_saves import BackgroundSaves
-    from ._checkpoints import Content, Keep
+    from ._saver import CheckpointSaver
 
 WRITE_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 30.0
@@ -49,8 +46,7 @@ class OpenRun:
         self.log = RunLog(claim.folder, console=console)
         self.progress = Progress(settings)
         self._settings = settings
-        self._saves: BackgroundSaves | None = None  # from the first one on
-        self._removal: threading.Thread | None = None  # of files that were not kept
+        self._saver: CheckpointSaver | None = None  # from the first checkpoint on
         self.lost: ClaimLost | None = None
         self._claim = claim
         self._name = claim.folder.name
@@ -107,55 +103,23 @@ class OpenRun:
             ClaimLost: If somebody else has claimed the run.
             OSError: If it, or an earlier one in the background, could not be written.
         """
-        from ._checkpoints import remove, snapshot
+        if self._saver is None:
+            from ._saver import CheckpointSaver
 
-        progress, metric = self.progress, self._settings.metric
-        complaint = progress.complaint()
+            self._saver = CheckpointSaver(self, self._claim, self._metrics, self._settings)
+        complaint = self.progress.complaint()
         if complaint is not None:
             self.complain_once("metric", complaint)
-
-        def collect(keep: "Keep") -> tuple[Path, Callable[[], object]]:
-            content = snapshot(
-                epoch,
-                batch=batch,
-                objects=objects,
-                loader=loader,
-                step=-1 if progress.step is None else progress.step,
-                metric=None if metric is None else (metric, progress.measured),
-                keep=keep,
-            )
-            mark = self._metrics.mark()
-
-            def write() -> None:
-                superseded = self._write_checkpoint(content, mark)
-                if background:
-                    remove(superseded, self.warn)
-                else:
-                    self._remove_beside(superseded)
-
-            return checkpoint_path(self.folder, content["epoch"], content["batch"]), write
-
-        if background:
-            from ._background_saves import BackgroundSaves
-
-            if self._saves is None:
-                self._saves = BackgroundSaves(self.report_error)
-            path = self._saves.save(collect)
-        else:
-            from ._states import as_it_is
-
-            self.wait_for_checkpoints()
-            path, write = collect(as_it_is)
-            write()
-        progress.measured = None
+        path = self._saver.save(
+            epoch, batch=batch, objects=objects, loader=loader, background=background
+        )
         self._sinks.tell("flush")
         return path
 
     def wait_for_files(self) -> None:
         """Until what is saved in the background is written, or could not be."""
-        self._wait_for_removal()
-        if self._saves is not None:
-            self._saves.wait()
+        if self._saver is not None:
+            self._saver.wait()
 
     def wait_for_checkpoints(self) -> None:
         """Until what is saved in the background is written.
@@ -163,52 +127,9 @@ class OpenRun:
         Raises:
             OSError: If that failed.
         """
-        self.wait_for_files()
-        if self._saves is not None:
-            self._saves.raise_failed()
-
-    def _remove_beside(self, superseded: list[Path]) -> None:
-        """Remove files while the training goes on: giving back a GB takes a third of a second."""
-        from ._checkpoints import remove
-
-        if superseded:
-            self._removal = threading.Thread(
-                target=remove, args=(superseded, self.warn), name="expkit-bookkeeping", daemon=True
-            )
-            self._removal.start()
-
-    def _wait_for_removal(self) -> None:
-        if self._removal is not None:
-            self._removal.join()
-            self._removal = None
-
-    def _write_checkpoint(self, content: "Content", mark: Mark) -> list[Path]:
-        """Make it durable, after the metrics that it covers; runs in any thread.
-
-        Returns:
-            The files that need not be kept now.
-        """
-        from ._checkpoints import write
-
-        try:
-            self._claim.check()
-            self._metrics.write()
-            content["metrics_size"] = mark.size
-            superseded = write(
-                self.folder,
-                content,
-                keep_last=self._settings.keep_last,
-                keep_best=self._settings.keep_best,
-                direction=self._settings.direction,
-                report=self.warn,
-                beside=self._metrics.syncing(),
-                check=self._claim.check,  # again, as writing may have taken long
-            )
-        except ClaimLost as lost:
-            self.lost = lost
-            raise
-        self.beat_soon()
-        return superseded
+        if self._saver is not None:
+            self._saver.wait()
+            self._saver.raise_failed()
 
     def cut_metrics(self, step: int, size: int | None) -> None:
         """Forget what was logged at or after `step`, which the run will now log again."""
@@ -282,8 +203,8 @@ class OpenRun:
 
     def release(self) -> None:
         """Let go of the threads and the log file; nothing is written from here on."""
-        if self._saves is not None:
-            self._saves.stop()
+        if self._saver is not None:
+            self._saver.stop()
         self._background.stop()
         self.log.close()
 
@@ -305,7 +226,7 @@ class OpenRun:
 
     def _record(self, state: str, error: BaseException | None) -> tuple[str, BaseException | None]:
         self.wait_for_files()  # with the heartbeat going on, as the disk may be slow
-        unsaved = None if self._saves is None else self._saves.error()
+        unsaved = None if self._saver is None else self._saver.error()
         self._background.stop()
         if self.lost is not None:
             raise self.lost

@@ -5,7 +5,7 @@ import random
 import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -14,28 +14,36 @@ if TYPE_CHECKING:
 def rng_state() -> dict[str, object]:
     """States of `random`, and of numpy, torch and every CUDA device where they are in use.
 
-    All are copies, of types that `torch.load(weights_only=True)` reads.
+    All are copies. For a file, `packed` has still to make them smaller.
     CUDA is left alone unless the process has used it: asking would make a context on a device.
     """
-    version, numbers, gauss = random.getstate()
-    # As bytes, as torch.save calls a Python function for each of 625 numbers.
-    words = struct.pack(f"<{len(numbers)}I", *numbers)
-    state: dict[str, object] = {"python": (version, words, gauss)}
+    state: dict[str, object] = {"python": random.getstate()}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
-        state["numpy"] = _without_arrays(numpy.random.get_state(legacy=False))
+        state["numpy"] = numpy.random.get_state(legacy=False)
     if torch is not None:
         state["torch"] = torch.get_rng_state()
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():
             state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 
 
+def packed(state: Mapping[str, object]) -> dict[str, object]:
+    """What `rng_state` gave, as types that `torch.load(weights_only=True)` reads."""
+    packed = dict(state)
+    version, numbers, gauss = cast(tuple[int, tuple[int, ...], float | None], state["python"])
+    # As bytes, as torch.save calls a Python function for each of 625 numbers.
+    packed["python"] = (version, struct.pack(f"<{len(numbers)}I", *numbers), gauss)
+    if "numpy" in state:
+        packed["numpy"] = _without_arrays(state["numpy"])
+    return packed
+
+
 def restore_rng_state(state: Mapping[str, object], report: Callable[[str], None]) -> None:
-    """Put back what `rng_state` gave, as read from a checkpoint.
+    """Put back what `rng_state` gave.
 
     Args:
-        state: The states. Generators without one are left as they are.
+        state: The states, packed or not. Generators without one are left as they are.
         report: Called with a sentence where the states do not fit this machine: with another
             number of CUDA devices those that both have are restored.
     """

@@ -1,247 +1,291 @@
-"""Host memory into which states are copied, so that the training may go on while they are written.
+"""Copies of states in host memory, so that the training may go on while they are written.
 
 Fresh memory costs more than the copy, as the system must first find and clear each page: the same
 memory is used again for every checkpoint.
 """
 
-import contextlib
-import mmap
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
-from ._moves import SHARED_BYTES, Move, Mover, in_pieces
+from ._host_memory import HostMemory, host_memories
+from ._moves import Mover, Moves, divided
 
 if TYPE_CHECKING:
     from torch import Size, SymInt, Tensor, dtype
 
-ALIGNMENT = 64  # bytes; a line of the processor's cache
-_WIPE_ON_FORK = 18  # MADV_WIPEONFORK of Linux, which Python's mmap does not name
+T = TypeVar("T")
 
 
-class _Memory(NamedTuple):
-    """A piece of memory that one or several tensors lie in."""
+class _Lie(NamedTuple):
+    """How a tensor lies in memory."""
 
-    size: int  # bytes
+    address: int  # of the memory
+    size: int  # of the memory, in bytes
+    device: str
     dtype: "dtype"
-    pinned: bool  # on the host, as it is a GPU's
-    bytewise: bool  # copied as bytes, without torch
-
-
-class _Place(NamedTuple):
-    """Where one tensor of a state goes, and how it lies in that memory."""
-
-    number: int  # of the memory
-    memory: _Memory
     shape: "Size"
     stride: tuple[int, ...]
     offset: "int | SymInt"
-    is_whole: bool  # it is all of its memory, in order
-    address: int  # of the memory that it is copied from
-    host: "Tensor"
 
-
-_Form = tuple["dtype", "Size", tuple[int, ...]]  # type, shape and stride
-# A place as it is compared where the tensor comes again: its address (0 where more than that must
-# be compared) and form; and the host's tensor.
-_Step = tuple[int, _Form, "Tensor"]
+    def is_like(self, other: "_Lie") -> bool:
+        """Whether it is the same but for the address."""
+        return self[1:] == other[1:]
 
 
 class _Plan(NamedTuple):
-    """A copy that was made, as it is repeated. All of it at once, as a signal may come between."""
+    """A copy that was made, as it is repeated. All of it at once, as a signal may come between.
 
-    places: Sequence[_Place] = ()  # in the order of `keep`
-    steps: Sequence[_Step] = ()
-    memories: Sequence[_Memory] = ()
-    hosts: "Sequence[Tensor]" = ()  # the host's memories
-    moves: Sequence[Move] = ()
-    pieces: Sequence[Move] = ()  # of the large memories
-    copies: Sequence[tuple[int, _Place]] = ()  # those by torch, with the number of `keep`
+    The sequences that speak of tensors have one item for each, in the order of the state.
+    """
+
+    lies: "Sequence[_Lie | None]" = ()
+    simple: Sequence[bool] = ()  # see `_is_simple`
+    forms: Sequence[Sequence[object]] = ((), (), ())  # of the simple ones
+    numbers: Sequence[int | None] = ()  # of the memories; None for a tensor that is on its own
+    hosts: "Sequence[Tensor]" = ()  # the copies
+    memories: Sequence[HostMemory] = ()
+    blocks: "Sequence[Tensor]" = ()  # the bytes of the memories
+    moves: Moves = Moves()
+    copies: Sequence[int] = ()  # the tensors that torch copies
+    on_their_own: Sequence[int] = ()  # the tensors that are copied into other memory each time
 
 
 class Staging:
-    """One copy of a state in host memory, renewed by each `begin`, `keep` … `copy`.
+    """Copies states, each into the memory of the copy before.
 
     As in a file of `torch.save`, tensors that share memory share their copy, whatever part of it
     they show; so tied weights are copied once. The memory is as large as the state and pinned
     where it is copied from a GPU. It belongs to this object until that is dropped.
 
-    A state nearly always has the tensors of the last time, where they were: then `keep` compares
-    each with the one that came at its place, and `copy` repeats what it did.
+    A state nearly always has the tensors of the last time, where they were. So it is taken for the
+    same while it is collected, then all of its tensors are compared at once, and what turns out to
+    be different is put right.
     """
 
     def __init__(self) -> None:
-        import torch
-
-        self._plain = (torch.Tensor, torch.nn.Parameter)
-        self._strided = torch.strided
         self._mover = Mover()
         self._last = _Plan()
-        self.begin()
 
-    def begin(self) -> None:
-        """Forget what was kept, but not the memory."""
-        self._tensors: list[Tensor] = []  # that have a place
-        self._ahead = self._last.steps  # none from the tensor on that was not there the last time
-        self._kept: list[_Place] = []  # filled from then on
-        self._kept_memories: list[_Memory] = []
-        self._numbers: dict[int, int] = {}  # of the memories, by address
-        self._fits = True  # what is kept, into the memory of the last copy
+    def copy_of(self, collect: "Callable[[Callable[[Tensor], Tensor]], T]") -> T:
+        """What `collect` gives, with copies of the tensors: the originals may change then.
 
-    def keep(self, tensor: "Tensor") -> "Tensor":
-        """A tensor of the host that will equal this one after `copy`."""
-        tensors = self._tensors
-        if type(tensor) in self._plain and tensor.layout is self._strided:
-            try:
-                address, form, host = self._ahead[len(tensors)]
-            except IndexError:
-                return self._keep_anew(tensor)
-            # Memory that is shared now was shared the last time, as the addresses are those of
-            # then, all of them from the first tensor on.
-            if (
-                address
-                and tensor.data_ptr() == address
-                and (tensor.dtype, tensor.shape, tensor.stride()) == form
-                and not tensor.is_neg()
-            ):
-                tensors.append(tensor)
-                return host
-            return self._keep_anew(tensor)
-        return _independent(tensor)
-
-    def _keep_anew(self, tensor: "Tensor") -> "Tensor":
-        import torch
-
-        if tensor.device.type == "meta" or tensor.is_quantized or tensor.is_neg():
-            return _independent(tensor)
-        storage = tensor.untyped_storage()
-        size, dtype = storage.nbytes(), tensor.dtype
-        # Conjugate numbers are another reading of the same bytes.
-        bytewise = tensor.device.type == "cpu" and not dtype.is_complex
-        memory = _Memory(size, dtype, tensor.is_cuda, bytewise)
-        is_whole = tensor.is_contiguous() and tensor.nbytes == size
-        if not is_whole and tensor.is_conj():
-            return _independent(tensor)  # its bytes are not its values
-        address, place = storage.data_ptr(), self._place_before()
-        lies = (tensor.shape, tensor.stride(), tensor.storage_offset())
-        is_there = place is not None and (place.shape, place.stride, place.offset) == lies
-        if self._ahead:
-            if (
-                place is not None
-                and is_there
-                and (place.memory, place.is_whole, place.address) == (memory, is_whole, address)
-            ):
-                self._tensors.append(tensor)
-                return place.host
-            self._leave_the_last()
-        number = self._numbers.setdefault(address, len(self._kept_memories))
-        if number == len(self._kept_memories):
-            self._kept_memories.append(memory)
-        elif self._kept_memories[number] != memory:
-            return _independent(tensor)  # torch.save refuses one memory of two types
-        if (
-            place is not None
-            and is_there
-            and place.number == number
-            and place.memory.dtype is memory.dtype
-        ):
-            host = place.host
-        else:
-            self._fits = False
-            host = torch.empty(0, dtype=dtype)
-        self._tensors.append(tensor)
-        self._kept.append(_Place(number, memory, *lies, is_whole, address, host))
-        return host
-
-    def _place_before(self) -> _Place | None:
-        """What came the last time where the next tensor comes now."""
-        number = len(self._tensors)
-        return self._last.places[number] if number < len(self._last.places) else None
-
-    def _leave_the_last(self) -> None:
-        """From here on it is another state: write down what was the same until now."""
-        self._ahead = ()
-        for place in self._last.places[: len(self._tensors)]:
-            if place.number == len(self._kept_memories):
-                self._kept_memories.append(place.memory)
-                self._numbers[place.address] = place.number
-            self._kept.append(place)
-
-    def copy(self) -> None:
-        """Copy all that was kept since `begin`; afterwards the originals may change.
+        Args:
+            collect: Called with a function that gives the copy of a tensor, in which there is
+                nothing yet. What it gives is changed in place where these are in dicts and lists.
 
         Raises:
             MemoryError: If there is no memory for it.
         """
-        import torch
+        tensors: list[Tensor] = []
+        given = self._last.hosts
+        ahead = iter(given)
 
+        def keep(tensor: "Tensor") -> "Tensor":
+            tensors.append(tensor)
+            return next(ahead, tensor)
+
+        content = collect(keep)
         self._mover.wait()  # for what an interrupted call may have left
-        if self._ahead and len(self._tensors) < len(self._ahead):
-            self._leave_the_last()
-        if not self._ahead:
-            hosts = self._last.hosts
-            if not self._fits or self._kept_memories != list(self._last.memories):
-                hosts = self._arranged()
-            self._last = self._planned(hosts)
-        last = self._last
-        self._mover.move(last.moves, last.pieces, (self._tensors, last.hosts))
-        devices = set()
-        with torch.no_grad():
-            for number, place in last.copies:
-                source, host = self._tensors[number], place.host
-                if not place.is_whole:
-                    source, host = _all_bytes(source), last.hosts[place.number]
-                if place.memory.pinned:
-                    host.copy_(source, non_blocking=True)
-                    devices.add(source.device)
-                else:
-                    host.copy_(source)
-        for device in devices:
-            # The copies wait in the stream behind the training's own work.
-            torch.cuda.current_stream(device).synchronize()
-        self.begin()  # lets go of the originals
+        if not _are_as_before(tensors, self._last):
+            self._last = self._planned(tensors)
+        plan = self._last
+        self._mover.move(plan.moves, (tensors, plan.blocks))
+        if plan.copies:
+            _copy_by_torch(tensors, plan)
+        if plan.on_their_own or plan.hosts is not given:
+            right = list(plan.hosts)
+            for place in plan.on_their_own:
+                right[place] = _independent(tensors[place])
+            stood_in = (*given[: len(tensors)], *tensors[len(given) :])
+            others = dict(zip(map(id, stood_in), right, strict=True))
+            content = cast(T, _with_others(content, others))
+        return content
 
-    def _arranged(self) -> "Sequence[Tensor]":
-        """Memory for what was kept, and the host's tensors lie in it."""
+    def _planned(self, tensors: "Sequence[Tensor]") -> _Plan:
+        """How these tensors are copied, and the same ones the next time."""
         import torch
 
-        # The old memory goes first, so that there are never two of them.
-        places, self._last = self._last.places, _Plan()
-        nothing = torch.empty(0, dtype=torch.uint8).untyped_storage()
-        for place in places:
-            place.host.set_(nothing)
-        hosts = _host_memories(self._kept_memories)
-        for place in self._kept:
-            storage = hosts[place.number].untyped_storage()
-            place.host.set_(storage, place.offset, place.shape, place.stride)
-        return hosts
+        lies = [_lie(tensor) for tensor in tensors]
+        numbers, owners = _numbers(lies)
+        memories = [HostMemory(owner.size, owner.device == "cuda") for owner in owners]
+        last = self._last
+        if memories == last.memories:
+            blocks = last.blocks
+        else:
+            # The old memory goes first, so that there are never two of them.
+            self._last = _Plan()
+            for host in last.hosts:
+                host.set_(torch.empty(0, dtype=torch.uint8).untyped_storage())
+            last = _Plan()
+            blocks = host_memories(memories)
+        hosts = []
+        for place, (lie, number) in enumerate(zip(lies, numbers, strict=True)):
+            if lie is None or number is None:
+                hosts.append(torch.empty(0))
+                continue
+            before = last.lies[place] if place < len(last.lies) else None
+            if before and last.numbers[place] == number and before.is_like(lie):
+                hosts.append(last.hosts[place])
+                continue
+            host = torch.empty(0, dtype=lie.dtype)
+            storage = blocks[number].untyped_storage()
+            hosts.append(host.set_(storage, lie.offset, lie.shape, lie.stride))
+        simple = [_is_simple(*pair) for pair in zip(tensors, lies, strict=True)]
+        return _Plan(
+            lies=lies,
+            simple=simple,
+            forms=_shared(_forms(list(compress(tensors, simple)))),
+            numbers=numbers,
+            hosts=hosts,
+            memories=memories,
+            blocks=blocks,
+            moves=divided(
+                (block.data_ptr(), owner.address, owner.size)
+                for owner, block in zip(owners, blocks, strict=True)
+                if owner.device == "cpu"
+            ),
+            copies=[numbers.index(at) for at, owner in enumerate(owners) if owner.device != "cpu"],
+            on_their_own=[place for place, number in enumerate(numbers) if number is None],
+        )
 
-    def _planned(self, hosts: "Sequence[Tensor]") -> _Plan:
-        """How what was kept is copied, and the same tensors the next time."""
-        steps: list[_Step] = []
-        moves: list[Move] = []
-        pieces: list[Move] = []
-        copies: list[tuple[int, _Place]] = []
-        # One object for tensors of one form: comparing then reads less memory, which is as cold as
-        # it can be after an epoch.
-        forms: dict[_Form, _Form] = {}
-        met = 0  # memories; a tensor of one that was met is copied with it
-        for number, place in enumerate(self._kept):
-            form = (place.memory.dtype, place.shape, place.stride)
-            address = place.address if place.is_whole else 0
-            steps.append((address, forms.setdefault(form, form), place.host))
-            if place.number < met:
-                continue
-            met += 1
-            if not place.memory.bytewise:
-                copies.append((number, place))
-                continue
-            move = (hosts[place.number].data_ptr(), place.address, place.memory.size)
-            if move[2] < SHARED_BYTES:
-                moves.append(move)
-            else:
-                pieces.extend(in_pieces(move))
-        return _Plan(self._kept, steps, self._kept_memories, hosts, moves, pieces, copies)
+
+def _lie(tensor: "Tensor") -> _Lie | None:
+    """How a tensor lies in memory; None where its bytes are not all of it."""
+    import torch
+
+    if (
+        type(tensor) not in (torch.Tensor, torch.nn.Parameter)
+        or tensor.layout is not torch.strided
+        or tensor.device.type == "meta"
+        or tensor.is_quantized
+        or tensor.is_neg()
+        or tensor.is_conj()
+    ):
+        return None
+    storage = tensor.untyped_storage()
+    return _Lie(
+        storage.data_ptr(),
+        storage.nbytes(),
+        tensor.device.type,
+        tensor.dtype,
+        tensor.shape,
+        tensor.stride(),
+        tensor.storage_offset(),
+    )
+
+
+def _is_simple(tensor: "Tensor", lie: _Lie | None) -> bool:
+    """Whether the tensor's address and form tell all of it, as it is all of its memory in order.
+
+    Of two such tensors with one address and form, the second can be copied as the first was.
+    """
+    return bool(
+        lie is not None
+        and lie.address
+        and tensor.is_contiguous()
+        and tensor.nbytes == lie.size
+        and not lie.dtype.is_complex  # a conjugate has the same address and form
+    )
+
+
+def _numbers(lies: Sequence[_Lie | None]) -> tuple[list[int | None], list[_Lie]]:
+    """Which memory each tensor is in; and the tensors that came first in one, in its order."""
+    numbers: list[int | None] = []
+    owners: list[_Lie] = []
+    found: dict[int, int] = {}
+    for place, lie in enumerate(lies):
+        if lie is None:
+            numbers.append(None)
+            continue
+        number = found.setdefault(lie.address or ~place, len(owners))
+        if number == len(owners):
+            owners.append(lie)
+        # torch.save refuses one memory of two types.
+        fits = (lie.size, lie.dtype) == (owners[number].size, owners[number].dtype)
+        numbers.append(number if fits else None)
+    return numbers, owners
+
+
+def _are_as_before(tensors: "Sequence[Tensor]", last: _Plan) -> bool:
+    """Whether these are the tensors of the last copy, where they were.
+
+    Memory that is shared now was shared then, as all addresses are the same.
+    """
+    import torch
+
+    if len(tensors) != len(last.lies):
+        return False
+    are_simple = all(last.simple)
+    simple = tensors if are_simple else list(compress(tensors, last.simple))
+    # A state that is saved is as far from the caches as can be, and so is this code. Each property
+    # of all tensors in a loop of its own takes a third of the time that all of each take.
+    try:
+        if not (
+            {torch.Tensor, torch.nn.Parameter}.issuperset(map(type, simple))
+            and _forms(simple) == last.forms
+            and all(map(torch.Tensor.is_contiguous, simple))
+            and not any(map(torch.Tensor.is_neg, simple))
+        ):
+            return False
+    except RuntimeError:  # a sparse tensor has no address
+        return False
+    return are_simple or all(
+        is_simple or _lie(tensor) == lie
+        for tensor, is_simple, lie in zip(tensors, last.simple, last.lies, strict=True)
+    )
+
+
+def _forms(tensors: "Sequence[Tensor]") -> Sequence[Sequence[object]]:
+    """Address, type and shape of tensors, each as a list."""
+    import torch
+
+    return (
+        list(map(torch.Tensor.data_ptr, tensors)),
+        list(map(attrgetter("dtype"), tensors)),
+        list(map(torch.Tensor.size, tensors)),
+    )
+
+
+def _shared(forms: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
+    """The same with one object for those that are equal, so that comparing reads less memory."""
+    one: dict[object, object] = {}
+    return tuple([one.setdefault(value, value) for value in values] for values in forms)
+
+
+def _copy_by_torch(tensors: "Sequence[Tensor]", plan: _Plan) -> None:
+    """Copy the memories of GPUs and other devices, and wait for that."""
+    import torch
+
+    devices = set()
+    with torch.no_grad():
+        for place in plan.copies:
+            source, host = tensors[place], plan.hosts[place]
+            number = plan.numbers[place]
+            assert number is not None
+            if not plan.simple[place]:
+                source, host = _all_bytes(source), plan.blocks[number]
+            host.copy_(source, non_blocking=plan.memories[number].pinned)
+            if plan.memories[number].pinned:
+                devices.add(source.device)
+    for device in devices:
+        # The copies wait in the stream behind the training's own work.
+        torch.cuda.current_stream(device).synchronize()
+
+
+def _with_others(content: object, right: "Mapping[int, Tensor]") -> object:
+    """Content with other tensors in the place of some, by `id`. Dicts and lists are changed."""
+    if isinstance(content, dict):
+        for name, part in content.items():
+            content[name] = _with_others(part, right)
+        return content
+    if isinstance(content, list):
+        content[:] = [_with_others(part, right) for part in content]
+        return content
+    if type(content) is tuple:
+        return tuple(_with_others(part, right) for part in content)
+    return right.get(id(content), content)
 
 
 def _independent(tensor: "Tensor") -> "Tensor":
@@ -257,57 +301,3 @@ def _all_bytes(tensor: "Tensor") -> "Tensor":
 
     storage = tensor.untyped_storage()
     return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
-
-
-def _host_memories(memories: list[_Memory]) -> "list[Tensor]":
-    """The bytes of as many memories of the host, those that are not pinned in one piece."""
-    import torch
-
-    starts, end = [], 0
-    for memory in memories:
-        starts.append(end)
-        if not memory.pinned:
-            end += -(-memory.size // ALIGNMENT) * ALIGNMENT
-    piece = _fresh_memory(end) if end else None
-    found = []
-    for memory, start in zip(memories, starts, strict=True):
-        if memory.pinned:
-            found.append(_pinned(memory.size))
-        elif memory.size and piece is not None:
-            found.append(
-                torch.frombuffer(piece, dtype=torch.uint8, count=memory.size, offset=start)
-            )
-        else:
-            found.append(torch.empty(0, dtype=torch.uint8))
-    return found
-
-
-def _pinned(size: int) -> "Tensor":
-    import torch
-
-    try:
-        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
-    except RuntimeError:  # the system locks no more memory; copying into any other is slower only
-        return torch.empty(size, dtype=torch.uint8)
-
-
-def _fresh_memory(size: int) -> mmap.mmap:
-    """Memory that forked children do not share.
-
-    The workers of a DataLoader are forks: as long as one lives, writing to a page that it shares
-    costs the copy of the page.
-    """
-    if sys.platform != "linux":
-        return mmap.mmap(-1, size)
-    try:
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
-        raise MemoryError(
-            f"There are no {size / 1e6:.0f} MB of memory for the copy of the state. Save with "
-            "background=False, which needs none."
-        ) from error
-    # No MADV_HUGEPAGE: it halves the first call, or makes it five times as long where the system
-    # must first move what is in the way, and later calls are the same.
-    with contextlib.suppress(OSError):  # a kernel without it
-        memory.madvise(_WIPE_ON_FORK)
-    return memory

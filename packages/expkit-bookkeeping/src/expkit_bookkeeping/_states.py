@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_DEPTH = 200  # deeper nesting is taken for a container that holds itself
+WRAPPED = ("module", "_orig_mod")  # attributes of DistributedDataParallel and `torch.compile`
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))  # none can change
 
 
@@ -66,7 +67,7 @@ def saveable(
     """
     import torch
 
-    tensor = torch.Tensor
+    tensor, parameter = torch.Tensor, torch.nn.Parameter
     numpy = sys.modules.get("numpy")
     omegaconf = sys.modules.get("omegaconf")
 
@@ -86,7 +87,9 @@ def saveable(
         for name, part in item.items():
             plain_name = name if type(name) in PLAIN else key(name)
             kind = type(part)
-            if kind is tensor:  # nearly all are, and this is the loop that counts
+            if (
+                kind is tensor or kind is parameter
+            ):  # nearly all are, and this is the loop that counts
                 plain[plain_name] = keep(part)  # type: ignore[arg-type]
                 continue
             if kind in PLAIN:
@@ -208,33 +211,14 @@ def unwrap(model: "nn.Module") -> "nn.Module":
 
 
 def _wrapped_attribute(module: "nn.Module") -> str | None:
-    from torch.nn.parallel import DataParallel, DistributedDataParallel
+    from torch import nn  # not the classes: this costs less where all is loaded
 
-    if isinstance(module, (DataParallel, DistributedDataParallel)):
+    if isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)):
         return "module"
     # By name: importing torch._dynamo for the class takes a second.
     if type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules:
         return "_orig_mod"
     return None
-
-
-def _has_wrapped_parts(module: "nn.Module") -> bool:
-    """Whether any name holds a wrapper's. Without names, as those of deep models take long."""
-    from torch.nn.parallel import DataParallel, DistributedDataParallel
-
-    found: list[nn.Module | None] = [module]
-    seen = set()
-    while found:
-        part = found.pop()
-        if part is None or part in seen:
-            continue
-        seen.add(part)
-        if type(part).__name__ == "OptimizedModule" or isinstance(
-            part, (DataParallel, DistributedDataParallel)
-        ):
-            return True
-        found.extend(part._modules.values())
-    return False
 
 
 def _name_cleaner(module: "nn.Module") -> Callable[[str], str]:
@@ -275,12 +259,14 @@ def state_of(value: object, name: str, keep: "Callable[[Tensor], Tensor]" = as_i
     if nn is None or not isinstance(value, nn.Module):
         return saveable(value.state_dict(), name, keep)
     module = unwrap(value)
-    raw = module.state_dict()
-    if not _has_wrapped_parts(module):
-        return saveable(raw, name, keep)
+    # Detaching is for `keep` to do. A class with a state_dict of its own may not know the argument.
+    is_usual = type(module).state_dict is nn.Module.state_dict
+    raw = module.state_dict(keep_vars=True) if is_usual else module.state_dict()
+    metadata = getattr(raw, "_metadata", None)  # one item a module
+    if metadata is not None and not any(key.endswith(WRAPPED) for key in metadata):
+        return saveable(raw, name, keep)  # soon, as deep models have many modules to look at
     clean = _name_cleaner(module)
     state = OrderedDict((clean(key), part) for key, part in raw.items())
-    metadata = getattr(raw, "_metadata", None)
     if metadata is not None:
         state._metadata = OrderedDict(  # type: ignore[attr-defined]
             (clean(f"{key}.").removesuffix("."), part) for key, part in metadata.items()
