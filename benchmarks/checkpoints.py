@@ -14,7 +14,7 @@ that are freed would be paid for by whoever comes next.
 "blocked" is what the loop waits for where a thread writes: each call comes when the file of the
 last is written, as in a training whose epochs take longer than the disk. Before it the process
 trains one step and then computes in Python for 30 ms, as at the end of an epoch: where a process
-only waited, its cores sleep, and for 5 ms after a step torch's threads spin. "first call ms" is
+only waited, its cores sleep, and for 9 ms after a step torch's threads spin. "first call ms" is
 the call that finds no memory to use again. "peak grows MB" is how far four calls in a row, which
 wait for nothing, raise the most memory that the process ever had. The floor writes nothing: it
 copies each tensor into one that it copied into before. Each contender has a process of its own.

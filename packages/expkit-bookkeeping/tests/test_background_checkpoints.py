@@ -189,6 +189,7 @@ def layout(value):
 
 def test_tensors_without_plain_memory_are_saved_too(folder):
     numbers = torch.ones(2, dtype=torch.complex64)
+    turning = numbers * (1 + 2j)
     tensors = {
         "sparse": torch.eye(3).to_sparse(),
         "conjugate": (numbers * 1j).conj(),
@@ -196,11 +197,14 @@ def test_tensors_without_plain_memory_are_saved_too(folder):
         "imaginary": (numbers * 1j).conj().imag,
         "real": torch.view_as_real(numbers),  # one memory of two types
         "complex": numbers,
+        "turning": turning,
+        "its conjugate": turning.conj(),
     }
     with open_run(folder) as run:
-        for epoch in range(2):
+        for epoch in range(3):
+            turning *= 1j
             run.save_checkpoint(epoch, tensors=tensors, background=True)
-    saved = content(folder, 1)["extra"]["tensors"]
+    saved = content(folder, 2)["extra"]["tensors"]
 
     assert saved["sparse"].to_dense().equal(torch.eye(3))
     for name, tensor in tensors.items():
