@@ -178,7 +178,7 @@ class Table(pd.DataFrame):
 def results_frame(records: Sequence[RunRecord], experiment: Path) -> Results:
     """The runs as a frame that knows which of its columns are swept keys and metrics."""
     columns = Columns.of(records)
-    frame = Results([columns.row(record, experiment) for record in records], columns=columns.names)
+    frame = Results(columns.rows(records, experiment), columns=columns.names)
     directions = {}
     for record in records:
         if record.best is not None:

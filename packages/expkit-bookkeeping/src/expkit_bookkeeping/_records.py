@@ -115,7 +115,7 @@ def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRec
     except FileNotFoundError:
         return []
     records = []
-    with _collector_paused():
+    with collector_paused():
         for start in range(0, len(folders), BATCH):
             batch = folders[start : start + BATCH]
             for (path, name), found in zip(batch, _read(batch), strict=True):
@@ -256,7 +256,7 @@ def _fault(data: object) -> str:
 
 
 @contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Nothing of many records is garbage, and looking for it takes as long as reading them."""
     if not gc.isenabled():
         yield

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ._files import write_file
-from ._records import RunRecord, find_runs
+from ._records import RunRecord, collector_paused, find_runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def result_rows(
         (commit, with `+` when dirty) and path relative to the experiment. All rows have the same
         keys in the same order; None where a run has no such value.
     """
-    records = find_runs(experiment) if runs is None else runs
-    columns = Columns.of(records)
-    return [columns.row(record, Path(experiment)) for record in records]
+    with collector_paused():
+        records = find_runs(experiment) if runs is None else runs
+        return Columns.of(records).rows(records, experiment)
 
 
 def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None) -> Path:
@@ -59,8 +59,7 @@ def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns.names)
-    for record in records:
-        row = columns.row(record, Path(experiment))
+    for record, row in zip(records, columns.rows(records, experiment), strict=True):
         swept = {columns.swept[key] for key in record.swept}
         writer.writerow([_cell(value, name in swept) for name, value in row.items()])
     path = Path(experiment) / FILE_NAME
@@ -154,8 +153,13 @@ class Columns:
         watched = {str(best["metric"]): None for record in records if (best := _best(record))}
         return cls(swept, metrics, watched)
 
-    def row(self, record: RunRecord, experiment: Path) -> dict[str, object]:
-        """One run's values."""
+    def rows(self, records: Sequence[RunRecord], experiment: Path) -> list[dict[str, object]]:
+        """The values of each run."""
+        root = Path(experiment).as_posix() + "/"
+        with collector_paused():  # it would look at all records again for each few thousand rows
+            return [self._row(record, root) for record in records]
+
+    def _row(self, record: RunRecord, root: str) -> dict[str, object]:
         row: dict[str, object] = dict.fromkeys(self.names)
         row.update(
             run_name=record.run_name,
@@ -163,7 +167,7 @@ class Columns:
             attempt=record.attempt,
             seconds=record.elapsed_s,
             code=_code(record),
-            path=_relative(record.folder, experiment),
+            path=_relative(record.folder, root),
         )
         for key, value in record.swept.items():
             row[self.swept[key]] = value
@@ -204,8 +208,8 @@ def _code(record: RunRecord) -> str | None:
     return commit[:7] + ("+" if code.get("dirty") else "")
 
 
-def _relative(folder: Path, experiment: Path) -> str:
-    path, root = folder.as_posix(), experiment.as_posix() + "/"
+def _relative(folder: Path, root: str) -> str:
+    path = folder.as_posix()
     if path.startswith(root):  # several times as fast as Path.relative_to
         return path[len(root) :]
     # one of the two was given relative to the working directory

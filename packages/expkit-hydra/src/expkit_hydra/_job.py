@@ -18,6 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from ._collector import CollectorPause
+
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 30.0
 OUTPUT = "console.log"
+LOOK_TAKES_AT_MOST_S = 3600.0  # from the sweep's look at what is done to the grid's files
 INTERRUPTED, TERMINATED = 130, 143  # what a shell reports: 128 + number of the signal
 
 # Folders of the runs that `execute` has in hand: the callback leaves those alone.
@@ -89,6 +92,28 @@ def execute(
     Returns:
         How it went. No exception of the user's function leaves this function.
     """
+    with CollectorPause() as pause:
+        return _execute(
+            grid,
+            run,
+            task_function=task_function,
+            hydra_context=hydra_context,
+            output=output,
+            is_alive=is_alive,
+            pause=pause,
+        )
+
+
+def _execute(
+    grid: Grid,
+    run: GridRun,
+    *,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    output: RunOutput | None,
+    is_alive: Liveness | None,
+    pause: CollectorPause,
+) -> Outcome:
     from hydra.core.utils import JobReturn, JobStatus
 
     from expkit_bookkeeping import (
@@ -138,7 +163,12 @@ def execute(
                 if claim.attempt > 1:
                     print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}")
             job, error, stop = _run(
-                config, run, grid.path, task_function=task_function, hydra_context=hydra_context
+                config,
+                run,
+                grid.path,
+                task_function=task_function,
+                hydra_context=hydra_context,
+                pause=pause,
             )
             state = record_end(claim, error, stopped=stop is not None)
             if state == "interrupted" and error is None:
@@ -163,7 +193,7 @@ def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str |
     """Why a run is not to start after all: what others did since the sweep decided."""
     from expkit_bookkeeping import read_run
 
-    from ._grid import version
+    from ._grid import DESCRIPTION, version
 
     known = grid.known.get(run.index, frozenset())
     if before is not None and version(before) not in known:
@@ -175,8 +205,13 @@ def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str |
         if before.state == "completed" and before.config_hash == run.config_hash:
             return "was completed by another process meanwhile"
     with contextlib.suppress(OSError), os.scandir(run.folder.parent) as entries:
+        # What was there when the grid was made, the sweep has seen.
+        looked = _changed(grid.path / DESCRIPTION) - LOOK_TAKES_AT_MOST_S
         for entry in entries:
             if entry.name in grid.run_names:  # a run of this grid, so of another configuration
+                continue
+            # Reading costs thirty times as much, and each task of a large grid comes here.
+            if _changed(Path(entry.path, "run.json")) < looked:
                 continue
             other = read_run(Path(entry.path))
             if (
@@ -187,6 +222,15 @@ def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str |
             ):
                 return f"was completed as {entry.name} meanwhile"
     return None
+
+
+def _changed(path: Path) -> float:
+    """When a file was last changed or put here, by the clock of its file system; 0 without it."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0.0
+    return max(stat.st_mtime, stat.st_ctime)
 
 
 def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
@@ -235,6 +279,7 @@ def _run(
     *,
     task_function: TaskFunction,
     hydra_context: HydraContext,
+    pause: CollectorPause,
 ) -> tuple[JobReturn | None, BaseException | None, int | None]:
     """As Hydra runs a job; also what it lets through: an end of the process that was asked for."""
     from hydra.core.utils import JobReturn, JobStatus, env_override
@@ -250,7 +295,12 @@ def _run(
     try:
         write_config(config, run.folder)
         with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
-            job = run_job(config, task_function=task_function, hydra_context=hydra_context)
+            job = run_job(
+                config,
+                task_function=task_function,
+                hydra_context=hydra_context,
+                around=pause.lifted(),
+            )
     except KeyboardInterrupt as error:
         return None, error, INTERRUPTED
     except SystemExit as error:

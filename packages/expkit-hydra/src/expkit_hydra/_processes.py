@@ -314,10 +314,13 @@ def _child(pipe: Connection, order: _Order) -> None:
                 outcome = _execute_order(order)
         except KeyboardInterrupt:  # before the run was claimed; `execute` lets none through
             raise SystemExit(INTERRUPTED) from None
-    if not order.with_jobs:
-        outcome = replace(outcome, job=None)
-    pipe.send_bytes(_portable(outcome))
-    pipe.close()
+        # Within the block: behind it, the warning would end the process before it has answered.
+        if not order.with_jobs:
+            outcome = replace(outcome, job=None)
+        pipe.send_bytes(_portable(outcome))
+        pipe.close()
+        if _WARNING is not None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
 
 
 def _execute_order(order: _Order) -> Outcome:

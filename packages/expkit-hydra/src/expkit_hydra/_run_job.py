@@ -9,6 +9,7 @@ tests compare the two. For other versions of Hydra than the one that was read, H
 import contextlib
 import copy
 import os
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,11 @@ SAME_AS = "1.3."  # versions of Hydra
 
 
 def run_job(
-    config: "DictConfig", *, task_function: "TaskFunction", hydra_context: "HydraContext"
+    config: "DictConfig",
+    *,
+    task_function: "TaskFunction",
+    hydra_context: "HydraContext",
+    around: AbstractContextManager[None] | None = None,
 ) -> "JobReturn":
     """Run a job of a sweep.
 
@@ -31,24 +36,29 @@ def run_job(
         config: The job's configuration, which is the job's from now on.
         task_function: The user's function.
         hydra_context: As Hydra gives it to launchers.
+        around: What the user's part runs in; None: nothing.
     """
     import hydra
     from hydra import version
     from hydra.core import utils
 
     if hydra.__version__.startswith(SAME_AS) and version.base_at_least("1.2"):
-        return _run(config, task_function, hydra_context)
-    return utils.run_job(
-        hydra_context=hydra_context,
-        task_function=task_function,
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
+        return _run(config, task_function, hydra_context, around or nullcontext())
+    with around or nullcontext():
+        return utils.run_job(
+            hydra_context=hydra_context,
+            task_function=task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
 
 
 def _run(
-    config: "DictConfig", task_function: "TaskFunction", hydra_context: "HydraContext"
+    config: "DictConfig",
+    task_function: "TaskFunction",
+    hydra_context: "HydraContext",
+    around: AbstractContextManager[None],
 ) -> "JobReturn":
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import (
@@ -92,7 +102,7 @@ def _run(
             save(task_config, folder / "config.yaml")
             (folder / "hydra.yaml").write_text(hydra_yaml(hidden), encoding="utf-8")
             save(config.hydra.overrides.task, folder / "overrides.yaml")
-        with env_override(config.hydra.job.env_set):
+        with env_override(config.hydra.job.env_set), around:
             hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
             try:
                 job.return_value = task_function(task_config)

@@ -1,6 +1,8 @@
 """What a sweep does, from the configuration to the runs."""
 
+import gc
 import json
+import os
 
 import pytest
 import yaml
@@ -460,6 +462,29 @@ def test_a_run_that_another_sweep_completes_under_another_name_is_not_trained_ag
     }
 
 
+def test_a_run_does_not_read_what_was_done_before_its_grid_was_made(app, monkeypatch):
+    import expkit_bookkeeping
+
+    read, read_run = [], expkit_bookkeeping.read_run
+
+    def noted(folder):
+        read.append(folder.name)
+        return read_run(folder)
+
+    app.sweep("model=mlp", "optimizer.lr=0.001")
+    monkeypatch.setattr(expkit_bookkeeping, "read_run", noted)
+    again = ("model=cnn", "optimizer.lr=0.1", "expkit.rerun=all")
+    app.sweep(*again)
+    assert "mlp_sgd_0.001_1" in read  # it might have been completed while the sweep looked
+
+    read.clear()
+    made = app.grid().path / "grid_search.yaml"
+    hours_later = made.stat().st_mtime + 2 * 3600
+    os.utime(made, (hours_later, hours_later))
+    app.sweep(*again)
+    assert set(read) == {"cnn_sgd_0.1_1", "cnn_sgd_0.1_2"}
+
+
 def test_a_folder_that_another_configuration_takes_meanwhile_is_left_alone(app):
     from expkit_bookkeeping import claim_run, read_run
 
@@ -495,6 +520,22 @@ def test_two_sweeps_that_train_all_again_divide_the_runs(app):
 
     assert app.names() == ["cnn_sgd_0.1_1"]
     assert len(list((app.experiment / ".trash").glob("cnn_sgd_0.1_2.*"))) == 1
+
+
+def test_the_collector_of_cycles_works_in_the_users_function_whose_choice_stands(app):
+    working = []
+
+    def train(cfg: DictConfig) -> None:
+        working.append(gc.isenabled())
+        gc.disable()
+
+    app.task = train
+    try:
+        app.sweep("model=cnn", "optimizer.lr=0.1")
+        assert working == [True, False]
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_an_error_behind_bookkeepings_block_fails_the_run_so_that_it_is_tried_again(app):

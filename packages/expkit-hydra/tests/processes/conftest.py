@@ -41,6 +41,15 @@ def main(cfg):
     Path(f"environment{cfg.x}").write_text(
         f"{os.environ.get('EXPKIT_GRID')} {os.environ.get('OMP_NUM_THREADS')} {os.getpid()}"
     )
+    return SlowAnswer() if Path("slow_answer").exists() else None
+
+
+class SlowAnswer:
+    def __reduce__(self):
+        Path("answering").touch()
+        while Path("slow_answer").exists():
+            time.sleep(0.01)
+        return str, ("answered",)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,20 @@ def test_ctrl_c_records_the_run_and_says_how_to_go_on(app):
     assert "Traceback" not in output
 
 
+def test_a_warning_while_a_run_hands_over_its_result_loses_nothing(app):
+    app.touch("slow_answer")
+    process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
+    app.wait_until((app.folder / "answering").exists)
+    process.send_signal(signal.SIGUSR1)
+    time.sleep(2.5)  # the sweep looks about once a second, and passes it on
+    app.remove("slow_answer")
+
+    output = app.finish(process)
+
+    assert process.returncode == 130, output
+    assert "2 completed, 1 pending" in output
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_warning_before_the_time_limit_starts_no_further_run(app, n_jobs):
     """As Slurm sends it; the runs at hand do not ask for it, and end by themselves."""
