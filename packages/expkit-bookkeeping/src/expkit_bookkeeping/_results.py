@@ -35,8 +35,11 @@ def result_rows(
         keys in the same order; None where a run has no such value.
     """
     with collector_paused():
-        records = find_runs(experiment) if runs is None else runs
-        return Columns.of(records).rows(records, experiment)
+        if runs is None:
+            runs = find_runs(experiment)
+        rows = Columns.of(runs).rows(runs, experiment)
+        del runs  # else the collector would begin with all records
+        return rows
 
 
 def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None) -> Path:
@@ -148,9 +151,15 @@ class Columns:
     def of(cls, records: Sequence[RunRecord]) -> "Columns":
         """The columns that these runs need."""
         # dicts as sets that keep the order of the grid
-        swept = {key: None for record in records for key in record.swept}
-        metrics = {key: None for record in records for key in record.metrics}
-        watched = {str(best["metric"]): None for record in records if (best := _best(record))}
+        swept: dict[str, object] = {}
+        metrics: dict[str, object] = {}
+        watched: dict[str, None] = {}
+        for record in records:
+            swept.update(record.swept)
+            metrics.update(record.metrics)
+            best = _best(record)
+            if best:
+                watched[str(best["metric"])] = None
         return cls(swept, metrics, watched)
 
     def rows(self, records: Sequence[RunRecord], experiment: Path) -> list[dict[str, object]]:
@@ -161,18 +170,16 @@ class Columns:
 
     def _row(self, record: RunRecord, root: str) -> dict[str, object]:
         row: dict[str, object] = dict.fromkeys(self.names)
-        row.update(
-            run_name=record.run_name,
-            state=record.state,
-            attempt=record.attempt,
-            seconds=record.elapsed_s,
-            code=_code(record),
-            path=_relative(record.folder, root),
-        )
+        row["run_name"] = record.run_name
+        row["state"] = record.state
+        row["attempt"] = record.attempt
+        row["seconds"] = record.elapsed_s
+        row["code"] = _code(record)
+        row["path"] = _relative(record.folder, root)
         for key, value in record.swept.items():
             row[self.swept[key]] = value
         for key, value in record.metrics.items():
-            row[self.metrics[key]] = _number(value)
+            row[self.metrics[key]] = _number(value) if type(value) is str else value
         best = _best(record)
         if best:
             row[self.best[f"best_{best['metric']}"]] = _number(best.get("value"))
