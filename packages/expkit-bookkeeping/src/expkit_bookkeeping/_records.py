@@ -12,6 +12,7 @@ from ._owners import process_is_alive, same_boot, same_machine, this_process
 
 STATES = ("running", "completed", "failed", "interrupted")
 BATCH = 100  # files parsed at once
+READ_AT_ONCE = 1 << 14  # bytes; a run.json has two to five thousand
 STALE_S = 30 * 60  # without a heartbeat for so long, a run that cannot be asked counts as gone
 REBOOTED_STALE_S = 2 * 60  # the same host came up anew: four heartbeats have been missed
 
@@ -209,10 +210,16 @@ def _read(folders: Sequence[tuple[str, str]]) -> list[RunRecord | None]:
 
 
 def _raw(path: str) -> bytes | OSError | None:
+    # Tens of thousands of runs: no Path and no file object, which makes twice as many system calls.
     try:
-        # Tens of thousands of runs: no Path objects, and no buffer for what is read at once.
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            return file.read()
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            content = b""
+            while more := os.read(file, READ_AT_ONCE):
+                content += more
+            return content
+        finally:
+            os.close(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
