@@ -87,9 +87,8 @@ def saveable(
         for name, part in item.items():
             plain_name = name if type(name) in PLAIN else key(name)
             kind = type(part)
-            if (
-                kind is tensor or kind is parameter
-            ):  # nearly all are, and this is the loop that counts
+            # Nearly all are tensors, and this is the loop that counts.
+            if kind is tensor or kind is parameter:
                 plain[plain_name] = keep(part)  # type: ignore[arg-type]
                 continue
             if kind in PLAIN:
