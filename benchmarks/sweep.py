@@ -3,8 +3,8 @@
 The script's function writes one file. Hydra's basic sweeper and launcher do what they do by
 default, and so does expkit: each run has a claim, run.json, a log, its configuration and a place
 in the table, and the commands after a grid run. Each repeat is a process of its own, with a folder
-that is removed when all is measured: for minutes after ten thousand files were deleted, ext4 takes
-a millisecond to make one, as it passes over the numbers that they had.
+beside the JSON that is removed when all is measured: for minutes after ten thousand files were
+deleted, as another area does in /tmp, ext4 takes a millisecond to make one near them.
 """
 
 import os
@@ -65,7 +65,7 @@ CONFIGS = {
 
 def one_sweep(name: str, runs: int, place: Path) -> tuple[float, dict[str, float]]:
     """Seconds of the whole command in a new folder there, and of each run."""
-    folder = Path(tempfile.mkdtemp(dir=place))
+    folder = Path(tempfile.mkdtemp(dir=place)).resolve()
     (folder / "conf").mkdir()
     (folder / "conf" / "config.yaml").write_text(CONFIGS[name])
     (folder / "train.py").write_text(FLOOR_SCRIPT if name == FLOOR else SCRIPT)
@@ -92,7 +92,8 @@ def main() -> None:
     chosen = options(__doc__)
     cases = {10: 1, 100: 1} if chosen.quick else {10: 5, 100: 5, 1_000: 2}
     rows = []
-    with tempfile.TemporaryDirectory() as name:
+    chosen.json.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=chosen.json) as name:
         place = Path(name)
         for runs, repeats in cases.items():
             contenders = [
