@@ -414,7 +414,7 @@ class Bookkeeping:
             from ._checkpoint_files import checkpoint_path
 
             return checkpoint_path(self.folder, epoch, batch)
-        return run.save_checkpoint(
+        return run.checkpoints.save(
             epoch,
             batch=batch,
             objects={

@@ -88,33 +88,18 @@ class OpenRun:
         """Let run.json tell what was logged at the background thread's next turn."""
         self._beat_at = float("inf")
 
-    def save_checkpoint(
-        self,
-        epoch: int,
-        *,
-        batch: int | None,
-        objects: Mapping[str, object],
-        loader: object,
-        background: bool,
-    ) -> Path:
-        """Save a checkpoint, and before it what was logged so far; see `Bookkeeping`.
-
-        Raises:
-            ClaimLost: If somebody else has claimed the run.
-            OSError: If it, or an earlier one in the background, could not be written.
-        """
+    @property
+    def checkpoints(self) -> "CheckpointSaver":
+        """What saves them, made for the first one, as its modules take their time."""
         if self._saver is None:
             from ._saver import CheckpointSaver
 
             self._saver = CheckpointSaver(self, self._claim, self._metrics, self._settings)
-        complaint = self.progress.complaint()
-        if complaint is not None:
-            self.complain_once("metric", complaint)
-        path = self._saver.save(
-            epoch, batch=batch, objects=objects, loader=loader, background=background
-        )
+        return self._saver
+
+    def flush(self) -> None:
+        """Let the sinks write what they have."""
         self._sinks.tell("flush")
-        return path
 
     def wait_for_files(self) -> None:
         """Until what is saved in the background is written, or could not be."""

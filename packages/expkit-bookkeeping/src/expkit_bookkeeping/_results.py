@@ -179,7 +179,7 @@ class Columns:
         for key, value in record.swept.items():
             row[self.swept[key]] = value
         for key, value in record.metrics.items():
-            row[self.metrics[key]] = _number(value) if type(value) is str else value
+            row[self.metrics[key]] = _number(value)
         best = _best(record)
         if best:
             row[self.best[f"best_{best['metric']}"]] = _number(best.get("value"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CheckpointSaver:
-    """Saves the checkpoints of one run. It is made for the first one, as torch's part is large.
+    """Saves the checkpoints of one run.
 
     Args:
         run: The run, which is told how it goes.
@@ -46,13 +46,16 @@ class CheckpointSaver:
         loader: object,
         background: bool,
     ) -> Path:
-        """Save one; see `Bookkeeping.save_checkpoint`.
+        """Save one, and before it what was logged so far; see `Bookkeeping.save_checkpoint`.
 
         Raises:
             ClaimLost: If somebody else has claimed the run.
             OSError: If it, or an earlier one in the background, could not be written.
         """
         progress, metric = self._run.progress, self._settings.metric
+        complaint = progress.complaint()
+        if complaint is not None:
+            self._run.complain_once("metric", complaint)
 
         def collect(keep: Keep) -> Content:
             return snapshot(
@@ -86,6 +89,7 @@ class CheckpointSaver:
             path, make_durable = settle(collect(as_it_is))
             make_durable()
         progress.measured = None
+        self._run.flush()
         return path
 
     def wait(self) -> None:
