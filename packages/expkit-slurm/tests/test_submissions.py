@@ -94,6 +94,7 @@ def test_cancel_ends_the_runs_of_earlier_grids_too(app):
     app.wait_for_calls(2)
 
     assert "cancelled 1 task" in app.expkit("cancel", "0")
+    app.wait_for(lambda: len(app.cluster.jobs()) == 1)  # until then it may be cancelled again
     assert "cancelled 1 task" in app.expkit("cancel")
     app.cluster.wait_idle()
     assert [app.record(x)["state"] for x in (0, 5)] == ["interrupted", "interrupted"]
