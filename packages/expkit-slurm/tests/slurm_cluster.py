@@ -104,7 +104,8 @@ class SlurmCluster:
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
         self._stack = contextlib.ExitStack()
-        self._daemons: dict[str, int] = {}  # pidfds: no process that comes later can be meant
+        # pidfds: no process that comes later can be meant. None: ended before there was one.
+        self._daemons: dict[str, int | None] = {}
 
     def __enter__(self) -> "SlurmCluster":
         if missing := missing_programs(self.options):
@@ -284,7 +285,7 @@ class SlurmCluster:
         with contextlib.suppress(OSError), self._keeper.stdin as orders:
             orders.write("stop\n")
         self._keeper.stdout.close()
-        for descriptor in self._daemons.values():
+        for descriptor in filter(None, self._daemons.values()):
             os.close(descriptor)
         self._daemons.clear()
         self._keeper.wait(START_LIMIT_S)
@@ -336,7 +337,10 @@ class SlurmCluster:
         try:
             self._keeper.stdin.write(json.dumps(order) + "\n")
             self._keeper.stdin.flush()
-            self._daemons[name] = os.pidfd_open(int(self._keeper.stdout.readline()))
+            pid = int(self._keeper.stdout.readline())
+            self._daemons[name] = None
+            with contextlib.suppress(ProcessLookupError):
+                self._daemons[name] = os.pidfd_open(pid)
         except (OSError, ValueError) as error:
             text = f"{name} could not be started: {error}"
             raise SlurmClusterError(f"{text}\n{self._tail(name)}") from error
@@ -355,7 +359,8 @@ class SlurmCluster:
             os.close(descriptor)
 
     def _runs(self, name: str) -> bool:
-        return name in self._daemons and not _ended(self._daemons[name], 0)
+        descriptor = self._daemons.get(name)
+        return descriptor is not None and not _ended(descriptor, 0)
 
     def _wait_daemon(self, name: str, up: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_LIMIT_S

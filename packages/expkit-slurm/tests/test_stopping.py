@@ -45,7 +45,7 @@ def test_a_time_limit_in_the_middle_is_resumed_and_bit_equal_to_an_uninterrupted
     app.array_script(ending, "--mem=100M", "--time=00:01:00")
     app.run("train.py", "x=0", f"epochs={EPOCHS}", "experiment_id=undisturbed")
     app.submit(
-        ONE, f"epochs={EPOCHS}", "pause_s=1.5", "hydra.launcher.max_requeues_timeout=3",
+        ONE, f"epochs={EPOCHS}", "pause_s=1.5", "hydra.launcher.max_requeues_timeout=9",
         "hydra.launcher.signal_delay_s=20",
     )  # fmt: skip
     statuses = app.wait(timeout_s=240)
@@ -55,7 +55,7 @@ def test_a_time_limit_in_the_middle_is_resumed_and_bit_equal_to_an_uninterrupted
     assert record["attempt"] >= 2
     assert curve(app, "first", "0") == curve(app, "undisturbed", "0")
     assert [step for step, _ in curve(app, "first", "0")] == list(range(EPOCHS))
-    assert "stopped by timeout, requeued (1 of 3)" in statuses["0"].log.read_text()
+    assert "stopped by timeout, requeued (1 of 9)" in statuses["0"].log.read_text()
     assert "attempt 2" in app.log(0, "training.log")
 
 

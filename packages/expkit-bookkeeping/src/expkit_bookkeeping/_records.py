@@ -106,6 +106,12 @@ def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRec
     Returns:
         One record a run folder with a run.json or a claim.
     """
+    with collector_paused():
+        return sorted(iter_runs(experiment, is_alive=is_alive), key=lambda record: record.run_name)
+
+
+def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[RunRecord]:
+    """As `find_runs`, one after the other, in no order."""
     try:
         with os.scandir(Path(experiment) / "training") as entries:
             folders = [
@@ -114,24 +120,20 @@ def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRec
                 if not entry.name.startswith(".") and entry.is_dir()
             ]
     except FileNotFoundError:
-        return []
-    records = []
-    with collector_paused():
-        for start in range(0, len(folders), BATCH):
-            batch = folders[start : start + BATCH]
-            for (path, name), found in zip(batch, _read(batch), strict=True):
-                # None: killed between its claim and its run.json
-                record = claimed_record(Path(path)) if found is None else found
-                if record is None:
-                    continue
-                if record.state == "running" and is_alive(record) is False:
-                    # It may have ended between the two looks; then its last word is there by now.
-                    again = _read([(path, name)])[0] or record
-                    lost = again.state == "running" and again.attempt == record.attempt
-                    record = replace(again, state="lost") if lost else again
-                records.append(record)
-    records.sort(key=lambda record: record.run_name)
-    return records
+        return
+    for start in range(0, len(folders), BATCH):
+        batch = folders[start : start + BATCH]
+        for (path, name), found in zip(batch, _read(batch), strict=True):
+            # None: killed between its claim and its run.json
+            record = claimed_record(Path(path)) if found is None else found
+            if record is None:
+                continue
+            if record.state == "running" and is_alive(record) is False:
+                # It may have ended between the two looks; then its last word is there by now.
+                again = _read([(path, name)])[0] or record
+                lost = again.state == "running" and again.attempt == record.attempt
+                record = replace(again, state="lost") if lost else again
+            yield record
 
 
 def heartbeat_age_s(folder: Path) -> float | None:
