@@ -212,6 +212,95 @@ def test_tensors_without_plain_memory_are_saved_too(folder):
             assert torch.equal(saved[name], tensor), name
 
 
+@pytest.mark.parametrize("name", ["strided nested", "jagged nested", "quantized by channel"])
+@pytest.mark.filterwarnings("ignore")
+def test_nested_and_quantized_tensors_equal_those_of_a_call_that_waits(folder, name):
+    parts = [torch.rand(2, 3), torch.rand(4, 3)]
+    numbers = torch.rand(4, 2), torch.rand(4), torch.rand(4)  # zero points that are no integers
+    make = {
+        "strided nested": lambda: torch.nested.nested_tensor(parts),
+        "jagged nested": lambda: torch.nested.nested_tensor(parts, layout=torch.jagged),
+        "quantized by channel": lambda: torch.quantize_per_channel(*numbers, 0, torch.quint8),
+    }
+    tensor = make[name]()
+    with open_run(folder, keep_last=None) as run:
+        for epoch, background in enumerate([False, True, True]):
+            run.save_checkpoint(epoch, tensor=tensor, background=background)
+    saved = [content(folder, epoch)["extra"]["tensor"] for epoch in range(3)]
+
+    for other in saved:
+        assert type(other) is type(tensor)
+        if tensor.is_quantized:
+            assert torch.equal(other.int_repr(), tensor.int_repr())
+            assert torch.equal(other.dequantize(), tensor.dequantize())
+        else:
+            assert all(map(torch.equal, other.unbind(), parts))
+
+
+@contextlib.contextmanager
+def default_device(device):
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("chosen", [default_device, torch.device])
+def test_the_programs_default_device_is_not_that_of_the_copy(folder, chosen):
+    from expkit_bookkeeping._host_memory import _pinned
+
+    model, optimizer = trained()
+    model.register_buffer("empty", torch.zeros(0, 3))
+    with open_run(folder, keep_last=None) as run, chosen("meta"):
+        for epoch in range(3):
+            run.save_checkpoint(epoch, model=model, optimizer=optimizer, background=True)
+        assert _pinned(8).device.type == "cpu"
+    for epoch in range(3):
+        saved = content(folder, epoch)["states"]
+        torch.testing.assert_close(saved["model"], model.state_dict(), rtol=0, atol=0)
+        torch.testing.assert_close(saved["optimizer"], optimizer.state_dict(), rtol=0, atol=0)
+
+
+def test_a_save_in_inference_mode_disturbs_no_later_one(folder):
+    model = nn.Linear(3, 3)
+    optimizer = torch.optim.Adam(model.parameters())  # without a state before its first step
+    expected = []
+    with open_run(folder, keep_last=None) as run:
+        for epoch in range(4):
+            with torch.inference_mode(epoch in (0, 2)):
+                run.save_checkpoint(epoch, model=model, optimizer=optimizer, background=True)
+            run.wait_for_checkpoint()  # so that all use one memory
+            expected.append(copy.deepcopy((model.state_dict(), optimizer.state_dict())))
+            step(model, optimizer)
+    for epoch in range(4):
+        saved = content(folder, epoch)["states"]
+        torch.testing.assert_close(
+            (saved["model"], saved["optimizer"]), expected[epoch], rtol=0, atol=0
+        )
+
+
+def test_a_tensor_among_a_modules_versions_is_that_of_the_call(folder):
+    class Scaled(nn.Linear):
+        def _save_to_state_dict(self, destination, prefix, keep_vars):
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            destination._metadata[prefix[:-1]]["scale"] = scale
+
+    scale, models = torch.zeros(3), [Scaled(1, 1), nn.Sequential(Scaled(1, 1), Scaled(1, 1))]
+    with open_run(folder, keep_last=None) as run:
+        for epoch in range(4):
+            scale += 1
+            with nothing_is_written(run):
+                run.save_checkpoint(epoch, model=models[epoch // 2], background=True)
+                scale += 1
+            run.wait_for_checkpoint()
+            scale -= 1
+    for epoch in range(4):
+        metadata = content(folder, epoch)["states"]["model"]._metadata
+        scales = [part["scale"].tolist() for part in metadata.values() if "scale" in part]
+        assert scales == [[epoch + 1] * 3] * (1 + epoch // 2)
+
+
 SHOWN = {
     "whole": lambda tensor: tensor,
     "flat": lambda tensor: tensor.view(-1),
@@ -461,6 +550,48 @@ def test_the_memory_is_that_of_two_states_however_many_come_at_once(folder):
     assert 90 < float(done.stdout) < 125
 
 
+class SavesWhenAsked:
+    """Something whose state_dict saves another checkpoint, as a signal's handler may meanwhile."""
+
+    def __init__(self, run, epoch):
+        self.run, self.epoch = run, epoch
+
+    def save(self):
+        weight = torch.full((3,), float(self.epoch))
+        self.run.save_checkpoint(self.epoch, weight=weight, nested=self, background=True)
+
+    def state_dict(self):
+        if self.epoch > 0:
+            SavesWhenAsked(self.run, self.epoch - 1).save()
+        return {"weight": torch.full((5,), float(self.epoch))}
+
+    def load_state_dict(self, state):
+        raise AssertionError
+
+
+def test_a_save_within_another_costs_neither(folder):
+    with open_run(folder, keep_last=None) as run:
+        with nothing_is_written(run):
+            SavesWhenAsked(run, 1).save()
+        for epoch in range(2, 6):
+            run.save_checkpoint(epoch, weight=torch.full((3,), float(epoch)), background=True)
+    for epoch in range(6):
+        saved = content(folder, epoch)
+        assert saved["extra"]["weight"].tolist() == [epoch] * 3
+        if epoch < 2:
+            assert saved["states"]["nested"]["weight"].tolist() == [epoch] * 5
+
+
+def test_a_save_within_a_save_within_a_save_is_refused(folder):
+    with open_run(folder) as run:
+        with pytest.raises(RuntimeError, match="while two such calls copy their states already"):
+            SavesWhenAsked(run, 2).save()
+        run.save_checkpoint(0, value=1, background=True)
+        run.save_checkpoint(1, value=1, background=True)
+
+    assert files(folder) == ["epoch_0000.pt", "epoch_0001.pt"]
+
+
 def test_other_ranks_copy_and_write_nothing(folder):
     with Bookkeeping(folder, rank=1) as run:
         path = run.save_checkpoint(3, model=nn.Linear(2, 2), background=True)
@@ -525,6 +656,28 @@ def save_on_a_full_disk(folder, then=lambda: None):
             run.save_checkpoint(0, model=nn.Linear(1000, 1000), background=True)
             run._wait_for_files()
         then()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("background", [False, True])
+def test_a_file_that_did_not_fit_takes_no_space_while_its_error_lives(folder, background):
+    def fail():
+        with open_run(folder) as run, files_no_larger_than(1 << 20):
+            run.save_checkpoint(0, model=nn.Linear(1000, 1000), background=background)
+            run._wait_for_files()
+
+    with pytest.raises(OSError, match="MB are free") as caught:
+        fail()
+    held = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # it is closed by now
+            if descriptor.readlink().is_relative_to(folder):
+                held.append(descriptor.stat().st_size)
+
+    assert sum(held) == 0
+    assert caught.value is not None
+    assert files(folder) == []
+    assert read_run(folder).state == "failed"
 
 
 def test_a_run_whose_last_checkpoint_was_not_written_is_not_completed(folder):

@@ -247,6 +247,13 @@ def test_a_damaged_encoder_file_is_named(run, text):
 # --- states and checkpoints ------------------------------------------------------------------
 
 
+TOO_LONG = 1 << 2032
+
+
+class LongNumber(int):
+    pass
+
+
 def model():
     return torch.nn.Linear(2, 2)
 
@@ -261,8 +268,27 @@ def model():
         ({"day": np.datetime64("2020")}, r"teacher\.day is a numpy\.datetime64"),
         ({Thing(): 1}, r"The key <.*Thing.*> of teacher is a"),
         ({"path": os}, r"teacher\.path is a module"),
+        ({"at": np.datetime64("2020", "ns")}, r"teacher\.at is a numpy\.datetime64"),
+        ({"at": np.datetime64("NaT")}, r"teacher\.at is a numpy\.datetime64"),
+        ({"took": [np.timedelta64(1, "ns")]}, r"teacher\.took\[0\] is a numpy\.timedelta64"),
+        ({"took": np.timedelta64("NaT")}, r"teacher\.took is a numpy\.timedelta64"),
+        ({np.datetime64("2020", "ns"): 1}, r"The key .* of teacher is a numpy\.datetime64"),
+        ({"x": np.ma.masked_array([1.0], [True])}, r"teacher\.x is a masked.*lose its mask.*fill"),
+        ({"n": {"m": TOO_LONG}}, r"teacher\.n\.m is a number of 2033 bits.*as text or bytes"),
+        ({"n": -TOO_LONG}, r"teacher\.n is a number of 2033 bits; more than 2032 cannot be read"),
+        ({"n": [1, TOO_LONG]}, r"teacher\.n\[1\] is a number of 2033 bits"),
+        ({"n": ("a", None, TOO_LONG)}, r"teacher\.n\[2\] is a number of 2033 bits"),
+        ({"n": {TOO_LONG}}, r"key of teacher\.n is a number of 2033 bits"),
+        ({"n": {TOO_LONG: 1}}, r"key of teacher\.n is a number of 2033 bits"),
+        ({("a", TOO_LONG): 1}, r"key of teacher is a number of 2033 bits"),
+        ({"n": LongNumber(TOO_LONG)}, r"teacher\.n is a number of 2033 bits"),
     ],
-    ids=["object", "function", "text array", "date", "key", "module"],
+    ids=[
+        *("object", "function", "text array", "date", "key", "module"),
+        *("date in ns", "no date", "duration", "no duration", "key in ns", "masked array"),
+        *("long", "long negative", "long in list", "long in mixed tuple", "long in set"),
+        *("long key", "long in key", "long of a class"),
+    ],
 )
 def test_a_state_that_needs_pickle_is_refused_with_its_key_path(run, state, message):
     class Teacher:
@@ -278,6 +304,32 @@ def test_a_state_that_needs_pickle_is_refused_with_its_key_path(run, state, mess
         run.save_model(Teacher(), "teacher")
 
     assert contents(run.folder) == []
+
+
+@needs_torch
+@pytest.mark.parametrize("background", [False, True])
+def test_a_tensor_of_a_class_that_is_not_torchs_is_refused(run, background):
+    kind = type("EdgeIndex", (torch.Tensor,), {"__module__": "torchlike"})
+    network = model()
+    network.register_buffer("edges", torch.ones(2, 3).as_subclass(kind))
+
+    with pytest.raises(TypeError, match=r"model\.edges is a torchlike\.EdgeIndex"):
+        run.save_checkpoint(0, model=network, background=background)
+    with pytest.raises(TypeError, match=r"graph\[0\]\.edges is a torchlike\.EdgeIndex"):
+        run.save_checkpoint(0, graph=[{"edges": network.edges}], background=background)
+
+    assert contents(run.folder) == []
+
+
+@needs_torch
+def test_what_a_module_keeps_beside_its_versions_is_refused_with_its_key_path(run):
+    class Noted(torch.nn.Linear):
+        def _save_to_state_dict(self, destination, prefix, keep_vars):
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            destination._metadata[prefix[:-1]]["note"] = Thing()
+
+    with pytest.raises(TypeError, match=r"model\._metadata\.0\.note is a .*Thing"):
+        run.save_checkpoint(0, model=torch.nn.Sequential(Noted(2, 2)))
 
 
 @needs_torch
@@ -343,6 +395,22 @@ def test_a_damaged_state_is_named(run):
 
     with pytest.raises(ValueError, match=r"model\.pt is damaged"):
         run.load_model(model())
+
+
+@needs_torch
+def test_a_checkpoint_that_needs_unpickling_is_named_and_stays(run):
+    path = run.save_checkpoint(0)
+    content = torch.load(path, weights_only=True)
+    newest = path.with_name("epoch_0001.pt")
+    torch.save({**content, "epoch": 1, "extra": {"note": Thing()}}, newest)
+
+    with pytest.raises(ValueError, match=r"epoch_0001\.pt holds.*Thing.*add_safe_globals"):
+        run.resume()
+
+    assert contents(run.folder) == ["epoch_0000.pt", "epoch_0001.pt"]
+    if hasattr(torch.serialization, "safe_globals"):  # since torch 2.5
+        with torch.serialization.safe_globals([Thing]):
+            assert run.resume() == 2
 
 
 @needs_torch

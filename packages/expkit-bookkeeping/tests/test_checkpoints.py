@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -541,6 +542,17 @@ def test_a_disk_that_refuses_the_file_leaves_the_old_ones(folder):
     assert files(folder) == ["epoch_0000.pt", "epoch_0001.pt"]
 
 
+def test_an_error_of_torch_that_is_not_the_disks_is_raised_as_it_is(folder):
+    numbers = torch.zeros(8)
+    with (
+        open_run(folder) as run,
+        pytest.raises(RuntimeError, match="view the same data as different types"),
+    ):
+        run.save_checkpoint(0, floats=numbers, integers=numbers.view(torch.int32))
+
+    assert files(folder) == []
+
+
 @pytest.mark.parametrize("background", [False, True])
 def test_the_metrics_the_file_and_its_name_are_on_the_disk_when_it_is_saved(
     folder, monkeypatch, background
@@ -597,6 +609,21 @@ def test_an_error_of_sending_ahead_is_raised_and_the_file_not_published(folder, 
         monkeypatch.undo()
 
     assert files(folder) == []
+
+
+def test_a_file_is_written_where_no_thread_can_be_started(tmp_path, monkeypatch):
+    from expkit_bookkeeping._files import sent_ahead
+
+    def refuse(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    path, calls = tmp_path / "file", []
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with sent_ahead(path, lambda: calls.append("first")):
+        path.write_bytes(b"content")
+
+    assert calls == ["first"]
+    assert path.read_bytes() == b"content"
 
 
 def test_a_kill_at_any_moment_leaves_a_valid_checkpoint(tmp_path):

@@ -1,6 +1,5 @@
 import enum
 import os
-import pickle
 from collections import OrderedDict, namedtuple
 
 import pytest
@@ -92,6 +91,80 @@ def test_module_versions_stay_in_a_state(tmp_path):
     assert round_trip(tmp_path / "value.pt", state)._metadata == state._metadata
 
 
+def test_numpy_numbers_beside_a_modules_versions_become_plain_ones(tmp_path):
+    class Scaled(nn.Linear):
+        def _save_to_state_dict(self, destination, prefix, keep_vars):
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            destination._metadata[prefix[:-1]]["scale"] = np.float64(0.5)
+
+    state = nn.Sequential(Scaled(2, 2)).state_dict()
+    back = round_trip(tmp_path / "value.pt", state)._metadata
+
+    assert back == state._metadata
+    assert type(back["0"]["scale"]) is float
+
+
+def test_the_longest_numbers_that_can_be_read_back_are_saved(tmp_path):
+    most = 2**2032 - 1
+    value = {"alone": most, -most: [most, -most], "mixed": [most, "a"], "set": {most, (-most,)}}
+
+    assert round_trip(tmp_path / "value.pt", value) == value
+
+
+class Registered(torch.Tensor):
+    pass
+
+
+@pytest.mark.skipif(not hasattr(torch.serialization, "safe_globals"), reason="since torch 2.5")
+@pytest.mark.parametrize("background", [False, True])
+def test_a_tensor_of_a_class_that_torch_was_told_is_safe_is_read_back(run, background):
+    tensor = torch.arange(3.0).as_subclass(Registered)
+    with torch.serialization.safe_globals([Registered]):
+        for epoch in range(2):
+            run.save_checkpoint(epoch, tensor=tensor, background=background)
+        back = run.resume().extra["tensor"]
+
+    assert type(back) is Registered
+    assert torch.equal(back, tensor)
+
+
+class OwnParameter(nn.Parameter):
+    pass
+
+
+class Counting(nn.Linear):
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight"].numpy()  # not of one that needs a gradient
+
+
+def hook(module, state, prefix, local_metadata):
+    state["weight"].numpy()
+
+
+def model_that_counts_on_detached_tensors(kind):
+    model = Counting(2, 2) if kind == "method" else nn.Linear(2, 2)
+    if kind == "hook":
+        model._register_state_dict_hook(hook)
+    if kind == "class of parameters":
+        model.weight = OwnParameter(torch.rand(2, 2))
+    return model
+
+
+@pytest.mark.parametrize("kind", ["method", "hook", "class of parameters"])
+def test_a_model_that_counts_on_detached_tensors_is_saved_and_read_back(run, kind):
+    saved = model_that_counts_on_detached_tensors(kind)
+    for epoch, background in enumerate([False, True]):
+        run.save_checkpoint(epoch, model=saved, background=background)
+        resumed = model_that_counts_on_detached_tensors(kind)
+        assert run.resume(model=resumed) == epoch + 1
+        assert torch.equal(resumed.weight, saved.weight)
+    run.save_model(saved)
+    loaded = run.load_model(model_that_counts_on_detached_tensors(kind))
+
+    assert torch.equal(loaded.weight, saved.weight)
+
+
 def test_a_saved_model_is_a_plain_state_dict_of_other_programs(run):
     model = nn.Linear(2, 2)
     path = run.save_model(model)
@@ -173,7 +246,7 @@ def test_an_old_pickled_file_is_read_on_request_only(run):
     run.create_folder("states")
     state = model.state_dict() | {"lr": np.float64(1)}
     torch.save(state, run.folder / "states" / "old.pt")
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(ValueError, match=r"numpy.*add_safe_globals.*unsafe=True"):
         run.load_model(nn.Linear(2, 2), "old")
 
     other = run.load_model(nn.Linear(2, 2), "old", strict=False, unsafe=True)

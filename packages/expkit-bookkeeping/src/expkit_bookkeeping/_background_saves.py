@@ -62,10 +62,11 @@ class _Buffer:
     def __init__(self) -> None:
         self.staging = Staging()
         self.save: _Save | None = None
+        self.is_filled = False  # right now, by a call that a signal may interrupt with another one
 
     @property
     def is_free(self) -> bool:
-        return self.save is None or self.save.finished
+        return not self.is_filled and (self.save is None or self.save.finished)
 
 
 class BackgroundSaves:
@@ -105,15 +106,20 @@ class BackgroundSaves:
 
         Raises:
             OSError: If an earlier save failed; nothing is copied then.
-            RuntimeError: If it failed with another error than of the system.
+            RuntimeError: If it failed with another error than of the system, or this is called
+                within a call within a call, as by two signals.
         """
         with self._one_caller:
             buffer = self._free_buffer()
             self.raise_failed()
-            path, write = settle(buffer.staging.copy_of(collect))
-            self._start()
-            self._count += 1
-            buffer.save = _Save(self._count, path, write)  # from here on it is the writer's
+            try:
+                buffer.is_filled = True
+                path, write = settle(buffer.staging.copy_of(collect))
+                self._start()
+                self._count += 1
+                buffer.save = _Save(self._count, path, write)  # from here on it is the writer's
+            finally:
+                buffer.is_filled = False
             self._wake.put(None)
             return path
 
@@ -165,7 +171,13 @@ class BackgroundSaves:
         if len(self._buffers) < MOST_BUFFERS:
             self._buffers.append(_Buffer())
             return self._buffers[-1]
-        self._wait(self._saves()[0])
+        waiting = [save for save in self._saves() if not save.finished]
+        if not waiting:
+            raise RuntimeError(
+                "save_checkpoint(…, background=True) was called while two such calls copy their "
+                "states already: one of a signal handler within another."
+            )
+        self._wait(waiting[0])
         return self._free_buffer()
 
     def _start(self) -> None:

@@ -90,6 +90,10 @@ def atomic_path(path: Path, check: Callable[[], None] | None = None) -> Iterator
             check()
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
+        # Emptied first: as long as torch's error lives, its writer holds the file open, and a
+        # full disk would stay full when the file is gone.
+        with contextlib.suppress(OSError):
+            os.truncate(temporary, 0)
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
         raise
@@ -132,7 +136,13 @@ def sent_ahead(path: Path, first: Callable[[], None] | None = None) -> Iterator[
                 os.close(fd)
 
     thread = threading.Thread(target=send, name="expkit-bookkeeping", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # Python 3.12 starts none while the program ends: then without it
+        if first is not None:
+            first()
+        yield
+        return
     try:
         yield
     finally:

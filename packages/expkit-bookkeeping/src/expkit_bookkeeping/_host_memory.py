@@ -40,7 +40,7 @@ def host_memories(memories: Sequence[HostMemory]) -> "list[Tensor]":
                 torch.frombuffer(piece, dtype=torch.uint8, count=memory.size, offset=start)
             )
         else:
-            found.append(torch.empty(0, dtype=torch.uint8))
+            found.append(torch.empty(0, dtype=torch.uint8, device="cpu"))
     return found
 
 
@@ -48,9 +48,9 @@ def _pinned(size: int) -> "Tensor":
     import torch
 
     try:
-        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=True)
     except RuntimeError:  # the system locks no more memory; copying into any other is slower only
-        return torch.empty(size, dtype=torch.uint8)
+        return torch.empty(size, dtype=torch.uint8, device="cpu")
 
 
 def _fresh_memory(size: int) -> mmap.mmap:

@@ -5,6 +5,7 @@ memory is used again for every checkpoint.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from itertools import compress
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
@@ -89,7 +90,10 @@ class Staging:
         content = collect(keep)
         self._mover.wait()  # for what an interrupted call may have left
         if not _are_as_before(tensors, self._last):
-            self._last = self._planned(tensors)
+            import torch
+
+            with torch.inference_mode(False):  # what is made in it could not be used again outside
+                self._last = self._planned(tensors)
         plan = self._last
         self._mover.move(plan.moves, (tensors, plan.blocks))
         if plan.copies:
@@ -117,19 +121,19 @@ class Staging:
             # The old memory goes first, so that there are never two of them.
             self._last = _Plan()
             for host in last.hosts:
-                host.set_(torch.empty(0, dtype=torch.uint8).untyped_storage())
+                host.set_(torch.empty(0, dtype=torch.uint8, device="cpu").untyped_storage())
             last = _Plan()
             blocks = host_memories(memories)
         hosts = []
         for place, (lie, number) in enumerate(zip(lies, numbers, strict=True)):
             if lie is None or number is None:
-                hosts.append(torch.empty(0))
+                hosts.append(torch.empty(0, device="cpu"))
                 continue
             before = last.lies[place] if place < len(last.lies) else None
             if before and last.numbers[place] == number and before.is_like(lie):
                 hosts.append(last.hosts[place])
                 continue
-            host = torch.empty(0, dtype=lie.dtype)
+            host = torch.empty(0, dtype=lie.dtype, device="cpu")
             storage = blocks[number].untyped_storage()
             hosts.append(host.set_(storage, lie.offset, lie.shape, lie.stride))
         simple = [_is_simple(*pair) for pair in zip(tensors, lies, strict=True)]
@@ -160,6 +164,7 @@ def _lie(tensor: "Tensor") -> _Lie | None:
         or tensor.layout is not torch.strided
         or tensor.device.type == "meta"
         or tensor.is_quantized
+        or tensor.is_nested
         or tensor.is_neg()
         or tensor.is_conj()
     ):
@@ -279,6 +284,8 @@ def _with_others(content: object, right: "Mapping[int, Tensor]") -> object:
     if isinstance(content, dict):
         for name, part in content.items():
             content[name] = _with_others(part, right)
+        if hasattr(content, "_metadata"):  # a module may keep tensors there too
+            content._metadata = _with_others(content._metadata, right)
         return content
     if isinstance(content, list):
         content[:] = [_with_others(part, right) for part in content]
@@ -291,7 +298,8 @@ def _with_others(content: object, right: "Mapping[int, Tensor]") -> object:
 def _independent(tensor: "Tensor") -> "Tensor":
     """A copy that shares nothing: sparse, quantized and other tensors without plain memory."""
     copy = tensor.detach().resolve_conj().resolve_neg()
-    copy = copy.clone()
+    # Not all quantized ones can be cloned.
+    copy = deepcopy(copy) if copy.is_quantized else copy.clone()
     return copy if copy.device.type == "meta" else copy.cpu()
 
 

@@ -7,12 +7,13 @@ refused with its key path, so that no file has to be trusted later.
 import contextlib
 import errno
 import os
+import re
 import shutil
 import sys
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
@@ -28,6 +29,11 @@ T = TypeVar("T")
 MAX_DEPTH = 200  # deeper nesting is taken for a container that holds itself
 WRAPPED = ("module", "_orig_mod")  # attributes of DistributedDataParallel and `torch.compile`
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))  # none can change
+
+
+_WRITER = ("PytorchStreamWriter", "inline_container", "iostream")  # in errors of torch's writer
+# Of a number's bits: weights_only reads no longer ones than of 255 bytes.
+_MOST_BITS = 8 * 254
 
 
 class DamagedFileError(ValueError):
@@ -72,9 +78,11 @@ def saveable(
     omegaconf = sys.modules.get("omegaconf")
 
     def key(item: object) -> object:
+        if type(item) is int:
+            return checked(item, "A key of ")
         if isinstance(item, tuple):
             return tuple(key(part) for part in item)
-        if numpy is not None and isinstance(item, numpy.generic):
+        if numpy is not None and isinstance(item, numpy.generic) and item.dtype.kind not in "mM":
             item = item.item()
         if type(item) not in PLAIN:
             name, kind = repr(item), type_name(item)
@@ -85,13 +93,13 @@ def saveable(
         # Not OrderedDict[…](): that hides a type in the object, which would be saved with it.
         plain: dict[object, object] = OrderedDict() if isinstance(item, OrderedDict) else {}
         for name, part in item.items():
-            plain_name = name if type(name) in PLAIN else key(name)
+            plain_name = name if type(name) is str else key(name)
             kind = type(part)
             # Nearly all are tensors, and this is the loop that counts.
             if kind is tensor or kind is parameter:
                 plain[plain_name] = keep(part)  # type: ignore[arg-type]
                 continue
-            if kind in PLAIN:
+            if kind in PLAIN and kind is not int:
                 plain[plain_name] = part
                 continue
             try:
@@ -101,17 +109,37 @@ def saveable(
                 raise
         # Versions of a module's state_dict.
         if isinstance(plain, OrderedDict) and hasattr(item, "_metadata"):
-            plain._metadata = item._metadata  # type: ignore[attr-defined]
+            metadata = item._metadata
+            if not _is_usual(metadata):
+                try:
+                    metadata = convert(metadata, depth + 1)
+                except _Refused as refused:
+                    refused.inside("._metadata")
+                    raise
+            plain._metadata = metadata  # type: ignore[attr-defined]
         return plain
+
+    def checked(number: int, what: str = "") -> int:
+        bits = number.bit_length()
+        if bits > _MOST_BITS:
+            raise _Refused(
+                lambda where: (
+                    f"{what}{where} is a number of {bits} bits; more than {_MOST_BITS} "
+                    "cannot be read back. Save it as text or bytes."
+                )
+            )
+        return number
 
     def convert(item: object, depth: int) -> object:
         kind = type(item)
         if kind is dict and depth <= MAX_DEPTH:  # first, as an optimizer has one a parameter
             return mapping(item, depth)  # type: ignore[arg-type]
+        if kind is int:
+            return checked(item)  # type: ignore[arg-type]
         if kind in PLAIN:
             return item
         if isinstance(item, tensor):
-            if not kind.__module__.startswith("torch"):
+            if kind is not tensor and kind is not parameter and not _is_safe(kind):
                 raise _not_allowed(item)
             return keep(item)
         if isinstance(item, (torch.dtype, torch.device, torch.Size)):
@@ -125,7 +153,7 @@ def saveable(
         if isinstance(item, (dict, Mapping)):  # dict first, which costs less
             return mapping(item, depth)
         if isinstance(item, (list, tuple)):
-            if PLAIN.issuperset(map(type, item)):  # as an optimizer's numbers of parameters
+            if _are_plain(item):  # as an optimizer's numbers of parameters
                 return list(item) if isinstance(item, list) else tuple(item)
             parts = []
             for i, part in enumerate(item):
@@ -141,9 +169,17 @@ def saveable(
             return bytearray(item)
         if numpy is not None and isinstance(item, numpy.generic):
             number = item.item()
-            if type(number) in PLAIN:  # not dates and long doubles
+            # Not long doubles, and not dates, which may be given as numbers.
+            if type(number) in PLAIN and item.dtype.kind not in "mM":
                 return number
         if numpy is not None and isinstance(item, numpy.ndarray):
+            if hasattr(item, "mask"):
+                raise _Refused(
+                    lambda where: (
+                        f"{where} is a masked array, which would lose its mask: save "
+                        ".filled() or .data and .mask."
+                    )
+                )
             # TypeError: object, text, date and foreign-endian arrays have no tensor
             with contextlib.suppress(TypeError, ValueError):
                 return torch.from_numpy(numpy.array(item, order="C"))
@@ -156,7 +192,7 @@ def saveable(
             )
         for base in (int, float, str):  # enumerations of numbers or text
             if isinstance(item, base):
-                return base.__str__(item) if base is str else base(item)
+                return base.__str__(item) if base is str else convert(base(item), depth)
         raise _not_allowed(item)
 
     try:
@@ -179,6 +215,33 @@ class _Refused(Exception):
     def text(self, path: str) -> str:
         """What is wrong, and where."""
         return self._describe(path + "".join(reversed(self._steps)))
+
+
+def _is_usual(metadata: object) -> bool:
+    """Whether these are versions of modules, as they nearly always are."""
+    return type(metadata) is OrderedDict and all(
+        type(part) is dict and PLAIN.issuperset(map(type, part.values()))
+        for part in metadata.values()
+    )
+
+
+def _are_plain(parts: Collection[object]) -> bool:
+    """Whether nothing of this sequence has to be looked at alone."""
+    kinds = set(map(type, parts))
+    if kinds == {int}:
+        most = 1 << _MOST_BITS
+        return -most < min(parts) and max(parts) < most  # type: ignore[type-var, operator]
+    return int not in kinds and kinds <= PLAIN
+
+
+def _is_safe(kind: type) -> bool:
+    """Whether `weights_only` reads a class of tensors: jagged ones, and what the user allowed."""
+    if kind.__module__ == "torch.nested._internal.nested_tensor":
+        return True
+    from torch import serialization
+
+    get = getattr(serialization, "get_safe_globals", None)  # since torch 2.5
+    return get is not None and kind in get()
 
 
 def _not_allowed(item: object) -> _Refused:
@@ -258,9 +321,8 @@ def state_of(value: object, name: str, keep: "Callable[[Tensor], Tensor]" = as_i
     if nn is None or not isinstance(value, nn.Module):
         return saveable(value.state_dict(), name, keep)
     module = unwrap(value)
-    # Detaching is for `keep` to do. A class with a state_dict of its own may not know the argument.
-    is_usual = type(module).state_dict is nn.Module.state_dict
-    raw = module.state_dict(keep_vars=True) if is_usual else module.state_dict()
+    # Not keep_vars=True, which saves a tenth of a millisecond: hooks expect detached tensors.
+    raw = module.state_dict()
     metadata = getattr(raw, "_metadata", None)  # one item a module
     if metadata is not None and not any(key.endswith(WRAPPED) for key in metadata):
         return saveable(raw, name, keep)  # soon, as deep models have many modules to look at
@@ -336,6 +398,8 @@ def write_torch(
             with sent_ahead(temporary, beside):
                 torch.save(content, temporary)
         except RuntimeError as error:  # what torch's writer in C++ raises for a full disk
+            if not any(name in str(error) for name in _WRITER):
+                raise
             free = shutil.disk_usage(path.parent).free
             raise OSError(
                 errno.ENOSPC if free < 1 << 20 else errno.EIO,
@@ -394,7 +458,10 @@ def read_torch(path: Path, *, unsafe: bool = False) -> object:
     Raises:
         DamagedFileError: If the bytes are not those that were written.
         FileNotFoundError: If there is no such file.
+        ValueError: If the file holds what cannot be read without running code.
     """
+    from pickle import UnpicklingError
+
     import torch
 
     if not unsafe:
@@ -405,6 +472,16 @@ def read_torch(path: Path, *, unsafe: bool = False) -> object:
         if "PytorchStreamReader" not in str(error):  # of memory, say
             raise
         raise DamagedFileError(f"{path} is damaged: {str(error)[:200]}") from error
+    except UnpicklingError as error:  # its bytes are right, so an older one may be as unreadable
+        found = re.search(
+            r"(?:Unsupported (?:global|class|operand)|WeightsUnpickler).*", str(error)
+        )
+        raise ValueError(
+            f"{path} holds what is not read without running code from the file"
+            f"{f' ({found[0][:200]})' if found else ''}. Where the file is your own, allow its "
+            "classes first, torch.serialization.add_safe_globals([TheClass]), or read it with "
+            "load_model(…, unsafe=True)."
+        ) from error
     return content
 
 
