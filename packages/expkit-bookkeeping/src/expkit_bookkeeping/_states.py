@@ -29,11 +29,8 @@ T = TypeVar("T")
 MAX_DEPTH = 200  # deeper nesting is taken for a container that holds itself
 WRAPPED = ("module", "_orig_mod")  # attributes of DistributedDataParallel and `torch.compile`
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))  # none can change
-
-
 _WRITER = ("PytorchStreamWriter", "inline_container", "iostream")  # in errors of torch's writer
-# Of a number's bits: weights_only reads no longer ones than of 255 bytes.
-_MOST_BITS = 8 * 254
+_MOST_BITS = 8 * 254  # of a number; weights_only reads none of more than 255 bytes
 
 
 class DamagedFileError(ValueError):

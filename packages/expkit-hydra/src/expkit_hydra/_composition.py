@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ._hydra_state import current_config
+from ._hydra_state import answers_of_one_run, current_config
 from ._identity import plain_value
 from ._overrides import KeyPath, OverrideReader, ReadOverride, overlap, to_override
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _OF_COMPOSING = frozenset(
     ["hydra", "hydra.searchpath", "hydra.overrides", "hydra.overrides.task", "hydra.job"]
 )
-MOST_BASES = 256  # held at once, each about a quarter of a megabyte
+MOST_BASES = 1024  # held at once, each about a quarter of a megabyte
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +100,7 @@ class Base:
         self.config = config
         self.overrides = overrides
         self.shapes: dict[tuple[KeyPath, ...], object] = {}  # what is kept about its runs
+        self.takes_values: bool | None = None  # whether runs may put values into it; None: not yet
         self._patches: dict[str, Patch | None] = {}
         self._examples: dict[tuple[str, type], Patch] = {}
 
@@ -113,7 +114,7 @@ class Base:
         """
         nodes = [(patch.path, patch.node) for patch in patches]
         saved = []
-        with current_config(self.config):
+        with current_config(self.config), answers_of_one_run(self.config):
             try:
                 for path, node in [*nodes, *((path, None) for path in also)]:
                     parent = container(self.config, path[:-1])
@@ -156,6 +157,8 @@ class Base:
         original = content[path[-1]]
         if isinstance(original, Container) and not _is_real(original):
             return None  # a reference to another mapping, into which Hydra may merge
+        if _merges_into_reference(original, override.value()):
+            return None  # which is to what the run's other values make of it
         content[path[-1]] = copy.deepcopy(original)
         try:
             # Hydra's own function: its conversions, its checks of types.
@@ -250,6 +253,35 @@ class Composer:
         found = self._reader.read(overrides)
         return found is not None and self._are_apart(found)
 
+    def takes_values(self, base: Base) -> bool:
+        """Whether runs may put their values into a base, after what Hydra composed into it.
+
+        Not where that followed a reference: it would have led to the runs' values.
+        """
+        if base.takes_values is None:
+            base.takes_values = self._is_apart_from_values(base)
+        return base.takes_values
+
+    def _is_apart_from_values(self, base: Base) -> bool:
+        found = self._reader.read(base.overrides)
+        if found is None or _refers(base.config.hydra.job._get_node("env_copy")):
+            return False
+        pairs = list(zip(base.overrides, found, strict=True))
+        values = [each.parsed for _, each in pairs if each.value_key is not None]
+        if any(_crosses_reference(base.config, each.key_or_group) for each in values):
+            return False
+        if not any(isinstance(each.value(), dict) for each in values):
+            return True
+        try:  # before what is merged into it
+            before = self.base([text for text, each in pairs if each.value_key is None]).config
+        except Exception:
+            return False
+        return not any(
+            _crosses_reference(before, each.key_or_group)
+            or _merges_into_reference(_node_at(before, each.key_or_group), each.value())
+            for each in values
+        )
+
     def patch(self, base: Base, text: str) -> Patch | None:
         """What a plain override, read before, makes of a base; None if only Hydra can say."""
         found = self._reader.read([text])
@@ -287,6 +319,8 @@ class Composer:
                 [text for text, each in zip(overrides, found, strict=True) if not each.is_plain]
             )
         except Exception:  # of several errors Hydra names the first, maybe another
+            return None
+        if any(each.is_plain for each in found) and not self.takes_values(base):
             return None
         patches = []
         for text, each in zip(overrides, found, strict=True):
@@ -374,6 +408,45 @@ def container(config: "DictConfig", path: Iterable[str]) -> "DictConfig | None":
 
 def _is_real(node: Any) -> bool:
     return isinstance(node.__dict__["_content"], dict | list)
+
+
+def _node_at(config: "DictConfig", key: str) -> Any:
+    """The node under a dotted key, its references as they are; None where there is none."""
+    *_, last = _nodes_to(config, key)
+    return last
+
+
+def _crosses_reference(config: "DictConfig", key: str) -> bool:
+    """Whether a dotted key leads through a reference."""
+    return any(
+        node is not None and node._is_interpolation() for node in _nodes_to(config, key)[:-1]
+    )
+
+
+def _nodes_to(config: "DictConfig", key: str) -> list[Any]:
+    """The nodes on the way to a dotted key, the key's own at last; None for what is not there."""
+    found: list[Any] = [config]
+    for part in key.split("."):
+        content = None if found[-1] is None else found[-1].__dict__.get("_content")
+        if isinstance(content, dict):
+            found.append(content.get(part))
+        elif isinstance(content, list) and part.isdecimal() and int(part) < len(content):
+            found.append(content[int(part)])
+        else:
+            found.append(None)
+    return found
+
+
+def _merges_into_reference(node: Any, value: object) -> bool:
+    """Whether a mapping is merged into what a reference leads to, at a node or below it."""
+    if node is None or not isinstance(value, dict):
+        return False
+    if node._is_interpolation():
+        return True
+    content = node.__dict__.get("_content")
+    return isinstance(content, dict) and any(
+        _merges_into_reference(content.get(key), part) for key, part in value.items()
+    )
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from ._errors import GridError
 from ._expansion import Expansion
 from ._frozen import FrozenConfigs
 from ._grid import GridRun
-from ._identity import NO_PART_OF_IDENTITY, plain_value
+from ._identity import NO_PART_OF_IDENTITY, ignored_keys, plain_value
 from ._members import Experiment, Member, members
 from ._names import refuse_shared_names
+from ._pruning import shape_of
 from ._shapes import Facts, Naming, Shape
 
 TYPE_CHECKING = False
@@ -84,7 +85,7 @@ class _Drafting:
         self._experiment = Experiment()
         self._runs: list[GridRun] = []
         self._frozen = FrozenConfigs()
-        self._seen: set[str] = set()  # hashes
+        self._seen: dict[str, GridRun] = {}  # by hash
         self._shapes: set[Shape] = set()
         self._places: list[int] = []  # in the product, of the runs that are no duplicates
 
@@ -157,8 +158,8 @@ class _Drafting:
         facts = member.facts()
         folder = self._experiment.enter(facts)
         if facts.config_hash in self._seen:
+            self._refuse_ignored(self._seen[facts.config_hash], member, facts)
             return
-        self._seen.add(facts.config_hash)
         candidate = _candidate(facts, folder)
         decision = self._selecting.add(candidate)
         rule = self._lasting_rule(decision, candidate)
@@ -166,6 +167,30 @@ class _Drafting:
             self._frozen.add(index, member.plan, Place(facts.run_name, self._naming.pinned))
         hashed = facts.config_hash
         self._append(member, index, facts.run_name, facts.values, hashed, rule, folder)
+        self._seen[hashed] = self._runs[-1]
+
+    def _refuse_ignored(self, first: GridRun, member: Member, facts: Facts) -> None:
+        """Refuse to take a run for a repeated one that was asked for and differs.
+
+        Raises:
+            GridError: If a group that the grid sweeps sets a key that `expkit.ignore` names.
+        """
+        if first.values == facts.values:
+            return
+        plan = self._composer.plan(member.position, first.overrides)
+        paths = tuple([patch.path for patch in plan.patches])
+        before = shape_of(plan.base, paths, self._naming).facts(plan).data
+        ignored = ignored_keys(facts.data, self._naming.keys)
+        for key in ignored:
+            path = key.split(".")
+            values = _value_at(before, path), _value_at(facts.data, path)
+            if values[0] != values[1]:
+                raise GridError(
+                    f"The runs {' '.join(first.overrides)} and {' '.join(member.overrides)} differ "
+                    f"only in {key} ({values[0]} and {values[1]}), which expkit.ignore leaves out "
+                    "of what a run is: one of them would never run. Take it out: expkit.ignore=["
+                    f"{','.join(each for each in ignored if each != key)}]"
+                )
 
     def _append(
         self,
@@ -226,6 +251,12 @@ class _Drafting:
             counts.append({"product": size, "duplicates": size - kept})
             start += size
         return counts
+
+
+def _value_at(data: object, path: Sequence[str]) -> object:
+    for key in path:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data
 
 
 def _candidate(facts: Facts, folder: Path) -> "Candidate":

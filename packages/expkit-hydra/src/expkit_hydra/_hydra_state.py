@@ -1,5 +1,6 @@
-"""Hydra's global state, borrowed for the length of a block."""
+"""Global state of Hydra and OmegaConf, borrowed for the length of a block."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,3 +22,19 @@ def current_config(config: "DictConfig") -> Iterator[None]:
         yield
     finally:
         state.cfg = before
+
+
+@contextmanager
+def answers_of_one_run(config: "DictConfig") -> Iterator[None]:
+    """Let resolvers with a cache know nothing from before, and forget what they are asked.
+
+    OmegaConf keeps an answer by the text of the arguments: that to `${square:${width}}` for one run
+    would be given to all. Only the hour, `${now:…}`, is the same for all.
+    """
+    metadata = config._metadata
+    before = metadata.resolver_cache
+    metadata.resolver_cache = defaultdict(dict, now=before["now"])
+    try:
+        yield
+    finally:
+        metadata.resolver_cache = before

@@ -1,16 +1,20 @@
 """What a configuration is: plain data for rules, and a hash that is the same on every machine."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path, PurePath
+from typing import Any
 
-from ._hydra_state import current_config
+from ._hydra_state import answers_of_one_run, current_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from omegaconf.base import Node
 
 # They say where results go and how the kit behaves; a run is the same run whatever they are.
 NO_PART_OF_IDENTITY = frozenset(
@@ -26,8 +30,9 @@ NO_PART_OF_IDENTITY = frozenset(
     ]
 )
 _DATA = frozenset([str, int, float, bool, type(None)])
-# Their values depend on the machine or the hour.
+# Their values depend on the machine or the hour; of Hydra's, not the choices of groups.
 VOLATILE_RESOLVERS = ("oc.env", "now", "hydra")
+_CHOICES = "runtime.choices"
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def identify(config: "DictConfig", *, swept: Sequence[str] = ()) -> Identity:
         data = _plain_mapping(config)
         lasting = data
         if mentions_volatile(config):
-            with resolvers_as_text():
+            with answers_of_one_run(config), resolvers_as_text():
                 lasting = _plain_mapping(config)
     return Identity(data=data, config_hash=hash_of(lasting, data, swept=swept))
 
@@ -67,13 +72,33 @@ def hash_of(
     from expkit_bookkeeping import config_hash
 
     kept = {key: value for key, value in lasting.items() if key not in NO_PART_OF_IDENTITY}
+    for key in ignored_keys(data, swept):
+        _drop(kept, key.split("."))
+    return config_hash(kept)
+
+
+def ignored_keys(data: Mapping[str, object], swept: Sequence[str]) -> Sequence[str]:
+    """Keys that leave a run the same run: those in `expkit.ignore`, unless they are swept.
+
+    Args:
+        data: A configuration.
+        swept: Keys that the grid sweeps. One below or above another is swept with it.
+    """
     expkit = data.get("expkit")
     ignored = expkit.get("ignore") if isinstance(expkit, Mapping) else None
-    if isinstance(ignored, Iterable) and not isinstance(ignored, str):
-        for key in ignored:
-            if key not in swept:
-                _drop(kept, str(key).split("."))
-    return config_hash(kept)
+    if not isinstance(ignored, Iterable) or isinstance(ignored, str):
+        return ()
+    return _without_swept(tuple(map(str, ignored)), tuple(swept))
+
+
+@lru_cache
+def _without_swept(ignored: tuple[str, ...], swept: tuple[str, ...]) -> tuple[str, ...]:
+    paths = [f"{key.partition('@')[0]}." for key in swept]
+    return tuple(
+        key
+        for key in ignored
+        if not any(path.startswith(f"{key}.") or f"{key}.".startswith(path) for path in paths)
+    )
 
 
 def write_config(config: "DictConfig", folder: Path) -> None:
@@ -150,7 +175,15 @@ def plain_value(value: object) -> object:
         return [plain_value(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return repr(value)  # an object that a resolver returned
+    return _text_of_object(value)
+
+
+def _text_of_object(value: object) -> str:
+    """Text for what a resolver returned, a function say: the same in every process."""
+    name = getattr(value, "__qualname__", None)
+    if isinstance(name, str):
+        return f"{getattr(value, '__module__', None)}.{name}"
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
 
 
 def plain_text(config: "DictConfig") -> dict[str, object]:
@@ -193,9 +226,15 @@ def _drop(data: dict[str, object], path: list[str]) -> None:
 
 def mentions_volatile(config: "DictConfig") -> bool:
     """Whether something outside Hydra's node depends on the machine, the hour or Hydra."""
+    content = config.__dict__["_content"]
+    return is_volatile(node for key, node in content.items() if key != "hydra")
+
+
+def is_volatile(nodes: "Iterable[Node]") -> bool:
+    """Whether something in these nodes does."""
     from omegaconf import Container
 
-    stack = [node for key, node in config.__dict__["_content"].items() if key != "hydra"]
+    stack = list(nodes)
     while stack:
         node = stack.pop()
         if node._is_interpolation():
@@ -214,18 +253,24 @@ def mentions_volatile(config: "DictConfig") -> bool:
 @contextmanager
 def resolvers_as_text() -> Iterator[None]:
     """Let volatile resolvers give back what was asked of them, for the length of a block."""
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
     from omegaconf.basecontainer import BaseContainer
+
+    def text(name: str, *args: object) -> object:
+        if name == "hydra" and str(args[0]).startswith(f"{_CHOICES}."):
+            current: Any = HydraConfig.instance().cfg
+            choice = current and OmegaConf.select(current, f"hydra.{args[0]}")
+            if choice is not None:
+                return choice
+        # Without `${`, which OmegaConf would take for another reference.
+        return f"$({name}:{','.join(map(str, args))})"
 
     # OmegaConf has no public way to read a resolver that is to be put back.
     before = dict(BaseContainer._resolvers)
     for name in VOLATILE_RESOLVERS:
-        # Without `${`, which OmegaConf would take for another reference.
         OmegaConf.register_new_resolver(
-            name,
-            lambda *args, _name=name: f"$({_name}:{','.join(map(str, args))})",
-            replace=True,
-            use_cache=False,
+            name, lambda *args, _name=name: text(_name, *args), replace=True, use_cache=False
         )
     try:
         yield

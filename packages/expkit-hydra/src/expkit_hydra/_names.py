@@ -69,6 +69,7 @@ def swept_values(
     overrides, so that a run of the grid and the same run alone have one name.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     choices = (config.hydra if hydra is None else hydra).runtime.choices
     values: dict[str, object] = {}
@@ -76,9 +77,24 @@ def swept_values(
         if key in choices:
             values[key] = plain_value(choices._get_node(key))
         else:
-            selected = OmegaConf.select(config, key.partition("@")[0], throw_on_missing=False)
+            path = key.partition("@")[0]
+            try:
+                selected = OmegaConf.select(config, path, throw_on_missing=False)
+            except OmegaConfBaseException:  # refers to nothing: that is for the run to say
+                selected = _written(config, path)
             values[key] = plain_value(selected)
     return values
+
+
+def _written(config: "DictConfig", path: str) -> object:
+    """The node under a path, not resolved; None where there is none."""
+    from omegaconf import DictConfig
+
+    *above, last = path.split(".")
+    owner: object = config
+    for key in above:
+        owner = owner._get_node(key) if isinstance(owner, DictConfig) else None
+    return owner._get_node(last) if isinstance(owner, DictConfig) else None
 
 
 def default_name(config: "DictConfig", hydra: "DictConfig") -> str:

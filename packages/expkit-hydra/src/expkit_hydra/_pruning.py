@@ -119,6 +119,8 @@ class _Block:
             base = self._composer.base(composed)
         except Exception:  # said of the first run
             return None, ()
+        if not self._composer.takes_values(base):
+            return None, ()
         # What only Hydra can put in place may change any key: `list.0=5`, `link.lr=5`.
         known = all(
             self._composer.patch(base, text) is not None

@@ -14,8 +14,7 @@ from enum import Enum
 from typing import Any
 
 from ._composition import Base, Place, Plan, list_overrides, settle
-from ._hydra_state import current_config
-from ._identity import hash_of, mentions_volatile, plain_value, resolvers_as_text
+from ._identity import hash_of, is_volatile, mentions_volatile, plain_value, resolvers_as_text
 from ._names import clean, fill_template, name_of, swept_values
 from ._overrides import KeyPath
 
@@ -73,7 +72,7 @@ class Shape:
         self._base = base
         self._naming = naming
         own = frozenset(paths)
-        with current_config(base.config):
+        with base.lent(()):
             before = _Resolution(base.config, own.union(LISTS))
             self._values = {key: before.of_swept_key(key) for key in naming.keys}
             self._name = before.leaf(RUN_NAME)
@@ -82,10 +81,11 @@ class Shape:
             after = _Resolution(base.config, own.union([RUN_NAME, *LISTS]))
             self._sweep = [after.leaf(("hydra", "sweep", key)) for key in ("dir", "subdir")]
             self._data = after.template()
-            self._lasting = self._data
-            if mentions_volatile(base.config):
-                with resolvers_as_text():
-                    self._lasting = after.template()
+        self._lasting = self._data
+        self._is_volatile = mentions_volatile(base.config)
+        if self._is_volatile:
+            with self._settled(Place("?", naming.pinned), None), resolvers_as_text():
+                self._lasting = after.template()
 
     @property
     def static(self) -> Mapping[str, object]:
@@ -128,7 +128,9 @@ class Shape:
         plain[RUN_NAME] = name
         data = self._data.fill(raw, plain, settled)
         lasting = data
-        if self._lasting is not self._data:
+        if self._is_volatile or is_volatile(
+            patch.node for patch in plan.patches if not patch.is_constant
+        ):
             lasting = self._lasting.fill(raw, plain, settled, resolvers_as_text)
         return Facts(
             values=values,
@@ -422,11 +424,23 @@ class _Resolution:
         if any("${" in part for part in parts if isinstance(part, str)):
             return None
         filled = [part for part in parts if part != ""]
-        if len(filled) == 1 and type(node) is AnyNode and callable(filled[0]):
-            return filled[0]
+        if len(filled) == 1 and callable(filled[0]):
+            return filled[0] if type(node) is AnyNode else _as_text(filled[0])
         return lambda values: "".join(
             [part if isinstance(part, str) else str(part(values)) for part in filled]
         )
+
+
+def _as_text(program: Program) -> Program:
+    """How a node of type text reads another's value."""
+
+    def read(values: Values) -> object:
+        value = program(values)
+        if value is None:  # it depends on the node whether that may be: OmegaConf's to say
+            raise KeyError
+        return str(value)
+
+    return read
 
 
 def _content(node: Any) -> object:

@@ -72,6 +72,9 @@ refs:
   subdir: ${hydra:sweep.subdir}
   named: ${run_name}
   overridden: ${hydra:job.override_dirname}
+  kept: ["${test.kept:${seed}}", "k${test.kept:${optimizer.lr}}"]
+  holder: {opt: "${optimizer}", other: 1}
+  third: {opt: "${plain}"}
 choose: lr
 which: a
 """
@@ -112,6 +115,10 @@ VALUES: dict[str, list[str]] = {
     "flags.open.new": ["1", "2"],
     "refs.a": ["7", "'${epochs}'", "null"],
     "refs.over": ["x", "'${seed}'"],
+    "refs.holder": ["{opt:{lr:7}}", "{other:2}", "{opt:{new:1}}"],
+    "++refs.third": ["{opt:{a:9}}", "{opt:1}"],
+    "++refs.f.lr": ["8"],
+    "kinds.alias": ["'${nothing}'", "'${name}'", "b"],
     "model.name": ["other", "mlp"],
     "model.sub": ["{a:5}", "null"],
     "link": ["'${plain}'", "null", "{lr:5}"],
@@ -154,6 +161,8 @@ RULES: list[object] = [
     {"kinds.first.width": 3},
     {"plain": {"a": 2}},
     "False",
+    "refs.kept[0] == 1",
+    "refs.holder.opt.lr == 0.1",
 ]
 
 
@@ -250,8 +259,10 @@ def grids(app, monkeypatch):
     monkeypatch.delenv("EXPKIT_NOT_SET", raising=False)
     monkeypatch.setattr("expkit_hydra._launcher.launch_grid", lambda grid, **others: [])
     OmegaConf.register_new_resolver("test.twice", lambda x: 2 * x if x else x, replace=True)
+    OmegaConf.register_new_resolver("test.kept", lambda x: x, replace=True, use_cache=True)
     yield Grids(app)
     OmegaConf.clear_resolver("test.twice")
+    OmegaConf.clear_resolver("test.kept")
 
 
 def name_in(config: DictConfig, sweep: Sweep) -> str:
@@ -381,6 +392,26 @@ def check_refusal(error: Exception, sweep: Sweep, grids: Grids) -> None:
         {"link.lr": ("5", "0.01"), "seed": ("1", "2")},
         rules=("optimizer.lr == 0.001", "refs.z == 5 and seed == 1"),
     )
+)
+@example(  # a resolver that keeps its answers
+    sweep=Sweep(
+        {"seed": ("1", "2"), "optimizer.lr": ("0.1", "1")},
+        template="${refs.kept}_${optimizer.lr}",
+        rules=("refs.kept[0] == 2",),
+    )
+)
+@example(  # a mapping that is merged into what a reference leads to
+    sweep=Sweep(
+        {"optimizer.name": ("a", "b"), "refs.holder": ("{opt:{lr:7}}", "{other:2}")},
+        rules=("refs.holder.opt.name == 'a'",),
+    )
+)
+@example(
+    sweep=Sweep({"plain.b.c": ("1", "5"), "++refs.third": ("{opt:{a:9}}",), "seed": ("1", "2")})
+)
+@example(sweep=Sweep({"optimizer.lr": ("0.1", "1"), "++refs.f.lr": ("8",), "seed": ("1", "2")}))
+@example(  # a field of type text that refers to nothing
+    sweep=Sweep({"kinds.alias": ("'${nothing}'", "b"), "seed": ("1",), "nothing": ("null",)})
 )
 def test_files_of_a_grid_say_what_hydra_composes(sweep, grids):
     grid = grids.make(sweep)

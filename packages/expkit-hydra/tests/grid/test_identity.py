@@ -1,5 +1,8 @@
 """The hash is the same on every machine, and changes with what a run is."""
 
+import functools
+import textwrap
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -68,6 +71,36 @@ def test_what_is_no_part_of_a_run_does_not_change_the_hash(base, override):
 )
 def test_what_a_run_is_changes_the_hash(base, override):
     assert hash_of(base, override) != hash_of(base)
+
+
+def test_the_choice_of_a_group_is_part_of_what_a_run_is(base):
+    base.add("arch: ${hydra:runtime.choices.model}\n")
+    base.write("conf/model/other.yaml", "name: mlp\n")
+
+    assert hash_of(base, "model=other") != hash_of(base)
+
+
+def test_what_a_cached_resolver_makes_of_the_environment_stays_text(base, monkeypatch):
+    OmegaConf.register_new_resolver("test.upper", str.upper, replace=True, use_cache=True)
+    base.add("place: ${test.upper:${oc.env:DATA}}\n")
+    try:
+        monkeypatch.setenv("DATA", "/a")
+        first = hash_of(base)
+        monkeypatch.setenv("DATA", "/b")
+
+        assert hash_of(base) == first
+    finally:
+        OmegaConf.clear_resolver("test.upper")
+
+
+@pytest.mark.parametrize("made", [textwrap.dedent, functools.partial(textwrap.dedent), object()])
+def test_what_a_resolver_makes_has_no_address_in_the_hash(base, made):
+    OmegaConf.register_new_resolver("test.made", lambda: made, replace=True)
+    base.add("function: ${test.made:}\n")
+    try:
+        assert " at 0x" not in str(identify(base.compose()).data["function"])
+    finally:
+        OmegaConf.clear_resolver("test.made")
 
 
 def test_a_dotted_key_can_be_ignored(base):
