@@ -40,7 +40,11 @@ def config(**node):
             TypeError,
             "cfg.mlflow must be a mapping with tracking_uri, mode, tags, got 'online'",
         ),
-        (lambda: MLFlowLogger.from_config({}), ValueError, "cfg has no experiment_id"),
+        (
+            lambda: MLFlowLogger.from_config({}),
+            ValueError,
+            "from expkit-hydra with `defaults: [expkit, …, _self_]`",
+        ),
         (lambda: MLFlowLogger.from_config("digits"), TypeError, "a mapping or a DictConfig"),
         (lambda: MLFlowLogger("digits", "../other"), ValueError, "'../other' cannot name a folder"),
         (lambda: MLFlowLogger(3), TypeError, "experiment must be a name or a folder, got 3"),

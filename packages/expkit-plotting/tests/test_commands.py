@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 
@@ -83,7 +84,87 @@ def test_another_style_draws_everything_again(digits, capsys):
     plot(["results/digits", "--style", "Mine"])
 
     assert "up to date" not in capsys.readouterr().out
-    assert (digits / "plots" / "loss.svg").is_file()
+    assert (digits / "plots" / "Mine" / "loss.svg").is_file()
+
+
+def pictures(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*.p*") if path.suffix != ".json"}
+
+
+@pytest.fixture
+def print_style(digits):
+    """A style of the user's own, in conf/plotting/."""
+    style = digits.parent.parent / "conf" / "plotting" / "Print.yaml"
+    style.parent.mkdir(parents=True)
+    style.write_text("defaults: [Default]\ncontext: paper\n")
+
+
+def test_figures_drawn_by_hand_in_another_style_survive_what_a_sweep_draws(
+    digits, print_style, run_folder, capsys
+):
+    plot(["results/digits"])
+    own = pictures(digits)
+    plot(["results/digits", "--style", "Print"])
+    by_hand = {path: each for path, each in pictures(digits).items() if path not in own}
+
+    assert len(by_hand) == len(own)  # beside the others, which are as they were
+    assert own.items() <= pictures(digits).items()
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "3 plots over all runs: results/digits/plots/Print/{loss,val_loss,val_accuracy}.{png,pdf}",
+        "4 plots of single runs: results/digits/training/*/plots/Print/metrics.{png,pdf}",
+    ]
+
+    run_folder(digits / "training" / "mlp_3", {"model": "mlp", "seed": 3}, {"loss": [3.0, 1.0]})
+    plot(["results/digits"])  # as a sweep calls it
+
+    now = pictures(digits)
+    assert by_hand.items() <= now.items()
+    assert now[digits / "plots" / "loss.png"] != own[digits / "plots" / "loss.png"]
+    assert capsys.readouterr().err == (
+        "warning: The figures in results/digits/plots/Print show earlier data. "
+        "Draw them again with the same --style, or delete them.\n"
+    )
+
+    plot(["results/digits", "--style", "Print"])
+    plot(["results/digits"])
+
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.count("(up to date)") == 2
+    assert (
+        pictures(digits)[digits / "plots" / "Print" / "loss.png"]
+        != (by_hand[digits / "plots" / "Print" / "loss.png"])
+    )
+
+
+def test_figures_of_another_style_that_were_deleted_are_not_missed(
+    digits, print_style, run_folder, capsys
+):
+    plot(["results/digits", "--style", "Print", "--metric", "loss"])
+    shutil.rmtree(digits / "plots" / "Print")
+    run_folder(digits / "training" / "mlp_3", {"model": "mlp", "seed": 3}, {"loss": [3.0, 1.0]})
+
+    plot(["results/digits"])
+
+    assert capsys.readouterr().err == ""
+
+
+def test_the_experiments_own_style_by_its_name_draws_no_second_set(digits, capsys):
+    plot(["results/digits"])
+    files = pictures(digits)
+    capsys.readouterr()
+
+    plot(["results/digits", "--style", "Default"])
+
+    assert capsys.readouterr().out.count("(up to date)") == 2
+    assert pictures(digits) == files
+
+
+def test_a_style_can_be_asked_for_where_the_experiments_own_is_broken(digits, print_style):
+    (digits / "grid_search.yaml").write_text("config: {plotting: {dpi: '${dots}'}}\n")
+
+    assert plot(["results/digits", "--metric", "loss"]) == 1
+    assert plot(["results/digits", "--metric", "loss", "--style", "Print"]) == 0
 
 
 def test_the_experiments_own_style_is_the_default(digits):
@@ -139,18 +220,34 @@ def test_a_warning_is_one_line_without_source_code(digits, without_latex, capsys
     assert line.startswith("warning: LaTeX cannot be used (not on PATH: latex, kpsewhich); ")
 
 
-def test_restyle_rewrites_the_figure_and_prints_its_files(digits, capsys):
+def test_restyle_in_the_folder_of_a_style_rewrites_the_figure_and_prints_its_files(digits, capsys):
     style = digits.parent.parent / "Keep.yaml"
     style.write_text("defaults: [Default]\npickle: true\nfiletypes: [png]\n")
     plot(["results/digits", "--metric", "loss", "--style", "Keep.yaml"])
-    before = (digits / "plots" / "loss.png").read_bytes()
+    figure = digits / "plots" / "Keep" / "loss.png"
+    before = figure.read_bytes()
     style.write_text("context: talk\nfiletypes: [png]\n")
     capsys.readouterr()
 
-    assert restyle(["results/digits/plots/loss.png", "--style", "Keep.yaml"]) == 0
+    assert restyle([str(figure), "--style", "Keep.yaml"]) == 0
 
-    assert capsys.readouterr().out == "results/digits/plots/loss.png\n"
-    assert (digits / "plots" / "loss.png").read_bytes() != before
+    assert capsys.readouterr().out == "results/digits/plots/Keep/loss.png\n"
+    assert figure.read_bytes() != before
+
+
+def test_restyle_puts_another_style_beside_the_experiments_own_figure(digits, print_style, capsys):
+    (digits / "grid_search.yaml").write_text("config: {plotting: {pickle: true}}\n")
+    plot(["results/digits", "--metric", "loss"])
+    own = pictures(digits)
+    capsys.readouterr()
+
+    assert restyle(["results/digits/plots/loss.pdf", "--style", "Print"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "results/digits/plots/Print/loss.png",
+        "results/digits/plots/Print/loss.pdf",
+    ]
+    assert own.items() <= pictures(digits).items()
 
 
 def test_restyle_without_data_says_so(digits, capsys):

@@ -156,7 +156,11 @@ class MLFlowLogger:
             raise TypeError(f"cfg must be a mapping or a DictConfig, got {type(cfg).__name__}")
         experiment = cfg.get("experiment_id")
         if experiment is None:
-            raise ValueError("cfg has no experiment_id: it names the experiment, e.g. `digits`.")
+            raise ValueError(
+                "cfg has no experiment_id, which names the experiment. Set it, e.g. "
+                "`experiment_id: digits`, or take it from expkit-hydra with "
+                "`defaults: [expkit, …, _self_]`."
+            )
         node = plain(cfg.get("mlflow"))
         if node is None:
             node = {}

@@ -1,21 +1,17 @@
 """All plots of an experiment, of which only those that changed are drawn."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ._drawn import Drawn, print_of
 from ._errors import PlottingError
-from ._files import write_atomically
-from ._plot_metrics import PlotMetrics, file_name, latex_or_warning
+from ._plot_metrics import PlotMetrics, as_style, file_name, latex_or_warning, style_folder
 from ._recipe import Recipe, fingerprint
 from ._runs import Run
+from ._style import PlotStyle
 
-if TYPE_CHECKING:
-    from ._plot_metrics import Style
-
-DRAWN = ".drawn.json"  # what is up to date: figure → fingerprint
 RUN_FIGURE = "metrics"
 
 
@@ -29,6 +25,7 @@ class Outcome:
         drawn: How many of both were drawn; the others were up to date.
         filetypes: Suffixes of each figure's files.
         silent: Runs that have logged nothing yet.
+        behind: Folders where figures in another style show earlier data than these.
     """
 
     filetypes: tuple[str, ...]
@@ -37,12 +34,13 @@ class Outcome:
     drawn_metrics: int = 0
     drawn_runs: int = 0
     silent: list[str] = field(default_factory=list)
+    behind: list[Path] = field(default_factory=list)
 
 
 def plot_experiment(
     folder: Path,
     *,
-    style: "Style | None" = None,
+    style: str | None = None,
     metrics: Sequence[str] = (),
     run: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -51,10 +49,12 @@ def plot_experiment(
     """Draw each metric over all runs, and all metrics of each run.
 
     Figures whose runs, options and style did not change since they were drawn are left alone.
+    In another style than the experiment's own they go into a folder of the style's name, where
+    the next call without a style does not overwrite them.
 
     Args:
         folder: The experiment's folder, or whatever `PlotMetrics` reads.
-        style: As for `PlotMetrics`.
+        style: Name of a style, or its YAML file; by default the experiment's own.
         metrics: Only these metrics, over all runs; no figures of single runs.
         run: Only this run's figure.
         options: Arguments of `PlotMetrics.metric`.
@@ -66,13 +66,14 @@ def plot_experiment(
     plots = PlotMetrics(folder, style)
     given = dict(options or {})
     home = _home(folder)
+    place = "" if out or _is_own(plots.style, style, folder) else style_folder(str(style))
     outcome = Outcome(plots.style.filetypes)
     jobs: list[tuple[str, Path, Recipe, tuple[Run, ...]]] = []
     if run is None or metrics:
         for metric in metrics or plots.metrics:
             recipe, runs = plots.metric_recipe(metric, **given)
             target = (out or home / "plots") / _metric_file(metric, given, plots.metrics)
-            jobs.append(("metric", target, recipe, runs))
+            jobs.append(("metric", target.parent / place / target.name, recipe, runs))
     if run is not None or not (metrics or given):
         for each in plots.runs if run is None else (run,):
             try:
@@ -82,17 +83,17 @@ def plot_experiment(
                     raise
                 outcome.silent.append(each)
                 continue
-            jobs.append(("run", _run_file(runs[0].name, folder, home, out), recipe, runs))
-    record = (out or home / "plots") / DRAWN
-    known = _read(record)
+            target = _run_file(runs[0].name, folder, home, out)
+            jobs.append(("run", target.parent / place / target.name, recipe, runs))
+    record = Drawn(out or home / "plots")
     latex = plots.style.latex and latex_or_warning(plots.style)
+    look = fingerprint((), plots.style, latex, _versions())
     try:
         for kind, target, recipe, runs in jobs:
-            key = _key(target, record.parent)
-            print_ = fingerprint(runs, recipe, plots.style, latex, _versions())
-            if known.get(key) != print_ or not _files_exist(target, plots):
+            print_ = print_of(runs, recipe, look)
+            if not record.shows(target, print_) or not _files_exist(target, plots):
                 plots.save(plots._drawn(recipe, runs, None), target)
-                known[key] = print_
+                record.note(target, print_)
                 if kind == "metric":
                     outcome.drawn_metrics += 1
                 else:
@@ -100,8 +101,20 @@ def plot_experiment(
             (outcome.metrics if kind == "metric" else outcome.runs).append(target)
     finally:  # what is drawn need not be drawn again
         if outcome.drawn_metrics or outcome.drawn_runs:
-            write_atomically(record, json.dumps(known, indent=0).encode())
+            record.save()
+    if not place:
+        outcome.behind = record.behind([*outcome.metrics, *outcome.runs])
     return outcome
+
+
+def _is_own(chosen: PlotStyle, style: str | None, folder: Path) -> bool:
+    """Whether a style looks as the experiment's own."""
+    if style is None:
+        return True
+    try:
+        return chosen == as_style(None, folder)
+    except PlottingError:  # the experiment's own is broken, and nobody asked for it
+        return False
 
 
 def _home(folder: Path) -> Path:
@@ -141,24 +154,9 @@ def _run_file(name: str, folder: Path, home: Path, out: Path | None) -> Path:
     return home / "plots" / "runs" / file_name(name)
 
 
-def _key(target: Path, base: Path) -> str:
-    try:
-        return str(target.relative_to(base.parent))
-    except ValueError:
-        return str(target)
-
-
 def _files_exist(target: Path, plots: PlotMetrics) -> bool:
     suffixes = [*plots.style.filetypes, *(("csv", "json", "pickle") if plots.style.pickle else ())]
     return all(target.with_name(f"{target.name}.{each}").is_file() for each in suffixes)
-
-
-def _read(record: Path) -> dict[str, object]:
-    try:
-        known = json.loads(record.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def _versions() -> tuple[str, str]:

@@ -371,6 +371,15 @@ def as_style(style: "Style | None", folder: Path | None) -> PlotStyle:
     )
 
 
+def style_folder(style: str) -> str:
+    """The folder for figures in a style that is not the experiment's own.
+
+    >>> style_folder("Thesis"), style_folder("conf/plotting/Mine.yaml")
+    ('Thesis', 'Mine')
+    """
+    return file_name(Path(style.removesuffix(".yaml").removesuffix(".yml")).name)
+
+
 def _title(experiment: str, runs: int) -> str:
     return f"{experiment} ({runs} run{'' if runs == 1 else 's'})" if experiment else ""
 

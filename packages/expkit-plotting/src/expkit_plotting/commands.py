@@ -13,7 +13,8 @@ def plot(argv: Sequence[str]) -> int:
         prog="expkit plot",
         description=(
             "Draw each metric over all runs (into plots/) and all metrics of each run (into "
-            "training/RUN/plots/). Figures that are up to date are left alone."
+            "training/RUN/plots/). Figures that are up to date are left alone. In another style "
+            "than the experiment's own they go into a folder of its name there, plots/Thesis/."
         ),
     )
     parser.add_argument("results", metavar="results/EXPERIMENT", help="the experiment's folder")
@@ -66,15 +67,21 @@ def plot(argv: Sequence[str]) -> int:
                 f"{folder}/{names}.{{{suffixes}}}"
             )
         if outcome.runs:
-            where = _shown(outcome.runs[0])
-            if len(outcome.runs) > 1:
-                where = _pattern(outcome.runs)
+            where = _pattern(outcome.runs)
             lines.append(
                 f"{_count(len(outcome.runs), 'plot')} of single runs"
                 f"{_up_to_date(len(outcome.runs), outcome.drawn_runs)}: {where}.{{{suffixes}}}"
             )
         if outcome.silent:
             lines.append(f"{_count(len(outcome.silent), 'run')} without metrics yet")
+        # One folder a style: plots/ rather than those of single runs.
+        by_length = sorted(outcome.behind, key=lambda each: len(each.parts), reverse=True)
+        for style_folder in {each.name: each for each in by_length}.values():
+            warnings.warn(
+                f"The figures in {_shown(style_folder)} show earlier data. "
+                "Draw them again with the same --style, or delete them.",
+                stacklevel=1,
+            )
         return lines
 
     return _reported(work)
@@ -86,16 +93,17 @@ def restyle(argv: Sequence[str]) -> int:
         prog="expkit restyle",
         description=(
             "Redraw a figure that was saved in a style with pickle: true. Reads the .csv and "
-            ".json beside it, never the pickle."
+            ".json beside it, never the pickle. With --style it goes into a folder of the style's "
+            "name beside the figure."
         ),
     )
     parser.add_argument("path", type=Path, help="the figure, such as results/digits/plots/loss.pdf")
     parser.add_argument("--style", help="as for expkit plot (default: the one it was drawn in)")
-    parser.add_argument("--out", type=Path, metavar="PATH", help="write there, not over the figure")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="write there instead")
     arguments = parser.parse_args(argv)
 
     def work() -> list[str]:
-        from ._plot_metrics import as_style, save_figure
+        from ._plot_metrics import as_style, save_figure, style_folder
         from ._restyle import figure_base
         from ._restyle import restyle as redraw
 
@@ -103,6 +111,8 @@ def restyle(argv: Sequence[str]) -> int:
         style = None if arguments.style is None else as_style(arguments.style, base.parent)
         figure = redraw(base, style)
         target = base
+        if style is not None and base.parent.name != style_folder(arguments.style):
+            target = base.parent / style_folder(arguments.style) / base.name
         if arguments.out is not None:
             out: Path = arguments.out
             target = out / base.name if out.is_dir() else out
@@ -142,11 +152,9 @@ def _up_to_date(number: int, drawn: int) -> str:
 
 
 def _pattern(paths: Sequence[Path]) -> str:
-    """Paths that differ in one folder, as `training/*/plots/metrics`."""
-    first = paths[0]
-    if len({path.parent for path in paths}) == 1:
-        return f"{_shown(first.parent)}/*"
-    return f"{_shown(first.parent.parent.parent)}/*/{first.parent.name}/{first.name}"
+    """Paths with a star where they differ, as `training/*/plots/metrics`."""
+    parts = [set(level) for level in zip(*(path.parts for path in paths), strict=False)]
+    return _shown(Path(*(level.pop() if len(level) == 1 else "*" for level in parts)))
 
 
 def _shown(path: Path) -> str:
