@@ -31,8 +31,8 @@ def test_importing_loads_nothing_heavy():
 def test_importing_adds_less_than_60_ms():
     times = [
         float(run(
-            "import time; start = time.perf_counter(); import expkit_plotting; "
-            "print(time.perf_counter() - start)"
+            "import time; start = time.process_time(); import expkit_plotting; "
+            "print(time.process_time() - start)"
         ))
         for _ in range(3)
     ]  # fmt: skip
