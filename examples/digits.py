@@ -137,6 +137,7 @@ def main(cfg: DictConfig) -> None:
     timer = Timer("epoch")
     with Bookkeeping.from_config(cfg, sinks=[MLFlowLogger.from_config(cfg)]) as run:
         run.save_model_summary(model, input_size=(1, 1, 8, 8))
+        run.save_timer(timer)  # from here on, with each checkpoint and however the run ends
         start = run.resume(model=model, optimizer=optimizer, loader=loader)  # 0 on a new run
         for epoch in range(start, cfg.epochs):
             if sampler is not None:
@@ -146,10 +147,9 @@ def main(cfg: DictConfig) -> None:
             accuracy = evaluate(model, dev, cfg.device)
             run.log_metrics({"loss": loss, "val_accuracy": accuracy}, step=epoch)
             run.save_checkpoint(epoch, model=model, optimizer=optimizer, loader=loader)
-            # Time limit, preemption, scancel: saved, resumed later.
+            # Slurm warns of the time limit or preemption: saved, resumed later.
             if run.should_stop(all_ranks=True):
                 return
-        run.save_timer(timer)
 
 
 if __name__ == "__main__":

@@ -389,6 +389,28 @@ def test_a_missing_state_names_what_is_there(run):
 
 
 @needs_torch
+def test_a_state_of_another_model_is_named(run):
+    path = run.save_model(model())
+
+    with pytest.raises(RuntimeError) as caught:
+        run.load_model(torch.nn.Linear(7, 7))
+    assert str(caught.value).startswith(f"{path} was not loaded: Error(s) in loading state_dict")
+
+
+@needs_torch
+def test_an_error_with_a_text_of_its_own_gets_a_note(run):
+    class Picky(torch.nn.Linear):
+        def load_state_dict(self, *args, **kwargs):
+            raise KeyError("scale")
+
+    path = run.save_model(model())
+
+    with pytest.raises(KeyError, match=r"^'scale'") as caught:
+        run.load_model(Picky(2, 2))
+    assert caught.value.__notes__ == [f"{path} was not loaded."]
+
+
+@needs_torch
 def test_a_damaged_state_is_named(run):
     path = run.save_model(model())
     path.write_bytes(path.read_bytes()[:-10])

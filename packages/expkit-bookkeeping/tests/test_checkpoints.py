@@ -22,7 +22,7 @@ else:
 import numpy as np
 from torch import nn
 
-from expkit_bookkeeping import Bookkeeping
+from expkit_bookkeeping import Bookkeeping, read_run
 
 TRAINING = Path(__file__).with_name("resumable_training.py")
 
@@ -376,7 +376,11 @@ def test_a_checkpoint_of_another_model_is_an_error_and_stays(folder):
     ):
         run.resume(model=other)
 
-    assert "While restoring model from" in caught.value.__notes__[0]
+    # In the text itself, as a note is in tracebacks only.
+    newest = folder / "states" / "epoch_0001.pt"
+    assert str(caught.value).startswith(f"model was not restored from {newest}: Error(s) in")
+    assert read_run(folder).error["message"] == str(caught.value)
+    assert "expkit.fresh=true" in caught.value.__notes__[0]
     assert files(folder) == ["epoch_0000.pt", "epoch_0001.pt"]
 
 
@@ -439,6 +443,28 @@ def test_the_best_model_is_loaded_by_that_name(folder):
             run.load_scheduler(optimizer, "best")
 
     assert (best[0].weight[0, 0].item(), last[0].weight[0, 0].item()) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({}, "No metric is set here, by which a checkpoint would be the best: name one before "),
+        ({"metric": "accuracy"}, "No checkpoint has a value of the metric 'accuracy': log it"),
+        ({"metric": "accuracy", "keep_best": 0}, "None is kept, as expkit.keep_best is 0"),
+    ],
+)
+def test_where_there_is_no_best_checkpoint_it_says_why_and_what_to_load(folder, settings, why):
+    with open_run(folder, **settings) as run:
+        with pytest.raises(FileNotFoundError) as nothing:
+            run.load_model(small()[0], "best")
+        run.save_checkpoint(3, model=small()[0])
+        with pytest.raises(FileNotFoundError) as caught:
+            run.load_model(small()[0], "best")
+
+    assert why in str(nothing.value)
+    assert "or load" not in str(nothing.value)
+    assert why in str(caught.value)
+    assert "; or load the last, 'epoch_0003'. There are: epoch_0003.pt." in str(caught.value)
 
 
 def test_of_equals_the_first_is_the_best_and_nan_never(folder):

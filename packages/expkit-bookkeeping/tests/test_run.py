@@ -535,6 +535,23 @@ def test_a_notebook_cell_may_be_run_again(folder):
     assert (record.state, record.attempt) == ("completed", 1)
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_object_that_another_one_took_over_from_says_so(folder, capsys):
+    first = Bookkeeping(folder, console=False).open()
+    assert "open in this process" not in capsys.readouterr().out
+    with Bookkeeping(folder):
+        pass
+
+    warned = capsys.readouterr().out
+    assert warned.count("'cnn_1' was open in this process already, since ") == 1
+    assert f"{__file__}:" in warned
+    with pytest.raises(
+        RuntimeError, match=r"has opened the same folder, at .*test_run\.py:\d+\. Go"
+    ):
+        first.log_metrics({"loss": 1.0}, step=2)
+    with first:  # opened again, it is one like any other
+        first.log_metrics({"loss": 1.0}, step=2)
     with pytest.raises(RuntimeError, match="not open"):
         first.log_metrics({"loss": 1.0}, step=2)
 

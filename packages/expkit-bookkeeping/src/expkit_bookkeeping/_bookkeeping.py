@@ -5,10 +5,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from ._claims import FINAL_STATES, claim_run
 from ._endings import final_state
@@ -19,7 +20,6 @@ from ._records import Liveness, is_alive
 from ._settings import Settings, folder_name, plain_config, run_folder, run_settings
 from ._signals import stop_requested, stop_signals
 from ._sinks import Sinks
-from ._timer_files import timer_statistics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class Bookkeeping:
         self._pid = 0
         self._completed = False
         self._told_to_stop = False
+        self._opened_at = ""
+        self._goes_on_at: str | None = None  # where another object of this process took over
 
     @classmethod
     def from_config(
@@ -145,6 +147,9 @@ class Bookkeeping:
     def open(self) -> Self:
         """Claim the folder, write config.yaml and environment.yaml, start the heartbeat.
 
+        Where another object of this process has the folder open, as when a notebook's cell is run
+        again, this one goes on there, with a warning, and closes the other one.
+
         Raises:
             RunClaimed: If another process holds the run.
             OSError: If the folder cannot be written.
@@ -154,6 +159,7 @@ class Bookkeeping:
         self._completed = self._told_to_stop = False
         self._run = None
         self._pid = os.getpid()
+        self._opened_at, self._goes_on_at = _calling_line(), None
         try:
             self._signals = stop_signals()
             self._signals.__enter__()
@@ -297,7 +303,11 @@ class Bookkeeping:
         return None if self._run is None else self._run.progress.best
 
     def save_timer(self, timer: Savable) -> Path:
-        """Save a timer to timer.yaml and hand its statistics to the sinks.
+        """Save a timer to timer.yaml: now, with each checkpoint, and when the run ends.
+
+        Call it before the loop, so that the run may end in any way. What earlier attempts timed
+        stays and adds up; `resume` forgets what was timed behind its checkpoint, as it is done
+        again. At the end the sinks get the statistics.
 
         Args:
             timer: A `Timer` or `Timers` of expkit-timer, or what else has `save(path)` and
@@ -315,12 +325,10 @@ class Bookkeeping:
                 f"save_timer takes a timer with a method save(path), not "
                 f"{type(timer).__name__}: {timer!r}."
             )
-        path = self.folder / "timer.yaml"
-        if self._writing() is not None:
-            save(path)
-            for name, statistics in timer_statistics(path).items():
-                self._sinks.tell("log_timer", name, statistics)
-        return path
+        run = self._writing()
+        if run is not None:
+            run.timers.add(timer)
+        return self.folder / "timer.yaml"
 
     def log_artifact(self, path: Path | str) -> None:
         """Hand a file of the run folder to the sinks.
@@ -449,7 +457,7 @@ class Bookkeeping:
         loader: object = None,
         **extra: object,
     ) -> ResumePoint:
-        """Put back the newest valid checkpoint, and forget what was logged behind it.
+        """Put back the newest valid checkpoint, and forget what was logged and timed behind it.
 
         A damaged checkpoint is reported, renamed and passed over. Call this before the loader is
         iterated, and last before the loop, as it also restores the random number generators.
@@ -493,6 +501,7 @@ class Bookkeeping:
             return start
         # Without a checkpoint the run starts at 0, and what an earlier attempt logged goes too.
         run.cut_metrics(0 if start.step is None else start.step + 1, start.metrics_size)
+        run.timers.put_back(start.timers)
         if start.path is not None:
             behind = f" behind batch {start.batch}" if start.batch else ""
             run.log.write(
@@ -529,10 +538,7 @@ class Bookkeeping:
             ValueError: If the file is damaged, or the name leaves the run folder.
             RuntimeError: If the state does not fit the model.
         """
-        from ._states import load_state
-
-        self._wait_for_files()
-        return load_state(self.folder, model, name, strict=strict, unsafe=unsafe)
+        return self._load_state(model, name, "model", strict=strict, unsafe=unsafe)
 
     def save_optimizer(self, optimizer: object, name: str = "optimizer") -> Path:
         """Write an optimizer's state to `states/NAME.pt`; see `save_model`."""
@@ -540,10 +546,7 @@ class Bookkeeping:
 
     def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
         """Read `states/NAME.pt` into an optimizer and return it; see `load_model`."""
-        from ._states import load_state
-
-        self._wait_for_files()
-        return load_state(self.folder, optimizer, name, part="optimizer", unsafe=unsafe)
+        return self._load_state(optimizer, name, "optimizer", unsafe=unsafe)
 
     def save_scheduler(self, scheduler: object, name: str = "scheduler") -> Path:
         """Write a scheduler's state to `states/NAME.pt`; see `save_model`."""
@@ -551,10 +554,7 @@ class Bookkeeping:
 
     def load_scheduler(self, scheduler: T, name: str = "scheduler", *, unsafe: bool = False) -> T:
         """Read `states/NAME.pt` into a scheduler and return it; see `load_model`."""
-        from ._states import load_state
-
-        self._wait_for_files()
-        return load_state(self.folder, scheduler, name, part="scheduler", unsafe=unsafe)
+        return self._load_state(scheduler, name, "scheduler", unsafe=unsafe)
 
     def save_encoder(self, encoder: object, name: str = "encoder", *, pickle: bool = False) -> Path:
         """Write a label encoder, scaler or vectorizer to `states/NAME.json` (or `.pt`).
@@ -678,6 +678,22 @@ class Bookkeeping:
             return state_path(self.folder, name)
         return save_state(self.folder, value, name)
 
+    def _load_state(
+        self, value: T, name: str, part: str, *, strict: bool = True, unsafe: bool
+    ) -> T:
+        from ._states import load_state
+
+        self._wait_for_files()
+        return load_state(
+            self.folder,
+            value,
+            name,
+            part=part,
+            settings=self.settings,
+            strict=strict,
+            unsafe=unsafe,
+        )
+
     # Inner parts
 
     def _wait_for_files(self) -> None:
@@ -691,7 +707,7 @@ class Bookkeeping:
     def _open_folder(self) -> None:
         from ._open_runs import OpenRun  # here, as logging is slow to import
 
-        _close_former(self.folder)
+        former = _close_former(self)
         claim = claim_run(
             self.folder,
             run_name=self.run_name,
@@ -715,6 +731,11 @@ class Bookkeeping:
             raise
         atexit.register(self._at_exit)
         _open_here[self.folder] = self
+        if former is not None:
+            self._warn(
+                f"The run {self.run_name!r} was open in this process already, since "
+                f"{former._opened_at}: it goes on here, and that Bookkeeping is closed."
+            )
 
     def _writing(self) -> OpenRun | None:
         """The open run, None on a rank that writes nothing; complains where there is none.
@@ -735,6 +756,12 @@ class Bookkeeping:
             return run
         if self.rank != 0:
             return None
+        if self._goes_on_at is not None:
+            raise RuntimeError(
+                f"This Bookkeeping of {self.folder} is closed, as another one of this process has "
+                f"opened the same folder, at {self._goes_on_at}. Go on with that one, or give "
+                "each a folder of its own."
+            )
         raise RuntimeError(
             f"The run {self.run_name!r} is not open. Use `with Bookkeeping(…) as run:`, or "
             "run.open() and, at the end, run.close()."
@@ -765,11 +792,22 @@ class Bookkeeping:
 _open_here: dict[Path, Bookkeeping] = {}
 
 
-def _close_former(folder: Path) -> None:
-    """Silence the object that an earlier run of a notebook cell left open for this folder."""
-    former = _open_here.pop(folder, None)
+def _close_former(successor: Bookkeeping) -> Bookkeeping | None:
+    """Close the object that an earlier run of a notebook cell left open for this folder."""
+    former = _open_here.pop(successor.folder, None)
     # In a forked child it is the parent's, whose queued lines are not the child's to write.
-    if former is not None and former._pid == os.getpid():
-        if former._run is not None:
-            former._run.abandon()
-        former._release()
+    if former is None or former._pid != os.getpid():
+        return None
+    if former._run is not None:
+        former._run.abandon()
+    former._release()
+    former._goes_on_at = successor._opened_at
+    return former
+
+
+def _calling_line() -> str:
+    """Where this package was called from, as `train.py:12` with its whole path."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -4,6 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._settings import Settings
+
 NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
 
 
@@ -44,3 +48,21 @@ def find_checkpoints(folder: Path) -> list[CheckpointFile]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(found for path in paths if (found := parse_name(path)) is not None)
+
+
+def why_no_best(folder: Path, settings: "Settings") -> str:
+    """Why a run folder has no best checkpoint, and what to do."""
+    if settings.keep_best == 0:
+        why = "None is kept, as expkit.keep_best is 0: set it to 1 before training"
+    elif settings.metric is None:
+        why = (
+            "No metric is set here, by which a checkpoint would be the best: name one before "
+            "training, expkit.metric or Settings(metric=…)"
+        )
+    else:
+        why = (
+            f"No checkpoint has a value of the metric {settings.metric!r}: log it before "
+            "save_checkpoint()"
+        )
+    checkpoints = find_checkpoints(folder)
+    return f"{why}; or load the last, {checkpoints[-1].path.stem!r}." if checkpoints else f"{why}."

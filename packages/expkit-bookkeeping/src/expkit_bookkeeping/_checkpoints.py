@@ -25,6 +25,7 @@ from ._states import (
     read_torch,
     saveable,
     state_of,
+    tell_where,
     write_torch,
 )
 
@@ -52,6 +53,7 @@ class Content(TypedDict):
     step: int | None
     metrics_size: int | None
     metric: Metric | None
+    timers: str | None
     states: dict[str, object]
     extra: dict[str, object]
     loader: object
@@ -72,6 +74,7 @@ class ResumePoint(int):
             A stateful loader has already gone past them.
         step: Last step whose metrics the checkpoint covers; -1 for none, None where unknown.
         metrics_size: Bytes of metrics.jsonl that it covers; None where unknown.
+        timers: What timer.yaml held by then, empty on a new run; None where unknown.
         path: The checkpoint that was read; None on a new run.
         extra: The plain values that `save_checkpoint` was given by name.
 
@@ -83,6 +86,7 @@ class ResumePoint(int):
     batch: int
     step: int | None
     metrics_size: int | None
+    timers: str | None
     path: Path | None
     extra: Mapping[str, object]
 
@@ -93,13 +97,14 @@ class ResumePoint(int):
         batch: int = 0,
         step: int | None = None,
         metrics_size: int | None = None,
+        timers: str | None = None,
         path: Path | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> Self:
         """Make the number of the epoch and attach the rest."""
         point = super().__new__(cls, epoch)
         point.batch, point.path = batch, path
-        point.step, point.metrics_size = step, metrics_size
+        point.step, point.metrics_size, point.timers = step, metrics_size, timers
         point.extra = dict(extra or {})
         return point
 
@@ -116,6 +121,7 @@ def snapshot(
     step: int | None = None,
     metrics_size: int | None = None,
     metric: tuple[str, float | None] | None = None,
+    timers: str | None = None,
     keep: Keep = as_it_is,
 ) -> Content:
     """Collect what a checkpoint holds. Tensors are references: write them before the next step.
@@ -132,6 +138,7 @@ def snapshot(
         metrics_size: Bytes of metrics.jsonl which it covers.
         metric: Name of the metric that ranks checkpoints, and its value for this one; None
             where it was not measured.
+        timers: What timer.yaml holds; None where unknown.
         keep: Called with each tensor; gives what is written in its place.
 
     Raises:
@@ -166,6 +173,7 @@ def snapshot(
         "step": step,
         "metrics_size": metrics_size,
         "metric": None if metric is None else {"name": metric[0], "value": metric[1]},
+        "timers": timers,
         "states": states,
         "extra": extra,
         "loader": loader_state,
@@ -389,7 +397,7 @@ def resume(
             return _restore(path, content, stateful, plain, loader, rank, report)
     if candidates:
         report(f"No checkpoint in {states} could be read: the run starts anew, at epoch 0.")
-    return ResumePoint(0, step=-1, metrics_size=0, extra=plain)
+    return ResumePoint(0, step=-1, metrics_size=0, timers="", extra=plain)
 
 
 def _read(path: Path, rank: int, report: Report) -> Content | None:
@@ -468,6 +476,7 @@ def _restore(
         batch=content["batch"] or 0,
         step=content["step"],
         metrics_size=content["metrics_size"],
+        timers=content.get("timers"),  # older files lack it
         path=path,
         extra={**plain, **extra},
     )
@@ -478,8 +487,9 @@ def _restoring(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        tell_where(error, f"{name} was not restored from {path}")
         error.add_note(
-            f"While restoring {name} from {path}. Where the configuration changed on purpose, "
-            "start the run afresh (expkit.fresh=true) or load only what fits with load_model()."
+            "Where the configuration changed on purpose, start the run afresh (expkit.fresh=true) "
+            "or load only what fits with load_model()."
         )
         raise

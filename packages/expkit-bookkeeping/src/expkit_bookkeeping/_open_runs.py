@@ -15,6 +15,7 @@ from ._metrics import MetricsFile, metric_rows
 from ._progress import Progress
 from ._settings import Settings
 from ._sinks import Sinks
+from ._timer_files import TimerFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class OpenRun:
     Attributes:
         log: The run's log.
         progress: What it has logged so far.
+        timers: Its timers and their file.
         lost: Why nothing may be written any more; None while the run is ours.
     """
 
@@ -45,6 +47,7 @@ class OpenRun:
         self.folder = claim.folder
         self.log = RunLog(claim.folder, console=console)
         self.progress = Progress(settings)
+        self.timers = TimerFile(claim.folder)
         self._settings = settings
         self._saver: CheckpointSaver | None = None  # from the first checkpoint on
         self.lost: ClaimLost | None = None
@@ -100,6 +103,19 @@ class OpenRun:
     def flush(self) -> None:
         """Let the sinks write what they have."""
         self._sinks.tell("flush")
+
+    def save_timers(self) -> str | None:
+        """Bring timer.yaml up to date; what goes wrong is reported and stops no checkpoint.
+
+        Returns:
+            What it holds, for the checkpoint; None where there are no timers or it is not known.
+        """
+        try:
+            if self.timers.has_timers and self._claim.is_highest():
+                return self.timers.save()
+        except Exception as problem:
+            self.complain_once("timers", f"{self.timers.path} was not saved: {problem}")
+        return None
 
     def wait_for_files(self) -> None:
         """Until what is saved in the background is written, or could not be."""
@@ -174,6 +190,9 @@ class OpenRun:
             self._record(state, error)
             raise
         # Last, as a sink may take its time: if it is killed now, the state stands.
+        if self.timers.has_timers:
+            for name, statistics in self.timers.statistics().items():
+                self._sinks.tell("log_timer", name, statistics)
         self._sinks.tell("close", state)
         self.log.write(f"Run {self._name!r} {state}.", "info", console=False)
         if unwritten is not None:
@@ -182,6 +201,7 @@ class OpenRun:
     def abandon(self) -> None:
         """Keep what was logged and stop, as another object of this process goes on here."""
         self.wait_for_files()
+        self.save_timers()
         with contextlib.suppress(Exception):
             self._metrics.write(sync=True)
         self.release()
@@ -227,6 +247,7 @@ class OpenRun:
             self._metrics.write(sync=True)
         except OSError as problem:  # a run whose metrics are lost is not completed
             unwritten, state = problem, "failed"
+        self.save_timers()
         with contextlib.suppress(OSError):
             self._write_environment()
         shown = None if state == "completed" else error or unwritten

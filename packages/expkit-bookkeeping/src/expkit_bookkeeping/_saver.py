@@ -57,6 +57,8 @@ class CheckpointSaver:
         if complaint is not None:
             self._run.complain_once("metric", complaint)
 
+        timers = self._run.save_timers()
+
         def collect(keep: Keep) -> Content:
             return snapshot(
                 epoch,
@@ -65,6 +67,7 @@ class CheckpointSaver:
                 loader=loader,
                 step=-1 if progress.step is None else progress.step,
                 metric=None if metric is None else (metric, progress.measured),
+                timers=timers,
                 keep=keep,
             )
 

@@ -18,12 +18,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-from ._checkpoint_files import parse_name
+from ._checkpoint_files import parse_name, why_no_best
 from ._files import atomic_path, sent_ahead
 from ._names import path_inside
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from ._settings import Settings
 
 T = TypeVar("T")
 MAX_DEPTH = 200  # deeper nesting is taken for a container that holds itself
@@ -538,9 +540,10 @@ def load_state(
     value: T,
     name: str,
     *,
-    part: str = "model",
-    strict: bool = True,
-    unsafe: bool = False,
+    part: str,
+    settings: "Settings",
+    strict: bool,
+    unsafe: bool,
 ) -> T:
     """Read `states/NAME.pt` of a run folder into an object, and return the object.
 
@@ -549,6 +552,7 @@ def load_state(
         value: A model (wrapped or not), optimizer or scheduler.
         name: The name that the state was saved under, or a checkpoint's (`"best"`).
         part: Which state to take from a checkpoint.
+        settings: By which metric a checkpoint would be the best.
         strict: For models: every key must be there and fit.
         unsafe: Unpickle arbitrary objects, which runs code from the file.
 
@@ -560,7 +564,8 @@ def load_state(
     """
     path = state_path(folder, name)
     if not path.is_file():
-        raise missing_file(path)
+        is_best = path == folder / "states" / "best.pt"
+        raise missing_file(path, why_no_best(folder, settings) if is_best else "")
     state = read_torch(path, unsafe=unsafe)
     if isinstance(state, dict) and {"schema", "epoch", "states", "rng"} <= state.keys():
         if part not in state["states"]:
@@ -572,9 +577,17 @@ def load_state(
     try:
         load_into(value, state, name, strict=strict)
     except Exception as error:
-        error.add_note(f"The state was read from {path}.")
+        tell_where(error, f"{path} was not loaded")
         raise
     return value
+
+
+def tell_where(error: Exception, fact: str) -> None:
+    """Put a fact before an error's text, which run.json and tables show without its notes."""
+    if len(error.args) == 1 and error.args[0] == str(error):
+        error.args = (f"{fact}: {error}",)
+    else:
+        error.add_note(f"{fact}.")
 
 
 def state_path(folder: Path, name: str) -> Path:
@@ -590,8 +603,8 @@ def state_path(folder: Path, name: str) -> Path:
     return path if path.suffix == ".pt" else path.with_name(path.name + ".pt")
 
 
-def missing_file(path: Path) -> FileNotFoundError:
-    """Error for a file that is not there: the near match, and what is."""
+def missing_file(path: Path, why: str = "") -> FileNotFoundError:
+    """Error for a file that is not there: the near match, why, and what is."""
     from difflib import get_close_matches
 
     there = []
@@ -599,7 +612,7 @@ def missing_file(path: Path) -> FileNotFoundError:
         files = (entry.name for entry in path.parent.iterdir() if entry.is_file())
         there = sorted(name for name in files if not name.startswith("."))
     near = get_close_matches(path.name, there, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = f" Did you mean {near[0]!r}?" if near else f" {why}" if why else ""
     listing = f"There are: {', '.join(there)}." if there else "The folder holds no files."
     return FileNotFoundError(
         errno.ENOENT, f"No file {path.name!r} in {path.parent}.{hint} {listing}"
