@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from workspace import REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
@@ -146,6 +147,8 @@ def test_a_grid_killed_half_way_goes_on_where_it_was(example, device):
     after = records(example)
     assert {run["state"] for run in after.values()} == {"completed"}
     assert len(after) == 6
+    timed = [yaml.safe_load(path.read_text())["epoch"] for path in training.glob("*/timer.yaml")]
+    assert [timer["count"] for timer in timed] == [8] * 6  # of all attempts, and no epoch twice
     for name in killed:
         assert after[name]["attempt"] == 2
         assert "lost" in seen

@@ -111,6 +111,9 @@ def test_a_rule_that_never_fires_warns():
     selection = RunFilter(["optimizer.lr > 1", "seed == 1 and model.name == 'mlp'"]).select(grid())
 
     assert selection.warnings == ("rule 1 (optimizer.lr > 1) never fires in this grid.",)
+    (unused,) = selection.unused
+    assert (unused.number, unused.names) == (1, {"optimizer.lr"})
+    assert unused.warning in selection.warnings
 
 
 def test_a_group_compared_with_its_choice_gets_a_hint():
@@ -225,6 +228,17 @@ def test_folders_with_other_configurations_stop_the_grid_with_counts_by_key(expe
     assert "expkit.on_change=keep" in text
     assert "continue" in text
     assert "rerun" in text
+
+
+def test_one_folder_with_another_configuration_is_spoken_of_as_one(experiment):
+    run = grid()[0]
+    folder = experiment.add(run.run_name, "completed", "other", config_yaml="seed: 2\n")
+
+    with pytest.raises(FilterError) as caught:
+        RunFilter(runs=experiment.runs()).select(grid(experiment.path))
+
+    first = f"1 run of this grid has a folder with another configuration, {folder}:"
+    assert str(caught.value).splitlines()[0] == first
 
 
 def test_on_change_lets_the_grid_go_on(experiment):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import time
 
@@ -72,6 +73,14 @@ def test_cancel_ends_running_runs_and_takes_pending_ones_from_the_queue(app):
 
     assert "cancelled 3 tasks" in said
     assert sorted(app.states().values()) == ["cancelled", "cancelled", "interrupted"]
+    (one, _) = (name for name, state in app.states().items() if state == "cancelled")
+    for told in (app.expkit("status"), app.expkit("wait", code=1)):
+        assert "1 interrupted, 2 cancelled" in told
+        assert not {"pending", "running"} & set(re.findall(r"\w+", told)), told
+    assert f"{one}: cancelled" in app.expkit("show", one)
+    told = app.expkit("logs", one, code=1)
+    assert f"{one} has printed nothing: cancelled (" in told
+    assert f"retry results/first {one}` submits it again" in told
     assert "Nothing of it is in Slurm's queue" in app.expkit("cancel")
     app.remove("hold")
     assert "submitted 3 runs" in app.expkit("retry")
@@ -319,6 +328,28 @@ def test_without_slurm_the_error_names_the_launcher_for_this_machine(app):
     assert process.returncode == 1
     assert "sbatch" in output
     assert "hydra/launcher=expkit" in output
+
+
+def test_without_a_controller_the_error_says_so_and_what_to_check(app):
+    # As where no slurm.conf is found, which sbatch tells in other words; see test_scheduler.py.
+    conf = app.write("slurm.conf", "")
+    process = app.start("train.py", "-m", *_launcher(), SLURM_CONF=str(conf))
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "No Slurm controller was found from this machine" in output
+    for word in ("sinfo", "SLURM_CONF", "login node", "Without hydra/launcher=expkit_slurm"):
+        assert word in output
+    assert "#SBATCH" not in output
+
+
+def test_what_was_never_submitted_is_told_with_the_next_step(app):
+    app.touch("fail1")
+    app.run("train.py", "-m", code=1)
+
+    told = app.expkit("retry", code=2)
+    assert "Nothing of results/first was submitted to Slurm" in told
+    assert "Run the sweep's command again: it runs what is missing" in told
 
 
 def test_retry_says_that_conf_has_changed_and_uses_what_was_frozen(app):

@@ -222,6 +222,16 @@ def test_a_run_of_the_grid_is_debugged_here_without_slurm(app):
     assert app.record(1)["slurm"] is None
 
 
+def test_a_run_that_is_completed_is_not_debugged_on_top_of_it(app):
+    app.sweep()
+
+    output = app.expkit("train", "1", code=1)
+
+    assert f"1 is completed already, since {app.record(1)['ended_at']}." in output
+    assert output.splitlines()[-1].endswith("train.py x=1 results_dir=debug")
+    assert app.record(1)["attempt"] == 1
+
+
 def test_the_manager_in_python_submits_and_waits(app):
     app.run("train.py", "-m", "x=7,8")
     from expkit_hydra import Grid

@@ -117,6 +117,33 @@ def test_the_last_attempt_too_may_have_been_accepted():
     assert fake.ran("sbatch") == SUBMIT_ATTEMPTS
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        said(
+            "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\n"
+            "sbatch: error: fetch_config: DNS SRV lookup failed\n"
+            "sbatch: error: _establish_config_source: failed to fetch config\n"
+            "sbatch: fatal: Could not establish a configuration source"
+        ),
+        said(
+            "sbatch: error: s_p_parse_file: cannot stat file /etc/slurm.conf: No such file or "
+            "directory, retrying in 1sec up to 60sec\nsbatch gave no answer within 60 s",
+            TIMED_OUT,
+        ),
+    ],
+)
+def test_without_a_configuration_there_is_no_controller_and_no_second_attempt(words):
+    fake = Fake(sbatch=words)
+
+    refusal = refused(fake)
+
+    assert refusal.kind == "missing"
+    assert "No Slurm controller was found" in str(refusal)
+    assert "#SBATCH" not in str(refusal)
+    assert fake.ran("sbatch") == 1
+
+
 def test_a_controller_that_never_answers_is_unreachable():
     fake = Fake(sbatch=said(f"sbatch: error: {NO_CONTROLLER}"), squeue=said(NO_CONTROLLER))
 

@@ -185,6 +185,13 @@ def test_a_run_that_looks_lost_gets_half_a_minute_to_say_its_last_word():
     assert [each.state for each in found] == ["failed"]
 
 
+def test_a_run_that_was_cancelled_before_it_started_is_believed_at_once():
+    found, clock, _ = watch([statuses("interrupted", "cancelled", "cancelled")])
+
+    assert [each.state for each in found] == ["interrupted", "cancelled", "cancelled"]
+    assert clock.now == 0
+
+
 def test_a_run_of_which_slurm_says_that_it_went_wrong_is_lost_at_once():
     _, clock, _ = watch([statuses("lost", exit_code=137)])
 

@@ -11,6 +11,7 @@ from expkit_slurm._scheduler import Scheduler
 from expkit_slurm._settings import Settings
 from expkit_slurm._stopping import requeue, why_stopped
 from expkit_slurm._submission import Submission
+from expkit_slurm._task_log import banner, read_stop, stop_line
 
 EPOCHS = 40
 ONE = "hydra.sweeper.params.x=[0]"  # a grid of one run
@@ -62,12 +63,27 @@ def test_a_time_limit_in_the_middle_is_resumed_and_bit_equal_to_an_uninterrupted
 def test_without_requeues_the_time_limit_leaves_the_run_interrupted_and_says_so(resumable):
     app = resumable
     app.array_script('exec "$@"', "--mem=100M", "--time=00:01:00")
-    app.submit(ONE, "epochs=1000", "pause_s=0.5", "hydra.launcher.signal_delay_s=50")
-    status = app.wait(timeout_s=100)["0"]
+    swept = app.sweep(ONE, "epochs=1000", "pause_s=0.5", "hydra.launcher.signal_delay_s=50", code=1)
+    status = app.statuses()["0"]
+    why = "time limit: state saved; not requeued (max_requeues_timeout=0)"
+    advice = "results/first` goes on from there"
 
     assert status.state == "interrupted"
-    assert "max_requeues_timeout=0" in status.log.read_text()
     assert status.exit_code not in (None, 0)
+    assert (status.reason, why in status.log.read_text()) == (why, True)
+    assert swept.count(f"0 interrupted: {why}; `") == 2, swept  # as it happens, and at the end
+    assert f"SlurmError: interrupted: {why}; `" in swept
+    for told in (
+        swept,
+        app.expkit("wait", code=1),
+        app.expkit("status"),
+        app.expkit("show", "0"),
+    ):
+        assert why in " ".join(told.split())
+        assert advice in told
+        assert "SIGINT" not in told
+    assert "submitted 1 run:" in app.expkit("retry")
+    app.expkit("cancel")
 
 
 def test_a_run_that_is_preempted_saves_goes_back_into_the_queue_and_resumes(resumable):
@@ -84,7 +100,19 @@ def test_a_run_that_is_preempted_saves_goes_back_into_the_queue_and_resumes(resu
     assert [step for step, _ in curve(app, "first", "0")] == list(range(EPOCHS))
 
 
-def test_scancel_lets_a_run_save_its_state_within_killwait(resumable):
+def test_a_run_that_is_preempted_once_too_often_says_so(resumable):
+    app = resumable
+    app.array_script('exec "$@"', "--mem=100M", "--nodelist=node1", "--cpus-per-task=2")
+    app.submit(ONE, "epochs=1000", "pause_s=0.1", "hydra.launcher.max_requeues_preempt=0")
+    app.wait_for(lambda: (app.folder / "epoch0").exists())
+    preempt(app)
+    status = app.wait(timeout_s=120)["0"]
+
+    assert status.state == "interrupted"
+    assert status.reason == "preempted: state saved; not requeued (max_requeues_preempt=0)"
+
+
+def test_scancel_leaves_a_run_interrupted_within_killwait_and_says_what_ended_it(resumable):
     app = resumable
     app.submit(ONE, "epochs=1000", "pause_s=0.1")
     app.wait_for(lambda: (app.folder / "epoch0").exists())
@@ -96,6 +124,9 @@ def test_scancel_lets_a_run_save_its_state_within_killwait(resumable):
     assert time.monotonic() - begin < 5  # KillWait
     app.cluster.wait_idle()
     assert app.states() == {"0": "interrupted"}
+    told = app.expkit("status")
+    assert "stopped by SIGTERM (scancel?)" in told
+    assert "SystemExit" not in told
 
 
 def test_scancel_reaches_a_run_in_a_step_of_its_own(resumable):
@@ -173,7 +204,19 @@ def test_a_run_that_is_not_requeued_says_how_to_go_on_wherever_its_results_are(t
     path = tmp_path / "scratch" / "digits" / "slurm" / "1"
     submission = Submission(path, "g", "", "", "", "python", "s", ".", None, Settings())
     job = Job("7", "7", 0, restarts=0, node="node1", rank=0, step_tasks=0)
-    said = requeue(submission, job, "timeout", Scheduler())
+    told = requeue(submission, job, "timeout", Scheduler())
 
-    assert "max_requeues_timeout=0" in said
-    assert f"retry {tmp_path / 'scratch' / 'digits'}`" in said
+    assert not told.is_done
+    assert "max_requeues_timeout=0" in told.line
+    assert f"retry {tmp_path / 'scratch' / 'digits'}`" in told.line
+    ended = requeue(submission, job, "timeout", Scheduler(), saved=False)
+    assert "state saved" not in ended.line
+
+
+def test_only_the_last_attempt_of_a_task_says_why_it_was_stopped():
+    stop = stop_line("time limit: state saved", "`expkit retry x` goes on from there")
+    begin = banner(Job("7", "7", 0, restarts=1, node="node1", rank=0, step_tasks=0))
+
+    assert read_stop([begin, stop, "slurmstepd: error: …"]) == "time limit: state saved"
+    assert read_stop([begin, stop, begin, "interrupted: a"]) is None
+    assert read_stop([]) is None

@@ -1,9 +1,12 @@
+import os
 import subprocess
 import sys
+import types
 from importlib.metadata import EntryPoint
 
 import pytest
 
+from expkit.__main__ import main
 from expkit._verbs import GROUP, overview, unknown_verb, verbs
 
 
@@ -37,6 +40,36 @@ def test_a_verb_takes_the_rest_of_the_command_line(verb):
 
     assert done.returncode == 0
     assert verb in done.stdout
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("argument", ["--help", "--version", "slurm-script"])
+def test_a_reader_that_has_gone_ends_it_quietly(argument, unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "expkit", argument],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_broken_pipe_of_the_verbs_own_is_an_error(monkeypatch):
+    def verb(arguments):
+        raise BrokenPipeError(32, "the server hung up")
+
+    entry = types.SimpleNamespace(name="status", value="", load=lambda: verb)
+    monkeypatch.setattr("expkit.__main__.entry_points", lambda group: [entry])
+
+    with pytest.raises(BrokenPipeError, match="the server hung up"):
+        main(["status"])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ._decisions import Candidate as Candidate
     from ._decisions import Decision as Decision
     from ._decisions import Selection as Selection
+    from ._decisions import UnusedRule as UnusedRule
     from ._errors import FilterError as FilterError
     from ._expressions import Expression as Expression
     from ._rules import Rule as Rule
@@ -23,6 +24,7 @@ _MODULES = {
     "Rule": "_rules",
     "RunFilter": "_run_filter",
     "Selection": "_decisions",
+    "UnusedRule": "_decisions",
     "completed_by_code": "_states",
 }
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Rule",
     "RunFilter",
     "Selection",
+    "UnusedRule",
     "completed_by_code",
 ]
 

@@ -55,6 +55,21 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class UnusedRule:
+    """A rule that holds for no run of a grid.
+
+    Attributes:
+        number: The rule's, from 1.
+        names: Dotted names that it reads.
+        warning: For people, with a guess why.
+    """
+
+    number: int
+    names: frozenset[str]
+    warning: str
+
+
+@dataclass(frozen=True)
 class Selection:
     """The decisions about a whole grid.
 
@@ -65,12 +80,14 @@ class Selection:
         completed: How the completed runs stand to today's code
             (`24 completed, skipped: 18 with this code, 6 with older code (models.py changed)`);
             empty if there are none.
+        unused: Rules that never fire, whose warnings are among `warnings`.
     """
 
     decisions: tuple[Decision, ...]
     rules: tuple[dict[str, object], ...] = ()
     warnings: tuple[str, ...] = ()
     completed: str = ""
+    unused: tuple[UnusedRule, ...] = ()
 
     @property
     def to_run(self) -> tuple[int, ...]:

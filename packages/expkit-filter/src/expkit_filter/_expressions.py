@@ -22,6 +22,7 @@ NO_COMMENTS = (
     "'#' hides what follows it, for expressions hold no comments. Write them outside of the text, "
     "or give a reason ({expr: …, reason: …})."
 )
+EXAMPLE = "A rule is e.g. model.name == 'mlp' and optimizer.lr > 0.01"
 METHODS = ("startswith", "endswith")
 CONSTANTS = {"true": True, "false": False, "null": None}  # as YAML writes them
 OPERATORS: dict[type[ast.operator], Callable[..., object] | None] = {
@@ -430,4 +431,8 @@ def _position(error: BaseException, line: str) -> str:
     near_error = line[max((error.offset or 1) - 2, 0) :].lstrip()
     if near_error.startswith("=") and not near_error.startswith("=="):
         return f"{column}: '=' compares nothing, write ==."
-    return f"{column}: {error.msg}."
+    if not error.offset or error.offset > len(line):
+        return f": something is missing behind {line.split()[-1]!r}. {EXAMPLE}"
+    here = line[error.offset - 1 :].split()[0]
+    what = error.msg.partition(" (detected")[0]  # at line 1, of one
+    return f"{column}, where {here!r} stands: {what}. {EXAMPLE}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from ._decisions import Candidate, Decision, Selection
+from ._decisions import Candidate, Decision, Selection, UnusedRule
 from ._errors import FilterError, MissingName
 from ._names import MISSING, did_you_mean, flatten, look_up, split
 from ._rules import Rule
@@ -74,7 +74,8 @@ class Selecting:
         unknown = self._check_names()
         self._check_something_left()
         self._check_unchanged()
-        warnings = [*self._unused(unknown)]
+        unused = tuple(self._unused(unknown))
+        warnings = [each.warning for each in unused]
         warnings += [
             f"{name} is skipped: {decision.reason}"
             for name, decision in zip(self._names, self._decisions, strict=True)
@@ -86,7 +87,11 @@ class Selecting:
             if decision.skip and decision.kind == "completed"
         )
         return Selection(
-            tuple(self._decisions), tuple(self._filter.explain()), tuple(warnings), completed
+            decisions=tuple(self._decisions),
+            rules=tuple(self._filter.explain()),
+            warnings=tuple(warnings),
+            completed=completed,
+            unused=unused,
         )
 
     def _append(self, decision: Decision, run_name: str) -> Decision:
@@ -175,8 +180,10 @@ class Selecting:
         raise FilterError(
             "\n".join(
                 [
-                    f"{_runs(len(stopped))} of this grid have a folder with another configuration, "
-                    f"the first is {first}:",
+                    f"1 run of this grid has a folder with another configuration, {first}:"
+                    if len(stopped) == 1
+                    else f"{len(stopped)} runs of this grid have a folder with another "
+                    f"configuration, the first is {first}:",
                     *shown,
                     "Choose expkit.on_change=keep (skip them), continue (train on in those "
                     "folders) or rerun (move them to .trash and start afresh), or give the grid "
@@ -185,7 +192,7 @@ class Selecting:
             )
         )
 
-    def _unused(self, unknown: Mapping[int, Sequence[str]]) -> Iterator[str]:
+    def _unused(self, unknown: Mapping[int, Sequence[str]]) -> Iterator[UnusedRule]:
         for number, row in enumerate(self._filter.explain(), start=1):
             rule = self._filter.rules[number - 1]
             if row["hits"] or rule.about_state or not self._decisions:
@@ -205,7 +212,7 @@ class Selecting:
                     ]
                     hint = f": did you mean {below[0]!r}?" if below else "."
                     text += f" {name!r} is not one value but a mapping{hint}"
-            yield text
+            yield UnusedRule(number, rule.names, text)
 
     def _covered_by(self, rule: Rule) -> tuple[list[int], Mapping[str, object]]:
         """Rules before it that skip all that it holds for; a configuration as an example."""

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from ._console import run_verb
 from .commands import VERBS
 
 
@@ -12,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in VERBS:
         print(f"usage: python -m expkit_hydra {{{','.join(VERBS)}}} EXPERIMENT …", file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
-    return VERBS[arguments[0]](arguments[1:])
+    return run_verb(VERBS[arguments[0]], arguments[1:])
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._aftermath import note_done, was_done
-from ._console import again, command_line, console, installed_verbs, shown
+from ._console import again, command_line, installed_verbs, lasting_console, shown
 from ._objective import unlogged
 from ._schedulers import look
 from ._settings import Settings, settings
-from ._table import counts, most_telling, row, rows_of, table
+from ._table import as_told, counts, most_telling, row, rows_of, table
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
     from ._grid import Grid
+    from ._schedulers import Told
 
 _MOST_COMPLAINTS = 5  # lines of a command's stderr, its last ones
 _DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt for ever
@@ -64,8 +65,9 @@ def finish_grid(
 
     chosen = settings(config)
     folder = Path(experiment if experiment is not None else grid.experiment)  # type: ignore[union-attr]
-    screen = console()
-    records = find_runs(folder, is_alive=look(folder).is_alive)
+    screen = lasting_console()
+    view = look(folder)
+    records = find_runs(folder, is_alive=view.is_alive)
     notes = []
     try:
         write_results_csv(folder, runs=records)
@@ -81,7 +83,8 @@ def finish_grid(
                 note_done(folder, records, chosen.after)
         except KeyboardInterrupt:  # the runs are done; the table is still worth showing
             notes.append(f"{' and '.join(verbs)} interrupted; the runs are not concerned")
-    show_table(grid, records=records, chosen=chosen, screen=screen)
+    told = {} if grid is None else view.tell(grid.runs, records)
+    show_table(grid, records=records, told=told, chosen=chosen, screen=screen)
     missing = unlogged(chosen.metric, records)
     if missing is not None:
         notes.append(missing)
@@ -93,7 +96,12 @@ def finish_grid(
 
 
 def show_table(
-    grid: Grid | None, *, records: Sequence[RunRecord], chosen: Settings, screen: Console
+    grid: Grid | None,
+    *,
+    records: Sequence[RunRecord],
+    told: Mapping[str, Told],
+    chosen: Settings,
+    screen: Console,
 ) -> None:
     """Print the table of a grid's runs and a line of counts."""
     now = datetime.now(UTC)
@@ -101,6 +109,7 @@ def show_table(
         rows, skipped = [row(each, now=now, metric=chosen.metric) for each in records], 0
     else:
         rows, skipped = rows_of(grid.runs, records, now=now, metric=chosen.metric)
+        rows = as_told(rows, told)
     shown, hidden = most_telling(rows, maximize=chosen.maximize)
     screen.print(table(shown, metric=chosen.metric, maximize=chosen.maximize))
     if hidden:

@@ -12,8 +12,8 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ class RunCallback(Callback):
 
     def __init__(self) -> None:
         self._claim: Claim | None = None
+        self._single: Claim | None = None  # until it was said how the single run ended
         self._heartbeat = ExitStack()
         self._pid = os.getpid()
 
@@ -91,9 +92,10 @@ class RunCallback(Callback):
             raise SystemExit(str(error)) from None
         except OSError as error:
             raise SystemExit(f"Run {name} cannot start, its folder refuses: {error}") from None
+        self._single = self._claim
         self._heartbeat.enter_context(heartbeat(self._claim))
-        # Ctrl-C and sys.exit() pass by on_job_end.
-        atexit.register(self._record_interruption)
+        # Ctrl-C and sys.exit() pass by on_job_end, and a traceback is printed after it.
+        atexit.register(self._at_exit)
 
     def on_job_start(
         self, config: DictConfig, *, task_function: TaskFunction, **kwargs: object
@@ -127,6 +129,14 @@ class RunCallback(Callback):
         failed = job_return.status == JobStatus.FAILED
         record_end(claim, job_return._return_value if failed else None)
 
+    def on_run_end(self, config: DictConfig, **kwargs: object) -> None:
+        """Say where a single run is; of one that failed, below its traceback."""
+        from hydra.core.utils import JobReturn, JobStatus
+
+        result = kwargs.get("job_return")
+        if isinstance(result, JobReturn) and result.status == JobStatus.COMPLETED:
+            self._say_how_it_ended()
+
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """After a sweeper of somebody else's: results.csv, figures and the table."""
         from ._after import finish_grid
@@ -137,6 +147,22 @@ class RunCallback(Callback):
         with current_config(config):
             experiment = Path(str(config.results_dir)) / str(config.experiment_id)
         finish_grid(None, config=config, experiment=experiment.absolute())
+
+    def _at_exit(self) -> None:
+        self._record_interruption()
+        self._say_how_it_ended()
+
+    def _say_how_it_ended(self) -> None:
+        from expkit_bookkeeping import read_run
+
+        claim, self._single = self._single, None
+        if claim is None or os.getpid() != self._pid:
+            return
+        record = read_run(claim.folder)
+        if record is not None and record.attempt == claim.attempt:
+            text = _ending(record, sys.argv)
+            if text is not None:
+                _say(text)
 
     def _record_interruption(self) -> None:
         from expkit_bookkeeping import ClaimLost
@@ -186,6 +212,25 @@ def _prepare_single_run(config: DictConfig, chosen: Settings) -> Claim:
         config_hash=identity.config_hash,
         swept=swept,
     )
+
+
+def _ending(record: RunRecord, argv: Sequence[str]) -> str | None:
+    """Where a single run is and, unless it is completed, what the same command does."""
+    from expkit_bookkeeping import find_checkpoints
+
+    how = {"completed": "is completed", "failed": "failed", "interrupted": "was interrupted"}
+    if record.state not in how:
+        return None
+    text = f"Run {record.run_name} {how[record.state]}: {_shown(record.folder)}"
+    if record.state == "completed":
+        return text
+    command = "The same command"
+    if any(each.lstrip("+").startswith("expkit.fresh=") for each in argv):
+        command += " without expkit.fresh"
+    checkpoints = find_checkpoints(record.folder)
+    if not checkpoints:
+        return f"{text}. {command} tries again; there is no checkpoint."
+    return f"{text}. {command} goes on from its checkpoint {checkpoints[-1].path.name}."
 
 
 def _present(folder: Path) -> RunRecord | None:
@@ -314,7 +359,8 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
 
 def _say(text: str) -> None:
     # Before Hydra has configured logging for the job; stderr, so that a pipe stays clean.
-    sys.stderr.write(f"{text}\n")
+    with suppress(OSError):  # nobody reads it: for Hydra a failed callback, with the run unclaimed
+        sys.stderr.write(f"{text}\n")
 
 
 def _shown(path: Path) -> str:

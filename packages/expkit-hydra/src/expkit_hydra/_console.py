@@ -6,25 +6,107 @@ Imports neither Hydra nor OmegaConf, so that `expkit status` answers at once.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def console() -> Console:
-    """Where the sweep writes: this process's standard output as it is now."""
+    """Where commands write: this process's standard output as it is now."""
+    return _console_on(sys.stdout)
+
+
+def lasting_console(instead: str | None = None) -> Console:
+    """Where a sweep writes: as `console`, but that nobody reads it any more stops nothing.
+
+    Args:
+        instead: What to say on stderr, once, when standard output is lost.
+    """
+    return _console_on(cast(IO[str], Lasting(sys.stdout, instead)))
+
+
+def _console_on(stream: IO[str]) -> Console:
     from rich.console import Console
 
     # Without a terminal rich assumes 80 columns and folds run names; a file has no width.
-    width = None if sys.stdout.isatty() else 200
-    return Console(file=sys.stdout, highlight=False, soft_wrap=False, width=width)
+    width = None if stream.isatty() else 200
+    return Console(file=stream, highlight=False, soft_wrap=False, width=width)
+
+
+class Lasting:
+    """A stream that takes what it cannot write: its reader has gone, or its disk is full.
+
+    From the first such failure on, all that this process writes there goes nowhere.
+    """
+
+    def __init__(self, stream: TextIO, instead: str | None = None) -> None:
+        self._stream = stream
+        self._instead = instead
+
+    def write(self, text: str) -> int:
+        """Write a text, or give up."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._give_up(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what waits, or give up."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        with contextlib.suppress(OSError):  # a stream without a descriptor goes on refusing
+            discard(self._stream)
+        instead, self._instead = self._instead, None
+        if instead is not None:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"Standard output is lost ({error.strerror}). {instead}\n")
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is written to a stream from now on, and what waits in it, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)
+
+
+def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a verb, which ends quietly when its reader has gone, as `| head` does.
+
+    The pattern is that of "Note on SIGPIPE" in Python's documentation of the module `signal`.
+
+    Returns:
+        Its exit code; 1 when the reader has gone.
+    """
+    try:
+        try:
+            return verb(arguments)
+        finally:
+            sys.stdout.flush()  # here: the interpreter would complain when it ends
+    except BrokenPipeError:
+        try:
+            print(flush=True)  # tells it from a pipe or socket of the verb's own
+        except BrokenPipeError:
+            discard(sys.stdout)
+            return 1
+        raise
 
 
 def shown(path: Path) -> str:

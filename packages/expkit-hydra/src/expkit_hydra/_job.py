@@ -43,7 +43,8 @@ class Outcome:
     """How a run of a grid went.
 
     `state` is what run.json says, or `skipped` where the run was not started; `stop` is the exit
-    code for the whole sweep where somebody asked for its end.
+    code for the whole sweep where somebody asked for its end. `owner` is the run as it stands
+    where another process has it.
     """
 
     run: GridRun
@@ -52,6 +53,7 @@ class Outcome:
     job: JobReturn | None = None
     error: BaseException | None = None
     stop: int | None = None
+    owner: RunRecord | None = None
 
 
 class RunOutput(Protocol):
@@ -151,7 +153,7 @@ def _execute(
             is_alive=is_alive or is_alive_here,
         )
     except RunClaimed as claimed:
-        return Outcome(run, "skipped", str(claimed))
+        return Outcome(run, "skipped", str(claimed), owner=read_run(run.folder))
     except OSError as trouble:
         return Outcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import platform
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
@@ -11,18 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._after import TrackingSync, finish_grid
-from ._console import again, command_line, console, shown
+from ._console import again, command_line, lasting_console, shown
 from ._errors import GridError
 from ._job import INTERRUPTED, OUTPUT, TERMINATED, Outcome, Output, execute, user_frame
 from ._objective import unlogged
 from ._settings import Settings, settings
-from ._table import Row, counts, error_line, finished_line, row
+from ._table import Row, counts, error_line, finished_line, owner, row, run_count
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
     from rich.console import Console
+
+    from expkit_bookkeeping import RunRecord
 
     from ._grid import Grid, GridRun
 
@@ -66,7 +69,7 @@ def launch(
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    screen = console()
+    screen = lasting_console()
     returned = []
     for number, overrides in enumerate(job_overrides, start=initial_job_idx):
         screen.print(f"#{number}: {' '.join(filter_overrides(overrides))}", markup=False)
@@ -128,7 +131,8 @@ def launch_grid(
         )
     setup_globals()
     chosen = settings(config)
-    screen = console()
+    status = command_line("status", shown(grid.experiment))
+    screen = lasting_console(f"The grid goes on; {status} tells how far it is.")
     runs = list(grid.pending)
     n_jobs = min(n_jobs, max(1, len(runs)))
     show_output = show_output or (n_jobs == 1 and len(runs) == 1)
@@ -193,6 +197,8 @@ def launch_grid(
     if stop is not None:
         _say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
+    for text in _others(ended):
+        screen.print(text, style="yellow", markup=False, soft_wrap=True)
     # A failed one is not tried again at once: `failure` says how to.
     failure = tracking.failure()
     if grid.is_last_batch:
@@ -248,7 +254,7 @@ def _announce(
 
         threads = threads_each(n_jobs)
         how = f"{n_jobs} at a time, {threads} thread{'' if threads == 1 else 's'} each"
-    screen.print("1 run" if len(runs) == 1 else f"{len(runs)} runs, {how}")
+    screen.print("1 run" if len(runs) == 1 else f"{run_count(len(runs))}, {how}")
     if not show_output:
         folder = shown(grid.experiment / "training")
         screen.print(f"output: {folder}/RUN/{OUTPUT}", style="dim", markup=False, soft_wrap=True)
@@ -285,6 +291,9 @@ def _report(
             screen.print(f"    {missing}", style="yellow", markup=False, soft_wrap=True)
     if outcome.state in ("completed", "interrupted"):
         return
+    if outcome.owner is not None:
+        screen.print(f"    {owner(outcome.owner)} has it", style="dim", markup=False)
+        return
     why = outcome.reason
     if outcome.error is not None and why is None:
         kind, message = type(outcome.error).__name__, str(outcome.error)
@@ -305,6 +314,26 @@ def _report(
         folder = shown(outcome.run.folder)
         show = command_line("show", shown(grid.experiment), outcome.run.run_name)
         screen.print(f"{indent}{folder}   ({show})", style="dim", markup=False, soft_wrap=True)
+
+
+def _others(ended: Sequence[Outcome]) -> list[str]:
+    """Of the runs that other processes had, a line a process."""
+    from expkit_bookkeeping import is_alive, read_run
+
+    had: dict[tuple[object, ...], list[RunRecord]] = {}
+    for found in (outcome.owner for outcome in ended):
+        if found is not None:
+            had.setdefault((found.host, found.pid, found.process_start), []).append(found)
+    lines = []
+    for records in had.values():
+        line = f"{run_count(len(records))} left to {owner(records[0])}."
+        now = [read_run(each.folder) for each in records]
+        if any(each is not None and each.state == "running" and is_alive(each) for each in now):
+            line += " Wait for it, or stop it"
+            is_here = records[0].host == platform.node()
+            line += f": kill {records[0].pid}." if is_here else "."
+        lines.append(line)
+    return lines
 
 
 def _say_how_to_resume(

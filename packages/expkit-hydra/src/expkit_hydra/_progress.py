@@ -1,9 +1,10 @@
 """How far composing a grid has come, for those who wait for it."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 T = TypeVar("T")
 PROGRESS_AFTER_S = 2.0
@@ -37,8 +38,11 @@ def progress_line(
             from rich.console import Console
             from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+            from ._console import Lasting
+
             columns = ("Composing", MofNCompleteColumn(), TimeRemainingColumn())
-            line = Progress(*columns, console=Console(stderr=True), transient=True)
+            stderr = cast(IO[str], Lasting(sys.stderr))
+            line = Progress(*columns, console=Console(file=stderr), transient=True)
             line.add_task("Composing", total=total)
             line.start()
         if line is not None:

@@ -9,29 +9,49 @@ and none of them knows a scheduler.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from expkit_bookkeeping import Liveness
+    from expkit_bookkeeping import Liveness, RunRecord
+
+    from ._grid import GridRun
 
 GROUP = "expkit.schedulers"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a scheduler says of a run.
+
+    `state` is the run's where the scheduler knows more than run.json, such as `cancelled`; `job`
+    says what its job does, such as `1234_7 PENDING (Resources)`, `advice` what to do about it.
+    """
+
+    state: str | None = None
+    job: str | None = None
+    advice: str | None = None
+
+
+def _tell_nothing(runs: Sequence[GridRun], records: Sequence[RunRecord]) -> Mapping[str, Told]:
+    return {}
+
+
+@dataclass(frozen=True)
 class View:
     """One look at a scheduler.
 
-    `is_alive` tells whether the owner of a running run lives; `jobs` says, by name of the run,
-    what its job does, such as `1234_7 PENDING (Resources)`.
+    `is_alive` tells whether the owner of a running run lives; `tell(runs, records)` says, by name,
+    what is known of those runs of a grid, and of the others that have a record, that are not
+    completed.
     """
 
     is_alive: Liveness
-    jobs: Mapping[str, str] = field(default_factory=dict)
+    tell: Callable[[Sequence[GridRun], Sequence[RunRecord]], Mapping[str, Told]] = _tell_nothing
 
 
 def look(experiment: Path) -> View:

@@ -1,8 +1,14 @@
 """What the user is told about a grid before anything starts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ._draft import Draft
+from ._expansion import Expansion
+from ._table import run_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from expkit_filter import Selection
 
 MOST_LINES = 10  # of a list that grows with the grid
 
@@ -12,7 +18,8 @@ def explain(draft: Draft) -> Iterator[str]:
     selection = draft.selection
     if len(draft.blocks) > 1 or draft.blocks[0]["duplicates"]:
         for number, block in enumerate(draft.blocks, start=1):
-            yield f"block {number}: {block['product']} runs, {block['duplicates']} of them repeated"
+            size = run_count(block["product"])
+            yield f"block {number}: {size}, {block['duplicates']} of them repeated"
     done = sum(1 for decision in selection.decisions if decision.kind == "completed")
     ruled_out = sum(1 for decision in selection.decisions if decision.kind == "rule")
     yield selection.summary()
@@ -28,9 +35,60 @@ def explain(draft: Draft) -> Iterator[str]:
     yield from shorten(others)
 
 
+def warnings(selection: "Selection", narrowed: Mapping[str, str]) -> Iterator[str]:
+    """What to look at: rules that never fire, and runs that cannot be read.
+
+    Args:
+        selection: What became of the runs.
+        narrowed: Keys of which the command line leaves fewer values, and how many.
+    """
+    names = {each.warning: each.names for each in selection.unused}
+    for warning in selection.warnings:
+        left = [
+            f"{key} to {counts}"
+            for key, counts in narrowed.items()
+            if any(_overlap(key, name) for name in names.get(warning, ()))
+        ]
+        guess = f" This command line narrows {', '.join(left)}: perhaps therefore." if left else ""
+        yield warning + guess
+
+
+def narrowed(declared: Expansion, swept: Expansion) -> dict[str, str]:
+    """Keys of which a command line leaves fewer values than the configuration sweeps.
+
+    Args:
+        declared: As `hydra.sweeper.params` says it.
+        swept: With the command line.
+
+    Returns:
+        By key, how many are left: `1 of 3 values`.
+    """
+    before, after = _values(declared), _values(swept)
+    return {
+        key: f"{len(after[key])} of {len(values)} values"
+        for key, values in before.items()
+        if len(after[key]) < len(values)
+    }
+
+
+def _values(expansion: Expansion) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for axis in (axis for block in expansion.blocks for axis in block):
+        found.setdefault(axis.key, set()).update(axis.overrides)
+    return found
+
+
+def _overlap(key: str, name: str) -> bool:
+    """Whether one of two dotted names is the other or above it, as group `model`, `model.name`."""
+    return f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.")
+
+
 def ends(draft: Draft) -> Iterator[str]:
     """Rules with an example each, the first and the last run."""
+    warned = {each.number for each in draft.selection.unused}
     for number, row in enumerate(draft.selection.rules, start=1):
+        if number in warned:
+            continue
         example = f", e.g. {row['example']}" if row["example"] else ""
         yield f"rule {number} skips {row['hits']}: {row['rule']}{example}"
     left = [draft.runs[position] for position in draft.selection.to_run]

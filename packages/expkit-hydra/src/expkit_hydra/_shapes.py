@@ -143,7 +143,11 @@ class Shape:
 
     def _name_of(self, plan: Plan, raw: Values) -> tuple[Mapping[str, object], str]:
         values: dict[str, object] = {}
-        plain = {patch.path: patch.plain for patch in plan.patches if patch.is_constant}
+        plain = {
+            patch.path: None if patch.plain == "???" else patch.plain  # missing: as none
+            for patch in plan.patches
+            if patch.is_constant
+        }
         for key, found in self._values.items():
             if isinstance(found, _Constant):
                 values[key] = found.value

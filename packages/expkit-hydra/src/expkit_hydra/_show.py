@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from ._grid import Grid, GridRun, read_grid
 from ._schedulers import look
+from ._table import run_count
 
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
+
+    from ._schedulers import Told
 
 # What is the same for the whole experiment and says nothing about what the run trained.
 KIT_KEYS = ("_filters", "expkit", "mlflow", "plotting", "results_dir")
@@ -29,7 +32,15 @@ class Found:
     record: RunRecord | None
     run: GridRun | None
     grid: Grid | None
-    job: str | None = None  # what a scheduler says of it
+    told: Told | None = None  # what a scheduler says of it
+
+    @property
+    def state(self) -> str:
+        """The state in words."""
+        if self.record is None and self.run is not None and self.run.skipped_by is not None:
+            return f"skipped by {self.run.skipped_by}"
+        told = None if self.told is None else self.told.state
+        return told or ("pending" if self.record is None else self.record.state)
 
 
 def find_run(experiment: Path, text: str) -> Found:
@@ -57,8 +68,8 @@ def find_run(experiment: Path, text: str) -> Found:
         run = runs.get(name)
         folder = run.folder if run is not None else experiment / "training" / name
         record = records.get(name)
-        job = view.jobs.get(name)
-        return Found(name, folder if record is None else record.folder, record, run, grid, job)
+        told = view.tell([run] if run else [], [record] if record else []).get(name)
+        return Found(name, folder if record is None else record.folder, record, run, grid, told)
 
     if text in records or text in runs:
         return found(text)
@@ -79,7 +90,7 @@ def find_run(experiment: Path, text: str) -> Found:
     numbers = f", or a number from 0 to {len(grid.runs) - 1}" if grid is not None else ""
     raise LookupError(
         f"No run {text!r} in {experiment}.{hint} Give a name, a unique part of one{numbers}; "
-        f"there are {len(names)} runs, which `expkit status` lists."
+        f"`expkit status` lists the {run_count(len(names))}."
     )
 
 

@@ -1,7 +1,7 @@
 """The sweeper `expkit`: expands, composes, names, hashes and filters a grid, then launches it."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,9 +24,10 @@ from ._job import INTERRUPTED
 from ._members import refuse_keys
 from ._names import name_template
 from ._progress import progress
-from ._selection import ends, explain, shorten
+from ._selection import ends, explain, narrowed, shorten, warnings
 from ._settings import settings, unread_rules
 from ._shapes import Naming
+from ._table import run_count
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,14 +97,24 @@ class GridSweeper:
             warn_about_order(loader, config.hydra.job.config_name)
             try:
                 with files_read_once(loader):
-                    made = self._make_grid(expansion, composer)
+                    made = self._make_grid(
+                        expansion, composer, declared=lambda: expand(params, [], loader)
+                    )
             except KeyboardInterrupt:
                 log.warning("Interrupted while the grid was made. Nothing has been started.")
                 raise SystemExit(INTERRUPTED) from None
             return [] if made is None else self._launch(*made)
 
-    def _make_grid(self, expansion: Expansion, composer: Composer) -> tuple[Grid, int] | None:
-        """The grid and how many runs of it are given up; None for a dry run."""
+    def _make_grid(
+        self, expansion: Expansion, composer: Composer, *, declared: Callable[[], Expansion]
+    ) -> tuple[Grid, int] | None:
+        """The grid and how many runs of it are given up; None for a dry run.
+
+        Args:
+            expansion: The runs' overrides.
+            composer: Composes a run.
+            declared: What the configuration alone would sweep.
+        """
         assert self.config is not None
         config = self.config
         if settings(config).fresh:  # which refuses what is misspelt before anything is composed
@@ -122,7 +133,8 @@ class GridSweeper:
         )
         for line in explain(draft):
             log.info(line)
-        for warning in draft.selection.warnings:
+        left = narrowed(declared(), expansion) if draft.selection.unused else {}
+        for warning in warnings(draft.selection, left):
             log.warning(warning)
         if config.expkit.get("dry_run"):
             if hasattr(self.launcher, "explain_grid"):
@@ -174,8 +186,8 @@ class GridSweeper:
         _raise_for_failures(grid, batches, attempts=int(config.expkit.get("attempts") or 3))
         if given_up:  # or a chain of commands would go on as if the grid were complete
             raise GridError(
-                f"{given_up} of {len(grid.runs)} runs failed too often and were not started. Once "
-                "the cause is gone, expkit.rerun=failed tries them again."
+                f"{given_up} of {run_count(len(grid.runs))} failed too often, not started. Once "
+                "the cause is gone, expkit.rerun=failed tries again."
             )
         return batches
 
@@ -266,19 +278,19 @@ def _raise_for_failures(
     if not failed:
         return
     names: dict[str, list[str]] = {}  # by error: mostly it is one for all
-    again = "the same command tries them again"
+    again = "the same command tries again"
     for result in failed:
         run = _run_of(result, grid)
         record = None if run is None else read_run(run.folder)
         if record is not None and record.state == "failed" and record.attempt >= attempts:
-            again = "expkit.attempts is reached, expkit.rerun=failed tries them again"
+            again = "expkit.attempts is reached, expkit.rerun=failed tries again"
         name = run.run_name if run is not None else " ".join(result.overrides or ())
         names.setdefault(_describe(result._return_value), []).append(name)
     lines = [f"  {', '.join(shorten(found))}: {error}" for error, found in names.items()]
     raise GridError(
         "\n".join(
             [
-                f"{len(failed)} of {len(returns)} runs failed; {again}:",
+                f"{len(failed)} of {run_count(len(returns))} failed; {again}:",
                 *shorten(lines),
             ]
         )

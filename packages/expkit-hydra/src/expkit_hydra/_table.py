@@ -13,18 +13,24 @@ if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
     from ._grid import GridRun
+    from ._schedulers import Told
 
 STYLES = {
     "completed": "green",
     "failed": "bold red",
     "interrupted": "yellow",
     "lost": "yellow",
+    "cancelled": "yellow",
+    "unsubmitted": "yellow",
     "running": "cyan",
     "pending": "dim",
     "unknown": "magenta",
 }
 # Counts are given in this order: what is done, what is under way, what went wrong.
-STATES = ("completed", "running", "pending", "interrupted", "lost", "failed", "unknown")
+STATES = (
+    "completed", "skipped", "running", "pending", "interrupted", "cancelled", "lost", "failed",
+    "unsubmitted", "unknown",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Row:
     heartbeat_age_s: float | None = None
     error: str | None = None
     job: str | None = None  # what a scheduler says of it
+    advice: str | None = None
 
 
 def row(record: RunRecord, *, now: datetime, metric: str | None = None) -> Row:
@@ -102,12 +109,19 @@ def rows_of(
     return rows, skipped
 
 
-def with_jobs(rows: Iterable[Row], jobs: Mapping[str, str]) -> list[Row]:
-    """The rows with what a scheduler says of those that are not completed, by run name."""
-    return [
-        replace(each, job=jobs.get(each.run_name)) if each.state != "completed" else each
-        for each in rows
-    ]
+def as_told(rows: Iterable[Row], told: Mapping[str, Told]) -> list[Row]:
+    """The rows with what a scheduler says of the runs, by name.
+
+    An error of an earlier attempt says nothing of one that waits or runs.
+    """
+    found = []
+    for each in rows:
+        if (word := told.get(each.run_name)) is not None:
+            state = word.state or each.state
+            error = None if state in ("pending", "running") else each.error
+            each = replace(each, state=state, error=error, job=word.job, advice=word.advice)
+        found.append(each)
+    return found
 
 
 def error_line(error: Mapping[str, object] | None) -> str | None:
@@ -115,11 +129,15 @@ def error_line(error: Mapping[str, object] | None) -> str | None:
 
     >>> error_line({"type": "ValueError", "message": "lr is negative\nmore", "traceback": ""})
     'ValueError: lr is negative'
+    >>> error_line({"type": "SystemExit", "message": "143"})
+    'stopped by SIGTERM (scancel?)'
     """
     if not error:
         return None
     message = str(error.get("message") or "").strip().partition("\n")[0]
     kind = str(error.get("type") or "error")
+    if (kind, message) == ("SystemExit", "143"):  # so SIGTERM ends a run
+        return "stopped by SIGTERM (scancel?)"
     return f"{kind}: {message}" if message else kind
 
 
@@ -192,6 +210,23 @@ def counts(states: Iterable[str]) -> str:
     found = list(states)
     order = [*STATES, *sorted(set(found) - set(STATES))]
     return ", ".join(f"{found.count(state)} {state}" for state in order if state in found)
+
+
+def owner(record: RunRecord) -> str:
+    """The process that has or had a run, and its job."""
+    text = f"process {record.pid} on {record.host}"
+    if record.slurm is not None:
+        text += f", Slurm job {record.slurm.get('job_id')}"
+    return text
+
+
+def run_count(number: int) -> str:
+    """A number of runs.
+
+    >>> [run_count(1), run_count(12)]
+    ['1 run', '12 runs']
+    """
+    return "1 run" if number == 1 else f"{number} runs"
 
 
 def finished_line(

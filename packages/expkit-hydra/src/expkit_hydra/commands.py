@@ -48,6 +48,8 @@ def status(argv: Sequence[str]) -> int:
         screen.print(f"… and {hidden} more (--all)")
     summary = counts(row.state for row in rows) or "no runs yet"
     screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
+    for advice in dict.fromkeys(filter(None, (each.advice for each in rows))):
+        screen.print(advice, markup=False, soft_wrap=True)
     return 0
 
 
@@ -142,7 +144,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
 
     from ._grid import read_grid
     from ._schedulers import look
-    from ._table import row, rows_of, with_jobs
+    from ._table import as_told, row, rows_of
 
     now = datetime.now(UTC)
     view = look(experiment)
@@ -161,7 +163,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     rows += [
         row(record, now=now, metric=metric) for record in records if record.run_name not in listed
     ]
-    rows = with_jobs(rows, view.jobs)
+    rows = as_told(rows, view.tell(grid.runs, records))
     return rows, metric, description.get("direction") != "minimize", skipped
 
 
@@ -169,21 +171,15 @@ def _print_run(found: Found, *, lines: int, with_kit: bool) -> None:
     from ._console import shown
     from ._job import OUTPUT
     from ._show import config_text, debugger_command, last_lines
-    from ._table import duration, value_text
+    from ._table import duration, owner, value_text
 
-    record = found.record
-    state = "pending" if record is None else record.state
-    if record is None and found.run is not None and found.run.skipped_by is not None:
-        state = f"skipped by {found.run.skipped_by}"
+    record, state = found.record, found.state
     print(f"{found.run_name}: {state}")
     print(f"folder: {shown(found.folder)}")
-    if found.job is not None:
-        print(f"job: {found.job}")
+    if found.told is not None and found.told.job is not None:
+        print("; ".join(filter(None, (f"job: {found.told.job}", found.told.advice))))
     if record is not None:
-        where = f"process {record.pid} on {record.host}"
-        if record.slurm is not None:
-            where += f", Slurm job {record.slurm.get('job_id')}"
-        print(f"attempt {record.attempt}, {duration(record.elapsed_s)}, {where}")
+        print(f"attempt {record.attempt}, {duration(record.elapsed_s)}, {owner(record)}")
         print(f"started {record.started_at}, ended {record.ended_at or '—'}")
         if record.best:
             best = record.best

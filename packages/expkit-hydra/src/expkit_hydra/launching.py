@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._cleanup import find_experiment as find_experiment
     from ._console import command_line as command_line
     from ._console import console as console
+    from ._console import run_verb as run_verb
     from ._console import shown as shown
     from ._grid import Version as Version
     from ._grid import known_versions as known_versions
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from ._program import Program as Program
     from ._resolvers import register as register
     from ._run_job import run_job as run_job
+    from ._schedulers import Told as Told
     from ._schedulers import View as View
     from ._selection import MOST_LINES as MOST_LINES
     from ._settings import settings as settings
     from ._show import Found as Found
+    from ._show import debugger_command as debugger_command
     from ._show import find_run as find_run
     from ._show import last_lines as last_lines
     from ._table import duration as duration
@@ -43,12 +46,14 @@ _MODULES = {
     "Outcome": "_job",
     "ProcessOutput": "_processes",
     "Program": "_program",
+    "Told": "_schedulers",
     "TrackingSync": "_after",
     "Version": "_grid",
     "View": "_schedulers",
     "command_line": "_console",
     "console": "_console",
     "current_config": "_hydra_state",
+    "debugger_command": "_show",
     "duration": "_table",
     "error_line": "_table",
     "execute": "_job",
@@ -62,6 +67,7 @@ _MODULES = {
     "read_grid": "_grid",
     "register": "_resolvers",
     "run_job": "_run_job",
+    "run_verb": "_console",
     "settings": "_settings",
     "shown": "_console",
     "version": "_grid",
@@ -73,12 +79,14 @@ __all__ = [
     "Outcome",
     "ProcessOutput",
     "Program",
+    "Told",
     "TrackingSync",
     "Version",
     "View",
     "command_line",
     "console",
     "current_config",
+    "debugger_command",
     "duration",
     "error_line",
     "execute",
@@ -92,6 +100,7 @@ __all__ = [
     "read_grid",
     "register",
     "run_job",
+    "run_verb",
     "settings",
     "shown",
     "version",

@@ -60,7 +60,7 @@ def test_failures_end_the_sweep_with_exit_code_1_and_a_message(folder):
     ended = start(folder, "-m", "+fail=true", "seed=1", "model=cnn")
 
     assert ended.returncode == 1
-    assert "2 of 2 runs failed; the same command tries them again:" in ended.stderr
+    assert "2 of 2 runs failed; the same command tries again:" in ended.stderr
     assert "cnn_sgd_0.1_1, cnn_sgd_0.001_1: RuntimeError: no convergence" in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -26,6 +26,24 @@ def test_dry_run_counts_by_rule_and_writes_nothing(app):
     assert not app.experiment.exists()
 
 
+def test_a_rule_that_never_fires_is_told_once_and_why_the_command_line_may_be_the_reason(app):
+    app.sweep("expkit.dry_run=true", "model=mlp", "optimizer.lr=0.001")
+
+    told = [line for line in app.log if "rule 1" in line]
+    assert told == [
+        "rule 1 (model.name == 'mlp' and optimizer.lr > 0.01) never fires in this grid. This "
+        "command line narrows model to 1 of 2 values, optimizer.lr to 1 of 2 values: perhaps "
+        "therefore."
+    ]
+
+
+def test_a_rule_that_never_fires_in_the_whole_grid_is_not_put_down_to_the_command_line(app):
+    app.sweep("expkit.dry_run=true", "_filters=['optimizer.lr > 1']", "model=mlp", "seed=1")
+
+    (told,) = [line for line in app.log if "rule 1" in line]
+    assert told == "rule 1 (optimizer.lr > 1) never fires in this grid."
+
+
 def test_a_grid_runs_each_run_once_and_the_same_command_runs_nothing(app):
     app.sweep()
     first = [cfg.run_name for cfg in app.seen]
@@ -89,7 +107,7 @@ def test_a_run_that_failed_three_times_is_given_up_until_asked_for(app):
     record = app.experiment / "training/cnn_sgd_0.1_1/run.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"attempt": 3}))
 
-    with pytest.raises(GridError, match=r"1 of 1 runs failed too often.*expkit\.rerun=failed"):
+    with pytest.raises(GridError, match=r"1 of 1 run failed too often.*expkit\.rerun=failed"):
         app.sweep(*ONE)
 
     assert len(app.seen) == 1
@@ -370,6 +388,64 @@ def test_a_swept_key_counts_even_where_the_ignore_list_has_it(app):
     app.sweep("device=cpu,cuda", *ONE)
 
     assert [cfg.run_name for cfg in app.seen] == ["cnn_sgd_0.1_1_cpu", "cnn_sgd_0.1_1_cuda"]
+
+
+@pytest.mark.parametrize(
+    ("own", "argument"),
+    [
+        ("num_workers: {train: 1, val: 1}", "num_workers.train=0,4"),
+        ("device: {a: 1}", "device.a=1,2"),
+    ],
+)
+def test_a_key_below_an_ignored_one_counts_where_it_is_swept(app, own, argument):
+    app.add(f"{own}\n")
+    app.sweep("model=cnn", "optimizer.lr=0.1", "seed=1", argument)
+
+    assert len(app.seen) == 2
+
+
+def test_runs_that_a_swept_group_makes_differ_in_ignored_keys_alone_are_not_dropped(app):
+    app.edit("model: mlp,", "model: mlp, hardware: cpu,")
+    for name in ("cpu", "gpu"):
+        app.write(f"conf/hardware/{name}.yaml", f"# @package _global_\ndevice: {name}\n")
+    given = ["model=cnn", "optimizer.lr=0.1", "seed=1", "hardware=cpu,gpu"]
+
+    with pytest.raises(GridError, match=r"only in device \(cpu and gpu\).*ignore=\[num_workers\]"):
+        app.sweep(*given)
+    assert app.seen == []
+    app.sweep(*given, "expkit.ignore=[num_workers]")
+    assert [cfg.device for cfg in app.seen] == ["cpu", "gpu"]
+
+
+def test_the_environment_in_an_override_leaves_a_run_the_same_run(app, monkeypatch):
+    given = ["model=cnn", "optimizer.lr=0.1", "seed=1,2", "data='${oc.env:DATA_PLACE}'"]
+    app.add("data: here\n")
+    monkeypatch.setenv("DATA_PLACE", "/a")
+    app.sweep(*given)
+    monkeypatch.setenv("DATA_PLACE", "/b")
+    app.sweep(*given)
+
+    assert len(app.seen) == 2
+
+
+def test_what_hydra_copies_from_the_environment_is_that_of_the_run(app, monkeypatch):
+    monkeypatch.setenv("FIRST_PLACE", "/a")
+    monkeypatch.setenv("SECOND_PLACE", "/b")
+    app.edit("hydra:\n", "hydra:\n  job: {env_copy: ['${place}']}\n")
+    app.add("place: FIRST_PLACE\n")
+    app.sweep("model=cnn", "optimizer.lr=0.1", "seed=1", "place=FIRST_PLACE,SECOND_PLACE")
+
+    copied = [dict(app.grid().config(index).hydra.job.env_set) for index in range(2)]
+    assert copied == [{"FIRST_PLACE": "/a"}, {"SECOND_PLACE": "/b"}]
+
+
+def test_a_swept_reference_to_nothing_is_for_the_run_to_say(app):
+    app.add("need: ???\n")
+    app.task = lambda cfg: cfg.seed
+    with pytest.raises(GridError, match="1 of 2 runs failed"):
+        app.sweep("model=cnn", "optimizer.lr=0.1", "seed='${need}',2")
+
+    assert len(app.seen) == 2
 
 
 def test_ignored_keys_do_not_retrain(app):
@@ -655,7 +731,7 @@ def test_after_the_last_attempt_nobody_is_sent_to_the_same_command(app):
 
     app.task = fail
 
-    with pytest.raises(GridError, match="the same command tries them again"):
+    with pytest.raises(GridError, match="1 of 1 run failed; the same command tries again"):
         app.sweep(*ONE)
     with pytest.raises(GridError, match=r"attempts is reached, expkit\.rerun=failed tries"):
         app.sweep("model=mlp", "seed=1", "optimizer.lr=0.001", "expkit.attempts=1")

@@ -61,7 +61,7 @@ class Kinds:
     untyped: dict[str, Any] = field(default_factory=lambda: {"k": {"deep": [1, {"er": 2}]}})
     reference: int = II(".count")
     home: str = "${oc.env:EXPKIT_TREE_HOME}/data"
-    alias: str | None = None
+    alias: str | None = "${nothing}"
 
 
 @dataclass

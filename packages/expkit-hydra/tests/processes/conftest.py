@@ -75,15 +75,18 @@ class App:
     def experiment(self) -> Path:
         return self.folder / "results" / "first"
 
-    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, stdout: int | None = None, **variables: str
+    ) -> "subprocess.Popen[str]":
+        """Start Python; with `stdout`, a descriptor, what it prints to stderr alone is kept."""
         environment = {**os.environ, "COLUMNS": "200", **variables}
         environment.pop("OMP_NUM_THREADS", None)
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=self.folder,
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.STDOUT if stdout is None else subprocess.PIPE,
             text=True,
             start_new_session=True,
         )

@@ -58,6 +58,20 @@ def test_status_lists_every_run_and_changes_nothing(mixed, capsys):
     assert snapshot(mixed.experiment) == before
 
 
+@pytest.mark.parametrize("verb", [["status"], ["status", "--json"], ["show", "2"], ["cleanup"]])
+def test_a_reader_that_has_gone_ends_a_verb_quietly(killed_sweep, verb):
+    read, write = os.pipe()
+    os.close(read)
+    name, *rest = verb
+    arguments = ("-m", "expkit_hydra", name, "results/first", *rest)
+    process = killed_sweep.start(*arguments, stdout=write)
+    os.close(write)
+
+    _, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, errors) == (1, "")
+
+
 def test_status_as_json_can_be_read_by_programs(mixed, capsys):
     assert status([str(mixed.experiment), "--json"]) == 0
 
@@ -238,7 +252,7 @@ def test_cleanup_leaves_a_run_that_somebody_resumes_meanwhile(mixed):
         (status, ["results"], "is not an experiment, but holds some: results/first"),
         (status, ["results/first/training/1"], "is a run. Give the folder of its experiment"),
         (status, ["nothing/here"], "does not exist, so it is no experiment"),
-        (show, ["results/first", "7"], "a number from 0 to 3; there are 4 runs"),
+        (show, ["results/first", "7"], "a number from 0 to 3; `expkit status` lists the 4 runs"),
         (show, ["results/first", ""], "'' is part of 4 runs: 1, 2, 3, 4. Give more of one."),
         (show, ["results/first", "../1"], "No run '../1'"),
         (cleanup_command, ["elsewhere", "--yes"], "does not exist, so it is no experiment"),

@@ -1,6 +1,7 @@
 """The launcher `expkit`: real scripts in real processes, killed for real."""
 
 import os
+import platform
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
+from expkit_bookkeeping import claim_run
 from expkit_hydra import GridError
 from expkit_hydra._launcher import check_n_jobs
 from expkit_hydra._settings import settings
@@ -162,6 +164,59 @@ def test_two_sweeps_of_one_grid_share_its_runs(app):
     assert app.calls() == ["1", "2", "3"]
     assert "1 is not started" in second
     assert output.count("was completed by another process meanwhile") == 2
+
+
+def test_runs_that_another_process_has_are_told_with_it_once(app):
+    """They are claimed between the sweep's look and their turn."""
+    app.touch("hang1")
+    sweep = app.start("train.py", "-m")
+    app.wait_for_call(1)
+    for name in ("2", "3"):
+        claim_run(app.experiment / "training" / name)
+    app.remove("hang1")
+
+    output = app.finish(sweep)
+
+    assert sweep.returncode == 0
+    here = f"process {os.getpid()} on {platform.node()}"
+    assert output.count(f"{here} has it") == 2
+    assert f"2 runs left to {here}. Wait for it, or stop it: kill {os.getpid()}." in output
+    assert output.count("kill") == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_reader_that_goes_stops_no_run(app, n_jobs, unbuffered):
+    app.touch("hang1")
+    read, write = os.pipe()
+    arguments = ("train.py", "-m", f"hydra.launcher.n_jobs={n_jobs}")
+    sweep = app.start(*arguments, stdout=write, PYTHONUNBUFFERED=unbuffered)
+    os.close(write)
+    app.wait_for_call(1)
+    os.close(read)
+    app.remove("hang1")
+
+    _, errors = sweep.communicate(timeout=60)
+
+    assert sweep.returncode == 0, errors
+    assert set(app.states().values()) == {"completed"}
+    assert len(app.states()) == 3
+    status = "expkit_hydra status results/first"
+    assert errors.startswith("Standard output is lost (Broken pipe). The grid goes on; ")
+    assert errors.count(status if "expkit_hydra" in errors else "expkit status") == 1
+    assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")  # noqa: PTH110
+def test_a_full_disk_behind_standard_output_stops_no_run(app):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        sweep = app.start("train.py", "-m", stdout=full.fileno())
+
+        _, errors = sweep.communicate(timeout=60)
+
+    assert sweep.returncode == 0, errors
+    assert app.states() == dict.fromkeys("123", "completed")
+    assert "Standard output is lost (No space left on device)." in errors
 
 
 def test_processes_run_side_by_side_each_with_its_share_of_threads(app):

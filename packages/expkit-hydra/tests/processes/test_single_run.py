@@ -20,6 +20,40 @@ def test_a_single_run_lands_where_the_grid_looks_for_it(app):
     assert app.calls() == ["2", "1", "3"]
 
 
+def test_a_single_run_ends_by_saying_where_it_is(app):
+    output = app.train("x=2")
+
+    assert output.splitlines()[-1] == "Run 2 is completed: results/first/training/2"
+
+
+def test_a_run_that_fails_says_below_its_traceback_how_to_go_on(app):
+    app.touch("fail2")
+
+    output = app.train("x=2", code=1)
+
+    assert "ValueError: 2 is too much" in output
+    where = "Run 2 failed: results/first/training/2."
+    again = "The same command tries again; there is no checkpoint."
+    assert output.splitlines()[-1] == f"{where} {again}"
+
+    states = app.experiment / "training" / "2" / "states"
+    states.mkdir()
+    (states / "epoch_0003.pt").touch()
+    output = app.train("x=2", code=1)
+    again = "The same command goes on from its checkpoint epoch_0003.pt."
+    assert output.splitlines()[-1] == f"{where} {again}"
+    # What is there now goes to the trash.
+    output = app.train("x=2", "expkit.fresh=true", code=1)
+    assert "The same command without expkit.fresh tries again" in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["-m"], ["-m", "hydra/launcher=basic"]])
+def test_a_grid_says_nothing_of_single_runs(app, arguments):
+    output = app.train(*arguments)
+
+    assert "is completed" not in output
+
+
 def test_a_finished_run_makes_room_and_says_so(app):
     app.train("x=2")
 
@@ -120,9 +154,10 @@ def test_ctrl_c_is_recorded(app):
     process = app.start("train.py", "x=2")
     app.wait_for_call(2)
 
-    app.finish(process, signal.SIGINT)
+    output = app.finish(process, signal.SIGINT)
 
     assert app.states() == {"2": "interrupted"}
+    assert output.splitlines()[-1].startswith("Run 2 was interrupted: results/first/training/2. ")
 
 
 def test_a_rule_that_would_skip_the_run_is_named_and_the_run_runs(app):

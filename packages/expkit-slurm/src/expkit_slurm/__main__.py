@@ -12,7 +12,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in VERBS:
         print(f"usage: python -m expkit_slurm {{{','.join(VERBS)}}} EXPERIMENT …", file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
-    return VERBS[arguments[0]](arguments[1:])
+    from expkit_hydra.launching import run_verb
+
+    return run_verb(VERBS[arguments[0]], arguments[1:])
 
 
 if __name__ == "__main__":

@@ -127,5 +127,5 @@ def failure_line(each: RunStatus) -> str:
     where = each.job or ""
     if each.node is not None and where:
         where += f" on {each.node}"
-    reason = f": {each.reason}" if each.reason else ""
+    reason = f": {each.why}" if each.why else ""
     return f"{each.run_name} {each.state}{reason}" + (f" ({where})" if where else "")

@@ -397,9 +397,9 @@ def _requeued_or_why(
     why = why_stopped(reason, left.seconds(), grace_s)
     if why is None or slurm_job is None:
         return f"It was stopped by {reason} before it was done."
-    said = requeue(submission, slurm_job, why, Scheduler())
-    if ", requeued" not in said:
+    told = requeue(submission, slurm_job, why, Scheduler())
+    if not told.is_done:
         return f"It was stopped by {why} before it was done. {_MORE[why]}"
-    print(said, flush=True)
+    print(told.line, flush=True)
     time.sleep(LEAVE_S)  # Slurm ends this process; ending before would let the task count as over
     return None

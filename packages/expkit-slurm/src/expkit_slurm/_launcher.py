@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ._display import Display
 from ._errors import SlurmError
-from ._manager import SlurmManager, dry_run
+from ._manager import SlurmManager, dry_run, queued_line
 from ._script import overridden
 from ._settings import SETTINGS
 from ._status import RunStatus
@@ -167,7 +167,7 @@ def _manager(
 def _announce(planned: Plan, queued: Sequence[GridRun], say: object) -> None:
     assert callable(say)
     if queued:
-        say(f"{len(queued)} runs are in the queue already, and stay there")
+        say(queued_line(len(queued)))
     if not planned.orders:
         return
     script = planned.script
@@ -233,7 +233,7 @@ def _job_return(status: RunStatus, grid: Grid) -> JobReturn:
         job.return_value = None if best is None else best.get("value")
     else:
         job.status = JobStatus.FAILED
-        job.return_value = SlurmError(f"{status.state}: {status.reason or 'no reason is known'}")
+        job.return_value = SlurmError(f"{status.state}: {status.why or 'no reason is known'}")
     return job
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ._errors import SlurmError
 from ._liveness import QueueLiveness, slurm_name
-from ._placements import Placement, RunKey, all_placements, jobs_of, key_of
+from ._placements import Placement, RunKey, all_placements, jobs_of, key_of, newest
 from ._queue import Phase, Task, phase
 from ._scheduler import Scheduler
-from ._status import UNSETTLED, Facts, RunStatus, derive, tasks_by_name
+from ._status import Facts, RunStatus, derive, tasks_by_name
+from ._stopping import how_to_go_on
 from ._submission import Submission, find_submissions
 from ._submit import recover
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from expkit_hydra import Grid, GridRun
 
 TAIL_LINES = 5
+STOPPED = (130, 143)  # exit codes of a task that was asked to stop
 
 
 class Looks:
@@ -50,13 +52,7 @@ class Looks:
 
     def placements(self) -> dict[RunKey, Placement]:
         """Where the runs stand now, each in the newest submission that has it."""
-        found: dict[RunKey, Placement] = {}
-        for place in self.all_placements():
-            before = found.get(key_of(place.run))
-            # Another process may be at it: until Slurm has answered it, the older place holds.
-            if before is None or before.job is None or place.array.state not in UNSETTLED:
-                found[key_of(place.run)] = place
-        return found
+        return newest(self.all_placements())
 
     def all_placements(self) -> list[Placement]:
         """All places of the experiment's runs; read anew where a submission's record has changed.
@@ -89,20 +85,20 @@ class Looks:
         told = self._scheduler.queue(open_jobs) if open_jobs else []
         tasks = dict(tasks_by_name(told or []))
         records = self._records(open_runs, placements, tasks)
-        statuses = self._derive(open_runs, placements, records, tasks, asked=told is not None)
+        statuses = derive_all(open_runs, placements, records, tasks, asked=told is not None)
         if accounting and any(_unexplained(each) for each in statuses):
             jobs = {str(each.job).partition("_")[0] for each in statuses if _unexplained(each)}
             known = self._scheduler.accounting(sorted(jobs))
             if known:
                 tasks = {**tasks_by_name(known), **tasks}
-                statuses = self._derive(open_runs, placements, records, tasks, asked=True)
-        now = {each.index: each for each in statuses}
+                statuses = derive_all(open_runs, placements, records, tasks, asked=True)
+        now = {}
         for each in statuses:
             place = placements.get(key_of(self._grid.runs[each.index]))
-            reason = _word_of_task(each, place, records.get(each.index))
-            if reason is not None:
-                now[each.index] = replace(each, state="skipped", reason=reason)
-            if reason is not None or each.state == "completed":  # nothing changes that any more
+            told_by_log = as_its_log_says(each, place, records.get(each.index))
+            now[each.index] = told_by_log or each
+            is_skipped = told_by_log is not None and told_by_log.state == "skipped"
+            if is_skipped or each.state == "completed":  # nothing changes that any more
                 self._final[each.index] = now[each.index]
         return [now.get(run.index) or self._final[run.index] for run in runs]
 
@@ -131,40 +127,6 @@ class Looks:
             found[run.index] = record
         return found
 
-    def _derive(
-        self,
-        runs: Sequence[GridRun],
-        placements: Mapping[RunKey, Placement],
-        records: Mapping[int, RunRecord],
-        tasks: Mapping[str, Task],
-        *,
-        asked: bool,
-    ) -> list[RunStatus]:
-        from expkit_hydra.launching import version
-
-        statuses = []
-        for run in runs:
-            place = placements.get(key_of(run))
-            record = records.get(run.index)
-            if place is None:
-                statuses.append(derive(Facts(run, record)))
-                continue
-            is_new = record is not None and version(record) not in place.known
-            facts = Facts(
-                run,
-                record,
-                known=place.known,
-                array=place.array,
-                task_id=place.task_id,
-                task=None if place.job is None else tasks.get(place.job),
-                asked=asked,
-                has_log=is_new or place.has_started(),
-                elsewhere=_elsewhere(record, place) if asked and record is not None else None,
-                is_packed=place.is_packed,
-            )
-            statuses.append(derive(facts))
-        return statuses
-
     def with_logs(self, statuses: Sequence[RunStatus]) -> list[RunStatus]:
         """The same with the files of their output, and the end of those that did not complete."""
         from expkit_hydra.launching import last_lines
@@ -177,6 +139,52 @@ class Looks:
             lines = () if path is None or each.is_good else tuple(last_lines(path, TAIL_LINES))
             found.append(replace(each, log=path, last_lines=lines))
         return found
+
+
+def derive_all(
+    runs: Sequence[GridRun],
+    placements: Mapping[RunKey, Placement],
+    records: Mapping[int, RunRecord],
+    tasks: Mapping[str, Task],
+    *,
+    asked: bool,
+) -> list[RunStatus]:
+    """How runs of a grid are now, without their logs.
+
+    Args:
+        runs: The runs.
+        placements: Where they stand in the queues.
+        records: run.json of those that have one, by number.
+        tasks: What Slurm says, by name of the task.
+        asked: Whether Slurm has answered.
+    """
+    from expkit_hydra.launching import version
+
+    logs: dict[Path, frozenset[str]] = {}
+    statuses = []
+    for run in runs:
+        record, place = records.get(run.index), placements.get(key_of(run))
+        if place is None:
+            statuses.append(derive(Facts(run, record)))
+            continue
+        folder = place.submission.path
+        if folder not in logs:
+            logs[folder] = place.submission.log_names()
+        is_new = record is not None and version(record) not in place.known
+        facts = Facts(
+            run,
+            record,
+            known=place.known,
+            array=place.array,
+            task_id=place.task_id,
+            task=None if place.job is None else tasks.get(place.job),
+            asked=asked,
+            has_log=is_new or (place.log is not None and place.log.name in logs[folder]),
+            elsewhere=_elsewhere(record, place) if asked and record is not None else None,
+            is_packed=place.is_packed,
+        )
+        statuses.append(derive(facts))
+    return statuses
 
 
 def _is_own(record: RunRecord, place: Placement | None) -> bool:
@@ -192,17 +200,28 @@ def _elsewhere(record: RunRecord, place: Placement) -> str | None:
     return f"process {record.pid} on {record.host}" if job is None else f"job {job}"
 
 
-def _word_of_task(
+def as_its_log_says(
     status: RunStatus, place: Placement | None, record: RunRecord | None
-) -> str | None:
-    """Why its task skipped a run, which Slurm forgets after some minutes; None if it did not."""
+) -> RunStatus | None:
+    """The status where the log of its task knows better; None where it does not.
+
+    Slurm knows only exit codes, and forgets them after some minutes.
+    """
     from expkit_hydra.launching import version
 
-    if status.state not in ("lost", "skipped") or status.exit_code not in (None, 0):
+    if place is None:
         return None
-    if place is None or (record is not None and version(record) not in place.known):
-        return None
-    return place.skip_reason()
+    is_known = record is None or version(record) in place.known
+    if is_known and status.state in ("lost", "skipped") and status.exit_code in (None, 0):
+        reason = place.skip_reason()
+        return None if reason is None else replace(status, state="skipped", reason=reason)
+    is_own = record is not None and _is_own(record, place)
+    if is_own and status.state == "interrupted" and status.exit_code in (None, *STOPPED):
+        reason = place.stop_reason()
+        if reason is not None:
+            advice = how_to_go_on(place.submission.experiment)
+            return replace(status, reason=reason, advice=advice)
+    return None
 
 
 def _log_of(run: GridRun, place: Placement | None) -> Path | None:

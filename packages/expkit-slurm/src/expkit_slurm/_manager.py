@@ -113,8 +113,9 @@ class SlurmManager:
         found = manager.submissions()
         if not found:
             raise SlurmError(
-                f"Nothing of {grid.experiment} was submitted to Slurm. "
-                "`python train.py -m hydra/launcher=expkit_slurm` does so."
+                f"Nothing of {_relative(str(grid.experiment))} was submitted to Slurm. Run the "
+                "sweep's command again: it runs what is missing here, and on the cluster with "
+                "hydra/launcher=expkit_slurm."
             )
         manager._settings = found[-1].settings
         return manager
@@ -489,7 +490,7 @@ def dry_run(manager: SlurmManager, grid: Grid, experiment: Path) -> list[str]:
     planned, queued = manager.plan(grid=grid)
     lines = []
     if queued:
-        lines.append(f"{len(queued)} runs are in the queue already, and stay there")
+        lines.append(queued_line(len(queued)))
     if not planned.orders:
         return [*lines, "nothing to submit"]
     submission = draft(planned, experiment=experiment, grid_id=None, program=None, facts={})
@@ -501,6 +502,17 @@ def dry_run(manager: SlurmManager, grid: Grid, experiment: Path) -> list[str]:
         words = command(submission, array, planned.script, limit)
         lines.append(f"    {shown_command(words)}")
     return lines
+
+
+def queued_line(number: int) -> str:
+    """That so many runs are not submitted again.
+
+    >>> queued_line(1)
+    '1 run is in the queue already, and stays there'
+    """
+    if number == 1:
+        return "1 run is in the queue already, and stays there"
+    return f"{number} runs are in the queue already, and stay there"
 
 
 def _say_accepted(submission: Submission, say: Callable[[str], None]) -> None:

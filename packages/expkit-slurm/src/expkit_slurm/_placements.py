@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._status import job_of
-from ._submission import Array, Submission, array_of, read_orders, task_of
-from ._task_log import run_line
+from ._submission import UNSETTLED, Array, Submission, array_of, read_orders, task_of
+from ._task_log import read_stop, run_line
 
 if TYPE_CHECKING:
     from expkit_hydra import GridRun
@@ -41,10 +41,6 @@ class Placement:
             return None
         return self.submission.log(self.array.number, self.array.job_id, self.task_id)
 
-    def has_started(self) -> bool:
-        """Whether Slurm has made the log of its task."""
-        return self.log is not None and self.log.exists()
-
     def is_done(self) -> bool:
         """Whether the run has ended, while others that share its task go on."""
         if not self.is_packed:
@@ -59,12 +55,18 @@ class Placement:
 
     def skip_reason(self) -> str | None:
         """Why its task skipped the run, as the end of its log says; None if it did not."""
+        begin = run_line(self.run.run_name, "skipped", "")
+        told = [line.removeprefix(begin) for line in self._log_end() if line.startswith(begin)]
+        return told[-1] if told else None
+
+    def stop_reason(self) -> str | None:
+        """Why its task was stopped for good, as the end of its log says; None if it was not."""
+        return read_stop(self._log_end())
+
+    def _log_end(self) -> list[str]:
         from expkit_hydra.launching import last_lines
 
-        begin = run_line(self.run.run_name, "skipped", "")
-        lines = [] if self.log is None else last_lines(self.log, MOST_LINES)
-        told = [line.removeprefix(begin) for line in lines if line.startswith(begin)]
-        return told[-1] if told else None
+        return [] if self.log is None else last_lines(self.log, MOST_LINES)
 
     @property
     def is_packed(self) -> bool:
@@ -80,13 +82,19 @@ def key_of(run: GridRun) -> RunKey:
     return run.run_name, run.config_hash
 
 
-def find_placements(submissions: Iterable[Submission]) -> dict[RunKey, Placement]:
-    """The newest place of each run that was ever submitted.
+def newest(places: Iterable[Placement]) -> dict[RunKey, Placement]:
+    """Where the runs stand now, each in the newest submission that has it.
 
     Args:
-        submissions: The oldest first.
+        places: Those of the oldest submission first.
     """
-    return {key_of(place.run): place for place in all_placements(submissions)}
+    found: dict[RunKey, Placement] = {}
+    for place in places:
+        before = found.get(key_of(place.run))
+        # Another process may be at it: until Slurm has answered it, the older place holds.
+        if before is None or before.job is None or place.array.state not in UNSETTLED:
+            found[key_of(place.run)] = place
+    return found
 
 
 def all_placements(submissions: Iterable[Submission]) -> Iterator[Placement]:

@@ -66,7 +66,7 @@ class SubmitRefused(SlurmError):
     Attributes:
         kind: `limit` where the same may be accepted later, `invalid` where it never will be,
             `unreachable` where nobody answered (it may be in the queue all the same: `find`
-            tells later), `missing` where there is no sbatch.
+            tells later), `missing` where there is no sbatch, or none that knows a controller.
     """
 
     def __init__(self, text: str, kind: RefusalKind) -> None:
@@ -213,7 +213,7 @@ class Scheduler:
                 found = self.find(name)
                 if found is not None:
                     return found
-            if not _is_transient(answer):
+            if not _is_transient(answer) or _knows_no_controller(answer):
                 break
             log.info("sbatch: %s; trying again", _words(answer))
         assert answer is not None  # for mypy: the first turn sets it
@@ -393,6 +393,14 @@ class Scheduler:
                 "cluster, or run the grid on this machine: hydra/launcher=expkit.",
                 "missing",
             )
+        if _knows_no_controller(answer):
+            return SubmitRefused(
+                f"No Slurm controller was found from this machine ({words}). Try `sinfo`: where "
+                "it does not answer either, submit from a login node of the cluster, or set "
+                "SLURM_CONF to its slurm.conf. Without hydra/launcher=expkit_slurm the grid runs "
+                "on this machine.",
+                "missing",
+            )
         if _is_limit(said):
             return SubmitRefused(
                 f"Slurm takes no more jobs of yours at present ({words}). What it has accepted "
@@ -402,7 +410,9 @@ class Scheduler:
         if _is_transient(answer):
             return SubmitRefused(
                 f"Slurm's controller did not accept job {name} in {SUBMIT_ATTEMPTS} attempts: "
-                f"{words}. Try `sinfo`: when it answers, give the same command again.",
+                f"{words}. Try `sinfo`: when it answers, give the same command again. Where it "
+                "never does, check SLURM_CONF, or submit from a login node of the cluster; "
+                "without hydra/launcher=expkit_slurm the grid runs on this machine.",
                 "unreachable",
             )
         near = self._near_partition(said)
@@ -433,6 +443,13 @@ _TRANSIENT = re.compile(
     r"|job queue full|standby mode|Unexpected message received",
     re.IGNORECASE,
 )
+# There is no slurm.conf where it is looked for, nor a DNS record that names a server of it. Said
+# within a second, or again and again for a minute where SLURM_CONF names a file that is not there.
+_NO_CONTROLLER = re.compile(
+    r"Could not establish a configuration source|Unable to process configuration file"
+    r"|cannot stat file|DNS SRV lookup failed",
+    re.IGNORECASE,
+)
 # The names of Slurm's pending reasons, which sbatch prints above its refusal.
 _SUBMIT_LIMIT = re.compile(r"\b(?:Assoc|QOS)\w*Submit\w*|\bMaxSubmitJob\w*")
 _OTHER_LIMIT = re.compile(r"\b(?:Assoc|QOS)(?!\w*Submit)\w*(?:Limit|PerUser|PerJob|PerAccount)\b")
@@ -446,6 +463,10 @@ def _is_transient(answer: Answer) -> bool:
     return answer.code == TIMED_OUT or (
         answer.code not in (0, MISSING) and _TRANSIENT.search(_said(answer)) is not None
     )
+
+
+def _knows_no_controller(answer: Answer) -> bool:
+    return answer.code != 0 and _NO_CONTROLLER.search(_said(answer)) is not None
 
 
 def _is_limit(said: str) -> bool:

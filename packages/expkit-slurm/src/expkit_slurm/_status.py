@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._queue import Phase, Task, cause, phase
-from ._submission import PLANNED, SUBMITTING, Array
+from ._submission import UNSETTLED, Array
 
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 # Nothing more happens to a run in one of these, unless somebody submits it again.
 OVER = ("completed", "failed", "interrupted", "lost", "cancelled", "skipped", "unsubmitted")
 GOOD = ("completed", "skipped")
-# Why Slurm does not have a run that it has not refused.
-UNSETTLED = {
-    PLANNED: "sbatch was not called for it",
-    SUBMITTING: "its submission goes on, or was interrupted",
-}
 # In the order in which they are counted.
 STATES = (
     "completed", "skipped", "running", "pending", "interrupted", "cancelled", "lost", "failed",
@@ -37,9 +32,9 @@ class RunStatus:
     `state` is that of run.json, or derived: `pending` (in the queue), `lost` (its task is gone and
     never said how the run ended), `cancelled` (before it started), `skipped` (its task found that
     there was nothing to do), `unsubmitted` (Slurm has not been given it). `reason` says why in a
-    sentence, `job` is Slurm's name of the task, `exit_code` as a shell reports it (137 is SIGKILL),
-    `elapsed_s` the seconds spent in the run, `log` the file with its output and `last_lines` the
-    end of it where the run did not complete.
+    sentence and `advice` what to do where it is not plain, `job` is Slurm's name of the task,
+    `exit_code` as a shell reports it (137 is SIGKILL), `elapsed_s` the seconds spent in the run,
+    `log` the file with its output and `last_lines` the end of it where the run did not complete.
     """
 
     index: int
@@ -52,6 +47,12 @@ class RunStatus:
     elapsed_s: float | None = None
     log: Path | None = None
     last_lines: tuple[str, ...] = ()
+    advice: str | None = None
+
+    @property
+    def why(self) -> str | None:
+        """The reason and the advice, in one line."""
+        return "; ".join(filter(None, (self.reason, self.advice))) or None
 
     @property
     def is_over(self) -> bool:

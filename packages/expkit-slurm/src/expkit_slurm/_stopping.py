@@ -8,15 +8,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ._errors import SlurmError
 from ._job import Job
 from ._scheduler import Scheduler
 from ._submission import Submission
+from ._task_log import stop_line
 
 TIME_LIMIT = "the time limit"
 TIMEOUT, PREEMPTION = "timeout", "preemption"
+_WHAT = {TIMEOUT: "time limit", PREEMPTION: "preempted"}
 # Slurm sends --signal up to a minute early (man sbatch), and its clock and ours differ a little.
 EARLY_S = 75.0
 # No time limit is below a minute: a run that is shorter than this never asks the controller.
@@ -116,11 +119,25 @@ def why_stopped(reason: str | None, seconds_left: float | None, grace_s: float) 
     return TIMEOUT if near else PREEMPTION
 
 
-def requeue(submission: Submission, job: Job, cause: str, scheduler: Scheduler) -> str:
+@dataclass(frozen=True)
+class Requeue:
+    """Whether a stopped task goes back into the queue, and what its log is to say."""
+
+    is_done: bool
+    line: str
+
+
+def requeue(
+    submission: Submission, job: Job, cause: str, scheduler: Scheduler, *, saved: bool = True
+) -> Requeue:
     """Put this task back into the queue if it may go there once more.
 
-    Returns:
-        What happened, in a sentence.
+    Args:
+        submission: The task's.
+        job: The task.
+        cause: As `why_stopped` gives it.
+        scheduler: Slurm.
+        saved: Whether its runs left when they were asked to, and were not ended before.
     """
     chosen = submission.settings
     limits = {
@@ -131,14 +148,11 @@ def requeue(submission: Submission, job: Job, cause: str, scheduler: Scheduler) 
     path = submission.path / "requeues" / f"{job.name}.json"
     counted = _read_counts(path)
     done = counted.get(cause, 0)
+    what = f"{_WHAT[cause]}: " + ("state saved" if saved else "ended before it had left")
+    advice = how_to_go_on(submission.experiment)
     if done >= limit:
-        from expkit_hydra.launching import command_line, shown
-
-        again = command_line("retry", shown(submission.experiment))
-        return (
-            f"stopped by {cause}, and not requeued: {name}={limit}"
-            f"{f' is used up ({done})' if limit else ''}. `{again}` goes on."
-        )
+        used_up = ", used up" if limit else ""
+        return Requeue(False, stop_line(f"{what}; not requeued ({name}={limit}{used_up})", advice))
     from expkit_bookkeeping import write_file
 
     # Before Slurm is asked: from then on this process may end at any moment.
@@ -148,8 +162,15 @@ def requeue(submission: Submission, job: Job, cause: str, scheduler: Scheduler) 
         scheduler.requeue(job.name)
     except SlurmError as error:
         write_file(path, json.dumps(counted) + "\n")
-        return f"stopped by {cause}; Slurm refuses to requeue it: {error}"
-    return f"stopped by {cause}, requeued ({done + 1} of {limit})"
+        return Requeue(False, stop_line(f"{what}; {str(error).rstrip('.')}", advice))
+    return Requeue(True, f"stopped by {cause}, requeued ({done + 1} of {limit})")
+
+
+def how_to_go_on(experiment: Path) -> str:
+    """What resumes the runs that were stopped for good."""
+    from expkit_hydra.launching import command_line, shown
+
+    return f"`{command_line('retry', shown(experiment))}` goes on from there"
 
 
 def _read_counts(path: Path) -> dict[str, int]:

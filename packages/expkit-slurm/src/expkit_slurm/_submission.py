@@ -33,6 +33,11 @@ PICKLE = "task.pkl"
 # What became of an array: it is written before sbatch and after it, so that a manager that dies
 # in between leaves `submitting`, and the next one asks Slurm by the array's name.
 PLANNED, SUBMITTING, SUBMITTED, REFUSED = "planned", "submitting", "submitted", "refused"
+# Why Slurm does not have a run that it has not refused.
+UNSETTLED = {
+    PLANNED: "sbatch was not called for it",
+    SUBMITTING: "its submission goes on, or was interrupted",
+}
 
 
 @dataclass(frozen=True)
@@ -156,10 +161,21 @@ class Submission:
         folder = str(self.path / LOGS).replace("%", "%%")
         return f"{folder}/{number}_%A_%a.log"
 
+    def log_names(self) -> frozenset[str]:
+        """Names of the logs of the tasks that have started.
+
+        Listed: of a file that is asked for by name a file server may deny for a minute that it
+        has come to be.
+        """
+        try:
+            return frozenset(os.listdir(self.path / LOGS))  # noqa: PTH208
+        except FileNotFoundError:  # somebody has tidied up
+            return frozenset()
+
     def job_id_in_logs(self, number: int) -> str | None:
         """The id of an array whose tasks have started, found in the names of their logs."""
         pattern = re.compile(rf"{number}_(\d+)_\d+\.log")
-        for name in os.listdir(self.path / LOGS):  # noqa: PTH208
+        for name in self.log_names():
             found = pattern.fullmatch(name)
             if found is not None:
                 return found.group(1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._job import Job
@@ -43,6 +44,33 @@ def run_line(run_name: str, state: str, reason: str | None) -> str:
     'skipped: cnn_1: was completed as cnn_a_1 meanwhile'
     """
     return f"{state}: {run_name}" + ("" if reason is None else f": {reason}")
+
+
+def stop_line(what: str, advice: str) -> str:
+    """Why a task was stopped for good, and what goes on from there.
+
+    >>> stop_line("time limit: state saved", "`expkit retry results/digits` goes on from there")
+    'stopped: time limit: state saved; `expkit retry results/digits` goes on from there'
+    """
+    return f"{_STOPPED}{what}; {advice}"
+
+
+def read_stop(lines: Sequence[str]) -> str | None:
+    """Why the last attempt of a task was stopped for good; None where its log does not say so.
+
+    >>> read_stop([stop_line("time limit: state saved", "`expkit retry x` goes on from there")])
+    'time limit: state saved'
+    """
+    for line in reversed(lines):
+        if line.startswith(_STOPPED):
+            return line.removeprefix(_STOPPED).rpartition("; `")[0]
+        if _BANNER.match(line):
+            return None
+    return None
+
+
+_STOPPED = "stopped: "
+_BANNER = re.compile(r"\[[\d: -]+\] Slurm job ")
 
 
 def code_line(submission: Submission | None) -> str:

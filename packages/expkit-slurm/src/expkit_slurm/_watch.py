@@ -52,7 +52,7 @@ class Patience:
         judged = []
         for each in statuses:
             may_speak = each.exit_code is None or each.exit_code in SPOKEN
-            if each.state not in ("lost", "skipped", "cancelled") or not may_speak:
+            if each.state not in ("lost", "skipped") or not may_speak:
                 # Slurm says that it was killed, or never got to Python: no word is on its way.
                 self._since.pop(each.index, None)
                 judged.append(each)

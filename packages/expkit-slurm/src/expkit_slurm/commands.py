@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ._manager import SlurmManager
     from ._status import RunStatus
 
-# What a missing file, a wrong name or Slurm's refusal is told in one text for.
 OWN_OPTIONS = ("--state", "--wait", "-h", "--help")  # of `retry`, beside sbatch's
+TO_COME = ("pending", "running")  # states of runs that are going to print something
+# What a missing file, a wrong name or Slurm's refusal is told in one text for.
 _REFUSED = (SlurmError, FileNotFoundError, LookupError, ValueError)
 
 
@@ -68,7 +69,9 @@ def logs(argv: Sequence[str]) -> int:
     except _REFUSED as error:
         return _refuse(error)
     if not paths:
-        print(f"{found.run_name} has printed nothing yet.")
+        print(_why_nothing(found))
+        if found.state not in TO_COME:
+            return 1
     for path in paths:
         print(f"--- {shown(path)}")
         print("\n".join(last_lines(path, arguments.lines)))
@@ -81,7 +84,7 @@ def logs(argv: Sequence[str]) -> int:
 
 
 def cancel(argv: Sequence[str]) -> int:
-    """Cancel an experiment's jobs, or those of some runs; running ones save their state."""
+    """Cancel an experiment's jobs, or those of some runs; the last checkpoints are kept."""
     parser = _parser("cancel", cancel)
     parser.add_argument("runs", metavar="RUN", nargs="*", help="default: all")
     arguments = parser.parse_args(argv)
@@ -151,6 +154,9 @@ def train(argv: Sequence[str]) -> int:
             raise LookupError(
                 f"{found.run_name} is in no grid; `expkit show` says how to repeat it."
             )
+        if found.record is not None and found.record.state == "completed":
+            print(_completed(found), file=sys.stderr)
+            return 1
         known = _known(found)
         order = Order(found.run.index, known=known)
         training = SlurmTraining(found.grid.path, [order], show_output=True)
@@ -224,28 +230,66 @@ def _find(experiment: Path, text: str) -> Found:
 
 
 def _known(found: Found) -> frozenset[Any]:
-    """The run's present state: one that is done is done again only if the user removes it."""
+    """The run's present state: what changes it from now on is somebody else's doing."""
     from expkit_hydra.launching import known_versions
 
-    if found.record is None or found.run is None or found.record.state == "completed":
+    if found.record is None or found.run is None:
         return frozenset()
     return known_versions([found.run], [found.record]).get(found.run.index, frozenset())
 
 
+def _completed(found: Found) -> str:
+    """That a run has been done, and how to do it again beside it."""
+    from expkit_hydra.launching import debugger_command
+
+    assert found.record is not None
+    text = f"{found.run_name} is completed already, since {found.record.ended_at}."
+    command = debugger_command(found)
+    if command is None:
+        return f"{text} `expkit cleanup` leaves it; move its folder away to train it anew."
+    return (
+        f"{text} To run it again, in a debugger and in a folder of its own:\n"
+        f"    {command} results_dir=debug"
+    )
+
+
 def _logs_of(found: Found) -> list[Path]:
-    """The file that the run printed to, and Slurm's own of its task."""
+    """The file that the run printed to, and Slurm's own of its task; else its training.log."""
     from expkit_hydra.launching import OUTPUT
 
-    from ._placements import find_placements, key_of
+    from ._placements import all_placements, key_of, newest
     from ._submission import find_submissions
 
     paths = [found.folder / OUTPUT]
     if found.run is not None and found.grid is not None:
-        places = find_placements(find_submissions(found.grid.experiment))
+        places = newest(all_placements(find_submissions(found.grid.experiment)))
         place = places.get(key_of(found.run))
         if place is not None and place.log is not None:
             paths.append(place.log)
-    return [path for path in paths if path.is_file()]
+    # A single run prints to its console.
+    return [path for path in paths if path.is_file()] or [
+        path for path in (found.folder / "training.log",) if path.is_file()
+    ]
+
+
+def _why_nothing(found: Found) -> str:
+    """That a run has printed nothing, its state, and what to do."""
+    from expkit_hydra.launching import command_line, shown
+
+    from ._manager import AGAIN
+
+    job = None if found.told is None else found.told.job
+    why = found.state + (f" ({job})" if job else "")
+    said = f"{found.run_name} has printed nothing"
+    if found.state in TO_COME:
+        return f"{said} yet: {why}. --follow waits for it."
+    if found.grid is None:
+        return f"{said} that was kept: {why}."
+    folder = shown(found.grid.experiment)
+    if found.state in AGAIN:
+        return f"{said}: {why}. `{command_line('retry', folder, found.run_name)}` submits it again."
+    show = command_line("show", folder, found.run_name)
+    return f"{said}: {why}. `{show}` shows its configuration, and the command that runs it."
 
 
 def _follow(found: Found, interval_s: float = 0.5) -> None:

@@ -177,7 +177,7 @@ class SlurmTraining:
             reason = stop_requested()
         self._report(outcome)
         if outcome.state == "interrupted":
-            self._maybe_requeue(reason, left)
+            self._maybe_requeue(reason, left, [outcome])
         return _exit_code([outcome])
 
     def _execute(self, grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> Outcome:
@@ -281,7 +281,7 @@ class SlurmTraining:
             each.state == "interrupted" or each.stop is not None for each in ended
         )
         if stopped:
-            self._maybe_requeue(reason, left)
+            self._maybe_requeue(reason, left, ended)
         return _exit_code(ended) or (INTERRUPTED if stopped else 0)
 
     def _time_left(self) -> Any:
@@ -291,7 +291,7 @@ class SlurmTraining:
         job = self._job
         return TimeLeft(lambda: None if job is None else Scheduler().time_left_s(job.job_id))
 
-    def _maybe_requeue(self, reason: str | None, left: Any) -> None:
+    def _maybe_requeue(self, reason: str | None, left: Any, ended: Sequence[Outcome]) -> None:
         """Put the task back into the queue where it was stopped by the clock or a better job."""
         import time
 
@@ -303,9 +303,10 @@ class SlurmTraining:
         cause = why_stopped(reason, left.seconds(), self._grace_s)
         if cause is None:
             return
-        said = requeue(self._submission, self._job, cause, Scheduler())
-        self._say(said)
-        if ", requeued" in said:
+        saved = all(each.error is None for each in ended if each.state == "interrupted")
+        told = requeue(self._submission, self._job, cause, Scheduler(), saved=saved)
+        self._say(told.line)
+        if told.is_done:
             # Slurm ends this process; ending before would let the task count as over.
             time.sleep(LEAVE_S)
 

@@ -1,5 +1,6 @@
 """The `expkit` command: hands over to the verb that an installed package brings."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, distributions, entry_points
@@ -23,8 +24,26 @@ def installed_versions() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `expkit VERB …`; returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run `expkit VERB …`; returns the exit code.
+
+    It ends quietly, with 1, when its reader has gone, as `| head` does: the pattern is that of
+    "Note on SIGPIPE" in Python's documentation of the module `signal`.
+    """
+    try:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()  # here: the interpreter would complain when it ends
+    except BrokenPipeError:
+        try:
+            print(flush=True)  # tells it from a pipe or socket of the verb's own
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        raise
+
+
+def _run(arguments: Sequence[str]) -> int:
     installed = verbs(entry_points(group=GROUP))
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview({verb: first_docstring_line(it) for verb, it in installed.items()}))
