@@ -49,7 +49,7 @@ def warnings(selection: "Selection", narrowed: Mapping[str, str]) -> Iterator[st
             for key, counts in narrowed.items()
             if any(_overlap(key, name) for name in names.get(warning, ()))
         ]
-        guess = f" This command line narrows {', '.join(left)}: perhaps therefore." if left else ""
+        guess = f" This command line narrows {', '.join(left)}: perhaps that is why." if left else ""
         yield warning + guess
 
 
