@@ -1,5 +1,6 @@
 """Which code a run was made with: commit, dirty flag, sources; and the configuration's hash."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -169,6 +170,26 @@ def test_a_virtual_environment_inside_the_project_is_not_its_code(tmp_path, monk
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
 
     assert list(code_facts(tmp_path)["sources"]) == ["mine.py"]
+
+
+def test_what_is_imported_or_loaded_again_meanwhile_is_seen(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "first_of_mine.py").write_text("VALUE = 1\n")
+    first = importlib.import_module("first_of_mine")
+    before = code_facts(tmp_path)["sources"]
+    (tmp_path / "second_of_mine.py").write_text("")
+    importlib.import_module("second_of_mine")
+    grown = code_facts(tmp_path)["sources"]
+    (tmp_path / "first_of_mine.py").write_text("VALUE = 22\n")
+    importlib.reload(first)
+    reloaded = code_facts(tmp_path)["sources"]
+
+    assert list(before) == ["first_of_mine.py"]
+    assert grown == before | {"second_of_mine.py": grown["second_of_mine.py"]}
+    assert reloaded["first_of_mine.py"] != before["first_of_mine.py"]
+    for name in ("first_of_mine", "second_of_mine"):
+        del sys.modules[name]
+    assert code_facts(tmp_path)["sources"] == {}
 
 
 def test_where_a_module_lies_is_asked_of_the_disk_once(monkeypatch):

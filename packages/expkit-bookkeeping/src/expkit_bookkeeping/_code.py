@@ -116,8 +116,14 @@ def project_root() -> Path:
 
 def _sources(*roots: Path) -> dict[str, str]:
     """Hashes of the imported files, by their path relative to the first root they are below."""
+    key = (*map(str, roots), sys.prefix)
+    newest = len(sys.modules), next(reversed(sys.modules))
+    last = _last.get(key)
+    if last is not None and last.newest == newest and all(map(_is_as_it_was, last.own)):
+        return dict(last.hashes)
     found: dict[str, str] = {}
-    foreign = _foreign.setdefault((*map(str, roots), sys.prefix), {})
+    own: list[_Own] = []
+    foreign = _foreign.setdefault(key, {})
     for name, module in list(sys.modules.items()):
         # Not getattr: lazy modules import half the world when they are asked for an attribute.
         if foreign.get(name) is module or not isinstance(module, ModuleType):
@@ -139,12 +145,32 @@ def _sources(*roots: Path) -> dict[str, str]:
                 continue
             seen = _hashed[(name, path)] = (spec, digest)
         found[source] = seen[1]
-    return dict(sorted(found.items()))
+        own.append((name, module, spec))
+    hashes = dict(sorted(found.items()))
+    _last[key] = _Last(newest, own, hashes)
+    return dict(hashes)
 
 
-# Of a root and an environment: modules that are not the project's own. A process has thousands of
-# them, and each run asks twice.
-_foreign: dict[tuple[str, ...], dict[str, ModuleType]] = {}
+# By roots and environment. A process has thousands of modules, and each run asks twice.
+_foreign: dict[tuple[str, ...], dict[str, ModuleType]] = {}  # that are not the project's own
+_Own = tuple[str, ModuleType, object]  # a module of the project's, and its spec
+
+
+@dataclass(frozen=True)
+class _Last:
+    """What was found the last time, and by what it can be told that nothing was imported since."""
+
+    newest: tuple[int, str]  # how many modules there were, and which came last
+    own: list[_Own]
+    hashes: dict[str, str]
+
+
+_last: dict[tuple[str, ...], _Last] = {}
+
+
+def _is_as_it_was(own: _Own) -> bool:
+    name, module, spec = own
+    return sys.modules.get(name) is module and module.__dict__.get("__spec__") is spec
 
 
 def _place(file: str, root: Path) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ import copy
 import os
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -185,17 +186,25 @@ _parts: dict[tuple[str, str], str] = {}
 
 def _dump(data: object) -> str:
     import yaml
+
+    text: str = yaml.dump(
+        data, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=_dumper()
+    )
+    return text
+
+
+@cache
+def _dumper() -> Any:
+    """OmegaConf's dumper, with libyaml where it is there."""
+    import yaml
     from omegaconf._utils import get_omega_conf_dumper
 
     dumper: Any = get_omega_conf_dumper()
-    if yaml.__with_libyaml__:
-        representers = dumper.yaml_representers
-        dumper = type("Dumper", (yaml.CDumper,), {})
-        dumper.yaml_representers = representers
-    text: str = yaml.dump(
-        data, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=dumper
-    )
-    return text
+    if not yaml.__with_libyaml__:
+        return dumper
+    fast: Any = type("Dumper", (yaml.CDumper,), {})
+    fast.yaml_representers = dumper.yaml_representers
+    return fast
 
 
 def _as_written(node: Any) -> Any:

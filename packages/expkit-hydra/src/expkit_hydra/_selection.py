@@ -49,8 +49,8 @@ def warnings(selection: "Selection", narrowed: Mapping[str, str]) -> Iterator[st
             for key, counts in narrowed.items()
             if any(_overlap(key, name) for name in names.get(warning, ()))
         ]
-        guess = f" This command line narrows {', '.join(left)}: perhaps that is why." if left else ""
-        yield warning + guess
+        guess = f" This command line narrows {', '.join(left)}: perhaps that is why."
+        yield warning + (guess if left else "")
 
 
 def narrowed(declared: Expansion, swept: Expansion) -> dict[str, str]:
