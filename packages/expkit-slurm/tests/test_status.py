@@ -1,5 +1,7 @@
 """What becomes of a run, told from run.json and Slurm's words."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -306,3 +308,15 @@ def test_the_line_of_a_failure_says_why_and_where():
     assert "an hour" in progress_line(
         {"running": 1}, done=1, total=9, done_here=1, elapsed_s=7200.0
     )
+
+
+def test_an_experiment_that_slurm_never_had_costs_no_imports(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from expkit_slurm._view import look; "
+        "print(look(Path(sys.argv[1])), sorted(x for x in sys.modules if 'expkit' in x))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "None ['expkit_slurm', 'expkit_slurm._view']"

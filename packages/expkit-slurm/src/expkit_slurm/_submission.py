@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from ._options import Options
 from ._settings import Settings
+from ._view import FOLDER
 
 if TYPE_CHECKING:
     from expkit_hydra.launching import Version
 
 SCHEMA = 1
-FOLDER = "slurm"  # in an experiment's folder
 RECORD = "submission.json"
 RUNS = "runs.jsonl"
 LOGS = "logs"

@@ -22,7 +22,6 @@ from ._scheduler import Scheduler, SubmitRefused
 from ._script import ArrayScript
 from ._settings import DEFAULT_DELAY_S, Settings
 from ._submission import (
-    FOLDER,
     LOGS,
     PLANNED,
     REFUSED,
@@ -36,6 +35,7 @@ from ._submission import (
     read_submission,
     write_orders,
 )
+from ._view import FOLDER
 
 if TYPE_CHECKING:
     from expkit_hydra.launching import Program
