@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from slurm_app import LAUNCHER
 
 
 def test_a_run_that_raises_hides_no_other_and_slurm_knows_that_it_failed(app):
@@ -52,7 +53,7 @@ def test_a_rank_that_is_killed_fails_its_run(app):
 
 def test_scancel_of_a_task_ends_its_run_as_interrupted_and_leaves_the_others(app):
     app.touch("hold")
-    sweep = app.start("train.py", "-m", *_launcher())
+    sweep = app.start("train.py", "-m", *LAUNCHER)
     app.wait_for_calls(3)
     app.cluster.run("scancel", app.statuses()["1"].job)
     app.wait_for(lambda: app.record(1)["state"] == "interrupted", timeout_s=15)
@@ -138,7 +139,7 @@ def test_a_node_that_dies_gives_its_run_to_another_one(app):
 
 def test_a_controller_that_restarts_disturbs_no_wait(app):
     app.touch("hold")
-    sweep = app.start("train.py", "-m", *_launcher())
+    sweep = app.start("train.py", "-m", *LAUNCHER)
     app.wait_for_calls(3)
     app.cluster.stop_controller()
     time.sleep(2)
@@ -176,9 +177,7 @@ def test_a_manager_killed_during_submission_leaves_nothing_twice_and_nothing_out
     path.chmod(0o755)
     environ = app.environ
     app.touch("hold")
-    process = app.start(
-        "train.py", "-m", *_launcher(), PATH=f"{app.folder / 'bin'}:{environ['PATH']}"
-    )
+    process = app.start("train.py", "-m", *LAUNCHER, PATH=f"{app.folder / 'bin'}:{environ['PATH']}")
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     record = json.loads(next((app.experiment / "slurm").glob("*/submission.json")).read_text())
@@ -195,7 +194,7 @@ def test_a_manager_killed_during_submission_leaves_nothing_twice_and_nothing_out
 
 def test_a_manager_killed_while_it_waits_is_replaced_by_any_other(app):
     app.touch("hold")
-    sweep = app.start("train.py", "-m", *_launcher())
+    sweep = app.start("train.py", "-m", *LAUNCHER)
     app.wait_for_calls(3)
     sweep.kill()
     sweep.communicate()
@@ -208,7 +207,7 @@ def test_a_manager_killed_while_it_waits_is_replaced_by_any_other(app):
 
 def test_ctrl_c_leaves_the_jobs_running_and_says_how_to_come_back(app):
     app.touch("hold")
-    sweep = app.start("train.py", "-m", *_launcher())
+    sweep = app.start("train.py", "-m", *LAUNCHER)
     app.wait_for_calls(3)
     sweep.send_signal(signal.SIGINT)
     output, _ = sweep.communicate(timeout=60)
@@ -221,7 +220,7 @@ def test_ctrl_c_leaves_the_jobs_running_and_says_how_to_come_back(app):
 
 
 def test_two_managers_on_one_grid_run_each_run_once(app):
-    managers = [app.start("train.py", "-m", *_launcher(), "x=range(8)") for _ in range(2)]
+    managers = [app.start("train.py", "-m", *LAUNCHER, "x=range(8)") for _ in range(2)]
     outputs = [each.communicate(timeout=120)[0] for each in managers]
 
     assert [each.returncode for each in managers] == [0, 0], outputs
@@ -261,9 +260,13 @@ def test_a_rank_that_calls_exit_says_with_the_code_how_the_run_ended(app, code, 
 
 
 def test_too_many_failures_end_the_others_when_asked_to(app):
-    app.touch("fail0", "hold1", "hold2")
-    output = app.sweep("hydra.launcher.stop_after_failures=1", code=1)
+    app.touch("fail0", "hold0", "hold1", "hold2")
+    sweep = app.start("train.py", "-m", *LAUNCHER, "hydra.launcher.stop_after_failures=1")
+    app.wait_for_calls(3)  # a run that is cancelled before it starts is no interrupted one
+    app.remove("hold0")
+    output, _ = sweep.communicate(timeout=60)
 
+    assert sweep.returncode == 1, output
     assert "1 failed" in output
     assert "2 interrupted" in output
 
@@ -322,7 +325,7 @@ def test_a_partition_that_does_not_exist_is_slurms_word_and_no_run(app):
 
 
 def test_without_slurm_the_error_names_the_launcher_for_this_machine(app):
-    process = app.start("train.py", "-m", *_launcher(), PATH="/nowhere", SLURM_CONF="/nowhere")
+    process = app.start("train.py", "-m", *LAUNCHER, PATH="/nowhere", SLURM_CONF="/nowhere")
     output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 1
@@ -333,7 +336,7 @@ def test_without_slurm_the_error_names_the_launcher_for_this_machine(app):
 def test_without_a_controller_the_error_says_so_and_what_to_check(app):
     # As where no slurm.conf is found, which sbatch tells in other words; see test_scheduler.py.
     conf = app.write("slurm.conf", "")
-    process = app.start("train.py", "-m", *_launcher(), SLURM_CONF=str(conf))
+    process = app.start("train.py", "-m", *LAUNCHER, SLURM_CONF=str(conf))
     output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 1
@@ -394,9 +397,3 @@ def test_a_status_changes_nothing(app):
 
     assert after == {path: data for path, data in before.items() if path.name != "run.json"}
     assert {each.state for each in app.wait().values()} == {"completed"}
-
-
-def _launcher() -> tuple[str, ...]:
-    from slurm_app import LAUNCHER
-
-    return LAUNCHER

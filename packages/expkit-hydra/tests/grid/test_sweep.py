@@ -33,7 +33,7 @@ def test_a_rule_that_never_fires_is_told_once_and_why_the_command_line_may_be_th
     assert told == [
         "rule 1 (model.name == 'mlp' and optimizer.lr > 0.01) never fires in this grid. This "
         "command line narrows model to 1 of 2 values, optimizer.lr to 1 of 2 values: perhaps "
-        "therefore."
+        "that is why."
     ]
 
 
