@@ -10,6 +10,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,6 +154,7 @@ class TrackingSync:
         self._experiment = experiment
         self._package = installed_verbs().get("sync") if wanted else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._next_look_s = 0.0
 
     def __enter__(self) -> TrackingSync:
         # A script that has imported the sibling is about to use it.
@@ -163,9 +165,17 @@ class TrackingSync:
         return self
 
     def look(self) -> None:
-        """Start the subprocess if a run has a journal by now."""
-        if self._package is not None and self._process is None and _has_journal(self._experiment):
+        """Start the subprocess if a run has a journal by now.
+
+        Called after each run, it asks about all of them: so the less often, the longer that takes.
+        """
+        begin_s = time.monotonic()
+        if self._package is None or self._process is not None or begin_s < self._next_look_s:
+            return
+        if _has_journal(self._experiment):
             self._start()
+        end_s = time.monotonic()
+        self._next_look_s = end_s + 20 * (end_s - begin_s)
 
     def __exit__(
         self,
@@ -173,6 +183,7 @@ class TrackingSync:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._next_look_s = 0.0
         self.look()
         if self._process is None:
             return
