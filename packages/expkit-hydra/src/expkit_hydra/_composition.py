@@ -278,7 +278,7 @@ class Composer:
             return False
         return not any(
             _crosses_reference(before, each.key_or_group)
-            or _merges_into_reference(_node_at(before, each.key_or_group), each.value())
+            or _merges_into_reference(node_at(before, each.key_or_group), each.value())
             for each in values
         )
 
@@ -410,7 +410,7 @@ def _is_real(node: Any) -> bool:
     return isinstance(node.__dict__["_content"], dict | list)
 
 
-def _node_at(config: "DictConfig", key: str) -> Any:
+def node_at(config: "DictConfig", key: str) -> Any:
     """The node under a dotted key, its references as they are; None where there is none."""
     *_, last = _nodes_to(config, key)
     return last

@@ -15,7 +15,7 @@ from ._grid import GridRun
 from ._identity import NO_PART_OF_IDENTITY, ignored_keys, plain_value
 from ._members import Experiment, Member, members
 from ._names import refuse_shared_names
-from ._pruning import shape_of
+from ._pruning import shape_of_run
 from ._shapes import Facts, Naming, Shape
 
 TYPE_CHECKING = False
@@ -178,8 +178,7 @@ class _Drafting:
         if first.values == facts.values:
             return
         plan = self._composer.plan(member.position, first.overrides)
-        paths = tuple([patch.path for patch in plan.patches])
-        before = shape_of(plan.base, paths, self._naming).facts(plan).data
+        before = shape_of_run(plan, self._naming).facts(plan).data
         ignored = ignored_keys(facts.data, self._naming.keys)
         for key in ignored:
             path = key.split(".")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ._hydra_state import answers_of_one_run, current_config
+from ._overrides import overlap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,12 +94,8 @@ def ignored_keys(data: Mapping[str, object], swept: Sequence[str]) -> Sequence[s
 
 @lru_cache
 def _without_swept(ignored: tuple[str, ...], swept: tuple[str, ...]) -> tuple[str, ...]:
-    paths = [f"{key.partition('@')[0]}." for key in swept]
-    return tuple(
-        key
-        for key in ignored
-        if not any(path.startswith(f"{key}.") or f"{key}.".startswith(path) for path in paths)
-    )
+    paths = [key.partition("@")[0] for key in swept]
+    return tuple(key for key in ignored if not any(overlap([key, path]) for path in paths))
 
 
 def write_config(config: "DictConfig", folder: Path) -> None:

@@ -9,7 +9,7 @@ from ._errors import GridError
 from ._expansion import Expansion
 from ._identity import NO_PART_OF_IDENTITY
 from ._progress import progress
-from ._pruning import Held, Point, points, shape_of
+from ._pruning import Held, Point, points, shape_of_run
 from ._shapes import Facts, Naming, Shape
 
 TYPE_CHECKING = False
@@ -69,8 +69,7 @@ def members(
     walk: Iterable[Point] = points(expansion, composer, naming, rules)
     for point in progress(walk, len(expansion)) if show else walk:
         plan = composer.plan(point.position, point.overrides)
-        paths = tuple([patch.path for patch in plan.patches])
-        shape = shape_of(plan.base, paths, naming)
+        shape = shape_of_run(plan, naming)
         yield Member(point.position, point.overrides, point.held, plan, shape)
 
 

@@ -81,20 +81,11 @@ def swept_values(
             try:
                 selected = OmegaConf.select(config, path, throw_on_missing=False)
             except OmegaConfBaseException:  # refers to nothing: that is for the run to say
-                selected = _written(config, path)
+                from ._composition import node_at
+
+                selected = node_at(config, path)
             values[key] = plain_value(selected)
     return values
-
-
-def _written(config: "DictConfig", path: str) -> object:
-    """The node under a path, not resolved; None where there is none."""
-    from omegaconf import DictConfig
-
-    *above, last = path.split(".")
-    owner: object = config
-    for key in above:
-        owner = owner._get_node(key) if isinstance(owner, DictConfig) else None
-    return owner._get_node(last) if isinstance(owner, DictConfig) else None
 
 
 def default_name(config: "DictConfig", hydra: "DictConfig") -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ._composition import Base, Composer
+from ._composition import Base, Composer, Plan
 from ._expansion import Axis, Expansion
 from ._overrides import KeyPath
 from ._shapes import Naming, Shape
@@ -170,6 +170,11 @@ class _Block:
             if answer:
                 return (reading.number, answer), ()
         return None, ()
+
+
+def shape_of_run(plan: Plan, naming: Naming) -> Shape:
+    """The shape of the runs that set the same keys as this one."""
+    return shape_of(plan.base, tuple([patch.path for patch in plan.patches]), naming)
 
 
 def shape_of(base: Base, paths: tuple[KeyPath, ...], naming: Naming) -> Shape:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ._draft import Draft
 from ._expansion import Expansion
+from ._overrides import overlap
 from ._table import run_count
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ def warnings(selection: "Selection", narrowed: Mapping[str, str]) -> Iterator[st
         left = [
             f"{key} to {counts}"
             for key, counts in narrowed.items()
-            if any(_overlap(key, name) for name in names.get(warning, ()))
+            if any(overlap([key, name]) for name in names.get(warning, ()))
         ]
         guess = f" This command line narrows {', '.join(left)}: perhaps that is why."
         yield warning + (guess if left else "")
@@ -76,11 +77,6 @@ def _values(expansion: Expansion) -> dict[str, set[str]]:
     for axis in (axis for block in expansion.blocks for axis in block):
         found.setdefault(axis.key, set()).update(axis.overrides)
     return found
-
-
-def _overlap(key: str, name: str) -> bool:
-    """Whether one of two dotted names is the other or above it, as group `model`, `model.name`."""
-    return f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.")
 
 
 def ends(draft: Draft) -> Iterator[str]:
