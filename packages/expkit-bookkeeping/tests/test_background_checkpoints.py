@@ -328,7 +328,7 @@ FEW = [torch.rand(2, 3), torch.rand(3, 2), torch.rand(1, 6), torch.rand(2, 3)]
 
 
 def copied_by(staging, state):
-    from expkit_bookkeeping._states import saveable
+    from expkit_bookkeeping._saveable import saveable
 
     return staging.copy_of(lambda keep: saveable(state, keep=keep))
 
@@ -424,7 +424,7 @@ def test_large_memories_are_copied_by_several_threads_that_end_with_the_copy():
 INTERRUPTED = """
 import random, signal, sys, threading, time, torch
 from expkit_bookkeeping._staging import Staging
-from expkit_bookkeeping._states import saveable
+from expkit_bookkeeping._saveable import saveable
 
 class Stop(Exception):
     pass

@@ -346,7 +346,7 @@ def test_where_all_checkpoints_are_damaged_the_run_starts_at_zero(folder):
 
 
 def test_no_flipped_bit_goes_unnoticed(tmp_path):
-    from expkit_bookkeeping._states import DamagedFileError, read_torch, write_torch
+    from expkit_bookkeeping._torch_files import DamagedFileError, read_torch, write_torch
 
     path = tmp_path / "content.pt"
     content = {"weights": torch.arange(20.0), "epoch": 7, "name": "run"}

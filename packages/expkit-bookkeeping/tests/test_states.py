@@ -14,7 +14,8 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from expkit_bookkeeping import Bookkeeping
-from expkit_bookkeeping._states import read_torch, saveable, write_torch
+from expkit_bookkeeping._saveable import saveable
+from expkit_bookkeeping._torch_files import read_torch, write_torch
 
 
 @pytest.fixture

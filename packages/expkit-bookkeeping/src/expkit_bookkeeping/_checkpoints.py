@@ -17,17 +17,9 @@ from typing import TYPE_CHECKING, Self, TypedDict, cast
 from ._checkpoint_files import CheckpointFile, checkpoint_path, find_checkpoints, parse_name
 from ._files import TMP_SUFFIX, atomic_path, remove_leftovers
 from ._rng import loader_generators, packed, restore_rng_state, rng_state, start_other_rank
-from ._states import (
-    DamagedFileError,
-    Stateful,
-    as_it_is,
-    load_into,
-    read_torch,
-    saveable,
-    state_of,
-    tell_where,
-    write_torch,
-)
+from ._saveable import as_it_is, saveable
+from ._states import Stateful, load_into, state_of, tell_where
+from ._torch_files import DamagedFileError, read_torch, write_torch
 
 if TYPE_CHECKING:
     from torch import Tensor

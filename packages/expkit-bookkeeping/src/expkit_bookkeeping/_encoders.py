@@ -17,15 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ._files import write_file
 from ._names import path_inside
-from ._states import (
-    MAX_DEPTH,
-    load_into,
-    missing_file,
-    read_torch,
-    state_of,
-    type_name,
-    write_torch,
-)
+from ._saveable import MAX_DEPTH, type_name
+from ._states import load_into, missing_file, state_of
+from ._torch_files import read_torch, write_torch
 
 if TYPE_CHECKING:
     import numpy

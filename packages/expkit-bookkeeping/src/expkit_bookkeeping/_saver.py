@@ -10,8 +10,8 @@ from ._checkpoint_files import checkpoint_path
 from ._checkpoints import Content, Keep, remove, snapshot, write
 from ._claims import Claim, ClaimLost
 from ._metrics import Mark, MetricsFile
+from ._saveable import as_it_is
 from ._settings import Settings
-from ._states import as_it_is
 
 if TYPE_CHECKING:
     from ._open_runs import OpenRun

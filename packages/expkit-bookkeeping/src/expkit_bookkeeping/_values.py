@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ._files import atomic_path, write_file
 from ._names import path_inside
-from ._states import MAX_DEPTH, missing_file, type_name
+from ._saveable import MAX_DEPTH, type_name
+from ._states import missing_file
 
 if TYPE_CHECKING:
     import numpy
