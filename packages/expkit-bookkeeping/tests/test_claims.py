@@ -419,6 +419,29 @@ def test_a_run_stays_where_it_is_when_its_move_cannot_be_noted(folder):
     assert read_run(folder).state == "completed"
 
 
+@pytest.mark.parametrize("in_it", ["train.py", "run.json", "claims/notes.json"])
+def test_a_folder_that_expkit_did_not_make_is_not_moved_to_the_trash(folder, in_it):
+    (folder / in_it).parent.mkdir(parents=True)
+    (folder / in_it).write_text('{"state": "completed"}')
+    (folder / "data.csv").touch()
+
+    with pytest.raises(PermissionError, match="holds files that expkit did not write"):
+        move_to_trash(folder, reason="cleanup")
+
+    assert (folder / in_it).exists()
+
+
+def test_the_folder_that_the_program_is_in_is_not_moved_to_the_trash(folder, monkeypatch):
+    claim_run(folder).finish("failed")
+    (folder / "inner").mkdir()
+    monkeypatch.chdir(folder / "inner")
+
+    with pytest.raises(PermissionError, match="where this program was started"):
+        move_to_trash(folder, reason="cleanup")
+
+    assert state(folder) == "failed"
+
+
 def test_two_runs_of_one_name_fit_into_the_trash_in_one_second(folder):
     claim_run(folder).finish("failed")
     first = move_to_trash(folder, reason="fresh", clock=lambda: 0.0)

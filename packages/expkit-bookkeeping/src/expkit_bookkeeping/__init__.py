@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._files import write_file as write_file
     from ._hashes import config_hash as config_hash
     from ._metrics import cut_metrics as cut_metrics
+    from ._ownership import foreign_reason as foreign_reason
     from ._protocols import Sink as Sink
     from ._ranks import process_rank as process_rank
     from ._records import Liveness as Liveness
@@ -52,6 +53,7 @@ _MODULES = {
     "cut_metrics": "_metrics",
     "find_checkpoints": "_checkpoint_files",
     "find_runs": "_records",
+    "foreign_reason": "_ownership",
     "is_alive": "_records",
     "load_metrics": "_results",
     "move_to_trash": "_trash",
@@ -82,6 +84,7 @@ __all__ = [
     "cut_metrics",
     "find_checkpoints",
     "find_runs",
+    "foreign_reason",
     "is_alive",
     "load_metrics",
     "move_to_trash",

@@ -10,6 +10,7 @@ from pathlib import Path
 from ._claims import RunClaimed, _held_text, _is_held_by
 from ._files import append_line, sync_folder
 from ._owners import this_process
+from ._ownership import foreign_reason
 from ._records import Liveness, RunRecord, claimed_record, is_alive
 
 
@@ -34,12 +35,17 @@ def move_to_trash(
     Raises:
         RunClaimed: If another process that may live holds the run.
         FileNotFoundError: If there is no such folder.
+        PermissionError: If the folder is not one that expkit made, or this program was started
+            in it or its script lies in it.
         OSError: If it cannot be moved or noted; the folder is then where it was.
     """
     given = record_or_folder if isinstance(record_or_folder, RunRecord) else None
     folder = Path(record_or_folder if given is None else given.folder)  # type: ignore[arg-type]
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no run folder {folder} to move to the trash.")
+    reason_to_stay = foreign_reason(folder)
+    if reason_to_stay is not None:
+        raise PermissionError(f"{folder} {reason_to_stay}. It was not moved to the trash.")
     holder = claimed_record(folder)
     if (
         holder is not None

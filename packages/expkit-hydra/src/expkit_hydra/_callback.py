@@ -181,7 +181,7 @@ class RunCallback(Callback):
 def _prepare_single_run(config: DictConfig, chosen: Settings) -> Claim:
     from omegaconf import OmegaConf
 
-    from expkit_bookkeeping import claim_run, move_to_trash
+    from expkit_bookkeeping import claim_run, foreign_reason, move_to_trash
 
     from ._hydra_state import current_config
     from ._identity import identify
@@ -195,6 +195,14 @@ def _prepare_single_run(config: DictConfig, chosen: Settings) -> Claim:
             params = OmegaConf.to_container(params, resolve=False)
         keys = swept_keys(params)
         swept = swept_values(config, keys)
+    foreign = foreign_reason(folder)
+    if foreign is not None:
+        raise ValueError(
+            f"The folder of this run, {folder}, {foreign}. expkit writes only into a new or empty "
+            f"folder, or into one of its own. Delete hydra.run.dir={_written_run_dir(config)} from "
+            "the configuration or the command line, and the run gets a folder of its own in "
+            "results_dir; or name a new folder there."
+        )
     identity = identify(config, swept=keys)
     _warn_of_rules(config, identity.data, folder)
     record = _present(folder)
@@ -212,6 +220,14 @@ def _prepare_single_run(config: DictConfig, chosen: Settings) -> Claim:
         config_hash=identity.config_hash,
         swept=swept,
     )
+
+
+def _written_run_dir(config: DictConfig) -> str:
+    """The text that the configuration has for `hydra.run.dir`, as the user would look for it."""
+    from omegaconf import OmegaConf
+
+    run = OmegaConf.to_container(config.hydra.run, resolve=False)
+    return str(run["dir"]) if isinstance(run, dict) else ""
 
 
 def _ending(record: RunRecord, argv: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -61,7 +62,7 @@ def cleanup(
         dry_run: Only say what would be done.
         keep_resumable: Keep runs that have a checkpoint.
         older_than: Keep runs that ended, or gave their last sign of life, more recently.
-        purge: Also delete what is in the trash for good.
+        purge: Also delete the runs in the trash for good: the folders that `removed.jsonl` names.
         is_alive: Tells whether the owner of a running run lives; see `find_runs`.
         now: The present time, for tests.
 
@@ -70,6 +71,7 @@ def cleanup(
 
     Raises:
         FileNotFoundError: If there is no such experiment.
+        PermissionError: If the trash is to be purged and is a link; nothing was done then.
     """
     from expkit_bookkeeping import (
         RunClaimed,
@@ -82,6 +84,8 @@ def cleanup(
     from ._schedulers import look
 
     folder = find_experiment(Path(experiment))
+    if purge:
+        _check_trash(folder)
     records = find_runs(folder, is_alive=is_alive or look(folder).is_alive)
     present = now or datetime.now(UTC)
     chosen = []
@@ -107,9 +111,9 @@ def cleanup(
                 chosen[place] = replace(removal, kept=str(error))
         if any(removal.trash is not None for removal in chosen):
             write_results_csv(folder)
-    size = sum(folder_size(entry) for entry in _trash_folders(folder))
+    size = sum(folder_size(entry) for entry in _trashed_folders(folder))
     if purge and not dry_run:
-        for entry in _trash_folders(folder):
+        for entry in _trashed_folders(folder):
             shutil.rmtree(entry)  # removed.jsonl stays: `sync` reads from it what is gone
     return Cleanup(
         dry_run=dry_run,
@@ -203,8 +207,38 @@ def last_sign(record: RunRecord, default: datetime) -> datetime:
     return default
 
 
-def _trash_folders(experiment: Path) -> Sequence[Path]:
+def _trashed_folders(experiment: Path) -> Sequence[Path]:
+    """What the trash holds of this experiment's runs: the folders that removed.jsonl names.
+
+    Anything else in it belongs to somebody else, and so does all that lies behind a link.
+    """
     trash = experiment / ".trash"
-    if not trash.is_dir():
+    if trash.is_symlink():
         return []
-    return [each for each in trash.iterdir() if each.is_dir() and not each.is_symlink()]
+    try:
+        lines = (trash / "removed.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    folders = {trash / name for name in filter(None, map(_trashed_name, lines))}
+    return sorted(folder for folder in folders if folder.is_dir() and not folder.is_symlink())
+
+
+def _trashed_name(line: str) -> str | None:
+    """The name of the folder in `.trash/` that a line of removed.jsonl is about."""
+    try:
+        moved_to = json.loads(line)["trash"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(moved_to, str):
+        return None
+    parent, _, name = moved_to.partition("/")
+    return name if parent == ".trash" and name not in ("", ".", "..") and "/" not in name else None
+
+
+def _check_trash(experiment: Path) -> None:
+    trash = experiment / ".trash"
+    if trash.is_symlink():
+        raise PermissionError(
+            f"{trash} is a link to {trash.readlink()}: --purge deletes nothing through a link, "
+            "as other files may lie there. Delete the runs there by hand, or leave out --purge."
+        )

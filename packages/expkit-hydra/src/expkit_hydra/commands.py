@@ -101,7 +101,7 @@ def cleanup(argv: Sequence[str]) -> int:
             older_than=arguments.older_than,
             purge=arguments.purge,
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:
         return _refuse(error)
     _print_cleanup(done, arguments.experiment, argv=argv)
     return 1 if any(removal.kept is not None for removal in done.removals) else 0

@@ -205,6 +205,41 @@ def test_purge_frees_the_trash_and_keeps_the_tombstones(mixed):
     assert [path.name for path in (mixed.experiment / ".trash").iterdir()] == ["removed.jsonl"]
 
 
+def test_purge_deletes_only_what_the_tombstones_name(mixed):
+    cleanup(mixed.experiment, dry_run=False)
+    trash = mixed.experiment / ".trash"
+    (trash / "dataset").mkdir()
+    (trash / "dataset" / "images").touch()
+    outside = mixed.folder / "outside"
+    outside.mkdir()
+    (trash / "link").symlink_to(outside)
+    with (trash / "removed.jsonl").open("a") as file:
+        for name in ("../training/1", ".trash/../training/1", ".trash/link", ".trash/", "/", 7):
+            file.write(json.dumps({"trash": name}) + "\n")
+        file.write("[" * 100_000 + "\n{\n")
+
+    cleanup(mixed.experiment, dry_run=False, purge=True)
+
+    assert sorted(path.name for path in trash.iterdir()) == ["dataset", "link", "removed.jsonl"]
+    assert (trash / "dataset" / "images").exists()
+    assert outside.is_dir()
+    assert mixed.states() == {"1": "completed"}
+
+
+def test_purge_refuses_a_trash_that_is_a_link(mixed, capsys):
+    scratch = mixed.folder / "scratch"
+    (scratch / "dataset").mkdir(parents=True)
+    (mixed.experiment / ".trash").symlink_to(scratch)
+    (scratch / "removed.jsonl").write_text(json.dumps({"trash": ".trash/dataset"}) + "\n")
+    before = snapshot(mixed.experiment)
+
+    assert cleanup_command([str(mixed.experiment), "--purge", "--yes"]) == 2
+
+    assert "is a link to" in capsys.readouterr().err
+    assert (scratch / "dataset").is_dir()
+    assert snapshot(mixed.experiment) == before
+
+
 def test_cleanup_never_touches_running_or_unknown_runs(app):
     app.touch("hang2")
     process = app.start("train.py", "x=2")

@@ -210,3 +210,46 @@ def test_what_cannot_start_is_said_in_a_sentence_and_writes_nothing(app, argumen
     assert "Traceback" not in output
     assert app.calls() == []
     assert sorted(path.name for path in app.folder.iterdir() if path.name[0] != "_") == before
+
+
+@pytest.mark.parametrize("folder", [".", "..", "data", "${oc.env:PWD}"])
+@pytest.mark.parametrize("where", ["command line", "configuration"])
+def test_a_folder_with_files_of_the_user_is_neither_written_nor_moved(app, folder, where):
+    (app.folder / "data").mkdir()
+    (app.folder / "data" / "config.yaml").write_text("mine: true\n")
+    arguments = [f"hydra.run.dir={folder}"] if where == "command line" else []
+    if where == "configuration":
+        with (app.folder / "config.yaml").open("a") as config:
+            config.write(f"  run: {{dir: '{folder}'}}\n".replace("hydra:", ""))
+        text = (app.folder / "config.yaml").read_text()
+        text = text.replace("hydra: {sweeper: {params: {x: [1, 2, 3]}}}\n", "hydra:\n")
+        (app.folder / "config.yaml").write_text(text)
+    before = files_of(app.folder)
+
+    for _ in range(2):  # the second one would move what the first one took
+        output = app.train(*arguments, code=1)
+        assert f"Delete hydra.run.dir={folder} from" in output
+
+    assert files_of(app.folder) == before
+    assert app.calls() == []
+
+
+def test_a_run_may_lie_in_a_folder_that_holds_only_what_hydra_wrote(app):
+    folder = app.folder / "mine"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / "train.log").touch()
+    (folder / ".gitkeep").touch()
+
+    app.train("hydra.run.dir=mine", "x=2")
+    output = app.train("hydra.run.dir=mine", "x=2")
+
+    assert json.loads((folder / "run.json").read_text())["state"] == "completed"
+    assert "Run 2 was completed; it moved to" in output
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
