@@ -7,7 +7,7 @@ import pytest
 
 from expkit_bookkeeping import (
     Bookkeeping,
-    Settings,
+    RunSettings,
     claim_run,
     config_hash,
     load_metrics,
@@ -119,7 +119,7 @@ CASES = {
         ValueError,
         "keep_last is 0; .*from 1",
     ),
-    "a metric that is a list": (lambda: Settings(metric=["a"]), TypeError, "metric's name"),
+    "a metric that is a list": (lambda: RunSettings(metric=["a"]), TypeError, "metric's name"),
     "a rank that is a word": (lambda: Bookkeeping("run", rank="two"), ValueError, "rank is 'two'"),
     "a negative rank": (lambda: Bookkeeping("run", rank=-1), ValueError, "rank is -1"),
     "a sink without methods": (

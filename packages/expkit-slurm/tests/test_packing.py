@@ -8,7 +8,7 @@ import pytest
 
 from expkit_slurm import SlurmError
 from expkit_slurm._forking import start_method
-from expkit_slurm._settings import Settings
+from expkit_slurm._settings import SubmissionSettings
 
 
 def test_200_short_runs_share_eight_tasks(app):
@@ -97,4 +97,4 @@ def test_a_process_without_threads_is_forked():
 )
 def test_settings_that_make_no_sense_are_refused(chosen, said):
     with pytest.raises(SlurmError, match=said):
-        Settings(**chosen)
+        SubmissionSettings(**chosen)

@@ -8,7 +8,7 @@ from slurm_app import RESUMABLE
 
 from expkit_slurm._job import Job
 from expkit_slurm._scheduler import Scheduler
-from expkit_slurm._settings import Settings
+from expkit_slurm._settings import SubmissionSettings
 from expkit_slurm._stopping import requeue, why_stopped
 from expkit_slurm._submission import Submission
 from expkit_slurm._task_log import banner, read_stop, stop_line
@@ -202,7 +202,7 @@ def test_what_a_warning_means_is_told_by_the_time_that_is_left():
 
 def test_a_run_that_is_not_requeued_says_how_to_go_on_wherever_its_results_are(tmp_path):
     path = tmp_path / "scratch" / "digits" / "slurm" / "1"
-    submission = Submission(path, "g", "", "", "", "python", "s", ".", None, Settings())
+    submission = Submission(path, "g", "", "", "", "python", "s", ".", None, SubmissionSettings())
     job = Job("7", "7", 0, restarts=0, node="node1", rank=0, step_tasks=0)
     told = requeue(submission, job, "timeout", Scheduler())
 

@@ -11,7 +11,7 @@ from slurm_app import LAUNCHER
 
 from expkit_slurm import SlurmError, SlurmManager
 from expkit_slurm._scheduler import Scheduler
-from expkit_slurm._settings import Settings
+from expkit_slurm._settings import SubmissionSettings
 from expkit_slurm._submission import Array, Submission, read_submission
 from expkit_slurm._submit import recover
 
@@ -209,7 +209,17 @@ def submitting(tmp_path: Path) -> Submission:
     """A submission whose first array is on its way, and whose second one is planned."""
     arrays = (Array(0, "a-0", 0, 2, state="submitting"), Array(1, "a-1", 2, 2))
     found = Submission(
-        tmp_path / "slurm" / "1", "g", "", "", "", "python", "s", ".", None, Settings(), arrays
+        tmp_path / "slurm" / "1",
+        "g",
+        "",
+        "",
+        "",
+        "python",
+        "s",
+        ".",
+        None,
+        SubmissionSettings(),
+        arrays,
     )
     (found.path / "logs").mkdir(parents=True)
     found.write()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ._results import result_rows as result_rows
     from ._results import results as results
     from ._results import write_results_csv as write_results_csv
-    from ._settings import Settings as Settings
+    from ._settings import RunSettings as RunSettings
     from ._signals import request_stop as request_stop
     from ._signals import stop_requested as stop_requested
     from ._signals import stop_signals as stop_signals
@@ -44,7 +44,7 @@ _MODULES = {
     "Liveness": "_records",
     "RunClaimed": "_claims",
     "RunRecord": "_records",
-    "Settings": "_settings",
+    "RunSettings": "_settings",
     "Sink": "_protocols",
     "claim_run": "_claims",
     "code_changes": "_code",
@@ -75,7 +75,7 @@ __all__ = [
     "Liveness",
     "RunClaimed",
     "RunRecord",
-    "Settings",
+    "RunSettings",
     "Sink",
     "claim_run",
     "code_changes",

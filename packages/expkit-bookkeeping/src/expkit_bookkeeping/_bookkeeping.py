@@ -17,7 +17,7 @@ from ._metrics import numbers, whole_step
 from ._names import path_inside
 from ._ranks import process_rank, true_on_any_rank
 from ._records import Liveness, is_alive
-from ._settings import Settings, folder_name, plain_config, run_folder, run_settings
+from ._settings import RunSettings, folder_name, plain_config, run_folder, run_settings
 from ._signals import stop_requested, stop_signals
 from ._sinks import Sinks
 
@@ -74,7 +74,7 @@ class Bookkeeping:
         run_name: str | None = None,
         experiment_id: str | None = None,
         swept: Mapping[str, object] | None = None,
-        settings: Settings | None = None,
+        settings: RunSettings | None = None,
         rank: int | None = None,
         console: bool = True,
         is_alive: Liveness = is_alive,

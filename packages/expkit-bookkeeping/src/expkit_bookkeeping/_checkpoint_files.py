@@ -6,7 +6,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._settings import Settings
+    from ._settings import RunSettings
 
 NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
 
@@ -50,14 +50,14 @@ def find_checkpoints(folder: Path) -> list[CheckpointFile]:
     return sorted(found for path in paths if (found := parse_name(path)) is not None)
 
 
-def why_no_best(folder: Path, settings: "Settings") -> str:
+def why_no_best(folder: Path, settings: "RunSettings") -> str:
     """Why a run folder has no best checkpoint, and what to do."""
     if settings.keep_best == 0:
         why = "None is kept, as expkit.keep_best is 0: set it to 1 before training"
     elif settings.metric is None:
         why = (
             "No metric is set here, by which a checkpoint would be the best: name one before "
-            "training, expkit.metric or Settings(metric=…)"
+            "training, expkit.metric or RunSettings(metric=…)"
         )
     else:
         why = (

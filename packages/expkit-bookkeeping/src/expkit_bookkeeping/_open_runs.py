@@ -13,7 +13,7 @@ from ._files import write_file
 from ._logs import RunLog
 from ._metrics import MetricsFile, metric_rows
 from ._progress import Progress
-from ._settings import Settings
+from ._settings import RunSettings
 from ._sinks import Sinks
 from ._timer_files import TimerFile
 
@@ -39,7 +39,7 @@ class OpenRun:
         self,
         claim: Claim,
         *,
-        settings: Settings,
+        settings: RunSettings,
         sinks: Sinks,
         console: bool,
         clock: Callable[[], float] = time.time,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from ._settings import Settings
+from ._settings import RunSettings
 
 
 class Progress:
@@ -14,7 +14,7 @@ class Progress:
         measured: Value of `expkit.metric` since the last checkpoint; None where it was not logged.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         self.recall({})
 

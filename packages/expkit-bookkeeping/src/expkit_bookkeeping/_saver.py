@@ -11,7 +11,7 @@ from ._checkpoints import Content, Keep, remove, snapshot, write
 from ._claims import Claim, ClaimLost
 from ._metrics import Mark, MetricsFile
 from ._saveable import as_it_is
-from ._settings import Settings
+from ._settings import RunSettings
 
 if TYPE_CHECKING:
     from ._open_runs import OpenRun
@@ -28,7 +28,7 @@ class CheckpointSaver:
     """
 
     def __init__(
-        self, run: "OpenRun", claim: Claim, metrics: MetricsFile, settings: Settings
+        self, run: "OpenRun", claim: Claim, metrics: MetricsFile, settings: RunSettings
     ) -> None:
         self._run = run
         self._claim = claim

@@ -10,7 +10,7 @@ DIRECTIONS = ("maximize", "minimize")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RunSettings:
     """The keys of `expkit:` that concern one run, and the number of epochs."""
 
     metric: str | None = None
@@ -62,7 +62,7 @@ def plain_config(config: object) -> dict[str, object]:
     return {str(key): _plain(value, str(key)) for key, value in config.items() if key != "hydra"}
 
 
-def run_settings(config: Mapping[str, object]) -> Settings:
+def run_settings(config: Mapping[str, object]) -> RunSettings:
     """The settings of a plain configuration.
 
     Raises:
@@ -79,7 +79,7 @@ def run_settings(config: Mapping[str, object]) -> Settings:
     epochs = config.get("epochs")
     if isinstance(epochs, bool) or not isinstance(epochs, int):
         epochs = None
-    return Settings(**given, epochs=epochs)
+    return RunSettings(**given, epochs=epochs)
 
 
 def run_folder(config: Mapping[str, object]) -> Path:

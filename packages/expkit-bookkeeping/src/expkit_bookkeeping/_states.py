@@ -16,7 +16,7 @@ from ._torch_files import read_torch, write_torch
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ._settings import Settings
+    from ._settings import RunSettings
 
 T = TypeVar("T")
 WRAPPED = ("module", "_orig_mod")  # attributes of DistributedDataParallel and `torch.compile`
@@ -167,7 +167,7 @@ def load_state(
     name: str,
     *,
     part: str,
-    settings: "Settings",
+    settings: "RunSettings",
     strict: bool,
     unsafe: bool,
 ) -> T:

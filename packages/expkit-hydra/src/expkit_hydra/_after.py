@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._aftermath import note_done, was_done
-from ._console import again, command_line, installed_verbs, lasting_console, shown
+from ._console import again, command_line, installed_verbs, lasting_console, short_path
 from ._objective import unlogged
-from ._schedulers import look
-from ._settings import Settings, settings
+from ._schedulers import ask_schedulers
+from ._settings import GridSettings, grid_settings
 from ._table import as_told, counts, most_telling, row, rows_of, table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
     from ._grid import Grid
-    from ._schedulers import Told
+    from ._schedulers import SchedulerReport
 
 _MOST_COMPLAINTS = 5  # lines of a command's stderr, its last ones
 _DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt for ever
@@ -64,10 +64,10 @@ def finish_grid(
     """
     from expkit_bookkeeping import find_runs, write_results_csv
 
-    chosen = settings(config)
+    chosen = grid_settings(config)
     folder = Path(experiment if experiment is not None else grid.experiment)  # type: ignore[union-attr]
     screen = lasting_console()
-    view = look(folder)
+    view = ask_schedulers(folder)
     records = find_runs(folder, is_alive=view.is_alive)
     notes = []
     try:
@@ -84,7 +84,7 @@ def finish_grid(
                 note_done(folder, records, chosen.after)
         except KeyboardInterrupt:  # the runs are done; the table is still worth showing
             notes.append(f"{' and '.join(verbs)} interrupted; the runs are not concerned")
-    told = {} if grid is None else view.tell(grid.runs, records)
+    told = {} if grid is None else view.report(grid.runs, records)
     show_table(grid, records=records, told=told, chosen=chosen, screen=screen)
     missing = unlogged(chosen.metric, records)
     if missing is not None:
@@ -100,8 +100,8 @@ def show_table(
     grid: Grid | None,
     *,
     records: Sequence[RunRecord],
-    told: Mapping[str, Told],
-    chosen: Settings,
+    told: Mapping[str, SchedulerReport],
+    chosen: GridSettings,
     screen: Console,
 ) -> None:
     """Print the table of a grid's runs and a line of counts."""
@@ -111,8 +111,8 @@ def show_table(
     else:
         rows, skipped = rows_of(grid.runs, records, now=now, metric=chosen.metric)
         rows = as_told(rows, told)
-    shown, hidden = most_telling(rows, maximize=chosen.maximize)
-    screen.print(table(shown, metric=chosen.metric, maximize=chosen.maximize))
+    listed, hidden = most_telling(rows, maximize=chosen.maximize)
+    screen.print(table(listed, metric=chosen.metric, maximize=chosen.maximize))
     if hidden:
         screen.print(f"… and {hidden} more; all {len(rows)} are in results.csv")
     summary = counts(each.state for each in rows) or "no runs"
@@ -123,13 +123,13 @@ def where(
     experiment: Path, *, metric: str | None, command: Sequence[str] | None = None
 ) -> list[tuple[str, str]]:
     """Where things are, and the commands for what comes next, as (label, text)."""
-    folder = shown(experiment)
+    folder = short_path(experiment)
     lines = []
     if (experiment / "results.csv").is_file():
         lines.append(("results", os.path.join(folder, "results.csv")))  # noqa: PTH118
     plot = _one_plot(experiment / "plots", metric)
     if plot is not None:
-        lines.append(("plots", shown(plot)))
+        lines.append(("plots", short_path(plot)))
     installed = installed_verbs()
     if "ui" in installed and (experiment / "mlflow.db").is_file():
         lines.append(("open the MLflow UI", command_line("ui", folder)))
@@ -161,10 +161,10 @@ class TrackingSync:
         if self._package is not None and self._package in sys.modules:
             self._start()
         else:
-            self.look()
+            self.poll()
         return self
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Start the subprocess if a run has a journal by now.
 
         Called after each run, it asks about all of them: so the less often, the longer that takes.
@@ -184,7 +184,7 @@ class TrackingSync:
         trace: TracebackType | None,
     ) -> None:
         self._next_look_s = 0.0
-        self.look()
+        self.poll()
         if self._process is None:
             return
         assert self._process.stdin is not None
@@ -205,7 +205,7 @@ class TrackingSync:
         """Why tracking is not synchronised, after the block; None if it is."""
         if self._process is None or self.complete:
             return None
-        folder = shown(self._experiment)
+        folder = short_path(self._experiment)
         return (
             f"sync ended with exit code {self._process.returncode}; the journals are complete. "
             f"Again: {command_line('sync', folder)}"
@@ -246,7 +246,7 @@ def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> tuple[
         notes += [f"{verb}: {line}" for line in complaints]
         if done.returncode != 0:
             succeeded = False
-            again = command_line(verb, shown(folder))
+            again = command_line(verb, short_path(folder))
             notes.append(
                 f"{verb} ended with exit code {done.returncode}; the runs are not concerned. "
                 f"Again: {again}"

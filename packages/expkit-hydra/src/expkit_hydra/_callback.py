@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from expkit_bookkeeping import Claim, RunRecord
 
-    from ._settings import Settings
+    from ._settings import GridSettings
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class RunCallback(Callback):
         from ._job import heartbeat
         from ._members import check_experiment_id
         from ._names import settle_name
-        from ._settings import settings
+        from ._settings import grid_settings
 
         warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
         # Exceptions would become warnings here, and the run would start nevertheless.
@@ -86,7 +86,7 @@ class RunCallback(Callback):
         if process_rank() != 0:  # the other processes of a distributed run take part in rank 0's
             return
         try:
-            self._claim = _prepare_single_run(config, settings(config))
+            self._claim = _prepare_single_run(config, grid_settings(config))
             write_config(config, self._claim.folder)
         except (RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
@@ -178,7 +178,7 @@ class RunCallback(Callback):
                 log.warning("The end of run %s was not recorded: %s", claim.folder, error)
 
 
-def _prepare_single_run(config: DictConfig, chosen: Settings) -> Claim:
+def _prepare_single_run(config: DictConfig, chosen: GridSettings) -> Claim:
     from omegaconf import OmegaConf
 
     from expkit_bookkeeping import claim_run, foreign_reason, move_to_trash
@@ -262,7 +262,7 @@ def _present(folder: Path) -> RunRecord | None:
 
 
 def _why_anew(
-    record: RunRecord, config_hash: str, data: Mapping[str, object], chosen: Settings
+    record: RunRecord, config_hash: str, data: Mapping[str, object], chosen: GridSettings
 ) -> str | None:
     """Why an earlier run of this name makes room; None if it goes on.
 
@@ -380,6 +380,6 @@ def _say(text: str) -> None:
 
 
 def _shown(path: Path) -> str:
-    from ._console import shown
+    from ._console import short_path
 
-    return shown(path)
+    return short_path(path)

@@ -81,12 +81,12 @@ def cleanup(
         write_results_csv,
     )
 
-    from ._schedulers import look
+    from ._schedulers import ask_schedulers
 
     folder = find_experiment(Path(experiment))
     if purge:
         _check_trash(folder)
-    records = find_runs(folder, is_alive=is_alive or look(folder).is_alive)
+    records = find_runs(folder, is_alive=is_alive or ask_schedulers(folder).is_alive)
     present = now or datetime.now(UTC)
     chosen = []
     for record in records:

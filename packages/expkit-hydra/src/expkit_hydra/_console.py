@@ -109,7 +109,7 @@ def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> 
         raise
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as the user would type it: relative where it lies below this directory."""
     with contextlib.suppress(ValueError):
         return str(path.resolve().relative_to(Path.cwd()))
@@ -124,7 +124,7 @@ def again(argv: Sequence[str] | None = None) -> str:
     """
     script, *arguments = sys.argv if argv is None else argv
     if script.endswith(".py"):
-        return shlex.join(["python", shown(Path(script)), *arguments])
+        return shlex.join(["python", short_path(Path(script)), *arguments])
     return shlex.join([Path(script).name, *arguments])
 
 

@@ -123,7 +123,7 @@ class _Drafting:
         from expkit_bookkeeping import find_runs
         from expkit_filter import RunFilter
 
-        from ._schedulers import look
+        from ._schedulers import ask_schedulers
 
         settings = self._config.expkit
         ignored = plain_value(settings.get("ignore")) or []
@@ -134,7 +134,7 @@ class _Drafting:
             )
         assert self._experiment.folder is not None
         folder = self._experiment.folder
-        records = find_runs(folder, is_alive=look(folder).is_alive)
+        records = find_runs(folder, is_alive=ask_schedulers(folder).is_alive)
         return records, RunFilter(
             self._rules,
             runs=records,

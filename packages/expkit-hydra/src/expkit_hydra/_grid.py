@@ -35,7 +35,7 @@ CONFIGS_INDEX = "configs.index"
 SCHEMA = 1
 
 
-Version = tuple[str | None, int, str]  # of a run folder's content: id, attempt, state
+RunVersion = tuple[str | None, int, str]  # of a run folder's content: id, attempt, state
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Grid:
     runs: Sequence[GridRun]
     pending: Sequence[GridRun]
     fresh: frozenset[int] = frozenset()
-    known: Mapping[int, frozenset[Version]] = field(default_factory=dict, repr=False)
+    known: Mapping[int, frozenset[RunVersion]] = field(default_factory=dict, repr=False)
     is_last_batch: bool = True
     _types: Types = field(default_factory=dict, repr=False, compare=False)
 
@@ -141,7 +141,7 @@ class Grid:
         pending = [
             run for run in grid.runs if run.skipped_by is None and run.config_hash not in done
         ]
-        return replace(grid, pending=pending, known=known_versions(pending, records))
+        return replace(grid, pending=pending, known=run_versions(pending, records))
 
 
 def read_grid(path: "Path | str") -> Grid:
@@ -219,19 +219,19 @@ class _RunsOnDisk(Sequence[GridRun]):
 _NAME = re.compile(rb'^\{"index": \d+, "run_name": ("(?:[^"\\]|\\.)*")', re.MULTILINE)
 
 
-def version(record: "RunRecord") -> Version:
+def run_version(record: "RunRecord") -> RunVersion:
     """What a run folder holds, as run.json says it: there a run that is lost is still running."""
     return record.id, record.attempt, "running" if record.state == "lost" else record.state
 
 
-def known_versions(
+def run_versions(
     runs: Sequence[GridRun], records: "Sequence[RunRecord]"
-) -> dict[int, frozenset[Version]]:
+) -> dict[int, frozenset[RunVersion]]:
     """By number of the run: the earlier runs of its name or of its configuration."""
-    by_name = {record.folder.name: version(record) for record in records}
-    by_hash: dict[str | None, set[Version]] = {}
+    by_name = {record.folder.name: run_version(record) for record in records}
+    by_hash: dict[str | None, set[RunVersion]] = {}
     for record in records:
-        by_hash.setdefault(record.config_hash, set()).add(version(record))
+        by_hash.setdefault(record.config_hash, set()).add(run_version(record))
     return {
         run.index: frozenset(by_hash.get(run.config_hash, ()))
         | {by_name[name] for name in (run.run_name,) if name in by_name}
@@ -294,7 +294,7 @@ def write_grid(
         runs=tuple(runs),
         pending=tuple(pending),
         fresh=frozenset(fresh),
-        known=known_versions(pending, records),
+        known=run_versions(pending, records),
         _types=configs.types,
     )
 

@@ -1,6 +1,6 @@
 """One run of a grid in this process: claimed, run as Hydra runs a job, and its end recorded.
 
-Whatever executes runs of a grid calls `execute`: the launcher in its own process, the
+Whatever executes runs of a grid calls `execute_run`: the launcher in its own process, the
 processes it starts, and an array task on a cluster.
 """
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from ._grid import Grid, GridRun
 
 HEARTBEAT_S = 30.0
-OUTPUT = "console.log"
+CONSOLE_LOG = "console.log"
 LOOK_TAKES_AT_MOST_S = 3600.0  # from the sweep's look at what is done to the grid's files
 INTERRUPTED, TERMINATED = 130, 143  # what a shell reports: 128 + number of the signal
 
-# Folders of the runs that `execute` has in hand: the callback leaves those alone.
+# Folders of the runs that `execute_run` has in hand: the callback leaves those alone.
 _in_hand: set[str] = set()
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run of a grid went.
 
     `state` is what run.json says, or `skipped` where the run was not started; `stop` is the exit
@@ -64,7 +64,7 @@ class RunOutput(Protocol):
 
 
 def in_hand(folder: Path) -> bool:
-    """Whether `execute` is running this folder's run in this process."""
+    """Whether `execute_run` is running this folder's run in this process."""
     return _key(folder) in _in_hand
 
 
@@ -72,7 +72,7 @@ def _key(folder: Path) -> str:
     return os.path.abspath(folder)  # noqa: PTH100 - as Hydra does, which takes `..` away
 
 
-def execute(
+def execute_run(
     grid: Grid,
     run: GridRun,
     *,
@@ -80,7 +80,7 @@ def execute(
     hydra_context: HydraContext,
     output: RunOutput | None = None,
     is_alive: Liveness | None = None,
-) -> Outcome:
+) -> RunOutcome:
     """Run one run of a grid in this process, unless somebody else has it.
 
     Args:
@@ -115,7 +115,7 @@ def _execute(
     output: RunOutput | None,
     is_alive: Liveness | None,
     pause: CollectorPause,
-) -> Outcome:
+) -> RunOutcome:
     from hydra.core.utils import JobReturn, JobStatus
 
     from expkit_bookkeeping import (
@@ -133,12 +133,12 @@ def _execute(
         config = grid.config(run.index)
     except (LookupError, OSError, ValueError) as trouble:
         reason = f"Its frozen configuration cannot be read: {trouble}"
-        return Outcome(run, "failed", reason, error=trouble)
+        return RunOutcome(run, "failed", reason, error=trouble)
     # Not before the configuration is there: the look is worth as much as it is recent.
     before = read_run(run.folder)
     why_not = _done_meanwhile(grid, run, before) or _ruled_out(config, run)
     if why_not is not None:
-        return Outcome(run, "skipped", why_not)
+        return RunOutcome(run, "skipped", why_not)
     try:
         if _makes_room(grid, run, before):
             with contextlib.suppress(FileNotFoundError):  # somebody else did so just now
@@ -153,15 +153,15 @@ def _execute(
             is_alive=is_alive or is_alive_here,
         )
     except RunClaimed as claimed:
-        return Outcome(run, "skipped", str(claimed), owner=read_run(run.folder))
+        return RunOutcome(run, "skipped", str(claimed), owner=read_run(run.folder))
     except OSError as trouble:
-        return Outcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
+        return RunOutcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
 
     _in_hand.add(_key(run.folder))
     try:
         with heartbeat(claim), contextlib.ExitStack() as stack:
             if output is not None:
-                stack.enter_context(output.to(run.folder / OUTPUT))
+                stack.enter_context(output.to(run.folder / CONSOLE_LOG))
                 if claim.attempt > 1:
                     print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}")
             job, error, stop = _run(
@@ -178,27 +178,27 @@ def _execute(
     except ClaimLost as lost:
         # Nobody has the run if its folder is gone: what it did is lost, and must not pass quietly.
         if not run.folder.is_dir():
-            return Outcome(run, "failed", str(lost), error=lost)
-        return Outcome(run, "skipped", str(lost))
+            return RunOutcome(run, "failed", str(lost), error=lost)
+        return RunOutcome(run, "skipped", str(lost))
     except OSError as trouble:
         reason = f"How the run ended could not be recorded: {trouble}"
-        return Outcome(run, "failed", reason, error=trouble)
+        return RunOutcome(run, "failed", reason, error=trouble)
     finally:
         _in_hand.discard(_key(run.folder))
     if job is None:
         job = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
         job.return_value = error
-    return Outcome(run, state, job=job, error=error, stop=stop)
+    return RunOutcome(run, state, job=job, error=error, stop=stop)
 
 
 def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str | None:
     """Why a run is not to start after all: what others did since the sweep decided."""
     from expkit_bookkeeping import read_run
 
-    from ._grid import DESCRIPTION, version
+    from ._grid import DESCRIPTION, run_version
 
     known = grid.known.get(run.index, frozenset())
-    if before is not None and version(before) not in known:
+    if before is not None and run_version(before) not in known:
         if before.config_hash not in (None, run.config_hash) and run.index not in grid.fresh:
             return (
                 "its folder was taken by a run of another configuration meanwhile; the same "
@@ -220,7 +220,7 @@ def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str |
                 other is not None
                 and other.state == "completed"
                 and other.config_hash == run.config_hash
-                and version(other) not in known
+                and run_version(other) not in known
             ):
                 return f"was completed as {entry.name} meanwhile"
     return None
@@ -263,7 +263,7 @@ def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
 
 def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:
     """Whether the folder that the run finds is one to move to the trash."""
-    from ._grid import version
+    from ._grid import run_version
 
     if run.index not in grid.fresh:
         return False
@@ -271,7 +271,7 @@ def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:
         return run.folder.exists()
     # A run of this configuration that began since the sweep looked is continued instead.
     known = grid.known.get(run.index, frozenset())
-    return version(before) in known or before.config_hash != run.config_hash
+    return run_version(before) in known or before.config_hash != run.config_hash
 
 
 def _run(

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._after import TrackingSync, finish_grid
-from ._console import again, command_line, lasting_console, shown
+from ._console import again, command_line, lasting_console, short_path
 from ._errors import GridError
-from ._job import INTERRUPTED, OUTPUT, TERMINATED, Outcome, Output, execute, user_frame
+from ._job import CONSOLE_LOG, INTERRUPTED, TERMINATED, Output, RunOutcome, execute_run, user_frame
 from ._objective import unlogged
-from ._settings import Settings, settings
+from ._settings import GridSettings, grid_settings
 from ._table import Row, counts, error_line, finished_line, owner, row, run_count
 
 if TYPE_CHECKING:
@@ -130,14 +130,14 @@ def launch_grid(
             "distributed run. Start single runs under torchrun or srun, or the grid without it."
         )
     setup_globals()
-    chosen = settings(config)
-    status = command_line("status", shown(grid.experiment))
+    chosen = grid_settings(config)
+    status = command_line("status", short_path(grid.experiment))
     screen = lasting_console(f"The grid goes on; {status} tells how far it is.")
     runs = list(grid.pending)
     n_jobs = min(n_jobs, max(1, len(runs)))
     show_output = show_output or (n_jobs == 1 and len(runs) == 1)
     tracking = TrackingSync(grid.experiment, wanted="sync" in chosen.after)
-    ended: list[Outcome] = []
+    ended: list[RunOutcome] = []
     explained: dict[str, str] = {}  # an error in full once, in a grid where all runs have it
     stop: int | None = None
     # Held over all runs: a signal that comes between two of them, or within one that does not ask
@@ -169,7 +169,7 @@ def launch_grid(
             )
         with tracking, closing(outcomes):
             for outcome in outcomes:
-                tracking.look()
+                tracking.poll()
                 if outcome is None:
                     continue
                 ended.append(outcome)
@@ -218,7 +218,7 @@ def _execute_here(
     task_function: TaskFunction,
     show_output: bool,
     screen: Console,
-) -> Generator[Outcome | None]:
+) -> Generator[RunOutcome | None]:
     from hydra.core.utils import configure_log
 
     from expkit_bookkeeping import stop_requested
@@ -231,7 +231,7 @@ def _execute_here(
             if screen.is_terminal and output is not None:
                 # Without a newline: the line of the finished run takes its place.
                 screen.print(f"[dim]\\[{number}/{len(runs)}] {run.run_name} …[/]", end="\r")
-            yield execute(
+            yield execute_run(
                 grid,
                 run,
                 task_function=task_function,
@@ -256,17 +256,19 @@ def _announce(
         how = f"{n_jobs} at a time, {threads} thread{'' if threads == 1 else 's'} each"
     screen.print("1 run" if len(runs) == 1 else f"{run_count(len(runs))}, {how}")
     if not show_output:
-        folder = shown(grid.experiment / "training")
-        screen.print(f"output: {folder}/RUN/{OUTPUT}", style="dim", markup=False, soft_wrap=True)
+        folder = short_path(grid.experiment / "training")
+        screen.print(
+            f"output: {folder}/RUN/{CONSOLE_LOG}", style="dim", markup=False, soft_wrap=True
+        )
 
 
 def _report(
-    outcome: Outcome,
+    outcome: RunOutcome,
     position: int,
     runs: Sequence[GridRun],
     grid: Grid,
     *,
-    chosen: Settings,
+    chosen: GridSettings,
     explained: dict[str, str],
     screen: Console,
 ) -> None:
@@ -311,12 +313,12 @@ def _report(
     for text in why.splitlines():
         screen.print(indent + text, style="red", markup=False, soft_wrap=True)
     if outcome.state != "skipped":
-        folder = shown(outcome.run.folder)
-        show = command_line("show", shown(grid.experiment), outcome.run.run_name)
+        folder = short_path(outcome.run.folder)
+        show = command_line("show", short_path(grid.experiment), outcome.run.run_name)
         screen.print(f"{indent}{folder}   ({show})", style="dim", markup=False, soft_wrap=True)
 
 
-def _others(ended: Sequence[Outcome]) -> list[str]:
+def _others(ended: Sequence[RunOutcome]) -> list[str]:
     """Of the runs that other processes had, a line a process."""
     from expkit_bookkeeping import is_alive, read_run
 
@@ -337,7 +339,7 @@ def _others(ended: Sequence[Outcome]) -> list[str]:
 
 
 def _say_how_to_resume(
-    ended: Sequence[Outcome], runs: Sequence[GridRun], *, screen: Console
+    ended: Sequence[RunOutcome], runs: Sequence[GridRun], *, screen: Console
 ) -> None:
     from expkit_bookkeeping import read_run
 
@@ -351,7 +353,7 @@ def _say_how_to_resume(
     screen.print(f"    {again()}", markup=False, soft_wrap=True)
 
 
-def _job_return(outcome: Outcome) -> JobReturn:
+def _job_return(outcome: RunOutcome) -> JobReturn:
     from hydra.core.utils import JobReturn, JobStatus
 
     if outcome.job is not None:

@@ -23,7 +23,7 @@ from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._job import INTERRUPTED, OUTPUT, TERMINATED, Outcome, execute
+from ._job import CONSOLE_LOG, INTERRUPTED, TERMINATED, RunOutcome, execute_run
 from ._program import TaskReference
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from expkit_bookkeeping import Liveness
 
-    from ._grid import Grid, GridRun, Version
+    from ._grid import Grid, GridRun, RunVersion
 
 GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -51,7 +51,7 @@ class _Order:
     grid: Path
     run: GridRun
     fresh: bool
-    known: frozenset[Version]
+    known: frozenset[RunVersion]
     task: TaskReference
     task_name: str
     loader: ConfigLoader
@@ -65,7 +65,7 @@ class _Child:
     run: GridRun
     process: SpawnProcess
     pipe: Connection
-    answer: Outcome | None = None
+    answer: RunOutcome | None = None
 
 
 def threads_each(n_jobs: int) -> int:
@@ -89,7 +89,7 @@ def execute_in_processes(
     start_method: str = "spawn",
     is_alive: Liveness | None = None,
     with_jobs: bool = True,
-) -> Generator[Outcome | None]:
+) -> Generator[RunOutcome | None]:
     """Run runs, `n_jobs` at a time.
 
     Args:
@@ -179,7 +179,7 @@ def _share(grid: Grid, index: int) -> None:
     from . import _objective  # noqa: F401
     from ._run_job import prepare
 
-    # `execute` says what is wrong with the configuration.
+    # `execute_run` says what is wrong with the configuration.
     with contextlib.suppress(LookupError, OSError, ValueError):
         prepare(grid.config(index))
     code_facts()
@@ -245,7 +245,7 @@ def _receive(child: _Child) -> None:
         child.answer = pickle.loads(child.pipe.recv_bytes())
 
 
-def _outcome(child: _Child) -> Outcome:
+def _outcome(child: _Child) -> RunOutcome:
     code = child.process.exitcode
     child.process.close()
     child.pipe.close()
@@ -258,13 +258,13 @@ def _outcome(child: _Child) -> Outcome:
             if -code == signal.SIGKILL:
                 how += " (out of memory?)"
             # Its owner is gone, so readers derive `lost`; only the owner writes run.json.
-            return Outcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
+            return RunOutcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
     how = f"ended with exit code {code} before it could say how the run went"
-    return Outcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
+    return RunOutcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
 
 
 def _died(run: GridRun, how: str) -> RuntimeError:
-    log = run.folder / OUTPUT
+    log = run.folder / CONSOLE_LOG
     return RuntimeError(f"The process of run {run.run_name!r} {how}; its last words are in {log}")
 
 
@@ -309,10 +309,10 @@ def _child(pipe: Connection, order: _Order) -> None:
             _end_with_parent()
             if stop_requested() is not None:
                 why = "was asked to stop before it started"
-                outcome = Outcome(order.run, "skipped", why, stop=INTERRUPTED)
+                outcome = RunOutcome(order.run, "skipped", why, stop=INTERRUPTED)
             else:
                 outcome = _execute_order(order)
-        except KeyboardInterrupt:  # before the run was claimed; `execute` lets none through
+        except KeyboardInterrupt:  # before the run was claimed; `execute_run` lets none through
             raise SystemExit(INTERRUPTED) from None
         # Within the block: behind it, the warning would end the process before it has answered.
         if not order.with_jobs:
@@ -323,7 +323,7 @@ def _child(pipe: Connection, order: _Order) -> None:
             signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
 
 
-def _execute_order(order: _Order) -> Outcome:
+def _execute_order(order: _Order) -> RunOutcome:
     from hydra._internal.callbacks import Callbacks
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -339,8 +339,8 @@ def _execute_order(order: _Order) -> Outcome:
     try:
         callbacks = Callbacks(grid.config(index))
     except LookupError:
-        callbacks = Callbacks()  # `execute` says what is wrong with the configuration
-    return execute(
+        callbacks = Callbacks()  # `execute_run` says what is wrong with the configuration
+    return execute_run(
         grid,
         order.run,
         task_function=order.task.resolve(),
@@ -381,7 +381,7 @@ class ProcessOutput:
         yield
 
 
-def _portable(outcome: Outcome) -> bytes:
+def _portable(outcome: RunOutcome) -> bytes:
     """An outcome as bytes; what cannot be pickled is replaced by its text."""
     with contextlib.suppress(Exception):
         data = pickle.dumps(outcome)

@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 
-def register() -> None:
+def register_resolvers() -> None:
     """Make the resolvers known to OmegaConf; may be called again and again."""
     from omegaconf import OmegaConf
 

@@ -1,9 +1,9 @@
 """What schedulers say of an experiment's runs: who lives, and where the others wait.
 
 A package that gives runs to a scheduler registers a function under the entry-point group
-`expkit.schedulers`: it takes the experiment's folder and returns a `View`, or None where it has
-nothing to do with the experiment. So `status`, `cleanup` and the sweep know what a queue knows,
-and none of them knows a scheduler.
+`expkit.schedulers`. The function takes the experiment's folder and returns a `SchedulerView`, or
+None where its scheduler has nothing to do with the experiment. So `status`, `cleanup` and the
+sweep know what a queue knows, and none of them depends on a scheduler.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Told:
+class SchedulerReport:
     """What a scheduler says of a run.
 
     `state` is the run's where the scheduler knows more than run.json, such as `cancelled`; `job`
@@ -37,34 +37,38 @@ class Told:
     advice: str | None = None
 
 
-def _tell_nothing(runs: Sequence[GridRun], records: Sequence[RunRecord]) -> Mapping[str, Told]:
+def _report_nothing(
+    runs: Sequence[GridRun], records: Sequence[RunRecord]
+) -> Mapping[str, SchedulerReport]:
     return {}
 
 
 @dataclass(frozen=True)
-class View:
+class SchedulerView:
     """One look at a scheduler.
 
-    `is_alive` tells whether the owner of a running run lives; `tell(runs, records)` says, by name,
-    what is known of those runs of a grid, and of the others that have a record, that are not
+    `is_alive` tells whether the owner of a running run lives. `report(runs, records)` says by name
+    what is known of the given runs of a grid, and of other runs with a record, unless they are
     completed.
     """
 
     is_alive: Liveness
-    tell: Callable[[Sequence[GridRun], Sequence[RunRecord]], Mapping[str, Told]] = _tell_nothing
+    report: Callable[[Sequence[GridRun], Sequence[RunRecord]], Mapping[str, SchedulerReport]] = (
+        _report_nothing
+    )
 
 
-def look(experiment: Path) -> View:
+def ask_schedulers(experiment: Path) -> SchedulerView:
     """What the installed schedulers say of an experiment; without any, what the machine says."""
     from expkit_bookkeeping import is_alive
 
     for each in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
-            asks: Callable[[Path], View | None] = each.load()
+            asks: Callable[[Path], SchedulerView | None] = each.load()
             view = asks(experiment)
         except Exception as error:  # whatever it is, the runs can be listed without it
             log.warning("%s cannot be asked about %s: %s", each.name, experiment, error)
             continue
         if view is not None:
             return view
-    return View(is_alive)
+    return SchedulerView(is_alive)

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_filter import Selection
 
-MOST_LINES = 10  # of a list that grows with the grid
+MAX_LINES = 10  # of a list that grows with the grid
 
 
 def explain(draft: Draft) -> Iterator[str]:
@@ -95,6 +95,6 @@ def ends(draft: Draft) -> Iterator[str]:
 
 def shorten(lines: Sequence[str]) -> list[str]:
     """The first lines, and how many more there are."""
-    if len(lines) <= MOST_LINES:
+    if len(lines) <= MAX_LINES:
         return list(lines)
-    return [*lines[:MOST_LINES], f"… and {len(lines) - MOST_LINES} more"]
+    return [*lines[:MAX_LINES], f"… and {len(lines) - MAX_LINES} more"]

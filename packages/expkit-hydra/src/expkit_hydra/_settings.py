@@ -22,7 +22,7 @@ KEYS = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class GridSettings:
     """What the user chose under `expkit:`; see expkit.yaml for what each key means."""
 
     metric: str | None = None
@@ -38,7 +38,7 @@ class Settings:
         return self.direction == "maximize"
 
 
-def settings(config: DictConfig) -> Settings:
+def grid_settings(config: DictConfig) -> GridSettings:
     """Read and check the `expkit:` node; a configuration without one gets the defaults.
 
     Raises:
@@ -58,7 +58,7 @@ def settings(config: DictConfig) -> Settings:
     after = value("after", [])
     verbs = list(after) if isinstance(after, list | ListConfig) else [after]
     metric, on_change = value("metric", None), value("on_change", None)
-    return Settings(
+    return GridSettings(
         metric=None if metric is None else str(metric),
         direction=_one_of("direction", value("direction", "maximize"), DIRECTIONS),
         rerun=_one_of("rerun", value("rerun", "missing"), RERUN),

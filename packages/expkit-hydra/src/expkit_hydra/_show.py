@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._grid import Grid, GridRun, read_grid
-from ._schedulers import look
+from ._schedulers import ask_schedulers
 from ._table import run_count
 
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
-    from ._schedulers import Told
+    from ._schedulers import SchedulerReport
 
 # What is the same for the whole experiment and says nothing about what the run trained.
 KIT_KEYS = ("_filters", "expkit", "mlflow", "plotting", "results_dir")
@@ -24,7 +24,7 @@ _TAIL_BYTES = 64_000  # enough for any number of lines that one wants to see
 
 
 @dataclass(frozen=True)
-class Found:
+class SelectedRun:
     """The run that was meant; `record` is None where it was never started."""
 
     run_name: str
@@ -32,18 +32,18 @@ class Found:
     record: RunRecord | None
     run: GridRun | None
     grid: Grid | None
-    told: Told | None = None  # what a scheduler says of it
+    report: SchedulerReport | None = None  # what a scheduler says of it
 
     @property
     def state(self) -> str:
         """The state in words."""
         if self.record is None and self.run is not None and self.run.skipped_by is not None:
             return f"skipped by {self.run.skipped_by}"
-        told = None if self.told is None else self.told.state
+        told = None if self.report is None else self.report.state
         return told or ("pending" if self.record is None else self.record.state)
 
 
-def find_run(experiment: Path, text: str) -> Found:
+def find_run(experiment: Path, text: str) -> SelectedRun:
     """The run that a name, a unique part of one, or a number in the latest grid stands for.
 
     Args:
@@ -55,7 +55,7 @@ def find_run(experiment: Path, text: str) -> Found:
     """
     from expkit_bookkeeping import find_runs
 
-    view = look(experiment)
+    view = ask_schedulers(experiment)
     records = {each.run_name: each for each in find_runs(experiment, is_alive=view.is_alive)}
     try:
         grid = read_grid(experiment)
@@ -64,12 +64,14 @@ def find_run(experiment: Path, text: str) -> Found:
     runs = {} if grid is None else {run.run_name: run for run in grid.runs}
     names = sorted({*records, *runs})
 
-    def found(name: str) -> Found:
+    def found(name: str) -> SelectedRun:
         run = runs.get(name)
         folder = run.folder if run is not None else experiment / "training" / name
         record = records.get(name)
-        told = view.tell([run] if run else [], [record] if record else []).get(name)
-        return Found(name, folder if record is None else record.folder, record, run, grid, told)
+        told = view.report([run] if run else [], [record] if record else []).get(name)
+        return SelectedRun(
+            name, folder if record is None else record.folder, record, run, grid, told
+        )
 
     if text in records or text in runs:
         return found(text)
@@ -94,7 +96,7 @@ def find_run(experiment: Path, text: str) -> Found:
     )
 
 
-def debugger_command(found: Found) -> str | None:
+def debugger_command(found: SelectedRun) -> str | None:
     """The command that repeats a run under pdb; None where nobody knows how it was started."""
     if found.run is not None and found.grid is not None:
         words = [str(word) for word in found.grid.description.get("command") or []]
@@ -140,7 +142,7 @@ def last_lines(path: Path, number: int) -> list[str]:
     return text.splitlines()[-number:] if number else []
 
 
-def config_text(found: Found, *, with_kit: bool = False) -> str | None:
+def config_text(found: SelectedRun, *, with_kit: bool = False) -> str | None:
     """The run's configuration as YAML: what the run wrote, else what the grid froze.
 
     Args:
@@ -156,7 +158,7 @@ def config_text(found: Found, *, with_kit: bool = False) -> str | None:
     return yaml.safe_dump(left, sort_keys=False, allow_unicode=True).rstrip()
 
 
-def _read_config(found: Found) -> Mapping[str, object] | None:
+def _read_config(found: SelectedRun) -> Mapping[str, object] | None:
     from ._identity import plain_text, read_config
 
     written = read_config(found.folder)

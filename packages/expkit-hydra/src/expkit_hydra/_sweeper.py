@@ -25,7 +25,7 @@ from ._members import refuse_keys
 from ._names import name_template
 from ._progress import progress
 from ._selection import ends, explain, narrowed, shorten, warnings
-from ._settings import settings, unread_rules
+from ._settings import grid_settings, unread_rules
 from ._shapes import Naming
 from ._table import run_count
 
@@ -117,7 +117,9 @@ class GridSweeper:
         """
         assert self.config is not None
         config = self.config
-        if settings(config).fresh:  # which refuses what is misspelt before anything is composed
+        if grid_settings(
+            config
+        ).fresh:  # which refuses what is misspelt before anything is composed
             log.warning("expkit.fresh is for single runs; a grid starts anew by expkit.rerun=all.")
         misplaced = unread_rules(config)
         if misplaced is not None:

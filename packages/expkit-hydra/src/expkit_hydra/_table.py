@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
     from ._grid import GridRun
-    from ._schedulers import Told
+    from ._schedulers import SchedulerReport
 
 STYLES = {
     "completed": "green",
@@ -109,7 +109,7 @@ def rows_of(
     return rows, skipped
 
 
-def as_told(rows: Iterable[Row], told: Mapping[str, Told]) -> list[Row]:
+def as_told(rows: Iterable[Row], told: Mapping[str, SchedulerReport]) -> list[Row]:
     """The rows with what a scheduler says of the runs, by name.
 
     An error of an earlier attempt says nothing of one that waits or runs.
@@ -141,10 +141,10 @@ def error_line(error: Mapping[str, object] | None) -> str | None:
     return f"{kind}: {message}" if message else kind
 
 
-def duration(seconds: float | None) -> str:
+def duration_text(seconds: float | None) -> str:
     """A duration for people.
 
-    >>> [duration(each) for each in (None, 0.04, 1.23, 75, 3720, 90000)]
+    >>> [duration_text(each) for each in (None, 0.04, 1.23, 75, 3720, 90000)]
     ['', '0.0 s', '1.2 s', '1 min 15 s', '1 h 02 min', '1 d 01 h']
     """
     if seconds is None:
@@ -245,7 +245,7 @@ def finished_line(
     # The bracket is escaped: [3/12] would be markup.
     line = (
         f"\\[{position:>{digits}}/{total}] {escape(each.run_name):<{name_width}}  "
-        f"[{style}]{each.state:<11}[/]  {duration(each.elapsed_s):>8}"
+        f"[{style}]{each.state:<11}[/]  {duration_text(each.elapsed_s):>8}"
     )
     if each.best is not None and metric is not None:
         line += f"  {escape(metric)} {value_text(each.best)}"
@@ -255,7 +255,7 @@ def finished_line(
 _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("attempt", lambda each: "" if each.attempt is None else str(each.attempt), True),
     ("epochs", progress_text, True),
-    ("duration", lambda each: duration(each.elapsed_s), True),
+    ("duration", lambda each: duration_text(each.elapsed_s), True),
     ("BEST", lambda each: value_text(each.best), True),
     ("at step", lambda each: "" if each.best_step is None else str(each.best_step), True),
     ("heartbeat", lambda each: _ago(each.heartbeat_age_s), True),
@@ -319,7 +319,7 @@ def most_telling(
 
 
 def _ago(seconds: float | None) -> str:
-    return "" if seconds is None else f"{duration(seconds)} ago"
+    return "" if seconds is None else f"{duration_text(seconds)} ago"
 
 
 def _number(value: object) -> float | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._cleanup import Cleanup
-    from ._show import Found
+    from ._show import SelectedRun
     from ._table import Row
 
 
@@ -41,9 +41,9 @@ def status(argv: Sequence[str]) -> int:
         print(json.dumps({"skipped by rule": skipped, "runs": runs}, allow_nan=False))
         return 0
     screen = console()
-    shown, hidden = (rows, 0) if arguments.all else most_telling(rows, maximize=maximize)
+    listed, hidden = (rows, 0) if arguments.all else most_telling(rows, maximize=maximize)
     if rows:
-        screen.print(table(shown, metric=metric, maximize=maximize))
+        screen.print(table(listed, metric=metric, maximize=maximize))
     if hidden:
         screen.print(f"… and {hidden} more (--all)")
     summary = counts(row.state for row in rows) or "no runs yet"
@@ -143,11 +143,11 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     from expkit_bookkeeping import find_runs
 
     from ._grid import read_grid
-    from ._schedulers import look
+    from ._schedulers import ask_schedulers
     from ._table import as_told, row, rows_of
 
     now = datetime.now(UTC)
-    view = look(experiment)
+    view = ask_schedulers(experiment)
     records = find_runs(experiment, is_alive=view.is_alive)
     try:
         grid = read_grid(experiment)
@@ -163,23 +163,23 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     rows += [
         row(record, now=now, metric=metric) for record in records if record.run_name not in listed
     ]
-    rows = as_told(rows, view.tell(grid.runs, records))
+    rows = as_told(rows, view.report(grid.runs, records))
     return rows, metric, description.get("direction") != "minimize", skipped
 
 
-def _print_run(found: Found, *, lines: int, with_kit: bool) -> None:
-    from ._console import shown
-    from ._job import OUTPUT
+def _print_run(found: SelectedRun, *, lines: int, with_kit: bool) -> None:
+    from ._console import short_path
+    from ._job import CONSOLE_LOG
     from ._show import config_text, debugger_command, last_lines
-    from ._table import duration, owner, value_text
+    from ._table import duration_text, owner, value_text
 
     record, state = found.record, found.state
     print(f"{found.run_name}: {state}")
-    print(f"folder: {shown(found.folder)}")
-    if found.told is not None and found.told.job is not None:
-        print("; ".join(filter(None, (f"job: {found.told.job}", found.told.advice))))
+    print(f"folder: {short_path(found.folder)}")
+    if found.report is not None and found.report.job is not None:
+        print("; ".join(filter(None, (f"job: {found.report.job}", found.report.advice))))
     if record is not None:
-        print(f"attempt {record.attempt}, {duration(record.elapsed_s)}, {owner(record)}")
+        print(f"attempt {record.attempt}, {duration_text(record.elapsed_s)}, {owner(record)}")
         print(f"started {record.started_at}, ended {record.ended_at or '—'}")
         if record.best:
             best = record.best
@@ -195,11 +195,11 @@ def _print_run(found: Found, *, lines: int, with_kit: bool) -> None:
         trace = record.error.get("traceback")
         plain = f"{record.error.get('type')}: {record.error.get('message')}"
         print(f"\n--- error\n{str(trace or plain).rstrip()}")
-    for name in ("training.log", OUTPUT):
+    for name in ("training.log", CONSOLE_LOG):
         tail = last_lines(found.folder / name, lines)
         # The console's log mostly repeats the other; a crash of the interpreter is only there.
-        if tail and (name != OUTPUT or state in ("lost", "running")):
-            print(f"\n--- last lines of {shown(found.folder / name)}")
+        if tail and (name != CONSOLE_LOG or state in ("lost", "running")):
+            print(f"\n--- last lines of {short_path(found.folder / name)}")
             print("\n".join(tail))
     command = debugger_command(found)
     if command is not None:
@@ -213,7 +213,7 @@ def _print_cleanup(done: Cleanup, experiment: Path, *, argv: Sequence[str]) -> N
     from rich.markup import escape
     from rich.table import Table
 
-    from ._console import command_line, console, shown
+    from ._console import command_line, console, short_path
     from ._table import STYLES, progress_text, row, size
 
     screen = console()
@@ -238,7 +238,7 @@ def _print_cleanup(done: Cleanup, experiment: Path, *, argv: Sequence[str]) -> N
     if alone:
         screen.print(f"left alone: {alone}")
     number = len(done.removals)
-    trash = shown(experiment / ".trash")
+    trash = short_path(experiment / ".trash")
     again = command_line("cleanup", *argv, "--yes")
     if not done.removals:
         screen.print("nothing to remove")

@@ -1,6 +1,6 @@
 """What other launchers build on; expkit-slurm is one.
 
-`execute` runs one run of a grid in this process, `execute_in_processes` several in processes of
+`execute_run` runs one run of a grid in this process, `execute_in_processes` several in processes of
 their own, `Program` says how another process finds the user's function, `finish_grid` writes and
 shows the results. The rest is what a launcher needs to read grids and to sound like the kit.
 """
@@ -13,97 +13,97 @@ if TYPE_CHECKING:
     from ._console import command_line as command_line
     from ._console import console as console
     from ._console import run_verb as run_verb
-    from ._console import shown as shown
-    from ._grid import Version as Version
-    from ._grid import known_versions as known_versions
+    from ._console import short_path as short_path
+    from ._grid import RunVersion as RunVersion
     from ._grid import open_grid as open_grid
     from ._grid import read_grid as read_grid
-    from ._grid import version as version
+    from ._grid import run_version as run_version
+    from ._grid import run_versions as run_versions
     from ._hydra_state import current_config as current_config
-    from ._job import OUTPUT as OUTPUT
-    from ._job import Outcome as Outcome
-    from ._job import execute as execute
+    from ._job import CONSOLE_LOG as CONSOLE_LOG
+    from ._job import RunOutcome as RunOutcome
+    from ._job import execute_run as execute_run
     from ._processes import ProcessOutput as ProcessOutput
     from ._processes import execute_in_processes as execute_in_processes
     from ._program import Program as Program
-    from ._resolvers import register as register
+    from ._resolvers import register_resolvers as register_resolvers
     from ._run_job import run_job as run_job
-    from ._schedulers import Told as Told
-    from ._schedulers import View as View
-    from ._selection import MOST_LINES as MOST_LINES
-    from ._settings import settings as settings
-    from ._show import Found as Found
+    from ._schedulers import SchedulerReport as SchedulerReport
+    from ._schedulers import SchedulerView as SchedulerView
+    from ._selection import MAX_LINES as MAX_LINES
+    from ._settings import grid_settings as grid_settings
+    from ._show import SelectedRun as SelectedRun
     from ._show import debugger_command as debugger_command
     from ._show import find_run as find_run
     from ._show import last_lines as last_lines
-    from ._table import duration as duration
+    from ._table import duration_text as duration_text
     from ._table import error_line as error_line
 
 _MODULES = {
-    "Found": "_show",
-    "MOST_LINES": "_selection",
-    "OUTPUT": "_job",
-    "Outcome": "_job",
+    "SelectedRun": "_show",
+    "MAX_LINES": "_selection",
+    "CONSOLE_LOG": "_job",
+    "RunOutcome": "_job",
     "ProcessOutput": "_processes",
     "Program": "_program",
-    "Told": "_schedulers",
+    "SchedulerReport": "_schedulers",
     "TrackingSync": "_after",
-    "Version": "_grid",
-    "View": "_schedulers",
+    "RunVersion": "_grid",
+    "SchedulerView": "_schedulers",
     "command_line": "_console",
     "console": "_console",
     "current_config": "_hydra_state",
     "debugger_command": "_show",
-    "duration": "_table",
+    "duration_text": "_table",
     "error_line": "_table",
-    "execute": "_job",
+    "execute_run": "_job",
     "execute_in_processes": "_processes",
     "find_experiment": "_cleanup",
     "find_run": "_show",
     "finish_grid": "_after",
-    "known_versions": "_grid",
+    "run_versions": "_grid",
     "last_lines": "_show",
     "open_grid": "_grid",
     "read_grid": "_grid",
-    "register": "_resolvers",
+    "register_resolvers": "_resolvers",
     "run_job": "_run_job",
     "run_verb": "_console",
-    "settings": "_settings",
-    "shown": "_console",
-    "version": "_grid",
+    "grid_settings": "_settings",
+    "short_path": "_console",
+    "run_version": "_grid",
 }
 __all__ = [
-    "MOST_LINES",
-    "OUTPUT",
-    "Found",
-    "Outcome",
+    "CONSOLE_LOG",
+    "MAX_LINES",
     "ProcessOutput",
     "Program",
-    "Told",
+    "RunOutcome",
+    "RunVersion",
+    "SchedulerReport",
+    "SchedulerView",
+    "SelectedRun",
     "TrackingSync",
-    "Version",
-    "View",
     "command_line",
     "console",
     "current_config",
     "debugger_command",
-    "duration",
+    "duration_text",
     "error_line",
-    "execute",
     "execute_in_processes",
+    "execute_run",
     "find_experiment",
     "find_run",
     "finish_grid",
-    "known_versions",
+    "grid_settings",
     "last_lines",
     "open_grid",
     "read_grid",
-    "register",
+    "register_resolvers",
     "run_job",
     "run_verb",
-    "settings",
-    "shown",
-    "version",
+    "run_version",
+    "run_versions",
+    "short_path",
 ]
 
 

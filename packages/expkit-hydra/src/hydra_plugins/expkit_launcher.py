@@ -58,10 +58,10 @@ class ExpkitLauncher(Launcher):
     ) -> None:
         """Take what Hydra gives every launcher."""
         from expkit_hydra._launcher import check_n_jobs
-        from expkit_hydra._settings import settings
+        from expkit_hydra._settings import grid_settings
 
         check_n_jobs(self.n_jobs)
-        settings(config)  # refuses what is misspelt before anything is composed or written
+        grid_settings(config)  # refuses what is misspelt before anything is composed or written
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config

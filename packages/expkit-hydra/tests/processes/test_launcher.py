@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from expkit_bookkeeping import claim_run
 from expkit_hydra import GridError
 from expkit_hydra._launcher import check_n_jobs
-from expkit_hydra._settings import settings
+from expkit_hydra._settings import grid_settings
 
 
 def test_a_failing_run_stops_no_other_and_is_explained_at_once_and_at_the_end(app):
@@ -379,7 +379,7 @@ def test_a_bad_setting_is_refused_before_anything_is_written(app):
 )
 def test_a_setting_that_is_misspelt_is_named_with_what_is_allowed(given, says):
     with pytest.raises(GridError, match=re.escape(says)):
-        settings(OmegaConf.create({"expkit": given}))
+        grid_settings(OmegaConf.create({"expkit": given}))
 
 
 @pytest.mark.parametrize("n_jobs", [0, -1, True, 2.0, "2", None])

@@ -15,7 +15,7 @@ from expkit_bookkeeping import RunRecord, claim_run
 from expkit_hydra import RunCallback
 from expkit_hydra._grid import GridRun
 from expkit_hydra._job import Output, heartbeat, user_frame
-from expkit_hydra._schedulers import Told
+from expkit_hydra._schedulers import SchedulerReport
 from expkit_hydra._table import Row, as_told, finished_line, most_telling, rows_of, table
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -43,7 +43,10 @@ def test_a_run_that_failed_and_is_done_under_another_name_counts_as_done(tmp_pat
 
 def test_a_scheduler_knows_what_run_json_does_not():
     rows = [Row("a", "pending"), Row("b", "failed", error="ValueError: no"), Row("c", "failed")]
-    told = {"a": Told("cancelled", "7_0 cancelled"), "b": Told("pending", "8_0 PENDING")}
+    told = {
+        "a": SchedulerReport("cancelled", "7_0 cancelled"),
+        "b": SchedulerReport("pending", "8_0 PENDING"),
+    }
 
     assert as_told(rows, told) == [
         Row("a", "cancelled", job="7_0 cancelled"),

@@ -107,13 +107,13 @@ def progress_line(
     ...               done_here=30, elapsed_s=60.0)
     '30 completed, 8 running, 62 pending; 30 runs a minute, about 2 min 20 s left'
     """
-    from expkit_hydra.launching import duration
+    from expkit_hydra.launching import duration_text
 
     line = ", ".join(f"{number} {state}" for state, number in counts.items()) or "no runs"
     if done_here > 0 and elapsed_s > 0 and done < total:
         rate = done_here / elapsed_s
         per, unit = (rate * 60, "minute") if rate * 60 >= 1 else (rate * 3600, "hour")
-        left = duration((total - done) / rate)
+        left = duration_text((total - done) / rate)
         line += f"; {per:.3g} runs a{'n' if unit == 'hour' else ''} {unit}, about {left} left"
     return line
 

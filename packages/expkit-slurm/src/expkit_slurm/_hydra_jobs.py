@@ -32,11 +32,11 @@ def hydra_context(grid: Grid, run: GridRun) -> HydraContext:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import HydraContext
 
-    from expkit_hydra.launching import register
+    from expkit_hydra.launching import register_resolvers
 
     from ._config_loader import LateConfigLoader
 
-    register()
+    register_resolvers()
     config = grid.config(run.index)
     loader = LateConfigLoader.of(config)
     GlobalHydra.instance().initialize(Hydra(str(config.hydra.job.name), loader))

@@ -32,7 +32,7 @@ from ._queue import Phase, Task, cause, phase
 from ._resources import job_options
 from ._scheduler import Scheduler
 from ._script import find_script
-from ._settings import Settings
+from ._settings import SubmissionSettings
 from ._status import RunStatus, job_of, tasks_by_name
 from ._submission import Array, Order, Submission, array_of, read_submission, task_of
 from ._submit import PACKAGE, create, draft, plan, recover, submit_arrays
@@ -92,7 +92,7 @@ def launch_jobs(
 
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    settings, _ = Settings.split(values)
+    settings, _ = SubmissionSettings.split(values)
     _refuse_what_needs_a_grid(settings)
     sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
     names = [
@@ -133,7 +133,7 @@ def launch_jobs(
     return ended
 
 
-def _refuse_what_needs_a_grid(settings: Settings) -> None:
+def _refuse_what_needs_a_grid(settings: SubmissionSettings) -> None:
     for name, plain in (("tasks_per_run", 1), ("parallel_per_task", 1), ("snapshot", "none")):
         value = getattr(settings, name)
         if value != plain:
@@ -312,10 +312,10 @@ def _why(status: RunStatus) -> str:
 
 
 def _command(submission: Submission, place: int) -> str:
-    from expkit_hydra.launching import shown
+    from expkit_hydra.launching import short_path
 
     array = array_of(submission.arrays, place)
-    words = ["python", "-m", f"{PACKAGE}.training", shown(submission.path)]
+    words = ["python", "-m", f"{PACKAGE}.training", short_path(submission.path)]
     words.append(str(task_of(array, place, submission.settings.runs_per_task)))
     return shlex.join([*words, f"--array={array.number}"] if array.number else words)
 

@@ -36,10 +36,10 @@ def check(values: Mapping[str, object]) -> None:
     from expkit_hydra import GridError
 
     from ._options import sbatch_options
-    from ._settings import Settings
+    from ._settings import SubmissionSettings
 
     try:
-        _, resources = Settings.split(values)
+        _, resources = SubmissionSettings.split(values)
         sbatch_options(resources)
     except SlurmError as error:
         raise GridError(f"hydra.launcher: {error}") from None
@@ -71,7 +71,7 @@ def launch_grid(
         grid: The grid.
         config: The sweep's base configuration.
         task_function: The user's function.
-        values: Settings and resources of `hydra.launcher`.
+        values: SubmissionSettings and resources of `hydra.launcher`.
         wait: Whether to stay until all runs are over.
 
     Returns:
@@ -83,10 +83,10 @@ def launch_grid(
             back has been printed.
     """
     from expkit_hydra import GridError
-    from expkit_hydra.launching import console, settings
+    from expkit_hydra.launching import console, grid_settings
 
     screen = console()
-    chosen = settings(config)
+    chosen = grid_settings(config)
 
     def say(text: str) -> None:
         screen.print(text, markup=False, soft_wrap=True)
@@ -121,9 +121,9 @@ def _wait(
     screen: Console,
 ) -> Sequence[JobReturn]:
     from expkit_bookkeeping import stop_signals
-    from expkit_hydra.launching import TrackingSync, finish_grid, settings
+    from expkit_hydra.launching import TrackingSync, finish_grid, grid_settings
 
-    chosen = settings(config)
+    chosen = grid_settings(config)
     tracking = TrackingSync(grid.experiment, wanted="sync" in chosen.after)
     pending = {run.index for run in grid.pending}
     screen.print("waiting; Ctrl-C leaves the jobs running", style="dim")
@@ -133,7 +133,7 @@ def _wait(
             with tracking, Display(screen, total=len(pending)) as display:
 
                 def show(statuses: Sequence[RunStatus]) -> None:
-                    tracking.look()
+                    tracking.poll()
                     display.show([each for each in statuses if each.index in pending])
 
                 statuses = manager.wait_for(pending, show=show)
@@ -186,13 +186,13 @@ def _announce(planned: Plan, queued: Sequence[GridRun], say: object) -> None:
 
 def _show_failures(statuses: Sequence[RunStatus], screen: Console) -> None:
     """Each run that did not complete: why, where, and its last lines."""
-    from expkit_hydra.launching import MOST_LINES
+    from expkit_hydra.launching import MAX_LINES
 
     from ._display import failure_line
 
     bad = [each for each in statuses if not each.is_good]
     told: dict[str | None, str] = {}
-    for each in bad[:MOST_LINES]:
+    for each in bad[:MAX_LINES]:
         screen.print(failure_line(each), style="red", markup=False, soft_wrap=True)
         if each.log is not None:
             screen.print(f"    {_shown(each.log)}", style="dim", markup=False, soft_wrap=True)
@@ -200,8 +200,8 @@ def _show_failures(statuses: Sequence[RunStatus], screen: Console) -> None:
         if first == each.run_name:  # mostly it is one reason for all
             for line in each.last_lines:
                 screen.print(f"    {line}", markup=False, soft_wrap=True)
-    if len(bad) > MOST_LINES:
-        screen.print(f"… and {len(bad) - MOST_LINES} more", style="red")
+    if len(bad) > MAX_LINES:
+        screen.print(f"… and {len(bad) - MAX_LINES} more", style="red")
 
 
 def _say_how_to_come_back(grid: Grid, screen: Console) -> None:
@@ -238,9 +238,9 @@ def _job_return(status: RunStatus, grid: Grid) -> JobReturn:
 
 
 def _shown(path: Path) -> str:
-    from expkit_hydra.launching import shown
+    from expkit_hydra.launching import short_path
 
-    return shown(path)
+    return short_path(path)
 
 
 def launch(

@@ -158,7 +158,7 @@ def derive_all(
         tasks: What Slurm says, by name of the task.
         asked: Whether Slurm has answered.
     """
-    from expkit_hydra.launching import version
+    from expkit_hydra.launching import run_version
 
     logs: dict[Path, frozenset[str]] = {}
     statuses = []
@@ -170,7 +170,7 @@ def derive_all(
         folder = place.submission.path
         if folder not in logs:
             logs[folder] = place.submission.log_names()
-        is_new = record is not None and version(record) not in place.known
+        is_new = record is not None and run_version(record) not in place.known
         facts = Facts(
             run,
             record,
@@ -207,11 +207,11 @@ def as_its_log_says(
 
     Slurm knows only exit codes, and forgets them after some minutes.
     """
-    from expkit_hydra.launching import version
+    from expkit_hydra.launching import run_version
 
     if place is None:
         return None
-    is_known = record is None or version(record) in place.known
+    is_known = record is None or run_version(record) in place.known
     if is_known and status.state in ("lost", "skipped") and status.exit_code in (None, 0):
         reason = place.skip_reason()
         return None if reason is None else replace(status, state="skipped", reason=reason)
@@ -226,9 +226,9 @@ def as_its_log_says(
 
 def _log_of(run: GridRun, place: Placement | None) -> Path | None:
     """The log that says most of a run: Slurm's own of its task, else what the run printed."""
-    from expkit_hydra.launching import OUTPUT
+    from expkit_hydra.launching import CONSOLE_LOG
 
-    printed = run.folder / OUTPUT
+    printed = run.folder / CONSOLE_LOG
     own = None if place is None else place.log
     candidates = [printed, own] if place is not None and place.is_packed else [own, printed]
     return next((path for path in candidates if path is not None and path.is_file()), None)

@@ -18,7 +18,7 @@ from ._queue import Phase, phase
 from ._resources import run_options
 from ._scheduler import Scheduler
 from ._script import ArrayScript, find_script, overridden, read_script, refuse_conflicts
-from ._settings import Settings
+from ._settings import SubmissionSettings
 from ._status import RunStatus
 from ._submission import (
     CODE,
@@ -80,7 +80,7 @@ class SlurmManager:
         scheduler: Scheduler | None = None,
         **options: object,
     ) -> None:
-        self._settings, resources = Settings.split({**options, "script": script})
+        self._settings, resources = SubmissionSettings.split({**options, "script": script})
         self._given = sbatch_options(resources)
         self.grid = grid
         self._task_function = task_function
@@ -415,7 +415,7 @@ class SlurmManager:
                 f"{names}{more} changed since the grid was submitted; the runs use the "
                 "configuration that was frozen then. The sweep's command makes a new grid."
             )
-        own, resources = Settings.split(changes)
+        own, resources = SubmissionSettings.split(changes)
         kept = {key: getattr(own, key) for key in changes if key not in resources}
         placements = self._looks.placements()
         manager = SlurmManager(self._pending(chosen, placements), scheduler=self._scheduler)
@@ -434,17 +434,17 @@ class SlurmManager:
     def _pending(self, runs: Sequence[GridRun], placements: Mapping[RunKey, Placement]) -> Grid:
         """The grid with these runs to do, and what is known of them now."""
         from expkit_bookkeeping import read_run
-        from expkit_hydra.launching import known_versions, version
+        from expkit_hydra.launching import run_version, run_versions
 
         records = {run.index: read_run(run.folder) for run in runs}
-        known = dict(known_versions(runs, [each for each in records.values() if each is not None]))
+        known = dict(run_versions(runs, [each for each in records.values() if each is not None]))
         fresh = set()
         for run in runs:
             place, record = placements.get(key_of(run)), records[run.index]
             if place is None or not place.fresh:
                 continue
             # It was to begin anew and never began: what its folder holds is of before.
-            if record is None or version(record) in place.known:
+            if record is None or run_version(record) in place.known:
                 fresh.add(run.index)
                 known[run.index] = known.get(run.index, frozenset()) | place.known
         return replace(self.grid, pending=tuple(runs), fresh=frozenset(fresh), known=known)
@@ -574,9 +574,9 @@ def _code() -> dict[str, Any]:
 
 
 def _relative(path: str) -> str:
-    from expkit_hydra.launching import shown
+    from expkit_hydra.launching import short_path
 
-    return shown(Path(path))
+    return short_path(Path(path))
 
 
 def _with_snapshot(

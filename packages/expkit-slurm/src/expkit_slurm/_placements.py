@@ -13,9 +13,9 @@ from ._task_log import read_stop, run_line
 
 if TYPE_CHECKING:
     from expkit_hydra import GridRun
-    from expkit_hydra.launching import Version
+    from expkit_hydra.launching import RunVersion
 
-MOST_LINES = 1000  # of a log's end: packed runs have a line each
+MAX_LINES = 1000  # of a log's end: packed runs have a line each
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Placement:
     array: Array
     task_id: int
     fresh: bool
-    known: frozenset[Version]
+    known: frozenset[RunVersion]
 
     @property
     def job(self) -> str | None:
@@ -46,10 +46,10 @@ class Placement:
         if not self.is_packed:
             return False
         from expkit_bookkeeping import read_run
-        from expkit_hydra.launching import version
+        from expkit_hydra.launching import run_version
 
         record = read_run(self.run.folder)
-        if record is None or version(record) in self.known:
+        if record is None or run_version(record) in self.known:
             return False
         return record.state in ("completed", "failed")
 
@@ -66,7 +66,7 @@ class Placement:
     def _log_end(self) -> list[str]:
         from expkit_hydra.launching import last_lines
 
-        return [] if self.log is None else last_lines(self.log, MOST_LINES)
+        return [] if self.log is None else last_lines(self.log, MAX_LINES)
 
     @property
     def is_packed(self) -> bool:

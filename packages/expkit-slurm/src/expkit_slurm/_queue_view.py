@@ -17,12 +17,12 @@ from ._submission import find_submissions
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
     from expkit_hydra import GridRun
-    from expkit_hydra.launching import Told, View
+    from expkit_hydra.launching import SchedulerReport, SchedulerView
 
 
-def look(experiment: Path, scheduler: Scheduler | None = None) -> View | None:
+def look(experiment: Path, scheduler: Scheduler | None = None) -> SchedulerView | None:
     """One look at the queue; None for an experiment of which nothing was submitted."""
-    from expkit_hydra.launching import View
+    from expkit_hydra.launching import SchedulerView
 
     submissions = find_submissions(experiment)
     if not submissions:
@@ -33,10 +33,12 @@ def look(experiment: Path, scheduler: Scheduler | None = None) -> View | None:
     told = scheduler.queue(jobs) if jobs else []
     tasks = dict(tasks_by_name(told or []))
 
-    def tell(runs: Sequence[GridRun], records: Sequence[RunRecord]) -> Mapping[str, Told]:
+    def tell(
+        runs: Sequence[GridRun], records: Sequence[RunRecord]
+    ) -> Mapping[str, SchedulerReport]:
         return _tell(runs, records, places, tasks, asked=told is not None)
 
-    return View(QueueLiveness(tasks, scheduler), tell)
+    return SchedulerView(QueueLiveness(tasks, scheduler), tell)
 
 
 def _tell(
@@ -46,7 +48,7 @@ def _tell(
     tasks: Mapping[str, Task],
     *,
     asked: bool,
-) -> dict[str, Told]:
+) -> dict[str, SchedulerReport]:
     """What is known of the runs that are not completed, by name; as `expkit wait` sees them.
 
     Args:
@@ -56,14 +58,14 @@ def _tell(
         tasks: What Slurm says, by name of the task.
         asked: Whether Slurm has answered.
     """
-    from expkit_hydra.launching import Told
+    from expkit_hydra.launching import SchedulerReport
 
     by_name = {each.run_name: each for each in records}
     found = {}
     for place in places.values():  # of other grids, too
         task = None if place.job is None else tasks.get(place.job)
         if task is not None and place.run.run_name in by_name:
-            found[place.run.run_name] = Told(job=describe(task))
+            found[place.run.run_name] = SchedulerReport(job=describe(task))
     placed = [run for run in runs if key_of(run) in places and run.skipped_by is None]
     own = {run.index: by_name[run.run_name] for run in placed if run.run_name in by_name}
     for run, status in zip(
@@ -77,13 +79,13 @@ def _tell(
     return {name: told for name, told in found.items() if name not in completed}
 
 
-def _told(status: RunStatus, task: Task | None) -> Told:
-    from expkit_hydra.launching import Told
+def _told(status: RunStatus, task: Task | None) -> SchedulerReport:
+    from expkit_hydra.launching import SchedulerReport
 
     job = None if task is None else describe(task)
     if task is None and status.job is not None and status.reason is not None:
         job = f"{status.job} {status.reason}"
-    return Told(state=status.state, job=job, advice=status.advice)
+    return SchedulerReport(state=status.state, job=job, advice=status.advice)
 
 
 def describe(task: Task) -> str | None:

@@ -185,9 +185,9 @@ def _written(name: str, value: str | None) -> str:
 
 
 def _shown(path: Path) -> str:
-    from expkit_hydra.launching import shown
+    from expkit_hydra.launching import short_path
 
-    return shown(path)
+    return short_path(path)
 
 
 def _directives(lines: list[str], name: str) -> Iterator[Directive]:

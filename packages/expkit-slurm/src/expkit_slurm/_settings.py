@@ -11,7 +11,7 @@ DEFAULT_DELAY_S = 120.0  # submitit's is 90; a checkpoint of some GB takes its t
 
 
 @dataclass(frozen=True)
-class Settings:
+class SubmissionSettings:
     """What a user chooses about a submission.
 
     `script`: the batch script; None takes gpu_scripts/grid_search_array.sh where it exists, else
@@ -72,7 +72,7 @@ class Settings:
             )
 
     @classmethod
-    def split(cls, values: Mapping[str, object]) -> "tuple[Settings, dict[str, object]]":
+    def split(cls, values: Mapping[str, object]) -> "tuple[SubmissionSettings, dict[str, object]]":
         """The settings among these values, and the others: a run's resources."""
         names = {each.name for each in fields(cls)}
         own = {key: value for key, value in values.items() if key in names}
@@ -90,4 +90,4 @@ _NUMBERS = {
     "stop_after_failures": 1,
 }
 _OPTIONAL = ("array_parallelism", "signal_delay_s", "stop_after_failures")
-SETTINGS = tuple(each.name for each in fields(Settings))
+SETTINGS = tuple(each.name for each in fields(SubmissionSettings))

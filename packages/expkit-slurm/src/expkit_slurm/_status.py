@@ -13,7 +13,7 @@ from ._submission import UNSETTLED, Array
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
     from expkit_hydra import GridRun
-    from expkit_hydra.launching import Version
+    from expkit_hydra.launching import RunVersion
 
 # Nothing more happens to a run in one of these, unless somebody submits it again.
 OVER = ("completed", "failed", "interrupted", "lost", "cancelled", "skipped", "unsubmitted")
@@ -78,7 +78,7 @@ class Facts:
 
     run: GridRun
     record: RunRecord | None
-    known: frozenset[Version] = frozenset()
+    known: frozenset[RunVersion] = frozenset()
     array: Array | None = None
     task_id: int | None = None
     task: Task | None = None
@@ -97,13 +97,13 @@ def job_of(array: Array | None, task_id: int | None) -> str | None:
 
 def derive(facts: Facts) -> RunStatus:
     """The state of one run, without its log."""
-    from expkit_hydra.launching import version
+    from expkit_hydra.launching import run_version
 
     record, task = facts.record, facts.task
     if record is not None and facts.elsewhere is not None:
         return _told(facts, record, record.state, f"{facts.elsewhere} has it")
     # What an earlier attempt left says nothing about the one that was submitted.
-    if record is not None and version(record) in facts.known and facts.array is not None:
+    if record is not None and run_version(record) in facts.known and facts.array is not None:
         record = None
     if record is not None and record.state == "completed":
         return _told(facts, record, "completed")

@@ -168,9 +168,9 @@ def requeue(
 
 def how_to_go_on(experiment: Path) -> str:
     """What resumes the runs that were stopped for good."""
-    from expkit_hydra.launching import command_line, shown
+    from expkit_hydra.launching import command_line, short_path
 
-    return f"`{command_line('retry', shown(experiment))}` goes on from there"
+    return f"`{command_line('retry', short_path(experiment))}` goes on from there"
 
 
 def _read_counts(path: Path) -> dict[str, int]:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._options import Options
-from ._settings import Settings
+from ._settings import SubmissionSettings
 from ._view import FOLDER
 
 if TYPE_CHECKING:
-    from expkit_hydra.launching import Version
+    from expkit_hydra.launching import RunVersion
 
 SCHEMA = 1
 RECORD = "submission.json"
@@ -49,7 +49,7 @@ class Order:
 
     run: int
     fresh: bool = False
-    known: frozenset[Version] = frozenset()
+    known: frozenset[RunVersion] = frozenset()
 
     def to_line(self) -> str:
         """As a line of runs.jsonl."""
@@ -101,7 +101,7 @@ class Submission:
     script: str
     directory: str
     program: Mapping[str, Any] | None  # None: the function is in a pickle
-    settings: Settings
+    settings: SubmissionSettings
     arrays: tuple[Array, ...] = ()
     finaliser: Array | None = None
     code: Mapping[str, Any] = field(default_factory=dict)
@@ -206,7 +206,7 @@ def read_submission(path: Path) -> Submission:
     try:
         record: dict[str, Any] = json.loads((path / RECORD).read_bytes())
         known = {name: record[name] for name in _KEYS if name in record}
-        known["settings"] = Settings(**record["settings"])
+        known["settings"] = SubmissionSettings(**record["settings"])
         known["arrays"] = tuple(_array(each) for each in record["arrays"])
         if record.get("finaliser") is not None:
             known["finaliser"] = _array(record["finaliser"])

@@ -20,7 +20,7 @@ from ._errors import SlurmError
 from ._options import Options, arguments
 from ._scheduler import Scheduler, SubmitRefused
 from ._script import ArrayScript
-from ._settings import DEFAULT_DELAY_S, Settings
+from ._settings import DEFAULT_DELAY_S, SubmissionSettings
 from ._submission import (
     LOGS,
     PLANNED,
@@ -57,7 +57,7 @@ class Plan:
     orders: tuple[Order, ...]
     arrays: tuple[ArrayPlan, ...]
     script: ArrayScript
-    settings: Settings
+    settings: SubmissionSettings
 
     def parallelism(self) -> list[int | None]:
         """Most tasks at once of each array."""
@@ -70,7 +70,7 @@ def plan(
     options: Sequence[Options],
     *,
     script: ArrayScript,
-    settings: Settings,
+    settings: SubmissionSettings,
     max_array_size: int,
 ) -> Plan:
     """Arrange runs into arrays: one for each set of resources, as long as the cluster allows.
@@ -182,7 +182,7 @@ def command(
     ]
 
 
-def signal_option(script: ArrayScript, settings: Settings, delay_s: float) -> str:
+def signal_option(script: ArrayScript, settings: SubmissionSettings, delay_s: float) -> str:
     """The value of `--signal`: to the batch process where that is Python, else to the steps.
 
     Where the script's shell stays in between, `B:` would end the shell. Slurm then signals no
@@ -192,7 +192,7 @@ def signal_option(script: ArrayScript, settings: Settings, delay_s: float) -> st
     return f"{'B:' if is_python else ''}USR1@{round(delay_s)}"
 
 
-def signal_delay_s(settings: Settings, script: ArrayScript, options: Options) -> float:
+def signal_delay_s(settings: SubmissionSettings, script: ArrayScript, options: Options) -> float:
     """How many seconds before the time limit a run is asked to stop."""
     if settings.signal_delay_s is not None:
         return float(settings.signal_delay_s)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from expkit_hydra.launching import View
+    from expkit_hydra.launching import SchedulerView
 
 FOLDER = "slurm"  # in an experiment's folder: what was submitted of it
 
 
-def look(experiment: Path) -> View | None:
+def look(experiment: Path) -> SchedulerView | None:
     """One look at the queue; None for an experiment of which nothing was submitted."""
     if not (experiment / FOLDER).is_dir():
         return None

@@ -14,7 +14,7 @@ from ._errors import SlurmError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from expkit_hydra.launching import Found
+    from expkit_hydra.launching import SelectedRun
 
     from ._manager import SlurmManager
     from ._status import RunStatus
@@ -61,7 +61,7 @@ def logs(argv: Sequence[str]) -> int:
     parser.add_argument("--lines", "-n", type=int, default=30, help="last lines (default: 30)")
     parser.add_argument("--follow", "-f", action="store_true", help="show what is added")
     arguments = parser.parse_args(argv)
-    from expkit_hydra.launching import last_lines, shown
+    from expkit_hydra.launching import last_lines, short_path
 
     try:
         found = _find(arguments.experiment, arguments.run)
@@ -73,7 +73,7 @@ def logs(argv: Sequence[str]) -> int:
         if found.state not in TO_COME:
             return 1
     for path in paths:
-        print(f"--- {shown(path)}")
+        print(f"--- {short_path(path)}")
         print("\n".join(last_lines(path, arguments.lines)))
     if arguments.follow:
         try:
@@ -223,22 +223,22 @@ def _attach(experiment: Path) -> SlurmManager:
     return SlurmManager.attach(experiment)
 
 
-def _find(experiment: Path, text: str) -> Found:
+def _find(experiment: Path, text: str) -> SelectedRun:
     from expkit_hydra.launching import find_experiment, find_run
 
     return find_run(find_experiment(experiment), text)
 
 
-def _known(found: Found) -> frozenset[Any]:
+def _known(found: SelectedRun) -> frozenset[Any]:
     """The run's present state: what changes it from now on is somebody else's doing."""
-    from expkit_hydra.launching import known_versions
+    from expkit_hydra.launching import run_versions
 
     if found.record is None or found.run is None:
         return frozenset()
-    return known_versions([found.run], [found.record]).get(found.run.index, frozenset())
+    return run_versions([found.run], [found.record]).get(found.run.index, frozenset())
 
 
-def _completed(found: Found) -> str:
+def _completed(found: SelectedRun) -> str:
     """That a run has been done, and how to do it again beside it."""
     from expkit_hydra.launching import debugger_command
 
@@ -253,14 +253,14 @@ def _completed(found: Found) -> str:
     )
 
 
-def _logs_of(found: Found) -> list[Path]:
+def _logs_of(found: SelectedRun) -> list[Path]:
     """The file that the run printed to, and Slurm's own of its task; else its training.log."""
-    from expkit_hydra.launching import OUTPUT
+    from expkit_hydra.launching import CONSOLE_LOG
 
     from ._placements import all_placements, key_of, newest
     from ._submission import find_submissions
 
-    paths = [found.folder / OUTPUT]
+    paths = [found.folder / CONSOLE_LOG]
     if found.run is not None and found.grid is not None:
         places = newest(all_placements(find_submissions(found.grid.experiment)))
         place = places.get(key_of(found.run))
@@ -272,27 +272,27 @@ def _logs_of(found: Found) -> list[Path]:
     ]
 
 
-def _why_nothing(found: Found) -> str:
+def _why_nothing(found: SelectedRun) -> str:
     """That a run has printed nothing, its state, and what to do."""
-    from expkit_hydra.launching import command_line, shown
+    from expkit_hydra.launching import command_line, short_path
 
     from ._manager import AGAIN
 
-    job = None if found.told is None else found.told.job
+    job = None if found.report is None else found.report.job
     why = found.state + (f" ({job})" if job else "")
     said = f"{found.run_name} has printed nothing"
     if found.state in TO_COME:
         return f"{said} yet: {why}. --follow waits for it."
     if found.grid is None:
         return f"{said} that was kept: {why}."
-    folder = shown(found.grid.experiment)
+    folder = short_path(found.grid.experiment)
     if found.state in AGAIN:
         return f"{said}: {why}. `{command_line('retry', folder, found.run_name)}` submits it again."
     show = command_line("show", folder, found.run_name)
     return f"{said}: {why}. `{show}` shows its configuration, and the command that runs it."
 
 
-def _follow(found: Found, interval_s: float = 0.5) -> None:
+def _follow(found: SelectedRun, interval_s: float = 0.5) -> None:
     sizes = {path: path.stat().st_size for path in _logs_of(found)}
     while True:
         time.sleep(interval_s)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def has_aftermath(grid: Grid) -> bool:
     """Whether something is to follow the runs, as `expkit.after` says."""
-    from expkit_hydra.launching import settings
+    from expkit_hydra.launching import grid_settings
 
-    return bool(settings(_config(grid)).after)
+    return bool(grid_settings(_config(grid)).after)
 
 
 def finish(grid: Grid, *, unless_done: bool = False) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from expkit_bookkeeping import Liveness
     from expkit_hydra import Grid, GridRun
-    from expkit_hydra.launching import Outcome
+    from expkit_hydra.launching import RunOutcome
 
     from ._submission import Submission
 
@@ -180,11 +180,11 @@ class SlurmTraining:
             self._maybe_requeue(reason, left, [outcome])
         return _exit_code([outcome])
 
-    def _execute(self, grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> Outcome:
-        from expkit_hydra.launching import ProcessOutput, execute
+    def _execute(self, grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> RunOutcome:
+        from expkit_hydra.launching import ProcessOutput, execute_run
 
         context = hydra_context(grid, run)
-        return execute(
+        return execute_run(
             grid,
             run,
             task_function=task_function,
@@ -195,7 +195,7 @@ class SlurmTraining:
 
     def _run_rank(
         self, grid: Grid, run: GridRun, task_function: Callable[[Any], Any]
-    ) -> Outcome | None:
+    ) -> RunOutcome | None:
         """This process's part of a distributed run; None for the ranks that record nothing."""
         from expkit_bookkeeping import claim_run
 
@@ -223,7 +223,7 @@ class SlurmTraining:
         claim_run(run.folder).finish("failed", first)
         return replace(outcome, state="failed", error=first, stop=None)
 
-    def _killed_rank(self, outcome: Outcome) -> RankError | None:
+    def _killed_rank(self, outcome: RunOutcome) -> RankError | None:
         """Whether rank 0 was ended because another one was killed, which leaves no word.
 
         srun then terminates rank 0 while the job itself runs on; where Slurm cancels, requeues or
@@ -255,7 +255,7 @@ class SlurmTraining:
         method, why = start_method()
         self._say(f"{len(runs)} runs, {at_once} at a time, {why}")
         left = self._time_left()
-        ended: list[Outcome] = []
+        ended: list[RunOutcome] = []
         with ExitStack() as stack:
             if self._job is not None:
                 stack.enter_context(stop_before_limit_by_alarm(left, self._grace_s))
@@ -291,7 +291,7 @@ class SlurmTraining:
         job = self._job
         return TimeLeft(lambda: None if job is None else Scheduler().time_left_s(job.job_id))
 
-    def _maybe_requeue(self, reason: str | None, left: Any, ended: Sequence[Outcome]) -> None:
+    def _maybe_requeue(self, reason: str | None, left: Any, ended: Sequence[RunOutcome]) -> None:
         """Put the task back into the queue where it was stopped by the clock or a better job."""
         import time
 
@@ -310,8 +310,8 @@ class SlurmTraining:
             # Slurm ends this process; ending before would let the task count as over.
             time.sleep(LEAVE_S)
 
-    def _report(self, outcome: Outcome) -> None:
-        from expkit_hydra.launching import OUTPUT, shown
+    def _report(self, outcome: RunOutcome) -> None:
+        from expkit_hydra.launching import CONSOLE_LOG, short_path
 
         name, state = outcome.run.run_name, outcome.state
         if outcome.error is not None and state == "failed":
@@ -320,7 +320,7 @@ class SlurmTraining:
         is_unstarted = state == "skipped" and outcome.stop is not None
         line = run_line(name, "not started" if is_unstarted else state, outcome.reason)
         if state != "skipped" and not self._show_output:
-            line += f"   ({shown(outcome.run.folder / OUTPUT)})"
+            line += f"   ({short_path(outcome.run.folder / CONSOLE_LOG)})"
         self._say(line)
 
 
@@ -397,7 +397,7 @@ def queue_liveness() -> Liveness:
     return QueueLiveness()
 
 
-def _exit_code(outcomes: Sequence[Outcome]) -> int:
+def _exit_code(outcomes: Sequence[RunOutcome]) -> int:
     states = {each.state for each in outcomes}
     if states & {"failed", "lost"}:
         return FAILED

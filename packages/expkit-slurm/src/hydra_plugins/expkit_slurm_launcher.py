@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class ExpkitSlurmLauncherConf:
     """Configuration of the launcher `expkit_slurm`.
 
-    The first part is how the grid is submitted, see `expkit_slurm._settings.Settings`. The second
+    The first part is how the grid is submitted, see `SubmissionSettings`. The second
     is what a run asks of Slurm, under the names that submitit and sbatch have for it; null leaves
     it to the script's `#SBATCH` lines. `time` is minutes, or text such as "4:00:00".
     """
