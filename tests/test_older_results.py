@@ -71,7 +71,7 @@ def test_single_runs_of_an_older_version_are_listed_shown_and_read(older):
     assert read_run(training / "small_0.2_1").attempt == 2
     metrics = load_metrics(training / "small_0.2_1")
     assert sorted(set(metrics["step"])) == [0, 1, 2, 3]
-    table = results(older.folder / "results" / "tiny").table(metric="val/acc")
+    table = results(older.folder / "results" / "tiny").table(metrics="val/acc")
     assert len(table) == 3
 
 
