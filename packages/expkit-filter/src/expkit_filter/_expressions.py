@@ -12,8 +12,8 @@ from keyword import iskeyword
 from re import findall
 from types import CodeType
 
+from ._dotted_names import MISSING, Path, join, look_up, near, shown, split
 from ._errors import FilterError, MissingName
-from ._names import MISSING, Path, join, look_up, near, shown, split
 from ._operations import FUNCTIONS, MOST_BITS, item, modulo, multiply, power
 
 LONGEST_TEXT = 4000  # characters

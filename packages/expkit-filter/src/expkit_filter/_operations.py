@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from ._names import MISSING, look_up, shown
+from ._dotted_names import MISSING, look_up, shown
 
 MOST_BITS = 4096  # of an integer; str() of it stays below Python's own limit of 4300 digits
 MOST_ITEMS = 10_000  # of a text or list made by repetition, inner ones included

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ._decisions import Candidate
+from ._dotted_names import MISSING, flatten, look_up, near, split
 from ._errors import FilterError
 from ._expressions import Expression
-from ._names import MISSING, flatten, look_up, near, split
+from ._selection import Candidate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ._decisions import Candidate, Decision, Selection
+from ._dotted_names import did_you_mean
+from ._earlier_runs import ON_CHANGE, RERUN, compare_configs, decide_by_state
 from ._errors import FilterError
-from ._names import did_you_mean
 from ._rules import Rule, parse_rules
-from ._selecting import Selecting, ask
-from ._states import ON_CHANGE, RERUN, compare_configs, decide_by_state
+from ._selection import Candidate, Decision, Selection
+from ._selection_builder import Selecting, ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

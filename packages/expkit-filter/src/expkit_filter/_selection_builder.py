@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from ._decisions import Candidate, Decision, Selection, UnusedRule
+from ._dotted_names import MISSING, did_you_mean, flatten, look_up, split
+from ._earlier_runs import completed_by_code
 from ._errors import FilterError, MissingName
-from ._names import MISSING, did_you_mean, flatten, look_up, split
 from ._rules import Rule
-from ._states import completed_by_code
+from ._selection import Candidate, Decision, Selection, UnusedRule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

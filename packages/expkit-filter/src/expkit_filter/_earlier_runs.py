@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ._decisions import Decision
-from ._names import flatten
+from ._dotted_names import flatten
+from ._selection import Decision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
