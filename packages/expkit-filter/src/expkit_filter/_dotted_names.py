@@ -1,8 +1,8 @@
-"""Dotted names: from text to path and back, and what they mean in a configuration."""
+"""Dotted names: from text to a path of keys and back, and their values in a configuration."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 class _Missing:
@@ -15,7 +15,7 @@ class _Missing:
 MISSING = _Missing()
 
 
-def join(path: Path) -> str:
+def join(path: KeyPath) -> str:
     """The text of a path.
 
     >>> join(("model", "layers", 0, "size"))
@@ -25,7 +25,7 @@ def join(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def split(name: str) -> Path:
+def split(name: str) -> KeyPath:
     """The path of a name.
 
     >>> split("model.layers[0].size")
@@ -47,21 +47,18 @@ def split(name: str) -> Path:
     return tuple(path)
 
 
-def shown(value: object) -> str:
-    """A value for a message: its repr, cut to 80 characters."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python refuses to write integers of more than 4300 digits
-        text = f"an integer of {value.bit_length()} bits"  # type: ignore[attr-defined]
-    return text if len(text) <= 80 else f"{text[:79]}…"
+def is_defined(config: object, path: KeyPath) -> bool:
+    """Whether the configuration has a value under a path."""
+    return look_up(config, path) is not MISSING
 
 
-def look_up(config: object, path: Path) -> object:
+def look_up(config: object, path: KeyPath) -> object:
     """The value under a path, or `MISSING`.
 
     Args:
-        config: Nested mappings and lists; keys may themselves hold dots (`{"optimizer.lr": 0.1}`).
-        path: As `split` makes it.
+        config: Nested mappings and lists; keys may themselves contain dots
+            (`{"optimizer.lr": 0.1}`).
+        path: What `split` returns.
     """
     node = config
     for depth, key in enumerate(path):
@@ -72,8 +69,8 @@ def look_up(config: object, path: Path) -> object:
     return node
 
 
-def _look_up_joined(node: object, path: Path) -> object:
-    """As `look_up`, where some keys of a mapping are joined by dots."""
+def _look_up_joined(node: object, path: KeyPath) -> object:
+    """Like `look_up`, where some keys of a mapping are joined by dots."""
     if not path:
         return node
     if isinstance(node, Mapping):
@@ -106,34 +103,3 @@ def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
             yield from flatten(value, f"{name}.")
         else:
             yield name, value
-
-
-def near(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """The known names that somebody who wrote `name` may have meant, best first.
-
-    >>> near("optimiser.lr", ["optimizer.lr", "model.name", "seed"])
-    ['optimizer.lr']
-    >>> near("lr", ["optimizer.lr", "model.name", "seed"])
-    ['optimizer.lr']
-    """
-    from difflib import get_close_matches
-
-    names = sorted(set(known))
-    typo = get_close_matches(name, names, limit, 0.85)
-    if typo:
-        return typo
-    last = name.rpartition(".")[2]
-    same_last = [other for other in names if other.rpartition(".")[2] == last]
-    children = [other for other in names if other.startswith(f"{name}.")]
-    close = get_close_matches(name, names, limit, 0.6)
-    return list(dict.fromkeys([*same_last, *children, *close]))[:limit]
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence to end an error with; empty where nothing is near.
-
-    >>> did_you_mean("optimiser.lr", ["optimizer.lr", "seed"])
-    " Did you mean 'optimizer.lr'?"
-    """
-    guesses = near(name, known)
-    return f" Did you mean {' or '.join(map(repr, guesses))}?" if guesses else ""

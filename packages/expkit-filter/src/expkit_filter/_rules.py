@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ._dotted_names import MISSING, flatten, look_up, near, split
+from ._dotted_names import MISSING, flatten, look_up, split
 from ._errors import FilterError
 from ._expressions import Expression
+from ._messages import near_matches
 from ._selection import Candidate
 
 TYPE_CHECKING = False
@@ -275,7 +276,7 @@ def _import(name: str) -> object:
             owner, found = found, getattr(found, part, None)
             if found is None:
                 classes = [key for key, value in vars(owner).items() if isinstance(value, type)]
-                guess = near(part, classes, 1)
+                guess = near_matches(part, classes, 1)
                 hint = f" Did you mean {guess[0]!r}?" if guess else ""
                 raise FilterError(f"{module_name} has no class {part!r}.{hint}")
         return found

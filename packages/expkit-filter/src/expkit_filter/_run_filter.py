@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ._dotted_names import did_you_mean
 from ._earlier_runs import ON_CHANGE, RERUN, compare_configs, decide_by_state
 from ._errors import FilterError
+from ._messages import did_you_mean
 from ._rules import Rule, parse_rules
 from ._selection import Candidate, Decision, Selection
 from ._selection_builder import Selecting, ask

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from ._dotted_names import MISSING, did_you_mean, flatten, look_up, split
+from ._dotted_names import flatten, is_defined, look_up, split
 from ._earlier_runs import completed_by_code
 from ._errors import FilterError, MissingName
+from ._messages import did_you_mean
 from ._rules import Rule
 from ._selection import Candidate, Decision, Selection, UnusedRule
 
@@ -36,7 +37,7 @@ class Selecting:
     def note_names(self, config: Mapping[str, object]) -> None:
         """Notes which names a configuration has, of a run that `skip` may leave out."""
         for unseen in self._unseen:
-            for name in [name for name, path in unseen.items() if _has(config, path)]:
+            for name in [name for name, path in unseen.items() if is_defined(config, path)]:
                 del unseen[name]
 
     def add(self, candidate: Candidate) -> Decision:
@@ -104,7 +105,7 @@ class Selecting:
         lacking = total = 0
         for other in self._again():
             total += 1
-            lacking += not _has(other.config, split(error.name))
+            lacking += not is_defined(other.config, split(error.name))
         title = _title(error.number, error.rule)
         if lacking == total:
             return self._unknown_name(title, error.name)
@@ -263,10 +264,6 @@ def ask(number: int, rule: Rule, run: Candidate, completed: RunRecord | None) ->
     except FilterError as error:
         where = f"run {run.run_name!r}: " if run.run_name else ""
         raise FilterError(f"{_title(number, rule)}: {where}{error}") from error
-
-
-def _has(config: Mapping[str, object], path: tuple[str | int, ...]) -> bool:
-    return look_up(config, path) is not MISSING
 
 
 def _some(known: Sequence[str]) -> str:
