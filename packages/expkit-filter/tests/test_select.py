@@ -130,7 +130,7 @@ def test_a_rule_in_the_shadow_of_another_says_so():
 
     selection = RunFilter(rules).select(grid())
 
-    assert "All that it holds for is skipped by rule 1 already." in selection.warnings[0]
+    assert "All runs for which it holds are already skipped by rule 1." in selection.warnings[0]
 
 
 def test_a_rule_that_never_fires_where_none_does_needs_no_second_look_at_the_grid():
@@ -260,7 +260,7 @@ def test_a_damaged_run_is_a_warning_and_the_others_run(experiment):
     selection = RunFilter(runs=experiment.runs()).select(grid())
 
     assert len(selection.to_run) == 7
-    assert "mlp_sgd_0.1 is skipped: nobody knows what is done" in selection.warnings[0]
+    assert "mlp_sgd_0.1 is skipped: its state is unknown (" in selection.warnings[0]
 
 
 def test_ten_thousand_runs_are_decided_in_well_under_a_second():

@@ -1,4 +1,4 @@
-"""What is to become of a run in view of what has been done already. Pure functions."""
+"""The decision about a run in view of earlier runs, and how these differ. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ ON_CHANGE = ("keep", "continue", "rerun")
 
 def decide_by_state(
     same: Sequence[RunRecord],
-    named: RunRecord | None,
+    namesake: RunRecord | None,
     *,
-    is_other: bool,
+    has_changed: bool,
     rerun: str,
     attempts: int,
     on_change: str | None,
     code_changes: Callable[[RunRecord], Sequence[str]],
     differences: Callable[[RunRecord], Sequence[str]],
 ) -> Decision:
-    """What the records say about a run.
+    """The decision about a run that no rule skips.
 
     Args:
-        same: Records of this configuration, under whatever name.
-        named: The record of this name, if there is one.
-        is_other: Whether `named` is of another configuration.
+        same: Records with this configuration, under any name.
+        namesake: The record of this name, if there is one.
+        has_changed: Whether `namesake` has another configuration.
         rerun: One of `RERUN`.
         attempts: How often a failed run is tried.
         on_change: One of `ON_CHANGE`, or None to ask.
-        code_changes: Which recorded source files differ now.
-        differences: By key, between the configuration of a record and the run's.
+        code_changes: Returns the recorded source files that have changed since.
+        differences: Returns the differences, by key, between a record's configuration and the
+            run's.
     """
     running = _first(same, "running")
     if running is not None:
@@ -47,14 +48,14 @@ def decide_by_state(
         if rerun == "changed":
             current = [record for record in completed if not code_changes(record)]
         if current:
-            done = next((record for record in current if record is named), current[0])
-            return Decision(True, "completed", None, f"completed as {done.run_name}", done)
-    if named is not None and named.state == "unknown":
-        return Decision(True, "unknown", None, _describe_unknown(named), named)
-    if named is not None and is_other:
-        return _decide_changed(named, on_change, differences(named))
+            record = next((record for record in current if record is namesake), current[0])
+            return Decision(True, "completed", None, f"completed as {record.run_name}", record)
+    if namesake is not None and namesake.state == "unknown":
+        return Decision(True, "unknown", None, _describe_unknown(namesake), namesake)
+    if namesake is not None and has_changed:
+        return _decide_changed(namesake, on_change, differences(namesake))
     if completed:
-        return _rerun(completed[0], named, rerun, code_changes)
+        return _rerun(completed[0], namesake, rerun, code_changes)
     failed = max(
         (record for record in same if record.state == "failed"),
         key=lambda record: record.attempt,
@@ -62,38 +63,38 @@ def decide_by_state(
     )
     if failed is not None and rerun not in ("failed", "all") and failed.attempt >= attempts:
         return Decision(True, "given_up", None, _describe_given_up(failed), failed)
-    record = named or failed
-    return Decision(False, "run", None, _describe_run(record, attempts), record)
+    earlier = namesake or failed
+    return Decision(False, "run", None, _describe_run(earlier, attempts), earlier)
 
 
 def _rerun(
     completed: RunRecord,
-    named: RunRecord | None,
+    namesake: RunRecord | None,
     rerun: str,
     code_changes: Callable[[RunRecord], Sequence[str]],
 ) -> Decision:
     why = "rerun=all"
     if rerun == "changed":
         why = f"{_list(code_changes(completed))} changed"
-    # A completed folder is not resumed: the launcher puts it aside first.
-    to_trash = named is not None and named.state == "completed"
+    # A completed folder is not resumed: the launcher moves it to the trash first.
+    to_trash = namesake is not None and namesake.state == "completed"
     return Decision(False, "run", None, f"completed, again because {why}", completed, to_trash)
 
 
 def _decide_changed(
-    named: RunRecord, on_change: str | None, differences: Sequence[str]
+    namesake: RunRecord, on_change: str | None, differences: Sequence[str]
 ) -> Decision:
-    text = "\n".join([f"another configuration in {named.run_name}:", *differences])
+    text = "\n".join([f"another configuration in {namesake.run_name}:", *differences])
     if on_change == "keep":
-        return Decision(True, "changed", None, f"kept as it is, {text}", named)
-    if named.state == "running":
-        reason = f"{_describe_running(named)}, with {text}"
-        return Decision(True, "changed", None, reason, named)
+        return Decision(True, "changed", None, f"kept as it is, {text}", namesake)
+    if namesake.state == "running":
+        reason = f"{_describe_running(namesake)}, with {text}"
+        return Decision(True, "changed", None, reason, namesake)
     if on_change == "continue":
-        return Decision(False, "run", None, f"continues from {text}", named)
+        return Decision(False, "run", None, f"continues from {text}", namesake)
     if on_change == "rerun":
-        return Decision(False, "changed", None, f"starts afresh, {text}", named, to_trash=True)
-    return Decision(True, "changed", None, text, named)
+        return Decision(False, "changed", None, f"starts over, {text}", namesake, to_trash=True)
+    return Decision(True, "changed", None, text, namesake)
 
 
 def _first(records: Iterable[RunRecord], state: str) -> RunRecord | None:
@@ -107,8 +108,7 @@ def _describe_running(record: RunRecord) -> str:
 
 def _describe_unknown(record: RunRecord) -> str:
     return (
-        f"nobody knows what is done ({record.reason}). Look at it, or move the folder away to run "
-        "afresh"
+        f"its state is unknown ({record.reason}). Look at it, or move the folder away to start over"
     )
 
 
@@ -137,7 +137,7 @@ def compare_configs(
     Args:
         old: Nested configuration.
         new: Nested configuration.
-        ignore: Keys that do not count, with all below them.
+        ignore: Keys that do not count, nor do those below them.
 
     >>> compare_configs({"lr": 0.1, "bias": True}, {"lr": 0.2, "model": {"dropout": 0.0}})
     ['- bias=True', '~ lr=0.1 → 0.2', '+ model.dropout=0.0']
@@ -148,7 +148,7 @@ def compare_configs(
         if any(key == name or key.startswith(f"{name}.") for name in ignore):
             continue
         if isinstance(before.get(key), str) and "${" in str(before[key]):
-            continue  # an interpolation kept as text: nobody can say what it was
+            continue  # an interpolation kept as text: its value at that time is unknown
         if key not in before:
             lines.append(f"+ {key}={after[key]}")
         elif key not in after:
@@ -161,15 +161,15 @@ def compare_configs(
 def _comparable(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_comparable(item) for item in value]
-    # As in a configuration's hash: 1, 1.0 and True differ, and nan is nan.
+    # As in a configuration's hash: 1, 1.0 and True differ, and nan equals nan.
     return (repr(value),) if isinstance(value, (int, float)) else value
 
 
 def completed_by_code(changed_files: Iterable[Sequence[str]]) -> str:
-    """How completed runs stand to today's code, in one line.
+    """How many completed runs were made with today's code, in one line.
 
     Args:
-        changed_files: For each completed run, the source files that changed since
+        changed_files: For each completed run, the source files that have changed since
             (`expkit_bookkeeping.code_changes`).
 
     >>> completed_by_code([[], [], ["models.py"]])
@@ -177,20 +177,21 @@ def completed_by_code(changed_files: Iterable[Sequence[str]]) -> str:
     >>> completed_by_code([[], []])
     '2 completed, skipped'
     """
-    runs = [tuple(files) for files in changed_files]
-    older = [files for files in runs if files]
-    if not runs:
+    files_by_run = [tuple(files) for files in changed_files]
+    total = len(files_by_run)
+    older = [files for files in files_by_run if files]
+    if not total:
         return ""
     if not older:
-        return f"{len(runs)} completed, skipped"
+        return f"{total} completed, skipped"
     counts: dict[str, int] = {}
     for file in (file for files in older for file in files):
         counts[file] = counts.get(file, 0) + 1
-    files = sorted(counts, key=lambda file: (-counts[file], file))
-    current = f"{len(runs) - len(older)} with this code, " if len(older) < len(runs) else ""
+    ranked = sorted(counts, key=lambda file: (-counts[file], file))
+    current = f"{total - len(older)} with this code, " if len(older) < total else ""
     return (
-        f"{len(runs)} completed, skipped: {current}{len(older)} with older code "
-        f"({_list(files)} changed)"
+        f"{total} completed, skipped: {current}{len(older)} with older code "
+        f"({_list(ranked)} changed)"
     )
 
 

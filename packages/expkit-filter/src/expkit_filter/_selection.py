@@ -1,4 +1,4 @@
-"""What is asked about a run, and what is answered."""
+"""Candidates, the decisions about them, and the selection of a whole grid."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Candidate:
 
     Attributes:
         config: The run's configuration, resolved: nested mappings, lists and plain values.
-        run_name: Its name, by which messages call it.
+        run_name: Its name, as messages show it.
         folder: Its folder, which need not exist; rules with `exists:` look there.
-        config_hash: Identity of the configuration; None where nobody computed one, then the name
-            alone tells whether the run has been done.
+        config_hash: Identity of the configuration. If None, the name alone decides whether the run
+            has been done.
     """
 
     config: Mapping[str, object]
@@ -32,18 +32,18 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to become of one run, and why.
+    """Whether one run is skipped, and why.
 
     Attributes:
-        skip: Whether the run is left out.
-        kind: `rule` (a rule of `_filters` holds), `completed` (done, as its state or an `exists:`
-            or `completed:` rule says), `running` (somebody has it), `given_up` (failed too often),
-            `changed` (the folder of this name holds another configuration), `unknown` (its
-            `run.json` cannot be read) or `run`.
+        skip: Whether the run is skipped.
+        kind: `rule` (a rule of `_filters` holds), `completed` (done, according to its state or an
+            `exists:` or `completed:` rule), `running` (another process has it), `given_up` (failed
+            too often), `changed` (the folder of this name has another configuration), `unknown`
+            (its `run.json` cannot be read) or `run`.
         rule: Number of the rule that holds, from 1, or None.
-        reason: For people: one line, or a difference by key after it.
-        record: The earlier run that decided, if any.
-        to_trash: The folder of this name must move to the trash before the run starts.
+        reason: For people: one line, sometimes followed by the differences, one line per key.
+        record: The record of the earlier run that decided, if any.
+        to_trash: Whether the folder of this name must move to the trash before the run starts.
     """
 
     skip: bool
@@ -59,9 +59,9 @@ class UnusedRule:
     """A rule that holds for no run of a grid.
 
     Attributes:
-        number: The rule's, from 1.
-        names: Dotted names that it reads.
-        warning: For people, with a guess why.
+        number: The rule's number, from 1.
+        names: The dotted names that it reads.
+        warning: For people, with a guess at the reason.
     """
 
     number: int
@@ -74,13 +74,14 @@ class Selection:
     """The decisions about a whole grid.
 
     Attributes:
-        decisions: One for each candidate, in their order.
-        rules: A row a rule: `{"rule": text, "hits": runs it skipped, "example": name or None}`.
-        warnings: Rules that never fire, and runs that cannot be read.
-        completed: How the completed runs stand to today's code
+        decisions: One per candidate, in their order.
+        rules: One row per rule:
+            `{"rule": text, "hits": runs it skipped, "example": name or None}`.
+        warnings: About rules that never fire, and about runs that cannot be read.
+        completed: How many of the completed runs were made with today's code
             (`24 completed, skipped: 18 with this code, 6 with older code (models.py changed)`);
             empty if there are none.
-        unused: Rules that never fire, whose warnings are among `warnings`.
+        unused: Rules that never fire; their warnings are among `warnings`.
     """
 
     decisions: tuple[Decision, ...]
@@ -91,14 +92,14 @@ class Selection:
 
     @property
     def to_run(self) -> tuple[int, ...]:
-        """Positions of the runs that are left."""
+        """Positions of the runs that are not skipped."""
         return tuple(i for i, decision in enumerate(self.decisions) if not decision.skip)
 
     def summary(self) -> str:
-        """One line of counts.
+        """The counts, in one line.
 
-        >>> skipped, left = Decision(True, "rule", 1, "rule 1"), Decision(False, "run", None, "")
-        >>> Selection((skipped, left, left)).summary()
+        >>> skipped, new = Decision(True, "rule", 1, "rule 1"), Decision(False, "run", None, "new")
+        >>> Selection((skipped, new, new)).summary()
         '3 in the grid, 1 skipped by rule 1, 2 to run'
         """
         parts = [f"{len(self.decisions)} in the grid"]
