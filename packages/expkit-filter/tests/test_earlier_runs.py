@@ -13,13 +13,13 @@ def decide(experiment, alive=None, name="a", config_hash="hash", **options):
     )
 
 
-def test_a_run_that_nobody_knows_runs(experiment):
+def test_a_run_without_a_record_runs(experiment):
     decision = decide(experiment)
 
     assert (decision.skip, decision.kind, decision.reason) == (False, "run", "new")
 
 
-def test_a_run_that_was_really_made_is_found_completed(experiment):
+def test_a_real_completed_run_is_recognized(experiment):
     folder = experiment.path / "training" / "a"
     claim_run(folder, run_name="a", config_hash="hash").finish("completed")
 
@@ -29,7 +29,7 @@ def test_a_run_that_was_really_made_is_found_completed(experiment):
     assert decision.record.folder == folder
 
 
-def test_a_completed_run_counts_under_whatever_name(experiment):
+def test_a_completed_run_counts_under_any_name(experiment):
     experiment.add("older_name", "completed")
 
     decision = decide(experiment, name="new_name")
@@ -38,7 +38,7 @@ def test_a_completed_run_counts_under_whatever_name(experiment):
     assert decision.reason == "completed as older_name"
 
 
-def test_a_completed_run_of_another_configuration_does_not_count(experiment):
+def test_a_completed_run_with_another_configuration_does_not_count(experiment):
     experiment.add("older_name", "completed", config_hash="other")
 
     assert decide(experiment, name="new_name").kind == "run"
@@ -93,13 +93,13 @@ def test_attempts_can_be_raised_and_rerun_asks_for_failed_ones(experiment):
     assert decide(experiment, rerun="changed").kind == "given_up"
 
 
-def test_a_failure_counts_under_whatever_name(experiment):
+def test_a_failure_counts_under_any_name(experiment):
     experiment.add("older_name", "failed", attempt=3)
 
     assert decide(experiment, name="new_name").kind == "given_up"
 
 
-def test_code_that_changed_retrains_nothing_unasked(experiment):
+def test_changed_code_retrains_nothing_unless_asked(experiment):
     experiment.add("a", "completed")
 
     kept = decide(experiment, code_changes=lambda record: ["models.py"])
@@ -111,7 +111,7 @@ def test_code_that_changed_retrains_nothing_unasked(experiment):
     assert rerun.reason == "completed, again because models.py changed"
 
 
-def test_rerun_all_puts_a_completed_folder_aside_first(experiment):
+def test_rerun_all_moves_a_completed_folder_to_the_trash_first(experiment):
     experiment.add("a", "completed")
     experiment.add("b", "failed", "hash_b")
 
@@ -139,7 +139,7 @@ def test_a_difference_in_type_alone_is_shown(experiment):
     assert decide(experiment).reason.split("\n")[1:] == ["~ model.dropout=0 → 0.0"]
 
 
-def test_on_change_says_what_becomes_of_the_folder(experiment):
+def test_on_change_decides_what_happens_to_the_folder(experiment):
     experiment.add("a", "completed", "other", config_yaml=OLD_CONFIG)
 
     keep = decide(experiment, on_change="keep")

@@ -91,7 +91,7 @@ def test_the_first_rule_that_holds_decides():
     assert (decision.rule, decision.reason) == (2, "rule 2: seed == 1")
 
 
-def test_a_reason_of_ones_own_is_told():
+def test_a_reason_replaces_the_expression():
     decision = RunFilter([{"expr": "seed == 1", "reason": "seed 1 was a typo"}]).decide(CONFIG)
 
     assert decision.reason == "rule 1: seed 1 was a typo"
@@ -110,7 +110,7 @@ def test_exists_looks_into_the_folder_of_the_run(tmp_path):
     ]
 
 
-def test_completed_skips_what_is_done_even_when_all_is_to_run_again(experiment):
+def test_completed_skips_what_is_done_even_with_rerun_all(experiment):
     experiment.add("a", "completed")
     rules = [{"completed": True}]
 
@@ -175,7 +175,7 @@ def test_a_key_with_a_capital_takes_empty_values_too(value):
     assert not run_filter.decide({"model": {"Dropout": 3}}).skip
 
 
-def test_a_rule_says_of_the_values_that_it_reads_what_it_says_of_the_whole():
+def test_a_rule_gives_the_same_answer_for_the_values_that_it_reads_as_for_the_whole():
     rules = ["model.name == 'cnn' and model.layers[0] == 8", {"optimizer.lr": [0.1, 0.2]}]
     values = {"model.name": "cnn", "model.layers": [8, 8], "optimizer.lr": 0.1}
 
@@ -185,7 +185,7 @@ def test_a_rule_says_of_the_values_that_it_reads_what_it_says_of_the_whole():
         assert rule.holds(Candidate(CONFIG, "cnn_0.1"), None) is True
 
 
-def test_rules_tell_what_they_read_and_what_they_need(my_rules):
+def test_rules_say_what_they_read_and_what_they_need(my_rules):
     by_keys, by_folder, by_class = RunFilter(
         ["seed > 1", {"exists": "a"}, {"my_rules.Silent": None}]
     ).rules
