@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 
-def require(part: str, found: object) -> None:
-    """Skips where a real part is missing, and fails where CI promised it."""
-    if found:
+def require(part: str, is_present: object) -> None:
+    """Skips if a real part is missing; fails if EXPKIT_REQUIRE names it."""
+    if is_present:
         return
     if part in os.environ.get("EXPKIT_REQUIRE", "").split(","):
         pytest.fail(f"{part} is required here and missing")
@@ -32,7 +32,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow needs two seconds for its tables; copies of this file need none."""
+    """A new store; MLflow needs two seconds to create one, but none for a copy."""
     require("mlflow", _has("mlflow") and _has("sqlalchemy"))
     from expkit_mlflow._database import create_database
 
@@ -43,7 +43,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def experiment(tmp_path: Path, empty_store: Path) -> Path:
-    """An experiment's folder with a store that exists."""
+    """An experiment's folder with an empty store."""
     folder = tmp_path / "results" / "digits"
     (folder / "training").mkdir(parents=True)
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -61,14 +61,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 class start_server:
     def __init__(self, folder: Path, port: int) -> None:
-        from expkit_mlflow._addresses import environment
+        from expkit_mlflow._addresses import environment_without_mlflow
 
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
         command += ["--artifacts-destination", str(folder / "artifacts")]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        env = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        env = {**environment_without_mlflow(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         self._log = (folder / "server.log").open("w")
         self._process = subprocess.Popen(
             command, env=env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
@@ -87,14 +87,14 @@ class start_server:
         raise RuntimeError(Path(self._log.name).read_text())
 
     def __exit__(self, *_: object) -> None:
-        from expkit_mlflow._ui import _end
+        from expkit_mlflow._ui import end_server
 
-        _end(self._process)
+        end_server(self._process)
         self._log.close()
 
 
 class Kit:
-    """What the tests share; the fixture `kit` hands it out."""
+    """What the tests share, as the fixture `kit`."""
 
     @staticmethod
     def free_port() -> int:
@@ -104,7 +104,7 @@ class Kit:
 
     @staticmethod
     def python(code: str, *arguments: object, **kwargs: object) -> subprocess.Popen[str]:
-        """Another process, as a user's script would be."""
+        """Starts another process, like a user's script."""
         return subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             text=True,
@@ -127,7 +127,7 @@ class Kit:
 
     @staticmethod
     def record(folder: Path, **facts: object) -> Mapping[str, object]:
-        """What Bookkeeping hands to its sinks, with run.json beside it."""
+        """What Bookkeeping passes to its sinks; also writes run.json."""
         from expkit_mlflow._owners import this_process
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,11 +162,11 @@ class Kit:
         from mlflow import MlflowClient
 
         reader = Kit.client(folder) if uri is None else MlflowClient(tracking_uri=uri)
-        found = reader.get_experiment_by_name(experiment)
-        assert found is not None
+        stored = reader.get_experiment_by_name(experiment)
+        assert stored is not None
         return {
             run.info.run_name: run
-            for run in reader.search_runs([found.experiment_id], run_view_type=view)
+            for run in reader.search_runs([stored.experiment_id], run_view_type=view)
         }
 
     @staticmethod

@@ -7,14 +7,22 @@ import threading
 
 import pytest
 
-from expkit_mlflow._journal import NAME, Journal, Step, attempts, ends, is_owned, read
+from expkit_mlflow._journal import (
+    JOURNAL_NAME,
+    ImplicitStep,
+    Journal,
+    has_ended,
+    has_owner,
+    read_attempts,
+    read_entries,
+)
 
 HEAD = {"kind": "run", "id": "a", "experiment": "digits", "run_name": "r"}
 
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "r" / NAME
+    return tmp_path / "r" / JOURNAL_NAME
 
 
 def test_what_was_appended_is_there_after_flush(path, kit):
@@ -60,15 +68,15 @@ def test_a_reader_leaves_a_line_that_is_still_being_written(path):
     path.parent.mkdir()
     path.write_text('{"kind": "tags"}\n{"kind": "me')
 
-    assert [entry for entry, _ in read(path)] == [{"kind": "tags"}]
-    assert [offset for _, offset in read(path)] == [17]
+    assert [entry for entry, _ in read_entries(path)] == [{"kind": "tags"}]
+    assert [offset for _, offset in read_entries(path)] == [17]
 
 
 def test_a_damaged_line_costs_only_itself(path):
     path.parent.mkdir()
     path.write_text('{"kind": "tags"}\n\x00\x00\n[1]\n{"kind": "end"}\n')
 
-    assert [entry.get("kind") for entry, _ in read(path)] == ["tags", None, None, "end"]
+    assert [entry.get("kind") for entry, _ in read_entries(path)] == ["tags", None, None, "end"]
 
 
 def test_a_killed_process_loses_at_most_the_last_second(path, kit):
@@ -89,7 +97,7 @@ def test_a_killed_process_loses_at_most_the_last_second(path, kit):
     logged = [int(line) for line in process.stdout]
     process.wait()
 
-    steps = [entry["step"] for entry, _ in read(path)]
+    steps = [entry["step"] for entry, _ in read_entries(path)]
     assert steps == list(range(len(steps)))
     assert logged[-1] - steps[-1] < 12_000  # a second at 100 steps in 10 ms, and a slow machine
 
@@ -97,7 +105,7 @@ def test_a_killed_process_loses_at_most_the_last_second(path, kit):
 def test_steps_that_are_not_given_are_counted_for_each_metric(path, kit):
     journal = Journal(path)
     for metrics in ({"a": 1.0}, {"a": 2.0}, {"b": 1.0}):
-        journal.append_point(metrics, Step.NEXT, 0.0)
+        journal.append_point(metrics, ImplicitStep.NEXT, 0.0)
     journal.close()
 
     assert [line["step"] for line in kit.lines(path)] == [0, 1, 0]
@@ -106,9 +114,9 @@ def test_steps_that_are_not_given_are_counted_for_each_metric(path, kit):
 def test_counting_goes_on_where_an_earlier_process_stopped(path, kit):
     for _ in range(2):
         journal = Journal(path)
-        journal.append_point({"a": 1.0}, Step.NEXT, 0.0)
+        journal.append_point({"a": 1.0}, ImplicitStep.NEXT, 0.0)
         journal.append_point({"b": 1.0}, 7, 0.0)
-        journal.append_point({"time.epoch.total_s": 1.0}, Step.LATEST, 0.0)
+        journal.append_point({"time.epoch.total_s": 1.0}, ImplicitStep.LATEST, 0.0)
         journal.close()
 
     steps = [line["step"] for line in kit.lines(path)]
@@ -151,7 +159,7 @@ def test_a_disk_that_fills_within_a_line_keeps_whole_lines(path, kit):
     for step in range(5):
         journal.append_point({"loss": 1.0}, step, 0.0)
     journal.flush()
-    assert [entry["step"] for entry, _ in read(path)] == [0, 1]
+    assert [entry["step"] for entry, _ in read_entries(path)] == [0, 1]
     room = 10_000
     journal.close()
 
@@ -168,7 +176,7 @@ def test_memory_stays_bounded_while_the_disk_refuses(path, caplog):
 
     journal.flush()
     assert journal._unwritten.count(b"\n") <= 101
-    assert "the oldest are given up" in caplog.text
+    assert "the oldest are dropped" in caplog.text
 
 
 @pytest.mark.parametrize("written", [0, 7], ids=["before writing", "within a line"])
@@ -185,10 +193,10 @@ def test_an_interrupted_write_loses_no_point(path, kit, written):
 
     journal = Journal(path, write=write, interval_s=60)
     for _ in range(3):
-        journal.append_point({"loss": 1.0}, Step.NEXT, 0.0)
+        journal.append_point({"loss": 1.0}, ImplicitStep.NEXT, 0.0)
     with pytest.raises(SystemExit):
         journal.flush()
-    journal.append_point({"loss": 1.0}, Step.NEXT, 0.0)
+    journal.append_point({"loss": 1.0}, ImplicitStep.NEXT, 0.0)
     journal.close()
 
     assert [line["step"] for line in kit.lines(path)] == [0, 1, 2, 3]
@@ -321,14 +329,14 @@ def test_what_was_not_closed_is_written_when_the_process_ends(path, kit):
 
 def test_the_owner_of_a_journal_is_seen_until_it_closes(path):
     journal = Journal(path)
-    assert journal.owned
-    assert is_owned(path)
+    assert journal.is_owner
+    assert has_owner(path)
     other = Journal(path)
-    assert not other.owned
+    assert not other.is_owner
     other.close()
 
     journal.close()
-    assert not is_owned(path)
+    assert not has_owner(path)
 
 
 def test_attempts_are_found_between_the_metrics(path):
@@ -339,8 +347,8 @@ def test_attempts_are_found_between_the_metrics(path):
         journal.append({"kind": "end", "status": "FAILED", "time": 1.0})
         journal.close()
 
-    assert [line["attempt"] for line in attempts(path)] == [1, 2]
-    assert ends(path)
+    assert [line["attempt"] for line in read_attempts(path)] == [1, 2]
+    assert has_ended(path)
 
 
 def test_an_entry_that_json_cannot_hold_costs_only_itself(path, kit, caplog):
@@ -376,7 +384,7 @@ def test_whoever_asks_for_the_owner_is_not_taken_for_one(path):
         fcntl.flock(asking, fcntl.LOCK_SH)
         threading.Timer(0.02, lambda: fcntl.flock(asking, fcntl.LOCK_UN)).start()
         journal = Journal(path)
-        assert journal.owned
+        assert journal.is_owner
         journal.close()
 
 
@@ -408,7 +416,7 @@ def test_a_forked_child_that_lives_on_does_not_own_the_journal(path, kit, how):
             assert process.stdout.readline() == "closed\n"
         else:
             process.wait(30)
-        kit.wait_for(lambda: not is_owned(path), "the child owns the journal", 5)
+        kit.wait_for(lambda: not has_owner(path), "the child owns the journal", 5)
     finally:
         os.kill(child, signal.SIGKILL)
         process.kill()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from expkit_mlflow import MLFlowLogger, sync
-from expkit_mlflow._sender import Sender
+from expkit_mlflow._sender import BackgroundDrain
 
 
 @pytest.fixture
 def folder(tmp_path):
-    # The server outlives each test, so each has an experiment of its own.
+    # The server is shared by all tests, so each has an experiment of its own.
     return tmp_path / "results" / tmp_path.name
 
 
@@ -76,7 +76,7 @@ def test_a_server_that_is_down_costs_one_warning_and_sync_sends_the_rest(
     uri = f"http://127.0.0.1:{kit.free_port()}"
     start = time.monotonic()
     with MLFlowLogger(folder, "r", tracking_uri=uri) as tracking:
-        tracking._sender._interval_s = 0.01
+        tracking._background_drain._interval_s = 0.01
         for step in range(100):
             tracking.log_metrics({"loss": float(step)}, step)
         time.sleep(0.2)
@@ -106,10 +106,10 @@ def test_a_server_that_never_answers_does_not_hold_the_run_up(tmp_path, kit, cap
             tmp_path / "digits", "r", tracking_uri=uri, close_timeout_s=0.5
         ) as tracking:
             tracking.log_metrics({"loss": 1.0}, 0)
-            sender = tracking._sender
+            drain = tracking._background_drain
 
     assert time.monotonic() - start < 10
-    sender._thread.join(1)  # nobody listens any more, and it leaves
+    drain._thread.join(1)  # the socket is closed, so it ends
     assert "did not take everything within 0.5 s" in caplog.text
     assert (tmp_path / "digits/training/r/tracking.jsonl").read_text().endswith("}\n")
 
@@ -136,7 +136,7 @@ def test_sync_leaves_a_run_alone_that_is_still_sending_itself(folder, server):
 
 def test_each_batch_has_a_connection_of_its_own(folder, server):
     # On a kept connection the answer's second half waits 40 ms for a delayed acknowledgement. A
-    # busy machine hides the difference, so what is counted is connections.
+    # busy machine hides the difference, so this counts connections.
     from expkit_mlflow._store import Point, Store
 
     with CountingProxy(server) as proxy:
@@ -150,7 +150,7 @@ def test_each_batch_has_a_connection_of_its_own(folder, server):
 
 
 class CountingProxy:
-    """Hands every byte on to a server, and counts the connections."""
+    """Forwards every byte to a server, and counts the connections."""
 
     def __init__(self, server):
         self._target = ("127.0.0.1", int(server.rpartition(":")[2]))
@@ -172,10 +172,10 @@ class CountingProxy:
                 self.connections += 1
                 server = socket.create_connection(self._target)
                 for ends in ((client, server), (server, client)):
-                    threading.Thread(target=self._hand_on, args=ends, daemon=True).start()
+                    threading.Thread(target=self._forward, args=ends, daemon=True).start()
 
     @staticmethod
-    def _hand_on(source, target):
+    def _forward(source, target):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
@@ -195,19 +195,19 @@ def test_removed_runs_are_marked_as_deleted_on_the_server(folder, kit, server):
     assert kit.runs(folder, folder.name, uri=server) == {}
 
 
-def test_the_sender_reads_back_what_the_journal_has(folder, kit, server):
-    from expkit_mlflow._journal import NAME, Journal
+def test_the_background_drain_sends_what_the_journal_has(folder, kit, server):
+    from expkit_mlflow._journal import JOURNAL_NAME, Journal
 
-    journal = Journal(folder / "training" / "r" / NAME)
+    journal = Journal(folder / "training" / "r" / JOURNAL_NAME)
     journal.append({"kind": "run", "id": "x", "experiment": folder.name, "run_name": "r"})
     for step in range(2500):
         journal.append_point({"loss": float(step)}, step, 1.0)
     journal.flush()
-    sender = Sender(journal.path, server)
+    drain = BackgroundDrain(journal.path, server)
     journal.append({"kind": "end", "status": "FAILED", "time": 2.0})
     journal.close()
 
-    assert sender.close(60)
+    assert drain.close(60)
     run = kit.runs(folder, folder.name, uri=server)["r"]
     assert (run.info.status, run.data.metrics) == ("FAILED", {"loss": 2499.0})
     assert len(kit.history(folder, run, "loss", uri=server)) == 2500
@@ -229,7 +229,7 @@ def test_processes_that_create_an_experiment_at_once_share_it(kit, server):
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
-    found = [process.communicate() for process in processes]
+    outputs = [process.communicate() for process in processes]
 
-    assert len({out for out, _ in found}) == 1, found
+    assert len({out for out, _ in outputs}) == 1, outputs
     assert all(process.returncode == 0 for process in processes)

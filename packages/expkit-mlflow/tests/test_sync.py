@@ -22,7 +22,7 @@ DELETED = 2  # mlflow.entities.ViewType
 
 
 def log(experiment, name, points=(("loss", 0, 1.0),), *, end="completed", **facts):
-    """One attempt of a grid's run, as Bookkeeping would drive it."""
+    """Logs one attempt of a grid's run, as Bookkeeping would."""
     kit = facts.pop("kit")
     params = facts.pop("params", {"model": "cnn"})
     run = kit.record(experiment / "training" / name, **facts)
@@ -303,8 +303,8 @@ def test_a_folder_of_an_artifact_arrives_whole(experiment, kit):
     sync(experiment)
 
     run = kit.runs(experiment)["r"]
-    found = kit.client(experiment).list_artifacts(run.info.run_id, "plots")
-    assert [item.path for item in found] == ["plots/loss.pdf"]
+    artifacts = kit.client(experiment).list_artifacts(run.info.run_id, "plots")
+    assert [item.path for item in artifacts] == ["plots/loss.pdf"]
 
 
 def test_an_artifact_that_is_refused_keeps_no_point_back_and_is_sent_later(experiment, kit):
@@ -325,8 +325,8 @@ def test_an_artifact_that_is_refused_keeps_no_point_back_and_is_sent_later(exper
     run = kit.runs(experiment)["r"]
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1999.0})
     assert len(kit.history(experiment, run, "loss")) == 2000
-    found = kit.client(experiment).list_artifacts(run.info.run_id)
-    assert [item.path for item in found] == ["config.yaml"]
+    artifacts = kit.client(experiment).list_artifacts(run.info.run_id)
+    assert [item.path for item in artifacts] == ["config.yaml"]
     assert str(sync(experiment)).endswith("nothing missing")
 
 
@@ -377,9 +377,9 @@ def test_eight_runs_that_meet_a_store_not_yet_created_all_arrive(tmp_path, kit):
 
     assert [process.returncode for process in processes] == [0] * 8
     assert "Traceback" not in "".join(errors)
-    found = kit.runs(folder)
-    assert sorted(found) == [f"run{number}" for number in range(8)]
-    for run in found.values():
+    runs = kit.runs(folder)
+    assert sorted(runs) == [f"run{number}" for number in range(8)]
+    for run in runs.values():
         assert run.info.status == "FINISHED"
         assert len(kit.history(folder, run, "loss")) == 100
 
@@ -423,8 +423,8 @@ def test_an_explicit_database_is_used_and_created_once(tmp_path, kit, empty_stor
         folder = tmp_path / "results" / experiment
         with MLFlowLogger(folder, "r", tracking_uri=f"sqlite:///{database}") as tracking:
             tracking.log_metrics({"loss": 0.5}, 0)
-        found = kit.runs(folder, experiment, uri=f"sqlite:///{database}")
-        assert found["r"].info.artifact_uri.startswith((folder / "artifacts").as_uri())
+        run = kit.runs(folder, experiment, uri=f"sqlite:///{database}")["r"]
+        assert run.info.artifact_uri.startswith((folder / "artifacts").as_uri())
         assert not (folder / "mlflow.db").exists()
 
 
@@ -583,8 +583,8 @@ def test_in_a_store_of_several_folders_only_the_same_folders_run_is_tagged(tmp_p
     from mlflow import MlflowClient
 
     reader = MlflowClient(tracking_uri=uri)
-    found = reader.search_runs([reader.get_experiment_by_name("digits").experiment_id])
-    runs = {run.data.tags["expkit.run_id"]: run for run in found}
+    page = reader.search_runs([reader.get_experiment_by_name("digits").experiment_id])
+    runs = {run.data.tags["expkit.run_id"]: run for run in page}
     marks = {key: run.data.tags.get("expkit.superseded_by") for key, run in runs.items()}
     assert marks == {"1": runs["3"].info.run_id, "2": None, "3": None}
 
@@ -615,7 +615,7 @@ def test_tombstones_in_a_renamed_folder_make_no_empty_experiment(experiment, kit
     (renamed / ".trash/removed.jsonl").write_text(json.dumps({"id": run["id"]}) + "\n")
 
     assert sync(renamed).deleted == 1
-    names = [found.name for found in kit.client(renamed).search_experiments()]
+    names = [stored.name for stored in kit.client(renamed).search_experiments()]
     assert sorted(names) == ["Default", "digits"]
 
 
@@ -729,11 +729,11 @@ def test_follow_ends_with_a_killed_parent_though_a_child_has_the_pipe(tmp_path, 
 
 
 def test_follow_without_any_interval_ends_when_its_stdin_is_closed(tmp_path):
-    from expkit_mlflow._follow import follow
+    from expkit_mlflow._follow import follow_grid
 
     (tmp_path / "training").mkdir()
     reading, writing = os.pipe()
     os.close(writing)
     with os.fdopen(reading) as stream:
-        follow(Synchronizer(tmp_path), stream, interval_s=0)
-    follow(Synchronizer(tmp_path), None)
+        follow_grid(Synchronizer(tmp_path), stream, interval_s=0)
+    follow_grid(Synchronizer(tmp_path), None)

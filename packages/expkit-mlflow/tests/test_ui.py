@@ -57,7 +57,7 @@ def test_the_ui_shows_the_run_and_its_curve(ui, kit, tmp_path):
     base = url.partition("/#/")[0]
 
     def page(address, *more):
-        # A run of the browser that gives up early finds more in its cache the next time.
+        # A browser that gives up early has more in its cache the next time.
         command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *more, address]
         return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
 
@@ -90,8 +90,8 @@ def test_the_ui_shows_the_run_and_its_curve(ui, kit, tmp_path):
 
 
 def server_processes(folder):
-    found = subprocess.run(["pgrep", "-f", f"{folder}/mlflow.db"], capture_output=True, text=True)
-    return found.stdout.split()
+    pgrep = subprocess.run(["pgrep", "-f", f"{folder}/mlflow.db"], capture_output=True, text=True)
+    return pgrep.stdout.split()
 
 
 def test_a_port_that_is_taken_is_named(experiment, kit):

@@ -1,8 +1,7 @@
-"""MLflow without the wait: runs append to a journal, one writer brings it to the store.
+"""MLflow without the wait: runs append to a journal, one writer drains it to the store.
 
-`MLFlowLogger` belongs into a run, alone or in `Bookkeeping(sinks=[…])`; `sync` (and the command
-`expkit sync`) into the one process that writes the store. Importing this package does not import
-MLflow.
+A run uses `MLFlowLogger`, alone or in `Bookkeeping(sinks=[…])`. The one process that writes the
+store uses `sync` (or the command `expkit sync`). Importing this package does not import MLflow.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -18,7 +17,7 @@ _MODULES = {
     "TrackingError": "_errors",
     "sync": "_sync",
 }
-__all__ = ["MLFlowLogger", "SyncReport", "TrackingError", "sync"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

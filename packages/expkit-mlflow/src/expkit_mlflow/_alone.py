@@ -1,4 +1,4 @@
-"""What a run needs that Bookkeeping does not keep: a folder, a state, an end by signal."""
+"""What a run without Bookkeeping needs: a folder, a rank, a state, an end by signal."""
 
 import contextlib
 import re
@@ -10,11 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
-from ._journal import NAME, Entry, Journal, attempts, ends, is_finished
+from ._journal import JOURNAL_NAME, Entry, Journal, has_ended, is_completed, read_attempts
 from ._owners import is_gone
 
 
 def experiment_folder(experiment: str | Path | None, results_dir: str | Path) -> Path | None:
+    """The folder of an experiment that is a name or a folder.
+
+    Raises:
+        TypeError: If it is neither.
+    """
     if experiment is None:
         return None
     if not isinstance(experiment, (str, Path)) or not str(experiment):
@@ -24,37 +29,45 @@ def experiment_folder(experiment: str | Path | None, results_dir: str | Path) ->
     return folder.absolute()
 
 
-def claim(training: Path, name: str) -> tuple[Journal, str, int]:
-    """The run folder of this name that may be written: new, or begun and not finished."""
+def open_run_folder(training: Path, name: str) -> tuple[Journal, str, int]:
+    """Opens the run folder of this name, or of this name with a number.
+
+    A folder is taken if it is new, or if its run is neither completed nor running.
+
+    Returns:
+        Its journal, the run's id, and the number of this attempt.
+    """
     number = 1
     while True:
-        path = training / (name if number == 1 else f"{name}_{number}") / NAME
+        path = training / (name if number == 1 else f"{name}_{number}") / JOURNAL_NAME
         journal = Journal(path)
-        lines = attempts(path)
-        if _is_free(journal, lines) and not (lines and is_finished(path)):
-            run_id = str(lines[-1]["id"]) if lines else uuid.uuid4().hex
-            return journal, run_id, len(lines) + 1
+        attempts = read_attempts(path)
+        if _is_free(journal, attempts) and not (attempts and is_completed(path)):
+            run_id = str(attempts[-1]["id"]) if attempts else uuid.uuid4().hex
+            return journal, run_id, len(attempts) + 1
         journal.close()
         number += 1
 
 
-def _is_free(journal: Journal, lines: list[Entry]) -> bool:
-    if journal.owned is not None or not lines:
-        return journal.owned is not False
-    # Without locks the journal's own words decide, so that two do not write one run.
-    return ends(journal.path) or is_gone(lines[-1], journal.path)
+def _is_free(journal: Journal, attempts: list[Entry]) -> bool:
+    if journal.is_owner is not None or not attempts:
+        return journal.is_owner is not False
+    # Without locks the journal's entries decide, so that two processes do not write one run.
+    return has_ended(journal.path) or is_gone(attempts[-1], journal.path)
 
 
-def new_name(now: float) -> str:
-    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+def name_from_time(time_s: float) -> str:
+    """A run's name made from the time: `20261123-080550`."""
+    return time.strftime("%Y%m%d-%H%M%S", time.localtime(time_s))
 
 
 def is_folder_name(name: str) -> bool:
+    """Whether the text can name one folder."""
     return bool(name) and name not in (".", "..") and not re.search(r"[/\\\0]", name)
 
 
 def rank_of(rank: int | None, environ: Mapping[str, str]) -> int:
-    """The process's place in a distributed training; 0 where there is none."""
+    """The process's rank in a distributed training; 0 if there is none."""
     if rank is not None:
         return rank
     if environ.get("RANK", "").isdigit():
@@ -66,12 +79,12 @@ def rank_of(rank: int | None, environ: Mapping[str, str]) -> int:
 
 
 def state_after(error: BaseException | None) -> str:
-    """The state of a run whose block was left by this exception."""
+    """The state of a run whose block ended with this exception."""
     if isinstance(error, SystemExit):
         code = error.code
         if code is None or code == 0:
             return "completed"
-        # 128 + signal: what a handler of SIGTERM leaves with.
+        # 128 + signal: the code with which a handler of SIGTERM exits.
         return "interrupted" if isinstance(code, int) and code > 128 else "failed"
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
@@ -79,8 +92,8 @@ def state_after(error: BaseException | None) -> str:
 
 
 @contextlib.contextmanager
-def sigterm_unwinds() -> Iterator[None]:
-    """Turns SIGTERM into SystemExit(143), unless somebody handles it or this is a thread."""
+def sigterm_as_exit() -> Iterator[None]:
+    """Turns SIGTERM into SystemExit(143), in the main thread and if it has no other handler."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
@@ -88,12 +101,12 @@ def sigterm_unwinds() -> Iterator[None]:
         yield
         return
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def exit_with_code(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, exit_with_code)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is leave:
+        if signal.getsignal(signal.SIGTERM) is exit_with_code:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""The embedded store as a file: made whole or not at all, moved along with its folder."""
+"""SQLite stores as files: created whole or not at all, and moved along with their folder."""
 
 import contextlib
 import logging
@@ -18,21 +18,22 @@ from ._store import ARTIFACTS_TAG, POSITION_TAG, REMOVED_TAG, RUN_ID_TAG, Store
 def open_store(uri: str, folder: Path) -> Store:
     """A store that exists, for the experiment in `folder`.
 
-    To be called under the experiment's lock.
+    Call it under the experiment's lock.
 
     Args:
-        uri: Where; empty for the embedded store, `folder/mlflow.db`.
-        folder: The experiment's folder. It gets the artifacts, unless a server has its own place.
+        uri: The store; empty for the embedded one, `folder/mlflow.db`.
+        folder: The experiment's folder. It gets the artifacts, unless the store is a server, which
+            has its own place for them.
 
     Raises:
-        TrackingError: If only mlflow-skinny is installed, or the file is no store.
+        TrackingError: If only mlflow-skinny is installed, or the file is not a store.
     """
     folder = folder.resolve()
     artifacts = folder / "artifacts"
     if uri == "":
         database = folder / "mlflow.db"
         check_installed(database_uri(database))
-        if exists(database):
+        if has_store(database):
             relocate(database, artifacts)
         else:
             create_database(database, artifacts)
@@ -40,37 +41,37 @@ def open_store(uri: str, folder: Path) -> Store:
     check_uri(uri)
     check_installed(uri)
     path = uri.removeprefix("sqlite:///")
-    if path != uri and not exists(Path(path)):
+    if path != uri and not has_store(Path(path)):
         database = Path(path)
         database.parent.mkdir(parents=True, exist_ok=True)
         with one_writer(database.with_name(database.name + ".lock"), wait_s=120):
-            if not exists(database):  # other experiments may share it
+            if not has_store(database):  # other experiments may share it
                 create_database(database, artifacts)
     return Store(uri, artifacts=None if is_server(uri) else artifacts)
 
 
-def exists(database: Path) -> bool:
-    """Whether there is a store; an empty file is none (whoever looks with sqlite3 leaves one)."""
+def has_store(database: Path) -> bool:
+    """Whether a store exists; an empty file, as sqlite3 leaves after a look, is not one."""
     return database.is_file() and database.stat().st_size > 0
 
 
 def create_database(database: Path, artifacts: Path) -> None:
-    """A new SQLite store, whole or not at all.
+    """Creates an SQLite store, whole or not at all.
 
-    MLflow builds its tables in two dozen steps, and a process killed between two of them leaves a
-    file that no later one can use: so they are built in a temporary file that takes its place.
+    MLflow creates its tables one by one. A process killed in between would leave a file that no
+    later one can use. So they are created in a temporary file, which is then renamed.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    for left in database.parent.glob(f".{database.name}.*.tmp*"):  # by a process killed meanwhile
-        left.unlink(missing_ok=True)
+    for leftover in database.parent.glob(f".{database.name}.*.tmp*"):  # of a killed process
+        leftover.unlink(missing_ok=True)
     temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.tmp")
     try:
         with _without_progress("mlflow.store.db.utils"):
-            made = SqlAlchemyStore(  # type: ignore[no-untyped-call]
+            store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
                 database_uri(temporary), artifacts.as_uri()
             )
-        made.engine.dispose()
+        store.engine.dispose()
         temporary.replace(database)
         forget_connections(database)
     finally:
@@ -78,34 +79,34 @@ def create_database(database: Path, artifacts: Path) -> None:
 
 
 def forget_connections(database: Path) -> None:
-    """MLflow keeps connections by URI, and these may lead to a deleted file of that name."""
+    """Closes the connections that MLflow keeps by URI: they may lead to a deleted file."""
     module = sys.modules.get("mlflow.store.tracking.sqlalchemy_store")
     if module is not None:
-        kept = getattr(module.SqlAlchemyStore, "_engine_map", {}).get(database_uri(database))
-        if kept is not None:
-            kept.dispose()
+        engine = getattr(module.SqlAlchemyStore, "_engine_map", {}).get(database_uri(database))
+        if engine is not None:
+            engine.dispose()
 
 
 @contextlib.contextmanager
 def _without_progress(name: str) -> Iterator[None]:
-    """MLflow tells of each table it builds, in the middle of somebody's training output."""
+    """Silences MLflow, which reports each new table in the middle of the training's output."""
 
-    def important(record: logging.LogRecord) -> bool:
+    def is_important(record: logging.LogRecord) -> bool:
         return record.levelno > logging.INFO
 
-    talker = logging.getLogger(name)
-    talker.addFilter(important)
+    progress_logger = logging.getLogger(name)
+    progress_logger.addFilter(is_important)
     try:
         yield
     finally:
-        talker.removeFilter(important)
+        progress_logger.removeFilter(is_important)
 
 
 def relocate(database: Path, artifacts: Path) -> bool:
-    """Points a store's artifact locations to where the artifacts are now.
+    """Corrects a store's artifact locations after its folder has moved.
 
-    MLflow stores absolute locations, so a folder that was moved, renamed or copied to another
-    machine would still show its curves but none of its artifacts.
+    MLflow stores absolute locations. Without this, a folder that was moved, renamed or copied to
+    another machine would still show its curves, but none of its artifacts.
 
     Returns:
         Whether anything had to change.
@@ -125,13 +126,13 @@ def relocate(database: Path, artifacts: Path) -> bool:
     except sqlite3.DatabaseError as error:
         raise TrackingError(
             f"{database} is not a usable MLflow store ({error}). Move it away: "
-            f"`expkit sync {database.parent}` builds it anew from the journals."
+            f"`expkit sync {database.parent}` creates it again from the journals."
         ) from error
     return bool(old)
 
 
 def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    known = [
+    locations = [
         ("experiments", "artifact_location"),
         ("experiment_tags", "value"),
         ("runs", "artifact_uri"),
@@ -142,25 +143,27 @@ def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     ]
     return [
         (table, column)
-        for table, column in known
+        for table, column in locations
         if column in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
     ]
 
 
 @dataclass(frozen=True)
-class KnownRun:
-    """What an SQLite store has of a run that came from a journal."""
+class DatabaseRun:
+    """How far an SQLite store has a run that came from a journal."""
 
     name: str
     position: int  # bytes of the journal
-    is_open: bool  # or was removed and is there again
+    is_open: bool  # still RUNNING, or marked as deleted by us, which may be taken back
 
 
-def known_runs(database: Path) -> dict[str, KnownRun] | None:
-    """The runs of an SQLite store by the id in their journal, without importing MLflow.
+def database_runs(database: Path) -> dict[str, DatabaseRun] | None:
+    """The runs of an SQLite store by the id in their journal, read without importing MLflow.
 
-    That import takes seconds, and a search of MLflow's as long as writing a hundred points. None
-    where the store cannot say.
+    That import takes seconds, and a search through MLflow as long as writing a hundred points.
+
+    Returns:
+        None if the store cannot be read.
     """
     query = """
         SELECT id.value, runs.name, position.value, CASE runs.lifecycle_stage
@@ -177,13 +180,13 @@ def known_runs(database: Path) -> dict[str, KnownRun] | None:
     except sqlite3.Error:
         return None
     return {
-        str(run): KnownRun(str(name), int(at) if str(at).isdigit() else 0, bool(is_open))
+        str(run): DatabaseRun(str(name), int(at) if str(at).isdigit() else 0, bool(is_open))
         for run, name, at, is_open in rows
     }
 
 
 def experiment_in(database: Path, name: str) -> str | None:
-    """The id of the experiment of this name, or of the newest one; None where there is none."""
+    """The id of the experiment of this name, else of the newest one; None if there is none."""
     with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
         row = connection.execute(
             "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active' "

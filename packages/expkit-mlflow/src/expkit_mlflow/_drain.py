@@ -1,4 +1,4 @@
-"""From one journal to one store: only what is missing, and again after any interruption."""
+"""The drain of one journal to one store, which sends only what the store lacks."""
 
 import logging
 import math
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ._errors import first_line, log_trace
-from ._journal import Entry, exact, read
+from ._errors import first_line, log_traceback
+from ._journal import Entry, json_number, read_entries
 from ._parameters import clean_key, shorten
-from ._points import SeenPoints, Verdict
+from ._points import Comparison, PointHistory
 from ._secrets import without_secrets
 from ._store import (
     FOLDER_TAG,
@@ -25,13 +25,13 @@ from ._store import (
 
 logger = logging.getLogger(__name__)
 
-BATCH = 1000  # entities, MLflow's limit; `Store.send` splits again where it is another
-POSITION_EVERY = 10  # batches: each time is a transaction of its own, as slow as 100 points
+BATCH = 1000  # entities, MLflow's limit; if it has another, `Store.send` splits again
+BATCHES_PER_POSITION = 10  # each position is a transaction of its own, as slow as 100 points
 
 
 @dataclass
-class Drained:
-    """What one pass over a journal did."""
+class DrainReport:
+    """What one pass over a journal sent."""
 
     points: int = 0
     problems: list[str] = field(default_factory=list)
@@ -48,16 +48,16 @@ class _Batch:
 
 
 class JournalDrain:
-    """Sends one run's journal, as far as it has been written, each time it is asked.
+    """Sends the new entries of one run's journal, as often as it is called.
 
-    How far the store has it stands in a tag of the MLflow run, written behind every few batches.
-    Killed in between, the next pass repeats these, and MLflow takes a point with the same
-    (key, step, time, value) once. An artifact that is refused keeps nothing else back, but the tag
-    stays before it, so that a later process tries again.
+    A tag of the MLflow run, updated after every few batches, says how much of the journal the store
+    has. After a kill in between, the next pass sends these batches again, and MLflow stores a point
+    with the same (key, step, time, value) only once. A refused artifact holds nothing else back,
+    but the tag's position stays before it, so that a later process tries again.
 
     Args:
         path: The journal, in its run's folder.
-        store: Where to.
+        store: The store to send to.
     """
 
     def __init__(self, path: Path, store: Store) -> None:
@@ -67,21 +67,26 @@ class JournalDrain:
         self.status: str | None = None
         self._store = store
         self._position = 0
-        self._untold = 0  # batches since the store was told the position
-        self._refused: int | None = None  # where the first artifact stands that was not taken
+        self._batches_since_position = 0
+        self._refused: int | None = None  # position of the first artifact that was refused
         self._params: dict[str, str] = {}
         self._attempt = 1
-        self._seen: SeenPoints | None = None
+        self._history: PointHistory | None = None
         self._nonfinite: set[str] = set()
         self._changed: set[str] = set()
 
     @property
-    def has_news(self) -> bool:
-        """Whether the journal grew since the last pass."""
+    def has_new_entries(self) -> bool:
+        """Whether the journal has grown since the last pass."""
         return self.stored is None or self.path.stat().st_size > self._position
 
     def attach(self, stored: StoredRun, head: Entry) -> None:
-        """Continues the run of the journal's `head` line, which the store already has."""
+        """Continues a run that the store already has.
+
+        Args:
+            stored: The run in the store.
+            head: The journal's `run` entry.
+        """
         self.stored = stored
         self.run_id, self.experiment = str(head["id"]), str(head["experiment"])
         self.run_name = str(head["run_name"])
@@ -90,7 +95,7 @@ class JournalDrain:
         self._params = dict(stored.params)
 
     def create(self, head: Entry) -> None:
-        """Makes the run that the journal's `head` line describes."""
+        """Creates the run that the journal's `run` entry describes."""
         tags = {**_texts(head.get("tags")), RUN_ID_TAG: str(head["id"]), POSITION_TAG: "0"}
         if not self._store.embedded:
             tags[FOLDER_TAG] = str(self.path.parent.absolute())
@@ -100,37 +105,37 @@ class JournalDrain:
         self.attach(stored, head)
 
     def restore(self) -> None:
-        """Takes back that the run was marked as deleted when its folder was removed."""
+        """Restores the run, which was marked as deleted when its folder was removed."""
         assert self.stored is not None
         self.stored = self._store.restore_run(self.stored)
 
-    def drain(self) -> Drained:
-        """Sends what the journal holds and the store does not.
+    def drain(self) -> DrainReport:
+        """Sends the entries that the store lacks.
 
         Raises:
-            Exception: What MLflow raises when the store cannot be reached. Calling again later
+            Exception: Whatever MLflow raises if the store cannot be reached. A later call
                 continues.
         """
         if self.stored is None:
             raise RuntimeError("attach() or create() the run first")
-        done = Drained()
+        report = DrainReport()
         start = self._position
-        seen = self._seen
-        if seen is None:
-            seen = SeenPoints()
+        history = self._history
+        if history is None:
+            history = PointHistory()
             if start:
                 for key, step, value in self._points_before(start):
-                    seen.judge(key, step, value, lambda: self._points_before(start))
-        self._seen = None  # an error in between must not leave unsent points remembered
+                    history.add(key, step, value, lambda: self._points_before(start))
+        self._history = None  # after an error in between it would hold points that were not sent
         batch = _Batch()
         offset = line_start = start
-        for entry, offset in read(self.path, start):
+        for entry, offset in read_entries(self.path, start):
             kind = entry.get("kind")
             if kind == "metrics":
                 if batch.points and len(batch.points) + _size(entry) > self._room(batch):
-                    self._send(batch, line_start, done, last=False)
+                    self._send(batch, line_start, report, last=False)
                     batch = _Batch()
-                self._add_points(entry, line_start, seen, batch, done)
+                self._add_points(entry, line_start, history, batch)
             elif kind == "params":
                 self._add_params(entry, batch)
             elif kind == "tags":
@@ -151,58 +156,58 @@ class JournalDrain:
                 batch.status_time = _number(entry.get("time"))
             line_start = offset
         if offset > self._position:
-            self._send(batch, offset, done, last=True)
-        self._seen = seen
-        return done
+            self._send(batch, offset, report, last=True)
+        self._history = history
+        return report
 
     def close(self, status: str, time_s: float | None) -> None:
-        """Ends a run whose journal does not say how it ended."""
+        """Ends a run whose journal has no `end` entry."""
         if self.stored is not None:
             self._store.set_status(self.stored, status, time_s)
             self.status = status
 
-    def _send(self, batch: _Batch, offset: int, done: Drained, *, last: bool) -> None:
+    def _send(self, batch: _Batch, offset: int, report: DrainReport, *, last: bool) -> None:
         run = self.stored
         assert run is not None
         for path, (target, line) in batch.artifacts.items():
             try:
-                self._upload(run, path, target, done)
-            except Exception as error:  # of any library that a store of artifacts brings along
-                log_trace(logger)
-                done.problems.append(f"artifact {path!r}: {first_line(error)}")
+                self._upload(run, path, target, report)
+            except Exception as error:  # of any library that an artifact store uses
+                log_traceback(logger)
+                report.problems.append(f"artifact {path!r}: {first_line(error)}")
                 self._refused = line if self._refused is None else min(line, self._refused)
         if batch.status is not None and batch.status != self.status:
             self._store.set_status(run, batch.status, batch.status_time)
             self.status = batch.status
         tags = dict(batch.tags)
-        if last or self._tells_position(batch):
+        if last or self._sends_position(batch):
             tags[POSITION_TAG] = str(offset if self._refused is None else self._refused)
-            self._untold = 0
+            self._batches_since_position = 0
         else:
-            self._untold += 1
-        done.problems += self._store.send(run, batch.points, batch.params, tags)
-        done.points += len(batch.points)
+            self._batches_since_position += 1
+        report.problems += self._store.send(run, batch.points, batch.params, tags)
+        report.points += len(batch.points)
         self._position = offset
 
-    def _tells_position(self, batch: _Batch) -> bool:
-        return bool(batch.tags) or self._untold + 1 >= POSITION_EVERY
+    def _sends_position(self, batch: _Batch) -> bool:
+        return bool(batch.tags) or self._batches_since_position + 1 >= BATCHES_PER_POSITION
 
     def _room(self, batch: _Batch) -> int:
-        """For how many points one request has room, beside what else goes along."""
-        return BATCH - len(batch.params) - len(batch.tags) - self._tells_position(batch)
+        """How many points fit into one request, beside the rest of the batch."""
+        return BATCH - len(batch.params) - len(batch.tags) - self._sends_position(batch)
 
-    def _upload(self, run: StoredRun, path: str, target: str | None, done: Drained) -> None:
+    def _upload(self, run: StoredRun, path: str, target: str | None, report: DrainReport) -> None:
         folder = self.path.parent
         source = folder / path
         if not Path(os.path.abspath(source)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100
-            done.problems.append(f"artifact {path!r} is outside the run's folder")
+            report.problems.append(f"artifact {path!r} is outside the run's folder")
         elif source.exists():
             if path == "config.yaml":
                 self._upload_config(run, source, target)
             else:
                 self._store.upload(run, source, target)
-        elif path != "config.yaml":  # named before it is written, and not by everybody
-            done.problems.append(f"artifact {path!r} is no longer there")
+        elif path != "config.yaml":  # it is named before it is written, and may never be
+            report.problems.append(f"artifact {path!r} no longer exists")
 
     def _upload_config(self, run: StoredRun, source: Path, target: str | None) -> None:
         text = source.read_text(encoding="utf-8", errors="surrogateescape")
@@ -221,7 +226,7 @@ class JournalDrain:
         from mlflow.utils import validation
 
         for key, value in _texts(entry.get("params")).items():
-            # MLflow never changes a parameter, so a resumed run's new value becomes a tag.
+            # MLflow never changes a parameter, so the new value of a resumed run becomes a tag.
             name = clean_key(key, validation.MAX_ENTITY_KEY_LENGTH)
             text = shorten(value, validation.MAX_PARAM_VAL_LENGTH)
             old = self._params.setdefault(name, text)
@@ -230,29 +235,27 @@ class JournalDrain:
             else:
                 batch.tags[f"attempt{self._attempt}.{key}"] = value
 
-    def _add_points(
-        self, entry: Entry, start: int, seen: SeenPoints, batch: _Batch, done: Drained
-    ) -> None:
+    def _add_points(self, entry: Entry, start: int, history: PointHistory, batch: _Batch) -> None:
         step, timestamp = _step(entry), milliseconds(_number(entry.get("time")))
         earlier = partial(self._points_before, start)
-        judge, points, new = seen.judge, batch.points, Verdict.NEW
+        add, points, new = history.add, batch.points, Comparison.NEW
         for key, value in _values(entry):
-            verdict = judge(key, step, value, earlier)
-            if verdict is new and math.isfinite(value):
+            comparison = add(key, step, value, earlier)
+            if comparison is new and math.isfinite(value):
                 points.append(Point(key, value, step, timestamp))
-            elif verdict is Verdict.CHANGED:
+            elif comparison is Comparison.CHANGED:
                 self._warn_of_change(key, step, value, batch)
-            elif verdict is Verdict.SAME:
+            elif comparison is Comparison.SAME:
                 continue
             elif key not in self._nonfinite:
-                # MLflow stores NaN as 0 and Inf as 1.8e308: the journal has them exactly.
+                # MLflow stores NaN as 0 and Inf as 1.8e308; the journal has the exact values.
                 self._nonfinite.add(key)
-                batch.tags[f"nonfinite.{key}"] = f"{exact(value)} at step {step}"
+                batch.tags[f"nonfinite.{key}"] = f"{json_number(value)} at step {step}"
                 logger.warning(
                     "%s: %s is %s at step %d; MLflow gets the tag nonfinite.%s instead.",
                     self.path.parent.name,
                     key,
-                    exact(value),
+                    json_number(value),
                     step,
                     key,
                 )
@@ -260,9 +263,9 @@ class JournalDrain:
     def _warn_of_change(self, key: str, step: int, value: float, batch: _Batch) -> None:
         if not self._changed:
             logger.warning(
-                "%s: %s at step %d has another value (%r) in attempt %d. MLflow keeps the first; "
-                "the journal has both. Another run_name, or this folder moved away, begins a new "
-                "MLflow run.",
+                "%s: %s at step %d has another value (%r) in attempt %d. MLflow keeps the first, "
+                "the journal has both. For a new MLflow run, choose another run_name or move this "
+                "folder away.",
                 self.path.parent.name,
                 key,
                 step,
@@ -271,10 +274,11 @@ class JournalDrain:
             )
         if key not in self._changed:
             self._changed.add(key)
-            batch.tags[f"changed.{key}"] = f"step {step}: {exact(value)} in attempt {self._attempt}"
+            text = f"step {step}: {json_number(value)} in attempt {self._attempt}"
+            batch.tags[f"changed.{key}"] = text
 
     def _points_before(self, end: int) -> Iterable[tuple[str, int, float]]:
-        for entry, offset in read(self.path):
+        for entry, offset in read_entries(self.path):
             if offset > end:
                 return
             if entry.get("kind") == "run":
@@ -292,7 +296,7 @@ def _values(entry: Entry) -> Iterable[tuple[str, float]]:
             try:
                 yield key, float(value)
             except (TypeError, ValueError, OverflowError):
-                continue  # a damaged line: nothing that MLflow could hold
+                continue  # a damaged line: not a value that MLflow could store
 
 
 def _texts(value: object) -> dict[str, str]:
@@ -310,7 +314,7 @@ def _size(entry: Entry) -> int:
 
 
 def _number(value: object, default: float = 0.0) -> float:
-    """A number of a line that may be damaged: no NaN, and nothing that float() refuses."""
+    """A number from a line that may be damaged: never NaN, never one that float() refuses."""
     if isinstance(value, (int, float)) and abs(value) < 1e300:
         return float(value)
     return default

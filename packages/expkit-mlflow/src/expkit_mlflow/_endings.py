@@ -1,17 +1,18 @@
-"""How a run ended whose journal does not say so."""
+"""The end of a run whose journal does not record it."""
 
 import json
 from datetime import datetime
 from pathlib import Path
 
-from ._journal import STATUS, Entry, ends, is_owned
+from ._journal import STATUS, Entry, has_ended, has_owner
 from ._owners import is_gone
 
 
-def how_it_ended(journal: Path, head: Entry) -> tuple[str, float | None] | None:
-    """MLflow's status and the time of the end, for a run whose journal does not say; else None.
+def inferred_end(journal: Path, head: Entry) -> tuple[str, float | None] | None:
+    """MLflow's status and the time of the end, for a journal without `end`; None if still running.
 
-    run.json tells; where Bookkeeping does not keep one, the journal's own owner is asked.
+    run.json says how the run ended. Without Bookkeeping there is none; then it counts whether the
+    journal's owner is alive.
     """
     record_path = journal.parent / "run.json"
     try:
@@ -25,16 +26,16 @@ def how_it_ended(journal: Path, head: Entry) -> tuple[str, float | None] | None:
         if is_gone(record, record_path):
             return "KILLED", _seconds(record.get("heartbeat_at"))
         return None
-    if is_owned(journal) or not is_gone(head, journal):
+    if has_owner(journal) or not is_gone(head, journal):
         return None
     return "KILLED", journal.stat().st_mtime
 
 
-def sends_itself(journal: Path, head: Entry) -> bool:
-    """Whether the run's own process is still there to send its journal to a server."""
-    if is_owned(journal):
+def is_sending(journal: Path, head: Entry) -> bool:
+    """Whether the run's own process is alive and sends its journal to a server itself."""
+    if has_owner(journal):
         return True
-    return not ends(journal) and how_it_ended(journal, head) is None
+    return not has_ended(journal) and inferred_end(journal, head) is None
 
 
 def _seconds(text: object) -> float | None:

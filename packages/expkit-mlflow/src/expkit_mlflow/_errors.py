@@ -1,4 +1,4 @@
-"""The one exception of this package, and errors of others in short."""
+"""This package's one exception, and other errors in short."""
 
 import logging
 
@@ -6,17 +6,17 @@ from ._secrets import without_secrets
 
 
 class TrackingError(RuntimeError):
-    """MLflow cannot be reached or used; the journal keeps everything, `expkit sync` sends it."""
+    """MLflow cannot be reached or used. The journal keeps everything; `expkit sync` sends it."""
 
 
 def first_line(error: BaseException) -> str:
-    """Enough of an error to know it by."""
+    """An error's type and the first line of its text."""
     text = without_secrets(str(error)).strip().partition("\n")[0][:300]
     return f"{type(error).__name__}: {text}"
 
 
-def log_trace(logger: logging.Logger) -> None:
-    """The error that is being handled, for whoever debugs."""
+def log_traceback(logger: logging.Logger) -> None:
+    """Logs the traceback of the current error at level DEBUG."""
     if logger.isEnabledFor(logging.DEBUG):
         import traceback
 

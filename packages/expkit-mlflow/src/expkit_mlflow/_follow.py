@@ -1,4 +1,4 @@
-"""`sync` again and again, beside a grid, for as long as the process that started it lives."""
+"""Repeated passes of `sync` beside a grid, until the process that started them ends."""
 
 import os
 import select
@@ -10,57 +10,57 @@ from ._errors import TrackingError
 from ._report import SyncReport
 from ._sync import Synchronizer
 
-LOOK_S = 1.0  # between two looks whether the parent still lives
+CHECK_S = 1.0  # between two checks that the parent is still alive
 
 
-def follow(
+def follow_grid(
     synchronizer: Synchronizer,
     stream: TextIO | None,
     *,
     interval_s: float = 5.0,
     parent: int | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    on_problem: Callable[[str], None] = lambda text: None,
 ) -> SyncReport:
-    """Repeats passes until `stream` is closed by whoever holds its other end, then one last.
+    """Repeats passes until the other end of `stream` is closed, then makes a last one.
 
     Args:
-        synchronizer: What to repeat.
-        stream: Usually stdin, a pipe from the sweep. It closes too when the sweep is killed. None
-            is a closed one.
+        synchronizer: Makes the passes.
+        stream: Usually stdin, a pipe from the sweep; it also closes if the sweep is killed. None
+            counts as closed.
         interval_s: Time between passes.
-        parent: The process that holds the other end, best asked for before anything slow; None
-            asks now.
-        say: Takes each new problem once.
+        parent: Id of the process at the other end, best read before anything slow; by default the
+            parent of this process now.
+        on_problem: Called once with each new problem.
     """
     total = SyncReport(synchronizer.folder)
     if parent is None:
         parent = os.getppid()
     while True:
-        closed = stream is None or _closed_within(stream, interval_s, parent)
+        closed = stream is None or _is_closed_within(stream, interval_s, parent)
         before = len(total.problems)
         try:
             total.add(synchronizer.once())
         except (TrackingError, OSError) as error:  # of this pass; the next may succeed
             total.add(SyncReport(synchronizer.folder, total.runs, problems=[str(error)]))
-        for text in total.problems[before:]:
-            say(text)
+        for problem in total.problems[before:]:
+            on_problem(problem)
         if closed:
             return total
 
 
-def _closed_within(stream: TextIO, seconds: float, parent: int) -> bool:
-    """Whether the stream is closed within the time, or its other end's owner is gone.
+def _is_closed_within(stream: TextIO, timeout_s: float, parent: int) -> bool:
+    """Whether the stream is closed within the time, or the process at its other end is gone.
 
-    A child that the parent forked has a copy of that end and may live on: the pipe alone would
-    then stay open.
+    A child forked by that process has a copy of that end and may outlive it, which would keep the
+    pipe open.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + timeout_s
     while True:
-        left = max(0.0, deadline - time.monotonic())
-        readable, _, _ = select.select([stream], [], [], min(left, LOOK_S))
+        remaining_s = max(0.0, deadline - time.monotonic())
+        readable, _, _ = select.select([stream], [], [], min(remaining_s, CHECK_S))
         if readable and not os.read(stream.fileno(), 4096):
             return True
         if os.getppid() != parent and not stream.isatty():
             return True
-        if left == 0:
+        if remaining_s == 0:
             return False

@@ -1,4 +1,4 @@
-"""tracking.jsonl: written by a run in the background, read by whoever sends it to MLflow."""
+"""tracking.jsonl: a run writes it in the background, and the drain reads it."""
 
 import atexit
 import contextlib
@@ -16,33 +16,38 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-NAME = "tracking.jsonl"
-GIVE_WAY_S = 1e-4  # short: that thread's disk may hang
-STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}  # by run.json's
+JOURNAL_NAME = "tracking.jsonl"
+YIELD_S = 1e-4  # short: that thread's disk may hang
+# MLflow's status by the state in run.json.
+STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 Entry = dict[str, object]
 
 
-class Step(Enum):
-    """A step that the writer counts, because only the journal knows the earlier ones."""
+class ImplicitStep(Enum):
+    """A step that the caller left out; the journal, which has the earlier ones, fills it in."""
 
     NEXT = "one after the highest step of these metrics"
-    LATEST = "the step of the metrics logged last, if these metrics do not have it yet"
+    LATEST = "the step of the metrics logged last, unless these metrics already have it"
 
 
-Point = tuple[Mapping[str, float], int | Step, float]  # metrics, step, time
+Point = tuple[Mapping[str, float], int | ImplicitStep, float]  # metrics, step, time
 
 
 class Journal:
-    """Takes entries from the training thread at once and brings them to disk behind it.
+    """Takes entries from the training thread at once, and writes them on a thread of its own.
 
     Args:
-        path: The file, appended to. A torn last line of a killed process is cut off.
-        interval_s: What a SIGKILL may cost: entries wait at most this long in memory.
-        burst: Entries that may wait before the caller writes them himself: more calls than that
-            within `interval_s` make no long queue, which one call would pay for in the end.
-        limit: Entries held in memory at most while the disk does not answer. Beyond it the caller
-            waits, and if the disk refuses, the oldest are given up, with one warning.
-        write: Stands in for `os.write` in tests of a full disk.
+        path: The file to append to. The torn last line of a killed process is cut off.
+        interval_s: How long entries wait in memory at most: what a SIGKILL may cost.
+        burst: How many entries may wait before the caller writes them itself. This keeps the queue
+            short under many calls within `interval_s`; else one call would pay for all of them.
+        limit: How many entries are kept in memory at most while the disk does not answer. Above it
+            the caller waits; if the disk refuses, the oldest are dropped, with one warning.
+        write: Replaces `os.write` in tests of a full disk.
+
+    Attributes:
+        path: The file.
+        is_owner: Whether this process holds the file's lock; None if there are no locks.
     """
 
     def __init__(
@@ -63,18 +68,18 @@ class Journal:
         self._waiting: deque[Point | Entry | bytes] = deque()
         self._unwritten = b""  # what the disk refused
         self._torn = False  # a write was interrupted, perhaps within a line
-        self._lost = 0
+        self._dropped = 0
         self._refused = False
         self._highest: dict[str, int] | None = None  # read from the file when first needed
         self._latest = 0
-        # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
+        # Reentrant: SIGTERM may raise in the main thread just after it has taken the lock.
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         _open.add(self)
-        self.owned = _own(self._fd)
+        self.is_owner = _take_lock(self._fd)
         size = _cut_torn_line(self._fd)
         if size == 0:
             self._highest = {}
@@ -86,15 +91,16 @@ class Journal:
         """Adds one line; returns at once."""
         self._waiting.append(entry)
 
-    def append_point(self, metrics: Mapping[str, float], step: int | Step, time: float) -> None:
+    def append_point(
+        self, metrics: Mapping[str, float], step: int | ImplicitStep, time: float
+    ) -> None:
         """Adds the metrics of one step; returns at once. `metrics` must not change afterwards."""
         waiting = self._waiting
         waiting.append((metrics, step, time))
         if len(waiting) > self._burst:
-            self._relieve()
+            self._write_on_callers_thread()
 
-    def _relieve(self) -> None:
-        """Writes on the caller's thread, unless another is at it."""
+    def _write_on_callers_thread(self) -> None:
         if os.getpid() != self._pid:
             return
         if self._lock.acquire(blocking=len(self._waiting) > self._limit):
@@ -102,13 +108,13 @@ class Journal:
                 self._write_waiting()
             finally:
                 self._lock.release()
-        else:  # a turn for that thread, or the queue grows faster than it writes
-            time.sleep(GIVE_WAY_S)
+        else:  # another thread writes: let it, or the queue would grow faster than it writes
+            time.sleep(YIELD_S)
 
     def flush(self, *, durable: bool = True) -> None:
-        """Writes what waits; when `durable`, returns after it would survive a power cut."""
+        """Writes the waiting entries; when `durable`, they survive a power cut once it returns."""
         if os.getpid() != self._pid:
-            return  # a forked child: these entries are its parent's
+            return  # a forked child: these entries belong to its parent
         with self._lock:
             if self._fd >= 0:
                 self._write_waiting()
@@ -117,7 +123,7 @@ class Journal:
                         os.fsync(self._fd)
 
     def close(self) -> None:
-        """Writes and syncs what waits, and ends the thread. A second call does nothing."""
+        """Writes and fsyncs the waiting entries and ends the thread. A second call does nothing."""
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
@@ -127,11 +133,11 @@ class Journal:
         with self._lock:
             if self._unwritten:
                 logger.warning(
-                    "%s was never written to its end: %d entries are lost.",
+                    "%s could not be written to its end: %d entries are lost.",
                     self.path,
                     self._unwritten.count(b"\n"),
                 )
-            _disown(self._fd)
+            _release_lock(self._fd)
             os.close(self._fd)
             self._fd = -1
         _open.discard(self)
@@ -141,11 +147,11 @@ class Journal:
         self.flush()
 
     def _leave_to_parent(self) -> None:
-        """In a forked child: a copy of the descriptor would keep the lock when the parent dies."""
+        """In a forked child, closes the descriptor: it would keep the lock if the parent dies."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-        self._waiting = _NobodyWrites(self.path)
+        self._waiting = _ForkedQueue(self.path)
 
     def _run(self) -> None:
         while not self._wake.wait(self._interval_s):
@@ -155,8 +161,8 @@ class Journal:
     def _write_waiting(self) -> None:
         if self._fd < 0:
             return
-        # SIGTERM or Ctrl-C may raise at any point here. So entries leave the queue only when they
-        # are written: interrupted just then they are written twice, which sync takes for once.
+        # SIGTERM or Ctrl-C may raise at any point here. So entries leave the queue only after they
+        # are written. Interrupted just then, they are written twice; the drain sends them once.
         waiting = self._waiting
         lines = [self._line_of(number) for number in range(len(waiting))]
         data = self._unwritten + b"".join(lines)
@@ -184,13 +190,13 @@ class Journal:
             waiting.popleft()
 
     def _line_of(self, number: int) -> bytes:
-        """The line of a waiting entry, which is kept so that it is made, and counted, once."""
+        """The line of a waiting entry; it replaces the entry, so that steps are counted once."""
         entry = self._waiting[number]
         if isinstance(entry, bytes):
             return entry
         try:
             line = self._point_line(*entry) if isinstance(entry, tuple) else _line(entry)
-        except (TypeError, ValueError) as error:  # it must not take the others with it
+        except (TypeError, ValueError) as error:  # must not affect the other entries
             logger.warning("%s cannot hold %r: %s", self.path, entry, error)
             line = b""
         self._waiting[number] = line
@@ -201,18 +207,20 @@ class Journal:
         if count <= self._limit:
             return data
         lines = data.splitlines(keepends=True)
-        if not self._lost:
+        if not self._dropped:
             logger.warning(
-                "%s cannot be written and %d entries wait: the oldest are given up.",
+                "%s cannot be written, and %d entries wait: the oldest are dropped.",
                 self.path,
                 count,
             )
-        self._lost += count - self._limit
+        self._dropped += count - self._limit
         return b"".join(lines[count - self._limit :])
 
-    def _point_line(self, metrics: Mapping[str, float], step: int | Step, time: float) -> bytes:
-        if isinstance(step, Step):
-            step = self._counted(metrics, step)
+    def _point_line(
+        self, metrics: Mapping[str, float], step: int | ImplicitStep, time: float
+    ) -> bytes:
+        if isinstance(step, ImplicitStep):
+            step = self._fill_in(metrics, step)
         if self._highest is not None:
             for key in metrics:
                 if step > self._highest.get(key, -1):
@@ -220,19 +228,19 @@ class Journal:
         self._latest = step
         values: Mapping[str, object] = metrics
         if not all(map(math.isfinite, metrics.values())):
-            values = {key: exact(value) for key, value in metrics.items()}
+            values = {key: json_number(value) for key, value in metrics.items()}
         return _line({"kind": "metrics", "step": step, "time": time, "metrics": values})
 
-    def _counted(self, metrics: Mapping[str, float], rule: Step) -> int:
+    def _fill_in(self, metrics: Mapping[str, float], implicit: ImplicitStep) -> int:
         if self._highest is None:
             self._highest = _highest_steps(self.path)
         highest = self._highest
         step = max((highest[key] + 1 for key in metrics if key in highest), default=0)
-        return max(step, self._latest) if rule is Step.LATEST else step
+        return max(step, self._latest) if implicit is ImplicitStep.LATEST else step
 
 
-class _NobodyWrites(deque[Point | Entry | bytes]):
-    """The queue of a forked child: says once that what is logged there goes nowhere."""
+class _ForkedQueue(deque[Point | Entry | bytes]):
+    """The queue of a forked child: warns once that entries logged there are lost."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(maxlen=1)
@@ -241,18 +249,18 @@ class _NobodyWrites(deque[Point | Entry | bytes]):
     def append(self, entry: Point | Entry | bytes) -> None:
         if not self and isinstance(entry, tuple):
             logger.warning(
-                "%s belongs to process %d, and what this forked process logs is lost. Log there, "
-                "or make another MLFlowLogger here.",
+                "%s belongs to process %d, and what this forked process logs is lost. Log in that "
+                "process, or create another MLFlowLogger in this one.",
                 self._path,
                 os.getppid(),
             )
         super().append(entry)
 
 
-def exact(value: float) -> float | str:
-    """The value as strict JSON can hold it.
+def json_number(value: float) -> float | str:
+    """The value in a form that strict JSON has.
 
-    >>> exact(0.5), exact(float("nan")), exact(float("-inf"))
+    >>> json_number(0.5), json_number(float("nan")), json_number(float("-inf"))
     (0.5, 'NaN', '-Infinity')
     """
     if math.isfinite(value):
@@ -260,10 +268,10 @@ def exact(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def read(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
-    """The entries behind byte `start`, each with the offset of the byte after it.
+def read_entries(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
+    """The entries from byte `start` on, each with the offset of the byte after it.
 
-    A torn last line is left for later; a damaged line in the middle is passed over.
+    A torn last line is left for later; a damaged line in the middle becomes an empty entry.
     """
     with path.open("rb") as file:
         file.seek(start)
@@ -273,27 +281,27 @@ def read(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
                 return
             offset += len(line)
             try:
-                entry = json.loads(line.decode())  # else json guesses the encoding, line by line
+                entry = json.loads(line.decode())  # json would guess the encoding of each line
             except ValueError:
                 entry = None
             yield (entry if isinstance(entry, dict) else {}), offset
 
 
-def attempts(path: Path) -> list[Entry]:
-    """The `run` lines, one an attempt, without parsing the metrics between them."""
-    found = []
+def read_attempts(path: Path) -> list[Entry]:
+    """The `run` entries, one per attempt, read without parsing the metrics between them."""
+    entries = []
     with path.open("rb") as file:
         for line in file:
             if b'"run"' in line[:32] and line.endswith(b"\n"):
                 with contextlib.suppress(ValueError):
                     entry = json.loads(line)
                     if isinstance(entry, dict) and entry.get("kind") == "run":
-                        found.append(entry)
-    return found
+                        entries.append(entry)
+    return entries
 
 
-def ends(path: Path) -> bool:
-    """Whether the journal's last line says how the run ended."""
+def has_ended(path: Path) -> bool:
+    """Whether the journal's last entry says how the run ended."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 4096))
@@ -301,13 +309,13 @@ def ends(path: Path) -> bool:
     return bool(lines) and lines[-1].endswith(b"\n") and b'"kind": "end"' in lines[-1][:64]
 
 
-def is_finished(path: Path) -> bool:
-    """Whether the journal ends with a completed run."""
-    return ends(path) and b'"FINISHED"' in path.read_bytes().rsplit(b"\n", 2)[-2]
+def is_completed(path: Path) -> bool:
+    """Whether the journal's last entry says that the run was completed."""
+    return has_ended(path) and b'"FINISHED"' in path.read_bytes().rsplit(b"\n", 2)[-2]
 
 
-def is_owned(path: Path) -> bool:
-    """Whether a living process on this machine (or on one that shares its locks) writes here."""
+def has_owner(path: Path) -> bool:
+    """Whether a live process on this machine (or on one that shares its locks) writes here."""
     try:
         import fcntl
     except ImportError:
@@ -322,11 +330,11 @@ def is_owned(path: Path) -> bool:
     return False
 
 
-def _own(fd: int, *, patience_s: float = 0.1) -> bool | None:
-    """Locks the journal for the life of this process.
+def _take_lock(fd: int, *, patience_s: float = 0.1) -> bool | None:
+    """Locks the journal until it is closed or this process ends.
 
     Returns:
-        False where somebody else has it; None where there are no locks.
+        False if another process has the lock; None if there are no locks.
     """
     try:
         import fcntl
@@ -337,7 +345,7 @@ def _own(fd: int, *, patience_s: float = 0.1) -> bool | None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # `is_owned` asks by taking the lock for an instant: that is no owner.
+            # `has_owner` takes the lock for an instant, which does not make it an owner.
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.005)
@@ -347,8 +355,8 @@ def _own(fd: int, *, patience_s: float = 0.1) -> bool | None:
             return True
 
 
-def _disown(fd: int) -> None:
-    """Gives the lock back at once, whoever else still has the descriptor open."""
+def _release_lock(fd: int) -> None:
+    """Releases the lock at once, even if a forked child still has the descriptor open."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
@@ -369,7 +377,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).enc
 
 
 def _line(entry: Mapping[str, object]) -> bytes:
-    text = _encode(entry)  # json.dumps would make an encoder for each line
+    text = _encode(entry)  # json.dumps would create an encoder for each line
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
@@ -378,9 +386,9 @@ def _cut_torn_line(fd: int) -> int:
     end = size
     while end:
         start = max(0, end - 65536)
-        at = os.pread(fd, end - start, start).rfind(b"\n")
-        if at >= 0:
-            end = start + at + 1
+        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
             break
         end = start
     if end < size:
@@ -390,7 +398,7 @@ def _cut_torn_line(fd: int) -> int:
 
 def _highest_steps(path: Path) -> dict[str, int]:
     highest: dict[str, int] = {}
-    for entry, _ in read(path):
+    for entry, _ in read_entries(path):
         step, metrics = entry.get("step"), entry.get("metrics")
         if isinstance(step, int) and isinstance(metrics, dict):
             for key in metrics:

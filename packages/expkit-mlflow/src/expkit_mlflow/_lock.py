@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that dies with its holder."""
+"""One writer at a time: a lock that ends with its holder."""
 
 import contextlib
 import json
@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ._errors import TrackingError
-from ._owners import age, process_start, this_process
+from ._owners import file_age_s, process_start, this_process
 
-NAME = ".mlflow.lock"
-BEAT_S = 15.0
-STALE_S = 90.0  # six beats of a holder on another machine; less than `sync` waits
-LOOK_S = 1.0  # between two looks whether the holder still lives: each makes a file
+LOCK_NAME = ".mlflow.lock"
+HEARTBEAT_S = 15.0
+STALE_S = 90.0  # six heartbeats of a holder on another machine; less than `sync` waits
+CHECK_S = 1.0  # between two checks that the holder is alive: each creates a file
 
 
 def system_lock(fd: int) -> bool:
-    """Takes the operating system's lock; False if somebody has it.
+    """Takes the operating system's lock; False if another process has it.
 
     Raises:
-        OSError: Where the system or the file system has no such locks.
+        OSError: If the system or the file system has no such locks.
     """
     try:
         import fcntl
@@ -46,17 +46,19 @@ def one_writer(
     lock: Callable[[int], bool] = system_lock,
     poll_s: float = 0.05,
 ) -> Iterator[None]:
-    """Holds `path` for the life of the block.
+    """Holds the lock `path` until the block ends.
 
-    Two locks are taken. The system's ends with the process that holds it, however it ends, but a
-    cluster's file system may lack it or keep it from other machines (Lustre with `localflock`, NFS
-    with `nolock`). A file with the holder's name, made by linking, is seen by all of them.
+    It takes two locks. The operating system's ends with the process that holds it, however that
+    ends. But a cluster's file system may not have it, or may not show it to other machines (Lustre
+    with `localflock`, NFS with `nolock`). All machines see the second: a file with the holder's
+    name, created by linking.
 
     Raises:
-        TrackingError: If somebody else still holds it after `wait_s`, or neither lock can be had.
+        TrackingError: If another process still holds it after `wait_s`, or if neither lock exists
+            here.
     """
     deadline = time.monotonic() + wait_s
-    turns = _Turns(path, deadline, wait_s, poll_s)
+    wait = _LockWait(path, deadline, wait_s, poll_s)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -65,18 +67,18 @@ def one_writer(
         locked = False
         with contextlib.suppress(OSError):  # no such locks here
             while not lock(fd):
-                turns.wait()
+                wait.poll()
             locked = True
-        with _named_holder(turns, needed=not locked):
+        with _holder_file(wait, needed=not locked):
             yield
     finally:
         _unlock(fd)
         os.close(fd)
 
 
-@dataclass
-class _Turns:
-    """Waiting for one's turn."""
+@dataclass(frozen=True)
+class _LockWait:
+    """How long to wait for the lock at `path`."""
 
     path: Path
     deadline: float
@@ -84,17 +86,22 @@ class _Turns:
     poll_s: float
 
     @property
-    def held(self) -> Path:
+    def holder_file(self) -> Path:
         return self.path.with_name(self.path.name + ".held")
 
-    def wait(self) -> None:
+    def poll(self) -> None:
+        """Sleeps for a moment.
+
+        Raises:
+            TrackingError: After the deadline.
+        """
         if time.monotonic() >= self.deadline:
-            raise _held(self.path, self.held, self.wait_s)
+            raise _held_error(self.path, self.holder_file, self.wait_s)
         time.sleep(self.poll_s)
 
 
 def _unlock(fd: int) -> None:
-    """Closing is not enough while a child that was forked meanwhile has the descriptor too."""
+    """Unlocks; closing is not enough while a forked child has the descriptor too."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
@@ -102,50 +109,51 @@ def _unlock(fd: int) -> None:
 
 
 @contextlib.contextmanager
-def _named_holder(turns: _Turns, *, needed: bool) -> Iterator[None]:
-    path = turns.held
+def _holder_file(wait: _LockWait, *, needed: bool) -> Iterator[None]:
+    """Holds the file with the holder's name; without hard links, and unless `needed`, does not."""
+    path = wait.holder_file
     own = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     done = threading.Event()
-    beat = threading.Thread(target=_beat, args=(own, done), daemon=True)
-    looked_at = -math.inf
+    heartbeat = threading.Thread(target=_renew, args=(own, done), daemon=True)
+    checked_at = -math.inf
     try:
-        own.write_bytes(_who())
+        own.write_bytes(_holder_facts())
         while True:
             try:
                 os.link(own, path)
                 break
             except FileExistsError:
-                if time.monotonic() - looked_at > LOOK_S:
-                    looked_at = time.monotonic()
+                if time.monotonic() - checked_at > CHECK_S:
+                    checked_at = time.monotonic()
                     if _remove_if_stale(path):
                         continue
-                turns.wait()
+                wait.poll()
             except OSError as error:  # a file system without hard links
                 if needed:
                     raise TrackingError(
-                        f"{path.parent} has neither locks nor hard links ({error}), so that two "
+                        f"{path.parent} has neither locks nor hard links ({error}), so two "
                         "writers could destroy the store. Set mlflow.tracking_uri to a server."
                     ) from error
                 break
-        for left in path.parent.glob(f".{path.name}.*.tmp"):  # by one that was killed
-            if left != own and _is_stale(left):
-                left.unlink(missing_ok=True)
-        beat.start()
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # of a killed process
+            if leftover != own and _is_stale(leftover):
+                leftover.unlink(missing_ok=True)
+        heartbeat.start()
         yield
     finally:
         done.set()
-        if beat.is_alive():
-            beat.join()
-        with contextlib.suppress(OSError):  # not there, or not mine
+        if heartbeat.is_alive():
+            heartbeat.join()
+        with contextlib.suppress(OSError):  # gone, or another holder's
             if path.samefile(own):
                 path.unlink()
         own.unlink(missing_ok=True)
 
 
-def _beat(path: Path, done: threading.Event) -> None:
-    while not done.wait(BEAT_S):
+def _renew(path: Path, done: threading.Event) -> None:
+    while not done.wait(HEARTBEAT_S):
         with contextlib.suppress(OSError):
-            os.utime(path)  # the same inode as the lock: it grows young with it
+            os.utime(path)  # the same inode as the holder file, so this renews both
 
 
 def _remove_if_stale(path: Path) -> bool:
@@ -157,8 +165,8 @@ def _remove_if_stale(path: Path) -> bool:
         return False
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.stale")
     with contextlib.suppress(OSError):
-        path.rename(aside)  # one of several contenders succeeds
-        if aside.stat().st_ino != inode:  # it was a new holder's already: give it back
+        path.rename(aside)  # only one of several contenders succeeds
+        if aside.stat().st_ino != inode:  # a new holder's by now: give it back
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink()
@@ -171,24 +179,24 @@ def _is_stale(path: Path) -> bool:
         start, pid = str(holder["process_start"]), int(holder["pid"])
     except OSError:
         return False
-    except (ValueError, TypeError, KeyError):  # whoever that was
+    except (ValueError, TypeError, KeyError):  # the holder is unknown
         start, pid = "", 0
     own = process_start(os.getpid())
     if own and start.partition("/")[0] == own.partition("/")[0]:
         return process_start(pid) != start
-    age_s = age(path)
+    age_s = file_age_s(path)
     return age_s is not None and age_s > STALE_S
 
 
-def _who() -> bytes:
+def _holder_facts() -> bytes:
     facts = {**this_process(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
     return json.dumps(facts).encode()
 
 
-def _held(path: Path, held: Path, wait_s: float) -> TrackingError:
+def _held_error(path: Path, holder_file: Path, wait_s: float) -> TrackingError:
     holder = "another process"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        facts = json.loads(held.read_bytes())
+        facts = json.loads(holder_file.read_bytes())
         holder = f"process {facts['pid']} on {facts['host']} since {facts['since']}"
     return TrackingError(
         f"{path} is held by {holder}, and still was after {wait_s:.0f} s. "

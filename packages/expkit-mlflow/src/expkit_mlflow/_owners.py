@@ -1,4 +1,4 @@
-"""Whether the process that writes a run still lives."""
+"""Processes: how this one is identified, and whether another one is still alive."""
 
 import contextlib
 import os
@@ -7,19 +7,19 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-STALE_S = 30 * 60  # without a sign of life, where the process itself cannot be asked
+STALE_S = 30 * 60  # without a sign of life, if the process itself cannot be checked
 
 
 def this_process() -> dict[str, object]:
-    """Host, pid and start of this process, as docs/formats.md has them."""
+    """Host, pid and start of this process, as in docs/formats.md."""
     pid = os.getpid()
     return {"host": socket.gethostname(), "pid": pid, "process_start": process_start(pid)}
 
 
 def process_start(pid: int) -> str | None:
-    """A text that no later process with this pid shares, `MACHINE/START`; None if unknown.
+    """A text that tells a process from later ones with its pid, `MACHINE/START`; None if unknown.
 
-    The same text as expkit-bookkeeping writes: MACHINE names one boot and one pid namespace.
+    expkit-bookkeeping writes the same text. MACHINE identifies one boot and one pid namespace.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
@@ -32,12 +32,12 @@ def process_start(pid: int) -> str | None:
 
 
 def is_gone(owner: Mapping[str, object], sign_of_life: Path) -> bool:
-    """Whether an owner has certainly died.
+    """Whether an owner is certainly dead.
 
     Args:
         owner: `host`, `pid` and `process_start`, from run.json or the journal.
-        sign_of_life: A file that a living owner writes to. Its age decides where the process
-            cannot be asked: after 30 minutes, by the clock of the file's own file system.
+        sign_of_life: A file that a live owner writes to. If the process cannot be checked, the
+            file's age decides: 30 minutes, by the clock of its own file system.
     """
     own = process_start(os.getpid())
     start, pid = owner.get("process_start"), owner.get("pid")
@@ -46,14 +46,14 @@ def is_gone(owner: Mapping[str, object], sign_of_life: Path) -> bool:
         if same_machine:
             return process_start(pid) != start
     with contextlib.suppress(OSError):
-        rough_s = time.time() - sign_of_life.stat().st_mtime
-        if 0 <= rough_s < STALE_S / 2:  # clocks differ by less, and asking costs a file
+        rough_age_s = time.time() - sign_of_life.stat().st_mtime
+        if 0 <= rough_age_s < STALE_S / 2:  # clocks differ by less, and the exact age costs a file
             return False
-    age_s = age(sign_of_life)
+    age_s = file_age_s(sign_of_life)
     return age_s is not None and age_s > STALE_S
 
 
-def age(path: Path) -> float | None:
+def file_age_s(path: Path) -> float | None:
     """Seconds since `path` was written, by its own file system's clock; None if unknown."""
     import tempfile
 

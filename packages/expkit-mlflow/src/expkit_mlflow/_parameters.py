@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-# They say where and how a run is kept, not what it is.
+# Keys that say where and how a run is kept, not what it is.
 IGNORED = frozenset(
     {
         "_filters",
@@ -42,7 +42,7 @@ def flatten(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]
 
 @lru_cache(maxsize=10_000)
 def clean_key(key: str, limit: int = 250) -> str:
-    """A name that MLflow accepts, the same for the same key; unchanged where it may be.
+    """A name that MLflow accepts; the key itself, if possible.
 
     Changed names end in four digits of a hash, so that `acc@1` and `acc#1` stay two metrics.
 
@@ -58,9 +58,9 @@ def clean_key(key: str, limit: int = 250) -> str:
 
 
 def shorten(value: str, limit: int) -> str:
-    """The value, or its beginning with a hash of the whole where MLflow would refuse it.
+    """The value; if MLflow would refuse it, its beginning and a hash of the whole.
 
-    What is no Unicode (a file's name in another encoding) is written as its escape.
+    Text that is not valid Unicode (a file's name in another encoding) is escaped.
 
     >>> shorten("short", 6000)
     'short'

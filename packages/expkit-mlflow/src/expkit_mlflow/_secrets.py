@@ -1,10 +1,10 @@
-"""Credentials, which belong into no file, tag or message."""
+"""Credentials, which must not get into files, tags or messages."""
 
 import re
 
 
 def without_secrets(text: str) -> str:
-    """A URI, or a text with URIs, without user names and passwords.
+    """A URI, or a text that contains URIs, without user names and passwords.
 
     >>> without_secrets("https://me:secret@host:5000/x does not answer")
     'https://host:5000/x does not answer'

@@ -1,4 +1,4 @@
-"""The thread that sends a run's journal to a server while the run goes on."""
+"""The thread that drains a run's journal to a server while the run is still going."""
 
 import logging
 import threading
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ._addresses import check_reachable
 from ._drain import JournalDrain
-from ._errors import TrackingError, first_line, log_trace
-from ._journal import attempts
+from ._errors import TrackingError, first_line, log_traceback
+from ._journal import read_attempts
 from ._secrets import without_secrets
 from ._store import Store
 from ._superseded import tag_superseded
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 RETRY_S = 30.0
 
 
-class Sender:
-    """Reads the journal back from disk and sends what is new, so that nothing waits in memory.
+class BackgroundDrain:
+    """Drains the journal from disk again and again, so that nothing waits in memory.
 
     Args:
         journal: The run's journal, written by this process.
         uri: The server.
-        interval_s: Time between two looks at the journal.
+        interval_s: Time between two passes over the journal.
     """
 
     def __init__(self, journal: Path, uri: str, *, interval_s: float = 2.0) -> None:
@@ -38,7 +38,7 @@ class Sender:
         self._thread.start()
 
     def close(self, timeout_s: float) -> bool:
-        """Sends the rest, for at most `timeout_s`; True if the server has everything."""
+        """Sends the rest, for at most `timeout_s`; returns whether the server has everything."""
         self._stop.set()
         self._thread.join(timeout_s)
         if not self.complete and not self._warned:
@@ -53,37 +53,37 @@ class Sender:
 
     def _pass(self) -> bool:
         try:
-            if self._drain is None or self._drain.has_news:
+            if self._drain is None or self._drain.has_new_entries:
                 check_reachable(self._uri)
             if self._drain is None:
                 self._drain = self._start()
-            if self._drain.has_news:
-                done = self._drain.drain()
-                for text in done.problems:
-                    logger.warning("%s: %s", self._journal.parent.name, text)
+            if self._drain.has_new_entries:
+                report = self._drain.drain()
+                for problem in report.problems:
+                    logger.warning("%s: %s", self._journal.parent.name, problem)
         except TrackingError as error:
-            self._drain = None  # it may remember as sent what was not
+            self._drain = None  # it may count as sent what was not
             self._warn(str(error))
             return False
         except Exception as error:
             self._drain = None
-            log_trace(logger)
+            log_traceback(logger)
             self._warn(first_line(error))
             return False
         return True
 
     def _start(self) -> JournalDrain:
-        head = attempts(self._journal)[-1]
+        head = read_attempts(self._journal)[-1]
         store = Store(self._uri)
         drain = JournalDrain(self._journal, store)
-        stored = store.find(str(head["experiment"]), str(head["id"]))
+        stored = store.find_run(str(head["experiment"]), str(head["id"]))
         if stored is None:
             drain.create(head)
             tag_superseded(store, drain)
         else:
             if stored.deleted:
                 raise TrackingError(
-                    f"Run {head['run_name']} was deleted there; restore it to send."
+                    f"Run {head['run_name']} was deleted there; restore it to send more."
                 )
             drain.attach(stored, head)
         return drain
@@ -92,11 +92,10 @@ class Sender:
         if self._warned:
             return
         self._warned = True
-        shown = without_secrets(self._uri)
         logger.warning(
             "MLflow at %s: %s Training goes on, the journal %s keeps everything, and "
             "`expkit sync %s` sends it later.",
-            shown,
+            without_secrets(self._uri),
             why,
             self._journal,
             self._journal.parent.parent.parent,

@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ._addresses import check_installed, check_reachable, check_uri, is_server
 from ._errors import TrackingError
 from ._parameters import clean_key, shorten
 from ._secrets import without_secrets
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, Run, RunTag
@@ -21,23 +22,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUN_ID_TAG = "expkit.run_id"
-POSITION_TAG = "expkit.journal_bytes"  # what the store has of the journal, kept in the store
+POSITION_TAG = "expkit.journal_bytes"  # how much of the journal the store has
 ARTIFACTS_TAG = "expkit.artifacts"  # of an experiment whose artifacts are in its own folder
 FOLDER_TAG = "expkit.folder"  # of a run in a store that several experiments' folders may share
 REMOVED_TAG = "expkit.removed"  # of a run that `sync` marked as deleted, and may restore
 SUPERSEDED_TAG = "expkit.superseded_by"  # of a run whose folder another run has now
 REQUEST_TIMEOUT_S = 20
-MOST = 2**63 - 1  # a step or a time in a database
+MAX_INTEGER = 2**63 - 1  # of a step or a time in a database
 
 TagMap = Mapping[str, str]
-_KIND = {
-    "mlflow.experimentKind": "custom_model_development"
-}  # else the UI shows prompts and judges
+# Without it the UI shows prompts and judges.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What the store says about a run before anything is sent."""
+    """A run as the store has it before anything is sent."""
 
     id: str
     status: str
@@ -57,12 +57,12 @@ class Point(NamedTuple):  # a dataclass takes four times as long to make
 
 
 class Store:
-    """What MLflow holds, and what is added to it.
+    """Reads what a store has, and adds to it.
 
     Args:
         uri: Tracking URI: a server or a database.
-        artifacts: Folder for artifacts of new experiments; None leaves it to the server.
-        embedded: Whether the store belongs to one experiment's folder and to nobody else.
+        artifacts: Folder for the artifacts of new experiments; None lets the server choose.
+        embedded: Whether the store belongs to one experiment's folder alone.
     """
 
     def __init__(self, uri: str, *, artifacts: Path | None = None, embedded: bool = False) -> None:
@@ -74,7 +74,7 @@ class Store:
 
     @property
     def client(self) -> MlflowClient:
-        """The client; imports MLflow when first asked for.
+        """The client; imports MLflow when it is first used.
 
         Raises:
             TrackingError: If the store cannot be used.
@@ -88,26 +88,26 @@ class Store:
         return self._client
 
     def check(self) -> None:
-        """Asks a server whether it is there; to be called before each series of requests.
+        """Checks that a server answers; call it before each series of requests.
 
         Raises:
-            TrackingError: If it is not.
+            TrackingError: If it does not.
         """
         check_reachable(self.uri)
 
     def experiment_id(self, name: str) -> str:
-        """The experiment's id; creates it where it is missing.
+        """The experiment's id; creates the experiment if it is missing.
 
         Raises:
             TrackingError: If it was deleted in MLflow.
         """
-        found = self._find_experiment(name)
-        if found is not None:
-            return found
+        experiment_id = self._find_experiment(name)
+        if experiment_id is not None:
+            return experiment_id
         from mlflow.exceptions import MlflowException
 
         location = None if self._artifacts is None else self._artifacts.as_uri()
-        tags = dict(_KIND)
+        tags = dict(EXPERIMENT_TAGS)
         if location is not None:
             tags[ARTIFACTS_TAG] = location
         try:
@@ -115,11 +115,11 @@ class Store:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        found = self._find_experiment(name)
-        if found is None:
-            where = without_secrets(self.uri)
-            raise TrackingError(f"Experiment {name!r} was created in {where} and is not there.")
-        return found
+        experiment_id = self._find_experiment(name)
+        if experiment_id is None:
+            uri = without_secrets(self.uri)
+            raise TrackingError(f"Experiment {name!r} was created in {uri}, but is missing there.")
+        return experiment_id
 
     def _find_experiment(self, name: str) -> str | None:
         if name in self._experiments:
@@ -140,13 +140,13 @@ class Store:
         """All runs of an experiment that came from a journal, by their id there."""
         return self._search(experiment, "")
 
-    def named(self, experiment: str, name: str) -> dict[str, StoredRun]:
+    def runs_named(self, experiment: str, name: str) -> dict[str, StoredRun]:
         """Those of them that have this name."""
         quote = '"' if "'" in name else "'"
         return self._search(experiment, f"attributes.run_name = {quote}{name}{quote}")
 
-    def find(self, experiment: str, run_id: str) -> StoredRun | None:
-        """The run with this id in its journal, deleted ones included."""
+    def find_run(self, experiment: str, run_id: str) -> StoredRun | None:
+        """The run with this id in its journal, even if it was deleted."""
         quoted = run_id.replace("'", "")
         return self._search(experiment, f"tags.`{RUN_ID_TAG}` = '{quoted}'").get(run_id)
 
@@ -156,7 +156,7 @@ class Store:
         experiment_id = self._find_experiment(experiment)
         if experiment_id is None:
             return {}
-        found: dict[str, StoredRun] = {}
+        runs: dict[str, StoredRun] = {}
         token = None
         while True:
             page = self.client.search_runs(
@@ -170,15 +170,15 @@ class Store:
             for run in page:
                 run_id = run.data.tags.get(RUN_ID_TAG)
                 if run_id is not None:
-                    found.setdefault(run_id, _stored(run))
+                    runs.setdefault(run_id, _stored(run))
             token = page.token
             if not token:
-                return found
+                return runs
 
     def create_run(
         self, experiment: str, name: str, tags: TagMap, start_time_s: float
     ) -> StoredRun:
-        """A new run, always with its experiment's id."""
+        """Creates a run, always with its experiment's id."""
         limited = self._limited_tags(tags)
         run = self.client.create_run(
             self.experiment_id(experiment),
@@ -194,18 +194,18 @@ class Store:
             self.client.update_run(run.id, status=status)
             return
         end_time = milliseconds(time.time() if time_s is None else time_s)
-        if is_server(self.uri):  # MLflow's client would print a link into the training's output
+        if is_server(self.uri):  # MLflow's client would print a link to the training's output
             self._post("runs/update", {"run_id": run.id, "status": status, "end_time": end_time})
         else:
             self.client.set_terminated(run.id, status, end_time)
 
     def remove_run(self, run: StoredRun, why: str) -> None:
-        """Marks it as deleted, and as deleted by us; MLflow can restore it."""
+        """Marks a run as deleted, and as deleted by us; MLflow can restore it."""
         self.set_tag(run, REMOVED_TAG, why)
         self.client.delete_run(run.id)
 
     def restore_run(self, run: StoredRun) -> StoredRun:
-        """Takes such a deletion back; returns the run as it is then."""
+        """Restores such a run; returns it as it is then."""
         self.client.restore_run(run.id)
         self.client.delete_tag(run.id, REMOVED_TAG)
         return _stored(self.client.get_run(run.id))
@@ -225,10 +225,10 @@ class Store:
     def send(
         self, run: StoredRun, points: Sequence[Point], params: Mapping[str, str], tags: TagMap
     ) -> list[str]:
-        """Sends everything in as few requests as MLflow's limits allow; tags last.
+        """Sends everything in as few requests as MLflow's limits allow, tags last.
 
         Returns:
-            What MLflow refused, in words; the rest was sent.
+            What MLflow refused, in words; everything else was sent.
         """
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.utils import validation
@@ -238,34 +238,34 @@ class Store:
         refused: list[str] = []
         metrics = []
         for key, value, step, timestamp in points:
-            if -MOST <= step <= MOST >= timestamp:
+            if -MAX_INTEGER <= step <= MAX_INTEGER >= timestamp:
                 metrics.append(Metric(clean_key(key, key_limit), value, timestamp, step))
-            else:  # MLflow would fail, and all behind it with it
+            else:  # MLflow would refuse it, and the whole batch with it
                 refused.append(f"{key!r} at step {step}: more than 64 bits")
         parameters = [
             Param(clean_key(key, key_limit), shorten(value, value_limit))
             for key, value in params.items()
         ]
         run_tags = [RunTag(key, value) for key, value in self._limited_tags(tags).items()]
-        at_once = validation.MAX_PARAMS_TAGS_PER_BATCH
+        most_others = validation.MAX_PARAMS_TAGS_PER_BATCH
         while metrics or parameters or run_tags:
             room = validation.MAX_ENTITIES_PER_BATCH
-            now_params, parameters = parameters[:at_once], parameters[at_once:]
-            room -= len(now_params)
+            batch_params, parameters = parameters[:most_others], parameters[most_others:]
+            room -= len(batch_params)
             size = min(room, validation.MAX_METRICS_PER_BATCH)
-            now_metrics, metrics = metrics[:size], metrics[size:]
-            room -= len(now_metrics)
-            now_tags: list[RunTag] = []
-            if not (metrics or parameters):  # the position must not run ahead of the points
-                size = min(room, at_once)
-                now_tags, run_tags = run_tags[:size], run_tags[size:]
-            refused += self._send_or_split(run.id, now_metrics, now_params, now_tags)
+            batch_metrics, metrics = metrics[:size], metrics[size:]
+            room -= len(batch_metrics)
+            batch_tags: list[RunTag] = []
+            if not (metrics or parameters):  # the position must not be ahead of the points
+                size = min(room, most_others)
+                batch_tags, run_tags = run_tags[:size], run_tags[size:]
+            refused += self._send_or_split(run.id, batch_metrics, batch_params, batch_tags)
         return refused
 
     def _send_or_split(
         self, run_id: str, metrics: list[Metric], params: list[Param], tags: list[RunTag]
     ) -> list[str]:
-        """One batch; when MLflow refuses it, halves of it, so that one bad value costs itself."""
+        """Sends one batch; if MLflow refuses it, sends halves, so a bad value costs only itself."""
         from mlflow.exceptions import MlflowException
 
         count = len(metrics) + len(params) + len(tags)
@@ -277,8 +277,8 @@ class Store:
             if error.error_code not in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
                 raise
             if count == 1:
-                what = (metrics or params or tags)[0]
-                return [f"{what.key!r}: {str(error).splitlines()[0]}"]
+                entity = (metrics or params or tags)[0]
+                return [f"{entity.key!r}: {str(error).splitlines()[0]}"]
             if sum(map(bool, (metrics, params, tags))) > 1:
                 parts: list[tuple[list[Metric], list[Param], list[RunTag]]] = [
                     (metrics, [], []),
@@ -314,11 +314,11 @@ class Store:
         )
 
     def _post(self, endpoint: str, body: Mapping[str, object]) -> None:
-        """One request on a connection of its own.
+        """Sends one request on a connection of its own.
 
-        MLflow's client keeps its connection, and a server with its default four workers answers in
-        two small segments: the second waits 40 ms for this side's delayed acknowledgement. A new
-        connection acknowledges at once (52 ms against 12 a request on loopback).
+        MLflow's client keeps its connection open. A server with its default four workers answers in
+        two small segments, and the second waits 40 ms for the client's delayed acknowledgement. A
+        new connection acknowledges at once (12 ms instead of 52 per request on loopback).
         """
         from mlflow.exceptions import RestException
         from mlflow.utils.credentials import get_default_host_creds
@@ -330,15 +330,15 @@ class Store:
             "POST",
             json=body,
             extra_headers={"Connection": "close"},
-            max_retries=0,  # whoever called tries again
+            max_retries=0,  # the caller tries again
             timeout=REQUEST_TIMEOUT_S,
         )
         if response.status_code != 200:
             try:
                 raise RestException(response.json())  # type: ignore[no-untyped-call]
             except ValueError:
-                server, text = without_secrets(self.uri), response.text[:200]
-                raise TrackingError(f"{server} answered {response.status_code}: {text}") from None
+                uri, text = without_secrets(self.uri), response.text[:200]
+                raise TrackingError(f"{uri} answered {response.status_code}: {text}") from None
 
     @staticmethod
     def _limited_tags(tags: TagMap) -> dict[str, str]:
@@ -353,7 +353,7 @@ class Store:
 
 
 def milliseconds(time_s: float) -> int:
-    """MLflow's timestamps; the same for the same time, or a repeated point would count twice."""
+    """MLflow's timestamp; always the same for one time, else a repeated point would count twice."""
     return round(time_s * 1000)
 
 

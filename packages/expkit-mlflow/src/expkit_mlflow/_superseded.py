@@ -1,4 +1,4 @@
-"""A run folder that was deleted by hand and run again: the earlier run is no longer the one."""
+"""Superseded runs: earlier runs whose folder was deleted by hand, and which were run again."""
 
 from collections.abc import Callable, Collection
 
@@ -9,15 +9,15 @@ from ._store import FOLDER_TAG, SUPERSEDED_TAG, Store, StoredRun
 def remove_superseded(
     store: Store, new: JournalDrain, present: Callable[[], Collection[str]]
 ) -> int:
-    """Marks runs of the same name as deleted, in the store that belongs to the folder alone.
+    """Marks earlier runs of the same name as deleted, in the store of this folder alone.
 
     Args:
         store: The embedded store.
-        new: The run that was just created there.
-        present: Asks for the ids of the runs that have a journal in the folder.
+        new: The drain of the run that was just created there.
+        present: Returns the ids of the runs that have a journal in the folder.
 
     Returns:
-        How many there were.
+        How many runs were superseded.
     """
     assert new.stored is not None
     namesakes = _namesakes(store, new)
@@ -25,14 +25,17 @@ def remove_superseded(
     earlier = [run for run_id, run in namesakes.items() if run_id not in ids]
     for run in earlier:
         store.set_tag(run, SUPERSEDED_TAG, new.stored.id)
-        store.remove_run(run, "its folder is gone and another run has the name")
+        store.remove_run(run, "its folder is gone, and another run has the name")
     return len(earlier)
 
 
 def tag_superseded(store: Store, new: JournalDrain) -> int:
-    """Tags runs that came from the same folder, in a store that other people may use too.
+    """Tags earlier runs from the same folder, in a store that others may share.
 
-    Another machine may have a folder of this path, so nothing is deleted.
+    Another machine may have a folder with this path, so nothing is deleted.
+
+    Returns:
+        How many runs were superseded.
     """
     assert new.stored is not None
     folder = new.stored.tags.get(FOLDER_TAG)
@@ -45,5 +48,5 @@ def tag_superseded(store: Store, new: JournalDrain) -> int:
 
 
 def _namesakes(store: Store, new: JournalDrain) -> dict[str, StoredRun]:
-    found = store.named(new.experiment, new.run_name)
-    return {key: run for key, run in found.items() if key != new.run_id and not run.deleted}
+    runs = store.runs_named(new.experiment, new.run_name)
+    return {key: run for key, run in runs.items() if key != new.run_id and not run.deleted}

@@ -1,4 +1,4 @@
-"""All journals of an experiment, brought to MLflow by the one process that holds the lock."""
+"""The drain of all journals of an experiment, by the one process that holds its lock."""
 
 import contextlib
 import gc
@@ -9,20 +9,19 @@ from pathlib import Path
 
 from ._addresses import check_uri, is_server
 from ._database import (
-    KnownRun,
-    exists,
+    DatabaseRun,
+    database_runs,
     forget_connections,
-    known_runs,
+    has_store,
     open_store,
     relocate,
 )
 from ._drain import JournalDrain
-from ._endings import how_it_ended, sends_itself
-from ._errors import TrackingError, first_line, log_trace
-from ._folders import ended_with, experiment_at, find_journals
-from ._journal import NAME, Entry, attempts, read
-from ._lock import NAME as LOCK_NAME
-from ._lock import one_writer
+from ._endings import inferred_end, is_sending
+from ._errors import TrackingError, first_line, log_traceback
+from ._folders import ended_together, experiment_at, find_journals
+from ._journal import JOURNAL_NAME, Entry, read_attempts, read_entries
+from ._lock import LOCK_NAME, one_writer
 from ._report import SyncReport
 from ._secrets import without_secrets
 from ._store import REMOVED_TAG, Store, StoredRun
@@ -36,38 +35,38 @@ WAIT_S = 120.0  # for the lock: eight runs that end together take a few seconds 
 def sync(
     experiment_folder: str | Path, *, tracking_uri: str | None = None, wait_s: float = WAIT_S
 ) -> SyncReport:
-    """Sends what MLflow does not have of an experiment's runs; may be repeated at any time.
+    """Sends to MLflow what it does not have of an experiment's runs; can be repeated at any time.
 
-    Creates store, experiment and runs where they are missing, drops repeated points, closes runs
-    whose owner is gone and marks removed runs as deleted.
+    Creates the store, the experiment and the runs if they are missing, drops repeated points,
+    closes runs whose owner is gone, and marks removed runs as deleted.
 
     Args:
         experiment_folder: `results/digits`, with the runs in `training/`.
         tracking_uri: Send everything there instead of where the journals say.
-        wait_s: How long another writer of the same store is waited for.
+        wait_s: How long to wait for another writer of the same store.
 
     Raises:
-        TrackingError: If the store is held by somebody else or cannot be used.
-        FileNotFoundError: If the folder is no experiment's.
+        TrackingError: If another process holds the store, or if it cannot be used.
+        FileNotFoundError: If the folder is not an experiment.
     """
     return Synchronizer(experiment_folder, tracking_uri=tracking_uri, wait_s=wait_s).once()
 
 
 class Synchronizer:
-    """Repeated passes over one experiment that remember how far they came.
+    """Makes passes over one experiment, each of which continues where the last one stopped.
 
     Args:
         experiment_folder: `results/digits`, with the runs in `training/`.
         tracking_uri: Send everything there instead of where the journals say.
-        wait_s: How long another writer of the same store is waited for.
-        exists: Whether the folder must be an experiment's already; at the start of a grid it is
+        wait_s: How long to wait for another writer of the same store.
+        must_exist: Whether the folder must already be an experiment; when a grid starts, it is
             not.
-        credentials: URIs with user and password, which the journals have without.
+        credentials: URIs with user name and password, which the journals leave out.
             MLFLOW_TRACKING_URI is always among them.
-        environ: Stands in for the environment.
+        environ: The environment; by default that of this process.
 
     Raises:
-        FileNotFoundError: If it must and is not.
+        FileNotFoundError: If the folder must be an experiment, but is not.
     """
 
     def __init__(
@@ -76,37 +75,38 @@ class Synchronizer:
         *,
         tracking_uri: str | None = None,
         wait_s: float = WAIT_S,
-        exists: bool = True,
+        must_exist: bool = True,
         credentials: Iterable[str] = (),
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        environ = os.environ if environ is None else environ
         folder = Path(experiment_folder)
-        self.folder = experiment_at(folder) if exists else folder.absolute()
+        self.folder = experiment_at(folder) if must_exist else folder.absolute()
         if tracking_uri is not None:
             check_uri(tracking_uri)
         self._tracking_uri = tracking_uri
         self._wait_s = wait_s
-        whole = [environ.get("MLFLOW_TRACKING_URI", ""), *credentials]
-        self._credentials = {without_secrets(uri): uri for uri in whole}
+        uris = [environ.get("MLFLOW_TRACKING_URI", ""), *credentials]
+        self._credentials = {without_secrets(uri): uri for uri in uris}
         self._stores: dict[str, Store] = {}
         self._drains: dict[Path, JournalDrain] = {}
-        self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}
-        self._known: dict[str, KnownRun] | None = None  # in the embedded store; None: ask MLflow
-        self._names: set[str] = set()  # of these
-        self._listed: dict[tuple[str, str], dict[str, StoredRun]] = {}
-        self._deleted: set[str] = set()
-        self._reached: set[str] = set()
+        self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}  # with inode and size
+        self._database_runs: dict[str, DatabaseRun] | None = None  # None: ask MLflow
+        self._run_names: set[str] = set()  # of these
+        self._stored_runs: dict[tuple[str, str], dict[str, StoredRun]] = {}
+        self._deleted_ids: set[str] = set()
+        self._reached_uris: set[str] = set()
         self._inode: int | None = None
 
     def once(self, *, only: Path | None = None) -> SyncReport:
-        """One pass.
+        """Makes one pass.
 
         Args:
-            only: Send this journal, and those that ended just before it: of several runs that end
-                together the first then works for those that wait for it.
+            only: Drain only this journal, and those that ended just before it: if several runs end
+                together, one does the work for the others that wait for it.
 
         Raises:
-            TrackingError: If somebody else holds the store.
+            TrackingError: If another process holds the store.
         """
         report = SyncReport(self.folder)
         heads = self._read_heads([only] if only is not None else find_journals(self.folder))
@@ -115,34 +115,35 @@ class Synchronizer:
         if not heads and not tombstones:
             return report
         with one_writer(self.folder / LOCK_NAME, wait_s=self._wait_s):
-            self._listed.clear()  # another writer may have been here since
-            self._known = None
-            self._reached.clear()
+            self._stored_runs.clear()  # another process may have written since
+            self._database_runs = None
+            self._reached_uris.clear()
             self._check_database()
-            try:  # first, or a run in a removed one's place would pass for one without tombstone
+            try:  # first: a new run in a removed run's place would supersede it otherwise
                 self._delete(tombstones, heads, report)
             except Exception as error:
-                log_trace(logger)
+                log_traceback(logger)
                 report.problems.append(f"removed runs: {first_line(error)}")
             if only is not None and self._missing(heads):
-                heads = self._read_heads([only, *ended_with(only, find_journals(self.folder))])
+                heads = self._read_heads([only, *ended_together(only, find_journals(self.folder))])
             with _few_full_collections():
                 self._send_all(self._missing(heads), report)
         return report
 
     def _missing(self, heads: Mapping[Path, Entry]) -> dict[Path, Entry]:
-        """Without the runs of which the embedded store has everything."""
+        """Leaves out the runs of which the embedded store has everything."""
         database = self.folder / "mlflow.db"
-        if not exists(database):
-            self._known, self._names = {}, set()
+        if not has_store(database):
+            self._database_runs, self._run_names = {}, set()
             return dict(heads)
-        self._known = known_runs(database)
-        self._names = {run.name for run in (self._known or {}).values()}
+        self._database_runs = database_runs(database)
+        runs = self._database_runs or {}
+        self._run_names = {run.name for run in runs.values()}
         missing = {}
         for path, head in heads.items():
-            known = (self._known or {}).get(str(head["id"]))
+            run = runs.get(str(head["id"]))
             size = self._heads[path][0][1]
-            if self._uri(head) or known is None or known.is_open or known.position != size:
+            if self._uri(head) or run is None or run.is_open or run.position != size:
                 missing[path] = head
         return missing
 
@@ -153,13 +154,13 @@ class Synchronizer:
             if uri in unusable:
                 continue
             try:
-                self._send(path, head, uri, report, listed=len(heads) > 1)
+                self._send(path, head, uri, report, many=len(heads) > 1)
             except TrackingError as error:
                 unusable.add(uri)
                 report.problems.append(str(error))
-                self._drains.pop(path, None)  # it may remember as sent what was not
-            except Exception as error:  # one damaged run must not keep the others back
-                log_trace(logger)
+                self._drains.pop(path, None)  # it may count as sent what was not
+            except Exception as error:  # one damaged run must not hold the others back
+                log_traceback(logger)
                 report.problems.append(f"{path.parent.name}: {first_line(error)}")
                 self._drains.pop(path, None)
 
@@ -168,62 +169,63 @@ class Synchronizer:
         for path in journals:
             with contextlib.suppress(FileNotFoundError):  # moved to .trash meanwhile
                 stat = path.stat()
-                state = (stat.st_ino, stat.st_size)
-                if path not in self._heads or self._heads[path][0] != state:
-                    lines = attempts(path)
-                    if not lines or not {"id", "experiment", "run_name"} <= lines[-1].keys():
+                version = (stat.st_ino, stat.st_size)
+                if path not in self._heads or self._heads[path][0] != version:
+                    attempts = read_attempts(path)
+                    if not attempts or not {"id", "experiment", "run_name"} <= attempts[-1].keys():
                         continue
-                    self._heads[path] = (state, {**lines[-1], "time": lines[0].get("time")})
+                    head = {**attempts[-1], "time": attempts[0].get("time")}
+                    self._heads[path] = (version, head)
                 heads[path] = self._heads[path][1]
         return heads
 
-    def _send(self, path: Path, head: Entry, uri: str, report: SyncReport, *, listed: bool) -> None:
+    def _send(self, path: Path, head: Entry, uri: str, report: SyncReport, *, many: bool) -> None:
         own = head.get("tracking_uri") == without_secrets(uri) and head.get("mode") != "offline"
-        if own and is_server(uri) and sends_itself(path, head):
+        if own and is_server(uri) and is_sending(path, head):
             report.sending += 1
             return
         self._store(uri)
         drain = self._drains.get(path)
         if drain is None or drain.run_id != head["id"]:
-            drain = self._drains[path] = self._start(path, head, uri, report, listed=listed)
+            drain = self._drains[path] = self._start(path, head, uri, report, many=many)
         assert drain.stored is not None
         if drain.stored.deleted:
             if REMOVED_TAG not in drain.stored.tags:
-                return  # by hand, in MLflow
+                return  # deleted by hand, in MLflow
             drain.restore()  # the folder was moved back
-            self._deleted.discard(drain.run_id)
-            report.updated += not drain.has_news
-        if drain.has_news:
-            done = drain.drain()
-            report.points += done.points
+            self._deleted_ids.discard(drain.run_id)
+            report.updated += not drain.has_new_entries
+        if drain.has_new_entries:
+            drained = drain.drain()
+            report.points += drained.points
             report.updated += 1
-            report.problems += [f"{path.parent.name}: {text}" for text in done.problems]
+            report.problems += [f"{path.parent.name}: {text}" for text in drained.problems]
         if drain.status == "RUNNING":
-            ended = how_it_ended(path, head)
-            if ended is not None:
-                drain.close(*ended)
+            end = inferred_end(path, head)
+            if end is not None:
+                drain.close(*end)
                 report.closed += 1
 
     def _start(
-        self, path: Path, head: Entry, uri: str, report: SyncReport, *, listed: bool
+        self, path: Path, head: Entry, uri: str, report: SyncReport, *, many: bool
     ) -> JournalDrain:
         store = self._store(uri)
         drain = JournalDrain(path, store)
         experiment, run_id = str(head["experiment"]), str(head["id"])
-        known = self._known if store.embedded else None
-        if known is not None and run_id not in known:
+        runs = self._database_runs if store.embedded else None
+        if runs is not None and run_id not in runs:
             stored = None
-        elif listed:
+        elif many:
             stored = self._runs(uri, experiment).get(run_id)
         else:
-            stored = store.find(experiment, run_id)
+            stored = store.find_run(experiment, run_id)
         if stored is None:
             drain.create(head)
             report.created += 1
             report.updated -= 1
             if not store.embedded:
                 report.superseded += tag_superseded(store, drain)
-            elif known is None or drain.run_name in self._names:
+            elif runs is None or drain.run_name in self._run_names:
                 report.superseded += remove_superseded(store, drain, self._present)
         else:
             drain.attach(stored, head)
@@ -234,82 +236,84 @@ class Synchronizer:
         return {str(head["id"]) for head in heads}
 
     def _runs(self, uri: str, experiment: str) -> dict[str, StoredRun]:
-        """One question for all runs, valid while the lock is held."""
+        """All runs of an experiment, from one request that is valid while the lock is held."""
         key = (uri, experiment)
-        if key not in self._listed:
-            self._listed[key] = self._store(uri).runs(experiment)
-        return self._listed[key]
+        if key not in self._stored_runs:
+            self._stored_runs[key] = self._store(uri).runs(experiment)
+        return self._stored_runs[key]
 
     def _store(self, uri: str) -> Store:
         if uri not in self._stores:
             self._stores[uri] = open_store(uri, self.folder)
             if uri == "":
                 self._inode = (self.folder / "mlflow.db").stat().st_ino
-        if uri not in self._reached:
+        if uri not in self._reached_uris:
             self._stores[uri].check()
-            self._reached.add(uri)
+            self._reached_uris.add(uri)
         return self._stores[uri]
 
     def _check_database(self) -> None:
-        """Notices an embedded store that was moved, or deleted and made anew, since."""
+        """Notices if the embedded store was moved, or replaced by another one, since."""
         database = self.folder / "mlflow.db"
         inode = None
-        if exists(database):
+        if has_store(database):
             inode = database.stat().st_ino
-            with contextlib.suppress(TrackingError):  # told when something is to be sent there
+            with contextlib.suppress(TrackingError):  # reported once there is something to send
                 relocate(database, self.folder.resolve() / "artifacts")
         if "" in self._stores and inode != self._inode:
             del self._stores[""]
             forget_connections(database.resolve())
-            self._drains.clear()  # what they remember as sent is not there
+            self._drains.clear()  # what they count as sent is not in the new store
         self._inode = inode
 
     def _uri(self, head: Entry) -> str:
-        """Where a journal goes; empty for the embedded store."""
+        """The store of a journal; empty for the embedded one."""
         if self._tracking_uri is not None:
             return self._tracking_uri
         uri = head.get("tracking_uri")
         return self._credentials.get(uri, uri) if isinstance(uri, str) else ""
 
     def _tombstones(self, heads: Mapping[Path, Entry]) -> list[Entry]:
-        alive = {head["id"] for head in heads.values()}
+        present = {head["id"] for head in heads.values()}
         path = self.folder / ".trash" / "removed.jsonl"
         if not path.exists():
             return []
-        ids = alive | self._deleted  # a folder that was moved back is no longer removed
-        return [entry for entry, _ in read(path) if entry.get("id") and entry["id"] not in ids]
+        ids = present | self._deleted_ids  # a folder that was moved back is no longer removed
+        entries = (entry for entry, _ in read_entries(path))
+        return [entry for entry in entries if entry.get("id") and entry["id"] not in ids]
 
     def _delete(
         self, tombstones: list[Entry], heads: Mapping[Path, Entry], report: SyncReport
     ) -> None:
-        places = {(self._uri(head), str(head["experiment"])) for head in heads.values()}
-        if exists(self.folder / "mlflow.db") and self._tracking_uri is None:
-            places.add(("", self.folder.name))
+        common_places = {(self._uri(head), str(head["experiment"])) for head in heads.values()}
+        if has_store(self.folder / "mlflow.db") and self._tracking_uri is None:
+            common_places.add(("", self.folder.name))
         for tombstone in tombstones:
             run_id = str(tombstone["id"])
-            known = set(places)
-            journal = self.folder / str(tombstone.get("trash")) / NAME
+            places = set(common_places)
+            journal = self.folder / str(tombstone.get("trash")) / JOURNAL_NAME
             if journal.is_file():
-                known |= {(self._uri(head), str(head["experiment"])) for head in attempts(journal)}
-            for uri, experiment in known:
-                if uri == "" and not exists(self.folder / "mlflow.db"):
+                attempts = read_attempts(journal)
+                places |= {(self._uri(head), str(head["experiment"])) for head in attempts}
+            for uri, experiment in places:
+                if uri == "" and not has_store(self.folder / "mlflow.db"):
                     continue
                 stored = self._runs(uri, experiment).get(run_id)
                 if stored is not None and not stored.deleted:
                     self._store(uri).remove_run(stored, str(tombstone.get("reason") or "removed"))
                     report.deleted += 1
-            self._deleted.add(run_id)
+            self._deleted_ids.add(run_id)
 
 
 @contextlib.contextmanager
 def _few_full_collections() -> Iterator[None]:
-    """Keeps Python from looking for garbage among MLflow's half a million objects again and again.
+    """Makes full garbage collections rare: MLflow has half a million objects.
 
-    It is a fifth of the time otherwise. New objects are looked through as ever.
+    They would take a fifth of the time. New objects are collected as usual.
     """
-    before = gc.get_threshold()
-    gc.set_threshold(before[0], before[1], max(100, before[2]))
+    thresholds = gc.get_threshold()
+    gc.set_threshold(thresholds[0], thresholds[1], max(100, thresholds[2]))
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        gc.set_threshold(*thresholds)

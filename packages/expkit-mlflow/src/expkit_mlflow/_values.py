@@ -1,4 +1,4 @@
-"""Whatever a user calls a number, a step or a configuration, in the plain form of the journal."""
+"""Numbers, steps and configurations of all types, as the journal stores them."""
 
 import math
 import numbers
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from typing import SupportsFloat
 
 
-def plain(config: object) -> object:
-    """A DictConfig as resolved dicts and lists; anything else as it is."""
-    omegaconf = sys.modules.get("omegaconf")  # there, if the value is one of its own
+def resolved(config: object) -> object:
+    """A DictConfig as resolved dicts and lists; anything else unchanged."""
+    omegaconf = sys.modules.get("omegaconf")  # imported if the value is one of its own
     if omegaconf is not None and omegaconf.OmegaConf.is_config(config):
         return omegaconf.OmegaConf.to_container(config, resolve=True)
     return config
 
 
-def whole(step: object) -> int:
-    """A step of any integer type.
+def whole_step(step: object) -> int:
+    """A step of any type, as an integer.
 
     Raises:
-        TypeError: If it is no whole number.
+        TypeError: If it is not a whole number.
     """
     if not isinstance(step, bool) and isinstance(step, SupportsFloat):
         number = float(step)
@@ -29,7 +29,7 @@ def whole(step: object) -> int:
 
 
 def add_numbers(key: str, value: object, values: dict[str, float]) -> str | None:
-    """Adds what `value` holds; what is wrong with it, or None."""
+    """Adds the numbers in `value` to `values`; returns what is wrong with it, or None."""
     if isinstance(value, Mapping):
         problems = [add_numbers(f"{key}.{name}", inner, values) for name, inner in value.items()]
         return next((text for text in problems if text), None)
@@ -46,7 +46,7 @@ def add_numbers(key: str, value: object, values: dict[str, float]) -> str | None
 
 
 def timings(prefix: str, statistics: Mapping[str, object]) -> dict[str, float]:
-    """The numbers among the statistics of a timer, or of each of several.
+    """The numbers among the statistics of one timer or several.
 
     >>> timings("time", {"epoch": {"mean_s": 2.0, "total": "0:00:02"}})
     {'time.epoch.mean_s': 2.0}
@@ -61,7 +61,7 @@ def timings(prefix: str, statistics: Mapping[str, object]) -> dict[str, float]:
 
 
 def yaml_text(config: Mapping[str, object]) -> str:
-    """The configuration as YAML; what YAML does not know as its text."""
+    """The configuration as YAML; values that YAML does not have become text."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
