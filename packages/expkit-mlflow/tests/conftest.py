@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -34,10 +36,11 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new store; MLflow needs two seconds to create one, but none for a copy."""
     require("mlflow", _has("mlflow") and _has("sqlalchemy"))
-    from expkit_mlflow._database import create_database
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    create_database(path, path.parent / "artifacts")
+    artifacts = (path.parent / "artifacts").as_uri()
+    SqlAlchemyStore(f"sqlite:///{path}", artifacts).engine.dispose()
     return path
 
 
@@ -61,14 +64,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 class start_server:
     def __init__(self, folder: Path, port: int) -> None:
-        from expkit_mlflow._addresses import environment_without_mlflow
-
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
         command += ["--artifacts-destination", str(folder / "artifacts")]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        env = {**environment_without_mlflow(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        env = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        env["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         self._log = (folder / "server.log").open("w")
         self._process = subprocess.Popen(
             command, env=env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
@@ -87,9 +90,11 @@ class start_server:
         raise RuntimeError(Path(self._log.name).read_text())
 
     def __exit__(self, *_: object) -> None:
-        from expkit_mlflow._ui import end_server
-
-        end_server(self._process)
+        for number in (signal.SIGTERM, signal.SIGKILL):  # the server leads a session
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
         self._log.close()
 
 
@@ -126,10 +131,17 @@ class Kit:
         return [json.loads(line) for line in path.read_text().splitlines()]
 
     @staticmethod
+    def this_process() -> dict[str, object]:
+        """Host, pid and start of this process, written as docs/formats.md describes them."""
+        stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        machine = f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+        start = f"{machine}/{stat[19]}"
+        return {"host": socket.gethostname(), "pid": os.getpid(), "process_start": start}
+
+    @staticmethod
     def record(folder: Path, **facts: object) -> Mapping[str, object]:
         """What Bookkeeping passes to its sinks; also writes run.json."""
-        from expkit_mlflow._owners import this_process
-
         folder.mkdir(parents=True, exist_ok=True)
         run: dict[str, object] = {
             "schema": 1,
@@ -144,7 +156,7 @@ class Kit:
             "config_hash": "9b2f7c0e4d",
             "grid_id": "a1b2c3",
             "code": {"commit": "4f2a"},
-            **this_process(),
+            **Kit.this_process(),
             **facts,
         }
         (folder / "run.json").write_text(json.dumps(run))

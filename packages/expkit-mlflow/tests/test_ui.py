@@ -1,6 +1,8 @@
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -94,15 +96,13 @@ def server_processes(folder):
     return pgrep.stdout.split()
 
 
-def test_a_port_that_is_taken_is_named(experiment, kit):
-    import socket
-
-    from expkit_mlflow import TrackingError
-    from expkit_mlflow._ui import free_port
-
+def test_a_port_that_is_taken_is_named(experiment):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(TrackingError, match=f"Port {port} .* Choose another"):
-            free_port("127.0.0.1", port)
+        command = [sys.executable, "-m", "expkit_mlflow", "ui", str(experiment), "--port"]
+        ended = subprocess.run([*command, str(port)], capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 1
+    assert re.fullmatch(f"Port {port} on .* Choose another .*\n", ended.stderr)

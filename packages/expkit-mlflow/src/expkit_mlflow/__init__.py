@@ -6,16 +6,16 @@ store uses `sync` (or the command `expkit sync`). Importing this package does no
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._errors import TrackingError as TrackingError
     from ._logger import MLFlowLogger as MLFlowLogger
-    from ._report import SyncReport as SyncReport
-    from ._sync import sync as sync
+    from ._store.errors import TrackingError as TrackingError
+    from ._sync.experiment import sync as sync
+    from ._sync.report import SyncReport as SyncReport
 
 _MODULES = {
     "MLFlowLogger": "_logger",
-    "SyncReport": "_report",
-    "TrackingError": "_errors",
-    "sync": "_sync",
+    "SyncReport": "_sync.report",
+    "TrackingError": "_store.errors",
+    "sync": "_sync.experiment",
 }
 __all__ = [*_MODULES]
 

@@ -14,26 +14,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, SupportsFloat, runtime_checkable
 
-from ._addresses import check_uri, is_server
-from ._alone import (
-    experiment_folder,
-    is_folder_name,
-    name_from_time,
-    open_run_folder,
-    rank_of,
-    sigterm_as_exit,
-    state_after,
-)
-from ._errors import TrackingError, first_line, log_traceback
-from ._journal import JOURNAL_NAME, STATUS, ImplicitStep, Journal
-from ._owners import this_process
-from ._parameters import IGNORED, flatten
-from ._secrets import without_secrets
-from ._values import add_numbers, resolved, timings, whole_step, yaml_text
+from ._journal.configuration import IGNORED, flatten, resolved, yaml_text
+from ._journal.entries import JOURNAL_NAME, STATUS
+from ._journal.experiments import experiment_folder
+from ._journal.metrics import add_numbers, timings, whole_step
+from ._journal.processes import this_process
+from ._journal.run_folders import is_folder_name, name_from_time, open_run_folder
+from ._journal.writing import ImplicitStep, Journal
+from ._run_lifetime import rank_of, sigterm_as_exit, state_after
+from ._store.errors import TrackingError, first_line, log_traceback
+from ._store.secrets import without_secrets
+from ._store.uris import check_uri, is_server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._sender import BackgroundDrain
+    from ._sync.background import BackgroundDrain
 
 logger = logging.getLogger(__name__)
 
@@ -475,7 +470,7 @@ class MLFlowLogger:
         )
         journal.flush(durable=False)
         if self._uri is not None and is_server(self._uri) and self._mode != "offline":
-            from ._sender import BackgroundDrain
+            from ._sync.background import BackgroundDrain
 
             self._background_drain = BackgroundDrain(journal.path, self._uri)
 
@@ -486,7 +481,7 @@ class MLFlowLogger:
         if self._background_drain is not None:
             self._background_drain.close(self._close_timeout_s)
         elif not self._in_grid:
-            from ._sync import Synchronizer  # a run of a grid never needs it
+            from ._sync.experiment import Synchronizer  # a run of a grid never needs it
 
             synchronizer = Synchronizer(
                 self._run_folder.parent.parent,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ._errors import TrackingError
+from ._store.errors import TrackingError
 
 FOLDER = "its folder, results/EXPERIMENT"
 
@@ -29,8 +29,8 @@ def sync(argv: Sequence[str]) -> int:
 
     import logging
 
-    from ._follow import follow_grid
-    from ._sync import Synchronizer
+    from ._sync.experiment import Synchronizer
+    from ._sync.grid_follower import follow_grid
 
     _limit_retries()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -73,8 +73,8 @@ def ui(argv: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, help="5000 or the next free one by default")
     options = parser.parse_args(argv)
 
-    from ._addresses import check_installed
-    from ._sync import Synchronizer
+    from ._store.uris import check_installed
+    from ._sync.experiment import Synchronizer
     from ._ui import serve
 
     _limit_retries()

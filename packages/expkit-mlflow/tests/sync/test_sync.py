@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from expkit_mlflow import MLFlowLogger, TrackingError, sync
-from expkit_mlflow._folders import find_journals
-from expkit_mlflow._store import Store
-from expkit_mlflow._sync import Synchronizer
+from expkit_mlflow import MLFlowLogger, sync
+from expkit_mlflow._sync.experiment import Synchronizer
+from expkit_mlflow._sync.grid_follower import follow_grid
 
 GRID = {"EXPKIT_GRID": "grids/a1b2c3"}
 DELETED = 2  # mlflow.entities.ViewType
@@ -179,9 +178,7 @@ def test_a_run_whose_owner_is_gone_is_closed_and_a_living_one_is_not(experiment,
     dead = kit.python("")
     start = "boot:1/1"
     dead.wait()
-    from expkit_mlflow._owners import this_process
-
-    machine = str(this_process()["process_start"]).partition("/")[0]
+    machine = str(kit.this_process()["process_start"]).partition("/")[0]
     log(experiment, "dead", end=None, pid=dead.pid, process_start=f"{machine}/1", kit=kit)
     log(experiment, "elsewhere", end=None, process_start=start, host="node7", kit=kit)
     log(experiment, "alive", end=None, kit=kit)
@@ -430,7 +427,9 @@ def test_an_explicit_database_is_used_and_created_once(tmp_path, kit, empty_stor
 
 def test_what_mlflow_refuses_costs_only_itself(experiment, kit, monkeypatch):
     log(experiment, "r", [("loss", step, 1.0) for step in range(10)], kit=kit)
-    monkeypatch.setattr("expkit_mlflow._drain.milliseconds", lambda time: -1 if time == 7 else 1)
+    monkeypatch.setattr(
+        "expkit_mlflow._sync.drain.milliseconds", lambda time: -1 if time == 7 else 1
+    )
     journal = experiment / "training/r/tracking.jsonl"
     text = [json.loads(line) for line in journal.read_text().splitlines()]
     for entry in text:
@@ -475,16 +474,17 @@ def test_batches_reach_most_of_mlflows_own_speed(experiment, kit):
     from mlflow.entities import Metric
 
     points = 3000
-    store = Store(f"sqlite:///{experiment}/mlflow.db", artifacts=experiment / "artifacts")
+    client = kit.client(experiment)
+    own_experiment = client.create_experiment("own")
     ratios = []
-    # The processor's time, in turns: others are busy on this machine. The bar, 80 % of the time on
-    # the clock, is measured by benchmarks/sync.py on a quiet one.
+    # Processor time, in turns, because other processes keep this machine busy. benchmarks/sync.py
+    # measures the bar, 80 % of wall-clock time, on a quiet one.
     for attempt in range(4):
-        own = store.create_run("own", "own", {}, 0.0)
+        own = client.create_run(own_experiment)
         metrics = [Metric("loss", 1.0, 1, step) for step in range(points)]
         start = time.process_time()
         for at in range(0, points, 1000):
-            store.client.log_batch(own.id, metrics[at : at + 1000])
+            client.log_batch(own.info.run_id, metrics[at : at + 1000])
         alone_s = time.process_time() - start
         log(experiment, f"r{attempt}", [("loss", step, 1.0) for step in range(points)], kit=kit)
         start = time.process_time()
@@ -505,7 +505,7 @@ def test_an_experiment_without_journals_needs_no_mlflow(tmp_path, kit):
 
     assert "no run has a journal" in out
     assert out.endswith("False\n")
-    assert find_journals(tmp_path / "digits") == []
+    assert sync(tmp_path / "digits").runs == 0
 
 
 def test_skinny_alone_names_the_extra_and_keeps_the_journal(tmp_path, kit):
@@ -539,17 +539,6 @@ def test_the_collector_of_garbage_is_left_as_it_was(experiment, kit):
     assert sync(experiment).problems
 
     assert gc.get_threshold() == before
-
-
-def test_a_held_store_makes_sync_say_who_holds_it(experiment, kit):
-    log(experiment, "r", kit=kit)
-    from expkit_mlflow._lock import one_writer
-
-    with (
-        one_writer(experiment / ".mlflow.lock", wait_s=1),
-        pytest.raises(TrackingError, match="held by process"),
-    ):
-        sync(experiment, wait_s=0.1)
 
 
 def test_a_folder_that_was_deleted_by_hand_and_run_again_is_one_live_run(experiment, kit):
@@ -664,7 +653,7 @@ def test_credentials_are_used_and_not_shown(experiment, kit, monkeypatch, caplog
         used.append(uri)
         raise ConnectionError(f"{uri} is down")
 
-    monkeypatch.setattr("expkit_mlflow._store.check_reachable", fail)
+    monkeypatch.setattr("expkit_mlflow._store.client.check_reachable", fail)
     (problem,) = sync(experiment).problems
 
     assert used == [f"http://me:s3cret@127.0.0.1:{port}"]
@@ -691,10 +680,10 @@ def is_alive(pid):
 
 PARENT = """if True:
     import os, signal, subprocess, sys, time
-    code = "import os, sys; from expkit_mlflow._follow import follow; " + (
-        "from expkit_mlflow._sync import Synchronizer; "
+    code = "import os, sys; from expkit_mlflow._sync.grid_follower import follow_grid; " + (
+        "from expkit_mlflow._sync.experiment import Synchronizer; "
         "parent = os.getppid(); print(flush=True); "
-        "follow(Synchronizer(sys.argv[1]), sys.stdin, interval_s=float(sys.argv[2]), "
+        "follow_grid(Synchronizer(sys.argv[1]), sys.stdin, interval_s=float(sys.argv[2]), "
         "parent=parent)"
     )
     command = [sys.executable, "-c", code, *sys.argv[1:]]
@@ -729,8 +718,6 @@ def test_follow_ends_with_a_killed_parent_though_a_child_has_the_pipe(tmp_path, 
 
 
 def test_follow_without_any_interval_ends_when_its_stdin_is_closed(tmp_path):
-    from expkit_mlflow._follow import follow_grid
-
     (tmp_path / "training").mkdir()
     reading, writing = os.pipe()
     os.close(writing)

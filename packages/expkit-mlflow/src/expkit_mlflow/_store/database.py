@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._addresses import check_installed, check_uri, is_server
-from ._errors import TrackingError
-from ._lock import one_writer
-from ._store import ARTIFACTS_TAG, POSITION_TAG, REMOVED_TAG, RUN_ID_TAG, Store
+from .client import ARTIFACTS_TAG, POSITION_TAG, REMOVED_TAG, RUN_ID_TAG, Store
+from .errors import TrackingError
+from .lock import one_writer
+from .uris import check_installed, check_uri, is_server
 
 
 def open_store(uri: str, folder: Path) -> Store:
@@ -150,11 +150,11 @@ def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class DatabaseRun:
-    """How far an SQLite store has a run that came from a journal."""
+    """What an SQLite store has of a run that came from a journal."""
 
     name: str
     position: int  # bytes of the journal
-    is_open: bool  # still RUNNING, or marked as deleted by us, which may be taken back
+    is_open: bool  # still RUNNING, or marked as deleted by us and perhaps to be restored
 
 
 def database_runs(database: Path) -> dict[str, DatabaseRun] | None:

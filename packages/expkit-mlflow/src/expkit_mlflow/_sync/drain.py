@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ._errors import first_line, log_traceback
-from ._journal import Entry, json_number, read_entries
-from ._parameters import clean_key, shorten
-from ._points import Comparison, PointHistory
-from ._secrets import without_secrets
-from ._store import (
+from .._journal.entries import Entry, json_number
+from .._journal.reading import read_entries
+from .._store.client import (
     FOLDER_TAG,
     POSITION_TAG,
     RUN_ID_TAG,
@@ -22,6 +19,10 @@ from ._store import (
     StoredRun,
     milliseconds,
 )
+from .._store.errors import first_line, log_traceback
+from .._store.limits import clean_key, shorten
+from .._store.secrets import without_secrets
+from .point_history import Comparison, PointHistory
 
 logger = logging.getLogger(__name__)
 

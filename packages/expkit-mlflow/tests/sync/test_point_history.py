@@ -5,7 +5,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_mlflow._points import MOST_READINGS, Comparison, PointHistory
+from expkit_mlflow._sync.point_history import MOST_READINGS, Comparison, PointHistory
 
 POINTS = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(-2, 8), st.sampled_from([0.0, 1.0, math.nan]))

@@ -7,8 +7,8 @@ import socket
 import urllib.parse
 from collections.abc import Mapping
 
-from ._errors import TrackingError
-from ._secrets import without_secrets
+from .errors import TrackingError
+from .secrets import without_secrets
 
 CONNECT_TIMEOUT_S = 5.0
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from ._secrets import without_secrets
+from .secrets import without_secrets
 
 
 class TrackingError(RuntimeError):

@@ -1,43 +1,9 @@
-"""Configurations as MLflow's flat parameters, and names and values that MLflow accepts."""
+"""Names and values within the limits of MLflow."""
 
 import hashlib
-import json
 import posixpath
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-
-# Keys that say where and how a run is kept, not what it is.
-IGNORED = frozenset(
-    {
-        "_filters",
-        "experiment_id",
-        "expkit",
-        "hydra",
-        "mlflow",
-        "plotting",
-        "results_dir",
-        "run_name",
-    }
-)
-
-
-def flatten(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]:
-    """Nested keys joined by dots, lists as JSON, everything as text.
-
-    >>> flatten({"model": {"name": "cnn", "sizes": [8, 16]}, "lr": 0.1, "seed": None})
-    {'model.name': 'cnn', 'model.sizes': '[8, 16]', 'lr': '0.1', 'seed': 'None'}
-    """
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, prefix=f"{name}."))
-        elif isinstance(value, (list, tuple)):
-            flat[name] = json.dumps(value, default=str, ensure_ascii=False)
-        else:
-            flat[name] = "{}" if isinstance(value, Mapping) else str(value)
-    return flat
 
 
 @lru_cache(maxsize=10_000)

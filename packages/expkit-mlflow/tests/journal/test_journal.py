@@ -7,15 +7,10 @@ import threading
 
 import pytest
 
-from expkit_mlflow._journal import (
-    JOURNAL_NAME,
-    ImplicitStep,
-    Journal,
-    has_ended,
-    has_owner,
-    read_attempts,
-    read_entries,
-)
+from expkit_mlflow._journal.entries import JOURNAL_NAME
+from expkit_mlflow._journal.ownership import has_owner
+from expkit_mlflow._journal.reading import has_ended, read_attempts, read_entries
+from expkit_mlflow._journal.writing import ImplicitStep, Journal
 
 HEAD = {"kind": "run", "id": "a", "experiment": "digits", "run_name": "r"}
 
@@ -83,7 +78,7 @@ def test_a_killed_process_loses_at_most_the_last_second(path, kit):
     code = """if True:
         import sys, time
         from pathlib import Path
-        from expkit_mlflow._journal import Journal
+        from expkit_mlflow._journal.writing import Journal
         journal = Journal(Path(sys.argv[1]))
         for step in range(1_000_000):
             journal.append_point({"step": float(step)}, step, time.time())
@@ -206,7 +201,7 @@ def test_sigterm_at_any_moment_loses_no_point(path, kit):
     code = """if True:
         import signal, sys
         from pathlib import Path
-        from expkit_mlflow._journal import Journal
+        from expkit_mlflow._journal.writing import Journal
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
         journal = Journal(Path(sys.argv[1]), burst=10)
         def train():
@@ -298,7 +293,7 @@ def test_what_a_forked_child_logs_is_told_of_once(path, kit):
     code = """if True:
         import os, sys
         from pathlib import Path
-        from expkit_mlflow._journal import Journal
+        from expkit_mlflow._journal.writing import Journal
         journal = Journal(Path(sys.argv[1]), burst=2)
         if not os.fork():
             for step in range(10):
@@ -319,7 +314,7 @@ def test_what_was_not_closed_is_written_when_the_process_ends(path, kit):
     code = """if True:
         import sys
         from pathlib import Path
-        from expkit_mlflow._journal import Journal
+        from expkit_mlflow._journal.writing import Journal
         Journal(Path(sys.argv[1])).append_point({"loss": 1.0}, 0, 0.0)
     """
     assert kit.python(code, path).wait() == 0
@@ -391,7 +386,7 @@ def test_whoever_asks_for_the_owner_is_not_taken_for_one(path):
 FORK = """if True:
     import os, signal, sys, time
     from pathlib import Path
-    from expkit_mlflow._journal import Journal
+    from expkit_mlflow._journal.writing import Journal
     journal = Journal(Path(sys.argv[1]))
     child = os.fork()  # as a DataLoader's worker
     if not child:

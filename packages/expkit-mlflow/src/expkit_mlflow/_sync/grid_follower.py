@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from ._errors import TrackingError
-from ._report import SyncReport
-from ._sync import Synchronizer
+from .._store.errors import TrackingError
+from .experiment import Synchronizer
+from .report import SyncReport
 
 CHECK_S = 1.0  # between two checks that the parent is still alive
 

@@ -4,13 +4,13 @@ import logging
 import threading
 from pathlib import Path
 
-from ._addresses import check_reachable
-from ._drain import JournalDrain
-from ._errors import TrackingError, first_line, log_traceback
-from ._journal import read_attempts
-from ._secrets import without_secrets
-from ._store import Store
-from ._superseded import tag_superseded
+from .._journal.reading import read_attempts
+from .._store.client import Store
+from .._store.errors import TrackingError, first_line, log_traceback
+from .._store.secrets import without_secrets
+from .._store.uris import check_reachable
+from .drain import JournalDrain
+from .superseded import tag_superseded
 
 logger = logging.getLogger(__name__)
 

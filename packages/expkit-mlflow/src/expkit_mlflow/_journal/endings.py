@@ -4,15 +4,17 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from ._journal import STATUS, Entry, has_ended, has_owner
-from ._owners import is_gone
+from .entries import STATUS, Entry
+from .ownership import has_owner
+from .processes import is_gone
+from .reading import has_ended
 
 
 def inferred_end(journal: Path, head: Entry) -> tuple[str, float | None] | None:
     """MLflow's status and the time of the end, for a journal without `end`; None if still running.
 
-    run.json says how the run ended. Without Bookkeeping there is none; then it counts whether the
-    journal's owner is alive.
+    run.json says how the run ended. Without Bookkeeping there is none: then the run was killed if
+    the journal's owner is gone.
     """
     record_path = journal.parent / "run.json"
     try:

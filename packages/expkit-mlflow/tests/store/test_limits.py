@@ -2,23 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_mlflow._parameters import clean_key, flatten, shorten
+from expkit_mlflow._store.limits import clean_key, shorten
 
 validation = pytest.importorskip("mlflow.utils.validation")
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-CONFIGS = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab_", min_size=1), inner),
-    max_leaves=12,
-).map(lambda value: {"root": value})
-
-
-@given(CONFIGS)
-def test_every_configuration_becomes_flat_text(config):
-    flat = flatten(config)
-
-    assert flat
-    assert all(type(key) is str and type(value) is str for key, value in flat.items())
 
 
 @given(st.text(max_size=400), st.integers(min_value=20, max_value=250))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ._errors import TrackingError
-from ._owners import file_age_s, process_start, this_process
+from .._journal.processes import file_age_s, process_start, this_process
+from .errors import TrackingError
 
 LOCK_NAME = ".mlflow.lock"
 HEARTBEAT_S = 15.0
@@ -110,7 +110,11 @@ def _unlock(fd: int) -> None:
 
 @contextlib.contextmanager
 def _holder_file(wait: _LockWait, *, needed: bool) -> Iterator[None]:
-    """Holds the file with the holder's name; without hard links, and unless `needed`, does not."""
+    """Holds the file with the holder's name; does without it if there are no hard links.
+
+    Raises:
+        TrackingError: If another process still holds it, or if it is `needed` without hard links.
+    """
     path = wait.holder_file
     own = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     done = threading.Event()

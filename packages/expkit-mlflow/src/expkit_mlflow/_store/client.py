@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ._addresses import check_installed, check_reachable, check_uri, is_server
-from ._errors import TrackingError
-from ._parameters import clean_key, shorten
-from ._secrets import without_secrets
+from .errors import TrackingError
+from .limits import clean_key, shorten
+from .secrets import without_secrets
+from .uris import check_installed, check_reachable, check_uri, is_server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

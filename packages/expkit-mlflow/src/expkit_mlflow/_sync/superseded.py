@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Collection
 
-from ._drain import JournalDrain
-from ._store import FOLDER_TAG, SUPERSEDED_TAG, Store, StoredRun
+from .._store.client import FOLDER_TAG, SUPERSEDED_TAG, Store, StoredRun
+from .drain import JournalDrain
 
 
 def remove_superseded(

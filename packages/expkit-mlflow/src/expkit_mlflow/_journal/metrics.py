@@ -1,18 +1,9 @@
-"""Numbers, steps and configurations of all types, as the journal stores them."""
+"""Metrics of all number types, as the journal stores them."""
 
 import math
 import numbers
-import sys
 from collections.abc import Mapping
 from typing import SupportsFloat
-
-
-def resolved(config: object) -> object:
-    """A DictConfig as resolved dicts and lists; anything else unchanged."""
-    omegaconf = sys.modules.get("omegaconf")  # imported if the value is one of its own
-    if omegaconf is not None and omegaconf.OmegaConf.is_config(config):
-        return omegaconf.OmegaConf.to_container(config, resolve=True)
-    return config
 
 
 def whole_step(step: object) -> int:
@@ -58,14 +49,3 @@ def timings(prefix: str, statistics: Mapping[str, object]) -> dict[str, float]:
         elif isinstance(value, numbers.Real) and not isinstance(value, bool):
             values[f"{prefix}.{key}"] = float(value)
     return values
-
-
-def yaml_text(config: Mapping[str, object]) -> str:
-    """The configuration as YAML; values that YAML does not have become text."""
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        pass
-
-    Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
-    return yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True)

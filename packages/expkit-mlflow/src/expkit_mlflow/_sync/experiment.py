@@ -7,8 +7,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ._addresses import check_uri, is_server
-from ._database import (
+from .._journal.endings import inferred_end, is_sending
+from .._journal.entries import JOURNAL_NAME, Entry
+from .._journal.experiments import ended_together, experiment_at, find_journals
+from .._journal.reading import read_attempts, read_entries
+from .._store.client import REMOVED_TAG, Store, StoredRun
+from .._store.database import (
     DatabaseRun,
     database_runs,
     forget_connections,
@@ -16,16 +20,13 @@ from ._database import (
     open_store,
     relocate,
 )
-from ._drain import JournalDrain
-from ._endings import inferred_end, is_sending
-from ._errors import TrackingError, first_line, log_traceback
-from ._folders import ended_together, experiment_at, find_journals
-from ._journal import JOURNAL_NAME, Entry, read_attempts, read_entries
-from ._lock import LOCK_NAME, one_writer
-from ._report import SyncReport
-from ._secrets import without_secrets
-from ._store import REMOVED_TAG, Store, StoredRun
-from ._superseded import remove_superseded, tag_superseded
+from .._store.errors import TrackingError, first_line, log_traceback
+from .._store.lock import LOCK_NAME, one_writer
+from .._store.secrets import without_secrets
+from .._store.uris import check_uri, is_server
+from .drain import JournalDrain
+from .report import SyncReport
+from .superseded import remove_superseded, tag_superseded
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ._journal import JOURNAL_NAME
+from .._journal.entries import JOURNAL_NAME
 
 
 @dataclass

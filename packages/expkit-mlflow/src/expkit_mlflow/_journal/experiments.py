@@ -1,9 +1,26 @@
 """An experiment's folder, and the journals in it."""
 
 import contextlib
+import re
 from pathlib import Path
 
-from ._journal import JOURNAL_NAME, has_ended
+from .entries import JOURNAL_NAME
+from .reading import has_ended
+
+
+def experiment_folder(experiment: str | Path | None, results_dir: str | Path) -> Path | None:
+    """The folder of an experiment that is a name or a folder.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if experiment is None:
+        return None
+    if not isinstance(experiment, (str, Path)) or not str(experiment):
+        raise TypeError(f"experiment must be a name or a folder, got {experiment!r}")
+    by_name = isinstance(experiment, str) and not re.search(r"[/\\]", experiment)
+    folder = Path(results_dir) / experiment if by_name else Path(experiment)
+    return folder.absolute()
 
 
 def find_journals(folder: Path) -> list[Path]:

@@ -1,4 +1,6 @@
-"""tracking.jsonl: a run writes it in the background, and the drain reads it."""
+"""Writing a journal in the background of a training."""
+
+from __future__ import annotations
 
 import atexit
 import contextlib
@@ -10,17 +12,17 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 
+from .entries import Entry, json_number
+from .ownership import release_lock, take_lock
+from .reading import read_entries
+
 logger = logging.getLogger(__name__)
 
-JOURNAL_NAME = "tracking.jsonl"
 YIELD_S = 1e-4  # short: that thread's disk may hang
-# MLflow's status by the state in run.json.
-STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-Entry = dict[str, object]
 
 
 class ImplicitStep(Enum):
@@ -78,8 +80,8 @@ class Journal:
         self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        _open.add(self)
-        self.is_owner = _take_lock(self._fd)
+        _open_journals.add(self)
+        self.is_owner = take_lock(self._fd)
         size = _cut_torn_line(self._fd)
         if size == 0:
             self._highest = {}
@@ -137,10 +139,10 @@ class Journal:
                     self.path,
                     self._unwritten.count(b"\n"),
                 )
-            _release_lock(self._fd)
+            release_lock(self._fd)
             os.close(self._fd)
             self._fd = -1
-        _open.discard(self)
+        _open_journals.discard(self)
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
@@ -257,118 +259,12 @@ class _ForkedQueue(deque[Point | Entry | bytes]):
         super().append(entry)
 
 
-def json_number(value: float) -> float | str:
-    """The value in a form that strict JSON has.
-
-    >>> json_number(0.5), json_number(float("nan")), json_number(float("-inf"))
-    (0.5, 'NaN', '-Infinity')
-    """
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def read_entries(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
-    """The entries from byte `start` on, each with the offset of the byte after it.
-
-    A torn last line is left for later; a damaged line in the middle becomes an empty entry.
-    """
-    with path.open("rb") as file:
-        file.seek(start)
-        offset = start
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            try:
-                entry = json.loads(line.decode())  # json would guess the encoding of each line
-            except ValueError:
-                entry = None
-            yield (entry if isinstance(entry, dict) else {}), offset
-
-
-def read_attempts(path: Path) -> list[Entry]:
-    """The `run` entries, one per attempt, read without parsing the metrics between them."""
-    entries = []
-    with path.open("rb") as file:
-        for line in file:
-            if b'"run"' in line[:32] and line.endswith(b"\n"):
-                with contextlib.suppress(ValueError):
-                    entry = json.loads(line)
-                    if isinstance(entry, dict) and entry.get("kind") == "run":
-                        entries.append(entry)
-    return entries
-
-
-def has_ended(path: Path) -> bool:
-    """Whether the journal's last entry says how the run ended."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 4096))
-        lines = file.read().splitlines(keepends=True)
-    return bool(lines) and lines[-1].endswith(b"\n") and b'"kind": "end"' in lines[-1][:64]
-
-
-def is_completed(path: Path) -> bool:
-    """Whether the journal's last entry says that the run was completed."""
-    return has_ended(path) and b'"FINISHED"' in path.read_bytes().rsplit(b"\n", 2)[-2]
-
-
-def has_owner(path: Path) -> bool:
-    """Whether a live process on this machine (or on one that shares its locks) writes here."""
-    try:
-        import fcntl
-    except ImportError:
-        return False
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    return False
-
-
-def _take_lock(fd: int, *, patience_s: float = 0.1) -> bool | None:
-    """Locks the journal until it is closed or this process ends.
-
-    Returns:
-        False if another process has the lock; None if there are no locks.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            # `has_owner` takes the lock for an instant, which does not make it an owner.
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.005)
-        except OSError:
-            return None
-        else:
-            return True
-
-
-def _release_lock(fd: int) -> None:
-    """Releases the lock at once, even if a forked child still has the descriptor open."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(fd, fcntl.LOCK_UN)
-
-
 def _after_fork() -> None:
-    for journal in list(_open):
+    for journal in list(_open_journals):
         journal._leave_to_parent()
 
 
-_open: "weakref.WeakSet[Journal]" = weakref.WeakSet()
+_open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from expkit_mlflow import TrackingError
-from expkit_mlflow._lock import one_writer, system_lock
+from expkit_mlflow import MLFlowLogger, TrackingError, sync
+from expkit_mlflow._store.lock import one_writer, system_lock
 
 
 def no_locks(fd):
@@ -16,7 +16,7 @@ def no_locks(fd):
 HOLD = """if True:
     import sys, time
     from pathlib import Path
-    from expkit_mlflow._lock import one_writer, system_lock
+    from expkit_mlflow._store.lock import one_writer, system_lock
     def no_locks(fd):
         raise OSError(38, "Function not implemented")
     lock = system_lock if sys.argv[2] == "1" else no_locks
@@ -121,7 +121,7 @@ def test_without_hard_links_the_systems_lock_suffices_and_is_needed(tmp_path, mo
 FORK = """if True:
     import os, sys, time
     from pathlib import Path
-    from expkit_mlflow._lock import one_writer
+    from expkit_mlflow._store.lock import one_writer
     with one_writer(Path(sys.argv[1]), wait_s=5):
         child = os.fork()  # by another thread, as a DataLoader does
         if not child:
@@ -141,3 +141,14 @@ def test_a_child_that_was_forked_meanwhile_does_not_hold_the_lock(tmp_path, kit)
     finally:
         os.kill(child, signal.SIGKILL)
         process.communicate()
+
+
+def test_a_held_store_makes_sync_say_who_holds_it(experiment):
+    with MLFlowLogger(experiment, "r", mode="offline") as tracking:
+        tracking.log_metrics({"loss": 1.0}, 0)
+
+    with (
+        one_writer(experiment / ".mlflow.lock", wait_s=1),
+        pytest.raises(TrackingError, match="held by process"),
+    ):
+        sync(experiment, wait_s=0.1)
