@@ -123,7 +123,7 @@ def test_an_unfinished_run_continues_and_a_finished_one_is_left_alone(folder, ki
     assert second[0]["run_name"] == "r_2"
 
 
-def test_two_runs_of_one_name_at_once_keep_two_journals(folder):
+def test_two_simultaneous_runs_of_one_name_keep_two_journals(folder):
     with (
         MLFlowLogger(folder, "r", mode="offline") as first,
         MLFlowLogger(folder, "r", mode="offline") as second,
@@ -386,7 +386,7 @@ def test_a_sink_that_is_opened_again_keeps_its_second_run_too(folder, kit):
     assert kit.lines(journal_of(folder, "b"))[-1]["status"] == "FAILED"
 
 
-def test_without_locks_a_living_run_is_not_taken_over(folder, kit, monkeypatch):
+def test_without_locks_a_live_run_is_not_taken_over(folder, kit, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 
     def no_locks(fd, operation):  # NFS without lockd

@@ -14,7 +14,7 @@ def folder(tmp_path):
     return tmp_path / "results" / tmp_path.name
 
 
-def test_the_curve_is_on_the_server_while_the_run_goes_on(folder, kit, server):
+def test_the_curve_is_on_the_server_while_the_run_is_going(folder, kit, server):
     with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
         tracking.log_params({"model": {"name": "cnn"}})
         tracking.log_metrics({"loss": 1.0}, 0)
@@ -92,7 +92,7 @@ def test_a_server_that_is_down_costs_one_warning_and_sync_sends_the_rest(
     assert run.info.status == "FINISHED"
 
 
-def test_a_server_that_never_answers_does_not_hold_the_run_up(tmp_path, kit, caplog):
+def test_a_server_that_never_answers_does_not_block_the_run(tmp_path, kit, caplog):
     with socket.socket() as silent:  # accepts, and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -120,7 +120,7 @@ def test_offline_sends_nothing_until_it_is_asked_to(folder, kit, server):
     assert kit.runs(folder, folder.name, uri=server)["r"].data.metrics == {"loss": 1.0}
 
 
-def test_sync_leaves_a_run_alone_that_is_still_sending_itself(folder, server):
+def test_sync_leaves_a_run_alone_that_is_still_sending_its_journal(folder, server):
     with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
         tracking.log_metrics({"loss": 1.0}, 0)
 

@@ -106,7 +106,7 @@ def test_steps_that_are_not_given_are_counted_for_each_metric(path, kit):
     assert [line["step"] for line in kit.lines(path)] == [0, 1, 0]
 
 
-def test_counting_goes_on_where_an_earlier_process_stopped(path, kit):
+def test_counting_continues_where_an_earlier_process_stopped(path, kit):
     for _ in range(2):
         journal = Journal(path)
         journal.append_point({"a": 1.0}, ImplicitStep.NEXT, 0.0)
@@ -237,7 +237,7 @@ def test_a_loop_that_only_logs_makes_no_long_queue(path):
     assert len(path.read_text().splitlines()) == 1000
 
 
-def test_a_disk_that_hangs_does_not_hold_the_caller_up(path, kit):
+def test_a_disk_that_hangs_does_not_block_the_caller(path, kit):
     hangs, goes_on = threading.Event(), threading.Event()
 
     def write(fd, data):
@@ -289,7 +289,7 @@ def test_a_forked_child_does_not_write_its_parents_entries_again(path, kit):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_what_a_forked_child_logs_is_told_of_once(path, kit):
+def test_entries_of_a_forked_child_cause_one_warning(path, kit):
     code = """if True:
         import os, sys
         from pathlib import Path
@@ -358,7 +358,7 @@ def test_an_entry_that_json_cannot_hold_costs_only_itself(path, kit, caplog):
     assert "('a', 'b')" in caplog.text
 
 
-def test_what_a_full_disk_costs_in_the_end_is_said(path, caplog):
+def test_entries_that_a_full_disk_costs_are_counted_at_the_end(path, caplog):
     def write(fd, data):
         raise OSError(28, "No space left on device")
 
@@ -370,7 +370,7 @@ def test_what_a_full_disk_costs_in_the_end_is_said(path, caplog):
     assert "2 entries are lost" in caplog.text
 
 
-def test_whoever_asks_for_the_owner_is_not_taken_for_one(path):
+def test_asking_for_the_owner_makes_no_owner(path):
     import fcntl
 
     path.parent.mkdir()
@@ -403,7 +403,7 @@ FORK = """if True:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("how", ["closed", "killed"])
-def test_a_forked_child_that_lives_on_does_not_own_the_journal(path, kit, how):
+def test_a_forked_child_that_outlives_its_parent_does_not_own_the_journal(path, kit, how):
     process = kit.python(FORK, path, how, stdin=subprocess.PIPE)
     child = int(process.stdout.readline())
     try:

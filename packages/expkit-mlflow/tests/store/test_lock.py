@@ -49,7 +49,7 @@ def test_one_writer_at_a_time(tmp_path, lock):
 
 
 @pytest.mark.parametrize("system", [True, False])
-def test_a_living_holder_is_named_and_a_killed_one_does_not_block(tmp_path, kit, system):
+def test_a_live_holder_is_named_and_a_killed_one_does_not_block(tmp_path, kit, system):
     path = tmp_path / "lock"
     lock = system_lock if system else no_locks
     holder = kit.python(HOLD, path, int(system))
@@ -67,7 +67,7 @@ def test_a_living_holder_is_named_and_a_killed_one_does_not_block(tmp_path, kit,
     assert list(tmp_path.glob(".*.tmp")) == []
 
 
-def test_a_holder_on_another_machine_is_believed_until_it_stops_beating(tmp_path):
+def test_a_holder_on_another_machine_counts_until_its_heartbeat_stops(tmp_path):
     held = tmp_path / "lock.held"
     held.write_text(json.dumps({"host": "node7", "pid": 1, "process_start": "x/1", "since": "now"}))
     with (
@@ -82,7 +82,7 @@ def test_a_holder_on_another_machine_is_believed_until_it_stops_beating(tmp_path
         pass
 
 
-def test_a_lock_that_other_machines_do_not_see_is_not_believed(tmp_path):
+def test_a_lock_that_other_machines_do_not_see_is_not_enough(tmp_path):
     held = tmp_path / "lock.held"
     held.write_text(json.dumps({"host": "node7", "pid": 1, "process_start": "x/1", "since": "now"}))
 
@@ -93,7 +93,7 @@ def test_a_lock_that_other_machines_do_not_see_is_not_believed(tmp_path):
         pass
 
 
-def test_a_holder_that_left_no_name_does_not_block_for_ever(tmp_path):
+def test_a_holder_without_a_name_does_not_block_forever(tmp_path):
     held = tmp_path / "lock.held"
     held.write_text("")
     old = held.stat().st_mtime - 600
@@ -132,7 +132,7 @@ FORK = """if True:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_child_that_was_forked_meanwhile_does_not_hold_the_lock(tmp_path, kit):
+def test_a_child_forked_meanwhile_does_not_hold_the_lock(tmp_path, kit):
     process = kit.python(FORK, tmp_path / "lock")
     child = int(process.stdout.readline())
     try:

@@ -75,7 +75,7 @@ def test_again_means_nothing_missing_and_no_import_of_mlflow(experiment, kit):
     assert str(report).endswith("1 run, nothing missing")
 
 
-def test_a_store_that_was_lost_is_built_anew(experiment, kit):
+def test_a_lost_store_is_created_again(experiment, kit):
     log(experiment, "cnn_1", kit=kit)
     sync(experiment)
     (experiment / "mlflow.db").unlink()
@@ -174,7 +174,7 @@ def test_run_json_ends_a_run_whose_journal_does_not(experiment, kit, state, stat
     assert (run.info.status, run.info.end_time) == (status, 1795421152000)
 
 
-def test_a_run_whose_owner_is_gone_is_closed_and_a_living_one_is_not(experiment, kit):
+def test_a_run_whose_owner_is_gone_is_closed_and_a_live_one_is_not(experiment, kit):
     dead = kit.python("")
     start = "boot:1/1"
     dead.wait()
@@ -243,7 +243,7 @@ def test_a_new_run_in_a_removed_ones_place_is_another_run(experiment, kit):
     assert kit.runs(experiment)["r"].data.tags["expkit.run_id"] == "another"
 
 
-def test_what_was_deleted_in_mlflow_stays_deleted_and_keeps_nothing_back(experiment, kit):
+def test_a_run_deleted_in_mlflow_stays_deleted_and_holds_nothing_back(experiment, kit):
     log(experiment, "r", kit=kit)
     sync(experiment)
     kit.client(experiment).delete_run(kit.runs(experiment)["r"].info.run_id)
@@ -304,7 +304,7 @@ def test_a_folder_of_an_artifact_arrives_whole(experiment, kit):
     assert [item.path for item in artifacts] == ["plots/loss.pdf"]
 
 
-def test_an_artifact_that_is_refused_keeps_no_point_back_and_is_sent_later(experiment, kit):
+def test_a_refused_artifact_holds_no_point_back_and_is_sent_later(experiment, kit):
     (experiment / "training/r").mkdir()
     (experiment / "training/r/config.yaml").write_text("model: cnn\n")
     log(experiment, "r", [("loss", step, float(step)) for step in range(2000)], kit=kit)
@@ -359,7 +359,7 @@ def test_killed_at_any_moment_sync_sends_the_rest_and_nothing_twice(experiment, 
     assert run.info.status == "FINISHED"
 
 
-def test_eight_runs_that_meet_a_store_not_yet_created_all_arrive(tmp_path, kit):
+def test_eight_runs_that_find_no_store_yet_all_arrive(tmp_path, kit):
     folder = tmp_path / "digits"
     code = """if True:
         import sys
@@ -461,7 +461,7 @@ def test_what_no_database_holds_costs_only_itself(experiment, kit):
     assert str(sync(experiment)).endswith("nothing missing")
 
 
-def test_a_file_that_is_no_store_is_named_with_the_way_out(experiment, kit):
+def test_a_file_that_is_not_a_store_is_named_with_the_way_out(experiment, kit):
     (experiment / "mlflow.db").write_text("this is no database, whatever its name says" * 100)
     log(experiment, "r", kit=kit)
 
@@ -532,7 +532,7 @@ def test_skinny_alone_names_the_extra_and_keeps_the_journal(tmp_path, kit):
     assert (tmp_path / "digits/training/r/tracking.jsonl").stat().st_size > 0
 
 
-def test_the_collector_of_garbage_is_left_as_it_was(experiment, kit):
+def test_the_garbage_collector_is_left_as_it_was(experiment, kit):
     before = gc.get_threshold()
     log(experiment, "r", kit=kit)
     (experiment / "mlflow.db").write_text("no database" * 100)
@@ -700,7 +700,7 @@ PARENT = """if True:
 
 
 @pytest.mark.parametrize("interval", [0, 30])
-def test_follow_ends_with_a_killed_parent_though_a_child_has_the_pipe(tmp_path, kit, interval):
+def test_follow_ends_with_a_killed_parent_although_a_child_has_the_pipe(tmp_path, kit, interval):
     folder = tmp_path / "digits"
     (folder / "training").mkdir(parents=True)
     parent = kit.python(PARENT, folder, interval, stdin=subprocess.PIPE)
