@@ -271,7 +271,7 @@ def connect(target: Target) -> None:
     """What is slow once a process, before the clock runs: imports, and opening the store."""
     from mlflow import MlflowClient
 
-    import expkit_mlflow._sync  # noqa: F401
+    import expkit_mlflow._sync.experiment  # noqa: F401
 
     MlflowClient(target.uri).search_experiments()
 

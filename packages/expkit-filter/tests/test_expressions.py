@@ -123,14 +123,14 @@ def test_no_expression_takes_long_or_fills_the_memory(text):
     assert time.perf_counter() - begin < 0.5
 
 
-def test_names_tell_what_is_read_and_what_is_only_asked_about():
+def test_names_are_what_is_read_and_what_is_only_asked_about():
     rule = Expression("model.layers[0] > 2 and defined(optimizer.beta) and optimizer.lr > abs(1)")
 
     assert rule.names == {"model.layers[0]", "optimizer.beta", "optimizer.lr"}
     assert rule.optional == {"optimizer.beta"}
 
 
-def test_a_flat_mapping_of_swept_values_does_as_well_as_the_nested_configuration():
+def test_a_flat_mapping_of_swept_values_works_as_well_as_the_nested_configuration():
     rule = Expression("model.name == 'cnn' and optimizer.lr > 0.01")
 
     assert rule({"model.name": "cnn", "optimizer.lr": 0.1})
@@ -152,7 +152,7 @@ def test_a_flat_mapping_of_swept_values_does_as_well_as_the_nested_configuration
         ("model.name > 1", "'>' not supported"),
     ],
 )
-def test_flat_values_are_read_as_nested_ones_are(text, expected):
+def test_flat_values_are_read_like_nested_ones(text, expected):
     nested = {
         "model": {"name": "cnn", "layers": [8, {"size": 16}]},
         "optimizer": {"lr": 0.1},
@@ -182,7 +182,7 @@ def test_the_flat_one_of_two_values_counts(kind):
     assert RunFilter([{"optimizer.lr": 0.5}]).decide(both).skip
 
 
-def test_a_mapping_that_makes_up_what_it_lacks_is_read_as_it_is():
+def test_a_mapping_that_invents_missing_keys_is_read_as_it_is():
     config = defaultdict(dict, {"model": {"name": "cnn"}})
 
     assert Expression("model.name == 'cnn'")(config)
@@ -206,22 +206,22 @@ def test_a_missing_name_is_not_none():
         "# it is slow\nmodel.name == 'mlp'",
     ],
 )
-def test_a_comment_is_refused_for_it_would_hide_the_conditions_behind_it(text):
-    with pytest.raises(FilterError, match="'#' hides what follows it"):
+def test_a_comment_is_refused_because_it_would_hide_the_conditions_after_it(text):
+    with pytest.raises(FilterError, match="no comments, so '#' would hide the rest"):
         Expression(text)
 
     assert Expression("model.name != '#'")(CONFIG)
 
 
-def test_words_of_python_are_keys_in_brackets():
-    with pytest.raises(FilterError, match=r"'lambda' is a word of Python.* write \['lambda'\]"):
+def test_keywords_of_python_are_keys_in_brackets():
+    with pytest.raises(FilterError, match=r"'lambda' is a keyword of Python.* write \['lambda'\]"):
         Expression("loss.lambda > 0.1")
 
     assert Expression("loss['lambda'] > 0.1")({"loss": {"lambda": 0.2}})
     assert Expression("loss['lambda'] > 0.1")({"loss.lambda": 0.2})
 
 
-def test_values_of_any_size_are_told_shortly():
+def test_values_of_any_size_are_shown_in_short():
     with pytest.raises(FilterError) as caught:
         Expression("str(seed) == text")({"seed": 10**5000, "text": "x" * 10_000})
 

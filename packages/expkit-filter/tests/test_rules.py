@@ -91,7 +91,7 @@ def test_the_first_rule_that_holds_decides():
     assert (decision.rule, decision.reason) == (2, "rule 2: seed == 1")
 
 
-def test_a_reason_of_ones_own_is_told():
+def test_a_reason_replaces_the_expression():
     decision = RunFilter([{"expr": "seed == 1", "reason": "seed 1 was a typo"}]).decide(CONFIG)
 
     assert decision.reason == "rule 1: seed 1 was a typo"
@@ -110,7 +110,7 @@ def test_exists_looks_into_the_folder_of_the_run(tmp_path):
     ]
 
 
-def test_completed_skips_what_is_done_even_when_all_is_to_run_again(experiment):
+def test_completed_skips_what_is_done_even_with_rerun_all(experiment):
     experiment.add("a", "completed")
     rules = [{"completed": True}]
 
@@ -175,7 +175,7 @@ def test_a_key_with_a_capital_takes_empty_values_too(value):
     assert not run_filter.decide({"model": {"Dropout": 3}}).skip
 
 
-def test_a_rule_says_of_the_values_that_it_reads_what_it_says_of_the_whole():
+def test_a_rule_gives_the_same_answer_for_the_values_that_it_reads_as_for_the_whole():
     rules = ["model.name == 'cnn' and model.layers[0] == 8", {"optimizer.lr": [0.1, 0.2]}]
     values = {"model.name": "cnn", "model.layers": [8, 8], "optimizer.lr": 0.1}
 
@@ -185,7 +185,7 @@ def test_a_rule_says_of_the_values_that_it_reads_what_it_says_of_the_whole():
         assert rule.holds(Candidate(CONFIG, "cnn_0.1"), None) is True
 
 
-def test_rules_tell_what_they_read_and_what_they_need(my_rules):
+def test_rules_say_what_they_read_and_what_they_need(my_rules):
     by_keys, by_folder, by_class = RunFilter(
         ["seed > 1", {"exists": "a"}, {"my_rules.Silent": None}]
     ).rules
@@ -215,14 +215,14 @@ def test_hydras_own_lists_and_mappings_are_read():
     [
         ("seed == 1", "_filters is a list of rules, got 'seed == 1'"),
         ({"seed": 1}, "_filters is a list of rules"),
-        ([3], r"rule 1: 3 is no rule. A rule is an expression .* a mapping"),
-        (["seed == 1", None], "rule 2: None is no rule"),
-        ([{}], r"rule 1: \{\} is no rule"),
+        ([3], r"rule 1: 3 is not a rule. A rule is an expression .* a mapping"),
+        (["seed == 1", None], "rule 2: None is not a rule"),
+        ([{}], r"rule 1: \{\} is not a rule"),
         ([""], "rule 1: An expression is empty"),
         (["seed = 1"], r"Cannot read 'seed = 1' at column 6: '=' compares nothing, write =="),
-        (["seed >"], r"'seed >': something is missing behind '>'\. A rule is e\.g\. model"),
-        (["seed == 1 adn a"], r"at column 11, where 'adn' stands: invalid syntax\. A rule is"),
-        (["seed == 'a"], r"where \"'a\" stands: unterminated string literal\. A rule"),
+        (["seed >"], r"'seed >': something is missing after '>'\. A rule is e\.g\. model"),
+        (["seed == 1 adn a"], r"at column 11, at 'adn': invalid syntax\. A rule is"),
+        (["seed == 'a"], r"at column 9, at \"'a\": unterminated string literal\. A rule"),
         (["seed == 1 && flag"], "instead of '&&' write and"),
         (["${seed} == 1"], r"instead of '\$\{' write the name alone"),
         (["(seed == 1) & (a == 2)"], r"'&' \(write: and\) is not allowed"),
@@ -233,15 +233,15 @@ def test_hydras_own_lists_and_mappings_are_read():
         (["defined(1)"], r"defined\(\) takes one name, such as defined\(optimizer\.momentum\)"),
         (["model.name is 'cnn'"], "'is' is for None, True and False; write =="),
         ([{"expr": 3}], "expr and reason are texts"),
-        ([{"expr": "seed == 1", "seed": 1}], "expr: does not go together with 'seed'"),
-        ([{"exists": "../other"}], "leads out of the run's folder"),
-        ([{"exists": "/etc/passwd"}], "leads out of the run's folder"),
+        ([{"expr": "seed == 1", "seed": 1}], "expr: cannot be combined with 'seed'"),
+        ([{"exists": "../other"}], "is outside the run's folder"),
+        ([{"exists": "/etc/passwd"}], "is outside the run's folder"),
         ([{"exists": True}], "exists: takes a path inside the run's folder, got True"),
-        ([{"exists": "a", "model.name": "cnn"}], "exists: does not go together with 'model.name'"),
+        ([{"exists": "a", "model.name": "cnn"}], "exists: cannot be combined with 'model.name'"),
         ([{"completed": "yes"}], "completed: is true or false, got 'yes'"),
-        ([{"model.name": "${other}"}], r"'\$\{other\}' holds an interpolation.*an expression"),
-        ([{"_target_": "my_rules.Silent", "a": 1}], r"is no rule of expkit-filter \('_target_'\)"),
-        ([{"type": "expr", "expr": "a == 1"}], "expr: does not go together with 'type'"),
+        ([{"model.name": "${other}"}], r"'\$\{other\}' contains an interpolation.*an expression"),
+        ([{"_target_": "my_rules.Silent", "a": 1}], r"not a rule of expkit-filter \('_target_'\)"),
+        ([{"type": "expr", "expr": "a == 1"}], "expr: cannot be combined with 'type'"),
         ([{"my_rulez.TooSmall": {}}], "no module 'my_rulez' for the class my_rulez.TooSmall"),
         ([{"my_rules.TooSmal": {}}], "my_rules has no class 'TooSmal'. Did you mean 'TooSmall'?"),
         ([{"my_rules.TooSmall": {"limt": 3}}], r"argument 'limt'.*\. It takes \(limit"),

@@ -8,7 +8,7 @@ from expkit_filter import Candidate, Expression, FilterError, RunFilter
 
 
 def grid(path=None):
-    """The README's grid: momentum exists for sgd alone."""
+    """The README's grid: only sgd has a momentum."""
     candidates = []
     for model, optimizer, lr in itertools.product(["mlp", "cnn"], ["sgd", "adam"], [0.1, 0.001]):
         node = {"name": optimizer, "lr": lr} | ({"momentum": 0.9} if optimizer == "sgd" else {})
@@ -39,7 +39,7 @@ def test_a_grid_is_decided_with_a_table_of_rules():
     )
 
 
-def test_explain_is_about_the_last_grid_and_not_about_the_sum():
+def test_explain_counts_the_last_grid_only():
     run_filter = RunFilter(["model.name == 'mlp'"])
 
     run_filter.select(grid())
@@ -60,7 +60,7 @@ def test_a_name_that_no_configuration_has_is_an_error_in_a_mapping_too():
         RunFilter([{"optimizer.rl": 0.1}]).select(grid())
 
 
-def test_a_name_far_from_all_others_lists_what_there_is():
+def test_a_name_far_from_all_others_lists_those_that_exist():
     with pytest.raises(
         FilterError, match=r"Names: model\.name, optimizer\.lr, optimizer\.momentum"
     ):
@@ -125,15 +125,15 @@ def test_a_group_compared_with_its_choice_gets_a_hint():
     )
 
 
-def test_a_rule_in_the_shadow_of_another_says_so():
+def test_a_rule_that_is_covered_by_another_says_so():
     rules = ["model.name == 'mlp'", "model.name == 'mlp' and optimizer.lr > 0.01"]
 
     selection = RunFilter(rules).select(grid())
 
-    assert "All that it holds for is skipped by rule 1 already." in selection.warnings[0]
+    assert "All runs for which it holds are already skipped by rule 1." in selection.warnings[0]
 
 
-def test_a_rule_that_never_fires_where_none_does_needs_no_second_look_at_the_grid():
+def test_where_no_rule_fires_the_grid_is_not_composed_again_for_the_warning():
     again = iter(grid())
     selecting = RunFilter(["optimizer.lr > 1"]).selecting(lambda: again)
     for run in grid():
@@ -145,13 +145,13 @@ def test_a_rule_that_never_fires_where_none_does_needs_no_second_look_at_the_gri
     assert len(list(again)) == 7, "one run, as an example"
 
 
-def test_rules_about_what_is_done_may_rest(tmp_path):
+def test_rules_about_what_is_done_need_not_fire(tmp_path):
     selection = RunFilter([{"completed": True}, {"exists": "metrics.csv"}]).select(grid(tmp_path))
 
     assert selection.warnings == ()
 
 
-def test_a_grid_that_rules_empty_is_an_error_that_shows_which_removed_what():
+def test_a_grid_with_all_runs_skipped_by_rule_is_an_error_with_counts_by_rule():
     rules = ["model.name == 'mlp'", "optimizer.lr >= 0.001"]
 
     with pytest.raises(FilterError) as caught:
@@ -163,7 +163,7 @@ def test_a_grid_that_rules_empty_is_an_error_that_shows_which_removed_what():
     )
 
 
-def test_a_grid_that_is_done_is_no_error(experiment):
+def test_a_grid_that_is_done_is_not_an_error(experiment):
     for run in grid():
         experiment.add(run.run_name, "completed", run.config_hash)
 
@@ -174,7 +174,7 @@ def test_a_grid_that_is_done_is_no_error(experiment):
     assert by_state.summary() == by_rule.summary() == "8 in the grid, 8 completed, 0 to run"
 
 
-def test_what_rules_leave_may_be_done(experiment):
+def test_the_runs_that_rules_leave_may_be_done(experiment):
     for run in grid()[4:]:
         experiment.add(run.run_name, "completed", run.config_hash)
 
@@ -183,7 +183,7 @@ def test_what_rules_leave_may_be_done(experiment):
     assert selection.summary() == "8 in the grid, 4 skipped by rule 1, 4 completed, 0 to run"
 
 
-def test_an_empty_grid_is_no_error():
+def test_an_empty_grid_is_not_an_error():
     assert RunFilter(["seed == 1"]).select([]).summary() == "0 in the grid, 0 to run"
 
 
@@ -230,7 +230,7 @@ def test_folders_with_other_configurations_stop_the_grid_with_counts_by_key(expe
     assert "rerun" in text
 
 
-def test_one_folder_with_another_configuration_is_spoken_of_as_one(experiment):
+def test_one_folder_with_another_configuration_is_reported_in_the_singular(experiment):
     run = grid()[0]
     folder = experiment.add(run.run_name, "completed", "other", config_yaml="seed: 2\n")
 
@@ -241,7 +241,7 @@ def test_one_folder_with_another_configuration_is_spoken_of_as_one(experiment):
     assert str(caught.value).splitlines()[0] == first
 
 
-def test_on_change_lets_the_grid_go_on(experiment):
+def test_on_change_lets_the_grid_continue(experiment):
     run = grid()[0]
     experiment.add(run.run_name, "completed", "other", config_yaml="seed: 2\n")
 
@@ -260,7 +260,7 @@ def test_a_damaged_run_is_a_warning_and_the_others_run(experiment):
     selection = RunFilter(runs=experiment.runs()).select(grid())
 
     assert len(selection.to_run) == 7
-    assert "mlp_sgd_0.1 is skipped: nobody knows what is done" in selection.warnings[0]
+    assert "mlp_sgd_0.1 is skipped: its state is unknown (" in selection.warnings[0]
 
 
 def test_ten_thousand_runs_are_decided_in_well_under_a_second():

@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,9 +14,9 @@ from pathlib import Path
 import pytest
 
 
-def require(part: str, found: object) -> None:
-    """Skips where a real part is missing, and fails where CI promised it."""
-    if found:
+def require(part: str, is_present: object) -> None:
+    """Skips if a real part is missing; fails if EXPKIT_REQUIRE names it."""
+    if is_present:
         return
     if part in os.environ.get("EXPKIT_REQUIRE", "").split(","):
         pytest.fail(f"{part} is required here and missing")
@@ -32,18 +34,19 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow needs two seconds for its tables; copies of this file need none."""
+    """A new store; MLflow needs two seconds to create one, but none for a copy."""
     require("mlflow", _has("mlflow") and _has("sqlalchemy"))
-    from expkit_mlflow._database import create_database
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    create_database(path, path.parent / "artifacts")
+    artifacts = (path.parent / "artifacts").as_uri()
+    SqlAlchemyStore(f"sqlite:///{path}", artifacts).engine.dispose()
     return path
 
 
 @pytest.fixture
 def experiment(tmp_path: Path, empty_store: Path) -> Path:
-    """An experiment's folder with a store that exists."""
+    """An experiment's folder with an empty store."""
     folder = tmp_path / "results" / "digits"
     (folder / "training").mkdir(parents=True)
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -61,14 +64,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 class start_server:
     def __init__(self, folder: Path, port: int) -> None:
-        from expkit_mlflow._addresses import environment
-
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
         command += ["--artifacts-destination", str(folder / "artifacts")]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        env = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        env = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        env["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         self._log = (folder / "server.log").open("w")
         self._process = subprocess.Popen(
             command, env=env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
@@ -87,14 +90,16 @@ class start_server:
         raise RuntimeError(Path(self._log.name).read_text())
 
     def __exit__(self, *_: object) -> None:
-        from expkit_mlflow._ui import _end
-
-        _end(self._process)
+        for number in (signal.SIGTERM, signal.SIGKILL):  # the server leads a session
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
         self._log.close()
 
 
 class Kit:
-    """What the tests share; the fixture `kit` hands it out."""
+    """What the tests share, as the fixture `kit`."""
 
     @staticmethod
     def free_port() -> int:
@@ -104,7 +109,7 @@ class Kit:
 
     @staticmethod
     def python(code: str, *arguments: object, **kwargs: object) -> subprocess.Popen[str]:
-        """Another process, as a user's script would be."""
+        """Starts another process, like a user's script."""
         return subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             text=True,
@@ -126,10 +131,17 @@ class Kit:
         return [json.loads(line) for line in path.read_text().splitlines()]
 
     @staticmethod
-    def record(folder: Path, **facts: object) -> Mapping[str, object]:
-        """What Bookkeeping hands to its sinks, with run.json beside it."""
-        from expkit_mlflow._owners import this_process
+    def this_process() -> dict[str, object]:
+        """Host, pid and start of this process, written as docs/formats.md describes them."""
+        stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        machine = f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+        start = f"{machine}/{stat[19]}"
+        return {"host": socket.gethostname(), "pid": os.getpid(), "process_start": start}
 
+    @staticmethod
+    def record(folder: Path, **facts: object) -> Mapping[str, object]:
+        """What Bookkeeping passes to its sinks; also writes run.json."""
         folder.mkdir(parents=True, exist_ok=True)
         run: dict[str, object] = {
             "schema": 1,
@@ -144,7 +156,7 @@ class Kit:
             "config_hash": "9b2f7c0e4d",
             "grid_id": "a1b2c3",
             "code": {"commit": "4f2a"},
-            **this_process(),
+            **Kit.this_process(),
             **facts,
         }
         (folder / "run.json").write_text(json.dumps(run))
@@ -162,11 +174,11 @@ class Kit:
         from mlflow import MlflowClient
 
         reader = Kit.client(folder) if uri is None else MlflowClient(tracking_uri=uri)
-        found = reader.get_experiment_by_name(experiment)
-        assert found is not None
+        stored = reader.get_experiment_by_name(experiment)
+        assert stored is not None
         return {
             run.info.run_name: run
-            for run in reader.search_runs([found.experiment_id], run_view_type=view)
+            for run in reader.search_runs([stored.experiment_id], run_view_type=view)
         }
 
     @staticmethod

@@ -21,8 +21,8 @@ def config(**node):
             ValueError,
             "Did you mean 'tracking_uri'? Allowed: tracking_uri",
         ),
-        (config(mode="online"), ValueError, "tracking_uri is None. Give a server (http://…)"),
-        (config(tracking_uri="./mlruns"), ValueError, "gave its file store up"),
+        (config(mode="online"), ValueError, "tracking_uri is None. Set it to a server (http://…)"),
+        (config(tracking_uri="./mlruns"), ValueError, "removed its file store"),
         (config(tracking_uri="file:///mlruns"), ValueError, "mlflow migrate-filestore"),
         (
             config(tracking_uri="me:secret@localhost:5000"),
@@ -95,7 +95,7 @@ def test_bad_input_says_what_where_and_what_instead(call, error, text, tmp_path,
         (
             lambda run: run.log_artifact(__file__, "../.."),
             ValueError,
-            "leaves the run's artifacts",
+            "is outside the run's artifacts",
         ),
         (lambda run: run.log_timer("epoch"), TypeError, "or a name and statistics; got 'epoch'"),
         (lambda run: run.log_params([1]), TypeError, "log_params needs a mapping, got list"),
@@ -110,9 +110,9 @@ def test_bad_input_to_an_open_run_costs_none_of_its_data(call, error, text, tmp_
         run.log_metrics({"loss": 0.5}, 1)
 
     assert text in str(raised.value)
-    found = kit.lines(tmp_path / "digits/training/r/tracking.jsonl")
-    assert [line.get("step") for line in found if line["kind"] == "metrics"] == [0, 1]
-    assert found[-1]["status"] == "FINISHED"
+    lines = kit.lines(tmp_path / "digits/training/r/tracking.jsonl")
+    assert [line.get("step") for line in lines if line["kind"] == "metrics"] == [0, 1]
+    assert lines[-1]["status"] == "FINISHED"
 
 
 def test_a_tensor_of_several_elements_is_named_with_its_shape(tmp_path):
@@ -130,7 +130,7 @@ def test_a_tensor_of_several_elements_is_named_with_its_shape(tmp_path):
     [
         (["sync", "nowhere"], "There is no folder"),
         (["ui", "nowhere"], "There is no folder"),
-        (["sync", "."], "is no experiment"),
+        (["sync", "."], "is not an experiment"),
         (["sink", "results"], "python -m expkit_mlflow sync"),
         (["sync"], "the following arguments are required: EXPERIMENT"),
     ],

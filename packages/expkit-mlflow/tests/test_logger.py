@@ -32,8 +32,8 @@ def test_a_lone_run_leaves_its_journal_and_nothing_is_imported(tmp_path, kit):
     out, err = process.communicate()
 
     assert (out.strip(), err) == ("['yaml']", "")
-    found = kit.lines(tmp_path / "results/digits/training/first/tracking.jsonl")
-    assert [line["kind"] for line in found] == [
+    lines = kit.lines(tmp_path / "results/digits/training/first/tracking.jsonl")
+    assert [line["kind"] for line in lines] == [
         "run",
         "params",
         "artifact",
@@ -41,8 +41,8 @@ def test_a_lone_run_leaves_its_journal_and_nothing_is_imported(tmp_path, kit):
         "metrics",
         "end",
     ]
-    assert found[4]["metrics"] == {"time.epoch.mean_s": 2.0}
-    assert found[-1]["status"] == "FINISHED"
+    assert lines[4]["metrics"] == {"time.epoch.mean_s": 2.0}
+    assert lines[-1]["status"] == "FINISHED"
 
 
 def test_a_call_costs_the_training_thread_microseconds(folder):
@@ -123,7 +123,7 @@ def test_an_unfinished_run_continues_and_a_finished_one_is_left_alone(folder, ki
     assert second[0]["run_name"] == "r_2"
 
 
-def test_two_runs_of_one_name_at_once_keep_two_journals(folder):
+def test_two_simultaneous_runs_of_one_name_keep_two_journals(folder):
     with (
         MLFlowLogger(folder, "r", mode="offline") as first,
         MLFlowLogger(folder, "r", mode="offline") as second,
@@ -140,9 +140,9 @@ def test_without_a_block_the_first_call_opens_the_run(folder, kit):
     tracking.close()
     tracking.close("failed")
 
-    found = kit.lines(journal_of(folder, "r"))
-    assert [line.get("step") for line in found] == [None, 0, 1, None]
-    assert found[-1]["status"] == "FINISHED"
+    lines = kit.lines(journal_of(folder, "r"))
+    assert [line.get("step") for line in lines] == [None, 0, 1, None]
+    assert lines[-1]["status"] == "FINISHED"
 
 
 def test_many_threads_open_one_run(folder, kit):
@@ -156,9 +156,9 @@ def test_many_threads_open_one_run(folder, kit):
         thread.join()
     tracking.close()
 
-    found = kit.lines(journal_of(folder, "r"))
-    assert len([line for line in found if line["kind"] == "run"]) == 1
-    assert len([line for line in found if line["kind"] == "metrics"]) == 16
+    lines = kit.lines(journal_of(folder, "r"))
+    assert len([line for line in lines if line["kind"] == "run"]) == 1
+    assert len([line for line in lines if line["kind"] == "metrics"]) == 16
 
 
 def test_numbers_of_all_kinds_are_taken(folder, kit):
@@ -370,7 +370,7 @@ def test_what_is_logged_after_the_end_is_refused_instead_of_lost(folder, kit):
     with MLFlowLogger(folder, "r", mode="offline") as tracking:
         tracking.log_metrics({"loss": 0.5}, 0)
 
-    with pytest.raises(TrackingError, match=r"closed.* make another MLFlowLogger"):
+    with pytest.raises(TrackingError, match=r"closed.* create another MLFlowLogger"):
         tracking.log_metrics({"loss": 0.25}, 1)
     assert kit.lines(journal_of(folder, "r"))[-1]["status"] == "FINISHED"
 
@@ -386,8 +386,13 @@ def test_a_sink_that_is_opened_again_keeps_its_second_run_too(folder, kit):
     assert kit.lines(journal_of(folder, "b"))[-1]["status"] == "FAILED"
 
 
-def test_without_locks_a_living_run_is_not_taken_over(folder, kit, monkeypatch):
-    monkeypatch.setattr("expkit_mlflow._journal._own", lambda fd: None)  # NFS without lockd
+def test_without_locks_a_live_run_is_not_taken_over(folder, kit, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(fd, operation):  # NFS without lockd
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with MLFlowLogger(folder, "r", mode="offline") as first:
         first.flush()
         with MLFlowLogger(folder, "r", mode="offline") as second:
@@ -414,7 +419,7 @@ def test_ctrl_c_while_the_end_waits_leaves_the_users_handlers(folder, monkeypatc
     def interrupted(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MLFlowLogger, "_send_rest", interrupted)
+    monkeypatch.setattr(MLFlowLogger, "_drain_rest", interrupted)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), MLFlowLogger(folder, "r", mode="offline"):
         pass

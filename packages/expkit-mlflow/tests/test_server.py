@@ -1,24 +1,20 @@
-import contextlib
 import logging
 import socket
-import subprocess
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from expkit_mlflow import MLFlowLogger, sync
-from expkit_mlflow._sender import Sender
 
 
 @pytest.fixture
 def folder(tmp_path):
-    # The server outlives each test, so each has an experiment of its own.
+    # The server is shared by all tests, so each has an experiment of its own.
     return tmp_path / "results" / tmp_path.name
 
 
-def test_the_curve_is_on_the_server_while_the_run_goes_on(folder, kit, server):
+def test_the_curve_is_on_the_server_while_the_run_is_going(folder, kit, server):
     with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
         tracking.log_params({"model": {"name": "cnn"}})
         tracking.log_metrics({"loss": 1.0}, 0)
@@ -76,7 +72,7 @@ def test_a_server_that_is_down_costs_one_warning_and_sync_sends_the_rest(
     uri = f"http://127.0.0.1:{kit.free_port()}"
     start = time.monotonic()
     with MLFlowLogger(folder, "r", tracking_uri=uri) as tracking:
-        tracking._sender._interval_s = 0.01
+        tracking._background_drain._interval_s = 0.01
         for step in range(100):
             tracking.log_metrics({"loss": float(step)}, step)
         time.sleep(0.2)
@@ -96,7 +92,7 @@ def test_a_server_that_is_down_costs_one_warning_and_sync_sends_the_rest(
     assert run.info.status == "FINISHED"
 
 
-def test_a_server_that_never_answers_does_not_hold_the_run_up(tmp_path, kit, caplog):
+def test_a_server_that_never_answers_does_not_block_the_run(tmp_path, kit, caplog):
     with socket.socket() as silent:  # accepts, and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -106,10 +102,10 @@ def test_a_server_that_never_answers_does_not_hold_the_run_up(tmp_path, kit, cap
             tmp_path / "digits", "r", tracking_uri=uri, close_timeout_s=0.5
         ) as tracking:
             tracking.log_metrics({"loss": 1.0}, 0)
-            sender = tracking._sender
+            drain = tracking._background_drain
 
     assert time.monotonic() - start < 10
-    sender._thread.join(1)  # nobody listens any more, and it leaves
+    drain._thread.join(1)  # the socket is closed, so it ends
     assert "did not take everything within 0.5 s" in caplog.text
     assert (tmp_path / "digits/training/r/tracking.jsonl").read_text().endswith("}\n")
 
@@ -124,7 +120,7 @@ def test_offline_sends_nothing_until_it_is_asked_to(folder, kit, server):
     assert kit.runs(folder, folder.name, uri=server)["r"].data.metrics == {"loss": 1.0}
 
 
-def test_sync_leaves_a_run_alone_that_is_still_sending_itself(folder, server):
+def test_sync_leaves_a_run_alone_that_is_still_sending_its_journal(folder, server):
     with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
         tracking.log_metrics({"loss": 1.0}, 0)
 
@@ -132,54 +128,6 @@ def test_sync_leaves_a_run_alone_that_is_still_sending_itself(folder, server):
 
         assert (report.sending, report.created) == (1, 0)
     assert sync(folder).points == 0
-
-
-def test_each_batch_has_a_connection_of_its_own(folder, server):
-    # On a kept connection the answer's second half waits 40 ms for a delayed acknowledgement. A
-    # busy machine hides the difference, so what is counted is connections.
-    from expkit_mlflow._store import Point, Store
-
-    with CountingProxy(server) as proxy:
-        store = Store(proxy.url)
-        run = store.create_run(folder.name, "r", {}, 0.0)
-        before = proxy.connections
-        for step in range(5):
-            store.send(run, [Point("loss", 1.0, step, 1000)], {}, {})
-
-        assert proxy.connections - before == 5
-
-
-class CountingProxy:
-    """Hands every byte on to a server, and counts the connections."""
-
-    def __init__(self, server):
-        self._target = ("127.0.0.1", int(server.rpartition(":")[2]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.connections = 0
-
-    def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._listener.close()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
-                server = socket.create_connection(self._target)
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=self._hand_on, args=ends, daemon=True).start()
-
-    @staticmethod
-    def _hand_on(source, target):
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
 
 
 def test_removed_runs_are_marked_as_deleted_on_the_server(folder, kit, server):
@@ -195,41 +143,14 @@ def test_removed_runs_are_marked_as_deleted_on_the_server(folder, kit, server):
     assert kit.runs(folder, folder.name, uri=server) == {}
 
 
-def test_the_sender_reads_back_what_the_journal_has(folder, kit, server):
-    from expkit_mlflow._journal import NAME, Journal
-
-    journal = Journal(folder / "training" / "r" / NAME)
-    journal.append({"kind": "run", "id": "x", "experiment": folder.name, "run_name": "r"})
+def test_a_journal_of_several_batches_arrives_whole_with_the_status_of_a_failed_run(
+    folder, kit, server
+):
+    tracking = MLFlowLogger(folder, "r", tracking_uri=server)
     for step in range(2500):
-        journal.append_point({"loss": float(step)}, step, 1.0)
-    journal.flush()
-    sender = Sender(journal.path, server)
-    journal.append({"kind": "end", "status": "FAILED", "time": 2.0})
-    journal.close()
+        tracking.log_metrics({"loss": float(step)}, step)
+    tracking.close("failed")
 
-    assert sender.close(60)
     run = kit.runs(folder, folder.name, uri=server)["r"]
     assert (run.info.status, run.data.metrics) == ("FAILED", {"loss": 2499.0})
     assert len(kit.history(folder, run, "loss", uri=server)) == 2500
-
-
-def test_processes_that_create_an_experiment_at_once_share_it(kit, server):
-    code = """if True:
-        import sys
-        from expkit_mlflow._store import Store
-        store = Store(sys.argv[1])
-        store.client
-        print("ready", flush=True)
-        sys.stdin.readline()
-        print(store.experiment_id("race"))
-    """
-    processes = [kit.python(code, server, stdin=subprocess.PIPE) for _ in range(3)]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    found = [process.communicate() for process in processes]
-
-    assert len({out for out, _ in found}) == 1, found
-    assert all(process.returncode == 0 for process in processes)

@@ -1,6 +1,8 @@
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,7 +59,7 @@ def test_the_ui_shows_the_run_and_its_curve(ui, kit, tmp_path):
     base = url.partition("/#/")[0]
 
     def page(address, *more):
-        # A run of the browser that gives up early finds more in its cache the next time.
+        # A browser that gives up early has more in its cache the next time.
         command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *more, address]
         return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
 
@@ -90,19 +92,17 @@ def test_the_ui_shows_the_run_and_its_curve(ui, kit, tmp_path):
 
 
 def server_processes(folder):
-    found = subprocess.run(["pgrep", "-f", f"{folder}/mlflow.db"], capture_output=True, text=True)
-    return found.stdout.split()
+    pgrep = subprocess.run(["pgrep", "-f", f"{folder}/mlflow.db"], capture_output=True, text=True)
+    return pgrep.stdout.split()
 
 
-def test_a_port_that_is_taken_is_named(experiment, kit):
-    import socket
-
-    from expkit_mlflow import TrackingError
-    from expkit_mlflow._ui import free_port
-
+def test_a_port_that_is_taken_is_named(experiment):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(TrackingError, match=f"Port {port} .* Choose another"):
-            free_port("127.0.0.1", port)
+        command = [sys.executable, "-m", "expkit_mlflow", "ui", str(experiment), "--port"]
+        ended = subprocess.run([*command, str(port)], capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 1
+    assert re.fullmatch(f"Port {port} on .* Choose another .*\n", ended.stderr)

@@ -1,4 +1,6 @@
-"""What goes wrong, as one public class."""
+"""Errors: one public class."""
+
+from __future__ import annotations
 
 
 class FilterError(ValueError):
@@ -12,6 +14,6 @@ class MissingName(FilterError):
         super().__init__(f"{name!r} is not in this configuration. Ask first: defined({name}) and …")
         self.name = name
 
-    def __reduce__(self) -> tuple[type["MissingName"], tuple[str]]:
-        # Exceptions are made anew from their text, which is not what this one takes.
+    def __reduce__(self) -> tuple[type[MissingName], tuple[str]]:
+        # pickle creates an exception from its text, but this one takes a name.
         return MissingName, (self.name,)

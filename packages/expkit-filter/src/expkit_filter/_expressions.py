@@ -1,9 +1,11 @@
 """The language of rules: Python's expressions, cut down to what a configuration needs.
 
-The text is parsed by Python's own parser, checked node by node against a list of what is allowed,
-and compiled once. The compiled code holds no attribute access and no builtins: every name is
+Python's own parser reads the text. Each node is checked against a list of what is allowed, and the
+result is compiled once. The compiled code has no attribute access and no builtins: every name is
 looked up in the configuration, every function is one of `FUNCTIONS`.
 """
+
+from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
@@ -12,21 +14,22 @@ from keyword import iskeyword
 from re import findall
 from types import CodeType
 
+from ._dotted_names import MISSING, KeyPath, is_defined, join, look_up, split
 from ._errors import FilterError, MissingName
-from ._names import MISSING, Path, join, look_up, near, shown, split
+from ._messages import near_matches, shown
 from ._operations import FUNCTIONS, MOST_BITS, item, modulo, multiply, power
 
 LONGEST_TEXT = 4000  # characters
 DEEPEST_NESTING = 50  # far below where Python's own compiler overflows its stack
 NO_COMMENTS = (
-    "'#' hides what follows it, for expressions hold no comments. Write them outside of the text, "
-    "or give a reason ({expr: …, reason: …})."
+    "expressions have no comments, so '#' would hide the rest. Write comments outside the text, or "
+    "give a reason ({expr: …, reason: …})."
 )
 EXAMPLE = "A rule is e.g. model.name == 'mlp' and optimizer.lr > 0.01"
 METHODS = ("startswith", "endswith")
 CONSTANTS = {"true": True, "false": False, "null": None}  # as YAML writes them
 OPERATORS: dict[type[ast.operator], Callable[..., object] | None] = {
-    ast.Add: None,  # None: Python's own, whose result cannot outgrow its operands by much
+    ast.Add: None,  # None: Python's own, whose result is hardly larger than its operands
     ast.Sub: None,
     ast.Div: None,
     ast.FloorDiv: None,
@@ -63,17 +66,17 @@ INSTEAD: dict[type[ast.AST], str] = {
 class Expression:
     """A condition on a configuration, compiled once; call it with a configuration.
 
-    Allowed are dotted names of the configuration (`model.name`, `layers[0]`), numbers, texts,
+    It may contain dotted names of the configuration (`model.name`, `layers[0]`), numbers, texts,
     lists, `True False None` (also as YAML writes them), comparisons, `in`, `and or not`, arithmetic
-    and `len abs min max round str int float startswith endswith defined`. Nothing else can be
-    reached.
+    and `len abs min max round str int float startswith endswith defined`. It cannot reach anything
+    else.
 
     Args:
         text: The expression, at most 4000 characters.
 
     Attributes:
-        text: As given.
-        names: Every dotted name that it reads or asks about.
+        text: The text of the expression.
+        names: All dotted names that it reads or asks about.
         optional: Those that it asks about with `defined()`.
 
     Raises:
@@ -107,19 +110,19 @@ class Expression:
         """Whether the condition holds.
 
         Args:
-            config: Nested, or flat (`{"optimizer.lr": 0.1}`), which is quicker. Where a name is
-                both, the flat one counts.
+            config: Nested, or flat (`{"optimizer.lr": 0.1}`), which is faster. If a name occurs
+                in both forms, the flat one counts.
 
         Raises:
             FilterError: If a name is missing, an operation fails on these values, or the result is
                 neither true nor false.
         """
-        # A dict itself: a defaultdict would make up what it lacks. One dotted key tells nested
-        # configurations mostly apart, at a tenth of what an exception costs.
+        # Only a plain dict: a defaultdict would invent missing keys. Looking for one dotted key
+        # mostly recognizes a nested configuration, at a tenth of the cost of an exception.
         if type(config) is dict and self._flat_key in config:
             try:
                 value = self._flat(config)
-            except Exception:  # not all of it is flat, or something is wrong: see below
+            except Exception:  # not all of it is flat, or a real error: evaluated again below
                 pass
             else:
                 if value is True or value is False:
@@ -130,31 +133,31 @@ class Expression:
             raise
         except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             reason = error.args[0] if isinstance(error, KeyError) else error
-            raise FilterError(f"{self.text!r} fails: {reason}{self._given(config)}") from error
+            raise FilterError(f"{self.text!r} fails: {reason}{self._values(config)}") from error
         if value is True or value is False:
             return value
         if value is None or value in (0, 1):
             return bool(value)
         raise FilterError(
             f"{self.text!r} gives {shown(value)}, neither true nor false. "
-            f"Compare it with something.{self._given(config)}"
+            f"Compare it with something.{self._values(config)}"
         )
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
 
-    def __reduce__(self) -> tuple[type["Expression"], tuple[str]]:
+    def __reduce__(self) -> tuple[type[Expression], tuple[str]]:
         return Expression, (self.text,)
 
-    def _given(self, config: Mapping[str, object]) -> str:
+    def _values(self, config: Mapping[str, object]) -> str:
         """The values that the expression read, for messages."""
         values = {name: look_up(config, split(name)) for name in sorted(self.names)}
-        given = [f"{name}={shown(value)}" for name, value in values.items() if value is not MISSING]
-        return f" (with {', '.join(given)})" if given else ""
+        texts = [f"{name}={shown(value)}" for name, value in values.items() if value is not MISSING]
+        return f" (with {', '.join(texts)})" if texts else ""
 
 
 class _Translation:
-    """From text to functions of the configuration that look up each name when they need it."""
+    """From text to functions of a configuration that look up each name when they need it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -166,11 +169,11 @@ class _Translation:
         self.flat_keys: list[str] = []
 
     def function(self, *, is_flat: bool) -> Callable[[Mapping[str, object]], object]:
-        """The function.
+        """The compiled function.
 
         Args:
-            is_flat: It takes keys joined by dots (`config["optimizer.lr"]`) and raises where a
-                configuration has others.
+            is_flat: Whether it takes keys joined by dots (`config["optimizer.lr"]`) and raises if
+                one is missing.
         """
         self._is_flat = is_flat
         body = self._expression(self._tree, 0)
@@ -188,14 +191,14 @@ class _Translation:
                 f"An expression may have {LONGEST_TEXT} characters, this one has {len(self.text)}: "
                 f"{self.text[:60]!r}…"
             )
-        line = " ".join(self.text.split("\n")).strip()  # YAML's block texts have line ends
+        line = " ".join(self.text.split("\n")).strip()  # a block text of YAML has line ends
         if not line:
             raise FilterError("An expression is empty. Write one, or remove the rule.")
         try:
             tree = ast.parse(line, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise FilterError(f"Cannot read {line!r}{_position(error, line)}") from error
-        # Of a block text that is one line now, a comment would swallow the conditions below it.
+        # A block text is one line now: a comment would swallow the conditions below it.
         if b"#" in line.encode()[tree.end_col_offset :]:
             raise FilterError(f"Cannot read {line!r}: {NO_COMMENTS}")
         return tree
@@ -235,12 +238,12 @@ class _Translation:
         return ast.Compare(values[0], node.ops, values[1:])
 
     def _items(self, node: ast.List | ast.Tuple | ast.Set, depth: int) -> ast.expr:
-        # A set, too, becomes a list: a configuration's lists could not be looked for in a set.
+        # A set becomes a list, too: `in` could not look for a list in a set.
         return ast.List([self._expression(item, depth) for item in node.elts], ast.Load())
 
     def _constant(self, node: ast.Constant, depth: int) -> ast.expr:
         if not isinstance(node.value, (bool, int, float, str, type(None))):
-            raise FilterError(f"{node.value!r} is no value of a configuration, in {self.text!r}")
+            raise FilterError(f"{node.value!r} cannot be in a configuration, in {self.text!r}")
         if isinstance(node.value, int) and node.value.bit_length() > MOST_BITS:
             raise FilterError(f"A number has more than {MOST_BITS} bits in {self.text[:60]!r}…")
         return ast.Constant(node.value)
@@ -279,8 +282,8 @@ class _Translation:
         if name == "defined":
             return self._defined(arguments)
         if name not in FUNCTIONS:
-            guess = near(name, [*FUNCTIONS, "defined"], 1)
-            hint = f" Did you mean {guess[0]}()?" if guess else ""
+            matches = near_matches(name, [*FUNCTIONS, "defined"], 1)
+            hint = f" Did you mean {matches[0]}()?" if matches else ""
             raise FilterError(
                 f"No function {name}() in {self.text!r}.{hint} Functions: {_FUNCTION_NAMES}."
             )
@@ -302,9 +305,9 @@ class _Translation:
         self.optional.add(name)
         if self._is_flat:
             return self._call_of(_is_listed, _config(), ast.Constant(name))
-        return self._call_of(_is_defined, _config(), _constant(path))
+        return self._call_of(is_defined, _config(), _constant(path))
 
-    def _look_up(self, path: Path) -> ast.expr:
+    def _look_up(self, path: KeyPath) -> ast.expr:
         name = self._register(path)
         if not self._is_flat:
             return self._call_of(_value, _config(), ast.Constant(name), _constant(path))
@@ -315,7 +318,7 @@ class _Translation:
             value = ast.Subscript(value, ast.Constant(key), ast.Load())
         return value
 
-    def _register(self, path: Path) -> str:
+    def _register(self, path: KeyPath) -> str:
         for key in path:
             self._check_key(key)
         name = join(path)
@@ -356,7 +359,7 @@ _TRANSLATORS: dict[type[ast.expr], Callable[..., ast.expr]] = {
 }
 
 
-def _value(config: Mapping[str, object], name: str, path: Path) -> object:
+def _value(config: Mapping[str, object], name: str, path: KeyPath) -> object:
     if name in config:
         return config[name]
     value = look_up(config, path)
@@ -365,27 +368,23 @@ def _value(config: Mapping[str, object], name: str, path: Path) -> object:
     return value
 
 
-def _is_defined(config: Mapping[str, object], path: Path) -> bool:
-    return look_up(config, path) is not MISSING
-
-
 def _is_listed(config: Mapping[str, object], name: str) -> bool:
     if name in config:
         return True
-    raise KeyError(name)  # a nested configuration may have it all the same
+    raise KeyError(name)  # a nested configuration may still have it
 
 
 def _config() -> ast.expr:
     return ast.Name("config", ast.Load())
 
 
-def _constant(path: Path) -> ast.expr:
-    # A tuple of constants is folded into one when compiled, so it costs nothing at each call.
+def _constant(path: KeyPath) -> ast.expr:
+    # The compiler folds a tuple of constants into one, so a call does not build it again.
     return ast.Tuple([ast.Constant(key) for key in path], ast.Load())
 
 
-def _path(node: ast.expr) -> Path | None:
-    """The dotted name that a node spells, or None where it holds anything but constants."""
+def _path(node: ast.expr) -> KeyPath | None:
+    """The dotted name that a node spells; None if a key is computed."""
     keys: list[str | int] = []
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Attribute):
@@ -423,16 +422,16 @@ def _position(error: BaseException, line: str) -> str:
     for wrong, right in (("&&", "and"), ("||", "or"), ("${", "the name alone")):
         if wrong in line:
             return f"{column}: instead of {wrong!r} write {right}."
-    for word in findall(r"\.\s*(\w+)", line):
-        if iskeyword(word):
-            return f"{column}: {word!r} is a word of Python. Instead of .{word} write [{word!r}]."
+    for key in findall(r"\.\s*(\w+)", line):
+        if iskeyword(key):
+            return f"{column}: {key!r} is a keyword of Python. Instead of .{key} write [{key!r}]."
     if line.startswith("#"):
         return f": {NO_COMMENTS}"
     near_error = line[max((error.offset or 1) - 2, 0) :].lstrip()
     if near_error.startswith("=") and not near_error.startswith("=="):
         return f"{column}: '=' compares nothing, write ==."
     if not error.offset or error.offset > len(line):
-        return f": something is missing behind {line.split()[-1]!r}. {EXAMPLE}"
+        return f": something is missing after {line.split()[-1]!r}. {EXAMPLE}"
     here = line[error.offset - 1 :].split()[0]
-    what = error.msg.partition(" (detected")[0]  # at line 1, of one
-    return f"{column}, where {here!r} stands: {what}. {EXAMPLE}"
+    what = error.msg.partition(" (detected")[0]  # "at line 1" says nothing: there is only one
+    return f"{column}, at {here!r}: {what}. {EXAMPLE}"

@@ -1,11 +1,12 @@
-"""What expressions compute with: Python's operations, bounded in time and memory. Pure."""
+"""The operations of expressions: Python's, bounded in time and memory. Pure functions."""
 
 from collections.abc import Callable, Sequence
 
-from ._names import MISSING, look_up, shown
+from ._dotted_names import MISSING, look_up
+from ._messages import shown
 
 MOST_BITS = 4096  # of an integer; str() of it stays below Python's own limit of 4300 digits
-MOST_ITEMS = 10_000  # of a text or list made by repetition, inner ones included
+MOST_ITEMS = 10_000  # of a repeated text or list, inner items included
 
 
 def multiply(left: object, right: object) -> object:
@@ -21,7 +22,7 @@ def multiply(left: object, right: object) -> object:
 
 
 def _size(value: object) -> int:
-    """Characters and items, those of inner lists included: str() and == walk through them all."""
+    """Characters and items, those of inner lists included: str() and == visit them all."""
     if isinstance(value, str):
         return len(value)
     return 1 + sum(map(_size, value)) if isinstance(value, (list, tuple)) else 1
@@ -57,11 +58,11 @@ def _round(number: float, digits: int = 0) -> object:
 
 
 def item(value: object, key: object) -> object:
-    """What stands under a key or index that was computed."""
-    found = look_up(value, (key,) if isinstance(key, (str, int)) else ())
-    if found is MISSING or not isinstance(key, (str, int)):
+    """The item under a computed key or index."""
+    result = look_up(value, (key,) if isinstance(key, (str, int)) else ())
+    if result is MISSING or not isinstance(key, (str, int)):
         raise KeyError(f"no item {shown(key)} in {shown(value)}")
-    return found
+    return result
 
 
 def _starts_with(text: str, start: str | Sequence[str]) -> bool:
@@ -82,7 +83,8 @@ def _affix(value: str | Sequence[str]) -> str | tuple[str, ...]:
     return value if isinstance(value, str) else tuple(value)
 
 
-FUNCTIONS: dict[str, tuple[Callable[..., object], int, int | None]] = {  # least, most arguments
+# The function, and its least and greatest number of arguments.
+FUNCTIONS: dict[str, tuple[Callable[..., object], int, int | None]] = {
     "len": (len, 1, 1),
     "abs": (abs, 1, 1),
     "min": (min, 1, None),

@@ -1,24 +1,23 @@
-"""MLflow without the wait: runs append to a journal, one writer brings it to the store.
+"""MLflow without the wait: runs append to a journal, one writer drains it to the store.
 
-`MLFlowLogger` belongs into a run, alone or in `Bookkeeping(sinks=[…])`; `sync` (and the command
-`expkit sync`) into the one process that writes the store. Importing this package does not import
-MLflow.
+A run uses `MLFlowLogger`, alone or in `Bookkeeping(sinks=[…])`. The one process that writes the
+store uses `sync` (or the command `expkit sync`). Importing this package does not import MLflow.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._errors import TrackingError as TrackingError
     from ._logger import MLFlowLogger as MLFlowLogger
-    from ._report import SyncReport as SyncReport
-    from ._sync import sync as sync
+    from ._store.errors import TrackingError as TrackingError
+    from ._sync.experiment import sync as sync
+    from ._sync.report import SyncReport as SyncReport
 
 _MODULES = {
     "MLFlowLogger": "_logger",
-    "SyncReport": "_report",
-    "TrackingError": "_errors",
-    "sync": "_sync",
+    "SyncReport": "_sync.report",
+    "TrackingError": "_store.errors",
+    "sync": "_sync.experiment",
 }
-__all__ = ["MLFlowLogger", "SyncReport", "TrackingError", "sync"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

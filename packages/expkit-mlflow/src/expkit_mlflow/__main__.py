@@ -1,4 +1,4 @@
-"""`python -m expkit_mlflow VERB …`, where the package `expkit` is not installed."""
+"""`python -m expkit_mlflow VERB …`, for use without the package `expkit`."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from . import commands
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the verb that `argv` begins with."""
+    """Runs the verb at the start of `argv`."""
     verbs = {"sync": commands.sync, "ui": commands.ui}
     if not argv or argv[0] not in verbs:
         for name, verb in verbs.items():

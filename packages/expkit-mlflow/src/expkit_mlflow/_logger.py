@@ -1,4 +1,4 @@
-"""MLFlowLogger: what a run sees of MLflow."""
+"""MLFlowLogger: the sink that writes a run's journal."""
 
 from __future__ import annotations
 
@@ -12,27 +12,23 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, SupportsFloat, runtime_checkable
+from typing import Protocol, SupportsFloat, runtime_checkable
 
-from ._addresses import check_uri, is_server
-from ._alone import (
-    claim,
-    experiment_folder,
-    is_folder_name,
-    new_name,
-    rank_of,
-    sigterm_unwinds,
-    state_after,
-)
-from ._errors import TrackingError, first_line, log_trace
-from ._journal import NAME, STATUS, Journal, Step
-from ._owners import this_process
-from ._parameters import IGNORED, flatten
-from ._secrets import without_secrets
-from ._values import add_numbers, plain, timings, whole, yaml_text
+from ._journal.configuration import IGNORED, flatten, resolved, yaml_text
+from ._journal.entries import JOURNAL_NAME, STATUS
+from ._journal.experiments import experiment_folder
+from ._journal.metrics import add_numbers, timings, whole_step
+from ._journal.processes import this_process
+from ._journal.run_folders import is_folder_name, name_from_time, open_run_folder
+from ._journal.writing import ImplicitStep, Journal
+from ._run_lifetime import rank_of, sigterm_as_exit, state_after
+from ._store.errors import TrackingError, first_line, log_traceback
+from ._store.secrets import without_secrets
+from ._store.uris import check_uri, is_server
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._sender import Sender
+    from ._sync.background import BackgroundDrain
 
 logger = logging.getLogger(__name__)
 
@@ -42,43 +38,45 @@ NODE_KEYS = ("tracking_uri", "mode", "tags")
 
 @runtime_checkable
 class TimerLike(Protocol):
-    """What `log_timer` needs of a timer: `Timer` and `Timers` of expkit-timer have it."""
+    """What `log_timer` needs of a timer; `Timer` and `Timers` of expkit-timer have it."""
 
     def to_dict(self) -> Mapping[str, object]:
         """Statistics by name, or by the names of several timers; numbers are logged."""
 
 
 class MLFlowLogger:
-    """Parameters, metrics, artifacts and timers of one run, for MLflow.
+    """Logs parameters, metrics, artifacts and timers of one run, for MLflow.
 
-    Every call appends to the run's journal, `tracking.jsonl`, and returns. With a server a thread
-    sends the journal while the run goes on. With the embedded SQLite store (the default,
-    `results/<experiment>/mlflow.db`) a run that stands alone sends its own at the end, and a run
-    of a grid leaves it to the grid's process.
+    Every call appends to the run's journal, `tracking.jsonl`, and returns. If the store is a
+    server, a thread drains the journal while the run is still going. If it is the embedded SQLite
+    store (the default, `results/<experiment>/mlflow.db`), a run on its own drains its journal at
+    the end, and a run of a grid leaves that to the grid's process.
 
-    Hand it to `Bookkeeping(sinks=[…])`, or use it alone as a context manager: exceptions then end
+    Pass it to `Bookkeeping(sinks=[…])`, or use it alone as a context manager: exceptions then end
     the run as FAILED, SIGTERM and Ctrl-C as KILLED.
 
     Args:
-        experiment: Name, for a folder in `results_dir`; or that folder itself, when it is a `Path`
-            or contains a separator. Needed when the logger stands alone.
-        run_name: Folder of the run in `experiment/training`; made from the time by default. A run
-            that was not finished continues; a finished one is left alone, and the new run's name
-            gets a number.
-        results_dir: Where experiments live that are given by name.
-        tracking_uri: A server (http://…) or a database; None means `MLFLOW_TRACKING_URI` where
-            that is set, else the embedded store.
-        mode: `auto`; `online`, which insists on a server; `offline`, which only writes the journal,
+        experiment: Name of a folder in `results_dir`, or the folder itself, if it is a `Path` or
+            contains a separator. Needed when the logger is used alone.
+        run_name: Folder of the run in `experiment/training`; by default made from the time. An
+            unfinished run is continued; a finished one is left alone, and the new run's name gets
+            a number.
+        results_dir: Parent folder of experiments that are given by name.
+        tracking_uri: A server (http://…) or a database; None means `MLFLOW_TRACKING_URI`, if set,
+            else the embedded store.
+        mode: `auto`; `online`, which requires a server; `offline`, which only writes the journal,
             for `expkit sync` later; `disabled`, which writes nothing.
         tags: Tags of the run.
-        rank: Process of a distributed training. Only rank 0 writes. From RANK or SLURM_PROCID by
-            default.
+        rank: This process's rank in a distributed training; by default from RANK or SLURM_PROCID.
+            Only rank 0 writes.
         close_timeout_s: How long the end of a run waits for a server.
-        environ: Stands in for the environment.
-        clock: Stands in for the time, in seconds since the epoch.
+        environ: The environment, from which MLFLOW_TRACKING_URI, the rank and EXPKIT_GRID are read;
+            by default that of this process.
+        clock: Returns the time in seconds since the epoch.
 
     Raises:
-        ValueError: For an unknown mode, `online` without a server, or a URI that MLflow gave up.
+        ValueError: For an unknown mode, `online` without a server, or a URI that MLflow no longer
+            supports.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "digits"
@@ -100,9 +98,10 @@ class MLFlowLogger:
         tags: Mapping[str, object] | None = None,
         rank: int | None = None,
         close_timeout_s: float = 30.0,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        environ = os.environ if environ is None else environ
         if mode not in MODES:
             raise ValueError(_unknown("mode", mode, MODES))
         if tracking_uri is None and mode != "disabled":
@@ -116,11 +115,11 @@ class MLFlowLogger:
         if mode == "online" and (tracking_uri is None or not is_server(tracking_uri)):
             shown = None if tracking_uri is None else without_secrets(tracking_uri)
             raise ValueError(
-                f"mode 'online' sends to a server while the run goes on, and tracking_uri is "
-                f"{shown!r}. Give a server (http://…), or use mode 'auto'."
+                f"mode 'online' sends to a server while the run is still going, but tracking_uri "
+                f"is {shown!r}. Set it to a server (http://…), or use mode 'auto'."
             )
         if run_name is not None and not is_folder_name(run_name):
-            raise ValueError(f"run_name {run_name!r} cannot name a folder below training/.")
+            raise ValueError(f"run_name {run_name!r} cannot name a folder in training/.")
         if tags is not None and not isinstance(tags, Mapping):
             raise TypeError(f"tags must be a mapping, got {type(tags).__name__}")
         self._folder = experiment_folder(experiment, results_dir)
@@ -133,11 +132,11 @@ class MLFlowLogger:
         self._in_grid = bool(environ.get("EXPKIT_GRID"))
         self._clock = clock
         self._journal: Journal | None = None
-        self._sender: Sender | None = None
+        self._background_drain: BackgroundDrain | None = None
         self._run_folder: Path | None = None
-        self._config: dict[str, object] | None = None  # what config.yaml holds, when it is ours
+        self._config: dict[str, object] | None = None  # the content of config.yaml, if it is ours
         self._closed = False
-        self._opening = threading.RLock()
+        self._start_lock = threading.RLock()
         self._handlers = contextlib.ExitStack()
 
     @classmethod
@@ -145,23 +144,23 @@ class MLFlowLogger:
         """The logger that a configuration describes.
 
         Args:
-            cfg: Mapping or DictConfig with `experiment_id`, and if present `results_dir`,
+            cfg: Mapping or DictConfig with `experiment_id`; optionally with `results_dir`,
                 `run_name` and `mlflow: {tracking_uri: null, mode: auto, tags: {}}`.
 
         Raises:
             ValueError: For an unknown or missing key.
-            TypeError: If `cfg` or its node `mlflow` is no mapping.
+            TypeError: If `cfg` or its node `mlflow` is not a mapping.
         """
         if not hasattr(cfg, "get") or not hasattr(cfg, "keys"):
             raise TypeError(f"cfg must be a mapping or a DictConfig, got {type(cfg).__name__}")
         experiment = cfg.get("experiment_id")
         if experiment is None:
             raise ValueError(
-                "cfg has no experiment_id, which names the experiment. Set it, e.g. "
+                "cfg has no experiment_id, the name of the experiment. Set it, e.g. "
                 "`experiment_id: digits`, or take it from expkit-hydra with "
                 "`defaults: [expkit, …, _self_]`."
             )
-        node = plain(cfg.get("mlflow"))
+        node = resolved(cfg.get("mlflow"))
         if node is None:
             node = {}
         if not isinstance(node, Mapping):
@@ -175,25 +174,25 @@ class MLFlowLogger:
         uri, tags = node.get("tracking_uri"), node.get("tags")
         if tags is not None and not isinstance(tags, Mapping):
             raise TypeError(f"cfg.mlflow.tags must be a mapping, got {tags!r}")
-        made = cls(
+        tracking = cls(
             Path(str(results_dir or "results")) / str(experiment),
             None if run_name is None else str(run_name),
             tracking_uri=None if uri is None else str(uri),
             mode=str(node.get("mode") or "auto"),
             tags=tags,
         )
-        made._experiment = str(experiment)
-        return made
+        tracking._experiment = str(experiment)
+        return tracking
 
     @property
     def run_folder(self) -> Path | None:
-        """Where the journal is; None before the run is open and when disabled."""
+        """The folder with the journal; None before the run is open, and in mode `disabled`."""
         return self._run_folder
 
-    # The methods of a sink (docs/formats.md); all but open and close serve a lone logger too.
+    # The methods of a sink (docs/formats.md); all but open also serve a logger used alone.
 
     def open(self, run: Mapping[str, object], config: Mapping[str, object]) -> None:
-        """Begins or continues a run that Bookkeeping keeps; called by it.
+        """Begins or continues a run of Bookkeeping, which calls this.
 
         Args:
             run: The content of run.json, and `folder`.
@@ -210,7 +209,7 @@ class MLFlowLogger:
         if isinstance(code, Mapping) and code.get("commit"):
             tags["mlflow.source.git.commit"] = code["commit"]
         self._begin(
-            Journal(folder / NAME),
+            Journal(folder / JOURNAL_NAME),
             run_id=str(run["id"]),
             experiment=str(run.get("experiment_id") or folder.parent.parent.name),
             run_name=str(run["run_name"]),
@@ -230,18 +229,18 @@ class MLFlowLogger:
         """Logs values of one step; returns at once.
 
         Args:
-            metrics: Numbers by name; nested mappings are joined by dots. NaN and Inf are kept in
-                the journal and become a tag in MLflow.
-            step: Epoch or step; one after the last of these metrics by default.
+            metrics: Numbers by name; the names of nested mappings are joined by dots. NaN and Inf
+                are kept in the journal and become a tag in MLflow.
+            step: Epoch or batch; by default one after the last step of these metrics.
             time: Seconds since the epoch; now by default.
 
         Raises:
-            TypeError: If a value is no number, after the others were logged.
+            TypeError: If a value is not a number; the others are logged.
         """
         if self._mode == "disabled":
             return
         if step is not None and type(step) is not int:
-            step = whole(step)
+            step = whole_step(step)
         problem = None
         values: dict[str, float] = {}
         for key, value in metrics.items():
@@ -250,9 +249,11 @@ class MLFlowLogger:
             else:
                 problem = add_numbers(str(key), value, values) or problem
         journal = self._journal or self._start()
-        if values:  # what is good is kept, whatever stood beside it
+        if values:  # the good ones are kept, even if another is bad
             journal.append_point(
-                values, Step.NEXT if step is None else step, self._clock() if time is None else time
+                values,
+                ImplicitStep.NEXT if step is None else step,
+                self._clock() if time is None else time,
             )
         if problem is not None:
             raise TypeError(problem)
@@ -261,12 +262,12 @@ class MLFlowLogger:
         """Keeps a file or folder with the run.
 
         Args:
-            path: What lies outside the run's folder is copied into it first, because it may be
-                gone when MLflow is reached.
+            path: The file or folder. If it is outside the run's folder, it is copied there first,
+                because it may be gone when the journal is drained.
             artifact_path: Folder among the run's artifacts.
 
         Raises:
-            FileNotFoundError: If there is nothing at `path`.
+            FileNotFoundError: If nothing exists at `path`.
         """
         if self._mode == "disabled":
             return
@@ -277,7 +278,7 @@ class MLFlowLogger:
         if not source.exists():
             raise FileNotFoundError(f"There is no artifact {source} to log.")
         if artifact_path is not None and ".." in Path(artifact_path).parts:
-            raise ValueError(f"artifact_path {artifact_path!r} leaves the run's artifacts.")
+            raise ValueError(f"artifact_path {artifact_path!r} is outside the run's artifacts.")
         if not source.resolve().is_relative_to(folder.resolve()):
             import shutil
 
@@ -298,7 +299,8 @@ class MLFlowLogger:
 
         Args:
             timer: A timer or a group of timers with `to_dict()`, or the name of one.
-            statistics: Its statistics, when `timer` is a name. What is no number is left out.
+            statistics: Its statistics, if `timer` is a name. Values that are not numbers are left
+                out.
 
         Raises:
             TypeError: If there are no statistics.
@@ -316,18 +318,23 @@ class MLFlowLogger:
         values = timings("time" if name is None else f"time.{name}", statistics)
         journal = self._journal or self._start()
         if values:
-            journal.append_point(values, Step.LATEST, self._clock())
+            journal.append_point(values, ImplicitStep.LATEST, self._clock())
 
     def flush(self) -> None:
-        """Brings the journal to disk; survives a power cut afterwards."""
+        """Writes the journal to disk, so that it survives a power cut."""
         if self._journal is not None:
             self._journal.flush()
 
     def close(self, state: str = "completed") -> None:
-        """Ends the run and sends what can be sent; never raises. A second call does nothing.
+        """Ends the run and drains its journal; a second call does nothing.
+
+        If the store cannot be reached, it warns and does not raise.
 
         Args:
             state: `completed`, `failed` or `interrupted`.
+
+        Raises:
+            ValueError: For an unknown state.
         """
         status = STATUS.get(state)
         if status is None:
@@ -339,28 +346,28 @@ class MLFlowLogger:
         journal.append({"kind": "end", "status": status, "time": self._clock()})
         journal.close()
         try:
-            self._send_rest()
+            self._drain_rest()
         except Exception as error:
-            # The run's own work is done and on disk: what follows can be repeated by anybody.
-            log_trace(logger)
+            # The run's own work is done and on disk; draining can be repeated at any time.
+            log_traceback(logger)
             text = str(error) if isinstance(error, TrackingError) else first_line(error)
             logger.warning("MLflow: %s Nothing is lost: `expkit sync` sends it later.", text)
 
-    # Alone
+    # For a logger used alone, without Bookkeeping.
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Logs a configuration as parameters, flattened with dots; whole as config.yaml.
+        """Logs a configuration: as parameters, with keys joined by dots, and whole as config.yaml.
 
         Args:
             params: Mapping or DictConfig. Keys that only say where the run is kept (`hydra`,
-                `results_dir`, …) are left out of the parameters.
+                `results_dir`, …) do not become parameters.
 
         Raises:
-            TypeError: If `params` is no mapping.
+            TypeError: If `params` is not a mapping.
         """
         if self._mode == "disabled":
             return
-        config = plain(params)
+        config = resolved(params)
         if not isinstance(config, Mapping):
             raise TypeError(f"log_params needs a mapping, got {type(params).__name__}")
         self._journal or self._start()
@@ -381,7 +388,7 @@ class MLFlowLogger:
     def __enter__(self) -> MLFlowLogger:
         if self._mode != "disabled" and self._journal is None:
             self._start()
-            self._handlers.enter_context(sigterm_unwinds())
+            self._handlers.enter_context(sigterm_as_exit())
         return self
 
     def __exit__(
@@ -396,26 +403,26 @@ class MLFlowLogger:
                 self.set_tags({"expkit.error": text[:500]})
         try:
             self.close(state_after(error))
-        finally:  # Ctrl-C while a server is waited for
+        finally:  # even after Ctrl-C while it waits for a server
             self._handlers.close()
 
     def _start(self) -> Journal:
-        """Opens a lone logger's run, at its first call or at the head of its block."""
-        with self._opening:
+        """Opens the run of a logger used alone, at its first call or when its block begins."""
+        with self._start_lock:
             if self._journal is not None:
                 return self._journal
             if self._closed:
                 raise TrackingError(
-                    f"The run {self._run_folder} is closed, and what is logged now would be lost. "
-                    "Log before the block ends, or make another MLFlowLogger."
+                    f"The run {self._run_folder} is closed; what is logged now would be lost. "
+                    "Log before the block ends, or create another MLFlowLogger."
                 )
             if self._folder is None or self._experiment is None:
                 raise ValueError(
                     "MLFlowLogger has no experiment: give it one (`MLFlowLogger('digits')`), or "
-                    "hand it to Bookkeeping(sinks=[…]), which opens it."
+                    "pass it to Bookkeeping(sinks=[…]), which opens it."
                 )
-            journal, run_id, attempt = claim(
-                self._folder / "training", self._run_name or new_name(self._clock())
+            journal, run_id, attempt = open_run_folder(
+                self._folder / "training", self._run_name or name_from_time(self._clock())
             )
             self._config = {}
             self._begin(
@@ -438,11 +445,11 @@ class MLFlowLogger:
         attempt: int,
         tags: Mapping[str, object],
     ) -> None:
-        if self._journal is not None:  # a notebook's cell, run again: its run goes on here
+        if self._journal is not None:  # a notebook's cell that is run again continues its run
             self._journal.close()
-        if self._sender is not None:
-            self._sender.close(0.0)
-        self._sender = None
+        if self._background_drain is not None:
+            self._background_drain.close(0.0)
+        self._background_drain = None
         self._closed = False
         self._run_folder = journal.path.parent
         self._journal = journal
@@ -463,35 +470,35 @@ class MLFlowLogger:
         )
         journal.flush(durable=False)
         if self._uri is not None and is_server(self._uri) and self._mode != "offline":
-            from ._sender import Sender
+            from ._sync.background import BackgroundDrain
 
-            self._sender = Sender(journal.path, self._uri)
+            self._background_drain = BackgroundDrain(journal.path, self._uri)
 
-    def _send_rest(self) -> None:
+    def _drain_rest(self) -> None:
         assert self._run_folder is not None
         if self._mode == "offline":
             return
-        if self._sender is not None:
-            self._sender.close(self._close_timeout_s)
+        if self._background_drain is not None:
+            self._background_drain.close(self._close_timeout_s)
         elif not self._in_grid:
-            from ._sync import Synchronizer  # what a run of a grid never needs
+            from ._sync.experiment import Synchronizer  # a run of a grid never needs it
 
             synchronizer = Synchronizer(
                 self._run_folder.parent.parent,
                 credentials=[] if self._uri is None else [self._uri],
             )
-            report = synchronizer.once(only=self._run_folder / NAME)
-            for text in report.problems:
-                logger.warning("MLflow: %s", text)
+            report = synchronizer.once(only=self._run_folder / JOURNAL_NAME)
+            for problem in report.problems:
+                logger.warning("MLflow: %s", problem)
 
     def _append(self, entry: dict[str, object]) -> None:
         if self._journal is not None:
             self._journal.append(entry)
 
     def _log_flat(self, config: Mapping[str, object]) -> None:
-        kept = {key: value for key, value in config.items() if key not in IGNORED}
-        if kept:
-            params = {key: without_secrets(value) for key, value in flatten(kept).items()}
+        values = {key: value for key, value in config.items() if key not in IGNORED}
+        if values:
+            params = {key: without_secrets(value) for key, value in flatten(values).items()}
             self._append({"kind": "params", "params": params})
 
     def _write_config(self, config: Mapping[str, object]) -> None:
@@ -506,23 +513,23 @@ class MLFlowLogger:
 
 
 def _absolute(uri: str) -> str:
-    """A relative SQLite file, as seen from here: whoever sends later stands elsewhere."""
+    """The URI with an absolute path, if it names an SQLite file: `sync` may run elsewhere."""
     path = uri.removeprefix("sqlite:///")
     if path == uri or not path or Path(path).is_absolute():
         return uri
     return f"sqlite:///{Path(path).absolute()}"
 
 
-def _unknown(what: str, given: str, allowed: tuple[str, ...]) -> str:
+def _unknown(kind: str, value: str, allowed: tuple[str, ...]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(given, allowed, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"Unknown {what}: {given!r}.{hint} Allowed: {', '.join(allowed)}."
+    matches = difflib.get_close_matches(value, allowed, 1)
+    hint = f" Did you mean {matches[0]!r}?" if matches else ""
+    return f"Unknown {kind}: {value!r}.{hint} Allowed: {', '.join(allowed)}."
 
 
 def _source_tags() -> dict[str, str]:
-    """What MLflow's own client would have noted in this process, for the UI's columns."""
+    """The tags that MLflow's own client would set in this process, for columns of the UI."""
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": sys.argv[0] if sys.argv else ""}
     with contextlib.suppress(ImportError, KeyError, OSError):
         import getpass

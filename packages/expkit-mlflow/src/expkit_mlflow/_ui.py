@@ -12,39 +12,40 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from ._addresses import check_installed, environment
-from ._database import database_uri, experiment_in
-from ._errors import TrackingError
+from ._store.database import database_uri, experiment_in
+from ._store.errors import TrackingError
+from ._store.uris import check_installed, environment_without_mlflow
 
 START_S = 90.0  # 14 s on two idle cores
 
 
 @contextlib.contextmanager
 def serve(folder: Path, *, port: int | None = None, host: str = "127.0.0.1") -> Iterator[str]:
-    """MLflow's server on `folder/mlflow.db` for the life of the block; yields the URL of the runs.
+    """Runs MLflow's server on `folder/mlflow.db` until the block ends; yields the URL of the runs.
 
     Args:
         folder: An experiment's folder.
-        port: Where to listen; by default 5000 or the next that is free.
-        host: Interface; this machine only by default.
+        port: Port to listen on; by default 5000 or the next free one.
+        host: Interface to listen on; by default this machine only.
 
     Raises:
-        TrackingError: If the store is missing, the port taken, or the server does not start.
+        TrackingError: If the store is missing, the port is taken, or the server does not start.
     """
     folder = folder.resolve()
     uri = database_uri(folder / "mlflow.db")
     check_installed(uri)
     if not (folder / "mlflow.db").exists():
         raise TrackingError(
-            f"{folder} has no mlflow.db: no run was logged here yet, or all to a tracking server, "
-            "which has its own page."
+            f"{folder} has no mlflow.db: no run was logged here yet, or all runs went to a "
+            "tracking server, which has its own page."
         )
     number = free_port(host, port)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--artifacts-destination", (folder / "artifacts").as_uri()]
     command += ["--host", host, "--port", str(number), "--workers", "1"]
-    env = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # ten idle processes
-    # A session of its own: the server's children end with it, whoever ends first.
+    # The server's jobs would be ten idle processes.
+    env = {**environment_without_mlflow(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # A session of its own, so that the server's children can be ended with it.
     server = subprocess.Popen(
         command,
         env=env,
@@ -62,15 +63,19 @@ def serve(folder: Path, *, port: int | None = None, host: str = "127.0.0.1") -> 
         url = f"http://{host}:{number}"
         _wait_until_ready(url, server, lines)
         experiment = experiment_in(folder / "mlflow.db", folder.name)
-        # Without the last part the UI greets with prompts and judges.
+        # Without its last part the URL shows prompts and judges.
         runs = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
         yield url if experiment is None else url + runs
     finally:
-        _end(server)
+        end_server(server)
 
 
 def free_port(host: str, port: int | None) -> int:
-    """`port` if it is free, else an error; without one the first free from 5000 on."""
+    """`port`, if it is free; the first free one from 5000 on, if it is None.
+
+    Raises:
+        TrackingError: If it is not free.
+    """
     for number in (port,) if port is not None else (*range(5000, 5050), 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,12 +84,12 @@ def free_port(host: str, port: int | None) -> int:
             except (OSError, OverflowError) as error:
                 if port is not None:
                     raise TrackingError(
-                        f"Port {port} on {host} is not to be had ({error}). Choose another with "
+                        f"Port {port} on {host} is not available ({error}). Choose another with "
                         "--port, or leave it out."
                     ) from error
             else:
                 return int(probe.getsockname()[1])
-    raise TrackingError(f"No port is free on {host}.")
+    raise TrackingError(f"There is no free port on {host}.")
 
 
 def _wait_until_ready(url: str, server: subprocess.Popen[str], lines: list[str]) -> None:
@@ -101,7 +106,8 @@ def _wait_until_ready(url: str, server: subprocess.Popen[str], lines: list[str])
     raise TrackingError("MLflow's server did not start:\n" + "".join(lines[-20:]))
 
 
-def _end(server: subprocess.Popen[str]) -> None:
+def end_server(server: subprocess.Popen[str]) -> None:
+    """Ends a server that leads a session, and its children."""
     for number, patience_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, number)

@@ -9,52 +9,53 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ._errors import TrackingError
+from ._store.errors import TrackingError
 
 FOLDER = "its folder, results/EXPERIMENT"
 
 
 def sync(argv: Sequence[str]) -> int:
-    """Send what MLflow does not have yet of an experiment's runs."""
-    parent = os.getppid()  # before the imports below, during which it may die
+    """Send to MLflow what it does not have yet of an experiment's runs."""
+    parent = os.getppid()  # before the imports below, during which it may end
     parser = argparse.ArgumentParser("expkit sync", description=sync.__doc__)
     parser.add_argument("folder", type=Path, metavar="EXPERIMENT", help=FOLDER)
     parser.add_argument("--follow", action="store_true", help="repeat until stdin is closed")
-    parser.add_argument("--interval", type=float, default=5.0, metavar="S", help="of --follow")
-    parser.add_argument("--tracking-uri", help="send there, not where the journals say")
+    parser.add_argument(
+        "--interval", type=float, default=5.0, metavar="S", help="seconds between passes (5)"
+    )
+    parser.add_argument("--tracking-uri", help="send everything there, not where the journals say")
     parser.add_argument("--show-ui", action="store_true", help="print how to open the UI")
     options = parser.parse_args(argv)
 
     import logging
 
-    from ._follow import follow
-    from ._sync import Synchronizer
+    from ._sync.experiment import Synchronizer
+    from ._sync.grid_follower import follow_grid
 
     _limit_retries()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         synchronizer = Synchronizer(
-            options.folder, tracking_uri=options.tracking_uri, exists=not options.follow
+            options.folder, tracking_uri=options.tracking_uri, must_exist=not options.follow
         )
         if options.follow:
-            if (
-                sys.stdin is not None and not sys.stdin.isatty()
-            ):  # the sweep ends us by closing the pipe, after its last run
+            if sys.stdin is not None and not sys.stdin.isatty():
+                # Ctrl-C is for the sweep, which closes the pipe after its last run.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.nice(5)  # the runs come first
-            report = follow(
+            report = follow_grid(
                 synchronizer,
                 sys.stdin,
                 interval_s=options.interval,
                 parent=parent,
-                say=_complain,
+                on_problem=_print_error,
             )
         else:
             report = synchronizer.once()
-            for text in report.problems:
-                _complain(text)
+            for problem in report.problems:
+                _print_error(problem)
     except (TrackingError, OSError) as error:
-        _complain(str(error))
+        _print_error(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
@@ -72,25 +73,25 @@ def ui(argv: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, help="5000 or the next free one by default")
     options = parser.parse_args(argv)
 
-    from ._addresses import check_installed
-    from ._sync import Synchronizer
+    from ._store.uris import check_installed
+    from ._sync.experiment import Synchronizer
     from ._ui import serve
 
     _limit_retries()
-    for number in (signal.SIGTERM, signal.SIGHUP):  # the server ends with us, and our terminal
+    for number in (signal.SIGTERM, signal.SIGHUP):  # end the server as Ctrl-C does
         signal.signal(number, signal.default_int_handler)
     try:
         check_installed("sqlite:///mlflow.db")
-        report = Synchronizer(options.folder).once()  # brings artifacts of a moved folder along
-        for text in report.problems:
-            _complain(text)
+        report = Synchronizer(options.folder).once()  # also corrects a moved folder's artifacts
+        for problem in report.problems:
+            _print_error(problem)
         report.folder = options.folder  # as it was typed
         print(f"{report}\nMLflow's UI starts (10 to 20 s) …", flush=True)
         with serve(options.folder, port=options.port) as url:
             print(f"{url}  (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
     except (TrackingError, OSError) as error:
-        _complain(str(error))
+        _print_error(str(error))
         return 1
     except KeyboardInterrupt:
         return 0
@@ -98,10 +99,10 @@ def ui(argv: Sequence[str]) -> int:
 
 
 def _limit_retries() -> None:
-    """MLflow's client tries a server that hangs for a quarter of an hour, request by request."""
+    """Limits MLflow's client, which would retry a hanging server for a quarter of an hour."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

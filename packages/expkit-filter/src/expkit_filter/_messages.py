@@ -1,0 +1,43 @@
+"""Parts of messages: a value in short, and the names that somebody may have meant."""
+
+from collections.abc import Iterable
+
+
+def shown(value: object) -> str:
+    """A value for a message: its repr, cut to 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        text = f"an integer of {value.bit_length()} bits"  # type: ignore[attr-defined]
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def near_matches(name: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
+    """Those of `candidates` that somebody who wrote `name` may have meant, best first.
+
+    >>> near_matches("optimiser.lr", ["optimizer.lr", "model.name", "seed"])
+    ['optimizer.lr']
+    >>> near_matches("lr", ["optimizer.lr", "model.name", "seed"])
+    ['optimizer.lr']
+    """
+    from difflib import get_close_matches
+
+    names = sorted(set(candidates))
+    typos = get_close_matches(name, names, limit, 0.85)
+    if typos:
+        return typos
+    last = name.rpartition(".")[2]
+    same_last = [other for other in names if other.rpartition(".")[2] == last]
+    children = [other for other in names if other.startswith(f"{name}.")]
+    close = get_close_matches(name, names, limit, 0.6)
+    return list(dict.fromkeys([*same_last, *children, *close]))[:limit]
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """A sentence to end an error with; empty if nothing is near.
+
+    >>> did_you_mean("optimiser.lr", ["optimizer.lr", "seed"])
+    " Did you mean 'optimizer.lr'?"
+    """
+    matches = near_matches(name, candidates)
+    return f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""

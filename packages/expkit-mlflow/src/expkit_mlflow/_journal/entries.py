@@ -1,0 +1,20 @@
+"""The format of tracking.jsonl."""
+
+import math
+
+JOURNAL_NAME = "tracking.jsonl"
+# MLflow's status by the state in run.json.
+STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+Entry = dict[str, object]
+
+
+def json_number(value: float) -> float | str:
+    """The value in a form that strict JSON has.
+
+    >>> json_number(0.5), json_number(float("nan")), json_number(float("-inf"))
+    (0.5, 'NaN', '-Infinity')
+    """
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,48 @@
+"""The folder of a run without Bookkeeping."""
+
+import re
+import time
+import uuid
+from pathlib import Path
+
+from .entries import JOURNAL_NAME, Entry
+from .processes import is_gone
+from .reading import has_ended, is_completed, read_attempts
+from .writing import Journal
+
+
+def open_run_folder(training: Path, name: str) -> tuple[Journal, str, int]:
+    """Opens the run folder of this name, or of this name with a number.
+
+    A folder is taken if it is new, or if its run is neither completed nor running.
+
+    Returns:
+        Its journal, the run's id, and the number of this attempt.
+    """
+    number = 1
+    while True:
+        path = training / (name if number == 1 else f"{name}_{number}") / JOURNAL_NAME
+        journal = Journal(path)
+        attempts = read_attempts(path)
+        if _is_free(journal, attempts) and not (attempts and is_completed(path)):
+            run_id = str(attempts[-1]["id"]) if attempts else uuid.uuid4().hex
+            return journal, run_id, len(attempts) + 1
+        journal.close()
+        number += 1
+
+
+def _is_free(journal: Journal, attempts: list[Entry]) -> bool:
+    if journal.is_owner is not None or not attempts:
+        return journal.is_owner is not False
+    # Without locks the journal's entries decide, so that two processes do not write one run.
+    return has_ended(journal.path) or is_gone(attempts[-1], journal.path)
+
+
+def name_from_time(time_s: float) -> str:
+    """A run's name made from the time: `20261123-080550`."""
+    return time.strftime("%Y%m%d-%H%M%S", time.localtime(time_s))
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether the text can name one folder."""
+    return bool(name) and name not in (".", "..") and not re.search(r"[/\\\0]", name)

@@ -1,0 +1,23 @@
+"""This package's one exception, and other errors in short."""
+
+import logging
+
+from .secrets import without_secrets
+
+
+class TrackingError(RuntimeError):
+    """MLflow cannot be reached or used. The journal keeps everything; `expkit sync` sends it."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error's type and the first line of its text."""
+    text = without_secrets(str(error)).strip().partition("\n")[0][:300]
+    return f"{type(error).__name__}: {text}"
+
+
+def log_traceback(logger: logging.Logger) -> None:
+    """Logs the traceback of the current error at level DEBUG."""
+    if logger.isEnabledFor(logging.DEBUG):
+        import traceback
+
+        logger.debug("%s", without_secrets(traceback.format_exc()))

@@ -1,0 +1,92 @@
+"""Tracking URIs: what they name, and whether it can be used."""
+
+import importlib.util
+import os
+import re
+import socket
+import urllib.parse
+from collections.abc import Mapping
+
+from .errors import TrackingError
+from .secrets import without_secrets
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+def is_server(uri: str) -> bool:
+    """Whether the URI names a server, which accepts batches while the run is still going."""
+    return uri.startswith(("http://", "https://"))
+
+
+def check_uri(uri: str) -> None:
+    """Refuses what today's MLflow cannot write to.
+
+    Raises:
+        TrackingError: For a folder, because MLflow has removed its file store, or for a text that
+            is not a URI.
+    """
+    scheme = urllib.parse.urlsplit(uri).scheme
+    if uri.partition(":")[0] in ("databricks", "databricks-uc", "uc"):
+        return
+    if re.match(r"([^/]*@)?[\w.-]+:\d+(/|$)", uri):
+        shown = without_secrets(f"http://{uri}")
+        raise TrackingError(f"Tracking URI {shown[7:]!r} has no scheme. Did you mean {shown!r}?")
+    if scheme in ("", "file") or len(scheme) == 1:  # C:\…
+        raise TrackingError(
+            f"Tracking URI {uri!r} is a folder, and MLflow 3.13 removed its file store. "
+            "Leave mlflow.tracking_uri null for the SQLite store in the experiment's folder, set "
+            "it to a server (http://…) or a database (sqlite:///…), or convert an old ./mlruns "
+            "with `mlflow migrate-filestore`."
+        )
+
+
+def check_installed(uri: str) -> None:
+    """Names what is missing before MLflow fails deep inside.
+
+    Raises:
+        TrackingError: If the URI names a database and only mlflow-skinny is installed.
+    """
+    if not is_server(uri) and uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
+        try:
+            full = importlib.util.find_spec("sqlalchemy") and importlib.util.find_spec("alembic")
+        except (ImportError, ValueError):
+            full = None
+        if not full:
+            raise TrackingError(
+                f"{without_secrets(uri)} needs the full MLflow, and only mlflow-skinny is "
+                'installed: pip install "expkit-mlflow[local]", or set mlflow.tracking_uri to a '
+                "server (http://…). The journals keep everything until then."
+            )
+
+
+def check_reachable(uri: str) -> None:
+    """Checks once whether a server listens; MLflow's own client would retry for minutes.
+
+    Raises:
+        TrackingError: If it does not answer.
+    """
+    parts = urllib.parse.urlsplit(uri)
+    if not is_server(uri) or parts.hostname is None:
+        return
+    from urllib.request import getproxies, proxy_bypass  # takes 15 ms, and only this needs it
+
+    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname):
+        return  # only the proxy can tell
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise TrackingError(f"{without_secrets(uri)} does not answer ({error}).") from error
+
+
+def environment_without_mlflow(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment without MLflow's variables, which would redirect our own server.
+
+    Args:
+        environ: The environment; that of this process by default.
+    """
+    return {
+        key: value
+        for key, value in (os.environ if environ is None else environ).items()
+        if not key.startswith(("MLFLOW_", "_MLFLOW_")) or key == "MLFLOW_DISABLE_TELEMETRY"
+    }

@@ -1,0 +1,102 @@
+"""The thread that drains a run's journal to a server while the run is still going."""
+
+import logging
+import threading
+from pathlib import Path
+
+from .._journal.reading import read_attempts
+from .._store.client import Store
+from .._store.errors import TrackingError, first_line, log_traceback
+from .._store.secrets import without_secrets
+from .._store.uris import check_reachable
+from .drain import JournalDrain
+from .superseded import tag_superseded
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 30.0
+
+
+class BackgroundDrain:
+    """Drains the journal from disk again and again, so that nothing waits in memory.
+
+    Args:
+        journal: The run's journal, written by this process.
+        uri: The server.
+        interval_s: Time between two passes over the journal.
+    """
+
+    def __init__(self, journal: Path, uri: str, *, interval_s: float = 2.0) -> None:
+        self._journal = journal
+        self._uri = uri
+        self._interval_s = interval_s
+        self._drain: JournalDrain | None = None
+        self._stop = threading.Event()
+        self._warned = False
+        self.complete = False
+        self._thread = threading.Thread(target=self._run, name="expkit-mlflow", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> bool:
+        """Sends the rest, for at most `timeout_s`; returns whether the server has everything."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+        if not self.complete and not self._warned:
+            self._warn(f"it did not take everything within {timeout_s:g} s.")
+        return self.complete
+
+    def _run(self) -> None:
+        pause_s = self._interval_s
+        while not self._stop.wait(pause_s):
+            pause_s = self._interval_s if self._pass() else RETRY_S
+        self.complete = self._pass()
+
+    def _pass(self) -> bool:
+        try:
+            if self._drain is None or self._drain.has_new_entries:
+                check_reachable(self._uri)
+            if self._drain is None:
+                self._drain = self._start()
+            if self._drain.has_new_entries:
+                report = self._drain.drain()
+                for problem in report.problems:
+                    logger.warning("%s: %s", self._journal.parent.name, problem)
+        except TrackingError as error:
+            self._drain = None  # it may count as sent what was not
+            self._warn(str(error))
+            return False
+        except Exception as error:
+            self._drain = None
+            log_traceback(logger)
+            self._warn(first_line(error))
+            return False
+        return True
+
+    def _start(self) -> JournalDrain:
+        head = read_attempts(self._journal)[-1]
+        store = Store(self._uri)
+        drain = JournalDrain(self._journal, store)
+        stored = store.find_run(str(head["experiment"]), str(head["id"]))
+        if stored is None:
+            drain.create(head)
+            tag_superseded(store, drain)
+        else:
+            if stored.deleted:
+                raise TrackingError(
+                    f"Run {head['run_name']} was deleted there; restore it to send more."
+                )
+            drain.attach(stored, head)
+        return drain
+
+    def _warn(self, why: str) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        logger.warning(
+            "MLflow at %s: %s Training goes on, the journal %s keeps everything, and "
+            "`expkit sync %s` sends it later.",
+            without_secrets(self._uri),
+            why,
+            self._journal,
+            self._journal.parent.parent.parent,
+        )

@@ -1,0 +1,320 @@
+"""The drain of all journals of an experiment, by the one process that holds its lock."""
+
+import contextlib
+import gc
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from .._journal.endings import inferred_end, is_sending
+from .._journal.entries import JOURNAL_NAME, Entry
+from .._journal.experiments import ended_together, experiment_at, find_journals
+from .._journal.reading import read_attempts, read_entries
+from .._store.client import REMOVED_TAG, Store, StoredRun
+from .._store.database import (
+    DatabaseRun,
+    database_runs,
+    forget_connections,
+    has_store,
+    open_store,
+    relocate,
+)
+from .._store.errors import TrackingError, first_line, log_traceback
+from .._store.lock import LOCK_NAME, one_writer
+from .._store.secrets import without_secrets
+from .._store.uris import check_uri, is_server
+from .drain import JournalDrain
+from .report import SyncReport
+from .superseded import remove_superseded, tag_superseded
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 120.0  # for the lock: eight runs that end together take a few seconds each
+
+
+def sync(
+    experiment_folder: str | Path, *, tracking_uri: str | None = None, wait_s: float = WAIT_S
+) -> SyncReport:
+    """Sends to MLflow what it does not have of an experiment's runs; can be repeated at any time.
+
+    Creates the store, the experiment and the runs if they are missing, drops repeated points,
+    closes runs whose owner is gone, and marks removed runs as deleted.
+
+    Args:
+        experiment_folder: `results/digits`, with the runs in `training/`.
+        tracking_uri: Send everything there instead of where the journals say.
+        wait_s: How long to wait for another writer of the same store.
+
+    Raises:
+        TrackingError: If another process holds the store, or if it cannot be used.
+        FileNotFoundError: If the folder is not an experiment.
+    """
+    return Synchronizer(experiment_folder, tracking_uri=tracking_uri, wait_s=wait_s).once()
+
+
+class Synchronizer:
+    """Makes passes over one experiment, each of which continues where the last one stopped.
+
+    Args:
+        experiment_folder: `results/digits`, with the runs in `training/`.
+        tracking_uri: Send everything there instead of where the journals say.
+        wait_s: How long to wait for another writer of the same store.
+        must_exist: Whether the folder must already be an experiment; when a grid starts, it is
+            not.
+        credentials: URIs with user name and password, which the journals leave out.
+            MLFLOW_TRACKING_URI is always among them.
+        environ: The environment; by default that of this process.
+
+    Raises:
+        FileNotFoundError: If the folder must be an experiment, but is not.
+    """
+
+    def __init__(
+        self,
+        experiment_folder: str | Path,
+        *,
+        tracking_uri: str | None = None,
+        wait_s: float = WAIT_S,
+        must_exist: bool = True,
+        credentials: Iterable[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        folder = Path(experiment_folder)
+        self.folder = experiment_at(folder) if must_exist else folder.absolute()
+        if tracking_uri is not None:
+            check_uri(tracking_uri)
+        self._tracking_uri = tracking_uri
+        self._wait_s = wait_s
+        uris = [environ.get("MLFLOW_TRACKING_URI", ""), *credentials]
+        self._credentials = {without_secrets(uri): uri for uri in uris}
+        self._stores: dict[str, Store] = {}
+        self._drains: dict[Path, JournalDrain] = {}
+        self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}  # with inode and size
+        self._database_runs: dict[str, DatabaseRun] | None = None  # None: ask MLflow
+        self._run_names: set[str] = set()  # of these
+        self._stored_runs: dict[tuple[str, str], dict[str, StoredRun]] = {}
+        self._deleted_ids: set[str] = set()
+        self._reached_uris: set[str] = set()
+        self._inode: int | None = None
+
+    def once(self, *, only: Path | None = None) -> SyncReport:
+        """Makes one pass.
+
+        Args:
+            only: Drain only this journal, and those that ended just before it: if several runs end
+                together, one does the work for the others that wait for it.
+
+        Raises:
+            TrackingError: If another process holds the store.
+        """
+        report = SyncReport(self.folder)
+        heads = self._read_heads([only] if only is not None else find_journals(self.folder))
+        tombstones = [] if only is not None else self._tombstones(heads)
+        report.runs = len(heads)
+        if not heads and not tombstones:
+            return report
+        with one_writer(self.folder / LOCK_NAME, wait_s=self._wait_s):
+            self._stored_runs.clear()  # another process may have written since
+            self._database_runs = None
+            self._reached_uris.clear()
+            self._check_database()
+            try:  # first: a new run in a removed run's place would supersede it otherwise
+                self._delete(tombstones, heads, report)
+            except Exception as error:
+                log_traceback(logger)
+                report.problems.append(f"removed runs: {first_line(error)}")
+            if only is not None and self._missing(heads):
+                heads = self._read_heads([only, *ended_together(only, find_journals(self.folder))])
+            with _few_full_collections():
+                self._send_all(self._missing(heads), report)
+        return report
+
+    def _missing(self, heads: Mapping[Path, Entry]) -> dict[Path, Entry]:
+        """Leaves out the runs of which the embedded store has everything."""
+        database = self.folder / "mlflow.db"
+        if not has_store(database):
+            self._database_runs, self._run_names = {}, set()
+            return dict(heads)
+        self._database_runs = database_runs(database)
+        runs = self._database_runs or {}
+        self._run_names = {run.name for run in runs.values()}
+        missing = {}
+        for path, head in heads.items():
+            run = runs.get(str(head["id"]))
+            size = self._heads[path][0][1]
+            if self._uri(head) or run is None or run.is_open or run.position != size:
+                missing[path] = head
+        return missing
+
+    def _send_all(self, heads: Mapping[Path, Entry], report: SyncReport) -> None:
+        unusable: set[str] = set()
+        for path, head in heads.items():
+            uri = self._uri(head)
+            if uri in unusable:
+                continue
+            try:
+                self._send(path, head, uri, report, many=len(heads) > 1)
+            except TrackingError as error:
+                unusable.add(uri)
+                report.problems.append(str(error))
+                self._drains.pop(path, None)  # it may count as sent what was not
+            except Exception as error:  # one damaged run must not hold the others back
+                log_traceback(logger)
+                report.problems.append(f"{path.parent.name}: {first_line(error)}")
+                self._drains.pop(path, None)
+
+    def _read_heads(self, journals: list[Path]) -> dict[Path, Entry]:
+        heads = {}
+        for path in journals:
+            with contextlib.suppress(FileNotFoundError):  # moved to .trash meanwhile
+                stat = path.stat()
+                version = (stat.st_ino, stat.st_size)
+                if path not in self._heads or self._heads[path][0] != version:
+                    attempts = read_attempts(path)
+                    if not attempts or not {"id", "experiment", "run_name"} <= attempts[-1].keys():
+                        continue
+                    head = {**attempts[-1], "time": attempts[0].get("time")}
+                    self._heads[path] = (version, head)
+                heads[path] = self._heads[path][1]
+        return heads
+
+    def _send(self, path: Path, head: Entry, uri: str, report: SyncReport, *, many: bool) -> None:
+        own = head.get("tracking_uri") == without_secrets(uri) and head.get("mode") != "offline"
+        if own and is_server(uri) and is_sending(path, head):
+            report.sending += 1
+            return
+        self._store(uri)
+        drain = self._drains.get(path)
+        if drain is None or drain.run_id != head["id"]:
+            drain = self._drains[path] = self._start(path, head, uri, report, many=many)
+        assert drain.stored is not None
+        if drain.stored.deleted:
+            if REMOVED_TAG not in drain.stored.tags:
+                return  # deleted by hand, in MLflow
+            drain.restore()  # the folder was moved back
+            self._deleted_ids.discard(drain.run_id)
+            report.updated += not drain.has_new_entries
+        if drain.has_new_entries:
+            drained = drain.drain()
+            report.points += drained.points
+            report.updated += 1
+            report.problems += [f"{path.parent.name}: {text}" for text in drained.problems]
+        if drain.status == "RUNNING":
+            end = inferred_end(path, head)
+            if end is not None:
+                drain.close(*end)
+                report.closed += 1
+
+    def _start(
+        self, path: Path, head: Entry, uri: str, report: SyncReport, *, many: bool
+    ) -> JournalDrain:
+        store = self._store(uri)
+        drain = JournalDrain(path, store)
+        experiment, run_id = str(head["experiment"]), str(head["id"])
+        runs = self._database_runs if store.embedded else None
+        if runs is not None and run_id not in runs:
+            stored = None
+        elif many:
+            stored = self._runs(uri, experiment).get(run_id)
+        else:
+            stored = store.find_run(experiment, run_id)
+        if stored is None:
+            drain.create(head)
+            report.created += 1
+            report.updated -= 1
+            if not store.embedded:
+                report.superseded += tag_superseded(store, drain)
+            elif runs is None or drain.run_name in self._run_names:
+                report.superseded += remove_superseded(store, drain, self._present)
+        else:
+            drain.attach(stored, head)
+        return drain
+
+    def _present(self) -> set[str]:
+        heads = self._read_heads(find_journals(self.folder)).values()
+        return {str(head["id"]) for head in heads}
+
+    def _runs(self, uri: str, experiment: str) -> dict[str, StoredRun]:
+        """All runs of an experiment, from one request that is valid while the lock is held."""
+        key = (uri, experiment)
+        if key not in self._stored_runs:
+            self._stored_runs[key] = self._store(uri).runs(experiment)
+        return self._stored_runs[key]
+
+    def _store(self, uri: str) -> Store:
+        if uri not in self._stores:
+            self._stores[uri] = open_store(uri, self.folder)
+            if uri == "":
+                self._inode = (self.folder / "mlflow.db").stat().st_ino
+        if uri not in self._reached_uris:
+            self._stores[uri].check()
+            self._reached_uris.add(uri)
+        return self._stores[uri]
+
+    def _check_database(self) -> None:
+        """Notices if the embedded store was moved, or replaced by another one, since."""
+        database = self.folder / "mlflow.db"
+        inode = None
+        if has_store(database):
+            inode = database.stat().st_ino
+            with contextlib.suppress(TrackingError):  # reported once there is something to send
+                relocate(database, self.folder.resolve() / "artifacts")
+        if "" in self._stores and inode != self._inode:
+            del self._stores[""]
+            forget_connections(database.resolve())
+            self._drains.clear()  # what they count as sent is not in the new store
+        self._inode = inode
+
+    def _uri(self, head: Entry) -> str:
+        """The store of a journal; empty for the embedded one."""
+        if self._tracking_uri is not None:
+            return self._tracking_uri
+        uri = head.get("tracking_uri")
+        return self._credentials.get(uri, uri) if isinstance(uri, str) else ""
+
+    def _tombstones(self, heads: Mapping[Path, Entry]) -> list[Entry]:
+        present = {head["id"] for head in heads.values()}
+        path = self.folder / ".trash" / "removed.jsonl"
+        if not path.exists():
+            return []
+        ids = present | self._deleted_ids  # a folder that was moved back is no longer removed
+        entries = (entry for entry, _ in read_entries(path))
+        return [entry for entry in entries if entry.get("id") and entry["id"] not in ids]
+
+    def _delete(
+        self, tombstones: list[Entry], heads: Mapping[Path, Entry], report: SyncReport
+    ) -> None:
+        common_places = {(self._uri(head), str(head["experiment"])) for head in heads.values()}
+        if has_store(self.folder / "mlflow.db") and self._tracking_uri is None:
+            common_places.add(("", self.folder.name))
+        for tombstone in tombstones:
+            run_id = str(tombstone["id"])
+            places = set(common_places)
+            journal = self.folder / str(tombstone.get("trash")) / JOURNAL_NAME
+            if journal.is_file():
+                attempts = read_attempts(journal)
+                places |= {(self._uri(head), str(head["experiment"])) for head in attempts}
+            for uri, experiment in places:
+                if uri == "" and not has_store(self.folder / "mlflow.db"):
+                    continue
+                stored = self._runs(uri, experiment).get(run_id)
+                if stored is not None and not stored.deleted:
+                    self._store(uri).remove_run(stored, str(tombstone.get("reason") or "removed"))
+                    report.deleted += 1
+            self._deleted_ids.add(run_id)
+
+
+@contextlib.contextmanager
+def _few_full_collections() -> Iterator[None]:
+    """Makes full garbage collections rare: MLflow has half a million objects.
+
+    They would take a fifth of the time. New objects are collected as usual.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(thresholds[0], thresholds[1], max(100, thresholds[2]))
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
