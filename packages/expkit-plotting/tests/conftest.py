@@ -108,11 +108,11 @@ def experiment(tmp_path) -> Callable[..., Path]:
 @pytest.fixture
 def latex() -> None:
     """Real LaTeX; CI says EXPKIT_REQUIRE=latex, and its absence is then a failure."""
-    verdict = _latex.probe_latex(PlotStyle.load("Thesis"))
-    if not verdict.works:
+    support = _latex.probe_latex(PlotStyle.load("Thesis"))
+    if not support.works:
         if "latex" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
-            pytest.fail(verdict.advice)
-        pytest.skip(verdict.advice)
+            pytest.fail(support.advice)
+        pytest.skip(support.advice)
 
 
 @pytest.fixture
@@ -122,5 +122,5 @@ def without_latex(monkeypatch, tmp_path) -> None:
     python.mkdir()
     (python / "sh").symlink_to(shutil.which("sh"))
     monkeypatch.setenv("PATH", str(python))
-    monkeypatch.setattr(_latex, "_verdicts", {})
-    monkeypatch.setattr(_plot_metrics, "_advised", set())
+    monkeypatch.setattr(_latex, "_support_by_key", {})
+    monkeypatch.setattr(_plot_metrics, "_advice_given", set())

@@ -115,14 +115,20 @@ def test_a_folder_of_experiments_lists_them(experiment):
 @pytest.mark.parametrize(
     ("request_", "complaint"),
     [
-        (lambda it: it.metric("los"), r"no metric 'los'\. Did you mean 'loss'\? Known: loss"),
-        (lambda it: it.metric("loss", lines="al"), r"lines must be one of .* Did you mean 'all'"),
-        (lambda it: it.metric("loss", top=0), r"top must be a whole number from 1; got 0"),
-        (lambda it: it.metric("loss", direction="min"), r"direction must be minimize or maximize"),
-        (lambda it: it.metric("loss", group_by="model"), r"'model' is no key that was swept"),
-        (lambda it: it.run("c"), r"There is no run 'c'.* Runs: a, b"),
-        (lambda it: it.run(), r"Name one of the 2 runs: a, b"),
-        (lambda it: it.run("a", metrics=["acc"]), r"Run 'a' has no metric 'acc'"),
+        (lambda plots: plots.metric("los"), r"no metric 'los'\. Did you mean 'loss'\? Known: loss"),
+        (
+            lambda plots: plots.metric("loss", lines="al"),
+            r"lines must be one of .* Did you mean 'all'",
+        ),
+        (lambda plots: plots.metric("loss", top=0), r"top must be a whole number from 1; got 0"),
+        (
+            lambda plots: plots.metric("loss", direction="min"),
+            r"direction must be minimize or maximize",
+        ),
+        (lambda plots: plots.metric("loss", group_by="model"), r"'model' is no key that was swept"),
+        (lambda plots: plots.run("c"), r"There is no run 'c'.* Runs: a, b"),
+        (lambda plots: plots.run(), r"Name one of the 2 runs: a, b"),
+        (lambda plots: plots.run("a", metrics=["acc"]), r"Run 'a' has no metric 'acc'"),
     ],
 )
 def test_a_wrong_request_names_what_there_is(request_, complaint):

@@ -187,7 +187,9 @@ def test_few_groups_of_many_runs_stay_groups(experiment):
 def test_all_lines_are_one_collection_on_request():
     figure = PlotMetrics(falling(40), STYLE).metric("loss", lines="all")
 
-    (collection,) = [it for it in figure.axes[0].collections if isinstance(it, LineCollection)]
+    (collection,) = [
+        artist for artist in figure.axes[0].collections if isinstance(artist, LineCollection)
+    ]
     assert len(collection.get_segments()) == 40
     assert legend_texts(figure)[-1] == "all 40 runs"
 
@@ -197,13 +199,13 @@ def test_a_group_keeps_its_colour_from_metric_to_metric(experiment):
         experiment({"model": ["mlp", "cnn"], "lr": [0.1, 0.01], "seed": [1, 2]}), STYLE
     )
 
-    looks = [
+    styles = [
         [(line.get_color(), line.get_linestyle()) for line in plots.metric(name).axes[0].lines]
         for name in ("loss", "val_accuracy")
     ]
 
-    assert looks[0] == looks[1]
-    assert len(set(looks[0])) == 4
+    assert styles[0] == styles[1]
+    assert len(set(styles[0])) == 4
 
 
 def test_epochs_are_whole_numbers_and_labels_are_words(experiment):
@@ -324,11 +326,11 @@ def test_metrics_of_one_quantity_share_a_panel(experiment):
     assert legend_texts(figure) == ["Train", "Validation"]
 
 
-@pytest.mark.parametrize("wanted", ["mlp_2", "lp_2", 3, "3"])
-def test_a_run_goes_by_name_part_or_number(experiment, wanted):
+@pytest.mark.parametrize("name", ["mlp_2", "lp_2", 3, "3"])
+def test_a_run_goes_by_name_part_or_number(experiment, name):
     plots = PlotMetrics(experiment({"model": ["mlp", "cnn"], "seed": [1, 2]}), STYLE)
 
-    assert plots.run_recipe(wanted)[0].title == "mlp_2"
+    assert plots.run_recipe(name)[0].title == "mlp_2"
 
 
 def test_a_number_is_the_one_in_the_grid(experiment):
@@ -512,11 +514,11 @@ def test_threads_draw_what_one_thread_draws_and_nobody_else_notices():
     alone = [pixels(PlotMetrics(falling(4), style).metric("loss")) for style in styles]
     keys = ("font.size", "axes.labelsize", "lines.linewidth", "figure.dpi", "text.usetex")
     before = [matplotlib.rcParams[key] for key in keys]
-    seen, drawn, done = set(), {}, threading.Event()
+    observed, drawn, done = set(), {}, threading.Event()
 
     def watch() -> None:
         while not done.wait(0.0005):
-            seen.add(tuple(matplotlib.rcParams[key] for key in keys))
+            observed.add(tuple(matplotlib.rcParams[key] for key in keys))
 
     def draw(number: int) -> None:
         for _ in range(2):
@@ -533,7 +535,7 @@ def test_threads_draw_what_one_thread_draws_and_nobody_else_notices():
     done.set()
     watcher.join()
 
-    assert seen == {tuple(before)}
+    assert observed == {tuple(before)}
     for number, image in drawn.items():
         assert (image == alone[number % 3]).all()
 

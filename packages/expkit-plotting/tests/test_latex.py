@@ -53,7 +53,7 @@ def test_thesis_fonts_are_embedded_with_and_without_latex(latex, tmp_path, monke
     style = PlotStyle.load("Thesis")
     for name, used in [("latex", True), ("mathtext", False)]:
         monkeypatch.setattr(
-            "expkit_plotting._latex.probe_latex", lambda _, used=used: _latex.Verdict(used)
+            "expkit_plotting._latex.probe_latex", lambda _, used=used: _latex.LatexSupport(used)
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -81,11 +81,11 @@ def test_thesis_is_as_wide_as_the_column(latex, tmp_path):
 def test_one_probe_serves_the_host(latex, tmp_path, monkeypatch):
     attempts = []
     monkeypatch.setattr(
-        _latex, "attempt", lambda style: attempts.append(style) or _latex.Verdict(True)
+        _latex, "try_latex", lambda style: attempts.append(style) or _latex.LatexSupport(True)
     )
     cache = tmp_path / "cache.json"
     for _ in range(2):  # the second stands for another process
-        monkeypatch.setattr(_latex, "_verdicts", {})
+        monkeypatch.setattr(_latex, "_support_by_key", {})
         assert _latex.probe_latex(PlotStyle.load("Thesis"), cache=cache).works
 
     assert len(attempts) == 1
@@ -95,10 +95,10 @@ def test_one_probe_serves_the_host(latex, tmp_path, monkeypatch):
 def test_a_failure_is_tried_again_after_an_hour(latex, tmp_path, monkeypatch):
     attempts = []
     monkeypatch.setattr(
-        _latex, "attempt", lambda style: attempts.append(style) or _latex.Verdict(False, "x")
+        _latex, "try_latex", lambda style: attempts.append(style) or _latex.LatexSupport(False, "x")
     )
     for time in (0.0, 3599.0, 3601.0):
-        monkeypatch.setattr(_latex, "_verdicts", {})
+        monkeypatch.setattr(_latex, "_support_by_key", {})
         _latex.probe_latex(PlotStyle(), cache=tmp_path / "cache.json", clock=lambda time=time: time)
 
     assert len(attempts) == 2
@@ -107,11 +107,11 @@ def test_a_failure_is_tried_again_after_an_hour(latex, tmp_path, monkeypatch):
 def test_a_preamble_that_fails_is_reported_with_the_missing_package(latex, tmp_path):
     style = PlotStyle(rcParams={"text.latex.preamble": r"\usepackage{nosuchpackage}"})
 
-    verdict = _latex.probe_latex(style, cache=tmp_path / "cache.json")
+    support = _latex.probe_latex(style, cache=tmp_path / "cache.json")
 
-    assert not verdict.works
-    assert "nosuchpackage.sty" in verdict.advice
-    assert "apt install texlive-latex-extra cm-super dvipng" in verdict.advice
+    assert not support.works
+    assert "nosuchpackage.sty" in support.advice
+    assert "apt install texlive-latex-extra cm-super dvipng" in support.advice
 
 
 def test_without_latex_one_warning_names_what_is_missing_and_the_plot_is_drawn(
@@ -119,11 +119,11 @@ def test_without_latex_one_warning_names_what_is_missing_and_the_plot_is_drawn(
 ):
     plots = PlotMetrics(MIXED, "Thesis")
 
-    with pytest.warns(UserWarning, match=r"not on PATH: latex, kpsewhich") as seen:  # noqa: PT031 - one warning for two figures
+    with pytest.warns(UserWarning, match=r"not on PATH: latex, kpsewhich") as warned:  # noqa: PT031 - one warning for two figures
         plots.metric("val_loss", save_to=tmp_path / "loss")
         plots.run(NASTY, save_to=tmp_path / "run")
 
-    about_latex = [it for it in seen if "LaTeX cannot be used" in str(it.message)]
+    about_latex = [warning for warning in warned if "LaTeX cannot be used" in str(warning.message)]
     assert len(about_latex) == 1
     assert "apt install texlive-latex-extra cm-super dvipng" in str(about_latex[0].message)
     assert (tmp_path / "loss.pdf").stat().st_size > 5000
@@ -135,12 +135,12 @@ def test_dvipng_is_missed_only_where_matplotlib_needs_it(latex, tmp_path, monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     matplotlib_says = matplotlib.rcParamsDefault.get("text.latex.engine", "latex+dvipng")
 
-    verdict = _latex.probe_latex(PlotStyle(latex=True), cache=tmp_path / "cache.json")
+    support = _latex.probe_latex(PlotStyle(latex=True), cache=tmp_path / "cache.json")
 
     if matplotlib_says == "latex+dvipng":
-        assert verdict == _latex.Verdict(False, "not on PATH: dvipng")
+        assert support == _latex.LatexSupport(False, "not on PATH: dvipng")
     else:
-        assert verdict.works
+        assert support.works
 
 
 def test_processes_that_meet_an_empty_tex_cache_draw_the_same(latex, tmp_path):
@@ -164,7 +164,7 @@ def test_processes_that_meet_an_empty_tex_cache_draw_the_same(latex, tmp_path):
 
 def test_text_that_latex_refuses_after_all_falls_back(latex, monkeypatch):
     # The probe promised too much, as when the TeX tree changes under a running process.
-    monkeypatch.setattr("expkit_plotting._latex.probe_latex", lambda _: _latex.Verdict(True))
+    monkeypatch.setattr("expkit_plotting._latex.probe_latex", lambda _: _latex.LatexSupport(True))
     style = PlotStyle(latex=True, rcParams={"text.latex.preamble": r"\usepackage{nosuchpackage}"})
 
     with pytest.warns(UserWarning, match="LaTeX could not draw this figure, mathtext did"):

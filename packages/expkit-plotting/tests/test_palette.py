@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from expkit_plotting import _palette, _rc
-from expkit_plotting._palette import colours, hues, looks
+from expkit_plotting._palette import colours, curve_styles, distinct_colours
 
 # Machado, Oliveira and Fernandes (2009), severity 1.0: what a reader with the deficiency sees,
 # as a matrix on linear RGB.
@@ -38,7 +38,9 @@ def seen_lab(colour: str, deficiency: str) -> np.ndarray:
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 @pytest.mark.parametrize("count", [2, 5, 9, 12, 30])
 def test_colour_blind_readers_can_tell_any_two_curves_apart(count, deficiency):
-    for (one, dash), (other, other_dash) in itertools.combinations(looks("colorblind", count), 2):
+    for (one, dash), (other, other_dash) in itertools.combinations(
+        curve_styles("colorblind", count), 2
+    ):
         distance = np.linalg.norm(seen_lab(one, deficiency) - seen_lab(other, deficiency))
 
         # 2.3 is the just noticeable difference of CIE76; thin lines want several times that.
@@ -47,21 +49,21 @@ def test_colour_blind_readers_can_tell_any_two_curves_apart(count, deficiency):
 
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_colours_that_are_not_helped_by_line_styles_differ_for_colour_blind_readers(deficiency):
-    found = hues("colorblind", 6)
+    shades = distinct_colours("colorblind", 6)
 
-    assert len(found) == 6
-    for one, other in itertools.combinations(found, 2):
+    assert len(shades) == 6
+    for one, other in itertools.combinations(shades, 2):
         assert np.linalg.norm(seen_lab(one, deficiency) - seen_lab(other, deficiency)) > 10
 
 
 @pytest.mark.parametrize("palette", ["colorblind", "tab10", "viridis", "deep", "rocket"])
-def test_looks_never_repeat_up_to_thirty_curves(palette):
+def test_styles_never_repeat_up_to_thirty_curves(palette):
     for count in range(1, 31):
-        assert len(set(looks(palette, count))) == count
+        assert len(set(curve_styles(palette, count))) == count
 
 
 def test_no_curve_is_too_light_for_paper():
-    assert all(_palette.visible(colour) for colour, _ in looks("colorblind", 30))
+    assert all(_palette.visible(colour) for colour, _ in curve_styles("colorblind", 30))
 
 
 def test_our_tables_equal_seaborns():
@@ -78,7 +80,7 @@ def test_our_tables_equal_seaborns():
     palettes, contexts = json.loads(done.stdout)
 
     for name, ours in _palette.SEABORN.items():
-        assert [f"#{each}" for each in ours.split()] == palettes[name]
+        assert [f"#{code}" for code in ours.split()] == palettes[name]
     for name, scale in _rc.CONTEXT_SCALES.items():
         assert {key: value * scale for key, value in _rc.CONTEXT.items()} == pytest.approx(
             contexts[name]

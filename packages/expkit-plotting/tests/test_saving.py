@@ -108,7 +108,7 @@ def test_every_file_type_can_be_written(tmp_path):
 
     written = plots.save(plots.metric("loss"), tmp_path / "lr_0.1")
 
-    assert [path.name for path in written] == [f"lr_0.1.{it}" for it in style.filetypes]
+    assert [path.name for path in written] == [f"lr_0.1.{filetype}" for filetype in style.filetypes]
     assert all(path.stat().st_size > 500 for path in written)
 
 

@@ -11,20 +11,20 @@ FRAME = pd.DataFrame({"epoch": [0, 1, 2], "loss": [3.0, 2.0, 1.0], "accuracy": [
 
 
 def values(source, run: str, metric: str) -> list[float]:
-    runs = {each.name: each for each in read_source(source).runs}
+    runs = {run.name: run for run in read_source(source).runs}
     return runs[run].metrics[metric].values.tolist()
 
 
 def test_a_results_folder_is_read_with_its_settings(experiment):
     folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]}, epochs=3)
 
-    read = read_source(folder)
+    loaded = read_source(folder)
 
-    assert [run.name for run in read.runs] == ["cnn_1", "cnn_2", "mlp_1", "mlp_2"]
-    assert read.runs[0].settings == {"model": "cnn", "seed": 1}
-    assert read.metrics == ("loss", "val_loss", "val_accuracy")
-    assert (read.name, read.step) == ("digits", "epoch")
-    assert (read.metric, read.direction) == ("val_accuracy", "maximize")
+    assert [run.name for run in loaded.runs] == ["cnn_1", "cnn_2", "mlp_1", "mlp_2"]
+    assert loaded.runs[0].settings == {"model": "cnn", "seed": 1}
+    assert loaded.metrics == ("loss", "val_loss", "val_accuracy")
+    assert (loaded.name, loaded.step) == ("digits", "epoch")
+    assert (loaded.metric, loaded.direction) == ("val_accuracy", "maximize")
 
 
 @pytest.mark.parametrize("part", ["training", "training/cnn_1"])
@@ -128,13 +128,13 @@ def test_a_long_table_keeps_runs_and_their_settings_apart():
         for model, seed, lr in [("cnn", 1, 0.1), ("mlp", 2, 0.01)]
     )
 
-    read = read_source(table)
+    loaded = read_source(table)
 
-    assert [run.settings for run in read.runs] == [
+    assert [run.settings for run in loaded.runs] == [
         {"model": "cnn", "seed": 1, "optimizer.lr": 0.1},
         {"model": "mlp", "seed": 2, "optimizer.lr": 0.01},
     ]
-    assert read.metrics == ("loss", "accuracy")
+    assert loaded.metrics == ("loss", "accuracy")
 
 
 def test_a_table_of_metric_and_value_columns_is_read():

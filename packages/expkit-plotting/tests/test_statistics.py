@@ -57,12 +57,12 @@ def test_mean_and_spread_equal_numpys(values):
     mean, spread, count = mean_and_spread(values)
 
     for column in range(values.shape[1]):
-        known = values[~np.isnan(values[:, column]), column]
-        assert count[column] == len(known)
-        if len(known):
-            assert mean[column] == pytest.approx(known.mean(), abs=1e-6)
-        if len(known) > 1:
-            assert spread[column] == pytest.approx(known.std(ddof=1), abs=1e-6)
+        logged = values[~np.isnan(values[:, column]), column]
+        assert count[column] == len(logged)
+        if len(logged):
+            assert mean[column] == pytest.approx(logged.mean(), abs=1e-6)
+        if len(logged) > 1:
+            assert spread[column] == pytest.approx(logged.std(ddof=1), abs=1e-6)
         else:
             assert np.isnan(spread[column])
 
@@ -81,14 +81,14 @@ def test_quantiles_ignore_runs_that_ended():
     )
 )
 def test_quantiles_equal_numpys(values):
-    known = ~np.isnan(values).all(axis=0)
+    logged = ~np.isnan(values).all(axis=0)
 
     bands = quantiles(values)
 
-    assert np.isnan(bands[:, ~known]).all()
-    if known.any():
-        expected = np.nanquantile(values[:, known], EDGES, axis=0)
-        np.testing.assert_allclose(bands[:, known], expected, rtol=1e-9, atol=1e-6)
+    assert np.isnan(bands[:, ~logged]).all()
+    if logged.any():
+        expected = np.nanquantile(values[:, logged], EDGES, axis=0)
+        np.testing.assert_allclose(bands[:, logged], expected, rtol=1e-9, atol=1e-6)
 
 
 def test_runs_that_share_no_steps_do_not_take_the_square_of_their_memory():

@@ -24,7 +24,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_a_style_has_exactly_the_documented_keys():
-    assert {each.name for each in dataclasses.fields(PlotStyle)} == set(KEYS)
+    assert {key.name for key in dataclasses.fields(PlotStyle)} == set(KEYS)
     assert set(PlotStyle.load("Default").to_dict()) == set(KEYS)
 
 

@@ -13,7 +13,7 @@ _MODULES = {
     "PlottingError": "_errors",
     "restyle": "_restyle",
 }
-__all__ = ["PlotMetrics", "PlotStyle", "PlottingError", "restyle"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

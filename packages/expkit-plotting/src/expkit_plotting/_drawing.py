@@ -1,6 +1,7 @@
 """Drawing: a recipe, its runs and a style become a figure. No files, no global state."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from ._figure import StyledFigure
 from ._metric_figure import draw_metric
@@ -23,14 +24,11 @@ def draw(recipe: Recipe, runs: Sequence[Run], style: PlotStyle, *, latex: bool) 
         latex: Whether LaTeX draws the text.
     """
     parameters = rc_parameters(style, latex=latex)
+    escape_text = partial(escape, latex=latex)
     with rc_layer(parameters):
         figure = StyledFigure(parameters, figsize=style.size_in, dpi=100)
-
-        def escaped(text: str) -> str:
-            return escape(text, latex=latex)
-
         if recipe.kind == "run":
-            draw_run(figure, recipe, runs[0], style, escaped)
+            draw_run(figure, recipe, runs[0], style, escape_text)
         else:
-            draw_metric(figure, recipe, runs, style, escaped)
+            draw_metric(figure, recipe, runs, style, escape_text)
     return figure

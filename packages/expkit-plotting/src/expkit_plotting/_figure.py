@@ -1,13 +1,16 @@
 """A figure that keeps its style: drawn again, saved elsewhere or unpickled, it looks the same."""
 
+from __future__ import annotations
+
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ._thread_rc import rc_layer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._recipe import Recipe
     from ._runs import Run
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
 class StyledFigure(Figure):
     """matplotlib's `Figure`, drawn and saved with rcParams of its own; needs no display."""
 
-    recipe: "tuple[Recipe, tuple[Run, ...], PlotStyle]"  # what it shows, set once drawn
+    # What it shows, and how; set once it is drawn.
+    recipe: Recipe
+    runs: tuple[Run, ...]
+    style: PlotStyle
 
     def __init__(self, parameters: dict[str, object], **keywords: Any) -> None:
         self.parameters = parameters

@@ -1,12 +1,13 @@
-"""Writing whole files: a reader sees the old or the new one, never half of one."""
+"""Files: writing a whole one, so that a reader never sees half; and naming one in a message."""
 
 import os
-import tempfile
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary name in the same folder, flush to disk, move over the target."""
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
@@ -22,3 +23,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def short_path(path: Path) -> str:
+    """A path as the user would type it: relative where it lies below the working directory."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,53 +1,61 @@
 """`plots/.drawn.json`: what each figure of an experiment shows, and how."""
 
+from __future__ import annotations
+
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from ._files import write_atomically
-from ._recipe import fingerprint
-from ._runs import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._runs import Array, Run
 
 NAME = ".drawn.json"
 
 
-class Drawn:
-    """The figures that were drawn, each with a hash of its data and one of its look.
+class FigureFingerprints:
+    """The fingerprints that an experiment's figures were last drawn with.
 
     Args:
-        plots: The folder that holds the record. Figures are named relative to its parent.
+        plots: The folder that holds the file. It names figures relative to its parent.
     """
 
     def __init__(self, plots: Path) -> None:
         self._file = plots / NAME
         self._base = plots.parent
-        self._known = _read(self._file)
+        self._fingerprints = _read(self._file)
 
-    def shows(self, figure: Path, print_: str) -> bool:
-        """Whether the figure was last drawn with this print."""
-        return self._known.get(self._key(figure)) == print_
+    def is_current(self, figure: Path, fingerprint: str) -> bool:
+        """Whether the figure was last drawn with this fingerprint."""
+        return self._fingerprints.get(self._key(figure)) == fingerprint
 
-    def note(self, figure: Path, print_: str) -> None:
-        """The figure was drawn with this print."""
-        self._known[self._key(figure)] = print_
+    def set(self, figure: Path, fingerprint: str) -> None:
+        """Remember that the figure was drawn with this fingerprint."""
+        self._fingerprints[self._key(figure)] = fingerprint
 
     def save(self) -> None:
-        """Write the record."""
-        write_atomically(self._file, json.dumps(self._known, indent=0).encode())
+        """Write the file."""
+        write_atomically(self._file, json.dumps(self._fingerprints, indent=0).encode())
 
-    def behind(self, figures: Iterable[Path]) -> list[Path]:
+    def outdated_folders(self, figures: Iterable[Path]) -> list[Path]:
         """Folders beside these figures where another style shows other data than they do."""
-        beside = {self._key(figure): figure.parent for figure in figures}
-        folders: dict[Path, None] = {}
-        for key, print_ in self._known.items():
+        folders_by_key = {self._key(figure): figure.parent for figure in figures}
+        outdated: dict[Path, None] = {}
+        for key, fingerprint in self._fingerprints.items():
             path = Path(key)
             counterpart = str(path.parent.parent / path.name)
-            if key in beside or counterpart not in beside:
+            if key in folders_by_key or counterpart not in folders_by_key:
                 continue
-            folder = beside[counterpart] / path.parent.name
-            if _data(print_) != _data(self._known.get(counterpart)) and folder.is_dir():
-                folders[folder] = None
-        return list(folders)
+            folder = folders_by_key[counterpart] / path.parent.name
+            counterpart_data = _data_hash(self._fingerprints.get(counterpart))
+            if _data_hash(fingerprint) != counterpart_data and folder.is_dir():
+                outdated[folder] = None
+        return list(outdated)
 
     def _key(self, figure: Path) -> str:
         try:
@@ -56,18 +64,34 @@ class Drawn:
             return str(figure)
 
 
-def print_of(runs: tuple[Run, ...], recipe: object, look: str) -> str:
+def figure_fingerprint(runs: tuple[Run, ...], recipe: object, appearance: str) -> str:
     """A hash of what a figure shows, and the hash of how it looks."""
-    return f"{fingerprint(runs, recipe)} {look}"
+    return f"{hash_of(runs, recipe)} {appearance}"
 
 
-def _data(print_: object) -> str:
-    return str(print_).partition(" ")[0]
+def hash_of(runs: tuple[Run, ...], *parts: object) -> str:
+    """A hash of runs with their curves, and of anything with a `repr`."""
+    digest = hashlib.sha256(repr(parts).encode())
+    for run in runs:
+        digest.update(repr((run.name, sorted(run.settings.items()))).encode())
+        for metric, curve in run.metrics.items():
+            digest.update(repr(metric).encode())
+            for array in (curve.steps, curve.values):
+                digest.update(_bytes(array))
+    return digest.hexdigest()[:32]
 
 
-def _read(record: Path) -> dict[str, object]:
+def _bytes(array: Array) -> bytes:
+    return np.ascontiguousarray(array, dtype=float).tobytes()
+
+
+def _data_hash(fingerprint: object) -> str:
+    return str(fingerprint).partition(" ")[0]
+
+
+def _read(file: Path) -> dict[str, object]:
     try:
-        known = json.loads(record.read_bytes())
+        fingerprints = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return fingerprints if isinstance(fingerprints, dict) else {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ._errors import PlottingError, listed, near_match
-from ._palette import hues, looks
+from ._palette import CurveStyle, curve_styles, distinct_colours
 from ._runs import Run
 from ._sources import natural_key
 from ._text import compact_none, short_keys, value_text
@@ -34,34 +34,34 @@ def is_repetition(key: str) -> bool:
 
 def swept_keys(settings: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
     """All keys that the runs were swept over, in the order in which they appear."""
-    return tuple(dict.fromkeys(key for each in settings for key in each))
+    return tuple(dict.fromkeys(key for run_settings in settings for key in run_settings))
 
 
-def resolve_keys(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Full names of keys, given as the legend calls them or by a tail that no other key shares.
+def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+    """Those of `keys` that `names` name: as the legend does, or by a tail that no other key has.
 
     Raises:
-        PlottingError: For a key that no run was swept over, or that fits several.
+        PlottingError: For a name of no swept key, or one that fits several.
     """
-    found = []
-    shown = short_keys(known)
-    for key in wanted:
-        ends = (
-            [each for each in known if each == key]
-            or [each for each in known if shown[each] == key]
-            or [each for each in known if each.endswith(f".{key}")]
+    resolved = []
+    legend_names = short_keys(keys)
+    for name in names:
+        matches = (
+            [key for key in keys if key == name]
+            or [key for key in keys if legend_names[key] == name]
+            or [key for key in keys if key.endswith(f".{name}")]
         )
-        if len(ends) != 1:
-            problem = "fits several swept keys" if ends else "is no key that was swept"
+        if len(matches) != 1:
+            problem = "fits several swept keys" if matches else "is no key that was swept"
             raise PlottingError(
-                f"group_by: {key!r} {problem}.{near_match(key, known)} "
-                f"Known: {listed(ends or known)}."
+                f"group_by: {name!r} {problem}.{near_match(name, keys)} "
+                f"Known: {listed(matches or keys)}."
             )
-        found.append(ends[0])
-    return tuple(dict.fromkeys(found))
+        resolved.append(matches[0])
+    return tuple(dict.fromkeys(resolved))
 
 
-def group(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
+def group_runs(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
     """Runs with equal values of `keys`, sorted by these values; each run alone for None.
 
     Labels name only values that differ between the groups. A run that was swept over none of
@@ -70,37 +70,43 @@ def group(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
     if keys is None:
         return [Group(run.name, (run,)) for run in runs]
     alone = []
-    found: dict[str, list[Run]] = {}
+    runs_by_values: dict[str, list[Run]] = {}
     for run in runs:
         if keys and run.settings.keys().isdisjoint(keys):
             alone.append(run)
             continue
-        found.setdefault(_identity([run.settings.get(key, "–") for key in keys]), []).append(run)
-    members = sorted(
-        found.values(),
-        key=lambda each: [natural_key(each[0].settings.get(key, "–")) for key in keys],
+        values = _identity([run.settings.get(key, "–") for key in keys])
+        runs_by_values.setdefault(values, []).append(run)
+    groups_of_runs = sorted(
+        runs_by_values.values(),
+        key=lambda members: [natural_key(members[0].settings.get(key, "–")) for key in keys],
     )
-    differing = differing_keys([each[0].settings for each in members], keys)
+    differing = differing_keys([members[0].settings for members in groups_of_runs], keys)
     groups = []
-    for each in members:
+    for members in groups_of_runs:
+        first = members[0]
         if differing:
-            label = ", ".join(value_text(each[0].settings.get(key, "–")) for key in differing)
+            label = ", ".join(value_text(first.settings.get(key, "–")) for key in differing)
         else:
-            label = each[0].name if len(each) == 1 else f"mean of {len(each)} runs"
-        groups.append(Group(label, tuple(each)))
+            label = first.name if len(members) == 1 else f"mean of {len(members)} runs"
+        groups.append(Group(label, tuple(members)))
     return [*groups, *(Group(run.name, (run,)) for run in alone)]
 
 
 def differing_keys(settings: Sequence[Mapping[str, object]], keys: Sequence[str]) -> list[str]:
     """Those of `keys` that do not have one value throughout."""
-    return [key for key in keys if len({_identity([each.get(key, "–")]) for each in settings}) > 1]
+    return [
+        key
+        for key in keys
+        if len({_identity([run_settings.get(key, "–")]) for run_settings in settings}) > 1
+    ]
 
 
 def _identity(values: Sequence[object]) -> str:
     """Equal for values that a legend could not tell apart, such as 1 and 1.0."""
     numbers = (float, int)
     return json.dumps(
-        [float(it) if type(it) in numbers else it for it in values],  # type: ignore[arg-type]
+        [float(value) if type(value) in numbers else value for value in values],  # type: ignore[arg-type]
         default=str,
     )
 
@@ -109,8 +115,8 @@ def legend_title(groups: Sequence[Group], keys: Sequence[str] | None) -> str:
     """The names of the values that the labels list: "model, optimizer, lr"."""
     if keys is None:
         return ""
-    names = short_keys(swept_keys([run.settings for each in groups for run in each.runs]))
-    differing = differing_keys([each.runs[0].settings for each in groups], keys)
+    names = short_keys(swept_keys([run.settings for group in groups for run in group.runs]))
+    differing = differing_keys([group.runs[0].settings for group in groups], keys)
     return ", ".join(names.get(key, key) for key in differing)
 
 
@@ -119,33 +125,34 @@ def legend_label(label: str, *, replace_none: bool) -> str:
     return compact_none(label) if replace_none else label
 
 
-def group_looks(
+def group_styles(
     groups: Sequence[Group], keys: Sequence[str] | None, palette: str | Sequence[str]
-) -> list[tuple[str, int]]:
+) -> list[CurveStyle]:
     """A colour and a line style for each group, all different.
 
     Where two or more keys differ, one of them with two to four values shows as the line style
     and the rest as colour, so that the eye can compare along either.
     """
-    plain = looks(palette, len(groups))
+    plain = curve_styles(palette, len(groups))
     if keys is None or len(groups) < 4:
         return plain
-    settings = [each.runs[0].settings for each in groups]
+    settings = [group.runs[0].settings for group in groups]
     differing = differing_keys(settings, keys)
     if len(differing) < 2:
         return plain
     for key in differing:
-        values = [value_text(each.get(key, "–")) for each in settings]
-        styles = sorted(set(values), key=natural_key)
+        values = [value_text(group_settings.get(key, "–")) for group_settings in settings]
+        line_style_values = sorted(set(values), key=natural_key)
         rest = [
-            tuple(value_text(each.get(other, "–")) for other in differing if other != key)
-            for each in settings
+            tuple(value_text(group_settings.get(other, "–")) for other in differing if other != key)
+            for group_settings in settings
         ]
-        others = list(dict.fromkeys(rest))
-        colours = hues(palette, len(others))
-        if 2 <= len(styles) <= 4 and len(set(colours)) == len(others) <= 6:
+        colour_values = list(dict.fromkeys(rest))
+        colours = distinct_colours(palette, len(colour_values))
+        enough_colours = len(set(colours)) == len(colour_values) <= 6
+        if 2 <= len(line_style_values) <= 4 and enough_colours:
             return [
-                (colours[others.index(other)], styles.index(value))
-                for other, value in zip(rest, values, strict=True)
+                CurveStyle(colours[colour_values.index(others)], line_style_values.index(value))
+                for others, value in zip(rest, values, strict=True)
             ]
     return plain

@@ -1,5 +1,7 @@
 """Does LaTeX work here? One real attempt, whose outcome is kept for this host."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -14,13 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._files import write_atomically
-from ._style import PlotStyle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._style import PlotStyle
 
 ALWAYS_NEEDED = ("latex", "kpsewhich")
 # matplotlib 3.11 draws PNGs without dvipng, unless its rcParam text.latex.engine asks for it;
-# the attempt tells whether it is missed.
+# the attempt shows whether it is missed.
 PROGRAMS = (*ALWAYS_NEEDED, "dvipng")
-FAILURE_VALID_S = 3600  # a user's own TeX tree may get a package without a trace we could see
+FAILURE_VALID_S = 3600  # a package may enter a user's own TeX tree without a trace that we see
 INSTALL = (
     "Debian and Ubuntu: apt install texlive-latex-extra cm-super dvipng. NixOS: see the README "
     "of expkit-plotting. To be rid of this warning, set latex: false."
@@ -28,8 +33,8 @@ INSTALL = (
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether LaTeX works, and if not, what is missing."""
+class LatexSupport:
+    """Whether LaTeX works here, and if not, what is missing."""
 
     works: bool
     missing: str = ""
@@ -40,16 +45,16 @@ class Verdict:
         return f"LaTeX cannot be used ({self.missing}); mathtext draws the text. {INSTALL}"
 
 
-_verdicts: dict[str, Verdict] = {}
+_support_by_key: dict[str, LatexSupport] = {}
 
 
 def probe_latex(
     style: PlotStyle,
     *,
     cache: Path | None = None,
-    environment: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.time,
-) -> Verdict:
+) -> LatexSupport:
     """Whether LaTeX, dvipng and the fonts can draw this style's text.
 
     Draws one text into a PNG and a PDF, the first time on this host; afterwards the outcome is
@@ -58,39 +63,41 @@ def probe_latex(
     Args:
         style: Its fonts and preamble are tried.
         cache: The file to remember outcomes in.
-        environment: Where PATH is looked up.
+        environ: Where PATH and XDG_CACHE_HOME are looked up; by default this process's.
         clock: Seconds since the epoch; failures are tried again after an hour.
     """
-    paths = {name: shutil.which(name, path=environment.get("PATH")) for name in PROGRAMS}
+    environ = os.environ if environ is None else environ
+    paths = {name: shutil.which(name, path=environ.get("PATH")) for name in PROGRAMS}
     absent = [name for name in ALWAYS_NEEDED if paths[name] is None]
     if absent:
-        return Verdict(False, f"not on PATH: {', '.join(absent)}")
-    key = _key(paths, style)
-    if key in _verdicts:
-        return _verdicts[key]
-    file = cache or cache_file(environment)
-    known = _read(file)
-    entry = known.get(key)
+        return LatexSupport(False, f"not on PATH: {', '.join(absent)}")
+    key = _cache_key(paths, style)
+    if key in _support_by_key:
+        return _support_by_key[key]
+    file = cache or cache_file(environ)
+    outcomes = _read(file)
+    entry = outcomes.get(key)
     if isinstance(entry, dict) and (
         entry.get("works") or clock() - float(entry.get("time", 0)) < FAILURE_VALID_S
     ):
-        verdict = Verdict(bool(entry["works"]), str(entry.get("missing", "")))
+        support = LatexSupport(bool(entry["works"]), str(entry.get("missing", "")))
     else:
-        verdict = attempt(style)
-        known[key] = {"works": verdict.works, "missing": verdict.missing, "time": clock()}
+        support = try_latex(style)
+        outcomes[key] = {"works": support.works, "missing": support.missing, "time": clock()}
         with contextlib.suppress(OSError):  # a home that cannot be written costs a second
-            write_atomically(file, json.dumps(known, indent=1).encode())
-    _verdicts[key] = verdict
-    return verdict
+            write_atomically(file, json.dumps(outcomes, indent=1).encode())
+    _support_by_key[key] = support
+    return support
 
 
-def cache_file(environment: Mapping[str, str] = os.environ) -> Path:
+def cache_file(environ: Mapping[str, str] | None = None) -> Path:
     """Where this host's outcomes are kept."""
-    root = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    environ = os.environ if environ is None else environ
+    root = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root, "expkit", f"latex-{socket.gethostname()}.json")
 
 
-def _key(paths: Mapping[str, str | None], style: PlotStyle) -> str:
+def _cache_key(paths: Mapping[str, str | None], style: PlotStyle) -> str:
     import matplotlib
 
     facts: list[object] = [matplotlib.__version__]
@@ -110,61 +117,64 @@ def _key(paths: Mapping[str, str | None], style: PlotStyle) -> str:
 def _tex_trees(kpsewhich: str) -> list[str]:
     """Indices of the TeX trees; installing a package changes them."""
     try:
-        done = subprocess.run(
+        listing = subprocess.run(
             [kpsewhich, "--all", "ls-R"], capture_output=True, text=True, timeout=20, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return done.stdout.split()
+    return listing.stdout.split()
 
 
 def _read(file: Path) -> dict[str, object]:
     try:
-        known = json.loads(file.read_bytes())
+        outcomes = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return outcomes if isinstance(outcomes, dict) else {}
 
 
-def attempt(style: PlotStyle) -> Verdict:
+def try_latex(style: PlotStyle) -> LatexSupport:
     """Draw a text that needs what figures need: letters, digits, a minus sign, mathematics."""
     import io
     import uuid
 
-    from ._figure import StyledFigure
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     from ._rc import rc_parameters
     from ._thread_rc import rc_layer
 
     parameters = rc_parameters(style, latex=True)
     try:
         with rc_layer(parameters):
-            figure = StyledFigure(parameters, figsize=(3, 0.5))
+            figure = Figure(figsize=(3, 0.5))
+            FigureCanvasAgg(figure)
             # Never seen before, so that matplotlib's cache of rendered texts cannot answer.
             unique = uuid.uuid4().hex[:8]
             figure.text(0.1, 0.2, rf"Probe\_{unique} é \textbf{{b}} $10^{{-3}}\mathdefault{{−1}}$")
             for filetype in ("png", "pdf"):
                 figure.savefig(io.BytesIO(), format=filetype, dpi=50)
     except Exception as error:  # whatever goes wrong, figures must still be drawn
-        return Verdict(False, explain(str(error)))
-    return Verdict(True)
+        return LatexSupport(False, explain_failure(str(error)))
+    return LatexSupport(True)
 
 
-def explain(error: str) -> str:
+def explain_failure(error: str) -> str:
     """What is missing, from what matplotlib raised.
 
-    >>> explain("... ! LaTeX Error: File `type1cm.sty' not found. ...")
+    >>> explain_failure("... ! LaTeX Error: File `type1cm.sty' not found. ...")
     'the LaTeX file type1cm.sty (package texlive-latex-extra)'
-    >>> explain("Package matplotlib-support Error: Missing cm-super package, required")
+    >>> explain_failure("Package matplotlib-support Error: Missing cm-super package, required")
     'the fonts of cm-super'
     """
     # The log also lists files that were found, so their names alone say nothing.
     if "Missing cm-super" in error:
         return "the fonts of cm-super"
-    if found := re.search(r"File [`'](\S+?)' not found", error):
-        return f"the LaTeX file {found[1]} (package texlive-latex-extra)"
-    if found := re.search(r"(?:font file|PostScript font|TeX font|Font) *['`]?([\w.-]+)", error):
-        return f"the font {found[1]} (packages texlive-fonts-recommended and cm-super)"
-    if found := re.search(r"because (\w+) could not be found", error):
-        return f"not on PATH: {found[1]}"
+    if match := re.search(r"File [`'](\S+?)' not found", error):
+        return f"the LaTeX file {match[1]} (package texlive-latex-extra)"
+    if match := re.search(r"(?:font file|PostScript font|TeX font|Font) *['`]?([\w.-]+)", error):
+        return f"the font {match[1]} (packages texlive-fonts-recommended and cm-super)"
+    if match := re.search(r"because (\w+) could not be found", error):
+        return f"not on PATH: {match[1]}"
     lines = [line for line in error.splitlines() if line.startswith("!")] or error.splitlines()
     return f"it fails with {lines[0][:200]!r}" if lines else "it fails without a message"

@@ -1,29 +1,32 @@
 """Where axes and legends go, measured with the renderer, so that nothing overlaps."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.legend import Legend
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
-from ._figure import StyledFigure
 from ._text import broken, shorten, shorten_all
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     from matplotlib.artist import Artist
-    from matplotlib.transforms import Transform
+    from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox, Transform
     from numpy import bool_, float64
     from numpy.typing import NDArray
 
-    # x, lowest and highest y of each curve with its band, in data coordinates
-    Drawn: TypeAlias = Sequence[tuple[NDArray[float64], NDArray[float64], NDArray[float64]]]
+    from ._figure import StyledFigure
+
+    # x, lowest and highest y of a curve with its band, in data coordinates, each (points,)
+    CurveExtent: TypeAlias = tuple[NDArray[float64], NDArray[float64], NDArray[float64]]
 
 MOST_ENTRIES = 30  # a longer legend is not read any more
 INSIDE_ENTRIES = 8
@@ -41,12 +44,12 @@ CORNERS = (
 )  # fmt: skip
 
 
-class Entries:
+class LegendEntries:
     """The entries of one legend, before it is known where it fits."""
 
     def __init__(
         self,
-        handles: "Sequence[Artist]",
+        handles: Sequence[Artist],
         labels: Sequence[str],
         *,
         title: str,
@@ -72,7 +75,7 @@ class Entries:
 
 
 @dataclass(frozen=True)
-class Label:
+class FittedText:
     """A title or an axis' name, whose whole text may not fit; `axes` is None for the figure's."""
 
     artist: Text
@@ -81,83 +84,86 @@ class Label:
     axes: Axes | None
 
 
-def tighten(figure: StyledFigure, *, right_in: float = 0.0, below_in: float = 0.0) -> None:
+def tighten_layout(figure: StyledFigure, *, right_in: float = 0.0, below_in: float = 0.0) -> None:
     """Give the axes all the room that their labels, and a legend, leave."""
     width, height = figure.get_size_inches()
     rect = (0, below_in / height, 1 - right_in / width, 1) if right_in or below_in else None
-    for _ in range(2):  # the first makes room for other ticks, the second for their labels
+    for _ in range(2):  # the first pass makes room for other ticks, the second for their labels
         figure.tight_layout(rect=rect, pad=PAD, h_pad=0.9, w_pad=1.2)
-    # What it leaves behind would make every savefig draw twice.
+    # The layout engine that it sets would make every savefig draw twice.
     figure.set_layout_engine(None)
 
 
-def fit(figure: StyledFigure, labels: Sequence[Label]) -> None:
-    """Break or shorten labels that would leave the figure, or reach into the next axes."""
-    tighten(figure)
-    titles = [label.artist.get_window_extent().y0 for label in labels if label.axes is None]
+def fit_texts(figure: StyledFigure, texts: Sequence[FittedText]) -> None:
+    """Break or shorten texts that would leave the figure, or reach into the next axes."""
+    tighten_layout(figure)
+    titles = [text.artist.get_window_extent().y0 for text in texts if text.axes is None]
     ceiling = min(titles, default=float(figure.bbox.height))
-    changed = [label for label in labels if _shortened(label, ceiling)]
-    if changed:
-        tighten(figure)
+    shortened = [text for text in texts if _shorten_to_fit(text, ceiling)]
+    if shortened:
+        tighten_layout(figure)
 
 
-def _shortened(label: Label, ceiling: float) -> bool:
-    artist, text = label.artist, label.text
+def _shorten_to_fit(text: FittedText, ceiling: float) -> bool:
+    """Shorten a text if it must be; whether it was."""
+    artist = text.artist
     upright = artist.get_rotation() == 90
-    available = _available(label, ceiling, upright=upright)
-    length = len(text)
-    taken = _taken(artist, upright=upright)
-    if taken <= available:
+    available = _available_px(text, ceiling, upright=upright)
+    length = len(text.text)
+    used = _length_px(artist, upright=upright)
+    if used <= available:
         return False
     while True:
-        short = shorten(text, length)
+        short = shorten(text.text, length)
         # A second line costs little beside the axes.
-        artist.set_text(label.escape(broken(short) if upright else short))
-        taken = _taken(artist, upright=upright)
-        if taken <= available or length <= SHORTEST_LABEL:
+        artist.set_text(text.escape(broken(short) if upright else short))
+        used = _length_px(artist, upright=upright)
+        if used <= available or length <= SHORTEST_LABEL:
             return True
-        length = max(min(int(length * available / taken), length - 1), SHORTEST_LABEL)
+        length = max(min(int(length * available / used), length - 1), SHORTEST_LABEL)
 
 
-def _taken(artist: Text, *, upright: bool) -> float:
+def _length_px(artist: Text, *, upright: bool) -> float:
     extent = artist.get_window_extent()
     return extent.height if upright else extent.width
 
 
-def _available(label: Label, ceiling: float, *, upright: bool) -> float:
-    """How long a centred label may be, in pixels: as far as the nearer end of its own place."""
-    figure, axes = label.artist.figure, label.axes
+def _available_px(text: FittedText, ceiling: float, *, upright: bool) -> float:
+    """How long a centred text may be: as far as the nearer end of its own place."""
+    figure, axes = text.artist.figure, text.axes
     assert figure is not None
     if axes is None:
         return float(figure.bbox.width) * 0.98
-    own = axes.get_window_extent()
+    frame = axes.get_window_extent()
     cell = axes.get_subplotspec()
     assert cell is not None
     rows, columns, number, _ = cell.get_geometry()
     if upright:
         slot = figure.bbox.height / rows
         top = figure.bbox.height - slot * (number // columns)
-        centre = (own.y0 + own.y1) / 2
+        centre = (frame.y0 + frame.y1) / 2
         return 2 * float(min(top - centre, ceiling - centre, centre - (top - slot))) * 0.98
     slot = figure.bbox.width / columns
     left = slot * (number % columns)
-    centre = (own.x0 + own.x1) / 2
+    centre = (frame.x0 + frame.x1) / 2
     return 2 * float(min(centre - left, left + slot - centre)) * 0.98
 
 
-def place(figure: StyledFigure, axes: Axes, entries: Entries, drawn: "Drawn") -> None:
+def place_legend(
+    figure: StyledFigure, axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]
+) -> None:
     """Put a legend where it hides no curve: inside, else at the right, else below.
 
     The figure keeps its width, which is that of a column of text; where the legend goes below,
     the figure grows in height, so that the axes never shrink.
 
     Args:
-        figure: The figure, complete but for this legend, after `fit`.
+        figure: The figure, complete but for this legend, after `fit_texts`.
         axes: Its only axes.
         entries: The legend's entries.
-        drawn: (x, low, high) of every curve with its band, in data coordinates.
+        extents: Where every curve runs, with its band.
     """
-    if len(entries.labels) <= INSIDE_ENTRIES and _place_inside(axes, entries, drawn):
+    if len(entries.labels) <= INSIDE_ENTRIES and _place_inside(axes, entries, extents):
         return
     dpi = figure.dpi
     width_in = float(figure.get_size_inches()[0])
@@ -173,20 +179,21 @@ def place(figure: StyledFigure, axes: Axes, entries: Entries, drawn: "Drawn") ->
             bbox_transform=axes.transAxes + _shift(figure, GAP_PT),
         )  # fmt: skip
         legend.set_in_layout(False)
-        tighten(figure, right_in=legend_in)
+        tighten_layout(figure, right_in=legend_in)
         return
     _place_below(figure, axes, entries, legend)
 
 
-def _place_inside(axes: Axes, entries: Entries, drawn: "Drawn") -> bool:
+def _place_inside(axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]) -> bool:
     legend = entries.draw(axes, loc="upper right")
-    own = axes.get_window_extent()
+    frame = axes.get_window_extent()
     extent = _extent(legend)
-    # The space between axes and legend belongs to what must stay free.
+    # The space between axes and legend must stay free, too.
     pad = 0.4 * float(legend.get_texts()[0].get_fontsize()) * axes.figure.dpi / 72
-    share_x, share_y = (extent.width + 2 * pad) / own.width, (extent.height + 2 * pad) / own.height
+    share_x = (extent.width + 2 * pad) / frame.width
+    share_y = (extent.height + 2 * pad) / frame.height
     if share_x * share_y <= INSIDE_SHARE and share_x <= 0.95:
-        columns = _occupied(axes, drawn)
+        columns = _occupied(axes, extents)
         for location, x, y in CORNERS:
             left, bottom = x * (1 - share_x), y * (1 - share_y)
             if not _hits(columns, left, left + share_x, bottom, bottom + share_y):
@@ -197,12 +204,12 @@ def _place_inside(axes: Axes, entries: Entries, drawn: "Drawn") -> bool:
     return False
 
 
-def _place_below(figure: StyledFigure, axes: Axes, entries: Entries, legend: Legend) -> None:
+def _place_below(figure: StyledFigure, axes: Axes, entries: LegendEntries, legend: Legend) -> None:
     dpi = figure.dpi
-    width_in, height_in = (float(it) for it in figure.get_size_inches())
+    width_in, height_in = (float(size) for size in figure.get_size_inches())
     available = (width_in - 2 * GAP_PT / 72) * dpi
 
-    def drawn_below(columns: int, length: int | None, spacing: Mapping[str, float]) -> Legend:
+    def draw_below(columns: int, length: int | None, spacing: Mapping[str, float]) -> Legend:
         legend.remove()
         return entries.draw(
             axes,
@@ -222,7 +229,7 @@ def _place_below(figure: StyledFigure, axes: Axes, entries: Entries, legend: Leg
         # No last column with a single entry where fewer columns have as many rows.
         columns = math.ceil(count / math.ceil(count / columns))
         for spacing in ({}, NARROW):
-            legend = drawn_below(columns, length, spacing)
+            legend = draw_below(columns, length, spacing)
             if _extent(legend).width <= available:
                 break
         if _extent(legend).width <= available:
@@ -238,12 +245,14 @@ def _place_below(figure: StyledFigure, axes: Axes, entries: Entries, legend: Leg
     below_in = _extent(legend).height / dpi
     legend.set_in_layout(False)
     figure.set_size_inches(width_in, height_in + below_in)
-    tighten(figure, below_in=below_in)
+    tighten_layout(figure, below_in=below_in)
 
 
-def make_room(axes: Axes, entries: Entries, drawn: "Drawn") -> None:
+def place_legend_in_panel(
+    axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]
+) -> None:
     """Put a small legend inside, and stretch the y axis where it would hide a curve."""
-    if _place_inside(axes, entries, drawn):
+    if _place_inside(axes, entries, extents):
         return
     legend = entries.draw(axes, loc="upper right", ncols=len(entries.labels))
     share = _extent(legend).height / axes.get_window_extent().height + 0.04
@@ -255,17 +264,17 @@ def make_room(axes: Axes, entries: Entries, drawn: "Drawn") -> None:
         axes.set_ylim(low, high + (high - low) * share / (1 - share))
 
 
-def _occupied(axes: Axes, drawn: "Drawn") -> "NDArray[float64]":
+def _occupied(axes: Axes, extents: Sequence[CurveExtent]) -> NDArray[float64]:
     """The lowest and highest point of any curve, in 200 columns of the axes: (200, 2)."""
     edges = np.full((200, 2), np.nan)
     to_axes = axes.transData + axes.transAxes.inverted()
     grid = (np.arange(200) + 0.5) / 200
-    for x, low, high in drawn:
-        known = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
-        if not known.any():
+    for x, low, high in extents:
+        finite = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
+        if not finite.any():
             continue
-        bottom = to_axes.transform(np.column_stack([x[known], low[known]]))
-        top = to_axes.transform(np.column_stack([x[known], high[known]]))
+        bottom = to_axes.transform(np.column_stack([x[finite], low[finite]]))
+        top = to_axes.transform(np.column_stack([x[finite], high[finite]]))
         if len(bottom) == 1:
             near = np.abs(grid - bottom[0, 0]) < 0.02
             lows, highs = np.where(near, bottom[0, 1], np.nan), np.where(near, top[0, 1], np.nan)
@@ -281,9 +290,7 @@ def _occupied(axes: Axes, drawn: "Drawn") -> "NDArray[float64]":
     return edges
 
 
-def _hits(
-    columns: "NDArray[float64]", left: float, right: float, bottom: float, top: float
-) -> bool:
+def _hits(columns: NDArray[float64], left: float, right: float, bottom: float, top: float) -> bool:
     start, end = max(int(left * 200) - 2, 0), min(int(np.ceil(right * 200)) + 2, 200)
     lows, highs = columns[start:end, 0], columns[start:end, 1]
     inside: NDArray[bool_] = (highs >= bottom) & (lows <= top)
@@ -294,7 +301,7 @@ def _extent(legend: Legend) -> Bbox:
     return legend.get_window_extent()
 
 
-def _shift(figure: StyledFigure, right_pt: float, up_pt: float = 0.0) -> "Transform":
+def _shift(figure: StyledFigure, right_pt: float, up_pt: float = 0.0) -> Transform:
     from matplotlib.transforms import ScaledTranslation
 
     return ScaledTranslation(right_pt / 72, up_pt / 72, figure.dpi_scale_trans)

@@ -1,28 +1,26 @@
 """The figure of one metric of many runs: groups with bands, quantiles, or every run."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Patch
 
-from ._canvas import (
+from ._groups import group_runs, group_styles, legend_label, legend_title
+from ._layout import fit_texts, place_legend
+from ._palette import DASHES, colours, curve_styles
+from ._panel import (
     CROWD_GREY,
-    Canvas,
+    Panel,
     draw_band,
     draw_line,
-    finish_steps,
-    finish_values,
+    finish_x_axis,
+    finish_y_axis,
+    legend_line,
     line_width,
-    sample,
 )
-from ._figure import StyledFigure
-from ._groups import Group, group, group_looks, legend_label, legend_title
-from ._layout import fit, place
-from ._palette import DASHES, colours, looks
-from ._recipe import Recipe
-from ._runs import Curve, Run
 from ._statistics import (
     align,
     drawable,
@@ -33,10 +31,17 @@ from ._statistics import (
     ranked,
     thinned,
 )
-from ._style import PlotStyle
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.typing import LineStyleType
+
+    from ._figure import StyledFigure
+    from ._groups import Group
+    from ._palette import CurveStyle
+    from ._recipe import Recipe
+    from ._runs import Curve, Run
+    from ._style import PlotStyle
 
 MANY_RUNS = 30  # single lines can no longer be told apart
 MANY_GROUPS = 12  # above, means with their bands cover one another
@@ -50,88 +55,93 @@ def draw_metric(
     recipe: Recipe,
     runs: Sequence[Run],
     style: PlotStyle,
-    escaped: Callable[[str], str],
+    escape: Callable[[str], str],
 ) -> None:
     (metric,) = recipe.metrics
     axes = figure.subplots()
-    canvas = Canvas(axes, style, escaped)
-    groups = group(runs, recipe.group_by)
-    group_style = dict(
-        zip((each.label for each in groups),
-            group_looks(groups, recipe.group_by, style.palette), strict=True)
-    )  # fmt: skip
-    everything = len(groups)
+    panel = Panel(axes, style, escape)
+    groups = group_runs(runs, recipe.group_by)
+    styles = _styles_by_label(groups, recipe, style)
+    group_count = len(groups)
     title = legend_title(groups, recipe.group_by)
-    order = ranked([[run.metrics[metric] for run in each.runs] for each in groups],
+    order = ranked([[run.metrics[metric] for run in group.runs] for group in groups],
                    recipe.direction)  # fmt: skip
     if recipe.top is not None and recipe.lines != "bands":
-        chosen = sorted(order[: recipe.top])
-        groups = [groups[index] for index in chosen]
+        groups = [groups[index] for index in sorted(order[: recipe.top])]
         order = list(range(len(groups)))
-        if everything > len(colours(style.palette, 10)):
-            # More groups than colours: those shown share out the palette anew.
-            fresh = group_looks(groups, recipe.group_by, style.palette)
-            group_style = dict(zip((each.label for each in groups), fresh, strict=True))
+        if group_count > len(colours(style.palette, 10)):
+            # More groups than colours: those shown share the palette among themselves.
+            styles = _styles_by_label(groups, recipe, style)
     lines = _lines(recipe, groups)
     if lines == "bands":
-        title = _draw_quantiles(canvas, metric, groups, order, recipe, title)
+        title = _draw_quantiles(panel, metric, groups, order, recipe, title)
     elif lines == "all":
-        title = _draw_every_run(canvas, metric, groups, order, recipe, group_style, title)
+        title = _draw_every_run(panel, metric, groups, order, recipe, styles, title)
     else:
-        title = _draw_groups(canvas, metric, groups, group_style, title)
-    if recipe.top is not None and recipe.top < everything and lines != "bands":
-        what = "runs" if recipe.group_by is None else "groups"
-        title = "\n".join(filter(None, [title, f"best {len(groups)} of {everything} {what}"]))
-    finish_values(canvas, metric)
-    finish_steps([canvas], recipe.step)
+        title = _draw_groups(panel, metric, groups, styles, title)
+    if recipe.top is not None and recipe.top < group_count and lines != "bands":
+        noun = "runs" if recipe.group_by is None else "groups"
+        title = _with_line(title, f"best {len(groups)} of {group_count} {noun}")
+    finish_y_axis(panel, metric)
+    finish_x_axis([panel], recipe.step)
     if style.add_titles and recipe.title:
-        canvas.write(axes.title, recipe.title)
-    fit(figure, canvas.around)
-    entries = canvas.entries(title)
+        panel.write(axes.title, recipe.title)
+    fit_texts(figure, panel.texts)
+    entries = panel.legend_entries(title)
     if len(entries.labels) > 1 or title:
-        place(figure, axes, entries, canvas.drawn)
+        place_legend(figure, axes, entries, panel.extents)
+
+
+def _styles_by_label(
+    groups: Sequence[Group], recipe: Recipe, style: PlotStyle
+) -> dict[str, CurveStyle]:
+    styles = group_styles(groups, recipe.group_by, style.palette)
+    return {group.label: curve for group, curve in zip(groups, styles, strict=True)}
 
 
 def _lines(recipe: Recipe, groups: Sequence[Group]) -> str:
     if recipe.lines != "auto":
         return recipe.lines
-    runs = sum(len(each.runs) for each in groups)
+    runs = sum(len(group.runs) for group in groups)
     return "bands" if runs > MANY_RUNS and len(groups) > MANY_GROUPS else "groups"
 
 
 def _draw_groups(
-    canvas: Canvas,
+    panel: Panel,
     metric: str,
     groups: Sequence[Group],
-    group_style: dict[str, tuple[str, int]],
+    styles: dict[str, CurveStyle],
     title: str,
 ) -> str:
     """Mean and standard deviation of every group; returns the legend's title."""
     counts = []
-    tables = [align([run.metrics[metric] for run in each.runs]) for each in groups]
+    tables = [align([run.metrics[metric] for run in group.runs]) for group in groups]
     curves = [mean_and_spread(values) for _, values in tables]
     means = np.concatenate([mean for mean, _, _ in curves])
     # On a log scale a band that reaches zero would have no lower end.
     lowest = np.nanmin(means) if needs_log_scale(means) else -np.inf
-    for each, (steps, _), (mean, spread, count) in zip(groups, tables, curves, strict=True):
-        colour, dashes = group_style[each.label]
+    for group, (steps, _), (mean, spread, count) in zip(groups, tables, curves, strict=True):
+        colour, dashes = styles[group.label]
         counts.append((int(count.min()), int(count.max())) if len(count) else (0, 0))
         low, high = np.maximum(mean - spread, lowest), mean + spread
-        if len(each.runs) > 1:
-            draw_band(canvas, steps, low, high, colour, BAND_ALPHA)
-        handle = draw_line(canvas, steps, mean, colour, dashes)
-        known = ~np.isnan(spread)
-        canvas.drawn.append((steps, np.where(known, low, mean), np.where(known, high, mean)))
-        canvas.entry(handle, legend_label(each.label, replace_none=canvas.style.replace_none))
-    if all(len(each.runs) == 1 for each in groups):
+        if len(group.runs) > 1:
+            draw_band(panel, steps, low, high, colour, BAND_ALPHA)
+        handle = draw_line(panel, steps, mean, colour, dashes)
+        has_band = ~np.isnan(spread)
+        panel.extents.append((steps, np.where(has_band, low, mean), np.where(has_band, high, mean)))
+        panel.add_entry(handle, legend_label(group.label, replace_none=panel.style.replace_none))
+    if all(len(group.runs) == 1 for group in groups):
         return title
-    numbers = {_count_text(*each) for each in counts}
-    if len(numbers) == 1:
-        return "\n".join(filter(None, [title, f"mean ± std, {numbers.pop()}"]))
-    canvas.labels[:] = [
-        f"{label} ({_count_text(*each)})" for label, each in zip(canvas.labels, counts, strict=True)
-    ]
-    return "\n".join(filter(None, [title, "mean ± std"]))
+    texts = [_count_text(fewest, most) for fewest, most in counts]
+    if len(set(texts)) == 1:
+        return _with_line(title, f"mean ± std, {texts[0]}")
+    panel.labels[:] = [f"{label} ({text})" for label, text in zip(panel.labels, texts, strict=True)]
+    return _with_line(title, "mean ± std")
+
+
+def _with_line(title: str, line: str) -> str:
+    """A legend's title with another line, its first if it was empty."""
+    return f"{title}\n{line}" if title else line
 
 
 def _count_text(fewest: int, most: int) -> str:
@@ -139,36 +149,38 @@ def _count_text(fewest: int, most: int) -> str:
 
 
 def _draw_every_run(
-    canvas: Canvas,
+    panel: Panel,
     metric: str,
     groups: Sequence[Group],
     order: Sequence[int],
     recipe: Recipe,
-    group_style: dict[str, tuple[str, int]],
+    styles: dict[str, CurveStyle],
     title: str,
 ) -> str:
     """Every run as a line, in one collection; returns the legend's title."""
-    curves = [run.metrics[metric] for each in groups for run in each.runs]
+    curves = [run.metrics[metric] for group in groups for run in group.runs]
     count = len(curves)
     crowded = len(groups) > MANY_GROUPS
     width = line_width() * (1.0 if count <= MANY_RUNS else 0.6)
     alpha = float(np.clip(30 / count, 0.08, 0.9) if crowded else np.clip(60 / count, 0.25, 1))
     shades: list[str] = []
-    styles: list[LineStyleType] = []
-    for each in groups:
-        colour, dashes = (CROWD_GREY, 0) if crowded else group_style[each.label]
-        shades += [colour] * len(each.runs)
-        styles += [DASHES[dashes]] * len(each.runs)
+    line_styles: list[LineStyleType] = []
+    for group in groups:
+        colour, dashes = (CROWD_GREY, 0) if crowded else styles[group.label]
+        shades += [colour] * len(group.runs)
+        line_styles += [DASHES[dashes]] * len(group.runs)
     segments = [
-        np.column_stack(thinned(each.steps, np.where(drawable(each.values), each.values, np.nan)))
-        for each in curves
+        np.column_stack(
+            thinned(curve.steps, np.where(drawable(curve.values), curve.values, np.nan))
+        )
+        for curve in curves
     ]
-    canvas.axes.add_collection(
+    panel.axes.add_collection(
         LineCollection(
             segments,
             colors=shades,
             linewidths=width,
-            linestyles=styles if len(set(styles)) > 1 else "solid",
+            linestyles=line_styles if len(set(line_styles)) > 1 else "solid",
             alpha=alpha,
             zorder=2,
         ),
@@ -177,7 +189,7 @@ def _draw_every_run(
     alone = [segment[isolated(segment[:, 1])] for segment in segments]
     if any(len(points) for points in alone):
         x, y = np.concatenate(alone).T
-        canvas.axes.scatter(
+        panel.axes.scatter(
             x,
             y,
             s=(2.5 * width) ** 2,
@@ -186,21 +198,21 @@ def _draw_every_run(
             alpha=alpha,
             zorder=2,
         )
-    _show_envelope(canvas, curves)
+    _show_envelope(panel, curves)
     if not crowded:
-        for each in groups:
-            colour, dashes = group_style[each.label]
-            label = legend_label(each.label, replace_none=canvas.style.replace_none)
-            more = f" (n = {len(each.runs)})" if len(each.runs) > 1 else ""
-            canvas.entry(sample(colour, dashes), f"{label}{more}")
+        for group in groups:
+            colour, dashes = styles[group.label]
+            label = legend_label(group.label, replace_none=panel.style.replace_none)
+            count_text = f" (n = {len(group.runs)})" if len(group.runs) > 1 else ""
+            panel.add_entry(legend_line(colour, dashes), f"{label}{count_text}")
         return title
-    title = _highlight(canvas, metric, groups, order, recipe, title)
-    canvas.entry(sample(CROWD_GREY, 0), f"all {count} runs")
+    title = _highlight(panel, metric, groups, order, recipe, title)
+    panel.add_entry(legend_line(CROWD_GREY, 0), f"all {count} runs")
     return title
 
 
 def _draw_quantiles(
-    canvas: Canvas,
+    panel: Panel,
     metric: str,
     groups: Sequence[Group],
     order: Sequence[int],
@@ -208,22 +220,22 @@ def _draw_quantiles(
     title: str,
 ) -> str:
     """Quantile bands over all runs and the best groups above; returns the legend's title."""
-    curves = [run.metrics[metric] for each in groups for run in each.runs]
+    curves = [run.metrics[metric] for group in groups for run in group.runs]
     steps, values = align(curves)
     bands = quantiles(values)
     for low, high, alpha in ((0, 4, 0.22), (1, 3, 0.35)):
-        draw_band(canvas, steps, bands[low], bands[high], CROWD_GREY, alpha)
-    median = draw_line(canvas, steps, bands[2], MEDIAN_GREY, 0)
-    canvas.drawn.append((steps, bands[0], bands[4]))
-    title = _highlight(canvas, metric, groups, order, recipe, title)
-    canvas.entry(median, f"median of {len(curves)} runs")
-    canvas.entry(Patch(color=CROWD_GREY, alpha=0.52, linewidth=0), "25–75 % of runs")
-    canvas.entry(Patch(color=CROWD_GREY, alpha=0.22, linewidth=0), "5–95 % of runs")
+        draw_band(panel, steps, bands[low], bands[high], CROWD_GREY, alpha)
+    median = draw_line(panel, steps, bands[2], MEDIAN_GREY, 0)
+    panel.extents.append((steps, bands[0], bands[4]))
+    title = _highlight(panel, metric, groups, order, recipe, title)
+    panel.add_entry(median, f"median of {len(curves)} runs")
+    panel.add_entry(Patch(color=CROWD_GREY, alpha=0.52, linewidth=0), "25–75 % of runs")
+    panel.add_entry(Patch(color=CROWD_GREY, alpha=0.22, linewidth=0), "5–95 % of runs")
     return title
 
 
 def _highlight(
-    canvas: Canvas,
+    panel: Panel,
     metric: str,
     groups: Sequence[Group],
     order: Sequence[int],
@@ -232,29 +244,30 @@ def _highlight(
 ) -> str:
     """The best groups as means above the crowd; returns the legend's title."""
     best = [groups[index] for index in order[: recipe.top or HIGHLIGHTED]]
-    sizes = {len(each.runs) for each in best}
-    for each, (colour, dashes) in zip(best, looks(canvas.style.palette, len(best)), strict=True):
-        steps, values = align([run.metrics[metric] for run in each.runs])
+    sizes = {len(group.runs) for group in best}
+    styles = curve_styles(panel.style.palette, len(best))
+    for group, (colour, dashes) in zip(best, styles, strict=True):
+        steps, values = align([run.metrics[metric] for run in group.runs])
         mean, _, _ = mean_and_spread(values)
-        handle = draw_line(canvas, steps, mean, colour, dashes)
-        canvas.drawn.append((steps, mean, mean))
-        label = legend_label(each.label, replace_none=canvas.style.replace_none)
-        more = f" (n = {len(each.runs)})" if len(sizes) > 1 else ""
-        canvas.entry(handle, f"{label}{more}")
+        handle = draw_line(panel, steps, mean, colour, dashes)
+        panel.extents.append((steps, mean, mean))
+        label = legend_label(group.label, replace_none=panel.style.replace_none)
+        count_text = f" (n = {len(group.runs)})" if len(sizes) > 1 else ""
+        panel.add_entry(handle, f"{label}{count_text}")
     number = f", n = {sizes.pop()}" if len(sizes) == 1 and sizes != {1} else ""
     means = f", mean{number}" if number or len(sizes) > 1 else ""
-    return "\n".join(filter(None, [title, f"best {len(best)} of {len(groups)}{means}"]))
+    return _with_line(title, f"best {len(best)} of {len(groups)}{means}")
 
 
-def _show_envelope(canvas: Canvas, curves: Sequence[Curve]) -> None:
-    """Make room for all curves, and tell the legend where they are."""
+def _show_envelope(panel: Panel, curves: Sequence[Curve]) -> None:
+    """Make room for all curves, and say where they run, for the legend."""
     steps, values = align(curves)
-    known = ~np.isnan(values).all(axis=0)
-    if not known.any():
+    finite = ~np.isnan(values).all(axis=0)
+    if not finite.any():
         return
-    low, high = np.nanmin(values[:, known], axis=0), np.nanmax(values[:, known], axis=0)
-    canvas.axes.update_datalim(
+    low, high = np.nanmin(values[:, finite], axis=0), np.nanmax(values[:, finite], axis=0)
+    panel.axes.update_datalim(
         [(float(steps[0]), float(low.min())), (float(steps[-1]), float(high.max()))]
     )
-    canvas.axes.autoscale_view()
-    canvas.drawn.append((steps[known], low, high))
+    panel.axes.autoscale_view()
+    panel.extents.append((steps[finite], low, high))

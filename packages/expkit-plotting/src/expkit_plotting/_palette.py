@@ -1,10 +1,13 @@
-"""Colours and line styles, such that curves stay apart for colour-blind readers too."""
+"""Colours and line styles that colour-blind readers, too, can tell apart."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from ._errors import PlottingError, near_match
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.typing import LineStyleType
 
@@ -21,14 +24,14 @@ SEABORN = {
 }
 # Indices of those colours of "colorblind" that can be told apart by their hue alone; orange and
 # red (3), or grey (7) and green, cannot.
-APART = (0, 1, 2, 9, 4, 5)
+DISTINCT = (0, 1, 2, 9, 4, 5)
 # Palettes that seaborn computes; it is imported for these only.
 COMPUTED = ("husl", "hls", "rocket", "mako", "flare", "crest", "vlag", "icefire")
 COMPUTED_PREFIXES = ("ch:", "light:", "dark:", "blend:", "husl:", "hls:", "cubehelix")
 LIGHTEST = 0.8  # a line of higher luminance cannot be seen on white
 
 # Solid, dashed, dash-dotted, dotted; lengths in line widths.
-DASHES: "tuple[LineStyleType, ...]" = (
+DASHES: tuple[LineStyleType, ...] = (
     "-",
     (0, (4.5, 1.8)),
     (0, (6, 1.5, 1.2, 1.5)),
@@ -37,8 +40,15 @@ DASHES: "tuple[LineStyleType, ...]" = (
 )
 
 
+class CurveStyle(NamedTuple):
+    """How a curve is drawn: its colour as `#rrggbb`, and an index into `DASHES`."""
+
+    colour: str
+    dashes: int
+
+
 def check_palette(palette: object) -> str | tuple[str, ...]:
-    """The palette as it was given, if it is one.
+    """The palette unchanged, if it is one.
 
     Raises:
         PlottingError: If it names no palette, or holds something that is no colour.
@@ -49,10 +59,10 @@ def check_palette(palette: object) -> str | tuple[str, ...]:
         import matplotlib
 
         if palette not in matplotlib.colormaps:
-            known = [*SEABORN, *COMPUTED, *matplotlib.colormaps]
+            names = [*SEABORN, *COMPUTED, *matplotlib.colormaps]
             raise PlottingError(
                 f"palette must be a seaborn palette ({', '.join(SEABORN)}, …), a matplotlib "
-                f"colormap or a list of colours; got {palette!r}.{near_match(palette, known)}"
+                f"colormap or a list of colours; got {palette!r}.{near_match(palette, names)}"
             )
         return palette
     if not isinstance(palette, Sequence) or not palette:
@@ -75,13 +85,13 @@ def colours(palette: str | Sequence[str], count: int) -> list[str]:
     from matplotlib.colors import to_hex
 
     if not isinstance(palette, str):
-        return [to_hex(each) for each in palette][: max(count, 1)]
+        return [to_hex(colour) for colour in palette][: max(count, 1)]
     if palette in SEABORN:
         return [f"#{code.lower()}" for code in SEABORN[palette].split()][: max(count, 1)]
     if palette in COMPUTED or palette.startswith(COMPUTED_PREFIXES):
         import seaborn
 
-        return [to_hex(each) for each in seaborn.color_palette(palette, max(count, 1))]
+        return [to_hex(colour) for colour in seaborn.color_palette(palette, max(count, 1))]
     import matplotlib
     from matplotlib.colors import ListedColormap
 
@@ -102,26 +112,27 @@ def visible(colour: str) -> bool:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue < LIGHTEST
 
 
-def hues(palette: str | Sequence[str], count: int) -> list[str]:
+def distinct_colours(palette: str | Sequence[str], count: int) -> list[str]:
     """`count` colours for curves that differ in colour alone, or fewer if there are no more."""
     if palette == "colorblind":
-        found = colours(palette, 10)
-        return [found[index] for index in APART][:count]
-    return [it for it in colours(palette, count) if visible(it)]
+        ten = colours(palette, 10)
+        return [ten[index] for index in DISTINCT][:count]
+    return [colour for colour in colours(palette, count) if visible(colour)]
 
 
-def looks(palette: str | Sequence[str], count: int) -> list[tuple[str, int]]:
-    """A colour and an index into `DASHES` for each of `count` curves, all different.
+def curve_styles(palette: str | Sequence[str], count: int) -> list[CurveStyle]:
+    """A style for each of `count` curves; they repeat only when there are no more.
 
     Every third curve changes the line style, because among the colours of "colorblind" blue
     and purple, or orange and red, come close for colour-blind readers; a test measures it.
     """
-    found = colours(palette, count)
-    if len([it for it in found if visible(it)]) >= min(count, 5):
-        found = [it for it in found if visible(it)]
-    every = [
-        (colour, (index // 3 + turn) % len(DASHES))
+    shades = colours(palette, count)
+    visible_shades = [shade for shade in shades if visible(shade)]
+    if len(visible_shades) >= min(count, 5):
+        shades = visible_shades
+    styles = [
+        CurveStyle(shade, (index // 3 + turn) % len(DASHES))
         for turn in range(len(DASHES))
-        for index, colour in enumerate(found)
+        for index, shade in enumerate(shades)
     ]
-    return [every[index % len(every)] for index in range(count)]
+    return [styles[index % len(styles)] for index in range(count)]

@@ -1,5 +1,7 @@
 """`PlotMetrics`: all metrics of one run, or one metric of many runs."""
 
+from __future__ import annotations
+
 import hashlib
 import pickle
 import re
@@ -7,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ._errors import PlottingError, listed, near_match
 from ._files import write_atomically
@@ -18,14 +20,14 @@ from ._sources import numbers_in_grid, read_source
 from ._statistics import direction_of
 from ._style import PlotStyle
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ._figure import StyledFigure
     from ._sources import Source
 
-    Style = PlotStyle | str | PathLike[str] | Mapping[str, object]
-
+    StyleLike = PlotStyle | str | PathLike[str] | Mapping[str, object]
 
 LONGEST_NAME = 90  # bytes; file systems allow 255 for two of these, a suffix and a temporary name
 
@@ -39,7 +41,8 @@ class PlotMetrics:
     Args:
         source: A results folder, a DataFrame (long or wide), CSV files, or a dict of them.
         style: A `PlotStyle`, the name of a style, a YAML file, or a mapping such as
-            `cfg.plotting`. By default what the experiment was configured with, else `Default`.
+            `cfg.plotting`. By default the one that the experiment was configured with, else
+            `Default`.
 
     Raises:
         PlottingError: If the source holds nothing to plot or the style is wrong.
@@ -50,7 +53,7 @@ class PlotMetrics:
     >>> figure = plots.metric("loss")
     """
 
-    def __init__(self, source: "Source", style: "Style | None" = None) -> None:
+    def __init__(self, source: Source, style: StyleLike | None = None) -> None:
         self._experiment = read_source(source)
         folder = Path(source) if isinstance(source, (str, PathLike)) else None
         self.style = as_style(style, folder)
@@ -71,12 +74,12 @@ class PlotMetrics:
         *,
         metrics: Sequence[str] | None = None,
         save_to: str | PathLike[str] | None = None,
-    ) -> "Figure":
-        """All metrics of one run, a panel each; `loss` and `val_loss` share one.
+    ) -> Figure:
+        """All metrics of one run, one panel each; `loss` and `val_loss` share one.
 
         Args:
             name: The run's name, its number (in the grid, else in `runs`), or a unique part of
-                its name. May be left out where there is only one.
+                its name. May be left out if there is only one run.
             metrics: Only these.
             save_to: Where to save, see `save`.
 
@@ -84,7 +87,7 @@ class PlotMetrics:
             PlottingError: If there is no such run or metric.
         """
         recipe, runs = self.run_recipe(name, metrics=metrics)
-        return self._drawn(recipe, runs, save_to)
+        return self._draw(recipe, runs, save_to)
 
     def metric(
         self,
@@ -95,16 +98,16 @@ class PlotMetrics:
         direction: Literal["minimize", "maximize"] | None = None,
         lines: Lines = "auto",
         save_to: str | PathLike[str] | None = None,
-    ) -> "Figure":
+    ) -> Figure:
         """One metric of all runs: mean and standard deviation of each group of runs.
 
         Args:
             name: The metric.
             group_by: Keys whose values make a group; "auto" takes all swept keys but `seed`,
                 None draws each run by itself.
-            top: Only the best so many groups, ranked by the mean of their runs' best values;
-                with bands, how many are highlighted above them (5 by default).
-            direction: Which value is best; by default what the experiment says of this metric,
+            top: How many of the best groups to draw, ranked by the mean of their runs' best
+                values; with bands, how many to highlight above them (5 by default).
+            direction: Which value is best; by default what the experiment says about this metric,
                 else "minimize" for names such as `val_loss` and "maximize" for others.
             lines: "groups": a mean with its band per group. "bands": the quantiles 5, 25, 50, 75
                 and 95 % over all runs, and the best groups. "all": every run. "auto": bands for
@@ -112,14 +115,14 @@ class PlotMetrics:
             save_to: Where to save, see `save`.
 
         Raises:
-            PlottingError: If there is no such metric or key, or an option is none of these.
+            PlottingError: If there is no such metric or key, or an option has another value.
         """
         recipe, runs = self.metric_recipe(
             name, group_by=group_by, top=top, direction=direction, lines=lines
         )
-        return self._drawn(recipe, runs, save_to)
+        return self._draw(recipe, runs, save_to)
 
-    def save(self, figure: "Figure", path: str | PathLike[str]) -> list[Path]:
+    def save(self, figure: Figure, path: str | PathLike[str]) -> list[Path]:
         """Write a figure in every file type of the style.
 
         Files are replaced as a whole; equal figures make equal files. Where the style says
@@ -144,18 +147,18 @@ class PlotMetrics:
         run = self._find_run(name)
         if not run.metrics:
             raise PlottingError(f"Run {run.name!r} has not logged a metric yet.")
-        chosen = tuple(run.metrics if metrics is None else metrics)
-        for each in chosen:
-            if each not in run.metrics:
-                raise PlottingError(_no_metric(each, run.metrics, f"Run {run.name!r}"))
+        names = tuple(run.metrics if metrics is None else metrics)
+        for metric in names:
+            if metric not in run.metrics:
+                raise PlottingError(_no_metric(metric, run.metrics, f"Run {run.name!r}"))
         recipe = Recipe(
             kind="run",
-            metrics=chosen,
+            metrics=names,
             step=self._experiment.step,
             title=run.name,
             settings={run.name: dict(run.settings)},
         )
-        return recipe, (_only(run, chosen),)
+        return recipe, (_only(run, names),)
 
     def metric_recipe(
         self,
@@ -181,8 +184,9 @@ class PlotMetrics:
             raise PlottingError(f"top must be a whole number from 1; got {top!r}.")
         runs = self._runs_with(name)
         if direction is None:
-            known = experiment.direction if experiment.metric == name else None
-            direction = "minimize" if (known or direction_of(name)) == "minimize" else "maximize"
+            configured = experiment.direction if experiment.metric == name else None
+            likely = configured or direction_of(name)
+            direction = "minimize" if likely == "minimize" else "maximize"
         recipe = Recipe(
             kind="metric",
             metrics=(name,),
@@ -215,13 +219,12 @@ class PlotMetrics:
     def _group_keys(
         self, group_by: str | Sequence[str] | None, runs: Sequence[Run]
     ) -> tuple[str, ...] | None:
-        known = swept_keys([run.settings for run in runs])
+        swept = swept_keys([run.settings for run in runs])
         if group_by is None or group_by == [] or group_by == ():
             return None
         if group_by == "auto":
-            return tuple(key for key in known if not is_repetition(key)) if known else None
-        wanted = [group_by] if isinstance(group_by, str) else list(group_by)
-        return resolve_keys(wanted, known)
+            return tuple(key for key in swept if not is_repetition(key)) if swept else None
+        return resolve_keys([group_by] if isinstance(group_by, str) else group_by, swept)
 
     def _find_run(self, name: str | int | None) -> Run:
         runs = self._experiment.runs
@@ -233,33 +236,33 @@ class PlotMetrics:
         names = dict(enumerate(self.runs))
         if text.isdecimal() and self._experiment.folder is not None:
             names = numbers_in_grid(self._experiment.folder) or names
-        wanted = names.get(int(text)) if text.isdecimal() and text not in self.runs else text
-        parts = [run for run in runs if run.name == wanted]
-        parts = parts or [run for run in runs if text in run.name]
-        if len(parts) == 1:
-            return parts[0]
-        if parts:
+        full_name = names.get(int(text)) if text.isdecimal() and text not in self.runs else text
+        matches = [run for run in runs if run.name == full_name]
+        matches = matches or [run for run in runs if text in run.name]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             raise PlottingError(
-                f"{text!r} fits several runs: {listed(run.name for run in parts)}. "
+                f"{text!r} fits several runs: {listed(run.name for run in matches)}. "
                 "Give more of the name."
             )
         raise PlottingError(
             f"There is no run {text!r}.{near_match(text, self.runs)} Runs: {listed(self.runs)}."
         )
 
-    def _drawn(
+    def _draw(
         self, recipe: Recipe, runs: tuple[Run, ...], save_to: str | PathLike[str] | None
-    ) -> "Figure":
+    ) -> Figure:
         figure = draw_figure(recipe, runs, self.style)
         if save_to is not None:
             self.save(figure, save_to)
         return figure
 
 
-def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> "StyledFigure":
+def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> StyledFigure:
     """Draw with LaTeX where the style asks for it and it works, else with mathtext."""
     from ._drawing import draw
-    from ._latex import explain
+    from ._latex import explain_failure
 
     latex = style.latex and latex_or_warning(style)
     try:
@@ -268,29 +271,29 @@ def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> "Sty
         if not latex:
             raise
         warnings.warn(
-            f"LaTeX could not draw this figure, mathtext did: {explain(str(error))}.",
+            f"LaTeX could not draw this figure, mathtext did: {explain_failure(str(error))}.",
             stacklevel=3,
         )
         figure = draw(recipe, runs, style, latex=False)
-    figure.recipe = (recipe, runs, style)
+    figure.recipe, figure.runs, figure.style = recipe, runs, style
     return figure
 
 
-_advised: set[str] = set()  # a process is told once, not once a figure
+_advice_given: set[str] = set()  # once per process, not once per figure
 
 
 def latex_or_warning(style: PlotStyle) -> bool:
-    """Whether LaTeX works here; if not, says why and what to install, once a process."""
+    """Whether LaTeX works here; if not, says why and what to install, once per process."""
     from ._latex import probe_latex
 
-    verdict = probe_latex(style)
-    if not verdict.works and verdict.advice not in _advised:
-        _advised.add(verdict.advice)
-        warnings.warn(verdict.advice, stacklevel=5)
-    return verdict.works
+    support = probe_latex(style)
+    if not support.works and support.advice not in _advice_given:
+        _advice_given.add(support.advice)
+        warnings.warn(support.advice, stacklevel=5)
+    return support.works
 
 
-def save_figure(figure: "Figure", path: str | PathLike[str], style: PlotStyle) -> list[Path]:
+def save_figure(figure: Figure, path: str | PathLike[str], style: PlotStyle) -> list[Path]:
     """See `PlotMetrics.save`."""
     import io
 
@@ -314,11 +317,10 @@ def save_figure(figure: "Figure", path: str | PathLike[str], style: PlotStyle) -
         written.append(_beside(target, filetype))
         write_atomically(written[-1], buffer.getvalue())
     if style.pickle:
-        recipe, runs, drawn_in = figure.recipe
         files = {
             "pickle": pickle.dumps(figure),
-            "csv": to_csv(runs),
-            "json": recipe.to_json(drawn_in.to_dict()),
+            "csv": to_csv(figure.runs),
+            "json": figure.recipe.to_json(figure.style.to_dict()),
         }
         for suffix, content in files.items():
             written.append(_beside(target, suffix))
@@ -350,8 +352,8 @@ def file_name(text: str) -> str:
     return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}_{digest}"
 
 
-def as_style(style: "Style | None", folder: Path | None) -> PlotStyle:
-    """A style from whatever names or holds one."""
+def as_style(style: StyleLike | None, folder: Path | None) -> PlotStyle:
+    """The style that a name, a file or a mapping stands for; for None the experiment's own."""
     if isinstance(style, PlotStyle):
         return style
     if style is None:
@@ -388,6 +390,6 @@ def _only(run: Run, metrics: Sequence[str]) -> Run:
     return Run(run.name, run.settings, {name: run.metrics[name] for name in metrics})
 
 
-def _no_metric(metric: str, known: Sequence[str] | Mapping[str, object], owner: str) -> str:
-    names = list(known)
+def _no_metric(metric: str, metrics: Sequence[str] | Mapping[str, object], owner: str) -> str:
+    names = list(metrics)
     return f"{owner} has no metric {metric!r}.{near_match(metric, names)} Known: {listed(names)}."

@@ -1,11 +1,14 @@
 """A style as matplotlib's rcParams."""
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from ._style import PROCESS_WIDE, PlotStyle
+from ._style import PROCESS_WIDE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from ._style import PlotStyle
 
 # seaborn.plotting_context (0.13.2), repeated because importing seaborn takes longer than
 # drawing; a test compares them. Each value is scaled by the context's factor.
@@ -33,7 +36,7 @@ CONTEXT = {
     "ytick.minor.size": 4.0,
 }
 # What every figure of ours has, whatever its style, unless the style's rcParams say otherwise.
-OURS: "Mapping[str, object]" = {
+OUR_DEFAULTS: Mapping[str, object] = {
     "svg.hashsalt": "expkit",  # equal data, equal file
     "axes.axisbelow": True,
     "axes.formatter.limits": (-3, 5),
@@ -57,7 +60,7 @@ def rc_parameters(style: PlotStyle, *, latex: bool) -> dict[str, object]:
 
     Args:
         style: The style.
-        latex: Whether LaTeX draws the text; decided by the caller, who probed for it.
+        latex: Whether LaTeX draws the text; the caller has tried it.
     """
     import matplotlib
 
@@ -68,13 +71,13 @@ def rc_parameters(style: PlotStyle, *, latex: bool) -> dict[str, object]:
         str(key): defaults._get(key) for key in defaults if key not in PROCESS_WIDE
     }
     scale = CONTEXT_SCALES[style.context]
-    chosen: dict[str, object] = {key: value * scale for key, value in CONTEXT.items()}
-    chosen |= OURS
-    chosen |= style.rcParams
-    chosen.setdefault("figure.titlesize", chosen["axes.titlesize"])
-    chosen["text.usetex"] = latex
-    chosen["savefig.dpi"] = style.dpi
-    for key, value in chosen.items():
+    overrides: dict[str, object] = {key: value * scale for key, value in CONTEXT.items()}
+    overrides |= OUR_DEFAULTS
+    overrides |= style.rcParams
+    overrides.setdefault("figure.titlesize", overrides["axes.titlesize"])
+    overrides["text.usetex"] = latex
+    overrides["savefig.dpi"] = style.dpi
+    for key, value in overrides.items():
         parameters[key] = validate[key](value)
     if not latex:
         _keep_installed_fonts(parameters)
@@ -89,4 +92,6 @@ def _keep_installed_fonts(parameters: dict[str, object]) -> None:
     for family in ("serif", "sans-serif", "monospace"):
         names = parameters[f"font.{family}"]
         assert isinstance(names, list)
-        parameters[f"font.{family}"] = [it for it in names if it in installed] or ["DejaVu Sans"]
+        parameters[f"font.{family}"] = [name for name in names if name in installed] or [
+            "DejaVu Sans"
+        ]

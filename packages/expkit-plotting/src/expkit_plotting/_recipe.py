@@ -1,26 +1,23 @@
 """What a figure shows, apart from its style: a recipe (JSON) and its data (CSV).
 
 Drawing needs these two and a style, nothing else. That is why a figure can be redrawn in
-another style later, equal to having drawn it so at first, without loading a pickle.
+another style later, as if it had been drawn in that style at first, without loading a pickle.
 """
 
+from __future__ import annotations
+
 import csv
-import hashlib
 import io
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from ._errors import PlottingError
 from ._runs import Curve, Run
-
-if TYPE_CHECKING:
-    from numpy import float64
-    from numpy.typing import NDArray
 
 Lines = Literal["auto", "groups", "bands", "all"]
 LINES = ("auto", "groups", "bands", "all")
@@ -38,7 +35,7 @@ class Recipe:
         title: Drawn where the style has titles.
         group_by: Keys whose values make a group; None draws every run by itself.
         direction: "minimize" or "maximize".
-        top: Only the best so many groups, or None for all.
+        top: How many of the best groups are drawn; None for all.
         lines: How many runs become lines, see `PlotMetrics.metric`.
         settings: What was swept, for each run by name.
     """
@@ -59,7 +56,7 @@ class Recipe:
         return (json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n").encode()
 
     @classmethod
-    def from_json(cls, content: bytes, *, origin: str) -> "tuple[Recipe, dict[str, object]]":
+    def from_json(cls, content: bytes, *, origin: str) -> tuple[Recipe, dict[str, object]]:
         """The recipe and the style that it was drawn in.
 
         Raises:
@@ -127,22 +124,6 @@ def from_csv(content: bytes, recipe: Recipe, *, origin: str) -> tuple[Run, ...]:
         )
         for name in runs
     )
-
-
-def fingerprint(runs: tuple[Run, ...], *parts: object) -> str:
-    """A hash of everything that decides how a figure looks."""
-    digest = hashlib.sha256(repr(parts).encode())
-    for run in runs:
-        digest.update(repr((run.name, sorted(run.settings.items()))).encode())
-        for metric, curve in run.metrics.items():
-            digest.update(repr(metric).encode())
-            for array in (curve.steps, curve.values):
-                digest.update(_bytes(array))
-    return digest.hexdigest()[:32]
-
-
-def _bytes(array: "NDArray[float64]") -> bytes:
-    return np.ascontiguousarray(array, dtype=float).tobytes()
 
 
 def _exact(step: float) -> str:

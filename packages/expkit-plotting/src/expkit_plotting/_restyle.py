@@ -1,27 +1,29 @@
 """Redrawing a saved figure in another style."""
 
+from __future__ import annotations
+
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ._errors import PlottingError
 from ._plot_metrics import as_style, draw_figure, save_figure
 from ._recipe import Recipe, from_csv
 from ._style import PlotStyle
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ._plot_metrics import Style
+    from ._plot_metrics import StyleLike
 
 
 def restyle(
     path: str | PathLike[str],
-    style: "Style | None" = None,
+    style: StyleLike | None = None,
     *,
     save_to: str | PathLike[str] | None = None,
-) -> "Figure":
-    """Redraw a figure that was saved with `pickle: true`, equal to having drawn it so at first.
+) -> Figure:
+    """Redraw a figure that was saved with `pickle: true`, as if it had been drawn so at first.
 
     Reads the data (`.csv`) and the recipe (`.json`) beside the figure, never the pickle.
 
@@ -31,7 +33,7 @@ def restyle(
         save_to: Where to save; nothing is written otherwise.
 
     Raises:
-        PlottingError: If data or recipe are not there, or damaged.
+        PlottingError: If the data or the recipe is missing or damaged.
     """
     base = figure_base(Path(path))
     recipe_file = base.with_name(f"{base.name}.json")
@@ -42,15 +44,15 @@ def restyle(
                 f"Cannot redraw {str(path)!r}: there is no {file}. Data and recipe are written "
                 "beside a figure only in a style with pickle: true; draw it again from its runs."
             )
-    recipe, drawn_in = Recipe.from_json(recipe_file.read_bytes(), origin=str(recipe_file))
+    recipe, old_style = Recipe.from_json(recipe_file.read_bytes(), origin=str(recipe_file))
     runs = from_csv(data_file.read_bytes(), recipe, origin=str(data_file))
     if style is None:
-        chosen = PlotStyle.from_mapping(drawn_in, origin=str(recipe_file))
+        new_style = PlotStyle.from_mapping(old_style, origin=str(recipe_file))
     else:
-        chosen = as_style(style, base.parent)
-    figure = draw_figure(recipe, runs, chosen)
+        new_style = as_style(style, base.parent)
+    figure = draw_figure(recipe, runs, new_style)
     if save_to is not None:
-        save_figure(figure, save_to, chosen)
+        save_figure(figure, save_to, new_style)
     return figure
 
 

@@ -1,24 +1,29 @@
 """The figure of one run: a panel for each quantity, with its splits."""
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Callable
 
 import matplotlib
 
-from ._canvas import Canvas, draw_line, finish_steps, finish_values
-from ._figure import StyledFigure
-from ._layout import PAD, Label, fit, make_room
-from ._palette import looks
-from ._recipe import Recipe
-from ._runs import Run
+from ._layout import PAD, FittedText, fit_texts, place_legend_in_panel
+from ._palette import curve_styles
+from ._panel import Panel, draw_line, finish_x_axis, finish_y_axis
 from ._statistics import align
-from ._style import PlotStyle
 from ._text import readable, split_and_quantity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._figure import StyledFigure
+    from ._recipe import Recipe
+    from ._runs import Run
+    from ._style import PlotStyle
 
 PANEL_MIN_IN = 2.6  # narrower, tick labels take more room than curves
 PANEL_SHARE = 0.75  # a panel's height, of the style's height for one figure
-MOST_PANELS = 40  # two columns of them are a metre and a half
+MOST_PANELS = 40  # in two columns a metre and a half
 
 
 def draw_run(
@@ -26,55 +31,55 @@ def draw_run(
     recipe: Recipe,
     run: Run,
     style: PlotStyle,
-    escaped: Callable[[str], str],
+    escape: Callable[[str], str],
 ) -> None:
-    panels: dict[str, list[str]] = {}
+    metrics_by_quantity: dict[str, list[str]] = {}
     for metric in recipe.metrics:
-        panels.setdefault(split_and_quantity(metric)[1], []).append(metric)
-    if len(panels) > MOST_PANELS:
+        metrics_by_quantity.setdefault(split_and_quantity(metric)[1], []).append(metric)
+    if len(metrics_by_quantity) > MOST_PANELS:
         warnings.warn(
-            f"The run has {len(panels)} metrics, of which the figure shows {MOST_PANELS}; "
-            "choose others with run(…, metrics=[…]).",
+            f"The run has {len(metrics_by_quantity)} metrics, of which the figure shows "
+            f"{MOST_PANELS}; choose others with run(…, metrics=[…]).",
             stacklevel=6,
         )
-        panels = dict(list(panels.items())[:MOST_PANELS])
+        metrics_by_quantity = dict(list(metrics_by_quantity.items())[:MOST_PANELS])
+    count = len(metrics_by_quantity)
     width, height = style.size_in
-    columns = min(len(panels), max(1, int(width / PANEL_MIN_IN)))
-    rows = math.ceil(len(panels) / columns)
-    if len(panels) > 1:
+    columns = min(count, max(1, int(width / PANEL_MIN_IN)))
+    rows = math.ceil(count / columns)
+    if count > 1:
         figure.set_size_inches(width, height * PANEL_SHARE * rows)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    cells = list(grid.flat)
-    canvases = []
-    for axes, (quantity, metrics) in zip(cells, panels.items(), strict=False):
-        canvas = Canvas(axes, style, escaped)
-        canvases.append(canvas)
+    cells = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
+    panels: list[Panel] = []
+    for axes, (quantity, metrics) in zip(cells, metrics_by_quantity.items(), strict=False):
+        panel = Panel(axes, style, escape)
+        panels.append(panel)
         for metric, (colour, dashes) in zip(
-            metrics, looks(style.palette, len(metrics)), strict=True
+            metrics, curve_styles(style.palette, len(metrics)), strict=True
         ):
             steps, values = align([run.metrics[metric]])
-            handle = draw_line(canvas, steps, values[0], colour, dashes)
-            canvas.drawn.append((steps, values[0], values[0]))
-            canvas.entry(handle, _split_label(metric))
-        finish_values(canvas, quantity if len(metrics) > 1 else metrics[0])
-        lowest = len(canvases) + columns > len(panels)  # of its column
+            handle = draw_line(panel, steps, values[0], colour, dashes)
+            panel.extents.append((steps, values[0], values[0]))
+            panel.add_entry(handle, _split_label(metric))
+        finish_y_axis(panel, quantity if len(metrics) > 1 else metrics[0])
+        lowest = len(panels) + columns > count  # of its column
         axes.tick_params(labelbottom=lowest)
-    finish_steps(canvases, recipe.step)
-    for axes in cells[len(panels) :]:
+    finish_x_axis(panels, recipe.step)
+    for axes in cells[count:]:
         axes.set_visible(False)
-    around = [label for canvas in canvases for label in canvas.around]
+    texts = [text for panel in panels for text in panel.texts]
     if style.add_titles and recipe.title:
         # matplotlib puts it at 98 % of the height, which in a tall figure is far from the edge.
         pad_in = PAD * matplotlib.rcParams["font.size"] / 72
         y = 1 - pad_in / float(figure.get_size_inches()[1])
-        title = figure.suptitle(escaped(recipe.title), y=y)
-        around.append(Label(title, recipe.title, escaped, None))
+        title = figure.suptitle(escape(recipe.title), y=y)
+        texts.append(FittedText(title, recipe.title, escape, None))
     if rows > 1:
         figure.align_ylabels()
-    fit(figure, around)
-    for canvas in canvases:
-        if len(canvas.labels) > 1:
-            make_room(canvas.axes, canvas.entries(""), canvas.drawn)
+    fit_texts(figure, texts)
+    for panel in panels:
+        if len(panel.labels) > 1:
+            place_legend_in_panel(panel.axes, panel.legend_entries(""), panel.extents)
 
 
 def _split_label(metric: str) -> str:

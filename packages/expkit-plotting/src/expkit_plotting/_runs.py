@@ -1,10 +1,12 @@
 """What is plotted: runs, their settings, and their curves. Only facts."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from numpy import float64
     from numpy.typing import NDArray
@@ -17,17 +19,17 @@ class Curve:
     """One metric of one run.
 
     Attributes:
-        steps: Where it was logged, rising, shape (points,).
+        steps: Where it was logged, ascending, shape (points,).
         values: What was logged, shape (points,); NaN and infinities are kept.
     """
 
-    steps: "Array"
-    values: "Array"
+    steps: Array
+    values: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run with what was swept and what was measured."""
+    """One run: the values of its swept keys, and its curves by metric."""
 
     name: str
     settings: Mapping[str, object]
@@ -43,7 +45,7 @@ class Experiment:
         runs: In the order in which they are listed.
         step: What the x axis counts: "epoch", "step", …
         metric: The metric that the experiment optimises, if known.
-        direction: "minimize" or "maximize", for `metric`.
+        direction: "minimize" or "maximize", of `metric`.
         folder: The experiment's folder, if it has one.
     """
 

@@ -1,5 +1,7 @@
 """Reading runs: from results folders (docs/formats.md), DataFrames, CSV files and dicts."""
 
+from __future__ import annotations
+
 import json
 import logging
 import math
@@ -7,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from ._errors import PlottingError, listed
 from ._runs import Curve, Experiment, Run
 from ._text import value_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pandas import DataFrame
     from typing_extensions import TypeIs
@@ -31,8 +34,8 @@ STEP_NAMES = ("epoch", "step", "iteration", "global_step", "iter")
 RUN_NAMES = ("run", "run_name", "run_id", "name")
 
 
-def read_source(source: "Source") -> Experiment:
-    """Runs from whatever holds them.
+def read_source(source: Source) -> Experiment:
+    """Runs from any source of them.
 
     Args:
         source: One of
@@ -40,7 +43,7 @@ def read_source(source: "Source") -> Experiment:
             - a folder of expkit's: an experiment, its `training` folder, or one run;
             - a DataFrame, long (a column `run`, a column `epoch` or `step`, metrics) or wide
               (a column per metric of one run, or per run of one metric);
-            - a CSV file that holds such a table, or a list of them, one a run;
+            - a CSV file that holds such a table, or a list of them, one per run;
             - a dict from run names to DataFrames, CSV files or dicts of metric → values.
 
     Raises:
@@ -59,9 +62,9 @@ def read_source(source: "Source") -> Experiment:
     if _is_dataframe(source):
         return _experiment_of_table(source, name="")
     if isinstance(source, Mapping):
-        return _experiment_of_parts(source)
+        return _experiment_of_runs(source)
     if isinstance(source, Sequence) and source:
-        return _experiment_of_parts(_by_distinct_names([Path(each) for each in source]))
+        return _experiment_of_runs(_by_distinct_names([Path(path) for path in source]))
     raise PlottingError(
         f"Cannot plot from {type(source).__name__}. Give a results folder, a DataFrame, CSV files "
         "or a dict of them."
@@ -72,7 +75,7 @@ def read_source(source: "Source") -> Experiment:
 
 
 def read_folder(folder: Path) -> Experiment:
-    """The runs of an experiment's folder, of its `training` folder, or the one run in it."""
+    """The runs of an experiment's folder or of its `training` folder, or the one run of its own."""
     if (folder / "run.json").is_file() or (folder / "metrics.jsonl").is_file():
         return _experiment([folder], name="", home=folder.parent.parent)
     training = folder / "training" if (folder / "training").is_dir() else folder
@@ -84,17 +87,17 @@ def read_folder(folder: Path) -> Experiment:
     ]
     if not folders:
         raise PlottingError(_nothing_in(folder, training))
-    named = training.parent if training.name == "training" else folder
-    return _experiment(sorted(folders, key=_natural_key), name=named.resolve().name, home=named)
+    home = training.parent if training.name == "training" else folder
+    return _experiment(sorted(folders, key=_natural_key), name=home.resolve().name, home=home)
 
 
 def numbers_in_grid(experiment: Path) -> dict[int, str]:
-    """Names of the runs of the latest grid by their number; empty where there is no grid."""
+    """Names of the latest grid's runs, by their number; empty where there is no grid."""
     try:
         text = (experiment / "grid_search.yaml").read_text(encoding="utf-8")
-        found = re.search(r"^grid_id: *['\"]?([\w-]+)", text, flags=re.MULTILINE)
-        lines = experiment / "grids" / (found[1] if found else "") / "grid_search.jsonl"
-        rows = _rows(lines.read_bytes(), lines)
+        match = re.search(r"^grid_id: *['\"]?([\w-]+)", text, flags=re.MULTILINE)
+        grid = experiment / "grids" / (match[1] if match else "") / "grid_search.jsonl"
+        rows = _rows(grid.read_bytes(), grid)
     except OSError:
         return {}
     return {row["index"]: row["run_name"] for row in rows if {"index", "run_name"} <= row.keys()}
@@ -123,7 +126,7 @@ def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment
         record = _read_record(folder / "run.json")
         metrics = read_metrics(folder / "metrics.jsonl")
         run_name = str(record.get("run_name") or folder.name)
-        if run_name in runs:  # folders of one name in different folders, or a copied run
+        if run_name in runs:  # two folders of one name, or a copied run
             run_name = f"{folder.parent.name}/{folder.name}"
         runs[run_name] = Run(run_name, _settings(record), metrics)
         name = name or str(record.get("experiment_id") or "")
@@ -142,7 +145,7 @@ def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment
 
 
 def _read_record(path: Path) -> Mapping[str, object]:
-    """run.json, or nothing where there is none: curves can be drawn without it."""
+    """run.json, or an empty mapping where there is none: curves can be drawn without it."""
     try:
         record = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -159,18 +162,18 @@ def _settings(record: Mapping[str, object]) -> dict[str, object]:
 
 
 def _counts_epochs(record: Mapping[str, object], curves: Iterable[Curve]) -> bool:
-    """Steps are epochs where the run knows how many it has, and no step lies behind them."""
+    """Steps are epochs if the run says how many epochs it has, and no step exceeds their number."""
     progress = record.get("progress")
     total = progress.get("total") if isinstance(progress, Mapping) else None
     if not isinstance(total, (int, float)):
         return False
-    return all(not len(each.steps) or each.steps[-1] <= total for each in curves)
+    return all(not len(curve.steps) or curve.steps[-1] <= total for curve in curves)
 
 
 def read_metrics(path: Path) -> dict[str, Curve]:
-    """Curves from a metrics.jsonl; of two lines with one step, the later value counts.
+    """Curves from a metrics.jsonl; of two lines with the same step, the later value counts.
 
-    A torn last line, the rest of a killed run, is ignored. Any other line that is no JSON
+    A torn last line, which a killed run leaves, is ignored. Any other line that is no JSON
     object is left out with a warning.
     """
     try:
@@ -188,9 +191,10 @@ def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[list[float], lis
     try:  # rows that hold the same metrics, as most do, in a fourth of the time
         steps = [row["step"] for row in rows]
         metrics = [row["metrics"] for row in rows]
-        columns = {name: (steps, [each[name] for each in metrics]) for name in metrics[0]}
-        same = sum(map(len, metrics)) == len(columns) * len(rows)
-        if same and set(map(type, steps)) <= {int, float} and set(map(type, metrics)) == {dict}:
+        columns = {name: (steps, [values[name] for values in metrics]) for name in metrics[0]}
+        same_names = sum(map(len, metrics)) == len(columns) * len(rows)
+        numbers = set(map(type, steps)) <= {int, float}
+        if same_names and numbers and set(map(type, metrics)) == {dict}:
             return columns
     except (KeyError, IndexError, TypeError):
         pass
@@ -200,13 +204,13 @@ def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[list[float], lis
         if not isinstance(step, (int, float)) or not isinstance(values, dict):
             continue
         for name, value in values.items():
-            own = columns.setdefault(name, ([], []))
-            own[0].append(step)
-            own[1].append(value)
+            column = columns.setdefault(name, ([], []))
+            column[0].append(step)
+            column[1].append(value)
     return columns
 
 
-def _numbers(values: list[object]) -> "Array":
+def _numbers(values: list[object]) -> Array:
     try:
         array = np.array(values, dtype=float)  # reads "NaN" and "-Infinity" too, null as NaN
     except (TypeError, ValueError, OverflowError):
@@ -217,14 +221,14 @@ def _numbers(values: list[object]) -> "Array":
 def _rows(content: bytes, path: Path) -> list[dict[str, Any]]:
     content = content.strip()
     whole = content[: content.rfind(b"\n") + 1].rstrip()
-    for part in (content, whole):  # the last line may be torn
-        try:  # one call for all lines is three times as fast as one a line
-            rows: list[dict[str, Any]] = json.loads(b"[" + part.replace(b"\n", b",") + b"]")
+    for text in (content, whole):  # the last line may be torn
+        try:  # one call for all lines is three times as fast as one per line
+            rows: list[dict[str, Any]] = json.loads(b"[" + text.replace(b"\n", b",") + b"]")
         except ValueError:
             continue
         if set(map(type, rows)) <= {dict}:
             return rows
-    good = []
+    rows = []
     lines = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
@@ -232,10 +236,10 @@ def _rows(content: bytes, path: Path) -> list[dict[str, Any]]:
         except ValueError:
             row = None
         if isinstance(row, dict):
-            good.append(row)
+            rows.append(row)
         elif number < len(lines) and line.strip():
             _log.warning("%s: line %d is no JSON object; left out.", path, number)
-    return good
+    return rows
 
 
 def _number(value: object) -> float:
@@ -245,11 +249,11 @@ def _number(value: object) -> float:
         return math.nan
 
 
-def _curve(steps: "Array", values: "Array") -> Curve:
-    """Points in the order of their steps; of several with one step, the last that was given."""
-    known = np.isfinite(steps)
-    if not known.all():
-        steps, values = steps[known], values[known]
+def _curve(steps: Array, values: Array) -> Curve:
+    """Points in the order of their steps; of several with the same step, the last one."""
+    finite = np.isfinite(steps)
+    if not finite.all():
+        steps, values = steps[finite], values[finite]
     if len(steps) > 1 and not (np.diff(steps) > 0).all():
         order = np.argsort(steps, kind="stable")
         steps, values = steps[order], values[order]
@@ -271,17 +275,19 @@ def natural_key(value: object) -> list[tuple[int, float, str]]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return [(0, float(value), "")]
     parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", value_text(value))
-    return [(0, float(it), "") if it[:1].isdigit() else (1, 0.0, it) for it in parts if it]
+    return [
+        (0, float(part), "") if part[:1].isdigit() else (1, 0.0, part) for part in parts if part
+    ]
 
 
 # ---------------------------------------------------------------- tables
 
 
-def _is_dataframe(value: object) -> "TypeIs[DataFrame]":
+def _is_dataframe(value: object) -> TypeIs[DataFrame]:
     return hasattr(value, "columns") and hasattr(value, "to_numpy") and hasattr(value, "index")
 
 
-def _read_csv(path: Path) -> "DataFrame":
+def _read_csv(path: Path) -> DataFrame:
     import pandas
 
     try:
@@ -301,7 +307,7 @@ def _by_distinct_names(paths: Sequence[Path]) -> dict[str, Path]:
     return {str(path): path for path in paths}
 
 
-def _experiment_of_table(table: "DataFrame", *, name: str) -> Experiment:
+def _experiment_of_table(table: DataFrame, *, name: str) -> Experiment:
     columns = [str(column) for column in table.columns]
     table = table.set_axis(columns, axis="columns")
     run_column = _first(columns, RUN_NAMES)
@@ -311,7 +317,7 @@ def _experiment_of_table(table: "DataFrame", *, name: str) -> Experiment:
     return _experiment_of_long_table(table, run_column, name=name)
 
 
-def _experiment_of_long_table(table: "DataFrame", run_column: str, *, name: str) -> Experiment:
+def _experiment_of_long_table(table: DataFrame, run_column: str, *, name: str) -> Experiment:
     columns = [column for column in table.columns if column != run_column]
     if "metric" in columns and "value" in columns:
         index = [column for column in columns if column not in ("metric", "value")]
@@ -322,26 +328,26 @@ def _experiment_of_long_table(table: "DataFrame", run_column: str, *, name: str)
         table.columns = [str(column) for column in table.columns]
         columns = [column for column in table.columns if column != run_column]
     step_column = _first(columns, STEP_NAMES)
-    settings = _settings_columns(table, run_column, columns, step_column)
-    kept = [column for column in columns if column not in settings]
-    if kept in ([], [step_column]):
+    setting_columns = _setting_columns(table, run_column, columns, step_column)
+    curve_columns = [column for column in columns if column not in setting_columns]
+    if curve_columns in ([], [step_column]):
         raise PlottingError(
-            f"{name or 'DataFrame'} has no metric: in every run {listed(settings)} keeps one "
-            "value, which makes it a setting. Give one run as a wide table, or a dict of runs."
+            f"{name or 'DataFrame'} has no metric: in every run {listed(setting_columns)} keeps "
+            "one value, which makes it a setting. Give one run as a wide table, or a dict of runs."
         )
     runs = []
     step = step_column or "step"
     for run_name, rows in table.groupby(run_column, sort=False):
-        own = {key: _python(rows[key].iloc[0]) for key in settings}
-        step, metrics = _columns_to_curves(rows[kept], where=f"run {run_name!r}")
-        runs.append(Run(str(run_name), own, metrics))
+        values = {key: _python_value(rows[key].iloc[0]) for key in setting_columns}
+        step, metrics = _columns_to_curves(rows[curve_columns], where=f"run {run_name!r}")
+        runs.append(Run(str(run_name), values, metrics))
     return Experiment(name=name, runs=tuple(runs), step=step)
 
 
-def _settings_columns(
-    table: "DataFrame", run_column: str, columns: Sequence[str], step_column: str | None
+def _setting_columns(
+    table: DataFrame, run_column: str, columns: Sequence[str], step_column: str | None
 ) -> list[str]:
-    """Columns that hold one value a run: what the run was set to, not what was measured."""
+    """Columns that hold one value per run: what the run was set to, not what was measured."""
     grouped = table.groupby(run_column, sort=False)
     several_rows = int(grouped.size().max()) > 1
     settings = []
@@ -361,7 +367,7 @@ def _settings_columns(
     return settings
 
 
-def _columns_to_curves(table: "DataFrame", *, where: str) -> tuple[str, dict[str, Curve]]:
+def _columns_to_curves(table: DataFrame, *, where: str) -> tuple[str, dict[str, Curve]]:
     """The step's name and a curve per numeric column."""
     columns = [str(column) for column in table.columns]
     step_column = _first(columns, STEP_NAMES)
@@ -384,62 +390,63 @@ def _columns_to_curves(table: "DataFrame", *, where: str) -> tuple[str, dict[str
             )
         values = table[column].to_numpy(dtype=float)
         # In a table a missing cell means that this metric was not logged at this step.
-        known = ~np.isnan(values)
-        curves[column] = _curve(steps[known], values[known])
+        logged = ~np.isnan(values)
+        curves[column] = _curve(steps[logged], values[logged])
     if not curves:
         raise PlottingError(f"{where} has no column of numbers beside the steps; got {columns}.")
     return step, curves
 
 
-def _experiment_of_parts(parts: Mapping[str, object]) -> Experiment:
-    if not parts:
+def _experiment_of_runs(sources: Mapping[str, object]) -> Experiment:
+    if not sources:
         raise PlottingError("There is nothing to plot: the dict of runs is empty.")
     runs = []
     steps = set()
-    for name, part in parts.items():
-        step, metrics = _metrics_of_part(str(name), part)
+    for name, source in sources.items():
+        step, metrics = _metrics_of_run(str(name), source)
         steps.add(step)
         runs.append(Run(str(name), {}, metrics))
     return Experiment(name="", runs=tuple(runs), step=steps.pop() if len(steps) == 1 else "step")
 
 
-def _metrics_of_part(name: str, part: object) -> tuple[str, dict[str, Curve]]:
-    if isinstance(part, (str, PathLike)):
-        path = Path(part)
+def _metrics_of_run(name: str, source: object) -> tuple[str, dict[str, Curve]]:
+    if isinstance(source, (str, PathLike)):
+        path = Path(source)
         if path.is_dir():
             experiment = read_folder(path)
             return experiment.step, dict(experiment.runs[0].metrics)
         if not path.is_file():
             raise PlottingError(f"Run {name!r}: there is no file {str(path)!r}.")
-        part = _read_csv(path)
-    if _is_dataframe(part):
-        return _columns_to_curves(part, where=f"run {name!r}")
-    if isinstance(part, Mapping):
+        source = _read_csv(path)
+    if _is_dataframe(source):
+        return _columns_to_curves(source, where=f"run {name!r}")
+    if isinstance(source, Mapping):
         curves: dict[str, Curve] = {}
-        for metric, values in part.items():
+        for metric, values in source.items():
             try:
                 array = np.asarray(values, dtype=float)
             except (TypeError, ValueError):
                 array = np.empty((0, 0))
             if array.ndim != 1:
                 raise PlottingError(
-                    f"Run {name!r}, metric {metric!r}: expected a list of numbers, one a step; "
+                    f"Run {name!r}, metric {metric!r}: expected a list of numbers, one per step; "
                     f"got {values!r:.80}."
                 )
             curves[str(metric)] = Curve(np.arange(len(array), dtype=float), array)
         return "step", curves
     raise PlottingError(
-        f"Run {name!r} is a {type(part).__name__}; expected a DataFrame, a CSV file or a dict of "
+        f"Run {name!r} is a {type(source).__name__}; expected a DataFrame, a CSV file or a dict of "
         "metric → values."
     )
 
 
-def _first(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
-    lowered: dict[str, str] = {column.lower(): column for column in columns}
-    return next((lowered[name] for name in wanted if name in lowered), None)
+def _first(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """The first column that has one of these names, by the order of the names."""
+    by_lowered: dict[str, str] = {column.lower(): column for column in columns}
+    return next((by_lowered[name] for name in names if name in by_lowered), None)
 
 
-def _python(value: Any) -> object:
+def _python_value(value: Any) -> object:
     item: Callable[[], object] | None = getattr(value, "item", None)
     plain = item() if item is not None else value
     return None if isinstance(plain, float) and math.isnan(plain) else plain

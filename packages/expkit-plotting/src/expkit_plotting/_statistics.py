@@ -1,20 +1,22 @@
 """Curves as arrays: aligned, averaged, ranked. Pure functions of numpy arrays."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._runs import Curve
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from numpy import bool_
     from numpy.typing import NDArray
 
     from ._runs import Array
 
-# Words that mark a metric of which less is better.
+# Words that mark a metric as one where less is better.
 _LESS_IS_BETTER = (
     *("loss", "error", "err", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl"),
     *("wer", "cer", "eer", "fid", "time", "seconds", "latency", "memory", "divergence", "kl"),
@@ -24,11 +26,11 @@ MOST_STEPS = 4000  # more than a page has dots in its width
 EDGES = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of the two bands and the line between them
 
 
-def align(curves: Sequence[Curve]) -> "tuple[Array, Array]":
+def align(curves: Sequence[Curve]) -> tuple[Array, Array]:
     """Curves on one grid of steps: the union of theirs, or `MOST_STEPS` of it.
 
     Between two of its own points a curve is interpolated linearly, so that runs logged at
-    different steps can be averaged; before its first and behind its last point it is NaN.
+    different steps can be averaged; before its first and after its last point it is NaN.
     A NaN that was logged stays a gap, as does an infinity or what comes close to one (`LARGEST`).
 
     Returns:
@@ -40,33 +42,34 @@ def align(curves: Sequence[Curve]) -> "tuple[Array, Array]":
     ([0.0, 1.0, 2.0], [[0.0, 1.0, 2.0], [5.0, 6.0, nan]])
     """
     first = curves[0].steps
-    if all(len(each.steps) == len(first) and np.array_equal(each.steps, first) for each in curves):
-        values = np.array([each.values for each in curves], dtype=float)
+    if all(
+        len(curve.steps) == len(first) and np.array_equal(curve.steps, first) for curve in curves
+    ):
+        values = np.array([curve.values for curve in curves], dtype=float)
         values[~drawable(values)] = np.nan
         return np.asarray(first, dtype=float), values
-    steps = np.unique(np.concatenate([each.steps for each in curves])).astype(float)
+    steps = np.unique(np.concatenate([curve.steps for curve in curves])).astype(float)
     if len(steps) > MOST_STEPS:
         # Runs that share no steps would make a table of the square of their points.
         steps = steps[np.linspace(0, len(steps) - 1, MOST_STEPS).round().astype(int)]
     values = np.full((len(curves), len(steps)), np.nan)
-    for row, each in zip(values, curves, strict=True):
-        finite = drawable(each.values)
+    for row, curve in zip(values, curves, strict=True):
+        finite = drawable(curve.values)
         if finite.any():
             row[:] = np.interp(
-                steps, each.steps[finite], each.values[finite], left=np.nan, right=np.nan
+                steps, curve.steps[finite], curve.values[finite], left=np.nan, right=np.nan
             )
-        own = np.isin(steps, each.steps[~finite])
-        row[own] = np.nan
+        row[np.isin(steps, curve.steps[~finite])] = np.nan
     return steps, values
 
 
-def drawable(values: "Array") -> "NDArray[bool_]":
+def drawable(values: Array) -> NDArray[bool_]:
     """Which values have a place on an axis: neither NaN nor infinite, nor close to it."""
     within: NDArray[bool_] = np.abs(values) <= LARGEST
     return within
 
 
-def isolated(values: "Array") -> "NDArray[bool_]":
+def isolated(values: Array) -> NDArray[bool_]:
     """Which points of a curve no line reaches, because both neighbours are missing.
 
     >>> isolated(np.array([1.0, 2.0, np.nan, 3.0])).tolist()
@@ -77,7 +80,7 @@ def isolated(values: "Array") -> "NDArray[bool_]":
     return alone
 
 
-def mean_and_spread(values: "Array") -> "tuple[Array, Array, Array]":
+def mean_and_spread(values: Array) -> tuple[Array, Array, Array]:
     """Mean over runs, sample standard deviation, and how many runs each rests on.
 
     Args:
@@ -90,17 +93,17 @@ def mean_and_spread(values: "Array") -> "tuple[Array, Array, Array]":
     >>> mean.tolist(), spread.round(3).tolist(), count.tolist()
     ([2.0, 2.0], [1.414, nan], [2, 1])
     """
-    known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    filled = np.where(known, values, 0.0)
+    logged = ~np.isnan(values)
+    count = logged.sum(axis=0)
+    filled = np.where(logged, values, 0.0)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # squares may overflow
         mean = np.where(count > 0, filled.sum(axis=0) / count, np.nan)
-        squares = np.where(known, (values - mean) ** 2, 0.0).sum(axis=0)
+        squares = np.where(logged, (values - mean) ** 2, 0.0).sum(axis=0)
         spread = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
     return mean, spread, count
 
 
-def quantiles(values: "Array") -> "Array":
+def quantiles(values: Array) -> Array:
     """The quantiles `EDGES` over runs, NaN left out.
 
     Args:
@@ -143,13 +146,13 @@ def ranked(groups: Sequence[Sequence[Curve]], direction: str) -> list[int]:
     """Indices of groups of runs, best first, by the mean of their runs' best values."""
     sign = 1 if direction == "minimize" else -1
     scores = [
-        sign * float(np.mean([best_value(each, direction) for each in group])) for group in groups
+        sign * float(np.mean([best_value(curve, direction) for curve in group])) for group in groups
     ]
     return sorted(range(len(groups)), key=lambda index: scores[index])
 
 
-def needs_log_scale(values: "Array") -> bool:
-    """Whether values span three orders of magnitude or more, and are no shares of one."""
+def needs_log_scale(values: Array) -> bool:
+    """Whether values span three orders of magnitude or more, and are not shares of one."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return False
@@ -157,7 +160,7 @@ def needs_log_scale(values: "Array") -> bool:
     return low > 0 and high > 1 and high / low >= 1e3
 
 
-def thinned(steps: "Array", values: "Array", *, most: int = MOST_STEPS) -> "tuple[Array, Array]":
+def thinned(steps: Array, values: Array, *, most: int = MOST_STEPS) -> tuple[Array, Array]:
     """A long curve with fewer points that looks the same: the extremes of equal stretches."""
     if len(steps) <= most:
         return steps, values

@@ -1,5 +1,7 @@
 """`PlotStyle`: what a style file may say, checked before anything is drawn."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -97,7 +99,7 @@ class PlotStyle:
 
     def to_dict(self) -> dict[str, object]:
         """The style as plain values, as a YAML file would hold it."""
-        plain: dict[str, object] = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain: dict[str, object] = {key.name: getattr(self, key.name) for key in fields(self)}
         plain["figsize"] = list(self.figsize)
         plain["filetypes"] = list(self.filetypes)
         plain["palette"] = self.palette if isinstance(self.palette, str) else list(self.palette)
@@ -105,24 +107,24 @@ class PlotStyle:
         return plain
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, object], *, origin: str = "style") -> "PlotStyle":
+    def from_mapping(cls, values: Mapping[str, object], *, origin: str = "style") -> PlotStyle:
         """A style from a mapping with its keys, such as `cfg.plotting`.
 
         A key that is missing takes the value shown in the class's signature.
 
         Args:
-            values: Keys and values; a `DictConfig` will do.
+            values: Keys and values, such as a dict or a `DictConfig`.
             origin: What the error names, usually the file.
 
         Raises:
             PlottingError: For an unknown key or a wrong value, with `origin` and the near match.
         """
-        known = [each.name for each in fields(cls)]
+        allowed = [key.name for key in fields(cls)]
         for key in values:
-            if key not in known:
+            if key not in allowed:
                 raise PlottingError(
-                    f"{origin}: unknown key {key!r}.{near_match(key, known)} "
-                    f"Allowed: {', '.join(known)}."
+                    f"{origin}: unknown key {key!r}.{near_match(key, allowed)} "
+                    f"Allowed: {', '.join(allowed)}."
                 )
         try:
             plain = {key: _plain(values[key]) for key in values}
@@ -131,9 +133,7 @@ class PlotStyle:
             raise PlottingError(f"{origin}: {error}") from None
 
     @classmethod
-    def load(
-        cls, style: str | PathLike[str], *, start: Sequence[PathLike[str]] = ()
-    ) -> "PlotStyle":
+    def load(cls, style: str | PathLike[str], *, start: Sequence[PathLike[str]] = ()) -> PlotStyle:
         """A style by name or from a YAML file; its `defaults:` are resolved without Hydra.
 
         Args:
@@ -159,7 +159,7 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _plain(value[key]) for key in value}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     return value
 
 
@@ -184,13 +184,13 @@ def _checked_textwidth(value: object) -> float | None:
 
 def _checked_figsize(value: object, textwidth_pt: float | None) -> tuple[float, float]:
     sizes = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-    if len(sizes) != 2 or not all(_is_number(each) and each > 0 for each in sizes):
+    if len(sizes) != 2 or not all(_is_number(size) and size > 0 for size in sizes):
         raise PlottingError(
             f"figsize must be two positive numbers, [width, height]; got {value!r}."
         )
     width, height = float(sizes[0]), float(sizes[1])
-    # Half as wide again as the text is a typing error; inches inherited into a style with
-    # textwidth_pt look exactly like that.
+    # More than half as wide again as the text is a mistake: probably inches, inherited into a
+    # style that sets textwidth_pt.
     if textwidth_pt is not None and width > 1.5:
         raise PlottingError(
             f"figsize {[width, height]} counts in widths of the text because textwidth_pt is "
@@ -209,11 +209,11 @@ def _checked_filetypes(value: object) -> tuple[str, ...]:
         raise PlottingError(f"filetypes must be a list, such as [{value}]; got {value!r}.")
     if not isinstance(value, Sequence) or not value:
         raise PlottingError(f"filetypes must be a list with at least one suffix; got {value!r}.")
-    for each in value:
-        if each not in FILETYPES:
+    for suffix in value:
+        if suffix not in FILETYPES:
             raise PlottingError(
-                f"filetypes may hold {', '.join(FILETYPES)}; got {each!r}."
-                f"{near_match(str(each).lstrip('.'), FILETYPES)}"
+                f"filetypes may hold {', '.join(FILETYPES)}; got {suffix!r}."
+                f"{near_match(str(suffix).lstrip('.'), FILETYPES)}"
             )
     return tuple(dict.fromkeys(value))
 
@@ -224,16 +224,18 @@ def _checked_dpi(value: object) -> int:
     return value
 
 
-def _checked_rc_params(value: object) -> dict[str, object]:
-    if not isinstance(value, Mapping):
-        raise PlottingError(f"rcParams must be a mapping of matplotlib's rcParams; got {value!r}.")
-    if not value:
+def _checked_rc_params(parameters: object) -> dict[str, object]:
+    if not isinstance(parameters, Mapping):
+        raise PlottingError(
+            f"rcParams must be a mapping of matplotlib's rcParams; got {parameters!r}."
+        )
+    if not parameters:
         return {}
     import matplotlib
 
     validate = matplotlib.RcParams.validate
     checked: dict[str, object] = {}
-    for key, each in value.items():
+    for key, value in parameters.items():
         if key in _OWN_KEYS:
             raise PlottingError(f"rcParams may not hold {key!r}; use the key {_OWN_KEYS[key]!r}.")
         if key in PROCESS_WIDE:
@@ -245,8 +247,8 @@ def _checked_rc_params(value: object) -> dict[str, object]:
                 f"rcParams: matplotlib has no rcParam {key!r}.{near_match(key, validate)}"
             )
         try:
-            validate[key](each)
+            validate[key](value)
         except (ValueError, TypeError) as error:
             raise PlottingError(f"rcParams: {key}: {error}") from None
-        checked[str(key)] = each
+        checked[str(key)] = value
     return checked

@@ -25,7 +25,7 @@ _UNITS = {
     **{"kb": "kB", "mb": "MB", "gb": "GB", "mib": "MiB", "gib": "GiB"},
     **{"percent": "%", "pct": "%", "db": "dB", "hz": "Hz", "w": "W"},
 }
-_SAYS_NOTHING = ("name", "id", "type", "kind", "_target_")  # what it is of, says more
+_SAYS_NOTHING = ("name", "id", "type", "kind", "_target_")  # the key above says more
 _SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "eval")
 
 
@@ -59,12 +59,12 @@ def split_and_quantity(metric: str) -> tuple[str, str]:
     >>> split_and_quantity("val_loss"), split_and_quantity("loss")
     (('val', 'loss'), ('', 'loss'))
     """
-    found = re.match(rf"({'|'.join(_SPLITS)})[_/.](.+)", metric, flags=re.IGNORECASE)
-    return (found[1], found[2]) if found else ("", metric)
+    match = re.match(rf"({'|'.join(_SPLITS)})[_/.](.+)", metric, flags=re.IGNORECASE)
+    return (match[1], match[2]) if match else ("", metric)
 
 
 def value_text(value: object) -> str:
-    """A swept value as short as it can be read back.
+    """A swept value, as short as it can be and still be read back.
 
     >>> value_text(0.001), value_text(None), value_text([1, 2]), value_text(1e-05)
     ('0.001', 'None', '[1, 2]', '1e-05')
@@ -80,7 +80,7 @@ def value_text(value: object) -> str:
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Each dotted key by the shortest tail that no other key shares; of `model.name`, `model`.
+    """For each dotted key the shortest tail that no other key shares; `model` for `model.name`.
 
     >>> short_keys(["model.name", "optimizer.lr", "scheduler.lr"])
     {'model.name': 'model', 'optimizer.lr': 'optimizer.lr', 'scheduler.lr': 'scheduler.lr'}
@@ -97,8 +97,10 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
         parts = name.split(".")
         for start in range(len(parts) - 1, -1, -1):
             tail = ".".join(parts[start:])
-            ends = [it for it in plain.values() if it == tail or it.endswith(f".{tail}")]
-            if len(ends) == 1:
+            matches = [
+                other for other in plain.values() if other == tail or other.endswith(f".{tail}")
+            ]
+            if len(matches) == 1:
                 break
         short[key] = tail
     return short
@@ -154,16 +156,16 @@ def broken(text: str) -> str:
 
 def shorten_all(texts: Sequence[str], length: int) -> list[str]:
     """`shorten` for a legend: entries that become equal are numbered."""
-    short: list[str] = []
-    seen: dict[str, int] = {}
+    entries: list[str] = []
+    uses: dict[str, int] = {}
     for text in texts:
-        it = shorten(text, length)
-        if it != text:
-            seen[it] = seen.get(it, 0) + 1
-            if seen[it] > 1:
-                it = f"{it} ({seen[it]})"
-        short.append(it)
-    return short
+        entry = shorten(text, length)
+        if entry != text:
+            uses[entry] = uses.get(entry, 0) + 1
+            if uses[entry] > 1:
+                entry = f"{entry} ({uses[entry]})"
+        entries.append(entry)
+    return entries
 
 
 def escape(text: str, *, latex: bool) -> str:
@@ -261,5 +263,9 @@ def _latex_characters(text: str) -> Iterable[str]:
             yield character
         else:
             # LaTeX's fonts have no glyph and would stop; its nearest ASCII form, or a mark.
-            near = [it for it in unicodedata.normalize("NFKD", character) if " " <= it <= "\x7e"]
-            yield "".join(_LATEX.get(it, it) for it in near) or "?"
+            letters = [
+                letter
+                for letter in unicodedata.normalize("NFKD", character)
+                if " " <= letter <= "\x7e"
+            ]
+            yield "".join(_LATEX.get(letter, letter) for letter in letters) or "?"

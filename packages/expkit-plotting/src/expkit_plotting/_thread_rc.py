@@ -16,7 +16,7 @@ import matplotlib
 from matplotlib import RcParams
 
 # mathtext's parser and the TeX cache of matplotlib hold state that threads would share.
-_drawing = threading.RLock()
+_drawing_lock = threading.RLock()
 
 
 class _Layer(threading.local):
@@ -52,9 +52,9 @@ class _LayeredRcParams(RcParams):  # matplotlib types keys as literals, hence An
 
 
 def _forget_other_threads() -> None:
-    """In a forked child no thread is left that would open the lock or take the layer away."""
-    global _drawing
-    _drawing = threading.RLock()
+    """In a forked child no thread is left to release the lock or to take the layer away."""
+    global _drawing_lock
+    _drawing_lock = threading.RLock()
     if _layer.values is None and type(matplotlib.rcParams) is _LayeredRcParams:
         matplotlib.rcParams.__class__ = RcParams  # type: ignore[assignment]
 
@@ -66,16 +66,16 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 @contextmanager
 def rc_layer(parameters: Mapping[str, object]) -> Iterator[None]:
     """Draw with these rcParams in this thread; one thread at a time, global values untouched."""
-    with _drawing:
-        before = _layer.values
-        outermost = before is None
-        kind = type(matplotlib.rcParams)
+    with _drawing_lock:
+        outer_values = _layer.values
+        outermost = outer_values is None
+        outer_class = type(matplotlib.rcParams)
         if outermost:
             matplotlib.rcParams.__class__ = _LayeredRcParams
         _layer.values = dict(parameters)
         try:
             yield
         finally:
-            _layer.values = before
+            _layer.values = outer_values
             if outermost:
-                matplotlib.rcParams.__class__ = kind
+                matplotlib.rcParams.__class__ = outer_class
