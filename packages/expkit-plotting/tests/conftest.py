@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from expkit_plotting import PlotStyle, _latex, _plot_metrics
+from expkit_plotting import PlotStyle, _latex
 
 
 def write_run(
@@ -123,4 +123,4 @@ def without_latex(monkeypatch, tmp_path) -> None:
     (python / "sh").symlink_to(shutil.which("sh"))
     monkeypatch.setenv("PATH", str(python))
     monkeypatch.setattr(_latex, "_support_by_key", {})
-    monkeypatch.setattr(_plot_metrics, "_advice_given", set())
+    monkeypatch.setattr(_latex, "_advice_given", set())

@@ -51,7 +51,7 @@ def test_a_wrong_style_is_refused_with_the_way_out(style, complaint, tmp_path, m
     [
         ("figsze: [1, 2]", r"^conf/plotting/Mine\.yaml: unknown key 'figsze'"),
         ("latex: maybe", r"^conf/plotting/Mine\.yaml: latex must be true or false; got 'maybe'"),
-        ("- a\n- b", r"^conf/plotting/Mine\.yaml: a style is a mapping of keys; got list"),
+        ("- a\n- b", r"^conf/plotting/Mine\.yaml: expected a mapping of keys; got list"),
         ("a: [b", r"^conf/plotting/Mine\.yaml: cannot be read: "),
         ("defaults: Thesis", r"^conf/plotting/Mine\.yaml: defaults must be a list"),
         ("defaults: [{model: cnn}]", r"defaults may list names of styles and _self_; got \{"),

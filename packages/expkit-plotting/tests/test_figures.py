@@ -359,7 +359,7 @@ def test_one_run_may_have_many_metrics():
 
 
 def test_a_run_of_too_many_metrics_shows_some_and_says_so(monkeypatch):
-    monkeypatch.setattr("expkit_plotting._run_figure.MOST_PANELS", 4)
+    monkeypatch.setattr("expkit_plotting._one_run.MOST_PANELS", 4)
     metrics = {f"norm_{i}": [1.0, 2.0] for i in range(9)}
 
     with pytest.warns(UserWarning, match=r"has 9 metrics, of which the figure shows 4; choose"):
@@ -541,7 +541,7 @@ def test_threads_draw_what_one_thread_draws_and_nobody_else_notices():
 
 
 def test_a_users_change_of_rc_params_while_we_draw_is_kept():
-    from expkit_plotting._thread_rc import rc_layer
+    from expkit_plotting._rc_layer import rc_layer
 
     before = matplotlib.rcParams["font.size"]
     try:
@@ -572,7 +572,7 @@ def test_a_process_forked_while_a_thread_draws_can_draw(tmp_path):
 import multiprocessing, threading
 from matplotlib import RcParams, rcParams
 from expkit_plotting import PlotMetrics
-from expkit_plotting._thread_rc import rc_layer
+from expkit_plotting._rc_layer import rc_layer
 
 def draw():
     assert type(rcParams) is RcParams

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from expkit_plotting import _palette, _rc
+from expkit_plotting import _palette, _rc_parameters
 from expkit_plotting._palette import colours, curve_styles, distinct_colours
 
 # Machado, Oliveira and Fernandes (2009), severity 1.0: what a reader with the deficiency sees,
@@ -81,10 +81,10 @@ def test_our_tables_equal_seaborns():
 
     for name, ours in _palette.SEABORN.items():
         assert [f"#{code}" for code in ours.split()] == palettes[name]
-    for name, scale in _rc.CONTEXT_SCALES.items():
-        assert {key: value * scale for key, value in _rc.CONTEXT.items()} == pytest.approx(
-            contexts[name]
-        )
+    for name, scale in _rc_parameters.CONTEXT_SCALES.items():
+        assert {
+            key: value * scale for key, value in _rc_parameters.CONTEXT.items()
+        } == pytest.approx(contexts[name])
 
 
 def test_a_list_of_colours_is_a_palette():

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from expkit_plotting import PlotMetrics
-from expkit_plotting._sources import natural_key, read_metrics, read_source
+from expkit_plotting._run_folders import read_metrics
+from expkit_plotting._sources import read_source
 
 FRAME = pd.DataFrame({"epoch": [0, 1, 2], "loss": [3.0, 2.0, 1.0], "accuracy": [0.1, None, 0.3]})
 
@@ -161,9 +162,3 @@ def test_csv_files_are_read_alone_in_lists_and_in_dicts(tmp_path):
     assert PlotMetrics(paths[0]).metrics == ("loss", "accuracy")
     assert PlotMetrics(paths).runs == ("one", "two")
     assert PlotMetrics({"a": paths[0], "b": FRAME}).runs == ("a", "b")
-
-
-def test_numbers_sort_as_numbers():
-    assert sorted(["r_10", "r_2"], key=natural_key) == ["r_2", "r_10"]
-    assert sorted([0.1, 1e-5, 10], key=natural_key) == [1e-5, 0.1, 10]
-    assert sorted([None, "a", 3, True], key=natural_key)  # of mixed kinds, without an error

@@ -3,15 +3,15 @@
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._errors import PlottingError as PlottingError
+    from ._keys import PlotStyle as PlotStyle
     from ._plot_metrics import PlotMetrics as PlotMetrics
-    from ._restyle import restyle as restyle
-    from ._style import PlotStyle as PlotStyle
+    from ._restyling import restyle as restyle
 
 _MODULES = {
     "PlotMetrics": "_plot_metrics",
-    "PlotStyle": "_style",
+    "PlotStyle": "_keys",
     "PlottingError": "_errors",
-    "restyle": "_restyle",
+    "restyle": "_restyling",
 }
 __all__ = [*_MODULES]
 

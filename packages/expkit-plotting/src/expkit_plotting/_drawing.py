@@ -1,20 +1,41 @@
 """Drawing: a recipe, its runs and a style become a figure. No files, no global state."""
 
+from __future__ import annotations
+
+import warnings
 from collections.abc import Sequence
 from functools import partial
 
-from ._figure import StyledFigure
-from ._metric_figure import draw_metric
-from ._rc import rc_parameters
+from ._escaping import escape
+from ._keys import PlotStyle
+from ._latex import explain_failure, latex_or_warning
+from ._one_metric import draw_metric
+from ._one_run import draw_run
+from ._rc_layer import rc_layer
+from ._rc_parameters import rc_parameters
 from ._recipe import Recipe
-from ._run_figure import draw_run
 from ._runs import Run
-from ._style import PlotStyle
-from ._text import escape
-from ._thread_rc import rc_layer
+from ._styled import StyledFigure
 
 
-def draw(recipe: Recipe, runs: Sequence[Run], style: PlotStyle, *, latex: bool) -> StyledFigure:
+def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> StyledFigure:
+    """Draw with LaTeX where the style asks for it and it works, else with mathtext."""
+    latex = style.latex and latex_or_warning(style)
+    try:
+        figure = _draw(recipe, runs, style, latex=latex)
+    except RuntimeError as error:  # what matplotlib raises when LaTeX stops
+        if not latex:
+            raise
+        warnings.warn(
+            f"LaTeX could not draw this figure, mathtext did: {explain_failure(str(error))}.",
+            stacklevel=3,
+        )
+        figure = _draw(recipe, runs, style, latex=False)
+    figure.recipe, figure.runs, figure.style = recipe, runs, style
+    return figure
+
+
+def _draw(recipe: Recipe, runs: Sequence[Run], style: PlotStyle, *, latex: bool) -> StyledFigure:
     """The figure of a recipe in a style; equal arguments give equal pixels.
 
     Args:

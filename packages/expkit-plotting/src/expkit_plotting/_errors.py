@@ -1,6 +1,5 @@
 """The one exception of this package, and how its texts name a near match."""
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -16,6 +15,8 @@ def near_match(name: object, candidates: Iterable[object]) -> str:
     >>> near_match("xyz", ["figsize", "latex"])
     ''
     """
+    import difflib
+
     by_lowered = {str(candidate).lower(): str(candidate) for candidate in candidates}
     close = difflib.get_close_matches(str(name).lower(), by_lowered, n=1)
     return f" Did you mean {by_lowered[close[0]]!r}?" if close else ""

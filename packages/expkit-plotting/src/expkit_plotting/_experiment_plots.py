@@ -1,18 +1,25 @@
 """All plots of an experiment, of which only those that changed are drawn."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ._choice import as_style
 from ._errors import PlottingError
 from ._fingerprints import FigureFingerprints, figure_fingerprint, hash_of
-from ._plot_metrics import PlotMetrics, as_style, file_name, latex_or_warning, style_folder
+from ._paths import metric_figure_name, run_figure_path, style_folder
 from ._recipe import Recipe
+from ._run_folders import experiment_folder
 from ._runs import Run
-from ._style import PlotStyle
+from ._selection import metric_recipe, run_recipe
+from ._sources import read_source
 
-RUN_FIGURE = "metrics"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._keys import PlotStyle
 
 
 @dataclass
@@ -73,53 +80,53 @@ def plot_experiment(
     Raises:
         PlottingError: If there is nothing to plot, or an argument is wrong.
     """
-    plots = PlotMetrics(folder, style)
+    experiment = read_source(folder)
+    plot_style = as_style(style, folder)
     options = dict(options or {})
-    home = _home(folder)
-    subfolder = "" if out or _is_own(plots.style, style, folder) else style_folder(str(style))
-    drawn = ExperimentPlots(plots.style.filetypes)
+    plots_folder = out or experiment_folder(folder) / "plots"
+    subfolder = "" if out or _is_own(plot_style, style, folder) else style_folder(str(style))
+    plots = ExperimentPlots(plot_style.filetypes)
     figures: list[_Figure] = []
     if run is None or metrics:
-        for metric in metrics or plots.metrics:
-            recipe, runs = plots.metric_recipe(metric, **options)
-            path = (out or home / "plots") / _metric_file(metric, options, plots.metrics)
-            figures.append(_Figure(path.parent / subfolder / path.name, recipe, runs))
+        for metric in metrics or experiment.metrics:
+            recipe, runs = metric_recipe(experiment, metric, **options)
+            name = metric_figure_name(metric, options, experiment.metrics)
+            figures.append(_Figure(plots_folder / subfolder / name, recipe, runs))
     if run is not None or not (metrics or options):
-        for name in plots.runs if run is None else (run,):
+        for name in experiment.run_names if run is None else (run,):
             try:
-                recipe, runs = plots.run_recipe(name)
+                recipe, runs = run_recipe(experiment, name)
             except PlottingError:
                 if run is not None:
                     raise
-                drawn.runs_without_metrics.append(name)
+                plots.runs_without_metrics.append(name)
                 continue
-            path = _run_file(runs[0].name, folder, home, out)
+            path = run_figure_path(runs[0].name, folder, out)
             figures.append(_Figure(path.parent / subfolder / path.name, recipe, runs))
-    fingerprints = FigureFingerprints(out or home / "plots")
-    latex = plots.style.latex and latex_or_warning(plots.style)
-    appearance = hash_of((), plots.style, latex, _versions())
+    fingerprints = FigureFingerprints(plots_folder)
+    appearance = hash_of((), plot_style, _uses_latex(plot_style), _versions())
     try:
         for figure in figures:
             fingerprint = figure_fingerprint(figure.runs, figure.recipe, appearance)
             is_current = fingerprints.is_current(figure.path, fingerprint)
-            is_current = is_current and _files_exist(figure.path, plots.style)
+            is_current = is_current and _files_exist(figure.path, plot_style)
             if not is_current:
-                plots.save(plots._draw(figure.recipe, figure.runs, None), figure.path)
+                _draw_and_save(figure, plot_style)
                 fingerprints.set(figure.path, fingerprint)
             if figure.recipe.kind == "metric":
-                drawn.metric_figures.append(figure.path)
-                drawn.metric_figures_drawn += not is_current
+                plots.metric_figures.append(figure.path)
+                plots.metric_figures_drawn += not is_current
             else:
-                drawn.run_figures.append(figure.path)
-                drawn.run_figures_drawn += not is_current
+                plots.run_figures.append(figure.path)
+                plots.run_figures_drawn += not is_current
     finally:  # what is drawn need not be drawn again
-        if drawn.metric_figures_drawn or drawn.run_figures_drawn:
+        if plots.metric_figures_drawn or plots.run_figures_drawn:
             fingerprints.save()
     if not subfolder:
-        drawn.outdated_folders = fingerprints.outdated_folders(
-            [*drawn.metric_figures, *drawn.run_figures]
+        plots.outdated_folders = fingerprints.outdated_folders(
+            [*plots.metric_figures, *plots.run_figures]
         )
-    return drawn
+    return plots
 
 
 def _is_own(style: PlotStyle, name: str | None, folder: Path) -> bool:
@@ -132,41 +139,19 @@ def _is_own(style: PlotStyle, name: str | None, folder: Path) -> bool:
         return False
 
 
-def _home(folder: Path) -> Path:
-    """The experiment's folder, from it or from one of its parts."""
-    if folder.is_file():
-        return folder.parent
-    if folder.name == "training":
-        return folder.parent
-    if (folder / "metrics.jsonl").is_file() and folder.parent.name == "training":
-        return folder.parent.parent
-    return folder
+def _uses_latex(style: PlotStyle) -> bool:
+    if not style.latex:
+        return False
+    from ._latex import latex_or_warning
+
+    return latex_or_warning(style)
 
 
-def _metric_file(metric: str, options: Mapping[str, Any], metrics: Sequence[str]) -> str:
-    name = file_name(metric)
-    if [file_name(other) for other in metrics].count(name) > 1:  # val/loss and val_loss
-        name = f"{name}_{list(metrics).index(metric)}"
-    group_by = options.get("group_by", "auto")
-    if group_by is None:
-        name += "_by_run"
-    elif group_by != "auto":
-        keys = [group_by] if isinstance(group_by, str) else group_by
-        name += f"_by_{file_name('_'.join(keys))}"
-    if options.get("top") is not None:
-        name += f"_top{options['top']}"
-    if options.get("lines", "auto") != "auto":
-        name += f"_{options['lines']}"
-    return name
+def _draw_and_save(figure: _Figure, style: PlotStyle) -> None:
+    from ._drawing import draw_figure  # loads what a call with nothing to draw does without
+    from ._saving import save_figure
 
-
-def _run_file(name: str, folder: Path, home: Path, out: Path | None) -> Path:
-    if out is not None:
-        return out / file_name(name)
-    for candidate in (home / "training" / name, home / name, folder):
-        if (candidate / "metrics.jsonl").is_file():
-            return candidate / "plots" / RUN_FIGURE
-    return home / "plots" / "runs" / file_name(name)
+    save_figure(draw_figure(figure.recipe, figure.runs, style), figure.path, style)
 
 
 def _files_exist(figure: Path, style: PlotStyle) -> bool:

@@ -1,7 +1,12 @@
-"""Files: writing a whole one, so that a reader never sees half; and naming one in a message."""
+"""Files: written whole, so that no reader sees half; YAML read; paths named in messages."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from ._errors import PlottingError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -31,3 +36,24 @@ def short_path(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def read_yaml(path: Path) -> Mapping[str, object]:
+    """The mapping in a YAML file; an empty file holds an empty one.
+
+    Raises:
+        PlottingError: If the file cannot be read or holds anything else.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PlottingError(f"{short_path(path)}: cannot be read: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise PlottingError(
+            f"{short_path(path)}: expected a mapping of keys; got {type(content).__name__}."
+        )
+    return content

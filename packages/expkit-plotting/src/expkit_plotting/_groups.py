@@ -1,14 +1,12 @@
-"""Which runs belong together, what to call them, and how each is drawn."""
+"""Which runs belong together, and what to call them."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ._errors import PlottingError, listed, near_match
-from ._palette import CurveStyle, curve_styles, distinct_colours
+from ._names import natural_key, short_keys, value_text
 from ._runs import Run
-from ._sources import natural_key
-from ._text import compact_none, short_keys, value_text
 
 # Repetitions of one configuration; runs that differ in nothing else are averaged.
 REPETITIONS = ("seed",)
@@ -118,41 +116,3 @@ def legend_title(groups: Sequence[Group], keys: Sequence[str] | None) -> str:
     names = short_keys(swept_keys([run.settings for group in groups for run in group.runs]))
     differing = differing_keys([group.runs[0].settings for group in groups], keys)
     return ", ".join(names.get(key, key) for key in differing)
-
-
-def legend_label(label: str, *, replace_none: bool) -> str:
-    """A label as the legend shows it."""
-    return compact_none(label) if replace_none else label
-
-
-def group_styles(
-    groups: Sequence[Group], keys: Sequence[str] | None, palette: str | Sequence[str]
-) -> list[CurveStyle]:
-    """A colour and a line style for each group, all different.
-
-    Where two or more keys differ, one of them with two to four values shows as the line style
-    and the rest as colour, so that the eye can compare along either.
-    """
-    plain = curve_styles(palette, len(groups))
-    if keys is None or len(groups) < 4:
-        return plain
-    settings = [group.runs[0].settings for group in groups]
-    differing = differing_keys(settings, keys)
-    if len(differing) < 2:
-        return plain
-    for key in differing:
-        values = [value_text(group_settings.get(key, "–")) for group_settings in settings]
-        line_style_values = sorted(set(values), key=natural_key)
-        rest = [
-            tuple(value_text(group_settings.get(other, "–")) for other in differing if other != key)
-            for group_settings in settings
-        ]
-        colour_values = list(dict.fromkeys(rest))
-        colours = distinct_colours(palette, len(colour_values))
-        enough_colours = len(set(colours)) == len(colour_values) <= 6
-        if 2 <= len(line_style_values) <= 4 and enough_colours:
-            return [
-                CurveStyle(colours[colour_values.index(others)], line_style_values.index(value))
-                for others, value in zip(rest, values, strict=True)
-            ]
-    return plain

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from ._files import write_atomically
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._style import PlotStyle
+    from ._keys import PlotStyle
 
 ALWAYS_NEEDED = ("latex", "kpsewhich")
 # matplotlib 3.11 draws PNGs without dvipng, unless its rcParam text.latex.engine asks for it;
@@ -46,6 +47,16 @@ class LatexSupport:
 
 
 _support_by_key: dict[str, LatexSupport] = {}
+_advice_given: set[str] = set()  # once per process, not once per figure
+
+
+def latex_or_warning(style: PlotStyle) -> bool:
+    """Whether LaTeX works here; if not, says why and what to install, once per process."""
+    support = probe_latex(style)
+    if not support.works and support.advice not in _advice_given:
+        _advice_given.add(support.advice)
+        warnings.warn(support.advice, stacklevel=5)
+    return support.works
 
 
 def probe_latex(
@@ -141,8 +152,8 @@ def try_latex(style: PlotStyle) -> LatexSupport:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ._rc import rc_parameters
-    from ._thread_rc import rc_layer
+    from ._rc_layer import rc_layer
+    from ._rc_parameters import rc_parameters
 
     parameters = rc_parameters(style, latex=True)
     try:

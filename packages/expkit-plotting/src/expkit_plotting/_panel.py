@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ._layout import MOST_ENTRIES, FittedText, LegendEntries
+from ._labels import readable
+from ._layout import FittedText
+from ._legend import MOST_ENTRIES, LegendEntries
 from ._palette import DASHES
 from ._statistics import isolated, needs_log_scale, thinned
-from ._text import readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
-    from ._layout import CurveExtent
+    from ._keys import PlotStyle
+    from ._legend import CurveExtent
     from ._runs import Array
-    from ._style import PlotStyle
 
 CROWD_GREY = "#7f7f7f"
 FEW_POINTS = 5  # a curve of so few has them all marked; a longer one, only those between gaps

@@ -1,10 +1,12 @@
-"""What is plotted: runs, their settings, and their curves. Only facts."""
+"""What is plotted: runs, their settings and their curves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +59,24 @@ class Experiment:
     folder: Path | None = None
 
     @property
+    def run_names(self) -> tuple[str, ...]:
+        """Names of all runs, in their order."""
+        return tuple(run.name for run in self.runs)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Names of all metrics, in the order in which runs log them."""
         return tuple(dict.fromkeys(name for run in self.runs for name in run.metrics))
+
+
+def curve_of_points(steps: Array, values: Array) -> Curve:
+    """Points in the order of their steps; of several with the same step, the last one."""
+    finite = np.isfinite(steps)
+    if not finite.all():
+        steps, values = steps[finite], values[finite]
+    if len(steps) > 1 and not (np.diff(steps) > 0).all():
+        order = np.argsort(steps, kind="stable")
+        steps, values = steps[order], values[order]
+        last = np.append(np.diff(steps) > 0, True)
+        steps, values = steps[last], values[last]
+    return Curve(steps, values)

@@ -111,9 +111,11 @@ def restyle(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
 
     def work() -> list[str]:
-        from ._plot_metrics import as_style, save_figure, style_folder
-        from ._restyle import figure_base
-        from ._restyle import restyle as redraw
+        from ._choice import as_style
+        from ._paths import style_folder
+        from ._restyling import figure_base
+        from ._restyling import restyle as redraw
+        from ._saving import save_figure
 
         base = figure_base(arguments.path)
         style = None if arguments.style is None else as_style(arguments.style, base.parent)

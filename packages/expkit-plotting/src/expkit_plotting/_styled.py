@@ -8,13 +8,13 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ._thread_rc import rc_layer
+from ._rc_layer import rc_layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._keys import PlotStyle
     from ._recipe import Recipe
     from ._runs import Run
-    from ._style import PlotStyle
 
 
 class StyledFigure(Figure):

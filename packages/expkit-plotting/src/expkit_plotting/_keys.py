@@ -145,7 +145,7 @@ class PlotStyle:
         Raises:
             PlottingError: If there is no such style or its content is wrong.
         """
-        from ._style_files import load_style
+        from ._yaml_files import load_style
 
         values, origin = load_style(style, start=start)
         return cls.from_mapping(values, origin=origin)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ._style import PROCESS_WIDE
+from ._keys import PROCESS_WIDE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ._style import PlotStyle
+    from ._keys import PlotStyle
 
 # seaborn.plotting_context (0.13.2), repeated because importing seaborn takes longer than
 # drawing; a test compares them. Each value is scaled by the context's factor.

@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 
 from ._errors import PlottingError, listed, near_match
-from ._files import short_path
+from ._files import read_yaml, short_path
 
 PACKAGED = Path(__file__).parent / "conf" / "plotting"
 GROUP = Path("conf", "plotting")
@@ -67,7 +67,7 @@ def _resolved(path: Path, folders: Sequence[Path], parents: tuple[Path, ...]) ->
     if path in parents:
         chain = " -> ".join(file.stem for file in (*parents, path))
         raise PlottingError(f"{short_path(path)}: its defaults lead back to itself: {chain}.")
-    keys = dict(_read(path))
+    keys = dict(read_yaml(path))
     merged: dict[str, object] = {}
     defaults = list(_defaults(keys.pop("defaults", []), path))
     if "_self_" not in defaults:
@@ -83,22 +83,6 @@ def _resolved(path: Path, folders: Sequence[Path], parents: tuple[Path, ...]) ->
         default = _find(name, others or folders, file=path)
         merged = _merge(merged, _resolved(default, folders, (*parents, path)))
     return merged
-
-
-def _read(path: Path) -> Mapping[str, object]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PlottingError(f"{short_path(path)}: cannot be read: {error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, Mapping):
-        raise PlottingError(
-            f"{short_path(path)}: a style is a mapping of keys; got {type(content).__name__}."
-        )
-    return content
 
 
 def _defaults(value: object, path: Path) -> Iterator[str]:
@@ -123,26 +107,3 @@ def _merge(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str
         else:
             merged[key] = value
     return merged
-
-
-def experiment_style(folder: Path) -> tuple[Mapping[str, object], str] | None:
-    """The style that the experiment was configured with: the key `plotting`, and where it is.
-
-    It is in the grid's description, else in the configuration of a run; None where neither has
-    one.
-    """
-    experiment = folder.parent if folder.name == "training" else folder
-    candidates: list[tuple[Path, tuple[str, ...]]] = [
-        (experiment / "grid_search.yaml", ("config", "plotting"))
-    ]
-    runs = [folder, *sorted((experiment / "training").glob("*"), key=lambda run: run.name)[:1]]
-    candidates += [(run / "config.yaml", ("plotting",)) for run in runs]
-    for path, keys in candidates:
-        if not path.is_file():
-            continue
-        value: object = _read(path)
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(value, Mapping) and value:
-            return value, f"{short_path(path)}: {'.'.join(keys)}"
-    return None

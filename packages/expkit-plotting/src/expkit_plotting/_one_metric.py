@@ -8,8 +8,11 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Patch
 
-from ._groups import group_runs, group_styles, legend_label, legend_title
-from ._layout import fit_texts, place_legend
+from ._group_styles import group_styles
+from ._groups import group_runs, legend_title
+from ._labels import legend_label
+from ._layout import fit_texts
+from ._legend import place_legend
 from ._palette import DASHES, colours, curve_styles
 from ._panel import (
     CROWD_GREY,
@@ -36,12 +39,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.typing import LineStyleType
 
-    from ._figure import StyledFigure
     from ._groups import Group
+    from ._keys import PlotStyle
     from ._palette import CurveStyle
     from ._recipe import Recipe
     from ._runs import Curve, Run
-    from ._style import PlotStyle
+    from ._styled import StyledFigure
 
 MANY_RUNS = 30  # single lines can no longer be told apart
 MANY_GROUPS = 12  # above, means with their bands cover one another

@@ -8,18 +8,19 @@ from collections.abc import Callable
 
 import matplotlib
 
-from ._layout import PAD, FittedText, fit_texts, place_legend_in_panel
+from ._labels import readable, split_and_quantity
+from ._layout import PAD, FittedText, fit_texts
+from ._legend import place_legend_in_panel
 from ._palette import curve_styles
 from ._panel import Panel, draw_line, finish_x_axis, finish_y_axis
 from ._statistics import align
-from ._text import readable, split_and_quantity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._figure import StyledFigure
+    from ._keys import PlotStyle
     from ._recipe import Recipe
     from ._runs import Run
-    from ._style import PlotStyle
+    from ._styled import StyledFigure
 
 PANEL_MIN_IN = 2.6  # narrower, tick labels take more room than curves
 PANEL_SHARE = 0.75  # a panel's height, of the style's height for one figure

@@ -2,15 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_plotting._text import (
+from expkit_plotting._labels import (
     compact_none,
-    escape,
     readable,
-    short_keys,
     shorten,
     shorten_all,
     split_and_quantity,
-    value_text,
 )
 
 
@@ -55,21 +52,6 @@ def test_metrics_of_two_splits_share_their_quantity():
     assert split_and_quantity("train_loss")[1] == split_and_quantity("val/loss")[1] == "loss"
 
 
-def test_short_keys_stay_unambiguous_and_say_something():
-    assert short_keys(["optimizer.lr", "model.name", "optimizer.name"]) == {
-        "optimizer.lr": "lr",
-        "model.name": "model",
-        "optimizer.name": "optimizer",
-    }
-    assert short_keys(["a.lr", "b.lr"]) == {"a.lr": "a.lr", "b.lr": "b.lr"}
-    assert short_keys(["model", "model.name"]) == {"model": "model", "model.name": "name"}
-    assert short_keys(["name", "a.b.name", "c.b.name"]) == {
-        "name": "name",
-        "a.b.name": "a.b",
-        "c.b.name": "c.b",
-    }
-
-
 def test_equal_shortened_labels_are_numbered():
     labels = [f"a_very_long_prefix_{middle}_and_a_long_suffix" for middle in "xyz"]
 
@@ -79,30 +61,3 @@ def test_equal_shortened_labels_are_numbered():
 @given(st.text(), st.integers(3, 30))
 def test_shortened_text_keeps_to_its_length(text, length):
     assert len(shorten(text, length)) <= length or len(text) <= length
-
-
-@given(st.text())
-def test_escaping_leaves_no_active_latex_character(text):
-    escaped = escape(text, latex=True)
-
-    bare = escaped
-    for command in (r"\$", r"\&", r"\#", r"\%", r"\_", r"\{", r"\}"):
-        bare = bare.replace(command, "")
-    assert not set("&#%_~") & set(bare)
-
-
-@given(st.text())
-def test_escaped_text_is_no_mathtext(text):
-    from matplotlib.cbook import is_math_text
-
-    assert not is_math_text(escape(text, latex=False))
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_in_a_label_reads_back_exactly(value):
-    assert float(value_text(value)) == value
-
-
-@pytest.mark.parametrize("latex", [True, False])
-def test_what_no_font_and_no_file_can_hold_is_left_out(latex):
-    assert escape("a\tb\x00c\x1b\udce4", latex=latex) == "a b c ?"

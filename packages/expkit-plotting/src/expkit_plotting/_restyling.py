@@ -5,16 +5,16 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from ._choice import as_style
 from ._errors import PlottingError
-from ._plot_metrics import as_style, draw_figure, save_figure
+from ._keys import FILETYPES, PlotStyle
 from ._recipe import Recipe, from_csv
-from ._style import PlotStyle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ._plot_metrics import StyleLike
+    from ._choice import StyleLike
 
 
 def restyle(
@@ -35,6 +35,9 @@ def restyle(
     Raises:
         PlottingError: If the data or the recipe is missing or damaged.
     """
+    from ._drawing import draw_figure
+    from ._saving import save_figure
+
     base = figure_base(Path(path))
     recipe_file = base.with_name(f"{base.name}.json")
     data_file = base.with_name(f"{base.name}.csv")
@@ -62,8 +65,6 @@ def figure_base(path: Path) -> Path:
     >>> figure_base(Path("plots/lr_0.1.pdf")), figure_base(Path("plots/lr_0.1"))
     (PosixPath('plots/lr_0.1'), PosixPath('plots/lr_0.1'))
     """
-    from ._style import FILETYPES
-
     if path.suffix[1:] in (*FILETYPES, "pickle", "csv", "json"):
         return path.with_suffix("")
     return path
