@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from expkit_plotting import PlotStyle, _latex
+from expkit_plotting import PlotStyle
+from expkit_plotting._style import latex as latex_support
 
 
 def write_run(
@@ -108,7 +109,7 @@ def experiment(tmp_path) -> Callable[..., Path]:
 @pytest.fixture
 def latex() -> None:
     """Real LaTeX; CI says EXPKIT_REQUIRE=latex, and its absence is then a failure."""
-    support = _latex.probe_latex(PlotStyle.load("Thesis"))
+    support = latex_support.probe_latex(PlotStyle.load("Thesis"))
     if not support.works:
         if "latex" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
             pytest.fail(support.advice)
@@ -122,5 +123,5 @@ def without_latex(monkeypatch, tmp_path) -> None:
     python.mkdir()
     (python / "sh").symlink_to(shutil.which("sh"))
     monkeypatch.setenv("PATH", str(python))
-    monkeypatch.setattr(_latex, "_support_by_key", {})
-    monkeypatch.setattr(_latex, "_advice_given", set())
+    monkeypatch.setattr(latex_support, "_support_by_key", {})
+    monkeypatch.setattr(latex_support, "_advice_given", set())

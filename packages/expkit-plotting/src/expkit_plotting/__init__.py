@@ -2,16 +2,16 @@
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._errors import PlottingError as PlottingError
-    from ._keys import PlotStyle as PlotStyle
+    from ._data.errors import PlottingError as PlottingError
     from ._plot_metrics import PlotMetrics as PlotMetrics
-    from ._restyling import restyle as restyle
+    from ._report.restyling import restyle as restyle
+    from ._style.keys import PlotStyle as PlotStyle
 
 _MODULES = {
     "PlotMetrics": "_plot_metrics",
-    "PlotStyle": "_keys",
-    "PlottingError": "_errors",
-    "restyle": "_restyling",
+    "PlotStyle": "_style.keys",
+    "PlottingError": "_data.errors",
+    "restyle": "_report.restyling",
 }
 __all__ = [*_MODULES]
 

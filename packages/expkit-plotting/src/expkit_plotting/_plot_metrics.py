@@ -7,18 +7,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from ._choice import as_style
-from ._selection import metric_recipe, run_recipe
-from ._sources import read_source
+from ._data.selection import metric_recipe, run_recipe
+from ._data.sources import read_source
+from ._style.choice import as_style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ._choice import StyleLike
-    from ._recipe import Lines, Recipe
-    from ._runs import Run
-    from ._sources import Source
+    from ._data.recipe import Lines, Recipe
+    from ._data.runs import Run
+    from ._data.sources import Source
+    from ._style.choice import StyleLike
 
 
 class PlotMetrics:
@@ -125,7 +125,7 @@ class PlotMetrics:
         Returns:
             The files written.
         """
-        from ._saving import save_figure
+        from ._figures.saving import save_figure
 
         return save_figure(figure, path, self.style)
 
@@ -154,7 +154,7 @@ class PlotMetrics:
     def _draw(
         self, recipe: Recipe, runs: tuple[Run, ...], save_to: str | PathLike[str] | None
     ) -> Figure:
-        from ._drawing import draw_figure
+        from ._figures.drawing import draw_figure
 
         figure = draw_figure(recipe, runs, self.style)
         if save_to is not None:

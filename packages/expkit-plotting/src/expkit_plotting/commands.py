@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ._files import short_path
+from ._data.files import short_path
 
 
 def plot(argv: Sequence[str]) -> int:
@@ -49,7 +49,7 @@ def plot(argv: Sequence[str]) -> int:
         options["group_by"] = None if keys == ["none"] else keys
 
     def work() -> list[str]:
-        from ._experiment_plots import plot_experiment
+        from ._report.experiment_plots import plot_experiment
 
         plots = plot_experiment(
             Path(arguments.results),
@@ -111,11 +111,11 @@ def restyle(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
 
     def work() -> list[str]:
-        from ._choice import as_style
-        from ._paths import style_folder
-        from ._restyling import figure_base
-        from ._restyling import restyle as redraw
-        from ._saving import save_figure
+        from ._figures.saving import save_figure
+        from ._report.paths import style_folder
+        from ._report.restyling import figure_base
+        from ._report.restyling import restyle as redraw
+        from ._style.choice import as_style
 
         base = figure_base(arguments.path)
         style = None if arguments.style is None else as_style(arguments.style, base.parent)
@@ -134,7 +134,7 @@ def restyle(argv: Sequence[str]) -> int:
 
 def _run(work: Callable[[], list[str]]) -> int:
     """Run a verb: print its lines, warnings without source code, and errors without traceback."""
-    from ._errors import PlottingError
+    from ._data.errors import PlottingError
 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("default")
