@@ -15,8 +15,9 @@ def plot(argv: Sequence[str]) -> int:
         prog="expkit plot",
         description=(
             "Draw each metric over all runs (into plots/) and all metrics of each run (into "
-            "training/RUN/plots/). Figures that are up to date are left alone. In another style "
-            "than the experiment's own they go into a folder of its name there, plots/Thesis/."
+            "training/RUN/plots/). Figures that are up to date are left alone. Figures in another "
+            "style than the experiment's own go into a folder of the style's name, such as "
+            "plots/Thesis/."
         ),
     )
     parser.add_argument("results", metavar="results/EXPERIMENT", help="the experiment's folder")

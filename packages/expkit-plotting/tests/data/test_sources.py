@@ -106,7 +106,7 @@ def test_a_damaged_line_inside_is_left_out_with_a_warning(tmp_path, caplog):
     )
 
     assert read_metrics(path)["loss"].values.tolist() == [2, 1]
-    assert "line 2 is no JSON object" in caplog.text
+    assert "line 2 is not a JSON object" in caplog.text
 
 
 def test_a_wide_table_is_one_run():

@@ -1,4 +1,4 @@
-"""With real LaTeX; without it only what happens then."""
+"""With real LaTeX, and what happens without it."""
 
 import json
 import os

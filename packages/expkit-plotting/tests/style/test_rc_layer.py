@@ -1,4 +1,4 @@
-"""A style is in force while we draw, for nobody else."""
+"""A style is in force while we draw, and only for us."""
 
 import os
 import subprocess

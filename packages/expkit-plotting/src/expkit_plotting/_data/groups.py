@@ -50,7 +50,7 @@ def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
             or [key for key in keys if key.endswith(f".{name}")]
         )
         if len(matches) != 1:
-            problem = "fits several swept keys" if matches else "is no key that was swept"
+            problem = "fits several swept keys" if matches else "is not a swept key"
             raise PlottingError(
                 f"group_by: {name!r} {problem}.{near_match(name, keys)} "
                 f"Known: {listed(matches or keys)}."

@@ -1,4 +1,4 @@
-"""Names of keys and values: as short as they can be, and in the order a reader expects."""
+"""Keys and values as text: as short as they can be, and sorted as a reader expects."""
 
 import json
 import re

@@ -60,7 +60,7 @@ class Recipe:
         """The recipe and the style that it was drawn in.
 
         Raises:
-            PlottingError: If the content is no recipe.
+            PlottingError: If the content is not a recipe.
         """
         try:
             values = json.loads(content)
@@ -71,10 +71,11 @@ class Recipe:
                 values["group_by"] = tuple(values["group_by"])
             recipe = cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PlottingError(f"{origin} is no recipe of a figure: {error!r}.") from None
+            raise PlottingError(f"{origin} is not a figure's recipe: {error!r}.") from None
         if schema != SCHEMA:
             raise PlottingError(
-                f"{origin} has schema {schema!r}, this expkit-plotting reads {SCHEMA}. Update it."
+                f"{origin} has schema {schema!r}, but this expkit-plotting reads {SCHEMA}. "
+                "Update it."
             )
         return recipe, style
 

@@ -173,7 +173,7 @@ def _counts_epochs(record: Mapping[str, object], curves: Iterable[Curve]) -> boo
 def read_metrics(path: Path) -> dict[str, Curve]:
     """Curves from a metrics.jsonl; of two lines with the same step, the later value counts.
 
-    A torn last line, which a killed run leaves, is ignored. Any other line that is no JSON
+    A torn last line, which a killed run leaves, is ignored. Any other line that is not a JSON
     object is left out with a warning.
     """
     try:
@@ -238,7 +238,7 @@ def _rows(content: bytes, path: Path) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
         elif number < len(lines) and line.strip():
-            _log.warning("%s: line %d is no JSON object; left out.", path, number)
+            _log.warning("%s: line %d is not a JSON object; left out.", path, number)
     return rows
 
 

@@ -30,7 +30,7 @@ def read_source(source: Source) -> Experiment:
     Args:
         source: One of
 
-            - a folder of expkit's: an experiment, its `training` folder, or one run;
+            - an expkit folder: an experiment, its `training` folder, or one run;
             - a DataFrame, long (a column `run`, a column `epoch` or `step`, metrics) or wide
               (a column per metric of one run, or per run of one metric);
             - a CSV file that holds such a table, or a list of them, one per run;
@@ -110,6 +110,6 @@ def _metrics_of_run(name: str, source: object) -> tuple[str, dict[str, Curve]]:
             curves[str(metric)] = Curve(np.arange(len(array), dtype=float), array)
         return "step", curves
     raise PlottingError(
-        f"Run {name!r} is a {type(source).__name__}; expected a DataFrame, a CSV file or a dict of "
-        "metric → values."
+        f"Run {name!r} is of type {type(source).__name__}; expected a DataFrame, a CSV file or a "
+        "dict of metric → values."
     )

@@ -21,7 +21,7 @@ _LESS_IS_BETTER = (
     *("loss", "error", "err", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl"),
     *("wer", "cer", "eer", "fid", "time", "seconds", "latency", "memory", "divergence", "kl"),
 )
-LARGEST = 1e200  # above, matplotlib's axes overflow; a loss of this size has diverged as one of inf
+LARGEST = 1e200  # above, matplotlib's axes overflow; a loss of this size has diverged like inf
 MOST_STEPS = 4000  # more than a page has dots in its width
 EDGES = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of the two bands and the line between them
 

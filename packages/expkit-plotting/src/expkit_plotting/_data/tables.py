@@ -114,7 +114,7 @@ def curves_of_columns(table: DataFrame, *, where: str) -> tuple[str, dict[str, C
             continue
         if table[column].dtype.kind not in "fiub":
             raise PlottingError(
-                f"{where}: column {column!r} holds no numbers. Metrics are numbers; name the "
+                f"{where}: column {column!r} holds no numbers. Metrics are numbers; call the "
                 f"column of run names one of {', '.join(RUN_NAMES)}."
             )
         values = table[column].to_numpy(dtype=float)
@@ -122,7 +122,7 @@ def curves_of_columns(table: DataFrame, *, where: str) -> tuple[str, dict[str, C
         logged = ~np.isnan(values)
         curves[column] = curve_of_points(steps[logged], values[logged])
     if not curves:
-        raise PlottingError(f"{where} has no column of numbers beside the steps; got {columns}.")
+        raise PlottingError(f"{where} has no column of numbers besides the steps; got {columns}.")
     return step, curves
 
 

@@ -19,7 +19,7 @@ from .styled import StyledFigure
 
 
 def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> StyledFigure:
-    """Draw with LaTeX where the style asks for it and it works, else with mathtext."""
+    """Draw with LaTeX if the style asks for it and it works, else with mathtext."""
     latex = style.latex and latex_or_warning(style)
     try:
         figure = _draw(recipe, runs, style, latex=latex)

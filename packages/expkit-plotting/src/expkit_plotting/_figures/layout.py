@@ -49,7 +49,7 @@ def fit_texts(figure: StyledFigure, texts: Sequence[FittedText]) -> None:
 
 
 def _shorten_to_fit(text: FittedText, ceiling: float) -> bool:
-    """Shorten a text if it must be; whether it was."""
+    """Shorten a text that does not fit; returns whether it had to be."""
     artist = text.artist
     upright = artist.get_rotation() == 90
     available = _available_px(text, ceiling, upright=upright)

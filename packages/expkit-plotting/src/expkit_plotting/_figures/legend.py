@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     # x, lowest and highest y of a curve with its band, in data coordinates, each (points,)
     CurveExtent: TypeAlias = tuple[NDArray[float64], NDArray[float64], NDArray[float64]]
 
-MOST_ENTRIES = 30  # a longer legend is not read any more
+MOST_ENTRIES = 30  # nobody reads a longer legend
 INSIDE_ENTRIES = 8
 INSIDE_SHARE = 0.45  # of the axes' area; a larger legend dwarfs the curves
 AXES_MIN_SHARE = 0.6  # of the figure's width, beside a legend

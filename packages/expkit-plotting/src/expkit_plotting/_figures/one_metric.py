@@ -73,7 +73,7 @@ def draw_metric(
         groups = [groups[index] for index in sorted(order[: recipe.top])]
         order = list(range(len(groups)))
         if group_count > len(colours(style.palette, 10)):
-            # More groups than colours: those shown share the palette among themselves.
+            # More groups than colours: only those shown share the palette.
             styles = _styles_by_label(groups, recipe, style)
     lines = _lines(recipe, groups)
     if lines == "bands":

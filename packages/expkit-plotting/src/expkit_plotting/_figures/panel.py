@@ -113,7 +113,7 @@ def finish_y_axis(panel: Panel, metric: str) -> None:
 
 
 def finish_x_axis(panels: Sequence[Panel], step: str) -> None:
-    """The x axis, which is one axis even where it shows below several panels."""
+    """Finish the x axis, which is a single one even where it shows below several panels."""
     axes = panels[0].axes
     steps = [x for panel in panels for x, _, _ in panel.extents if len(x)]
     if all(np.array_equal(x, np.round(x)) for x in steps):

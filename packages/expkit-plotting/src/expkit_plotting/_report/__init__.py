@@ -1,4 +1,4 @@
-"""Which figures an experiment gets, where they lie, and which of them are up to date.
+"""Which figures an experiment gets, where they go, and which of them are up to date.
 
 The commands take `plot_experiment` and `restyle`. Stands on `_data`, `_style` and, where there
 is something to draw, `_figures`.

@@ -65,8 +65,8 @@ def plot_experiment(
 ) -> ExperimentPlots:
     """Draw each metric over all runs, and all metrics of each run.
 
-    Figures whose runs, options and style did not change since they were drawn are left alone.
-    In another style than the experiment's own they go into a folder of the style's name, where
+    Figures whose runs, options and style have not changed since they were drawn are left alone.
+    Figures in another style than the experiment's own go into a folder of the style's name, where
     the next call without a style does not overwrite them.
 
     Args:

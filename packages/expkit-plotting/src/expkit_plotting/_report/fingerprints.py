@@ -65,7 +65,7 @@ class FigureFingerprints:
 
 
 def figure_fingerprint(runs: tuple[Run, ...], recipe: object, appearance: str) -> str:
-    """A hash of what a figure shows, and the hash of how it looks."""
+    """A hash of what a figure shows, followed by the hash of how it looks."""
     return f"{hash_of(runs, recipe)} {appearance}"
 
 

@@ -1,4 +1,4 @@
-"""Where the figures of an experiment lie, and what their files are called."""
+"""Where the figures of an experiment go, and what their files are called."""
 
 from __future__ import annotations
 

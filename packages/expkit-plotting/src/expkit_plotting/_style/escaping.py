@@ -62,7 +62,7 @@ _NOT_IN_OT1 = frozenset("ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų")
 
 
 def escape(text: str, *, latex: bool) -> str:
-    r"""`text` such that matplotlib draws exactly these characters.
+    r"""`text`, escaped so that matplotlib draws exactly these characters.
 
     >>> print(escape("val_loss at 50%", latex=True), escape("5 $", latex=False))
     val\_loss at 50\% 5 \$

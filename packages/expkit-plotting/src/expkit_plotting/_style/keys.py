@@ -193,7 +193,7 @@ def _checked_figsize(value: object, textwidth_pt: float | None) -> tuple[float, 
     # style that sets textwidth_pt.
     if textwidth_pt is not None and width > 1.5:
         raise PlottingError(
-            f"figsize {[width, height]} counts in widths of the text because textwidth_pt is "
+            f"figsize {[width, height]} is in widths of the text because textwidth_pt is "
             f"{textwidth_pt:g}; that is {width * textwidth_pt / POINTS_PER_INCH:.1f} in wide. "
             "Give fractions such as [1.0, 0.62], or set textwidth_pt: null for inches."
         )

@@ -26,10 +26,10 @@ ALWAYS_NEEDED = ("latex", "kpsewhich")
 # matplotlib 3.11 draws PNGs without dvipng, unless its rcParam text.latex.engine asks for it;
 # the attempt shows whether it is missed.
 PROGRAMS = (*ALWAYS_NEEDED, "dvipng")
-FAILURE_VALID_S = 3600  # a package may enter a user's own TeX tree without a trace that we see
+FAILURE_VALID_S = 3600  # a user's own TeX tree may get a package without a trace that we see
 INSTALL = (
     "Debian and Ubuntu: apt install texlive-latex-extra cm-super dvipng. NixOS: see the README "
-    "of expkit-plotting. To be rid of this warning, set latex: false."
+    "of expkit-plotting. To silence this warning, set latex: false."
 )
 
 

@@ -51,7 +51,7 @@ def check_palette(palette: object) -> str | tuple[str, ...]:
     """The palette unchanged, if it is one.
 
     Raises:
-        PlottingError: If it names no palette, or holds something that is no colour.
+        PlottingError: If it does not name a palette, or holds something that is not a colour.
     """
     if isinstance(palette, str):
         if palette in SEABORN or palette in COMPUTED or palette.startswith(COMPUTED_PREFIXES):
@@ -121,7 +121,7 @@ def distinct_colours(palette: str | Sequence[str], count: int) -> list[str]:
 
 
 def curve_styles(palette: str | Sequence[str], count: int) -> list[CurveStyle]:
-    """A style for each of `count` curves; they repeat only when there are no more.
+    """A style for each of `count` curves; styles repeat only after all have been used.
 
     Every third curve changes the line style, because among the colours of "colorblind" blue
     and purple, or orange and red, come close for colour-blind readers; a test measures it.

@@ -1,4 +1,4 @@
-"""rcParams for one thread: a style is in force while we draw, and nobody else sees it.
+"""rcParams for one thread: a style is in force while we draw, and no other thread sees it.
 
 `matplotlib.rc_context` changes the process's rcParams for a while, so a thread that draws at
 the same time gets our fonts, and two threads that leave in the wrong order leave them changed
