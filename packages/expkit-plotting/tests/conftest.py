@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from expkit_plotting import PlotStyle, _latex, _plot_metrics
+from expkit_plotting import PlotStyle
+from expkit_plotting._style import latex as latex_support
 
 
 def write_run(
@@ -108,11 +109,11 @@ def experiment(tmp_path) -> Callable[..., Path]:
 @pytest.fixture
 def latex() -> None:
     """Real LaTeX; CI says EXPKIT_REQUIRE=latex, and its absence is then a failure."""
-    verdict = _latex.probe_latex(PlotStyle.load("Thesis"))
-    if not verdict.works:
+    support = latex_support.probe_latex(PlotStyle.load("Thesis"))
+    if not support.works:
         if "latex" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
-            pytest.fail(verdict.advice)
-        pytest.skip(verdict.advice)
+            pytest.fail(support.advice)
+        pytest.skip(support.advice)
 
 
 @pytest.fixture
@@ -122,5 +123,5 @@ def without_latex(monkeypatch, tmp_path) -> None:
     python.mkdir()
     (python / "sh").symlink_to(shutil.which("sh"))
     monkeypatch.setenv("PATH", str(python))
-    monkeypatch.setattr(_latex, "_verdicts", {})
-    monkeypatch.setattr(_plot_metrics, "_advised", set())
+    monkeypatch.setattr(latex_support, "_support_by_key", {})
+    monkeypatch.setattr(latex_support, "_advice_given", set())

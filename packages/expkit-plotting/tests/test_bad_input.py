@@ -51,7 +51,7 @@ def test_a_wrong_style_is_refused_with_the_way_out(style, complaint, tmp_path, m
     [
         ("figsze: [1, 2]", r"^conf/plotting/Mine\.yaml: unknown key 'figsze'"),
         ("latex: maybe", r"^conf/plotting/Mine\.yaml: latex must be true or false; got 'maybe'"),
-        ("- a\n- b", r"^conf/plotting/Mine\.yaml: a style is a mapping of keys; got list"),
+        ("- a\n- b", r"^conf/plotting/Mine\.yaml: expected a mapping of keys; got list"),
         ("a: [b", r"^conf/plotting/Mine\.yaml: cannot be read: "),
         ("defaults: Thesis", r"^conf/plotting/Mine\.yaml: defaults must be a list"),
         ("defaults: [{model: cnn}]", r"defaults may list names of styles and _self_; got \{"),
@@ -77,10 +77,10 @@ def test_a_wrong_style_file_is_named(content, complaint, tmp_path, monkeypatch):
         ({}, r"the dict of runs is empty"),
         ([], r"Cannot plot from list"),
         (7, r"Cannot plot from int"),
-        ({"a": 1}, r"Run 'a' is a int; expected a DataFrame"),
+        ({"a": 1}, r"Run 'a' is of type int; expected a DataFrame"),
         ({"a": {"loss": "low"}}, r"Run 'a', metric 'loss': expected a list of numbers"),
         ({"a": "absent.csv"}, r"Run 'a': there is no file 'absent\.csv'"),
-        (pd.DataFrame({"epoch": [0, 1]}), r"no column of numbers beside the steps"),
+        (pd.DataFrame({"epoch": [0, 1]}), r"no column of numbers besides the steps"),
         (
             pd.DataFrame({"run": ["a", "a"], "epoch": [0, 1], "note": ["x", "y"], "l": [1, 2]}),
             r"Column 'note' holds text that changes within a run",
@@ -115,14 +115,23 @@ def test_a_folder_of_experiments_lists_them(experiment):
 @pytest.mark.parametrize(
     ("request_", "complaint"),
     [
-        (lambda it: it.metric("los"), r"no metric 'los'\. Did you mean 'loss'\? Known: loss"),
-        (lambda it: it.metric("loss", lines="al"), r"lines must be one of .* Did you mean 'all'"),
-        (lambda it: it.metric("loss", top=0), r"top must be a whole number from 1; got 0"),
-        (lambda it: it.metric("loss", direction="min"), r"direction must be minimize or maximize"),
-        (lambda it: it.metric("loss", group_by="model"), r"'model' is no key that was swept"),
-        (lambda it: it.run("c"), r"There is no run 'c'.* Runs: a, b"),
-        (lambda it: it.run(), r"Name one of the 2 runs: a, b"),
-        (lambda it: it.run("a", metrics=["acc"]), r"Run 'a' has no metric 'acc'"),
+        (lambda plots: plots.metric("los"), r"no metric 'los'\. Did you mean 'loss'\? Known: loss"),
+        (
+            lambda plots: plots.metric("loss", lines="al"),
+            r"lines must be one of .* Did you mean 'all'",
+        ),
+        (
+            lambda plots: plots.metric("loss", top=0),
+            r"top must be a whole number from 1; got 0",
+        ),
+        (
+            lambda plots: plots.metric("loss", direction="min"),
+            r"direction must be minimize or maximize",
+        ),
+        (lambda plots: plots.metric("loss", group_by="model"), r"'model' is not a swept key"),
+        (lambda plots: plots.run("c"), r"There is no run 'c'.* Runs: a, b"),
+        (lambda plots: plots.run(), r"Name one of the 2 runs: a, b"),
+        (lambda plots: plots.run("a", metrics=["acc"]), r"Run 'a' has no metric 'acc'"),
     ],
 )
 def test_a_wrong_request_names_what_there_is(request_, complaint):
@@ -149,8 +158,8 @@ def test_a_figure_of_somebody_else_is_not_saved(tmp_path):
     [
         ({}, r"there is no .*loss\.json\. Data and recipe are written"),
         ({"loss.json": "{}"}, r"there is no .*loss\.csv"),
-        ({"loss.json": "{", "loss.csv": ""}, r"loss\.json is no recipe of a figure"),
-        ({"loss.json": "[1]", "loss.csv": ""}, r"loss\.json is no recipe of a figure"),
+        ({"loss.json": "{", "loss.csv": ""}, r"loss\.json is not a figure's recipe"),
+        ({"loss.json": "[1]", "loss.csv": ""}, r"loss\.json is not a figure's recipe"),
     ],
 )
 def test_redrawing_without_recipe_or_data_says_what_is_missing(tmp_path, files, complaint):
@@ -177,5 +186,5 @@ def test_a_recipe_of_a_later_version_asks_for_an_update(tmp_path):
     recipe = json.loads((tmp_path / "loss.json").read_text())
     (tmp_path / "loss.json").write_text(json.dumps({**recipe, "schema": 2}))
 
-    with pytest.raises(PlottingError, match=r"schema 2, this expkit-plotting reads 1"):
+    with pytest.raises(PlottingError, match=r"schema 2, but this expkit-plotting reads 1"):
         restyle(tmp_path / "loss.png")

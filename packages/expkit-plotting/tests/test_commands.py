@@ -105,7 +105,7 @@ def test_figures_drawn_by_hand_in_another_style_survive_what_a_sweep_draws(
     plot(["results/digits"])
     own = pictures(digits)
     plot(["results/digits", "--style", "Print"])
-    by_hand = {path: each for path, each in pictures(digits).items() if path not in own}
+    by_hand = {path: image for path, image in pictures(digits).items() if path not in own}
 
     assert len(by_hand) == len(own)  # beside the others, which are as they were
     assert own.items() <= pictures(digits).items()

@@ -91,10 +91,10 @@ def test_the_plugin_is_cheap_and_found_by_both_ways_of_discovery():
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-    found = [each.__name__ for each in Plugins.instance().discover(SearchPathPlugin)]
-    (entry,) = [it for it in entry_points(group="hydra.plugins") if it.name == "expkit_plotting"]
+    names = [plugin.__name__ for plugin in Plugins.instance().discover(SearchPathPlugin)]
+    (entry,) = entry_points(group="hydra.plugins", name="expkit_plotting")
 
-    assert "ExpkitPlottingSearchPath" in found
+    assert "ExpkitPlottingSearchPath" in names
     assert entry.load().__name__ == "ExpkitPlottingSearchPath"
     code = f"import sys, {entry.module}; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from expkit_plotting import PlotMetrics, PlotStyle, restyle
-from expkit_plotting._files import write_atomically
 
 KEEP = PlotStyle(pickle=True, filetypes=("png", "pdf"), dpi=60)
 
@@ -108,7 +107,7 @@ def test_every_file_type_can_be_written(tmp_path):
 
     written = plots.save(plots.metric("loss"), tmp_path / "lr_0.1")
 
-    assert [path.name for path in written] == [f"lr_0.1.{it}" for it in style.filetypes]
+    assert [path.name for path in written] == [f"lr_0.1.{filetype}" for filetype in style.filetypes]
     assert all(path.stat().st_size > 500 for path in written)
 
 
@@ -119,25 +118,26 @@ def test_a_path_with_a_suffix_writes_that_type_alone(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    plots = PlotMetrics({"a": {"loss": [2.0, 1.0]}, "b": {"loss": [1.0, 0.5]}}, KEEP)
     target = tmp_path / "loss.png"
-    write_atomically(target, b"old")
+    plots.save(plots.metric("loss"), target.with_suffix(""))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     def refuse(_handle: int) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(target, b"new")
+        plots.save(plots.run("a"), target)
 
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_plots_may_be_read_by_whom_the_umask_allows(tmp_path):
-    before = os.umask(0o022)
+    umask = os.umask(0o022)
     try:
-        write_atomically(tmp_path / "a", b"")
+        PlotMetrics({"a": {"loss": [2.0, 1.0]}}).metric("loss", save_to=tmp_path / "loss.png")
     finally:
-        os.umask(before)
+        os.umask(umask)
 
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "loss.png").stat().st_mode) == 0o644

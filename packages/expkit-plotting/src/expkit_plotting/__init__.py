@@ -2,18 +2,18 @@
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._errors import PlottingError as PlottingError
+    from ._data.errors import PlottingError as PlottingError
     from ._plot_metrics import PlotMetrics as PlotMetrics
-    from ._restyle import restyle as restyle
-    from ._style import PlotStyle as PlotStyle
+    from ._report.restyling import restyle as restyle
+    from ._style.keys import PlotStyle as PlotStyle
 
 _MODULES = {
     "PlotMetrics": "_plot_metrics",
-    "PlotStyle": "_style",
-    "PlottingError": "_errors",
-    "restyle": "_restyle",
+    "PlotStyle": "_style.keys",
+    "PlottingError": "_data.errors",
+    "restyle": "_report.restyling",
 }
-__all__ = ["PlotMetrics", "PlotStyle", "PlottingError", "restyle"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -8,7 +8,7 @@ VERBS = {"plot": plot, "restyle": restyle}
 
 
 def main() -> int:
-    """Hand over to the verb."""
+    """Run the verb."""
     if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
         print(f"usage: python -m expkit_plotting {{{','.join(VERBS)}}} …", file=sys.stderr)
         return 2

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ._data.files import short_path
+
 
 def plot(argv: Sequence[str]) -> int:
     """Draw an experiment: each metric over all runs, and all metrics of each run."""
@@ -13,8 +15,9 @@ def plot(argv: Sequence[str]) -> int:
         prog="expkit plot",
         description=(
             "Draw each metric over all runs (into plots/) and all metrics of each run (into "
-            "training/RUN/plots/). Figures that are up to date are left alone. In another style "
-            "than the experiment's own they go into a folder of its name there, plots/Thesis/."
+            "training/RUN/plots/). Figures that are up to date are left alone. Figures in another "
+            "style than the experiment's own go into a folder of the style's name, such as "
+            "plots/Thesis/."
         ),
     )
     parser.add_argument("results", metavar="results/EXPERIMENT", help="the experiment's folder")
@@ -29,7 +32,9 @@ def plot(argv: Sequence[str]) -> int:
         "--group-by", action="append", default=[], metavar="KEY",
         help="average over all but these swept keys; repeatable; 'none': every run by itself",
     )  # fmt: skip
-    parser.add_argument("--run", metavar="RUN", help="only this run: name, part of it, or number")
+    parser.add_argument(
+        "--run", metavar="RUN", help="only this run: its name, part of it, or its number"
+    )
     parser.add_argument("--top", type=int, metavar="K", help="only the K best groups of runs")
     parser.add_argument("--direction", help="minimize or maximize: which value is best")
     parser.add_argument("--lines", help="groups, bands, all, or auto (default)")
@@ -41,13 +46,13 @@ def plot(argv: Sequence[str]) -> int:
         if (value := getattr(arguments, key)) is not None
     }
     if arguments.group_by:
-        keys = [key for given in arguments.group_by for key in given.split(",")]
+        keys = [key for argument in arguments.group_by for key in argument.split(",")]
         options["group_by"] = None if keys == ["none"] else keys
 
     def work() -> list[str]:
-        from ._experiment_plots import plot_experiment
+        from ._report.experiment_plots import plot_experiment
 
-        outcome = plot_experiment(
+        plots = plot_experiment(
             Path(arguments.results),
             style=arguments.style,
             metrics=arguments.metric,
@@ -55,36 +60,40 @@ def plot(argv: Sequence[str]) -> int:
             options=options,
             out=arguments.out,
         )
-        suffixes = ",".join(outcome.filetypes)
+        suffixes = ",".join(plots.filetypes)
         lines = []
-        if outcome.metrics:
-            folder = _shown(outcome.metrics[0].parent)
-            names = ",".join(each.name for each in outcome.metrics)
-            names = f"{{{names}}}" if len(outcome.metrics) > 1 else names
+        if plots.metric_figures:
+            count = len(plots.metric_figures)
+            folder = short_path(plots.metric_figures[0].parent)
+            names = ",".join(figure.name for figure in plots.metric_figures)
+            names = f"{{{names}}}" if count > 1 else names
             lines.append(
-                f"{_count(len(outcome.metrics), 'plot')} over all runs"
-                f"{_up_to_date(len(outcome.metrics), outcome.drawn_metrics)}: "
+                f"{_count(count, 'plot')} over all runs"
+                f"{_up_to_date(count, plots.metric_figures_drawn)}: "
                 f"{folder}/{names}.{{{suffixes}}}"
             )
-        if outcome.runs:
-            where = _pattern(outcome.runs)
+        if plots.run_figures:
+            count = len(plots.run_figures)
             lines.append(
-                f"{_count(len(outcome.runs), 'plot')} of single runs"
-                f"{_up_to_date(len(outcome.runs), outcome.drawn_runs)}: {where}.{{{suffixes}}}"
+                f"{_count(count, 'plot')} of single runs"
+                f"{_up_to_date(count, plots.run_figures_drawn)}: "
+                f"{_pattern(plots.run_figures)}.{{{suffixes}}}"
             )
-        if outcome.silent:
-            lines.append(f"{_count(len(outcome.silent), 'run')} without metrics yet")
-        # One folder a style: plots/ rather than those of single runs.
-        by_length = sorted(outcome.behind, key=lambda each: len(each.parts), reverse=True)
-        for style_folder in {each.name: each for each in by_length}.values():
+        if plots.runs_without_metrics:
+            lines.append(f"{_count(len(plots.runs_without_metrics), 'run')} without metrics yet")
+        # One folder per style: plots/ rather than those of single runs.
+        longest_first = sorted(
+            plots.outdated_folders, key=lambda folder: len(folder.parts), reverse=True
+        )
+        for style_folder in {folder.name: folder for folder in longest_first}.values():
             warnings.warn(
-                f"The figures in {_shown(style_folder)} show earlier data. "
+                f"The figures in {short_path(style_folder)} show earlier data. "
                 "Draw them again with the same --style, or delete them.",
                 stacklevel=1,
             )
         return lines
 
-    return _reported(work)
+    return _run(work)
 
 
 def restyle(argv: Sequence[str]) -> int:
@@ -103,9 +112,11 @@ def restyle(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
 
     def work() -> list[str]:
-        from ._plot_metrics import as_style, save_figure, style_folder
-        from ._restyle import figure_base
-        from ._restyle import restyle as redraw
+        from ._figures.saving import save_figure
+        from ._report.paths import style_folder
+        from ._report.restyling import figure_base
+        from ._report.restyling import restyle as redraw
+        from ._style.choice import as_style
 
         base = figure_base(arguments.path)
         style = None if arguments.style is None else as_style(arguments.style, base.parent)
@@ -116,25 +127,25 @@ def restyle(argv: Sequence[str]) -> int:
         if arguments.out is not None:
             out: Path = arguments.out
             target = out / base.name if out.is_dir() else out
-        written = save_figure(figure, target, figure.recipe[2])  # type: ignore[attr-defined]
-        return [_shown(path) for path in written]
+        written = save_figure(figure, target, figure.style)  # type: ignore[attr-defined]
+        return [short_path(path) for path in written]
 
-    return _reported(work)
+    return _run(work)
 
 
-def _reported(work: Callable[[], list[str]]) -> int:
-    """Run a verb: print its lines, its warnings without source code, its errors without trace."""
-    from ._errors import PlottingError
+def _run(work: Callable[[], list[str]]) -> int:
+    """Run a verb: print its lines, warnings without source code, and errors without traceback."""
+    from ._data.errors import PlottingError
 
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("default")
         try:
             lines = work()
         except (PlottingError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-    for message in dict.fromkeys(str(each.message) for each in caught
-                                 if each.category is UserWarning):  # fmt: skip
+    for message in dict.fromkeys(str(warning.message) for warning in warned
+                                 if warning.category is UserWarning):  # fmt: skip
         print(f"warning: {message}", file=sys.stderr)
     for line in lines:
         print(line)
@@ -154,11 +165,4 @@ def _up_to_date(number: int, drawn: int) -> str:
 def _pattern(paths: Sequence[Path]) -> str:
     """Paths with a star where they differ, as `training/*/plots/metrics`."""
     parts = [set(level) for level in zip(*(path.parts for path in paths), strict=False)]
-    return _shown(Path(*(level.pop() if len(level) == 1 else "*" for level in parts)))
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    return short_path(Path(*(level.pop() if len(level) == 1 else "*" for level in parts)))

@@ -7,13 +7,13 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 
 class ExpkitPlottingSearchPath(SearchPathPlugin):
-    """Adds `expkit_plotting.conf` behind everything that a user can add."""
+    """Adds `expkit_plotting.conf` after everything that a user can add."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the packaged styles."""
         # Hydra inserts --config-dir before the element called "schema", which it appends after
-        # all plugins: a user's Default.yaml would come behind ours and be ignored. With a schema
-        # element of our own, --config-dir goes before it. It is harmless a second time.
+        # all plugins: a user's Default.yaml would come after ours and be ignored. With a schema
+        # element of our own, --config-dir goes before it. A second one does no harm.
         if all(element.provider != "schema" for element in search_path.get_path()):
             search_path.append("schema", "structured://")
         search_path.append("expkit-plotting", "pkg://expkit_plotting.conf")

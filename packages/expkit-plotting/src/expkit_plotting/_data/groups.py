@@ -1,0 +1,118 @@
+"""Which runs belong together, and what to call them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .errors import PlottingError, listed, near_match
+from .names import natural_key, short_keys, value_text
+from .runs import Run
+
+# Repetitions of one configuration; runs that differ in nothing else are averaged.
+REPETITIONS = ("seed",)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that make one curve.
+
+    Attributes:
+        label: What tells this group from the others.
+        runs: At least one.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+
+def is_repetition(key: str) -> bool:
+    """Whether a key only repeats a configuration: `seed`, `cfg.seed`."""
+    return key.rpartition(".")[2] in REPETITIONS
+
+
+def swept_keys(settings: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """All keys that the runs were swept over, in the order in which they appear."""
+    return tuple(dict.fromkeys(key for run_settings in settings for key in run_settings))
+
+
+def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+    """Those of `keys` that `names` name: as the legend does, or by a tail that no other key has.
+
+    Raises:
+        PlottingError: For a name of no swept key, or one that fits several.
+    """
+    resolved = []
+    legend_names = short_keys(keys)
+    for name in names:
+        matches = (
+            [key for key in keys if key == name]
+            or [key for key in keys if legend_names[key] == name]
+            or [key for key in keys if key.endswith(f".{name}")]
+        )
+        if len(matches) != 1:
+            problem = "fits several swept keys" if matches else "is not a swept key"
+            raise PlottingError(
+                f"group_by: {name!r} {problem}.{near_match(name, keys)} "
+                f"Known: {listed(matches or keys)}."
+            )
+        resolved.append(matches[0])
+    return tuple(dict.fromkeys(resolved))
+
+
+def group_runs(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
+    """Runs with equal values of `keys`, sorted by these values; each run alone for None.
+
+    Labels name only values that differ between the groups. A run that was swept over none of
+    the keys, such as a single run beside a grid, stays by itself and comes last.
+    """
+    if keys is None:
+        return [Group(run.name, (run,)) for run in runs]
+    alone = []
+    runs_by_values: dict[str, list[Run]] = {}
+    for run in runs:
+        if keys and run.settings.keys().isdisjoint(keys):
+            alone.append(run)
+            continue
+        values = _identity([run.settings.get(key, "–") for key in keys])
+        runs_by_values.setdefault(values, []).append(run)
+    groups_of_runs = sorted(
+        runs_by_values.values(),
+        key=lambda members: [natural_key(members[0].settings.get(key, "–")) for key in keys],
+    )
+    differing = differing_keys([members[0].settings for members in groups_of_runs], keys)
+    groups = []
+    for members in groups_of_runs:
+        first = members[0]
+        if differing:
+            label = ", ".join(value_text(first.settings.get(key, "–")) for key in differing)
+        else:
+            label = first.name if len(members) == 1 else f"mean of {len(members)} runs"
+        groups.append(Group(label, tuple(members)))
+    return [*groups, *(Group(run.name, (run,)) for run in alone)]
+
+
+def differing_keys(settings: Sequence[Mapping[str, object]], keys: Sequence[str]) -> list[str]:
+    """Those of `keys` that do not have one value throughout."""
+    return [
+        key
+        for key in keys
+        if len({_identity([run_settings.get(key, "–")]) for run_settings in settings}) > 1
+    ]
+
+
+def _identity(values: Sequence[object]) -> str:
+    """Equal for values that a legend could not tell apart, such as 1 and 1.0."""
+    numbers = (float, int)
+    return json.dumps(
+        [float(value) if type(value) in numbers else value for value in values],  # type: ignore[arg-type]
+        default=str,
+    )
+
+
+def legend_title(groups: Sequence[Group], keys: Sequence[str] | None) -> str:
+    """The names of the values that the labels list: "model, optimizer, lr"."""
+    if keys is None:
+        return ""
+    names = short_keys(swept_keys([run.settings for group in groups for run in group.runs]))
+    differing = differing_keys([group.runs[0].settings for group in groups], keys)
+    return ", ".join(names.get(key, key) for key in differing)

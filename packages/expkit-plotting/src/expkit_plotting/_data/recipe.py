@@ -1,0 +1,131 @@
+"""What a figure shows, apart from its style: a recipe (JSON) and its data (CSV).
+
+Drawing needs these two and a style, nothing else. That is why a figure can be redrawn in
+another style later, as if it had been drawn in that style at first, without loading a pickle.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from .errors import PlottingError
+from .runs import Curve, Run
+
+Lines = Literal["auto", "groups", "bands", "all"]
+LINES = ("auto", "groups", "bands", "all")
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is drawn.
+
+    Attributes:
+        kind: "metric": one metric of many runs; "run": all metrics of one run.
+        metrics: The metrics drawn.
+        step: What the x axis counts.
+        title: Drawn where the style has titles.
+        group_by: Keys whose values make a group; None draws every run by itself.
+        direction: "minimize" or "maximize".
+        top: How many of the best groups are drawn; None for all.
+        lines: How many runs become lines, see `PlotMetrics.metric`.
+        settings: What was swept, for each run by name.
+    """
+
+    kind: Literal["metric", "run"]
+    metrics: tuple[str, ...]
+    step: str
+    title: str
+    group_by: tuple[str, ...] | None = None
+    direction: str = "maximize"
+    top: int | None = None
+    lines: Lines = "auto"
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def to_json(self, style: Mapping[str, object]) -> bytes:
+        """The recipe with the style that it was drawn in."""
+        content = {"schema": SCHEMA, **asdict(self), "style": dict(style)}
+        return (json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, *, origin: str) -> tuple[Recipe, dict[str, object]]:
+        """The recipe and the style that it was drawn in.
+
+        Raises:
+            PlottingError: If the content is not a recipe.
+        """
+        try:
+            values = json.loads(content)
+            style = values.pop("style")
+            schema = values.pop("schema")
+            values["metrics"] = tuple(values["metrics"])
+            if values.get("group_by") is not None:
+                values["group_by"] = tuple(values["group_by"])
+            recipe = cls(**values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PlottingError(f"{origin} is not a figure's recipe: {error!r}.") from None
+        if schema != SCHEMA:
+            raise PlottingError(
+                f"{origin} has schema {schema!r}, but this expkit-plotting reads {SCHEMA}. "
+                "Update it."
+            )
+        return recipe, style
+
+
+def to_csv(runs: tuple[Run, ...]) -> bytes:
+    """All points as rows `run,metric,step,value`; exact, as `repr` writes floats."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("run", "metric", "step", "value"))
+    for run in runs:
+        for metric, curve in run.metrics.items():
+            writer.writerows(
+                (run.name, metric, _exact(step), repr(value))
+                for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
+            )
+    return text.getvalue().encode()
+
+
+def from_csv(content: bytes, recipe: Recipe, *, origin: str) -> tuple[Run, ...]:
+    """The runs that `to_csv` wrote.
+
+    Raises:
+        PlottingError: If the content is not such a table.
+    """
+    points: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    rows = csv.reader(io.StringIO(content.decode()))
+    if next(rows, None) != ["run", "metric", "step", "value"]:
+        raise PlottingError(f"{origin} must have the columns run, metric, step and value.")
+    try:
+        for run, metric, step, value in rows:
+            steps, values = points.setdefault(run, {}).setdefault(metric, ([], []))
+            steps.append(float(step))
+            values.append(float(value))
+    except ValueError as error:
+        raise PlottingError(f"{origin}, line {rows.line_num}: {error}.") from None
+    runs = dict.fromkeys([*recipe.settings, *points])  # a run without a point has no row
+    if not runs:
+        raise PlottingError(f"{origin} holds no run.")
+    return tuple(
+        Run(
+            name,
+            recipe.settings.get(name, {}),
+            {
+                metric: Curve(*map(np.array, points.get(name, {}).get(metric, ([], []))))
+                for metric in recipe.metrics
+            },
+        )
+        for name in runs
+    )
+
+
+def _exact(step: float) -> str:
+    return str(int(step)) if math.isfinite(step) and step == int(step) else repr(step)

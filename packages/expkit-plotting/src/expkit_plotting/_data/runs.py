@@ -1,0 +1,82 @@
+"""What is plotted: runs, their settings and their curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+    Array = NDArray[float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One metric of one run.
+
+    Attributes:
+        steps: Where it was logged, ascending, shape (points,).
+        values: What was logged, shape (points,); NaN and infinities are kept.
+    """
+
+    steps: Array
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run: the values of its swept keys, and its curves by metric."""
+
+    name: str
+    settings: Mapping[str, object]
+    metrics: Mapping[str, Curve]
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Runs that belong together.
+
+    Attributes:
+        name: What a title calls them; may be empty.
+        runs: In the order in which they are listed.
+        step: What the x axis counts: "epoch", "step", …
+        metric: The metric that the experiment optimises, if known.
+        direction: "minimize" or "maximize", of `metric`.
+        folder: The experiment's folder, if it has one.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    step: str = "step"
+    metric: str | None = None
+    direction: str | None = None
+    folder: Path | None = None
+
+    @property
+    def run_names(self) -> tuple[str, ...]:
+        """Names of all runs, in their order."""
+        return tuple(run.name for run in self.runs)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics, in the order in which runs log them."""
+        return tuple(dict.fromkeys(name for run in self.runs for name in run.metrics))
+
+
+def curve_of_points(steps: Array, values: Array) -> Curve:
+    """Points in the order of their steps; of several with the same step, the last one."""
+    finite = np.isfinite(steps)
+    if not finite.all():
+        steps, values = steps[finite], values[finite]
+    if len(steps) > 1 and not (np.diff(steps) > 0).all():
+        order = np.argsort(steps, kind="stable")
+        steps, values = steps[order], values[order]
+        last = np.append(np.diff(steps) > 0, True)
+        steps, values = steps[last], values[last]
+    return Curve(steps, values)

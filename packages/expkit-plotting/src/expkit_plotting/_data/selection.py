@@ -1,0 +1,154 @@
+"""From a request to what is drawn: the recipe of a figure, and its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from .errors import PlottingError, listed, near_match
+from .groups import is_repetition, resolve_keys, swept_keys
+from .recipe import LINES, Lines, Recipe
+from .run_folders import numbers_in_grid
+from .runs import Run
+from .statistics import direction_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .runs import Experiment
+
+
+def run_recipe(
+    experiment: Experiment, name: str | int | None = None, *, metrics: Sequence[str] | None = None
+) -> tuple[Recipe, tuple[Run, ...]]:
+    """The figure of one run, as `PlotMetrics.run` draws it.
+
+    Raises:
+        PlottingError: If there is no such run or metric.
+    """
+    run = _find_run(name, experiment)
+    if not run.metrics:
+        raise PlottingError(f"Run {run.name!r} has not logged a metric yet.")
+    names = tuple(run.metrics if metrics is None else metrics)
+    for metric in names:
+        if metric not in run.metrics:
+            raise PlottingError(_no_metric(metric, run.metrics, f"Run {run.name!r}"))
+    recipe = Recipe(
+        kind="run",
+        metrics=names,
+        step=experiment.step,
+        title=run.name,
+        settings={run.name: dict(run.settings)},
+    )
+    return recipe, (_only(run, names),)
+
+
+def metric_recipe(
+    experiment: Experiment,
+    name: str,
+    *,
+    group_by: Literal["auto"] | str | Sequence[str] | None = "auto",
+    top: int | None = None,
+    direction: Literal["minimize", "maximize"] | None = None,
+    lines: Lines = "auto",
+) -> tuple[Recipe, tuple[Run, ...]]:
+    """The figure of one metric of all runs, as `PlotMetrics.metric` draws it.
+
+    Raises:
+        PlottingError: If there is no such metric or key, or an option has another value.
+    """
+    if lines not in LINES:
+        raise PlottingError(
+            f"lines must be one of {', '.join(LINES)}; got {lines!r}.{near_match(lines, LINES)}"
+        )
+    if direction not in (None, "minimize", "maximize"):
+        raise PlottingError(
+            f"direction must be minimize or maximize; got {direction!r}."
+            f"{near_match(direction, ('minimize', 'maximize'))}"
+        )
+    if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
+        raise PlottingError(f"top must be a whole number from 1; got {top!r}.")
+    runs = _runs_with(name, experiment)
+    if direction is None:
+        configured = experiment.direction if experiment.metric == name else None
+        likely = configured or direction_of(name)
+        direction = "minimize" if likely == "minimize" else "maximize"
+    recipe = Recipe(
+        kind="metric",
+        metrics=(name,),
+        step=experiment.step,
+        title=_title(experiment.name, len(runs)),
+        group_by=_group_keys(group_by, runs),
+        direction=direction,
+        top=top,
+        lines=lines,
+        settings={run.name: dict(run.settings) for run in runs},
+    )
+    return recipe, runs
+
+
+def _runs_with(metric: str, experiment: Experiment) -> tuple[Run, ...]:
+    runs = tuple(_only(run, (metric,)) for run in experiment.runs if metric in run.metrics)
+    if runs:
+        return runs
+    # A wide table of one metric: its columns are runs, and only the caller knows the name.
+    if len(experiment.runs) == 1 and not experiment.runs[0].settings and _is_wide(experiment):
+        return tuple(
+            Run(name, {}, {metric: curve}) for name, curve in experiment.runs[0].metrics.items()
+        )
+    raise PlottingError(_no_metric(metric, experiment.metrics, "The experiment"))
+
+
+def _is_wide(experiment: Experiment) -> bool:
+    return experiment.runs[0].name == (experiment.name or "run")
+
+
+def _group_keys(
+    group_by: str | Sequence[str] | None, runs: Sequence[Run]
+) -> tuple[str, ...] | None:
+    swept = swept_keys([run.settings for run in runs])
+    if group_by is None or group_by == [] or group_by == ():
+        return None
+    if group_by == "auto":
+        return tuple(key for key in swept if not is_repetition(key)) if swept else None
+    return resolve_keys([group_by] if isinstance(group_by, str) else group_by, swept)
+
+
+def _find_run(name: str | int | None, experiment: Experiment) -> Run:
+    runs = experiment.runs
+    names = experiment.run_names
+    if name is None:
+        if len(runs) == 1:
+            return runs[0]
+        raise PlottingError(f"Name one of the {len(runs)} runs: {listed(names)}.")
+    text = str(name)
+    names_by_number = dict(enumerate(names))
+    if text.isdecimal() and experiment.folder is not None:
+        names_by_number = numbers_in_grid(experiment.folder) or names_by_number
+    full_name = text
+    if text.isdecimal() and text not in names:
+        full_name = names_by_number.get(int(text), text)
+    matches = [run for run in runs if run.name == full_name]
+    matches = matches or [run for run in runs if text in run.name]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise PlottingError(
+            f"{text!r} fits several runs: {listed(run.name for run in matches)}. "
+            "Give more of the name."
+        )
+    raise PlottingError(
+        f"There is no run {text!r}.{near_match(text, names)} Runs: {listed(names)}."
+    )
+
+
+def _title(experiment: str, runs: int) -> str:
+    return f"{experiment} ({runs} run{'' if runs == 1 else 's'})" if experiment else ""
+
+
+def _only(run: Run, metrics: Sequence[str]) -> Run:
+    return Run(run.name, run.settings, {name: run.metrics[name] for name in metrics})
+
+
+def _no_metric(metric: str, metrics: Sequence[str] | Mapping[str, object], owner: str) -> str:
+    names = list(metrics)
+    return f"{owner} has no metric {metric!r}.{near_match(metric, names)} Known: {listed(names)}."

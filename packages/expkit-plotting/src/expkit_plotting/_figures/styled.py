@@ -1,0 +1,51 @@
+"""A figure that keeps its style: drawn again, saved elsewhere or unpickled, it looks the same."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .._style.rc_layer import rc_layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._data.recipe import Recipe
+    from .._data.runs import Run
+    from .._style.keys import PlotStyle
+
+
+class StyledFigure(Figure):
+    """matplotlib's `Figure`, drawn and saved with rcParams of its own; needs no display."""
+
+    # What it shows, and how; set once it is drawn.
+    recipe: Recipe
+    runs: tuple[Run, ...]
+    style: PlotStyle
+
+    def __init__(self, parameters: dict[str, object], **keywords: Any) -> None:
+        self.parameters = parameters
+        super().__init__(**keywords)
+        FigureCanvasAgg(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[misc]  # not in the stubs
+        FigureCanvasAgg(self)
+
+    def draw(self, renderer: Any) -> None:
+        """Draw with the figure's own rcParams, whatever the global ones are."""
+        with rc_layer(self.parameters):
+            super().draw(renderer)
+
+    def savefig(self, *arguments: Any, **keywords: Any) -> None:
+        """Save with the figure's own rcParams, whatever the global ones are."""
+        with rc_layer(self.parameters):
+            super().savefig(*arguments, **keywords)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows; it shows figures by itself only after pyplot was imported."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi)
+        return buffer.getvalue()

@@ -1,0 +1,97 @@
+"""`plots/.drawn.json`: what each figure of an experiment shows, and how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from .._data.files import write_atomically
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._data.runs import Array, Run
+
+NAME = ".drawn.json"
+
+
+class FigureFingerprints:
+    """The fingerprints that an experiment's figures were last drawn with.
+
+    Args:
+        plots: The folder that holds the file. It names figures relative to its parent.
+    """
+
+    def __init__(self, plots: Path) -> None:
+        self._file = plots / NAME
+        self._base = plots.parent
+        self._fingerprints = _read(self._file)
+
+    def is_current(self, figure: Path, fingerprint: str) -> bool:
+        """Whether the figure was last drawn with this fingerprint."""
+        return self._fingerprints.get(self._key(figure)) == fingerprint
+
+    def set(self, figure: Path, fingerprint: str) -> None:
+        """Remember that the figure was drawn with this fingerprint."""
+        self._fingerprints[self._key(figure)] = fingerprint
+
+    def save(self) -> None:
+        """Write the file."""
+        write_atomically(self._file, json.dumps(self._fingerprints, indent=0).encode())
+
+    def outdated_folders(self, figures: Iterable[Path]) -> list[Path]:
+        """Folders beside these figures where another style shows other data than they do."""
+        folders_by_key = {self._key(figure): figure.parent for figure in figures}
+        outdated: dict[Path, None] = {}
+        for key, fingerprint in self._fingerprints.items():
+            path = Path(key)
+            counterpart = str(path.parent.parent / path.name)
+            if key in folders_by_key or counterpart not in folders_by_key:
+                continue
+            folder = folders_by_key[counterpart] / path.parent.name
+            counterpart_data = _data_hash(self._fingerprints.get(counterpart))
+            if _data_hash(fingerprint) != counterpart_data and folder.is_dir():
+                outdated[folder] = None
+        return list(outdated)
+
+    def _key(self, figure: Path) -> str:
+        try:
+            return str(figure.relative_to(self._base))
+        except ValueError:
+            return str(figure)
+
+
+def figure_fingerprint(runs: tuple[Run, ...], recipe: object, appearance: str) -> str:
+    """A hash of what a figure shows, followed by the hash of how it looks."""
+    return f"{hash_of(runs, recipe)} {appearance}"
+
+
+def hash_of(runs: tuple[Run, ...], *parts: object) -> str:
+    """A hash of runs with their curves, and of anything with a `repr`."""
+    digest = hashlib.sha256(repr(parts).encode())
+    for run in runs:
+        digest.update(repr((run.name, sorted(run.settings.items()))).encode())
+        for metric, curve in run.metrics.items():
+            digest.update(repr(metric).encode())
+            for array in (curve.steps, curve.values):
+                digest.update(_bytes(array))
+    return digest.hexdigest()[:32]
+
+
+def _bytes(array: Array) -> bytes:
+    return np.ascontiguousarray(array, dtype=float).tobytes()
+
+
+def _data_hash(fingerprint: object) -> str:
+    return str(fingerprint).partition(" ")[0]
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        fingerprints = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return fingerprints if isinstance(fingerprints, dict) else {}

@@ -1,0 +1,77 @@
+"""Where the figures of an experiment go, and what their files are called."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .._data.run_folders import experiment_folder, folder_of_run, holds_a_run
+
+LONGEST_NAME = 90  # bytes; file systems allow 255 for two of these, a suffix and a temporary name
+RUN_FIGURE = "metrics"
+
+
+def file_name(text: str) -> str:
+    """A metric's name as the name of a file.
+
+    >>> file_name("val/top 5")
+    'val_top_5'
+    """
+    name = re.sub(r"[^\w.+=-]+", "_", text).strip("._") or "metric"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
+    return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}_{digest}"
+
+
+def style_folder(style: str) -> str:
+    """The folder for figures in a style that is not the experiment's own.
+
+    >>> style_folder("Thesis"), style_folder("conf/plotting/Mine.yaml")
+    ('Thesis', 'Mine')
+    """
+    return file_name(Path(style.removesuffix(".yaml").removesuffix(".yml")).name)
+
+
+def metric_figure_name(metric: str, options: Mapping[str, Any], metrics: Sequence[str]) -> str:
+    """The file name, without suffix, of a metric's figure drawn with these options.
+
+    Args:
+        metric: The metric.
+        options: Arguments of `PlotMetrics.metric`.
+        metrics: All metrics of the experiment.
+    """
+    name = file_name(metric)
+    if [file_name(other) for other in metrics].count(name) > 1:  # val/loss and val_loss
+        name = f"{name}_{list(metrics).index(metric)}"
+    group_by = options.get("group_by", "auto")
+    if group_by is None:
+        name += "_by_run"
+    elif group_by != "auto":
+        keys = [group_by] if isinstance(group_by, str) else group_by
+        name += f"_by_{file_name('_'.join(keys))}"
+    if options.get("top") is not None:
+        name += f"_top{options['top']}"
+    if options.get("lines", "auto") != "auto":
+        name += f"_{options['lines']}"
+    return name
+
+
+def run_figure_path(name: str, folder: Path, out: Path | None) -> Path:
+    """The path, without suffix, of a run's figure: in its own folder, else among all plots.
+
+    Args:
+        name: The run's name.
+        folder: What was asked to be plotted: the experiment's folder or a part of it.
+        out: The folder for all figures, if they go elsewhere.
+    """
+    if out is not None:
+        return out / file_name(name)
+    home = experiment_folder(folder)
+    run_folder = folder_of_run(name, home) or (folder if holds_a_run(folder) else None)
+    if run_folder is not None:
+        return run_folder / "plots" / RUN_FIGURE
+    return home / "plots" / "runs" / file_name(name)
