@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_slurm._arrays import ArrayPlan, group, halves, plan_arrays, shares
-from expkit_slurm._submission import Array, array_of, places, task_of
+from expkit_slurm._plan import ArrayPlan, cut_into_arrays, group_by_options, halve, share_limit
+from expkit_slurm._submission import Array, array_at, places_of_task, task_at
 
 OPTIONS = st.sampled_from([(), (("mem", "1G"),), (("mem", "2G"),), (("exclusive", None),)])
 
@@ -15,8 +15,8 @@ OPTIONS = st.sampled_from([(), (("mem", "1G"),), (("mem", "2G"),), (("exclusive"
     size=st.integers(1, 60),
 )
 def test_every_run_stands_in_one_task_of_an_array_of_its_resources(options, runs_per_task, size):
-    order, groups = group(options)
-    plans = plan_arrays(groups, runs_per_task=runs_per_task, max_array_size=size)
+    order, groups = group_by_options(options)
+    plans = cut_into_arrays(groups, runs_per_task=runs_per_task, max_array_size=size)
     arrays = [
         Array(number, str(number), plan.first, plan.runs, plan.options)
         for number, plan in enumerate(plans)
@@ -27,9 +27,9 @@ def test_every_run_stands_in_one_task_of_an_array_of_its_resources(options, runs
     for plan, array in zip(plans, arrays, strict=True):
         assert 0 < plan.tasks(runs_per_task) <= size  # the largest index is one less
         for task in range(plan.tasks(runs_per_task)):
-            for place in places(array, task, runs_per_task):
-                assert array_of(arrays, place) == array
-                assert task_of(array, place, runs_per_task) == task
+            for place in places_of_task(array, task, runs_per_task):
+                assert array_at(arrays, place) == array
+                assert task_at(array, place, runs_per_task) == task
                 assert options[order[place]] == plan.options
                 seen.append(place)
     assert seen == list(range(len(options)))
@@ -38,7 +38,7 @@ def test_every_run_stands_in_one_task_of_an_array_of_its_resources(options, runs
 @given(runs=st.integers(1, 500), runs_per_task=st.integers(1, 9), first=st.integers(0, 100))
 def test_halves_have_the_runs_of_the_whole_and_whole_tasks_in_front(runs, runs_per_task, first):
     plan = ArrayPlan(first, runs, ())
-    parts = halves(plan, runs_per_task)
+    parts = halve(plan, runs_per_task)
 
     if plan.tasks(runs_per_task) == 1:
         assert parts is None
@@ -52,7 +52,7 @@ def test_halves_have_the_runs_of_the_whole_and_whole_tasks_in_front(runs, runs_p
 
 @given(limit=st.integers(1, 300), tasks=st.lists(st.integers(1, 1000), min_size=1, max_size=12))
 def test_the_shares_of_a_limit_add_up_to_it_unless_there_are_more_arrays(limit, tasks):
-    found = shares(limit, tasks)
+    found = share_limit(limit, tasks)
 
     assert all(each >= 1 for each in found)
     assert sum(found) <= max(limit, len(tasks)) + len(tasks) - 1
@@ -61,4 +61,4 @@ def test_the_shares_of_a_limit_add_up_to_it_unless_there_are_more_arrays(limit, 
 
 
 def test_without_a_limit_there_is_none():
-    assert shares(None, [3, 4]) == [None, None]
+    assert share_limit(None, [3, 4]) == [None, None]

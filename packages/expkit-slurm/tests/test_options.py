@@ -9,11 +9,11 @@ from expkit_slurm import SlurmError
 from expkit_slurm._options import (
     EXCLUDING,
     RESOURCES,
-    arguments,
-    merged,
+    merge_options,
     parse_arguments,
-    resources,
     sbatch_options,
+    to_arguments,
+    to_resources,
 )
 
 
@@ -64,7 +64,7 @@ def test_the_names_are_submitits():
     ],
 )  # fmt: skip
 def test_values_become_options_of_sbatch(values, line):
-    assert " ".join(arguments(sbatch_options(values))) == line
+    assert " ".join(to_arguments(sbatch_options(values))) == line
 
 
 @pytest.mark.parametrize(
@@ -184,15 +184,15 @@ OPTIONS = (
 
 @given(OPTIONS)
 def test_options_survive_the_command_line_and_the_way_back_to_values(options):
-    assert parse_arguments(arguments(options)) == options
-    assert sbatch_options(resources(options)) == options
+    assert parse_arguments(to_arguments(options)) == options
+    assert sbatch_options(to_resources(options)) == options
 
 
 @given(OPTIONS, OPTIONS)
 def test_changes_win_and_never_leave_two_that_exclude_each_other(options, changes):
-    both = merged(options, changes)
+    both = merge_options(options, changes)
 
     assert set(changes) <= set(both) <= set(options) | set(changes)
     assert [name for name, _ in both] == sorted({name for name, _ in both})
     assert all(len(group & dict(both).keys()) < 2 for group in EXCLUDING)
-    assert merged(both, changes) == both
+    assert merge_options(both, changes) == both

@@ -4,16 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_slurm._queue import (
-    Phase,
-    Task,
-    cause,
-    parse_duration_s,
-    parse_indices,
-    parse_sacct,
-    parse_squeue,
-    phase,
-)
+from expkit_slurm._parsing import parse_duration_s, parse_indices, parse_sacct, parse_squeue
+from expkit_slurm._tasks import Phase, Task, cause_of, phase_of
 
 # Slurm 22.05.8 (Debian 12), SQUEUE_ARGUMENTS, SLURM_BITSTR_LEN=0; lines of several arrays.
 SQUEUE_22_05 = """\
@@ -86,7 +78,7 @@ def test_pending_ranges_become_tasks():
 
 
 def test_causes_are_told_in_a_clause():
-    causes = {name: cause(task) for name, task in named(parse_squeue(SQUEUE_22_05)).items()}
+    causes = {name: cause_of(task) for name, task in named(parse_squeue(SQUEUE_22_05)).items()}
 
     assert causes["1_0"] is causes["1_14"] is causes["2"] is None
     assert causes["1_1"] == "exit code 7"
@@ -113,20 +105,20 @@ def test_causes_are_told_in_a_clause():
     ],
 )
 def test_a_cause_is_told_of_every_end_and_only_of_ends(state, told):
-    assert cause(Task("1", 2, "3", state, "why", "n1", exit_code=0)) == told
+    assert cause_of(Task("1", 2, "3", state, "why", "n1", exit_code=0)) == told
 
 
 def test_sacct_of_22_05_is_read():
     tasks = named(parse_sacct(SACCT_22_05))
 
-    assert cause(tasks["1_1"]) == "exit code 7"
-    assert cause(tasks["1_2"]) == "killed by SIGKILL"
-    assert cause(tasks["1_7"]) == "cancelled by uid 0"
+    assert cause_of(tasks["1_1"]) == "exit code 7"
+    assert cause_of(tasks["1_2"]) == "killed by SIGKILL"
+    assert cause_of(tasks["1_7"]) == "cancelled by uid 0"
     assert tasks["1_7"].state == "CANCELLED"
     assert tasks["20"].signal == 53
     assert tasks["1_3"].elapsed_s == 69
     assert tasks["3_40"] == Task("3", 40, "3", "PENDING", elapsed_s=0.0)
-    assert phase(tasks["1_9"].state) is Phase.PENDING
+    assert phase_of(tasks["1_9"].state) is Phase.PENDING
 
 
 def test_a_task_that_runs_is_not_cancelled_with_the_range_it_waited_in():
@@ -184,7 +176,7 @@ def test_sacct_that_cannot_be_read_is_an_error(line):
     ],
 )
 def test_words_have_a_phase_and_unknown_ones_are_never_over(words, expected):
-    assert {phase(word) for word in words.split()} == {expected}
+    assert {phase_of(word) for word in words.split()} == {expected}
 
 
 def as_slurm_writes(indices: list[int]) -> str:

@@ -8,19 +8,16 @@ from pathlib import Path
 import pytest
 from slurm_cluster import SlurmCluster
 
-from expkit_slurm._errors import SlurmError
-from expkit_slurm._queue import Phase, Task, cause, phase
+from expkit_slurm import SlurmError
+from expkit_slurm._commands import MISSING, TIMED_OUT, CommandResult, run_command
+from expkit_slurm._environment import clean_environment
 from expkit_slurm._scheduler import (
     IDS_PER_SCANCEL,
-    MISSING,
     SUBMIT_ATTEMPTS,
-    TIMED_OUT,
-    Answer,
     Scheduler,
     SubmitRefused,
-    clean_environment,
-    run_command,
 )
+from expkit_slurm._tasks import Phase, Task, cause_of, phase_of
 
 # What 22.05.8 says; the controller was stopped, or the limits set, for these.
 NO_CONTROLLER = "Unable to contact slurm controller (connect failure)"
@@ -35,7 +32,7 @@ ROW = "{array}|{task}|{job}|RUNNING|0|n1|0:01|0|None|\n"
 class Fake:
     """Answers each program with the next of its answers, the last one again and again."""
 
-    def __init__(self, **answers: Answer | list[Answer]) -> None:
+    def __init__(self, **answers: CommandResult | list[CommandResult]) -> None:
         self.answers = {
             name: list(each) if isinstance(each, list) else [each] for name, each in answers.items()
         }
@@ -56,12 +53,12 @@ class Fake:
         return sum(call[0] == program for call in self.calls)
 
 
-def said(text: str, code: int = 1) -> Answer:
-    return Answer(code, "", text)
+def said(text: str, code: int = 1) -> CommandResult:
+    return CommandResult(code, "", text)
 
 
-def out(text: str = "") -> Answer:
-    return Answer(0, text, "")
+def out(text: str = "") -> CommandResult:
+    return CommandResult(0, text, "")
 
 
 def refused(fake: Fake) -> SubmitRefused:
@@ -207,7 +204,7 @@ def test_a_command_has_a_time_limit():
     start = time.monotonic()
     answer = run_command(["sh", "-c", "echo early >&2; exec sleep 60"], 0.3, dict(os.environ))
 
-    assert answer == Answer(TIMED_OUT, "", "early\nsh gave no answer within 0.3 s")
+    assert answer == CommandResult(TIMED_OUT, "", "early\nsh gave no answer within 0.3 s")
     assert time.monotonic() - start < 30
 
 
@@ -221,10 +218,10 @@ def test_a_command_runs_in_the_directory_that_its_environment_names(tmp_path):
 
 def test_an_unnamed_user_is_asked_about_without_his_name():
     # squeue says so with exit code 0, and lists nothing.
-    unknown = Answer(0, "", "squeue: error: Invalid user: 4711\n")
+    unknown = CommandResult(0, "", "squeue: error: Invalid user: 4711\n")
     fake = Fake(squeue=[unknown, out("12 digits-1")])
 
-    assert fake.scheduler().find("digits-1") == "12"
+    assert fake.scheduler().find_job("digits-1") == "12"
 
 
 def test_jobs_of_a_colleague_are_found_and_what_is_gone_is_looked_for_once():
@@ -380,23 +377,23 @@ def test_a_job_is_found_by_its_whole_name_until_slurm_forgets_it(cluster, tmp_pa
         ["--array=0-9%1", *SLEEP], name=f"{tmp_path.name}1", directory=tmp_path
     )
 
-    assert scheduler.find(tmp_path.name) == job
-    assert scheduler.find(f"{tmp_path.name}1") == array
-    assert scheduler.find(tmp_path.name[:-1]) is None
+    assert scheduler.find_job(tmp_path.name) == job
+    assert scheduler.find_job(f"{tmp_path.name}1") == array
+    assert scheduler.find_job(tmp_path.name[:-1]) is None
     scheduler.cancel([job])
-    until(lambda: phase(states(scheduler, [job])[job]) is Phase.OVER, cluster)
-    assert scheduler.find(tmp_path.name) == job
+    until(lambda: phase_of(states(scheduler, [job])[job]) is Phase.OVER, cluster)
+    assert scheduler.find_job(tmp_path.name) == job
 
 
 def test_what_was_accepted_although_it_timed_out_is_not_submitted_twice(cluster, tmp_path):
-    lost: list[Answer] = []
+    lost: list[CommandResult] = []
 
     def run(argv, limit_s, environ):
         answer = run_command(argv, limit_s, environ)
         if argv[0] != "sbatch":
             return answer
         lost.append(answer)
-        return Answer(TIMED_OUT, "", "sbatch gave no answer within 60 s")
+        return CommandResult(TIMED_OUT, "", "sbatch gave no answer within 60 s")
 
     environ = {**os.environ, **cluster.environment}
     scheduler = Scheduler(run, environ=environ, sleep=lambda _: None)
@@ -467,7 +464,7 @@ def test_the_queue_tells_how_tasks_ended_without_accounting(cluster, tmp_path):
         return {task.name: task for task in scheduler.queue([array, no_log, "999"]) or []}
 
     def settled() -> bool:
-        found = [phase(task.state) for task in look().values()]
+        found = [phase_of(task.state) for task in look().values()]
         return found.count(Phase.OVER) == 4 and found.count(Phase.ACTIVE) == 6
 
     until(settled, cluster)
@@ -475,9 +472,9 @@ def test_the_queue_tells_how_tasks_ended_without_accounting(cluster, tmp_path):
 
     assert len(tasks) == 15
     assert (tasks[f"{array}_0"].state, tasks[f"{array}_0"].exit_code) == ("COMPLETED", 0)
-    assert cause(tasks[f"{array}_1"]) == "exit code 7"
-    assert cause(tasks[f"{array}_2"]) == "killed by SIGKILL"
-    assert "its log file could not be opened" in str(cause(tasks[no_log]))
+    assert cause_of(tasks[f"{array}_1"]) == "exit code 7"
+    assert cause_of(tasks[f"{array}_2"]) == "killed by SIGKILL"
+    assert "its log file could not be opened" in str(cause_of(tasks[no_log]))
     assert tasks[f"{array}_3"].node in ("node1", "node2", "node3", "node4")
     assert tasks[f"{array}_13"].state == "PENDING"
     assert tasks[f"{array}_13"].job_id == array
@@ -504,7 +501,7 @@ def test_cancelling_leaves_the_others_and_does_not_mind_what_is_gone(cluster, tm
     until(lambda: states(scheduler, [array])[f"{array}_0"] == "RUNNING", cluster)
     scheduler.cancel([array])
     until(lambda: states(scheduler, [array])[f"{array}_0"] == "CANCELLED", cluster)
-    assert [cause(task) for task in scheduler.queue([array]) or []] == ["cancelled"]
+    assert [cause_of(task) for task in scheduler.queue([array]) or []] == ["cancelled"]
 
 
 def test_a_requeued_task_waits_and_runs_again(cluster, tmp_path):
@@ -583,8 +580,8 @@ def test_the_accounting_tells_how_tasks_ended(accounting_cluster, tmp_path):
     until(settled, cluster)
     tasks = look()
     assert set(tasks) == {f"{array}_{index}" for index in range(0, 21, 2)}
-    assert cause(tasks[f"{array}_2"]) == "killed by SIGKILL"
+    assert cause_of(tasks[f"{array}_2"]) == "killed by SIGKILL"
 
     scheduler.cancel([array])
-    until(lambda: {phase(each.state) for each in look().values()} == {Phase.OVER}, cluster)
-    assert cause(look()[f"{array}_20"]) == f"cancelled by uid {os.getuid()}"
+    until(lambda: {phase_of(each.state) for each in look().values()} == {Phase.OVER}, cluster)
+    assert cause_of(look()[f"{array}_20"]) == f"cancelled by uid {os.getuid()}"

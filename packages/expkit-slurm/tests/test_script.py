@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from expkit_slurm import SlurmError
 from expkit_slurm._options import sbatch_options
 from expkit_slurm._script import (
-    _words,
     default_script,
+    describe_overrides,
     find_script,
-    overridden,
     read_script,
     refuse_conflicts,
+    split_directive,
 )
 
 SCRIPT = """#!/bin/bash
@@ -229,7 +229,7 @@ def test_what_options_change_is_told_with_the_line(write, tmp_path, monkeypatch)
         {"time": "02:00:00", "partition": "gpu", "cpus_per_task": 4, "exclusive": "user"}
     )
 
-    assert overridden(script, options) == [
+    assert describe_overrides(script, options) == [
         "--cpus-per-task 4, as on line 5 of gpu_scripts/grid_search_array.sh",
         "--exclusive user, overrides line 9 of gpu_scripts/grid_search_array.sh",
         "--partition gpu",
@@ -264,4 +264,4 @@ def test_gpus_go_beside_a_gres_that_is_none(write):
 def test_quoted_words_come_out_as_they_went_in(words):
     quoted = ['"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in words]
 
-    assert _words(" ".join(quoted)) == words
+    assert split_directive(" ".join(quoted)) == words

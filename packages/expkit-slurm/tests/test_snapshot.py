@@ -296,15 +296,15 @@ def test_an_editable_install_of_the_project_is_imported_from_the_copy(repository
     put(repository, **{"jobs/a.py": ""})
 
     snapshot = take(repository, script="jobs/a.py")
-    environment: dict[str, str] = {}
-    snapshot.announce(environment)
+    environ: dict[str, str] = {}
+    snapshot.announce(environ)
 
     assert dict(finder.MAPPING) == {
         "mylib": str(snapshot.target / "src/mylib"),
         "single": str(snapshot.target / "src/single"),
         "theirs": "/opt/theirs",
     }
-    assert json.loads(environment["EXPKIT_SNAPSHOT"])["root"] == str(repository)
+    assert json.loads(environ["EXPKIT_SNAPSHOT"])["root"] == str(repository)
 
 
 def test_sources_outside_the_project_are_said_to_be_live(repository, tmp_path):

@@ -10,12 +10,12 @@ import pytest
 from expkit_bookkeeping import RunRecord
 from expkit_hydra import GridRun
 from expkit_slurm import SlurmError
-from expkit_slurm._display import Display, failure_line, progress_line
+from expkit_slurm._display import ProgressDisplay, failure_line, progress_line
 from expkit_slurm._liveness import owner_lives
-from expkit_slurm._queue import Task
-from expkit_slurm._status import Facts, RunStatus, count_states, derive
+from expkit_slurm._status import RunFacts, RunStatus, count_states, derive_status
 from expkit_slurm._submission import Array
-from expkit_slurm._watch import Patience, interval_s, wait
+from expkit_slurm._tasks import Task
+from expkit_slurm._waiting import GracePeriod, interval_s, wait_until_over
 
 RUN = GridRun(3, "cnn_1", (), {}, "hash", None, Path("results/x/training/cnn_1"))
 ARRAY = Array(0, "x-0", 0, 8, state="submitted", job_id="12")
@@ -60,59 +60,63 @@ def task(state: str, **facts: object) -> Task:
     ],
 )
 def test_states(found, said, expected):
-    assert derive(Facts(RUN, found, array=ARRAY, task_id=3, task=said)).state == expected
+    assert derive_status(RunFacts(RUN, found, array=ARRAY, task_id=3, task=said)).state == expected
 
 
 def test_packed_runs_that_were_stopped_are_not_over_while_their_task_may_go_back_into_the_queue():
-    facts = Facts(RUN, record("interrupted"), array=ARRAY, task_id=3, is_packed=True)
+    facts = RunFacts(RUN, record("interrupted"), array=ARRAY, task_id=3, is_packed=True)
 
-    assert derive(replace(facts, task=task("RUNNING"))).state == "running"
-    assert derive(replace(facts, task=task("FAILED", exit_code=130))).state == "interrupted"
+    assert derive_status(replace(facts, task=task("RUNNING"))).state == "running"
+    assert derive_status(replace(facts, task=task("FAILED", exit_code=130))).state == "interrupted"
     lost = replace(facts, record=record("lost"), task=task("RUNNING"))  # of another job, before
-    assert derive(lost).state == "pending"
+    assert derive_status(lost).state == "pending"
 
 
 def test_a_task_without_a_log_never_started():
-    facts = Facts(RUN, None, array=ARRAY, task_id=3, has_log=False)
+    facts = RunFacts(RUN, None, array=ARRAY, task_id=3, has_log=False)
 
-    assert derive(facts).state == "cancelled"
+    assert derive_status(facts).state == "cancelled"
 
 
 def test_what_an_earlier_attempt_left_says_nothing_of_the_one_submitted():
-    facts = Facts(
+    facts = RunFacts(
         RUN,
         record("failed"),
-        known=frozenset([("a", 1, "failed")]),
+        earlier_versions=frozenset([("a", 1, "failed")]),
         array=ARRAY,
         task_id=3,
         task=task("PENDING", reason="Priority"),
     )
 
-    assert (derive(facts).state, derive(facts).reason) == ("pending", "Priority")
+    assert (derive_status(facts).state, derive_status(facts).reason) == ("pending", "Priority")
     assert (
-        derive(replace(facts, record=record("running", 2), task=task("RUNNING"))).state == "running"
+        derive_status(replace(facts, record=record("running", 2), task=task("RUNNING"))).state
+        == "running"
     )
 
 
 def test_where_slurm_does_not_answer_nothing_is_lost():
-    facts = Facts(RUN, record("running"), array=ARRAY, task_id=3, asked=False)
+    facts = RunFacts(RUN, record("running"), array=ARRAY, task_id=3, slurm_answers=False)
 
-    assert (derive(facts).state, derive(facts).reason) == ("running", "Slurm does not answer")
-    assert derive(replace(facts, record=None)).state == "pending"
+    assert (derive_status(facts).state, derive_status(facts).reason) == (
+        "running",
+        "Slurm does not answer",
+    )
+    assert derive_status(replace(facts, record=None)).state == "pending"
 
 
 @pytest.mark.parametrize("state", ["planned", "refused"])
 def test_what_slurm_was_not_given_is_unsubmitted_with_its_words(state):
     array = replace(ARRAY, state=state, job_id=None, error="AssocMaxSubmitJobLimit")
-    status = derive(Facts(RUN, None, array=array, task_id=3))
+    status = derive_status(RunFacts(RUN, None, array=array, task_id=3))
 
     assert (status.state, status.reason) == ("unsubmitted", "AssocMaxSubmitJobLimit")
     assert status.job is None
 
 
 def test_a_killed_task_has_the_exit_code_that_a_shell_would_report():
-    status = derive(
-        Facts(RUN, record("running"), array=ARRAY, task_id=3, task=task("FAILED", signal=9))
+    status = derive_status(
+        RunFacts(RUN, record("running"), array=ARRAY, task_id=3, task=task("FAILED", signal=9))
     )
 
     assert status.exit_code == 137
@@ -155,7 +159,7 @@ def watch(looks: list[list[RunStatus]], **arguments: object) -> tuple[list[RunSt
     def look() -> list[RunStatus]:
         return next(pending, last[0])
 
-    found = wait(
+    found = wait_until_over(
         look,
         show=lambda found: None,
         cancel=lambda: cancelled.append(clock.now),
@@ -223,7 +227,7 @@ def test_a_cancellation_that_slurm_does_not_take_is_tried_again_and_ends_no_wait
         if len(tries) < 3:
             raise SlurmError("nobody answers")
 
-    found = wait(
+    found = wait_until_over(
         lambda: statuses("failed", "interrupted" if len(tries) == 3 else "running"),
         show=lambda found: None,
         cancel=cancel,
@@ -235,15 +239,15 @@ def test_a_cancellation_that_slurm_does_not_take_is_tried_again_and_ends_no_wait
     assert 2 <= tries[-1] < 4
 
 
-def test_patience_starts_anew_when_a_run_is_seen_alive():
+def test_the_grace_period_starts_over_when_a_run_is_seen_alive():
     clock = Clock()
-    patience = Patience(after_s=10, clock=clock)
-    patience.judge(statuses("lost"))
+    grace_period = GracePeriod(after_s=10, clock=clock)
+    grace_period.apply(statuses("lost"))
     clock.now = 9
-    patience.judge(statuses("running"))
+    grace_period.apply(statuses("running"))
     clock.now = 12
 
-    assert patience.judge(statuses("lost"))[0].state == "running"
+    assert grace_period.apply(statuses("lost"))[0].state == "running"
 
 
 def test_looks_grow_rare_and_never_come_all_at_once():
@@ -271,7 +275,7 @@ def test_a_log_file_gets_a_line_for_each_failure_and_not_one_for_each_look():
     from rich.console import Console
 
     clock, out = Clock(), io.StringIO()
-    with Display(Console(file=out, width=200), total=2, clock=clock) as display:
+    with ProgressDisplay(Console(file=out, width=200), total=2, clock=clock) as display:
         for _ in range(5):
             display.show(statuses("running", "pending"))
             clock.now += 1
@@ -291,7 +295,7 @@ def test_a_terminal_shows_a_bar_counts_and_the_newest_failures():
     out = io.StringIO()
     screen = Console(file=out, width=100, force_terminal=True)
     many = [replace(each, reason="boom") for each in statuses(*["failed"] * 8, "running")]
-    with Display(screen, total=9) as display:
+    with ProgressDisplay(screen, total=9) as display:
         display.show(many)
     text = out.getvalue()
 
@@ -312,11 +316,12 @@ def test_the_line_of_a_failure_says_why_and_where():
 
 def test_an_experiment_that_slurm_never_had_costs_no_imports(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from expkit_slurm._view import look; "
-        "print(look(Path(sys.argv[1])), sorted(x for x in sys.modules if 'expkit' in x))"
+        "import sys; from pathlib import Path; from expkit_slurm._view import view_scheduler; "
+        "print(view_scheduler(Path(sys.argv[1])), sorted(x for x in sys.modules if 'expkit' in x))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
 
-    assert done.stdout.strip() == "None ['expkit_slurm', 'expkit_slurm._view']"
+    light = ["expkit_slurm", "expkit_slurm._layout", "expkit_slurm._view"]
+    assert done.stdout.strip() == f"None {light}"

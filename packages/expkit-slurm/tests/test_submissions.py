@@ -13,7 +13,7 @@ from expkit_slurm import SlurmError, SlurmManager
 from expkit_slurm._scheduler import Scheduler
 from expkit_slurm._settings import SubmissionSettings
 from expkit_slurm._submission import Array, Submission, read_submission
-from expkit_slurm._submit import recover
+from expkit_slurm._submitting import recover
 
 ONE = "hydra.sweeper.params.x=[0]"  # a grid of one run
 LATER = "+hydra.launcher.additional_parameters.begin=now+1hour"
@@ -40,7 +40,7 @@ class Silent(Scheduler):
     def accounting(self, jobs):
         return None
 
-    def find(self, name):
+    def find_job(self, name):
         if not self.answers:
             raise SlurmError("nobody answers")
         return self.jobs.get(name)
@@ -239,7 +239,7 @@ def test_whoever_looks_leaves_the_record_to_the_one_who_submits(submitting):
 
 def test_what_is_found_is_noted_in_the_record_as_it_is_by_then(submitting):
     class Slow(Silent):
-        def find(self, name):  # meanwhile the other process has gone on
+        def find_job(self, name):  # meanwhile the other process has gone on
             submitting.with_array(1, state="submitted", job_id="8").write()
             return "7"
 

@@ -1,11 +1,11 @@
 """A grid search as Slurm array jobs: submitted, waited for, cancelled, tried again.
 
-What submitit does well is used: its vocabulary for resources, cloudpickle for functions that
-cannot be imported, and the environment of torch.distributed. It could also submit arrays of
-pickled calls, wait for their pickled results and checkpoint them. That is not used: a call would
-hold a copy of all of Hydra's state (73 kB and four files a run), sbatch and the worker would meet
-in file names, a task that is killed leaves its `wait` without an end where there is no sacct, the
-batch script would be generated and not the user's, and arrays beyond MaxArraySize are refused.
+What submitit does well is used: its names for resources, cloudpickle for functions that cannot be
+imported, and the environment of torch.distributed. It could also submit arrays of pickled calls,
+wait for their pickled results and checkpoint them. That is not used: a call would hold a copy of
+all of Hydra's state (73 kB and four files per run), sbatch and the worker would have to agree on
+file names, `wait` never returns for a killed task where there is no sacct, the batch script would
+be generated instead of the user's, and arrays beyond MaxArraySize are refused.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -21,7 +21,7 @@ _MODULES = {
     "SlurmManager": "_manager",
     "SlurmTraining": "training",
 }
-__all__ = ["RunStatus", "SlurmError", "SlurmManager", "SlurmTraining"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -1,15 +1,16 @@
-"""Hydra's configuration loader, made when somebody asks for it.
+"""Hydra's configuration loader, created on first use.
 
-A task needs none: its configuration is frozen. Making one scans all of Hydra's plugins, which is a
-tenth of what a task costs; scripts that call `hydra.compose` within a run still get theirs.
+A task needs none: its configuration is frozen. Creating one scans all of Hydra's plugins, which is
+a tenth of what a task costs; scripts that call `hydra.compose` within a run still get theirs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -23,7 +24,7 @@ class LateConfigLoader(ConfigLoader):
 
     def __init__(self, sources: list[tuple[str, str]]) -> None:
         self._sources = sources
-        self._made: ConfigLoader | None = None
+        self._created: ConfigLoader | None = None
 
     @classmethod
     def of(cls, config: DictConfig) -> LateConfigLoader:
@@ -35,17 +36,17 @@ class LateConfigLoader(ConfigLoader):
         return type(self), (self._sources,)
 
     def _loader(self) -> ConfigLoader:
-        if self._made is None:
+        if self._created is None:
             from hydra._internal.config_loader_impl import ConfigLoaderImpl
             from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
             from hydra.core.plugins import Plugins
 
             Plugins.instance()
-            path = ConfigSearchPathImpl()
-            for provider, place in self._sources:
-                path.append(provider, place)
-            self._made = ConfigLoaderImpl(path)
-        return self._made
+            search_path = ConfigSearchPathImpl()
+            for provider, path in self._sources:
+                search_path.append(provider, path)
+            self._created = ConfigLoaderImpl(search_path)
+        return self._created
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
         """See Hydra."""

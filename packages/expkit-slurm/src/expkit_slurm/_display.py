@@ -1,14 +1,14 @@
-"""What the waiting user sees: counts, rate, remaining time, and what went wrong last."""
+"""What a waiting user sees: counts, rate, remaining time, and the latest failures."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from ._status import RunStatus, count_states
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -17,10 +17,10 @@ MOST_FAILURES = 5
 QUIET_S = 10.0  # between two lines of a log file
 
 
-class Display:
-    """A live display on a terminal; elsewhere a line when something has changed.
+class ProgressDisplay:
+    """A live display on a terminal; elsewhere one line whenever something has changed.
 
-    A context manager; `show` is given each look at the runs.
+    A context manager; call `show` each time the runs have been looked at.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class Display:
         self._clock = clock
         self._begin = clock()
         self._done_at_begin: int | None = None
-        self._told: set[str] = set()  # failures
-        self._last = ("", -QUIET_S)
+        self._printed_failures: set[str] = set()
+        self._last_line = ("", -QUIET_S)
         self._live = (
             # Drawn when there is something new: a thread of rich's own would cost more than all
-            # the looks at the queue.
+            # questions to the queue.
             Live(console=screen, auto_refresh=False, transient=True) if screen.is_terminal else None
         )
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> ProgressDisplay:
         if self._live is not None:
             self._live.start()
         return self
@@ -57,7 +57,7 @@ class Display:
 
     def show(self, statuses: Sequence[RunStatus]) -> None:
         """Show how the runs are now."""
-        done = sum(each.is_over for each in statuses)
+        done = sum(status.is_over for status in statuses)
         if self._done_at_begin is None:
             self._done_at_begin = done
         elapsed = self._clock() - self._begin
@@ -68,18 +68,18 @@ class Display:
             done_here=done - self._done_at_begin,
             elapsed_s=elapsed,
         )
-        failures = [each for each in statuses if each.is_over and not each.is_good]
+        failures = [status for status in statuses if status.is_over and not status.is_good]
         if self._live is not None:
             self._live.update(self._picture(line, done, failures), refresh=True)
             return
-        for each in failures:
-            if each.run_name not in self._told:
-                self._told.add(each.run_name)
-                self._screen.print(failure_line(each), markup=False, soft_wrap=True)
+        for status in failures:
+            if status.run_name not in self._printed_failures:
+                self._printed_failures.add(status.run_name)
+                self._screen.print(failure_line(status), markup=False, soft_wrap=True)
         counts = line.partition(";")[0]
-        text, at = self._last
-        if counts != text and (elapsed - at >= QUIET_S or done == self._total):
-            self._last = (counts, elapsed)
+        last_counts, printed_at = self._last_line
+        if counts != last_counts and (elapsed - printed_at >= QUIET_S or done == self._total):
+            self._last_line = (counts, elapsed)
             self._screen.print(line, markup=False, soft_wrap=True)
 
     def _picture(self, line: str, done: int, failures: Sequence[RunStatus]) -> Table:
@@ -91,8 +91,8 @@ class Display:
         rows.add_row(ProgressBar(total=max(1, self._total), completed=done, width=60))
         rows.add_row(Text(line))
         newest = failures[-MOST_FAILURES:]
-        for each in newest:
-            rows.add_row(Text(failure_line(each), style="red", overflow="ellipsis", no_wrap=True))
+        for status in newest:
+            rows.add_row(Text(failure_line(status), style="red", overflow="ellipsis", no_wrap=True))
         if len(failures) > len(newest):
             rows.add_row(Text(f"and {len(failures) - len(newest)} before", style="dim"))
         return rows
@@ -118,14 +118,14 @@ def progress_line(
     return line
 
 
-def failure_line(each: RunStatus) -> str:
-    """A run that went wrong, in one line.
+def failure_line(status: RunStatus) -> str:
+    """A run that did not complete, in one line.
 
     >>> failure_line(RunStatus(3, "cnn_1", "lost", "out of memory", "12_3", node="node2"))
     'cnn_1 lost: out of memory (12_3 on node2)'
     """
-    where = each.job or ""
-    if each.node is not None and where:
-        where += f" on {each.node}"
-    reason = f": {each.why}" if each.why else ""
-    return f"{each.run_name} {each.state}{reason}" + (f" ({where})" if where else "")
+    where = status.job or ""
+    if status.node is not None and where:
+        where += f" on {status.node}"
+    reason = f": {status.why}" if status.why else ""
+    return f"{status.run_name} {status.state}{reason}" + (f" ({where})" if where else "")

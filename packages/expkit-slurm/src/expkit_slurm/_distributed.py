@@ -1,7 +1,7 @@
-"""One run of several processes: who goes, who is asked, and whose error counts.
+"""One run of several processes: when its ranks start, and whose error counts.
 
-Rank 0 claims the run and writes; the others wait for its word, since it may find that there is
-nothing to do. They meet in a folder of the submission, one a start of the job.
+Rank 0 claims the run and writes; the others wait until it announces the start, since it may find
+that there is nothing to do. They meet in a folder of the submission, one per start of the job.
 """
 
 from __future__ import annotations
@@ -18,43 +18,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._errors import SlurmError
-from ._job import Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._job import CurrentJob
 
 POLL_S = 0.05
 WATCH_S = 0.2
 PATIENCE_S = 600.0  # rank 0 may import for minutes from a slow file server
-# srun tells the others of a rank that ended badly a moment after it has.
+# When a rank fails, srun ends the others a moment later.
 ECHO_S = 2.0
 
 
 class RankError(RuntimeError):
-    """What another rank of a distributed run raised; a note has its traceback."""
+    """What another rank of a distributed run raised; its traceback is in a note."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of one start of a distributed run, as they meet in a folder."""
+    """The processes of one start of a distributed run, which meet in a folder."""
 
     folder: Path
     rank: int
 
     @classmethod
-    def of(cls, submission: Path, job: Job) -> Ranks:
-        """Those of this job; made anew after each requeue."""
+    def of(cls, submission: Path, job: CurrentJob) -> Ranks:
+        """The ranks of this job; their folder is a new one after each requeue."""
         return cls(submission / "ranks" / f"{job.name}.{job.restarts}", job.rank)
 
-    def tell(self, reason: str | None) -> None:
-        """Rank 0: go, or the reason not to."""
+    def announce(self, reason: str | None) -> None:
+        """Rank 0: let the others start (None), or give the reason not to."""
         from expkit_bookkeeping import write_file
 
         self.folder.mkdir(parents=True, exist_ok=True)
         write_file(self.folder / "go.json", json.dumps({"reason": reason}) + "\n")
 
-    def wait(self, sleep: Callable[[float], None] = time.sleep) -> str | None:
-        """The other ranks: None to go, or the reason not to.
+    def wait_for_rank_0(self, sleep: Callable[[float], None] = time.sleep) -> str | None:
+        """The other ranks: None to start, or the reason not to.
 
         Raises:
-            SlurmError: If rank 0 says nothing for ten minutes.
+            SlurmError: If rank 0 announces nothing for ten minutes.
         """
         path = self.folder / "go.json"
         for _ in range(int(PATIENCE_S / POLL_S)):
@@ -64,7 +67,7 @@ class Ranks:
             sleep(POLL_S)
         raise SlurmError(f"Rank 0 did not say within {PATIENCE_S:.0f} s whether the run starts.")
 
-    def fail(self, error: BaseException) -> None:
+    def leave_error(self, error: BaseException) -> None:
         """Leave this rank's error for rank 0, unless another rank was first."""
         from expkit_bookkeeping import write_file
 
@@ -84,8 +87,8 @@ class Ranks:
     def watched(self, record: Callable[[RankError], object]) -> Iterator[None]:
         """Rank 0: end this process soon after another rank has failed, if it cannot end itself.
 
-        It may sit in a collective, in C code, where no signal of srun's reaches Python before
-        Slurm kills it, and then nobody would have written down why.
+        It may be in a collective, in C code, where no signal of srun's reaches Python before
+        Slurm kills it; the reason would then be recorded nowhere.
 
         Args:
             record: Writes the other rank's error into the run.
@@ -119,9 +122,9 @@ class Ranks:
             time.sleep(POLL_S)
 
 
-def join_torch_distributed(job: Job) -> None:
+def join_torch_distributed(job: CurrentJob) -> None:
     """Set what `torch.distributed.init_process_group` reads, as submitit derives it from Slurm."""
-    if "RANK" in os.environ:  # the user's own script has done so
+    if "RANK" in os.environ:  # the user's own script has set it
         return
     os.environ["SUBMITIT_EXECUTOR"] = "slurm"
     from submitit.helpers import TorchDistributedEnvironment
@@ -129,14 +132,14 @@ def join_torch_distributed(job: Job) -> None:
     # Each rank sees the devices that Slurm gave its task; submitit would hide them.
     TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     if os.environ.get("SLURM_STEP_NUM_NODES", os.environ.get("SLURM_NNODES")) == "1":
-        os.environ["MASTER_ADDR"] = "127.0.0.1"  # whatever the node is called
+        os.environ["MASTER_ADDR"] = "127.0.0.1"  # works whatever the node is called
 
 
 def srun_command(command: list[str], tasks: int, environ: dict[str, str]) -> list[str]:
     """The command that starts the ranks of a run.
 
-    srun does not take over the batch job's `--cpus-per-task` since Slurm 22.05, and lets the
-    others wait for a rank that has died.
+    Since Slurm 22.05 srun no longer takes over the batch job's `--cpus-per-task`, and by default
+    it lets the others wait for a rank that has died.
 
     >>> srun_command(["python", "-m", "x"], 2, {"SLURM_CPUS_PER_TASK": "4"})[:4]
     ['srun', '--ntasks=2', '--cpus-per-task=4', '--kill-on-bad-exit=1']

@@ -1,4 +1,4 @@
-"""Whether the runs of a task may be forked from the process with the imports."""
+"""Whether the runs of a task may be forked from the process that has done the imports."""
 
 import os
 import sys

@@ -1,18 +1,19 @@
-"""Hydra's part of a task: its state as under `hydra.main`, without looking for plugins."""
+"""Hydra's part of a task: its state as under `hydra.main`, without a search for plugins."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._distributed import Ranks
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext
 
     from expkit_hydra import Grid, GridRun
+
+    from ._distributed import Ranks
 
 # Exit codes of a script that is done, and of one that was interrupted or terminated.
 NO_FAILURES = (None, 0, 130, 143)
@@ -43,30 +44,31 @@ def hydra_context(grid: Grid, run: GridRun) -> HydraContext:
     return HydraContext(config_loader=loader, callbacks=Callbacks(config))
 
 
-def follow(grid: Grid, run: GridRun, task_function: Callable[[Any], Any], ranks: Ranks) -> None:
+def run_follower(
+    grid: Grid, run: GridRun, task_function: Callable[[Any], Any], ranks: Ranks
+) -> None:
     """A rank above 0: takes part, and writes nothing but its error."""
     from hydra.core.utils import JobStatus
 
-    if ranks.wait() is not None:
+    if ranks.wait_for_rank_0() is not None:
         return
     try:
         job = _run_quietly(grid, run, task_function)
     except SystemExit as end:
         if end.code not in NO_FAILURES:
-            ranks.fail(end)
+            ranks.leave_error(end)
         raise
-    except Exception as trouble:  # before or after the user's function
-        ranks.fail(trouble)
+    except Exception as error:  # before or after the user's function
+        ranks.leave_error(error)
         raise
     if job.status == JobStatus.FAILED:
-        error = job._return_value
-        ranks.fail(error)
-        traceback.print_exception(error)
+        ranks.leave_error(job._return_value)
+        traceback.print_exception(job._return_value)
         raise SystemExit(1)
 
 
 def _run_quietly(grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> JobReturn:
-    """As Hydra runs a job, but that nothing is written to the run's folder."""
+    """As Hydra runs a job, except that nothing is written to the run's folder."""
     from omegaconf import open_dict
 
     from expkit_hydra.launching import run_job

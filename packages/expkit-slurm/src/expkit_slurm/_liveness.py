@@ -1,12 +1,12 @@
-"""Whether the owner of a run lives, where Slurm started it: its queue decides."""
+"""Whether the owner of a run lives, where Slurm started it: Slurm's queue decides."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from ._queue import Phase, Task, phase
+from ._tasks import Phase, Task, phase_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
@@ -17,9 +17,9 @@ class QueueLiveness:
     """A `Liveness` that asks Slurm's queue about a job when somebody asks about its run.
 
     Args:
-        tasks: What the queue said of the jobs that are already known, by name of the task; with
-            them each further job is asked about once. None asks each time.
-        scheduler: Runs Slurm's commands; None makes one when it is needed.
+        tasks: The tasks that the queue has listed already, by name; the queue is then asked once
+            about each further job. None asks each time.
+        scheduler: Runs Slurm's commands; None creates one when it is needed.
     """
 
     def __init__(
@@ -34,25 +34,28 @@ class QueueLiveness:
         from expkit_bookkeeping import is_alive
 
         alive = is_alive(record)
-        job = slurm_name(record)
+        job = owner_job(record)
         if job is None or alive is False:  # a process that is gone from this machine is gone
             return alive
-        task = self._find(job)
+        task = self._task(job)
         if task is None:
             return None
         return owner_lives(record, task)
 
-    def _find(self, job: str) -> Task | None:
-        """What Slurm says of a job; a task that is over where the queue no longer has it."""
+    def _task(self, job: str) -> Task | None:
+        """The task of this name; one that is over where the queue no longer has it.
+
+        None where Slurm does not answer.
+        """
         array, _, number = job.partition("_")
         tasks = {} if self._tasks is None else self._tasks
         if job not in tasks and array not in self._asked:
             from ._scheduler import Scheduler
 
-            found = (self._scheduler or Scheduler()).queue([array])
-            if found is None:
+            queued = (self._scheduler or Scheduler()).queue([array])
+            if queued is None:
                 return None
-            tasks = tasks | {task.name: task for task in found}
+            tasks = tasks | {task.name: task for task in queued}
             if self._tasks is not None:
                 self._tasks = tasks
                 self._asked.add(array)
@@ -64,15 +67,15 @@ def owner_lives(record: RunRecord, task: Task) -> bool:
 
     Args:
         record: A running run of this task.
-        task: What Slurm says of the task.
+        task: The task, as Slurm reports it.
     """
-    if phase(task.state) is not Phase.ACTIVE:
+    if phase_of(task.state) is not Phase.ACTIVE:
         return False
     restarts = (record.slurm or {}).get("restart_count")
     return task.restarts is None or restarts is None or task.restarts == restarts
 
 
-def slurm_name(record: RunRecord) -> str | None:
+def owner_job(record: RunRecord) -> str | None:
     """Slurm's name of the job that owns a run, `1234_7` or `1234`; None outside Slurm."""
     if record.slurm is None:
         return None

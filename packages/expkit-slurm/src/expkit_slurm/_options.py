@@ -11,7 +11,7 @@ from ._errors import SlurmError
 Options = tuple[tuple[str, str | None], ...]
 """Long names of sbatch's options and their values, sorted; a flag's value is None."""
 
-# The arguments of submitit 1.5's SlurmExecutor that say what a job gets. A test compares them.
+# The arguments of submitit 1.5's SlurmExecutor that say what a job gets; a test compares them.
 RESOURCES = (
     "account", "additional_parameters", "comment", "constraint", "cpus_per_gpu", "cpus_per_task",
     "dependency", "exclude", "exclusive", "gpus_per_node", "gpus_per_task", "gres", "mail_type",
@@ -20,8 +20,8 @@ RESOURCES = (
 )  # fmt: skip
 ADDITIONAL = "additional_parameters"
 
-# sbatch --help of Slurm 22.05, and the manual's additions up to 25.05. Flags that take a value all
-# the same (--exclusive=user) take it after `=` alone.
+# sbatch --help of Slurm 22.05, and the manual's additions up to 25.05. Flags that may also take a
+# value (--exclusive=user) take it only after `=`.
 _FLAGS = """
 consolidate-segments contiguous exclusive external get-user-env help hold ignore-pbs nice no-kill
 no-requeue overcommit oversubscribe parsable propagate quiet reboot requeue resv-ports spread-job
@@ -71,7 +71,7 @@ _OURS = {
 NOT_IN_A_SCRIPT = {
     name: _OURS[name] for name in ("clusters", "help", "test-only", "usage", "version", "wait")
 }
-# Names that people bring along from submitit and its Hydra launcher.
+# Names that people know from submitit and its Hydra launcher.
 _ELSEWHERE = {
     "gpu": "Write gpus_per_node.",
     "gpus": "Write gpus_per_node.",
@@ -89,7 +89,7 @@ _ELSEWHERE = {
     "use_srun": "srun stands in the batch script: `srun … \"$@\"`.",
 }  # fmt: skip
 
-# sbatch ends with an error when it gets two of one line, from wherever.
+# sbatch ends with an error when it gets two options of one of these sets, from wherever.
 EXCLUDING = (
     frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),
     frozenset({"cpus-per-task", "cpus-per-gpu"}),
@@ -97,7 +97,7 @@ EXCLUDING = (
 
 # YAML 1.1 reads 4:00:00 as a number of base 60. 3600 is 1:00:00, and 60 hours in minutes.
 _BASE_60 = 3600
-_LEAST_MB = 100  # below it, somebody meant gigabytes: Python with torch takes 300 MB
+_LEAST_MB = 100  # less is a mistake for gigabytes: Python with torch takes 300 MB
 
 
 def sbatch_options(values: Mapping[str, object]) -> Options:
@@ -109,88 +109,89 @@ def sbatch_options(values: Mapping[str, object]) -> Options:
             sbatch by their long names, and wins.
 
     Raises:
-        SlurmError: If a name or a value is not one that Slurm takes, or not the user's to set.
+        SlurmError: If Slurm does not take a name or a value, or it is not the user's to set.
 
     >>> sbatch_options({"time": 90, "mem": "16G", "exclusive": True, "qos": None})
     (('exclusive', None), ('mem', '16G'), ('time', '01:30:00'))
     """
-    found: dict[str, str | None] = {}
+    options: dict[str, str | None] = {}
     for key, value in values.items():
         if key != ADDITIONAL:
             _refuse_unknown(key, value)
-            found.update(_option(key, value))
+            options.update(_option(key, value))
     additional = values.get(ADDITIONAL)
     if additional is not None and not isinstance(additional, Mapping):
         raise SlurmError(
             f"{ADDITIONAL}={additional!r} must map options of sbatch to values, such as "
             "{reservation: maintenance}."
         )
-    further: dict[str, str | None] = {}
+    additional_options: dict[str, str | None] = {}
     for key, value in (additional or {}).items():
         if re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", str(key)) is None:
             raise SlurmError(
                 f"{ADDITIONAL}: {key!r} is no long option of sbatch. Write it without the "
                 "leading dashes, such as reservation."
             )
-        further.update(_option(str(key), value))
-    for each in (found, further):
-        _refuse_both(each)
-    return merged(tuple(sorted(found.items())), tuple(sorted(further.items())))
+        additional_options.update(_option(str(key), value))
+    _refuse_both(options)
+    _refuse_both(additional_options)
+    return merge_options(tuple(sorted(options.items())), tuple(sorted(additional_options.items())))
 
 
-def arguments(options: Options) -> list[str]:
-    """As sbatch takes them on its command line.
+def to_arguments(options: Options) -> list[str]:
+    """Options as sbatch takes them on its command line.
 
-    >>> arguments((("exclusive", None), ("mem", "32G")))
+    >>> to_arguments((("exclusive", None), ("mem", "32G")))
     ['--exclusive', '--mem=32G']
     """
     return [f"--{name}" if value is None else f"--{name}={value}" for name, value in options]
 
 
-def merged(options: Options, changes: Options) -> Options:
-    """Both, where `changes` win: also over options that sbatch does not take beside them.
+def merge_options(options: Options, changes: Options) -> Options:
+    """Both; `changes` win, also over options that sbatch does not take beside them.
 
-    >>> merged((("mem-per-cpu", "4G"), ("time", "60")), (("mem", "32G"),))
+    >>> merge_options((("mem-per-cpu", "4G"), ("time", "60")), (("mem", "32G"),))
     (('mem', '32G'), ('time', '60'))
     """
-    names = {name for name, _ in changes}
-    gone = names.union(*(each for each in EXCLUDING if each & names))
-    kept = [each for each in options if each[0] not in gone]
-    return tuple(sorted([*kept, *changes], key=lambda each: each[0]))
+    changed = {name for name, _ in changes}
+    replaced = changed.union(*(names for names in EXCLUDING if names & changed))
+    kept = [option for option in options if option[0] not in replaced]
+    return tuple(sorted([*kept, *changes], key=lambda option: option[0]))
 
 
-def resources(options: Options) -> dict[str, object]:
+def to_resources(options: Options) -> dict[str, object]:
     """The values that give these options; the inverse of `sbatch_options`.
 
-    >>> resources((("exclusive", None), ("reservation", "r1")))
+    >>> to_resources((("exclusive", None), ("reservation", "r1")))
     {'exclusive': True, 'additional_parameters': {'reservation': 'r1'}}
     """
-    found: dict[str, object] = {}
+    resources: dict[str, object] = {}
     additional: dict[str, object] = {}
     for name, value in options:
         key = name.replace("-", "_")
-        target = found if key in RESOURCES else additional
+        target = resources if key in RESOURCES else additional
         target[key if key in RESOURCES else name] = True if value is None else value
-    return {**found, ADDITIONAL: additional} if additional else found
+    return {**resources, ADDITIONAL: additional} if additional else resources
 
 
 def parse_arguments(argv: Sequence[str]) -> Options:
     """Options as they stand on sbatch's command line, such as `--mem 32G --time=4:00:00`.
 
     Raises:
-        SlurmError: If one is unknown, has no value or a senseless one, or is not the user's.
+        SlurmError: If one is unknown, lacks its value, has one that makes no sense, or is not the
+            user's to set.
 
     >>> parse_arguments(["--mem", "32G", "-t", "4:00:00", "--exclusive"])
     (('exclusive', None), ('mem', '32G'), ('time', '4:00:00'))
     """
-    found = dict(read_options(argv))
-    for name in found:
+    options = dict(read_options(argv))
+    for name in options:
         if name not in SBATCH_OPTIONS:
             raise SlurmError(
                 f"--{name} is not known to sbatch.{_near(name, sorted(SBATCH_OPTIONS), '--')} "
                 f"Often changed: --mem, --time, --partition, --gres; `sbatch --help` lists all."
             )
-    return sbatch_options(resources(tuple(found.items())))
+    return sbatch_options(to_resources(tuple(options.items())))
 
 
 def read_options(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -203,11 +204,11 @@ def read_options(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     for word in rest:
         if word.startswith("--") and len(word) > 2:
             name, has_value, value = word[2:].partition("=")
-            name = _completed(name)
+            name = _whole_name(name)
             if has_value or name in FLAGS:
                 yield name, value if has_value else None
             else:
-                yield name, _next(rest, word)
+                yield name, _next_value(rest, word)
         elif word.startswith("-") and len(word) > 1 and not word.startswith("--"):
             letters = word[1:]
             while letters:
@@ -220,7 +221,7 @@ def read_options(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
                 if name in FLAGS:
                     yield name, None
                 else:
-                    yield name, letters or _next(rest, f"-{letter}")
+                    yield name, letters or _next_value(rest, f"-{letter}")
                     letters = ""
         else:
             raise SlurmError(
@@ -229,16 +230,16 @@ def read_options(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
             )
 
 
-def _completed(name: str) -> str:
-    """The long name that sbatch understands: the beginning of one will do for it."""
+def _whole_name(name: str) -> str:
+    """The long name that sbatch understands, which may be abbreviated to its beginning."""
     if name in SBATCH_OPTIONS:
         return name
-    longer = [each for each in SBATCH_OPTIONS if each.startswith(name)]
-    return longer[0] if len(longer) == 1 else name
+    matches = [option for option in SBATCH_OPTIONS if option.startswith(name)]
+    return matches[0] if len(matches) == 1 else name
 
 
-def _next(rest: Iterator[str], option: str) -> str:
-    for word in rest:
+def _next_value(words: Iterator[str], option: str) -> str:
+    for word in words:
         return word
     raise SlurmError(f"{option} has no value. Write {option}=VALUE, if it needs one.")
 
@@ -246,23 +247,23 @@ def _next(rest: Iterator[str], option: str) -> str:
 def _refuse_unknown(key: str, value: object) -> None:
     if key in RESOURCES or key.replace("_", "-") in _OURS:
         return
-    known = f"Allowed: {', '.join(RESOURCES)}."
+    allowed = f"Allowed: {', '.join(RESOURCES)}."
     if key in _ELSEWHERE:
-        raise SlurmError(f"The resource {key!r} is not known. {_ELSEWHERE[key]} {known}")
+        raise SlurmError(f"The resource {key!r} is not known. {_ELSEWHERE[key]} {allowed}")
     raise SlurmError(
-        f"The resource {key!r} is not known.{_near(key, RESOURCES)} {known} Any other option of "
+        f"The resource {key!r} is not known.{_near(key, RESOURCES)} {allowed} Any other option of "
         f"sbatch goes into {ADDITIONAL}: {{{key.replace('_', '-')}: {value}}}."
     )
 
 
-def _near(name: str, known: Sequence[str], prefix: str = "") -> str:
-    near = get_close_matches(name, known, n=1)
+def _near(name: str, names: Sequence[str], prefix: str = "") -> str:
+    near = get_close_matches(name, names, n=1)
     return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
-def _refuse_both(found: Mapping[str, object]) -> None:
-    for group in EXCLUDING:
-        both = sorted(group & found.keys())
+def _refuse_both(options: Mapping[str, object]) -> None:
+    for names in EXCLUDING:
+        both = sorted(names & options.keys())
         if len(both) > 1:
             raise SlurmError(
                 f"{' and '.join(both)} are both set, and sbatch takes one of them. Set the "
@@ -271,7 +272,7 @@ def _refuse_both(found: Mapping[str, object]) -> None:
 
 
 def _option(key: str, value: object) -> Options:
-    """No option where there is nothing to say, else one."""
+    """The option of this key; none where its value says nothing."""
     name = key.replace("_", "-")
     if value is None or value is False:
         return ()
@@ -289,7 +290,7 @@ def _option(key: str, value: object) -> Options:
 
 def _text(key: str, value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes) and len(value) > 0:
-        return ",".join(_text(key, each) for each in value)
+        return ",".join(_text(key, element) for element in value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -327,19 +328,19 @@ def _time(key: str, value: object, text: str) -> str:
 
 
 def _clock(minutes: int) -> str:
-    """As Slurm itself shows it, so that nobody takes minutes for hours."""
+    """Minutes as Slurm itself shows them, so that nobody takes them for hours."""
     days, rest = divmod(minutes, 24 * 60)
     return f"{f'{days}-' if days else ''}{rest // 60:02}:{rest % 60:02}:00"
 
 
 def _memory(key: str, value: object, text: str) -> str:
-    found = re.fullmatch(r"(\d+)(?i:([KMGT])B?)?", text)
-    if found is None:
+    match = re.fullmatch(r"(\d+)(?i:([KMGT])B?)?", text)
+    if match is None:
         raise SlurmError(
-            f"{key}={value!r} is no memory that Slurm reads. Write a whole number and K, M, G or "
-            "T: 32G, 1536M; 0 is all that a node has."
+            f"{key}={value!r} is no memory size that Slurm reads. Write a whole number and K, M, "
+            "G or T: 32G, 1536M; 0 is all that a node has."
         )
-    if found[2] is None and 0 < int(found[1]) < _LEAST_MB:
+    if match[2] is None and 0 < int(match[1]) < _LEAST_MB:
         raise SlurmError(
             f"{key}={text} is {text} megabytes to Slurm. Write {key}={text}G, or {text}M if you "
             "mean it."

@@ -1,4 +1,4 @@
-"""What jobs of foreign sweepers are given and what they return: pickles, for their owner alone.
+"""What jobs of foreign sweepers get and what they return: pickles, for their owner alone.
 
 Loading a pickle runs what is in it, so nobody else may be able to write here.
 """
@@ -13,11 +13,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._errors import SlurmError
-from ._submission import PICKLE
+from ._layout import PICKLE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
@@ -48,7 +49,7 @@ def write_payload(
         "path": _search_path(),
         "common": _pickled(common),
         # Each on its own: a job loads one configuration, not those of all the others.
-        "configs": [_pickled(each) for each in configs],
+        "configs": [_pickled(config) for config in configs],
     }
     (path / RESULTS).mkdir(mode=0o700)
     write_private(path / PICKLE, pickle.dumps(parts))
@@ -109,8 +110,8 @@ def _pickled(what: object) -> bytes:
         return bytes(cloudpickle.dumps(what))
     except Exception as error:
         raise SlurmError(
-            "The tasks get the function and all it uses as a pickle, and that cannot be made: "
-            f"{type(error).__name__}: {error}. Nothing has been submitted. Make such things in "
+            "The tasks get the function and all it uses as a pickle, which cannot be made: "
+            f"{type(error).__name__}: {error}. Nothing has been submitted. Create such things in "
             "the function, or in a module that it imports. A function at the top level of a "
             "script is imported instead of pickled with hydra/sweeper=expkit and `defaults: "
             "[expkit, …, _self_]`."
@@ -136,14 +137,14 @@ def write_result(path: Path, number: int, job: JobReturn) -> None:
 
 
 def exit_code(job: JobReturn) -> int:
-    """With which a job's process ends."""
+    """The exit code of a job's process."""
     from hydra.core.utils import JobStatus
 
     return 1 if job.status == JobStatus.FAILED else 0
 
 
 def read_result(path: Path, number: int) -> JobReturn | None:
-    """What a job has left; None if nothing yet."""
+    """What a job has returned; None if it has left nothing yet."""
     try:
         data = result_path(path, number).read_bytes()
     except FileNotFoundError:
@@ -160,7 +161,7 @@ def failed(error: str | Exception, job: JobReturn | None = None) -> JobReturn:
 
     Args:
         error: Why.
-        job: What is known of it.
+        job: What it returned, if anything.
     """
     from hydra.core.utils import JobReturn, JobStatus
 
@@ -174,14 +175,14 @@ def failed(error: str | Exception, job: JobReturn | None = None) -> JobReturn:
 
 
 def discard(path: Path) -> None:
-    """Remove what nobody needs when the results have been taken; the logs stay."""
+    """Remove what nobody needs once the results have been taken; the logs stay."""
     with contextlib.suppress(OSError):
         (path / PICKLE).unlink()
     shutil.rmtree(path / RESULTS, ignore_errors=True)
 
 
 def _portable(job: JobReturn) -> bytes:
-    """As a pickle that can be loaded, whatever the function returned or raised."""
+    """The result as a pickle that can be loaded, whatever the function returned or raised."""
     import cloudpickle
     from hydra.core.utils import JobStatus
 
@@ -189,7 +190,7 @@ def _portable(job: JobReturn) -> bytes:
     try:
         data: bytes = cloudpickle.dumps(job)
         pickle.loads(data)  # an exception with arguments of its own fails only here
-    except Exception as trouble:
+    except Exception as pickle_error:
         if job.status == JobStatus.FAILED:
             error = RuntimeError(f"{type(value).__name__}: {value}")
             for note in getattr(value, "__notes__", ()):
@@ -198,7 +199,8 @@ def _portable(job: JobReturn) -> bytes:
         else:
             failed(
                 f"The job is done, but what its function returned, a {type(value).__name__}, "
-                f"cannot be pickled: {trouble}. Return a number, text, or a list or dict of them.",
+                f"cannot be pickled: {pickle_error}. Return a number, text, or a list or dict of "
+                "them.",
                 job,
             )
         return bytes(cloudpickle.dumps(job))
@@ -206,11 +208,11 @@ def _portable(job: JobReturn) -> bytes:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Whole or not at all, and for its owner alone."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Write a file whole or not at all, readable for its owner alone."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(path)
+    temporary.replace(path)

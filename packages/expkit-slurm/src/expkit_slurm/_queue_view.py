@@ -1,85 +1,92 @@
-"""What Slurm says of an experiment's runs; `_view` asks."""
+"""What Slurm reports of an experiment's runs, for the sweep and `expkit status`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ._liveness import QueueLiveness
-from ._look import as_its_log_says, derive_all
-from ._placements import Placement, RunKey, all_placements, jobs_of, key_of, newest
-from ._queue import Phase, Task, cause, phase
+from ._placements import Placement, RunKey, all_placements, job_ids, newest_placements, run_key
 from ._scheduler import Scheduler
-from ._status import RunStatus, tasks_by_name
+from ._status import RunStatus
+from ._statuses import derive_statuses, status_from_log
 from ._submission import find_submissions
+from ._tasks import Phase, Task, cause_of, phase_of, tasks_by_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
     from expkit_hydra import GridRun
     from expkit_hydra.launching import SchedulerReport, SchedulerView
 
 
-def look(experiment: Path, scheduler: Scheduler | None = None) -> SchedulerView | None:
-    """One look at the queue; None for an experiment of which nothing was submitted."""
+def view_queue(experiment: Path, scheduler: Scheduler | None = None) -> SchedulerView | None:
+    """The queue as it is now; None for an experiment of which nothing was submitted."""
     from expkit_hydra.launching import SchedulerView
 
     submissions = find_submissions(experiment)
     if not submissions:
         return None
-    places = newest(all_placements(submissions))
-    jobs = jobs_of(places.values())
+    placements = newest_placements(all_placements(submissions))
+    jobs = job_ids(placements.values())
     scheduler = scheduler or Scheduler()
-    told = scheduler.queue(jobs) if jobs else []
-    tasks = dict(tasks_by_name(told or []))
+    queued = scheduler.queue(jobs) if jobs else []
+    tasks = dict(tasks_by_name(queued or []))
 
-    def tell(
+    def report(
         runs: Sequence[GridRun], records: Sequence[RunRecord]
     ) -> Mapping[str, SchedulerReport]:
-        return _tell(runs, records, places, tasks, asked=told is not None)
+        return _reports(runs, records, placements, tasks, slurm_answers=queued is not None)
 
-    return SchedulerView(QueueLiveness(tasks, scheduler), tell)
+    return SchedulerView(QueueLiveness(tasks, scheduler), report)
 
 
-def _tell(
+def _reports(
     runs: Sequence[GridRun],
     records: Sequence[RunRecord],
-    places: Mapping[RunKey, Placement],
+    placements: Mapping[RunKey, Placement],
     tasks: Mapping[str, Task],
     *,
-    asked: bool,
+    slurm_answers: bool,
 ) -> dict[str, SchedulerReport]:
-    """What is known of the runs that are not completed, by name; as `expkit wait` sees them.
+    """What Slurm reports of the runs that are not completed, by name; as `expkit wait` sees them.
 
     Args:
         runs: Runs of a grid.
         records: run.json of these runs and of others.
-        places: Where runs stand in the queues.
-        tasks: What Slurm says, by name of the task.
-        asked: Whether Slurm has answered.
+        placements: Where runs stand in Slurm.
+        tasks: The tasks that Slurm reports, by name.
+        slurm_answers: Whether Slurm has answered.
     """
     from expkit_hydra.launching import SchedulerReport
 
-    by_name = {each.run_name: each for each in records}
-    found = {}
-    for place in places.values():  # of other grids, too
-        task = None if place.job is None else tasks.get(place.job)
-        if task is not None and place.run.run_name in by_name:
-            found[place.run.run_name] = SchedulerReport(job=describe(task))
-    placed = [run for run in runs if key_of(run) in places and run.skipped_by is None]
-    own = {run.index: by_name[run.run_name] for run in placed if run.run_name in by_name}
-    for run, status in zip(
-        placed, derive_all(placed, places, own, tasks, asked=asked), strict=True
-    ):
-        by_log = as_its_log_says(status, places[key_of(run)], own.get(run.index))
-        found[run.run_name] = _told(
-            by_log or status, None if by_log else tasks.get(status.job or "")
+    records_by_name = {record.run_name: record for record in records}
+    reports = {}
+    for placement in placements.values():  # of other grids, too
+        task = None if placement.task is None else tasks.get(placement.task)
+        if task is not None and placement.run.run_name in records_by_name:
+            reports[placement.run.run_name] = SchedulerReport(job=describe(task))
+    placed = [run for run in runs if run_key(run) in placements and run.skipped_by is None]
+    records_by_index = {
+        run.index: records_by_name[run.run_name]
+        for run in placed
+        if run.run_name in records_by_name
+    }
+    statuses = derive_statuses(
+        placed, placements, records_by_index, tasks, slurm_answers=slurm_answers
+    )
+    for run, status in zip(placed, statuses, strict=True):
+        from_log = status_from_log(
+            status, placements[run_key(run)], records_by_index.get(run.index)
         )
-    completed = {each.run_name for each in records if each.state == "completed"}
-    return {name: told for name, told in found.items() if name not in completed}
+        reports[run.run_name] = _report(
+            from_log or status, None if from_log else tasks.get(status.job or "")
+        )
+    completed = {record.run_name for record in records if record.state == "completed"}
+    return {name: report for name, report in reports.items() if name not in completed}
 
 
-def _told(status: RunStatus, task: Task | None) -> SchedulerReport:
+def _report(status: RunStatus, task: Task | None) -> SchedulerReport:
     from expkit_hydra.launching import SchedulerReport
 
     job = None if task is None else describe(task)
@@ -94,9 +101,9 @@ def describe(task: Task) -> str | None:
     >>> describe(Task("12", 3, "15", "PENDING", "Resources"))
     '12_3 PENDING (Resources)'
     """
-    if phase(task.state) is Phase.OVER:
-        why = cause(task)
-        return None if why is None else f"{task.name} {why}"
-    if phase(task.state) is Phase.PENDING:
+    if phase_of(task.state) is Phase.OVER:
+        cause = cause_of(task)
+        return None if cause is None else f"{task.name} {cause}"
+    if phase_of(task.state) is Phase.PENDING:
         return f"{task.name} {task.state}" + (f" ({task.reason})" if task.reason else "")
     return f"{task.name} on {task.node}" if task.node else f"{task.name} {task.state}"

@@ -1,12 +1,13 @@
-"""What each run asks of Slurm: its own `hydra.launcher` node, as far as it is read one by one."""
+"""What each run asks of Slurm: the `hydra.launcher` node of its own configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._options import RESOURCES, Options, merged, sbatch_options
+from ._options import RESOURCES, Options, merge_options, sbatch_options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -15,46 +16,48 @@ if TYPE_CHECKING:
 LAUNCHER = "expkit_slurm_launcher"  # part of the node's _target_
 
 
-def run_options(grid: Grid, runs: Sequence[GridRun], given: Options = ()) -> list[Options]:
+def run_options(grid: Grid, runs: Sequence[GridRun], for_all: Options = ()) -> list[Options]:
     """The sbatch options of each run.
 
     Hydra builds the launcher from the base configuration; a model's file, a swept value or an
-    interpolation may ask for something else. Configurations that can only say the same are read
-    once.
+    interpolation may ask for something else. Where configurations cannot differ in this, only one
+    of them is read.
 
     Args:
         grid: The grid.
         runs: Some of its runs.
-        given: Options that hold for all runs, whatever their configurations say.
+        for_all: Options that hold for all runs, whatever their configurations say.
 
     Raises:
-        SlurmError: If a resource is not one, or senseless.
+        SlurmError: If a resource is unknown, or its value makes no sense.
     """
-    known: dict[object, Options] = {}
-    found = []
+    options_by_key: dict[object, Options] = {}
+    options_of_runs = []
     for run in runs:
         key = grid.launcher_key(run.index)
-        if key is None or key not in known:
-            own = merged(sbatch_options(_node(grid.config(run.index))), given)
+        if key is None or key not in options_by_key:
+            options = merge_options(
+                sbatch_options(_launcher_resources(grid.config(run.index))), for_all
+            )
             if key is not None:
-                known[key] = own
+                options_by_key[key] = options
         else:
-            own = known[key]
-        found.append(own)
-    return found
+            options = options_by_key[key]
+        options_of_runs.append(options)
+    return options_of_runs
 
 
 def job_options(config: DictConfig) -> Options:
     """The sbatch options of a job with this configuration.
 
     Raises:
-        SlurmError: If a resource is not one, or senseless.
+        SlurmError: If a resource is unknown, or its value makes no sense.
     """
-    return sbatch_options(_node(config))
+    return sbatch_options(_launcher_resources(config))
 
 
-def _node(config: DictConfig) -> dict[str, Any]:
-    """The resources of a run's launcher node; none where it is another launcher's."""
+def _launcher_resources(config: DictConfig) -> dict[str, Any]:
+    """The resources in a run's launcher node; none where it is another launcher's."""
     from omegaconf import OmegaConf
 
     from expkit_hydra.launching import current_config

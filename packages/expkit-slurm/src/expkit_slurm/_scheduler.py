@@ -1,7 +1,7 @@
 """The edge to Slurm: the only module that runs its commands.
 
-Everything that a command may print is judged here or in `_queue`; nothing else in the package
-knows that `squeue` exists.
+What a command may print is judged here or in `_parsing`; nothing else in the package knows that
+`squeue` exists.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import logging
 import os
 import random as random_numbers
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from ._commands import MISSING, TIMED_OUT, CommandResult, Runner, run_command, without_prefix
+from ._environment import clean_environment
 from ._errors import SlurmError
-from ._queue import (
+from ._parsing import (
     SACCT_ARGUMENTS,
     SQUEUE_ARGUMENTS,
-    Task,
     parse_duration_s,
     parse_sacct,
     parse_squeue,
 )
+from ._tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -41,32 +41,17 @@ IDS_PER_SCANCEL = 200
 # What 22.05 shows of a job without a limit that its backfill scheduler has started.
 _NO_TIME_LIMIT = "365-00:00:00"
 
-TIMED_OUT = 124  # as timeout(1) exits
-MISSING = 127  # as a shell exits
-
 RefusalKind = Literal["limit", "invalid", "unreachable", "missing"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command said: its exit code, its output and its messages."""
-
-    code: int
-    out: str
-    err: str
-
-
-# Takes arguments, a time limit in seconds, and an environment, whose PWD is where it runs.
-Runner = Callable[[Sequence[str], float, Mapping[str, str]], Answer]
 
 
 class SubmitRefused(SlurmError):
     """A job that was not submitted.
 
     Attributes:
-        kind: `limit` where the same may be accepted later, `invalid` where it never will be,
-            `unreachable` where nobody answered (it may be in the queue all the same: `find`
-            tells later), `missing` where there is no sbatch, or none that knows a controller.
+        kind: `limit` where the same job may be accepted later, `invalid` where it never will be,
+            `unreachable` where Slurm did not answer (the job may be in the queue all the same:
+            `find_job` says later whether it is), `missing` where there is no sbatch, or none that
+            knows a controller.
     """
 
     def __init__(self, text: str, kind: RefusalKind) -> None:
@@ -74,85 +59,13 @@ class SubmitRefused(SlurmError):
         self.kind: RefusalKind = kind
 
 
-def run_command(argv: Sequence[str], limit_s: float, environ: Mapping[str, str]) -> Answer:
-    """Run a command without a shell and without input, in the directory PWD; no failure raises.
-
-    A command that exceeds its limit (seconds) is killed: code 124. A missing one: code 127.
-    """
-    try:
-        done = subprocess.run(
-            argv,
-            env=dict(environ),
-            cwd=environ.get("PWD"),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=limit_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        said = error.stderr or b""
-        text = said if isinstance(said, str) else said.decode("utf-8", "replace")
-        return Answer(TIMED_OUT, "", f"{text}{argv[0]} gave no answer within {limit_s:g} s")
-    except OSError as error:  # not there, or not for us
-        missing = error.filename in (None, argv[0])
-        return Answer(MISSING if missing else 1, "", f"{error.filename}: {error.strerror}")
-    return Answer(done.returncode, done.stdout, done.stderr)
-
-
-# How a client finds its cluster, and says who it is where there is no munge.
-_CLIENT_SETTINGS = frozenset(("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"))
-# Who pays and where it runs: sites let users set these in their shell's profile, and Slurm never
-# sets them in a job. A `#SBATCH` line yields to them, as it does when the user types sbatch.
-_SITE_DEFAULTS = frozenset(
-    ("SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
-)
-# Facts of the job, the rank or the run that this process is. SQUEUE_STATES and its like filter
-# what a command prints, SCANCEL_* whom it meets: tasks would look gone.
-_PREFIXES = (
-    *("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_"),
-    *("SQUEUE_", "SCANCEL_", "SACCT_", "SINFO_", "SCONTROL_"),
-    *("PMI_", "PMI2_", "PMIX_", "OMPI_COMM_WORLD_", "TORCHELASTIC_"),
-)
-_NAMES = frozenset(
-    (
-        *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK"),
-        *("GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME"),
-        *("MASTER_ADDR", "MASTER_PORT"),
-        *("MLFLOW_RUN_ID", "MLFLOW_RUN_NAME", "MLFLOW_PARENT_RUN_ID"),
-        *("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"),
-        "EXPKIT_GRID",
-    )
-)
-# The GPUs of a surrounding job; outside of one they are the user's own choice.
-_DEVICES = frozenset(("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"))
-
-
-def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What jobs and Slurm's commands inherit: all but what describes this very process.
-
-    A grid may be submitted from inside a job, a notebook on a node or an MLflow run. Its tasks
-    must not take that job's size, rank, GPUs or run for their own.
-
-    >>> clean_environment({"HOME": "/home/me", "SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/s.conf"})
-    {'HOME': '/home/me', 'SLURM_CONF': '/etc/s.conf'}
-    """
-    kept = _CLIENT_SETTINGS | _SITE_DEFAULTS
-    dropped = _NAMES | (_DEVICES if "SLURM_JOB_ID" in environ else frozenset())
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in kept or not (name in dropped or name.startswith(_PREFIXES))
-    }
-
-
 class Scheduler:
-    """Slurm's commands, with time limits, retries and what their refusals mean.
+    """Slurm's commands, with time limits, retries and the meaning of their refusals.
 
     Args:
         run: Runs a command; tests pass their own.
-        environ: The environment of this process, cleaned before a command sees it.
+        environ: Environment variables, cleaned before a command sees them; None takes this
+            process's.
         sleep: Waits a number of seconds between attempts.
         random: Gives a number in [0, 1) by which pauses differ.
     """
@@ -161,12 +74,12 @@ class Scheduler:
         self,
         run: Runner = run_command,
         *,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random_numbers.random,
     ) -> None:
         self._run = run
-        self._environ = environ
+        self._environ = os.environ if environ is None else environ
         self._sleep = sleep
         self._random = random
         self._has_accounting = True
@@ -176,8 +89,8 @@ class Scheduler:
     def submit(self, arguments: Sequence[str], *, name: str, directory: Path) -> str:
         """Submit a batch job and return its id.
 
-        An attempt that timed out may have been accepted all the same, so before each further one
-        the queue is asked for a job of this name.
+        An attempt that timed out may have been accepted all the same, so the queue is asked for a
+        job of this name before each further attempt.
 
         Args:
             arguments: Options of sbatch, then the script and its arguments.
@@ -191,72 +104,74 @@ class Scheduler:
         # The environment is exported to the job, so no LC_ALL: it would be the job's encoding.
         # --chdir would not do for the directory: SLURM_SUBMIT_DIR is where sbatch runs.
         environ = clean_environment(self._environ) | {"PWD": str(directory)}
-        answer: Answer | None = None
+        result: CommandResult | None = None
         for attempt in range(SUBMIT_ATTEMPTS + 1):
-            if answer is not None:
+            if result is not None:
                 self._sleep(FIRST_PAUSE_S * 2 ** (attempt - 1) * (0.5 + self._random()))
                 try:
-                    found = self.find(name)
+                    job_id = self.find_job(name)
                 except SlurmError:
-                    continue  # whether it is there is not known, so it is not submitted again
-                if found is not None:
-                    return found
+                    continue  # it may be in the queue, so it is not submitted again
+                if job_id is not None:
+                    return job_id
                 # sbatch itself has waited for a place among MaxJobCount jobs, in vain.
-                in_vain = answer.code == TIMED_OUT and _FULL.search(_said(answer)) is not None
+                in_vain = result.code == TIMED_OUT and _FULL.search(result.message) is not None
                 if in_vain or attempt == SUBMIT_ATTEMPTS:
                     break
-            answer = self._run(argv, SUBMIT_LIMIT_S, environ)
-            accepted = _job_id(answer.out) if answer.code == 0 else None
-            if accepted is not None:
-                return accepted
-            if answer.code == 0:  # it was accepted, and a wrapper of the site's hides the id
-                found = self.find(name)
-                if found is not None:
-                    return found
-            if not _is_transient(answer) or _knows_no_controller(answer):
+            result = self._run(argv, SUBMIT_LIMIT_S, environ)
+            job_id = _job_id(result.out) if result.code == 0 else None
+            if job_id is not None:
+                return job_id
+            if result.code == 0:  # it was accepted, and a wrapper of the site's hides the id
+                job_id = self.find_job(name)
+                if job_id is not None:
+                    return job_id
+            if not _is_transient(result) or _knows_no_controller(result):
                 break
-            log.info("sbatch: %s; trying again", _words(answer))
-        assert answer is not None  # for mypy: the first turn sets it
-        raise self._refusal(answer, name)
+            log.info("sbatch: %s; trying again", result.one_line)
+        assert result is not None  # for mypy: the first turn sets it
+        raise self._refusal(result, name)
 
-    def find(self, name: str) -> str | None:
+    def find_job(self, name: str) -> str | None:
         """The id of the job with this name: queued, running or just over; None if there is none.
 
         Raises:
-            SlurmError: If nobody answers.
+            SlurmError: If Slurm does not answer.
         """
-        answer = self._of_mine(["--noheader", "--states=all", f"--name={name}", "--format=%F %j"])
-        if answer.code != 0:
+        result = self._squeue_own(
+            ["--noheader", "--states=all", f"--name={name}", "--format=%F %j"]
+        )
+        if result.code != 0:
             raise SlurmError(
-                f"Slurm did not say whether job {name} exists: {_words(answer)}. "
+                f"Slurm did not say whether job {name} exists: {result.one_line}. "
                 "Try `sinfo`: if it answers, give the same command again."
             )
-        lines = (line.partition(" ") for line in answer.out.splitlines())
-        ids = {identifier for identifier, _, found in lines if found.rstrip() == name}
+        lines = (line.partition(" ") for line in result.out.splitlines())
+        ids = {job_id for job_id, _, job_name in lines if job_name.rstrip() == name}
         return max(ids, key=_number, default=None)
 
     def queue(self, jobs: Sequence[str]) -> list[Task] | None:
         """The tasks of these jobs, by ids such as `12` or `12_3`, that the queue still knows.
 
         Tasks that have ended stay for some minutes (MinJobAge). What is absent is gone: forgotten,
-        or cancelled while it waited, of which nothing remains, in the accounting neither.
+        or cancelled while it waited, of which nothing remains, not even in the accounting.
 
         Returns:
             None if the controller does not answer.
         """
-        wanted = list(dict.fromkeys(jobs))
-        if not wanted:
+        ids = list(dict.fromkeys(jobs))
+        if not ids:
             return []
-        # One id is one small message to the controller. For several squeue fetches all jobs of
-        # the cluster, unless it is given one user.
-        if len(wanted) == 1 or not self._of_others.isdisjoint(wanted):
-            return self._tasks(wanted, of_all=True)
-        tasks = self._tasks(wanted, of_all=False)
+        # One id is one small message to the controller. For several, squeue fetches all jobs of
+        # the cluster unless it is given one user.
+        if len(ids) == 1 or not self._of_others.isdisjoint(ids):
+            return self._tasks(ids, of_all=True)
+        tasks = self._tasks(ids, of_all=False)
         if tasks is None:
             return None
-        known = {key for task in tasks for key in (task.array_job_id, task.name, task.job_id)}
+        listed = {key for task in tasks for key in (task.array_job_id, task.name, task.job_id)}
         # Somebody else's, or gone: asked once.
-        absent = [each for each in wanted if each not in known | self._asked_of_all]
+        absent = [job_id for job_id in ids if job_id not in listed | self._asked_of_all]
         if absent:
             others = self._tasks(absent, of_all=True)
             if others is None:
@@ -270,7 +185,7 @@ class Scheduler:
     def accounting(self, jobs: Sequence[str]) -> list[Task] | None:
         """The tasks of these jobs in the accounting database, however old.
 
-        A task that was requeued shows its last record: PREEMPTED or NODE_FAIL may mean that it
+        Of a requeued task it has the last record: PREEMPTED or NODE_FAIL may mean that the task
         waits to run again, so ask `queue` first.
 
         Returns:
@@ -281,16 +196,16 @@ class Scheduler:
         if not jobs:
             return []
         argv = ["sacct", *SACCT_ARGUMENTS, f"--jobs={','.join(dict.fromkeys(jobs))}"]
-        answer = self._query(argv)
-        if answer.code == MISSING or "accounting storage is disabled" in _said(answer):
+        result = self._query(argv)
+        if result.code == MISSING or "accounting storage is disabled" in result.message:
             self._has_accounting = False
-            log.info("No accounting on this cluster (%s): the queue is believed.", _words(answer))
+            log.info("No accounting on this cluster (%s): the queue is believed.", result.one_line)
             return None
-        if answer.code != 0:
-            log.debug("sacct: %s", _words(answer))
+        if result.code != 0:
+            log.debug("sacct: %s", result.one_line)
             return None
         try:
-            return parse_sacct(answer.out)
+            return parse_sacct(result.out)
         except ValueError as error:
             log.warning("%s", error)
             return None
@@ -302,21 +217,21 @@ class Scheduler:
             jobs: Ids such as `12`, `12_3` or `12_[3-5,9]`.
 
         Raises:
-            SlurmError: With Slurm's words, if one of them was not reached.
+            SlurmError: With Slurm's own message, if scancel did not reach one of them.
         """
-        wanted = list(dict.fromkeys(jobs))
+        ids = list(dict.fromkeys(jobs))
         failures: list[str] = []
-        for start in range(0, len(wanted), IDS_PER_SCANCEL):
-            argv = ["scancel", *wanted[start : start + IDS_PER_SCANCEL]]
-            answer = self._query(argv)
-            if answer.code == 0:
+        for start in range(0, len(ids), IDS_PER_SCANCEL):
+            argv = ["scancel", *ids[start : start + IDS_PER_SCANCEL]]
+            result = self._query(argv)
+            if result.code == 0:
                 continue
-            lines = _said(answer).splitlines() or [f"scancel exited with code {answer.code}"]
-            failures += [each for each in lines if each.strip() and not _GONE.search(each)]
+            lines = result.message.splitlines() or [f"scancel exited with code {result.code}"]
+            failures += [line for line in lines if line.strip() and not _GONE.search(line)]
         if failures:
             more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
             raise SlurmError(
-                f"scancel did not reach all jobs: {_bare(failures[0])}{more}. "
+                f"scancel did not reach all jobs: {without_prefix(failures[0])}{more}. "
                 "`squeue --me` lists those that are left; cancelling twice does no harm."
             )
 
@@ -324,113 +239,113 @@ class Scheduler:
         """Let a job or array task that runs, or has just ended, wait and run again.
 
         Raises:
-            SlurmError: With Slurm's words, if it was not requeued.
+            SlurmError: With Slurm's own message, if it was not requeued.
         """
-        answer = self._query(["scontrol", "requeue", job])
-        if answer.code != 0:
-            raise SlurmError(f"Slurm did not requeue job {job}: {_words(answer)}.")
+        result = self._query(["scontrol", "requeue", job])
+        if result.code != 0:
+            raise SlurmError(f"Slurm did not requeue job {job}: {result.one_line}.")
 
     def max_array_size(self) -> int:
-        """MaxArraySize: the largest array index is one less; Slurm's default if nobody answers."""
-        answer = self._query(["scontrol", "show", "config"])
-        match = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer.out, re.MULTILINE)
+        """MaxArraySize; the largest array index is one less. Slurm's default if it is silent."""
+        result = self._query(["scontrol", "show", "config"])
+        match = re.search(r"^MaxArraySize\s*=\s*(\d+)", result.out, re.MULTILINE)
         return int(match[1]) if match is not None else DEFAULT_MAX_ARRAY_SIZE
 
     def time_left_s(self, job_id: str) -> float | None:
-        """Seconds until the time limit of a running job; None: no limit, or nobody says.
+        """Seconds until the time limit of a running job; None: no limit, or no answer.
 
         Asked of the controller (one small message), not read from the environment: Slurm 22.05
         sets no SLURM_JOB_END_TIME in a job, and administrators extend limits.
         """
         argv = ["squeue", "--noheader", f"--jobs={job_id}", "--format=%A %F_%K %l %L"]
-        answer = self._query(argv)
-        if answer.code != 0:
+        result = self._query(argv)
+        if result.code != 0:
             return None
-        for line in answer.out.splitlines():
-            own, task, limit, left = [*line.split(), "", "", "", ""][:4]
+        for line in result.out.splitlines():
+            own_id, task_name, limit, left = [*line.split(), "", "", "", ""][:4]
             # The last task of an array has the array's id, for which squeue lists all tasks.
-            if job_id in (own, task):
+            if job_id in (own_id, task_name):
                 return None if limit == _NO_TIME_LIMIT else parse_duration_s(left)
         return None
 
-    def _query(self, argv: Sequence[str]) -> Answer:
+    def _query(self, argv: Sequence[str]) -> CommandResult:
         environ = clean_environment(self._environ)
-        environ.pop("PWD", None)  # perhaps stale, perhaps removed; and nothing to these commands
+        environ.pop("PWD", None)  # may be stale or removed, and these commands do not need it
         environ.update(
             LC_ALL="C",
             SLURM_BITSTR_LEN="0",  # otherwise ranges of tasks are cut at 64 bytes
         )
         return self._run(argv, QUERY_LIMIT_S, environ)
 
-    def _of_mine(self, arguments: Sequence[str]) -> Answer:
+    def _squeue_own(self, arguments: Sequence[str]) -> CommandResult:
         """`squeue` for this user's jobs, which spares the controller everybody else's."""
-        answer = self._query(["squeue", f"--user={os.getuid()}", *arguments])
+        result = self._query(["squeue", f"--user={os.getuid()}", *arguments])
         # A user without a name, as in containers: the exit code is 0, and no job is listed.
-        if "Invalid user" in answer.err:
+        if "Invalid user" in result.err:
             return self._query(["squeue", *arguments])
-        return answer
+        return result
 
     def _tasks(self, jobs: Iterable[str], *, of_all: bool) -> list[Task] | None:
         arguments = [*SQUEUE_ARGUMENTS, f"--jobs={','.join(jobs)}"]
-        answer = self._query(["squeue", *arguments]) if of_all else self._of_mine(arguments)
-        if answer.code != 0:
-            # Said only when a single id is asked for; among several, one that is gone is absent.
-            if _GONE.search(_said(answer)):
+        result = self._query(["squeue", *arguments]) if of_all else self._squeue_own(arguments)
+        if result.code != 0:
+            # Printed only when a single id is asked for; among several, one that is gone is absent.
+            if _GONE.search(result.message):
                 return []
-            log.debug("squeue: %s", _words(answer))
+            log.debug("squeue: %s", result.one_line)
             return None
         try:
-            return parse_squeue(answer.out)
+            return parse_squeue(result.out)
         except ValueError as error:
             log.warning("%s", error)
             return None
 
-    def _refusal(self, answer: Answer, name: str) -> SubmitRefused:
-        said, words = _said(answer), _words(answer)
-        if answer.code == MISSING:
+    def _refusal(self, result: CommandResult, name: str) -> SubmitRefused:
+        message, line = result.message, result.one_line
+        if result.code == MISSING:
             return SubmitRefused(
-                f"There is no sbatch on this machine ({words}). Submit from a login node of the "
+                f"There is no sbatch on this machine ({line}). Submit from a login node of the "
                 "cluster, or run the grid on this machine: hydra/launcher=expkit.",
                 "missing",
             )
-        if _knows_no_controller(answer):
+        if _knows_no_controller(result):
             return SubmitRefused(
-                f"No Slurm controller was found from this machine ({words}). Try `sinfo`: where "
+                f"No Slurm controller was found from this machine ({line}). Try `sinfo`: where "
                 "it does not answer either, submit from a login node of the cluster, or set "
                 "SLURM_CONF to its slurm.conf. Without hydra/launcher=expkit_slurm the grid runs "
                 "on this machine.",
                 "missing",
             )
-        if _is_limit(said):
+        if _is_limit(message):
             return SubmitRefused(
-                f"Slurm takes no more jobs of yours at present ({words}). What it has accepted "
+                f"Slurm takes no more jobs of yours at present ({line}). What it has accepted "
                 "stays; give the same command again when some have ended.",
                 "limit",
             )
-        if _is_transient(answer):
+        if _is_transient(result):
             return SubmitRefused(
                 f"Slurm's controller did not accept job {name} in {SUBMIT_ATTEMPTS} attempts: "
-                f"{words}. Try `sinfo`: when it answers, give the same command again. Where it "
+                f"{line}. Try `sinfo`: when it answers, give the same command again. Where it "
                 "never does, check SLURM_CONF, or submit from a login node of the cluster; "
                 "without hydra/launcher=expkit_slurm the grid runs on this machine.",
                 "unreachable",
             )
-        near = self._near_partition(said)
+        near = self._near_partition(message)
         return SubmitRefused(
-            f"sbatch does not accept job {name}: {words}.{near} "
+            f"sbatch does not accept job {name}: {line}.{near} "
             "Correct the script's #SBATCH lines or the launcher's options and submit again.",
             "invalid",
         )
 
-    def _near_partition(self, said: str) -> str:
-        match = re.search(r"invalid partition specified: (\S+)", said)
+    def _near_partition(self, message: str) -> str:
+        match = re.search(r"invalid partition specified: (\S+)", message)
         if match is None:
             return ""
         listing = self._query(["sinfo", "--noheader", "--format=%R"])
-        known = sorted(set(listing.out.split())) if listing.code == 0 else []
-        near = get_close_matches(match[1], known, n=1)
+        partitions = sorted(set(listing.out.split())) if listing.code == 0 else []
+        near = get_close_matches(match[1], partitions, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        return f"{hint} Partitions: {', '.join(known)}." if known else ""
+        return f"{hint} Partitions: {', '.join(partitions)}." if partitions else ""
 
 
 _GONE = re.compile(
@@ -443,8 +358,8 @@ _TRANSIENT = re.compile(
     r"|job queue full|standby mode|Unexpected message received",
     re.IGNORECASE,
 )
-# There is no slurm.conf where it is looked for, nor a DNS record that names a server of it. Said
-# within a second, or again and again for a minute where SLURM_CONF names a file that is not there.
+# There is no slurm.conf where clients look, nor a DNS record that names a server of it. Printed
+# within a second, or again and again for a minute where SLURM_CONF names a missing file.
 _NO_CONTROLLER = re.compile(
     r"Could not establish a configuration source|Unable to process configuration file"
     r"|cannot stat file|DNS SRV lookup failed",
@@ -459,21 +374,21 @@ _FULL = re.compile(
 )
 
 
-def _is_transient(answer: Answer) -> bool:
-    return answer.code == TIMED_OUT or (
-        answer.code not in (0, MISSING) and _TRANSIENT.search(_said(answer)) is not None
+def _is_transient(result: CommandResult) -> bool:
+    return result.code == TIMED_OUT or (
+        result.code not in (0, MISSING) and _TRANSIENT.search(result.message) is not None
     )
 
 
-def _knows_no_controller(answer: Answer) -> bool:
-    return answer.code != 0 and _NO_CONTROLLER.search(_said(answer)) is not None
+def _knows_no_controller(result: CommandResult) -> bool:
+    return result.code != 0 and _NO_CONTROLLER.search(result.message) is not None
 
 
-def _is_limit(said: str) -> bool:
-    if _SUBMIT_LIMIT.search(said) or _FULL.search(said):
+def _is_limit(message: str) -> bool:
+    if _SUBMIT_LIMIT.search(message) or _FULL.search(message):
         return True
-    # The same words stand below a job that asks for more than a QOS ever gives.
-    return "violates accounting/QOS policy" in said and _OTHER_LIMIT.search(said) is None
+    # sbatch prints the same for a job that asks for more than a QOS ever gives.
+    return "violates accounting/QOS policy" in message and _OTHER_LIMIT.search(message) is None
 
 
 def _job_id(out: str) -> str | None:
@@ -485,20 +400,5 @@ def _job_id(out: str) -> str | None:
     return None
 
 
-def _number(identifier: str) -> int:
-    return int(identifier) if identifier.isdecimal() else 0
-
-
-def _said(answer: Answer) -> str:
-    # scontrol prints its refusals to the standard output in some versions.
-    return "\n".join(filter(None, (answer.err.strip(), answer.out.strip())))
-
-
-def _words(answer: Answer) -> str:
-    """What a command said, in one line for a message of ours."""
-    lines = [_bare(each) for each in _said(answer).splitlines() if each.strip()]
-    return "; ".join(dict.fromkeys(lines)).rstrip(".") or f"exit code {answer.code}, no message"
-
-
-def _bare(line: str) -> str:
-    return re.sub(r"^(?:\w+: )?(?:\w+ )?error: ", "", line.strip())
+def _number(job_id: str) -> int:
+    return int(job_id) if job_id.isdecimal() else 0

@@ -1,7 +1,7 @@
-"""The user's batch script: its `#SBATCH` lines, and how it hands over to the command it is given.
+"""The user's batch script: its `#SBATCH` lines, and how it runs the command that it is given.
 
-It is read as sbatch 22.05 reads it, so that what sbatch would refuse, or what would be lost
-without a word, is told before anything is submitted.
+It is read as sbatch 22.05 reads it, so that the user learns before anything is submitted what
+sbatch would refuse, or what would be lost without a message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUFFIXES = (".sh", ".bash", ".sbatch", ".slurm")
 
 @dataclass(frozen=True)
 class Directive:
-    """An option of a `#SBATCH` line: its long name, and None as the value of a flag."""
+    """An option of a `#SBATCH` line: its long name and its value; a flag's value is None."""
 
     line: int
     option: str
@@ -43,80 +43,81 @@ class ArrayScript:
     is_default: bool = False
 
     def directive(self, option: str) -> Directive | None:
-        """The line that holds for an option: the last one."""
-        found = [each for each in self.directives if each.option == option]
-        return found[-1] if found else None
+        """The directive that holds for an option: the last one."""
+        matches = [directive for directive in self.directives if directive.option == option]
+        return matches[-1] if matches else None
 
     def value(self, option: str) -> str | None:
         """The value that holds for an option; None also for a flag."""
-        found = self.directive(option)
-        return None if found is None else found.value
+        directive = self.directive(option)
+        return None if directive is None else directive.value
 
 
 def default_script() -> Path:
-    """The script of this package, which asks for nothing."""
+    """The script of this package, which asks for no resources."""
     return Path(__file__).with_name("grid_search_array.sh")
 
 
-def find_script(given: str | None, directory: Path) -> ArrayScript:
+def find_script(name: str | None, directory: Path) -> ArrayScript:
     """Find and read the batch script.
 
     Args:
-        given: Its path; None takes gpu_scripts/grid_search_array.sh, else the default.
+        name: Its path; None takes gpu_scripts/grid_search_array.sh where it exists, else the
+            default.
         directory: What relative paths start from.
 
     Raises:
-        SlurmError: If it is not there, or cannot be used.
+        SlurmError: If it does not exist or cannot be used.
     """
-    if given is None:
+    if name is None:
         usual = directory / USUAL
         return read_script(usual if usual.is_file() else default_script())
-    path = directory / Path(given).expanduser()
+    path = directory / Path(name).expanduser()
     if path.is_file():
         return read_script(path)
-    what = "is a folder" if path.is_dir() else "does not exist"
+    problem = "is a folder" if path.is_dir() else "does not exist"
     names = _scripts_around(path, directory)
-    near = get_close_matches(given, names, n=1, cutoff=0.5)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
-    known = f" There are: {', '.join(names[:10])}." if names else ""
+    scripts = f" There are: {', '.join(names[:10])}." if names else ""
     from expkit_hydra.launching import command_line
 
     make = "" if (directory / USUAL).parent.is_dir() else f"mkdir {Path(USUAL).parent} && "
     raise SlurmError(
-        f"The batch script {given} {what} (looked from {directory}).{hint}{known} To start from "
+        f"The batch script {name} {problem} (seen from {directory}).{hint}{scripts} To start from "
         f"one that works:\n    {make}{command_line('slurm-script')} > {USUAL}"
     )
 
 
 def _scripts_around(path: Path, directory: Path) -> list[str]:
-    found = set()
+    scripts = set()
     for folder in {path.parent, directory, directory / Path(USUAL).parent}:
         if folder.is_dir():
-            found |= {each for each in folder.iterdir() if each.suffix in _SUFFIXES}
-    return sorted(os.path.relpath(each, directory) for each in found if each.is_file())
+            scripts |= {file for file in folder.iterdir() if file.suffix in _SUFFIXES}
+    return sorted(os.path.relpath(script, directory) for script in scripts if script.is_file())
 
 
 def read_script(path: Path) -> ArrayScript:
     """Read a batch script.
 
     Raises:
-        SlurmError: If it cannot be read, or sbatch would refuse it, or it never runs the command
-            that it is given.
+        SlurmError: If it cannot be read, sbatch would refuse it, or it never runs the command that
+            it is given.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - not resolved: links are the user's
-    name = _shown(path)
+    name = _short(path)
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise SlurmError(f"The batch script {name} cannot be read: {error.strerror}.") from error
     if not text.startswith("#!"):
         raise SlurmError(
-            f"{name} does not begin with `#!`, so sbatch takes it for no batch script. Write "
-            "#!/usr/bin/env bash as its first line, with nothing before it."
+            f"{name} does not begin with `#!`, so sbatch does not take it for a batch script. "
+            "Write #!/usr/bin/env bash as its first line, with nothing before it."
         )
     if "\r\n" in text:
         raise SlurmError(
-            f"{name} has the line ends of Windows, which sbatch refuses. Convert it:\n"
+            f"{name} has Windows line endings, which sbatch refuses. Convert it:\n"
             f"    sed -i 's/\\r$//' {name}"
         )
     lines = text.split("\n")
@@ -133,35 +134,35 @@ def read_script(path: Path) -> ArrayScript:
 def refuse_conflicts(script: ArrayScript, options: Options) -> None:
     """Refuse options that sbatch does not take beside a line of the script.
 
-    An option overrides the line of its own name alone; no option takes back another's.
+    An option overrides only the line of its own name; no option takes back a line of another.
 
     Raises:
         SlurmError: If there is such a line.
     """
     for name, value in options:
-        for other in _rivals(name, value):
-            line = script.directive(other)
-            if line is None or (other == "gres" and "gpu" not in (line.value or "")):
+        for rival in _rivals(name, value):
+            directive = script.directive(rival)
+            if directive is None or (rival == "gres" and "gpu" not in (directive.value or "")):
                 continue
-            chosen = _written(name, value)
             raise SlurmError(
-                f"{chosen} does not go with line {line.line} of {_shown(script.path)} "
-                f"({_written(other, line.value)}): sbatch takes one of them, and the line cannot "
-                f"be taken back. Remove the line, or set {other.replace('-', '_')} instead."
+                f"{_as_written(name, value)} does not go with line {directive.line} of "
+                f"{_short(script.path)} ({_as_written(rival, directive.value)}): sbatch takes only "
+                "one of them, and no option takes the line back. Remove the line, or set "
+                f"{rival.replace('-', '_')} instead."
             )
 
 
 def _rivals(name: str, value: str | None) -> set[str]:
-    # Seen on 22.05: with --gres=gpu:1 in the script, --gpus-per-node=0 still gets one GPU.
+    # Observed on 22.05: with --gres=gpu:1 in the script, --gpus-per-node=0 still gets one GPU.
     if name == "gpus-per-node":
         return {"gres"}
     if name == "gres" and "gpu" in (value or ""):
         return {"gpus-per-node"}
-    return {other for group in EXCLUDING if name in group for other in group if other != name}
+    return {rival for names in EXCLUDING if name in names for rival in names if rival != name}
 
 
-def overridden(script: ArrayScript, options: Options) -> list[str]:
-    """What the options change of the script, a line for each.
+def describe_overrides(script: ArrayScript, options: Options) -> list[str]:
+    """What the options change in the script, one line for each option.
 
     Raises:
         SlurmError: If an option does not go with the script; see `refuse_conflicts`.
@@ -169,22 +170,22 @@ def overridden(script: ArrayScript, options: Options) -> list[str]:
     refuse_conflicts(script, options)
     lines = []
     for name, value in options:
-        text = _written(name, value)
-        line = script.directive(name)
-        if line is not None and line.value == value:
-            text += f", as on line {line.line} of {_shown(script.path)}"
-        elif line is not None:
-            text += f", overrides line {line.line} of {_shown(script.path)}"
-            text += "" if line.value is None else f" ({line.value})"
+        text = _as_written(name, value)
+        directive = script.directive(name)
+        if directive is not None and directive.value == value:
+            text += f", as on line {directive.line} of {_short(script.path)}"
+        elif directive is not None:
+            text += f", overrides line {directive.line} of {_short(script.path)}"
+            text += "" if directive.value is None else f" ({directive.value})"
         lines.append(text)
     return lines
 
 
-def _written(name: str, value: str | None) -> str:
+def _as_written(name: str, value: str | None) -> str:
     return f"--{name}" if value is None else f"--{name} {value}"
 
 
-def _shown(path: Path) -> str:
+def _short(path: Path) -> str:
     from expkit_hydra.launching import short_path
 
     return short_path(path)
@@ -198,7 +199,7 @@ def _directives(lines: list[str], name: str) -> Iterator[Directive]:
                 return
             continue
         try:
-            for option, value in read_options(_words(line.removeprefix("#SBATCH"))):
+            for option, value in read_options(split_directive(line.removeprefix("#SBATCH"))):
                 if option in NOT_IN_A_SCRIPT:
                     raise SlurmError(
                         f"--{option} has no place in the script of a grid: "
@@ -209,10 +210,10 @@ def _directives(lines: list[str], name: str) -> Iterator[Directive]:
             raise SlurmError(f"{name}, line {number} ({line}): {error}") from None
 
 
-def _words(text: str) -> list[str]:
-    r"""The words of a directive as sbatch takes them apart; unlike a shell, `#` ends it anywhere.
+def split_directive(text: str) -> list[str]:
+    r"""The words of a directive as sbatch splits them; unlike in a shell, `#` ends it anywhere.
 
-    >>> _words(r' --comment="a #1" -J x\#y -t 5#0 --mem=1G')
+    >>> split_directive(r' --comment="a #1" -J x\#y -t 5#0 --mem=1G')
     ['--comment=a #1', '-J', 'x#y', '-t', '5']
     """
     words: list[str] = []
@@ -257,7 +258,7 @@ _ENDINGS = {
 def _ending(lines: list[str]) -> str | None:
     """How the last command runs the arguments; None if no command does."""
     commands = list(_commands(lines))
-    if not any(re.search(r"(?<!\\)\$\{?@", each) for each in commands):
+    if not any(re.search(r"(?<!\\)\$\{?@", command) for command in commands):
         return None
     for name, pattern in _ENDINGS.items():
         if pattern.fullmatch(commands[-1]):
@@ -266,7 +267,7 @@ def _ending(lines: list[str]) -> str | None:
 
 
 def _commands(lines: list[str]) -> Iterator[str]:
-    """The lines that a shell would run: joined where they continue, without comments."""
+    """The commands that a shell would run: continued lines joined, without comments."""
     joined = ""
     for line in lines:
         joined += line
@@ -282,7 +283,7 @@ def _commands(lines: list[str]) -> Iterator[str]:
 
 
 def _code(line: str) -> str:
-    """A line without its comment, and without the content of '…', where $@ is no argument.
+    """A line without its comment and without the content of '…', in which $@ is no argument.
 
     >>> _code("bash -c 'exec $@' $@ # run it")
     "bash -c '' $@ "

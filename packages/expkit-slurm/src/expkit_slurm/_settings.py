@@ -1,4 +1,4 @@
-"""How a grid is submitted: what is the manager's business, beside the resources of a run."""
+"""How a grid is submitted: the manager's own settings, beside the resources of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from ._errors import SlurmError
 
 SNAPSHOTS = ("none", "copy")
-DEFAULT_DELAY_S = 120.0  # submitit's is 90; a checkpoint of some GB takes its time
+DEFAULT_DELAY_S = 120.0  # submitit's is 90; a checkpoint of some GB takes a while
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class SubmissionSettings:
 
     `script`: the batch script; None takes gpu_scripts/grid_search_array.sh where it exists, else
         the one of this package.
-    `array_parallelism`: most tasks of an array that run at once; None is no limit.
+    `array_parallelism`: most tasks of an array that run at once; None sets no limit.
     `runs_per_task`: short runs that share an array task, one after another.
     `parallel_per_task`: how many of them at a time.
     `tasks_per_run`: processes of one distributed run.
@@ -24,9 +24,11 @@ class SubmissionSettings:
         the script's `--signal`, else 120, or a quarter of a shorter time limit.
     `max_requeues_timeout`, `max_requeues_preempt`: how often a run that saved its state at the
         time limit, or when it was preempted, is put back into the queue.
-    `snapshot`: `none` runs the code as it is then, `copy` as it is now.
-    `stop_after_failures`: so many runs that fail end the others; None never.
-    `poll_s`: seconds between two looks while waiting; None looks often at first, then rarely.
+    `snapshot`: with `none` tasks run the code as it is when they start, with `copy` as it is at
+        submission.
+    `stop_after_failures`: after this many failed runs the others are cancelled; None never does.
+    `poll_s`: seconds between two questions to the queue while waiting; None asks often at first,
+        then rarely.
     """
 
     script: str | None = None
@@ -42,7 +44,7 @@ class SubmissionSettings:
     poll_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in _NUMBERS.items():
+        for name, least in _LEAST_VALUES.items():
             value = getattr(self, name)
             if value is None and name in _OPTIONAL:
                 continue
@@ -74,12 +76,12 @@ class SubmissionSettings:
     @classmethod
     def split(cls, values: Mapping[str, object]) -> "tuple[SubmissionSettings, dict[str, object]]":
         """The settings among these values, and the others: a run's resources."""
-        names = {each.name for each in fields(cls)}
-        own = {key: value for key, value in values.items() if key in names}
-        return cls(**own), {key: value for key, value in values.items() if key not in names}  # type: ignore[arg-type]
+        settings = {key: value for key, value in values.items() if key in SETTINGS}
+        resources = {key: value for key, value in values.items() if key not in SETTINGS}
+        return cls(**settings), resources  # type: ignore[arg-type]
 
 
-_NUMBERS = {
+_LEAST_VALUES = {
     "array_parallelism": 1,
     "runs_per_task": 1,
     "parallel_per_task": 1,
@@ -90,4 +92,4 @@ _NUMBERS = {
     "stop_after_failures": 1,
 }
 _OPTIONAL = ("array_parallelism", "signal_delay_s", "stop_after_failures")
-SETTINGS = tuple(each.name for each in fields(SubmissionSettings))
+SETTINGS = tuple(field.name for field in fields(SubmissionSettings))

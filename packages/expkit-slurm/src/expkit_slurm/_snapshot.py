@@ -1,4 +1,4 @@
-"""The project's importable sources as they are now, copied for tasks that start some day."""
+"""The project's importable sources as they are now, copied for tasks that start later."""
 
 from __future__ import annotations
 
@@ -53,13 +53,17 @@ class Snapshot:
             return str(self.target / name)
         return str(path)
 
-    def announce(self, environment: MutableMapping[str, str] = os.environ) -> None:
+    def announce(self, environ: MutableMapping[str, str] | None = None) -> None:
         """Tell this process and its children that they import from the copy.
 
-        Runs then record their sources under the project's names. What finders of editable
-        installs map is relocated; sys.path is the caller's.
+        Runs then record their sources under the project's names. The mappings of editable installs
+        are relocated; sys.path is left to the caller.
+
+        Args:
+            environ: Environment variables; None takes this process's.
         """
-        environment[VARIABLE] = json.dumps(
+        environ = os.environ if environ is None else environ
+        environ[VARIABLE] = json.dumps(
             {
                 "copy": str(self.target),
                 "root": str(self.root),
@@ -70,7 +74,7 @@ class Snapshot:
         for mapping in _editable_mappings():
             for name, place in mapping.items():
                 moved = self.relocated(place)
-                if moved == place:  # a module stands there without its suffix
+                if moved == place:  # a module is mapped without its suffix
                     moved = self.relocated(f"{place}.py").removesuffix(".py")
                 mapping[name] = moved
 
@@ -92,7 +96,7 @@ class Snapshot:
         return lines
 
     def to_record(self) -> dict[str, object]:
-        """As JSON holds it; without the copy's place, which is below the record's own."""
+        """As JSON; without the path of the copy, which lies below the record's own."""
         return {
             "root": str(self.root),
             "files": self.files,
@@ -106,7 +110,7 @@ class Snapshot:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], target: Path) -> Snapshot:
-        """From what `to_record` gave, and the place of the copy."""
+        """From what `to_record` returned, and the path of the copy."""
         return cls(
             root=Path(record["root"]),
             target=target,
@@ -142,15 +146,16 @@ def copy_sources(
     """
     start = directory.resolve() if script is None else script.resolve().parent
     # As expkit_bookkeeping finds it: the names of the sources are those of a run without a copy.
-    root = next((each for each in (start, *start.parents) if (each / ".git").exists()), start)
+    folders = (start, *start.parents)
+    root = next((folder for folder in folders if (folder / ".git").exists()), start)
     target = Path(os.path.abspath(target))  # noqa: PTH100
     entries = [Path(entry).resolve() for entry in (*sys_path, *_editable_folders())]
     sources = [entry for entry in entries if _is_own(entry, root)]
     if script is not None:
         sources.append(start)
-    wanted = _Wanted(root, tuple(dict.fromkeys(sources)), _results(target, root, sources))
-    tracked, others = _in_git(root, wanted) or ([], _without_git(wanted))
-    names = [*sorted(filter(wanted, tracked)), *sorted(filter(wanted, others))]
+    is_source = _SourceFilter(root, tuple(dict.fromkeys(sources)), _results(target, root, sources))
+    tracked, others = _in_git(root, is_source) or ([], _without_git(is_source))
+    names = [*sorted(filter(is_source, tracked)), *sorted(filter(is_source, others))]
     try:
         target.mkdir(parents=True, exist_ok=True)
         sizes, left_out = _copy_all(names, root, target)
@@ -179,14 +184,14 @@ def copy_sources(
         outside=tuple(
             str(entry)
             for entry in dict.fromkeys(entries)
-            if not entry.is_relative_to(root) and _is_somebodys(entry)
+            if not entry.is_relative_to(root) and _is_not_installed(entry)
         ),
     )
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """Tells which files are the project's sources, by name relative to it."""
+class _SourceFilter:
+    """Decides whether a file, by its name relative to the project, is one of its sources."""
 
     root: Path
     sources: tuple[Path, ...]
@@ -227,8 +232,8 @@ def _is_own(entry: Path, root: Path) -> bool:
     )
 
 
-def _is_somebodys(entry: Path) -> bool:
-    """Whether a folder is neither Python's nor of installed packages."""
+def _is_not_installed(entry: Path) -> bool:
+    """Whether a folder belongs neither to Python nor to installed packages."""
     if not entry.is_dir() or any(_is_no_source(part) for part in entry.parts):
         return False
     return not any(
@@ -237,7 +242,7 @@ def _is_somebodys(entry: Path) -> bool:
 
 
 def _results(target: Path, root: Path, sources: Iterable[Path]) -> Path | None:
-    """The results folder that the copy goes to, as far as no sources lie in it.
+    """The outermost results folder around the copy that contains no sources.
 
     The copy is in RESULTS/EXPERIMENT/slurm/ID/code.
     """
@@ -251,41 +256,43 @@ def _results(target: Path, root: Path, sources: Iterable[Path]) -> Path | None:
 
 
 def _below(path: Path, root: Path) -> Path | None:
-    for each in (path, path.resolve()):
-        if each.is_relative_to(root):
-            return each.relative_to(root)
+    for candidate in (path, path.resolve()):
+        if candidate.is_relative_to(root):
+            return candidate.relative_to(root)
     return None
 
 
-def _in_git(root: Path, wanted: _Wanted) -> tuple[list[str], list[str]] | None:
+def _in_git(root: Path, is_source: _SourceFilter) -> tuple[list[str], list[str]] | None:
     """The files that git tracks, and others that Python may import; None where git fails."""
     tracked = _git(root, "ls-files", "-z", "--cached", "--recurse-submodules")
     others = ("ls-files", "-z", "--others", "--exclude-standard")
     new, ignored = _git(root, *others), _git(root, *others, "--ignored", "--directory")
     if not tracked or new is None or ignored is None:
         return None
-    known = set(_names(tracked))
-    found: dict[str, None] = {}
+    tracked_names = set(_names(tracked))
+    modules: dict[str, None] = {}
     for name in _names(new + ignored):
-        if name.endswith("/"):  # of an ignored folder, or another repository, git says no more
-            found.update(dict.fromkeys(_walk(root / name, root, wanted)))
+        if name.endswith("/"):  # an ignored folder, or another repository: git lists no more
+            modules.update(dict.fromkeys(_walk(root / name, root, is_source)))
         elif name.endswith(CODE):
-            found[name] = None
-    return list(known), [name for name in found if name not in known]
+            modules[name] = None
+    return list(tracked_names), [name for name in modules if name not in tracked_names]
 
 
 def _names(output: str) -> list[str]:
     return [name for name in output.split("\0") if name]
 
 
-def _without_git(wanted: _Wanted) -> list[str]:
-    found: dict[str, None] = {}
-    for source in wanted.sources:
-        found.update(dict.fromkeys(_walk(source, wanted.root, wanted, is_source=True)))
-    return list(found)
+def _without_git(is_source: _SourceFilter) -> list[str]:
+    modules: dict[str, None] = {}
+    for folder in is_source.sources:
+        modules.update(dict.fromkeys(_walk(folder, is_source.root, is_source, is_top=True)))
+    return list(modules)
 
 
-def _walk(folder: Path, root: Path, wanted: _Wanted, *, is_source: bool = False) -> Iterator[str]:
+def _walk(
+    folder: Path, root: Path, is_source: _SourceFilter, *, is_top: bool = False
+) -> Iterator[str]:
     """The modules of a folder, and small files beside them in packages.
 
     Only folders with modules are entered: data may be a million files.
@@ -295,15 +302,15 @@ def _walk(folder: Path, root: Path, wanted: _Wanted, *, is_source: bool = False)
     except OSError:
         return
     modules = {entry.name for entry in entries if entry.name.endswith(CODE)}
-    if not modules and not is_source:
+    if not modules and not is_top:
         return
     for entry in entries:
         name = Path(entry.path).relative_to(root).as_posix()
         if entry.is_dir(follow_symlinks=False):
-            if wanted(f"{name}/__init__.py"):
-                yield from _walk(Path(entry.path), root, wanted)
+            if is_source(f"{name}/__init__.py"):
+                yield from _walk(Path(entry.path), root, is_source)
         elif entry.is_dir():
-            if any(each.endswith(CODE) for each in os.listdir(entry.path)):  # noqa: PTH208
+            if any(file.endswith(CODE) for file in os.listdir(entry.path)):  # noqa: PTH208
                 yield name  # a link
         elif entry.name in modules or ("__init__.py" in modules and _is_small(entry)):
             yield name
@@ -322,7 +329,7 @@ def _copy_all(names: Sequence[str], root: Path, target: Path) -> tuple[dict[str,
         try:
             status = (root / name).stat()
             if stat.S_ISDIR(status.st_mode):
-                if (root / name).is_symlink():  # else a submodule that nobody fetched
+                if (root / name).is_symlink():  # else a submodule that was not fetched
                     links.append(name)
             elif not stat.S_ISREG(status.st_mode):
                 left_out.append(f"{name} (no regular file)")
@@ -333,7 +340,7 @@ def _copy_all(names: Sequence[str], root: Path, target: Path) -> tuple[dict[str,
                     sizes[name] = _write(source, target / name)
                 shutil.copystat(root / name, target / name)
         except FileNotFoundError:
-            if (root / name).is_symlink():  # else it was deleted, which git has not been told
+            if (root / name).is_symlink():  # else it was deleted without `git rm`
                 left_out.append(f"{name} (a link to nothing)")
         except PermissionError as error:
             if error.filename != str(root / name):
@@ -361,7 +368,7 @@ def _write(source: IO[bytes], place: Path) -> int:
 def _editable_mappings() -> Iterator[dict[str, str]]:
     """Packages and their folders, of editable installs that are no entry of sys.path.
 
-    setuptools installs a finder for them, in a module whose MAPPING is what it goes by.
+    setuptools installs a finder for them, in a module whose MAPPING it follows.
     """
     for name, module in list(sys.modules.items()):
         mapping = vars(module).get("MAPPING") if name.startswith("__editable___") else None
@@ -376,7 +383,7 @@ def _editable_folders() -> list[str]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; None where it is missing or refuses."""
+    """What git prints; None where it is missing or fails."""
     try:
         done = subprocess.run(
             ["git", *arguments],

@@ -12,26 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._errors import SlurmError
-from ._job import Job
-from ._scheduler import Scheduler
-from ._submission import Submission
 from ._task_log import stop_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._job import CurrentJob
+    from ._scheduler import Scheduler
+    from ._submission import Submission
 
 TIME_LIMIT = "the time limit"
 TIMEOUT, PREEMPTION = "timeout", "preemption"
-_WHAT = {TIMEOUT: "time limit", PREEMPTION: "preempted"}
+_IN_WORDS = {TIMEOUT: "time limit", PREEMPTION: "preempted"}
 # Slurm sends --signal up to a minute early (man sbatch), and its clock and ours differ a little.
 EARLY_S = 75.0
-# No time limit is below a minute: a run that is shorter than this never asks the controller.
+# No time limit is below a minute, so a run that is shorter than this never asks the controller.
 ASK_AFTER_S = 10.0
 LEAVE_S = 90.0  # after `scontrol requeue`, until Slurm ends this process
 
 
 class TimeLeft:
-    """Until when this task may run. The controller is asked once.
+    """How long this task may still run. The controller is asked once.
 
     Args:
-        ask: Gives the seconds that are left, or None where nobody knows of a limit.
+        ask: Returns the seconds that are left; None where no limit is known.
         clock: Seconds, monotonic.
     """
 
@@ -41,15 +44,15 @@ class TimeLeft:
         self._ask = ask
         self._clock = clock
         self._lock = threading.Lock()
-        self._answer: list[float | None] = []  # the time of the end
+        self._ends_at: list[float | None] = []  # by the clock; empty until the controller is asked
 
     def seconds(self) -> float | None:
-        """Seconds until the time limit; None where there is none, or nobody knows."""
+        """Seconds until the time limit; None where no limit is known."""
         with self._lock:
-            if not self._answer:
+            if not self._ends_at:
                 left = self._ask()
-                self._answer.append(None if left is None else self._clock() + left)
-        end = self._answer[0]
+                self._ends_at.append(None if left is None else self._clock() + left)
+        end = self._ends_at[0]
         return None if end is None else end - self._clock()
 
 
@@ -57,7 +60,7 @@ class TimeLeft:
 def stop_before_limit(left: TimeLeft, grace_s: float) -> Iterator[None]:
     """Let `should_stop()` turn true when the time left falls below the grace period.
 
-    So a signal that is lost costs nothing. By a thread: for a process that runs the training.
+    So a lost signal costs nothing. Uses a thread: for a process that runs the training.
 
     Args:
         left: The time left.
@@ -84,7 +87,7 @@ def stop_before_limit(left: TimeLeft, grace_s: float) -> Iterator[None]:
 
 @contextmanager
 def stop_before_limit_by_alarm(left: TimeLeft, grace_s: float) -> Iterator[None]:
-    """The same without a thread: for a process that forks others, and runs nothing itself."""
+    """The same without a thread: for a process that forks others and trains nothing itself."""
     from expkit_bookkeeping import request_stop
 
     seconds = left.seconds()
@@ -100,15 +103,15 @@ def stop_before_limit_by_alarm(left: TimeLeft, grace_s: float) -> Iterator[None]
         signal.signal(signal.SIGALRM, before)
 
 
-def why_stopped(reason: str | None, seconds_left: float | None, grace_s: float) -> str | None:
+def stop_cause(reason: str | None, seconds_left: float | None, grace_s: float) -> str | None:
     """What a request to stop means: `timeout`, `preemption`, or None for neither.
 
     Args:
-        reason: As `expkit_bookkeeping.stop_requested` gives it.
-        seconds_left: Until the time limit; None where nobody knows of one.
+        reason: What `expkit_bookkeeping.stop_requested` returned.
+        seconds_left: Until the time limit; None where no limit is known.
         grace_s: How long before the limit Slurm was asked to warn.
 
-    >>> why_stopped("SIGUSR1", 100.0, 120.0), why_stopped("SIGUSR1", 3000.0, 120.0)
+    >>> stop_cause("SIGUSR1", 100.0, 120.0), stop_cause("SIGUSR1", 3000.0, 120.0)
     ('timeout', 'preemption')
     """
     if reason == TIME_LIMIT:
@@ -120,54 +123,55 @@ def why_stopped(reason: str | None, seconds_left: float | None, grace_s: float) 
 
 
 @dataclass(frozen=True)
-class Requeue:
-    """Whether a stopped task goes back into the queue, and what its log is to say."""
+class RequeueOutcome:
+    """Whether a stopped task goes back into the queue, and the line for its log."""
 
-    is_done: bool
+    is_requeued: bool
     line: str
 
 
 def requeue(
-    submission: Submission, job: Job, cause: str, scheduler: Scheduler, *, saved: bool = True
-) -> Requeue:
-    """Put this task back into the queue if it may go there once more.
+    submission: Submission, job: CurrentJob, cause: str, scheduler: Scheduler, *, saved: bool = True
+) -> RequeueOutcome:
+    """Put this task back into the queue if its settings allow it once more.
 
     Args:
-        submission: The task's.
+        submission: The task's submission.
         job: The task.
-        cause: As `why_stopped` gives it.
+        cause: What `stop_cause` returned.
         scheduler: Slurm.
-        saved: Whether its runs left when they were asked to, and were not ended before.
+        saved: Whether its runs left when they were asked to, before they were ended.
     """
-    chosen = submission.settings
+    settings = submission.settings
     limits = {
-        TIMEOUT: ("max_requeues_timeout", chosen.max_requeues_timeout),
-        PREEMPTION: ("max_requeues_preempt", chosen.max_requeues_preempt),
+        TIMEOUT: ("max_requeues_timeout", settings.max_requeues_timeout),
+        PREEMPTION: ("max_requeues_preempt", settings.max_requeues_preempt),
     }
     name, limit = limits[cause]
     path = submission.path / "requeues" / f"{job.name}.json"
-    counted = _read_counts(path)
-    done = counted.get(cause, 0)
-    what = f"{_WHAT[cause]}: " + ("state saved" if saved else "ended before it had left")
-    advice = how_to_go_on(submission.experiment)
-    if done >= limit:
+    counts = _read_counts(path)
+    count = counts.get(cause, 0)
+    what = f"{_IN_WORDS[cause]}: " + ("state saved" if saved else "ended before it had left")
+    advice = retry_advice(submission.experiment)
+    if count >= limit:
         used_up = ", used up" if limit else ""
-        return Requeue(False, stop_line(f"{what}; not requeued ({name}={limit}{used_up})", advice))
+        line = stop_line(f"{what}; not requeued ({name}={limit}{used_up})", advice)
+        return RequeueOutcome(False, line)
     from expkit_bookkeeping import write_file
 
     # Before Slurm is asked: from then on this process may end at any moment.
     path.parent.mkdir(exist_ok=True)
-    write_file(path, json.dumps({**counted, cause: done + 1}) + "\n")
+    write_file(path, json.dumps({**counts, cause: count + 1}) + "\n")
     try:
         scheduler.requeue(job.name)
     except SlurmError as error:
-        write_file(path, json.dumps(counted) + "\n")
-        return Requeue(False, stop_line(f"{what}; {str(error).rstrip('.')}", advice))
-    return Requeue(True, f"stopped by {cause}, requeued ({done + 1} of {limit})")
+        write_file(path, json.dumps(counts) + "\n")
+        return RequeueOutcome(False, stop_line(f"{what}; {str(error).rstrip('.')}", advice))
+    return RequeueOutcome(True, f"stopped by {cause}, requeued ({count + 1} of {limit})")
 
 
-def how_to_go_on(experiment: Path) -> str:
-    """What resumes the runs that were stopped for good."""
+def retry_advice(experiment: Path) -> str:
+    """The command that resumes runs that were stopped for good."""
     from expkit_hydra.launching import command_line, short_path
 
     return f"`{command_line('retry', short_path(experiment))}` goes on from there"
@@ -175,7 +179,7 @@ def how_to_go_on(experiment: Path) -> str:
 
 def _read_counts(path: Path) -> dict[str, int]:
     try:
-        found = json.loads(path.read_bytes())
+        counts = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return counts if isinstance(counts, dict) else {}

@@ -1,7 +1,7 @@
-"""A submission's record: `<experiment>/slurm/<id>/`, written before and after each sbatch.
+"""The record of a submission, written before and after each sbatch.
 
-`submission.json` says what was handed to Slurm and what Slurm made of it, `runs.jsonl` which run
-of the grid stands at which place. An array task needs nothing else but the grid.
+`submission.json` says what was handed to Slurm and what came of it, `runs.jsonl` which run of the
+grid has which place. Besides these an array task needs only the grid.
 """
 
 from __future__ import annotations
@@ -15,66 +15,64 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ._layout import FOLDER, LOGS, RECORD, RUNS
 from ._options import Options
 from ._settings import SubmissionSettings
-from ._view import FOLDER
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_hydra.launching import RunVersion
 
 SCHEMA = 1
-RECORD = "submission.json"
-RUNS = "runs.jsonl"
-LOGS = "logs"
-CODE = "code"
-PICKLE = "task.pkl"
-# What became of an array: it is written before sbatch and after it, so that a manager that dies
-# in between leaves `submitting`, and the next one asks Slurm by the array's name.
+# What became of an array. The state is written before sbatch and after it, so a manager that dies
+# in between leaves `submitting`, and the next one asks Slurm for the array by its name.
 PLANNED, SUBMITTING, SUBMITTED, REFUSED = "planned", "submitting", "submitted", "refused"
 # Why Slurm does not have a run that it has not refused.
 UNSETTLED = {
     PLANNED: "sbatch was not called for it",
-    SUBMITTING: "its submission goes on, or was interrupted",
+    SUBMITTING: "its submission is still going on, or was interrupted",
 }
 
 
 @dataclass(frozen=True)
-class Order:
-    """A run to execute: its number in the grid, and what the sweep knew when it decided so.
+class SubmittedRun:
+    """A run that was submitted: its index in the grid, and what the sweep knew of it then.
 
-    `fresh` and `known` are as in `expkit_hydra.Grid`.
+    `fresh` and `earlier_versions` are as `fresh` and `known` in `expkit_hydra.Grid`.
     """
 
-    run: int
+    index: int
     fresh: bool = False
-    known: frozenset[RunVersion] = frozenset()
+    earlier_versions: frozenset[RunVersion] = frozenset()
 
     def to_line(self) -> str:
         """As a line of runs.jsonl."""
-        record: dict[str, object] = {"run": self.run}
+        record: dict[str, object] = {"run": self.index}
         if self.fresh:
             record["fresh"] = True
-        if self.known:
-            record["known"] = sorted(self.known, key=repr)
+        if self.earlier_versions:
+            record["known"] = sorted(self.earlier_versions, key=repr)
         return json.dumps(record)
 
     @classmethod
-    def from_line(cls, line: str | bytes) -> Order:
+    def from_line(cls, line: str | bytes) -> SubmittedRun:
         """From a line of runs.jsonl."""
         record = json.loads(line)
-        known = frozenset((each[0], each[1], each[2]) for each in record.get("known", ()))
-        return cls(record["run"], bool(record.get("fresh")), known)
+        versions = frozenset(
+            (version[0], version[1], version[2]) for version in record.get("known", ())
+        )
+        return cls(record["run"], bool(record.get("fresh")), versions)
 
 
 @dataclass(frozen=True)
 class Array:
     """One array job of a submission.
 
-    `number` tells it from the submission's others, `name` from all other jobs. `first` is the
-    place of its first run in runs.jsonl, `signal_delay_s` how many seconds before the time limit
-    its runs are asked to stop.
+    `number` is unique in the submission, `name` among all jobs. `first` is the place of its first
+    run in runs.jsonl, `signal_delay_s` how many seconds before the time limit its runs are asked
+    to stop.
     """
 
     number: int
@@ -93,7 +91,7 @@ class Submission:
     """What was handed to Slurm at once."""
 
     path: Path
-    grid_id: str | None  # None: jobs of a foreign sweeper, which are in a pickle
+    grid_id: str | None  # None: the runs of a foreign sweeper, which are in a pickle
     created_at: str
     host: str
     user: str
@@ -110,7 +108,7 @@ class Submission:
 
     @property
     def id(self) -> str:
-        """Name of the submission: when it was made, and a random part."""
+        """Name of the submission: when it was created, and a random part."""
         return self.path.name
 
     @property
@@ -137,14 +135,15 @@ class Submission:
 
     def array(self, number: int) -> Array:
         """The array of this number."""
-        return next(each for each in self.arrays if each.number == number)
+        return next(array for array in self.arrays if array.number == number)
 
     def with_array(self, number: int, **changes: Any) -> Submission:
-        """With one array changed."""
+        """The submission with one array changed."""
         return replace(
             self,
             arrays=tuple(
-                replace(each, **changes) if each.number == number else each for each in self.arrays
+                replace(array, **changes) if array.number == number else array
+                for array in self.arrays
             ),
         )
 
@@ -153,19 +152,19 @@ class Submission:
         return -(-array.runs // self.settings.runs_per_task)
 
     def log(self, number: int, job_id: str, task: int) -> Path:
-        """Where Slurm writes what a task prints."""
+        """The file to which Slurm writes what a task prints."""
         return self.path / LOGS / f"{number}_{job_id}_{task}.log"
 
     def log_pattern(self, number: int) -> str:
-        """The same for `sbatch --output`."""
+        """That file's path as a pattern for `sbatch --output`."""
         folder = str(self.path / LOGS).replace("%", "%%")
         return f"{folder}/{number}_%A_%a.log"
 
     def log_names(self) -> frozenset[str]:
         """Names of the logs of the tasks that have started.
 
-        Listed: of a file that is asked for by name a file server may deny for a minute that it
-        has come to be.
+        Listed, because a file server that is asked for one file by name may deny for a minute that
+        it exists.
         """
         try:
             return frozenset(os.listdir(self.path / LOGS))  # noqa: PTH208
@@ -176,24 +175,24 @@ class Submission:
         """The id of an array whose tasks have started, found in the names of their logs."""
         pattern = re.compile(rf"{number}_(\d+)_\d+\.log")
         for name in self.log_names():
-            found = pattern.fullmatch(name)
-            if found is not None:
-                return found.group(1)
+            match = pattern.fullmatch(name)
+            if match is not None:
+                return match.group(1)
         return None
 
 
-def write_orders(path: Path, orders: Iterable[Order]) -> None:
+def write_runs(path: Path, runs: Iterable[SubmittedRun]) -> None:
     """Write runs.jsonl of a new submission."""
     from expkit_bookkeeping import write_file
 
-    write_file(path / RUNS, "".join(f"{order.to_line()}\n" for order in orders))
+    write_file(path / RUNS, "".join(f"{run.to_line()}\n" for run in runs))
 
 
-def read_orders(path: Path, first: int = 0, count: int | None = None) -> list[Order]:
+def read_runs(path: Path, first: int = 0, count: int | None = None) -> list[SubmittedRun]:
     """The runs of a submission from one place on."""
     with (path / RUNS).open("rb") as lines:
         stop = None if count is None else first + count
-        return [Order.from_line(line) for line in islice(lines, first, stop)]
+        return [SubmittedRun.from_line(line) for line in islice(lines, first, stop)]
 
 
 def read_submission(path: Path) -> Submission:
@@ -205,12 +204,12 @@ def read_submission(path: Path) -> Submission:
     """
     try:
         record: dict[str, Any] = json.loads((path / RECORD).read_bytes())
-        known = {name: record[name] for name in _KEYS if name in record}
-        known["settings"] = SubmissionSettings(**record["settings"])
-        known["arrays"] = tuple(_array(each) for each in record["arrays"])
+        values = {name: record[name] for name in _KEYS if name in record}
+        values["settings"] = SubmissionSettings(**record["settings"])
+        values["arrays"] = tuple(_array(array) for array in record["arrays"])
         if record.get("finaliser") is not None:
-            known["finaliser"] = _array(record["finaliser"])
-        return Submission(path=path.absolute(), **known)
+            values["finaliser"] = _array(record["finaliser"])
+        return Submission(path=path.absolute(), **values)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path / RECORD} is damaged: {error!r}.") from error
 
@@ -261,21 +260,28 @@ def job_name(experiment_id: str, submission_id: str, part: int | str) -> str:
     return f"{plain}-{token}-{part}"
 
 
-def places(array: Array, task: int, runs_per_task: int) -> range:
+def task_name(array: Array | None, task: int | None) -> str | None:
+    """Slurm's name of an array task, `1234_7`; None where Slurm has not accepted it."""
+    if array is None or array.job_id is None:
+        return None
+    return f"{array.job_id}_{task}"
+
+
+def places_of_task(array: Array, task: int, runs_per_task: int) -> range:
     """The places in runs.jsonl that an array task has.
 
-    >>> places(Array(0, "a", first=100, runs=7), 2, 3)
+    >>> places_of_task(Array(0, "a", first=100, runs=7), 2, 3)
     range(106, 107)
     """
     start = array.first + task * runs_per_task
     return range(start, min(start + runs_per_task, array.first + array.runs))
 
 
-def task_of(array: Array, place: int, runs_per_task: int) -> int:
+def task_at(array: Array, place: int, runs_per_task: int) -> int:
     """The array task that has a place."""
     return (place - array.first) // runs_per_task
 
 
-def array_of(arrays: Sequence[Array], place: int) -> Array:
+def array_at(arrays: Sequence[Array], place: int) -> Array:
     """The array that has a place."""
-    return next(each for each in arrays if each.first <= place < each.first + each.runs)
+    return next(array for array in arrays if array.first <= place < array.first + array.runs)

@@ -1,4 +1,4 @@
-"""The first lines of a task's log: where it runs, and which code."""
+"""The lines that a task writes into its own log, and how others read them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._job import Job
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._job import CurrentJob
     from ._submission import Submission
 
 
-def speaker() -> Callable[[str], None]:
-    """Writes to where this process's output goes now, wherever it goes later."""
+def open_task_log() -> Callable[[str], None]:
+    """A function that writes to where this process's output goes now, wherever it goes later."""
     fd = os.dup(1)
 
-    def say(text: str) -> None:
+    def write_line(text: str) -> None:
         with contextlib.suppress(OSError):
             os.write(fd, f"{text}\n".encode())
 
-    return say
+    return write_line
 
 
-def banner(job: Job) -> str:
+def banner(job: CurrentJob) -> str:
     """When and where the task runs, and as which job."""
     import platform
     from datetime import datetime
@@ -47,7 +47,7 @@ def run_line(run_name: str, state: str, reason: str | None) -> str:
 
 
 def stop_line(what: str, advice: str) -> str:
-    """Why a task was stopped for good, and what goes on from there.
+    """Why a task was stopped for good, and how to continue.
 
     >>> stop_line("time limit: state saved", "`expkit retry results/digits` goes on from there")
     'stopped: time limit: state saved; `expkit retry results/digits` goes on from there'
@@ -55,10 +55,10 @@ def stop_line(what: str, advice: str) -> str:
     return f"{_STOPPED}{what}; {advice}"
 
 
-def read_stop(lines: Sequence[str]) -> str | None:
-    """Why the last attempt of a task was stopped for good; None where its log does not say so.
+def read_stop_reason(lines: Sequence[str]) -> str | None:
+    """Why the last attempt of a task was stopped for good; None if its log has no such line.
 
-    >>> read_stop([stop_line("time limit: state saved", "`expkit retry x` goes on from there")])
+    >>> read_stop_reason([stop_line("time limit: state saved", "`expkit retry x` goes on")])
     'time limit: state saved'
     """
     for line in reversed(lines):
@@ -74,7 +74,7 @@ _BANNER = re.compile(r"\[[\d: -]+\] Slurm job ")
 
 
 def code_line(submission: Submission | None) -> str:
-    """Which code runs, and whether it is the one of the submission."""
+    """Which code runs, and whether it is the code of the submission."""
     from expkit_bookkeeping import code_facts
 
     facts: dict[str, Any] = code_facts()

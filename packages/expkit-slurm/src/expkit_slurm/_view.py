@@ -1,20 +1,20 @@
-"""The door by which the sweep and `expkit status` ask about Slurm: quick where nothing is there."""
+"""Where the sweep and `expkit status` ask about Slurm: quick for what was never submitted."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ._layout import has_submissions
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_hydra.launching import SchedulerView
 
-FOLDER = "slurm"  # in an experiment's folder: what was submitted of it
 
-
-def look(experiment: Path) -> SchedulerView | None:
-    """One look at the queue; None for an experiment of which nothing was submitted."""
-    if not (experiment / FOLDER).is_dir():
+def view_scheduler(experiment: Path) -> SchedulerView | None:
+    """The queue as it is now; None for an experiment of which nothing was submitted."""
+    if not has_submissions(experiment):
         return None
-    from ._queue_view import look as look_at_queue  # most of the package
+    from ._queue_view import view_queue  # which imports most of the package
 
-    return look_at_queue(experiment)
+    return view_queue(experiment)

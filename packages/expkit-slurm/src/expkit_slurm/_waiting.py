@@ -1,4 +1,4 @@
-"""Waiting for the runs of a grid: how often to look, and when a run is given up for lost."""
+"""Waiting for the runs of a grid: how often to ask, and when a run is given up as lost."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ._errors import SlurmError
-from ._status import RunStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._status import RunStatus
 
 log = logging.getLogger("expkit_slurm")
 LEAST_S, MOST_S = 1.0, 60.0
 LOST_AFTER_S = 30.0  # file servers show a state that was just written up to half a minute late
-# How a task of ours ends once its run has said how it ended: well, failed, stopped.
-SPOKEN = (0, 1, 130, 143)
+# The exit codes of a task of ours whose run has recorded how it ended: well, failed, stopped.
+RECORDED = (0, 1, 130, 143)
 
 
 def interval_s(
     elapsed_s: float, fixed_s: float | None = None, jitter: Callable[[], float] = random.random
 ) -> float:
-    """Seconds until the next look: a tenth of the time that was waited, a second to a minute.
+    """Seconds until Slurm is asked again: a tenth of the time waited, between 1 and 60.
 
-    With up to a fifth more, so that many who wait do not ask the controller at the same time.
+    Up to a fifth more, so that many who wait do not ask the controller at the same time.
 
     >>> [interval_s(t, jitter=lambda: 0.0) for t in (0, 100, 10_000)]
     [1.0, 10.0, 60.0]
@@ -32,11 +35,11 @@ def interval_s(
     return base * (1.0 + 0.2 * jitter())
 
 
-class Patience:
-    """Believes that a run is lost when it has looked so for a while.
+class GracePeriod:
+    """Believes that a run is lost only when it has looked lost for a while.
 
     Its task is gone from the queue, and its run.json says that it runs: on a shared file system
-    the last word of a run that ended well may still be on its way.
+    the last update of a run that ended well may still be on its way.
     """
 
     def __init__(
@@ -46,62 +49,62 @@ class Patience:
         self._clock = clock
         self._since: dict[int, float] = {}
 
-    def judge(self, statuses: Sequence[RunStatus]) -> list[RunStatus]:
-        """The same, with those that are not yet believed still `running`."""
+    def apply(self, statuses: Sequence[RunStatus]) -> list[RunStatus]:
+        """The statuses, with `running` for runs that are not yet believed lost."""
         now = self._clock()
-        judged = []
-        for each in statuses:
-            may_speak = each.exit_code is None or each.exit_code in SPOKEN
-            if each.state not in ("lost", "skipped") or not may_speak:
-                # Slurm says that it was killed, or never got to Python: no word is on its way.
-                self._since.pop(each.index, None)
-                judged.append(each)
+        believed = []
+        for status in statuses:
+            may_be_late = status.exit_code is None or status.exit_code in RECORDED
+            if status.state not in ("lost", "skipped") or not may_be_late:
+                # Slurm says that it was killed, or never got to Python: no update is on its way.
+                self._since.pop(status.index, None)
+                believed.append(status)
                 continue
-            since = self._since.setdefault(each.index, now)
+            since = self._since.setdefault(status.index, now)
             if now - since < self._after_s:
-                each = replace(each, state="running", reason="its task has ended")
-            judged.append(each)
-        return judged
+                status = replace(status, state="running", reason="its task has ended")
+            believed.append(status)
+        return believed
 
 
-def wait(
-    look: Callable[[], list[RunStatus]],
+def wait_until_over(
+    read_statuses: Callable[[], list[RunStatus]],
     *,
     show: Callable[[Sequence[RunStatus]], None],
     cancel: Callable[[], None],
     stop_after_failures: int | None = None,
     timeout_s: float | None = None,
     poll_s: float | None = None,
-    patience: Patience | None = None,
+    grace_period: GracePeriod | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[RunStatus]:
-    """Look until all runs are over.
+    """Wait until all runs are over.
 
     Args:
-        look: The runs as they are now.
-        show: Told of each look.
+        read_statuses: Returns how the runs stand now.
+        show: Is called with the statuses each time.
         cancel: Ends what is not over, after too many failures; tried again where it raises
             SlurmError.
-        stop_after_failures: So many failed or lost runs are too many; None: no number is.
+        stop_after_failures: This many failed or lost runs are too many; None: no number is.
         timeout_s: Longest time to wait, in seconds.
-        poll_s: Seconds between two looks; None grows with the time that was waited.
-        patience: Judges runs that look lost.
+        poll_s: Seconds between two questions; None grows with the time waited.
+        grace_period: Decides about runs that look lost.
         clock: Seconds, monotonic.
-        sleep: Waits so many seconds.
+        sleep: Waits this many seconds.
 
     Returns:
-        The runs as they are at the end; after the time-out some are not over.
+        How the runs stand at the end; after the time-out some are not over.
     """
     begin = clock()
-    patience = patience or Patience(clock=clock)
+    grace_period = grace_period or GracePeriod(clock=clock)
     cancelled = False
     while True:
-        statuses = patience.judge(look())
+        statuses = grace_period.apply(read_statuses())
         show(statuses)
-        if all(each.is_over for each in statuses):
+        if all(status.is_over for status in statuses):
             return statuses
-        failures = sum(each.state in ("failed", "lost") for each in statuses)
+        failures = sum(status.state in ("failed", "lost") for status in statuses)
         if stop_after_failures is not None and failures >= stop_after_failures and not cancelled:
             try:
                 cancel()
