@@ -14,7 +14,7 @@ from pathlib import Path
 from slurm_cluster import SlurmCluster
 
 from expkit_slurm import RunStatus, SlurmManager
-from expkit_slurm._scheduler import Scheduler
+from expkit_slurm._cluster.scheduler import Scheduler
 
 # Touch `hold` to let runs wait, `failN` to let run N raise.
 SCRIPT = """
@@ -166,8 +166,10 @@ class SlurmApp:
     def experiment(self) -> Path:
         return self.folder / "results" / "first"
 
-    def manager(self) -> SlurmManager:
-        return SlurmManager.attach(self.experiment, scheduler=Scheduler(environ=self.environ))
+    def manager(self, experiment: Path | None = None) -> SlurmManager:
+        # Not this process's environment, which knows no cluster.
+        scheduler = Scheduler(environ=self.environ)
+        return SlurmManager.attach(experiment or self.experiment, scheduler=scheduler)
 
     def statuses(self) -> dict[str, RunStatus]:
         return {each.run_name: each for each in self.manager().status()}

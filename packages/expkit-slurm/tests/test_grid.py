@@ -7,9 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from expkit_slurm import SlurmManager
-from expkit_slurm._scheduler import Scheduler
-
 # Whether Hydra's plugins were looked for: that import is what a task must not pay.
 PLUGINS = """
 import sys
@@ -252,8 +249,7 @@ def test_the_manager_in_python_submits_and_waits(app):
 
     assert "7 completed" in output
     assert "8 completed None" in output
-    attached = SlurmManager.attach(app.experiment, scheduler=Scheduler(environ=app.environ))
-    assert [each.state for each in attached.status()] == ["completed", "completed"]
+    assert [each.state for each in app.manager().status()] == ["completed", "completed"]
     assert Grid.load(app.experiment).pending == []
 
 
@@ -299,7 +295,5 @@ def test_folders_with_blanks_and_percent_signs_and_results_elsewhere(app, tmp_pa
     output = odd.sweep(f"results_dir='{results}'", "hydra.sweeper.params.x=[0,1]")
 
     assert "2 completed" in output
-    statuses = SlurmManager.attach(
-        results / "first", scheduler=Scheduler(environ=app.environ)
-    ).status()
+    statuses = app.manager(results / "first").status()
     assert all("Slurm job" in each.log.read_text() for each in statuses)

@@ -4,12 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-
-from expkit_slurm import SlurmError
-from expkit_slurm._forking import start_method
-from expkit_slurm._settings import SubmissionSettings
-
 
 def test_200_short_runs_share_eight_tasks(app):
     output = app.sweep("x=range(200)", "hydra.launcher.runs_per_task=25")
@@ -75,26 +69,3 @@ def test_imports_that_leave_threads_make_runs_spawned_and_the_log_says_so(app):
     (log,) = (app.experiment / "slurm").glob("*/logs/*.log")
     assert "each spawned: the imports left 2 threads" in log.read_text()
     assert len(app.calls()) == 3
-
-
-def test_a_process_without_threads_is_forked():
-    if len(list(Path("/proc/self/task").iterdir())) > 1:
-        pytest.skip("this process has threads of other tests")
-    assert start_method()[0] == "fork"
-
-
-@pytest.mark.parametrize(
-    ("chosen", "said"),
-    [
-        ({"runs_per_task": 0}, "runs_per_task=0 must be a whole number, 1 or more"),
-        ({"runs_per_task": 2, "parallel_per_task": 3}, "more than runs_per_task=2"),
-        ({"runs_per_task": 2, "tasks_per_run": 2}, "Set one of them to 1"),
-        ({"array_parallelism": -1}, "array_parallelism=-1 must be a whole number, 1 or more"),
-        ({"snapshot": "copi"}, "Did you mean 'copy'"),
-        ({"poll_s": 0}, "number of seconds above 0"),
-        ({"max_requeues_timeout": True}, "must be a whole number, 0 or more"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(chosen, said):
-    with pytest.raises(SlurmError, match=said):
-        SubmissionSettings(**chosen)

@@ -10,14 +10,14 @@ be generated instead of the user's, and arrays beyond MaxArraySize are refused.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._errors import SlurmError as SlurmError
+    from ._cluster.errors import SlurmError as SlurmError
     from ._manager import SlurmManager as SlurmManager
-    from ._status import RunStatus as RunStatus
+    from ._watching.status import RunStatus as RunStatus
     from .training import SlurmTraining as SlurmTraining
 
 _MODULES = {
-    "RunStatus": "_status",
-    "SlurmError": "_errors",
+    "RunStatus": "_watching.status",
+    "SlurmError": "_cluster.errors",
     "SlurmManager": "_manager",
     "SlurmTraining": "training",
 }

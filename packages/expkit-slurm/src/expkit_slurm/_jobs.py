@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ._errors import SlurmError
-from ._job import CurrentJob, current_job
-from ._payload import (
+from ._cluster.current_job import CurrentJob, current_job
+from ._cluster.errors import SlurmError
+from ._cluster.scheduler import Scheduler
+from ._cluster.script import find_script
+from ._cluster.tasks import Phase, Task, cause_of, phase_of, tasks_by_name
+from ._submissions.payload import (
     discard,
     exit_code,
     failed,
@@ -27,14 +30,8 @@ from ._payload import (
     write_payload,
     write_result,
 )
-from ._plan import plan_submission
-from ._resources import job_options
-from ._sbatch import PACKAGE
-from ._scheduler import Scheduler
-from ._script import find_script
-from ._settings import SubmissionSettings
-from ._status import RunStatus
-from ._submission import (
+from ._submissions.plan import plan_submission
+from ._submissions.record import (
     Array,
     Submission,
     SubmittedRun,
@@ -44,9 +41,12 @@ from ._submission import (
     task_at,
     task_name,
 )
-from ._submitting import create_folder, new_submission, recover, submit_arrays
-from ._tasks import Phase, Task, cause_of, phase_of, tasks_by_name
-from ._waiting import wait_until_over
+from ._submissions.resources import job_options
+from ._submissions.sbatch import PACKAGE
+from ._submissions.settings import SubmissionSettings
+from ._submissions.submitting import create_folder, new_submission, recover, submit_arrays
+from ._watching.status import RunStatus
+from ._watching.waiting import wait_until_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from ._stopping import TimeLeft
+    from ._task.stopping import TimeLeft
 
 HIDDEN = ".slurm"  # a sweep's folder may be listed by tools, for its jobs
 TAIL_LINES = 10
@@ -218,7 +218,7 @@ def _wait_for(
         scheduler: Slurm.
         screen: Shows the progress.
     """
-    from ._display import ProgressDisplay, failure_line
+    from ._watching.display import ProgressDisplay, failure_line
 
     jobs = [array.job_id for array in submission.arrays if array.job_id is not None]
     results: dict[int, JobReturn] = {}
@@ -332,7 +332,7 @@ def run_job_at(submission: Submission, place: int) -> int:
     """Run one of the jobs in its array task; returns the exit code."""
     from expkit_bookkeeping import stop_requested, stop_signals
 
-    from ._stopping import TimeLeft, stop_before_limit
+    from ._task.stopping import TimeLeft, stop_before_limit
 
     (run,) = read_runs(submission.path, place, 1)
     array, slurm_job = array_at(submission.arrays, place), current_job()
@@ -403,7 +403,7 @@ def _requeued_or_error(
     """Put the task back into the queue; where it may not go there, why the job has no result."""
     import time
 
-    from ._stopping import LEAVE_S, requeue, stop_cause
+    from ._task.stopping import LEAVE_S, requeue, stop_cause
 
     cause = stop_cause(reason, left.seconds(), grace_s)
     if cause is None or slurm_job is None:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ._display import ProgressDisplay, failure_line
-from ._errors import SlurmError
+from ._cluster.errors import SlurmError
+from ._cluster.options import sbatch_options
+from ._cluster.script import describe_overrides
 from ._manager import SlurmManager
-from ._options import sbatch_options
-from ._plan import SubmissionPlan
-from ._sbatch import sbatch_arguments, shown_command
-from ._script import describe_overrides
-from ._settings import SETTINGS, SubmissionSettings
-from ._submitting import new_submission
+from ._submissions.plan import SubmissionPlan
+from ._submissions.sbatch import sbatch_arguments, shown_command
+from ._submissions.settings import SETTINGS, SubmissionSettings
+from ._submissions.submitting import new_submission
+from ._watching.display import ProgressDisplay, failure_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from expkit_hydra import Grid, GridRun
 
-    from ._status import RunStatus
-    from ._submission import Submission
+    from ._submissions.record import Submission
+    from ._watching.status import RunStatus
 
 INTERRUPTED, TERMINATED = 130, 143
 

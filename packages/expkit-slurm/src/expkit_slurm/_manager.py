@@ -6,22 +6,22 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from ._conf_files import changed_conf_files
-from ._errors import SlurmError
-from ._layout import RECORD
-from ._monitor import GridMonitor
-from ._options import Options, sbatch_options
-from ._placements import RunKey, job_ids, run_key
-from ._plan import SubmissionPlan
-from ._request import SubmissionRequest, plan_request, submit_plan, with_pending
-from ._scheduler import Scheduler
-from ._script import ArrayScript, read_script
-from ._settings import SubmissionSettings
-from ._status import RETRIABLE, RunStatus, check_retriable
-from ._submission import Submission, read_submission
-from ._submitting import submit_finaliser
-from ._tasks import Phase, phase_of, shorten_names
-from ._waiting import GracePeriod, wait_until_over
+from ._cluster.errors import SlurmError
+from ._cluster.options import Options, sbatch_options
+from ._cluster.scheduler import Scheduler
+from ._cluster.script import ArrayScript, read_script
+from ._cluster.tasks import Phase, phase_of, shorten_names
+from ._submissions.conf_files import changed_conf_files
+from ._submissions.layout import RECORD
+from ._submissions.placements import RunKey, job_ids, run_key
+from ._submissions.plan import SubmissionPlan
+from ._submissions.record import Submission, read_submission
+from ._submissions.request import SubmissionRequest, plan_request, submit_plan, with_pending
+from ._submissions.settings import SubmissionSettings
+from ._submissions.submitting import submit_finaliser
+from ._watching.monitor import GridMonitor
+from ._watching.status import RETRIABLE, RunStatus, check_retriable
+from ._watching.waiting import GracePeriod, wait_until_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ._errors import SlurmError
+from ._cluster.errors import SlurmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from expkit_hydra.launching import SelectedRun
 
     from ._manager import SlurmManager
-    from ._status import RunStatus
+    from ._watching.status import RunStatus
 
 OWN_OPTIONS = ("--state", "--wait", "-h", "--help")  # of `retry`, beside sbatch's
 OPEN = ("pending", "running")  # states of runs that are going to print something
@@ -33,7 +33,7 @@ def wait(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     from expkit_hydra.launching import console
 
-    from ._display import ProgressDisplay
+    from ._watching.display import ProgressDisplay
     from .finish import finish
 
     screen = console()
@@ -105,7 +105,7 @@ def cancel(argv: Sequence[str]) -> int:
 
 def retry(argv: Sequence[str]) -> int:
     """Submit runs again that did not complete, with changes such as --mem 32G --time 4:00:00."""
-    from ._status import RETRIABLE
+    from ._watching.status import RETRIABLE
 
     parser = _parser("retry", retry)
     parser.epilog = "Any other option is sbatch's, and holds for these runs: --mem 32G"
@@ -119,7 +119,7 @@ def retry(argv: Sequence[str]) -> int:
     parser.add_argument("--wait", action="store_true", help="wait for them")
     own_words, options = _split_options(argv)
     arguments = parser.parse_args(own_words)
-    from ._options import parse_arguments
+    from ._cluster.options import parse_arguments
     from .finish import has_aftermath
 
     try:
@@ -146,7 +146,7 @@ def train(argv: Sequence[str]) -> int:
     parser = _parser("train", train)
     parser.add_argument("run", metavar="RUN", help="a name, a unique part of one, or a number")
     arguments = parser.parse_args(argv)
-    from ._submission import SubmittedRun
+    from ._submissions.record import SubmittedRun
     from .training import SlurmTraining
 
     try:
@@ -172,7 +172,7 @@ def slurm_script(argv: Sequence[str]) -> int:
     argparse.ArgumentParser(
         prog="expkit slurm-script", description=slurm_script.__doc__
     ).parse_args(argv)
-    from ._script import default_script
+    from ._cluster.script import default_script
 
     print(default_script().read_text(encoding="utf-8"), end="")
     return 0
@@ -204,7 +204,7 @@ def _split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     own: list[str] = []
     others: list[str] = []
-    from ._options import FLAGS
+    from ._cluster.options import FLAGS
 
     flags = {"--wait", "-h", "--help", *(f"--{name}" for name in FLAGS)}
     words = iter(argv)
@@ -258,8 +258,8 @@ def _log_files(selected: SelectedRun) -> list[Path]:
     """The file that the run printed to and Slurm's log of its task; else its training.log."""
     from expkit_hydra.launching import CONSOLE_LOG
 
-    from ._placements import all_placements, newest_placements, run_key
-    from ._submission import find_submissions
+    from ._submissions.placements import all_placements, newest_placements, run_key
+    from ._submissions.record import find_submissions
 
     paths = [selected.folder / CONSOLE_LOG]
     if selected.run is not None and selected.grid is not None:
@@ -278,7 +278,7 @@ def _no_output_message(selected: SelectedRun) -> str:
     """That a run has printed nothing, its state, and what to do."""
     from expkit_hydra.launching import command_line, short_path
 
-    from ._status import RETRIABLE
+    from ._watching.status import RETRIABLE
 
     job = None if selected.report is None else selected.report.job
     state = selected.state + (f" ({job})" if job else "")
@@ -309,7 +309,7 @@ def _follow(selected: SelectedRun, interval_s: float = 0.5) -> None:
 
 
 def _list_unfinished(statuses: Sequence[RunStatus], screen: Console) -> None:
-    from ._display import failure_line
+    from ._watching.display import failure_line
 
     for status in statuses:
         if status.is_over and not status.is_good:

@@ -19,16 +19,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ._distributed import RankError, Ranks, join_torch_distributed, srun_command
-from ._errors import SlurmError
-from ._forking import start_method
-from ._hydra_jobs import hydra_context, run_follower
-from ._job import CurrentJob, current_job
-from ._layout import RECORD
-from ._liveness import QueueLiveness
-from ._program import few_collections, load_task_function
-from ._scheduler import Scheduler
-from ._stopping import (
+from ._cluster.current_job import CurrentJob, current_job
+from ._cluster.errors import SlurmError
+from ._cluster.liveness import QueueLiveness
+from ._cluster.scheduler import Scheduler
+from ._submissions.layout import RECORD
+from ._submissions.record import SubmittedRun, places_of_task, read_runs, read_submission
+from ._task.distributed import RankError, Ranks, join_torch_distributed, srun_command
+from ._task.forking import start_method
+from ._task.hydra_context import hydra_context, run_follower
+from ._task.log import banner, code_line, open_task_log, run_line
+from ._task.program import few_collections, load_task_function
+from ._task.stopping import (
     LEAVE_S,
     TimeLeft,
     requeue,
@@ -36,8 +38,6 @@ from ._stopping import (
     stop_before_limit_by_alarm,
     stop_cause,
 )
-from ._submission import SubmittedRun, places_of_task, read_runs, read_submission
-from ._task_log import banner, code_line, open_task_log, run_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from expkit_hydra import Grid, GridRun
     from expkit_hydra.launching import RunOutcome
 
-    from ._submission import Submission
+    from ._submissions.record import Submission
 
 FAILED, INTERRUPTED = 1, 130  # exit codes; 130 is what a shell reports of Ctrl-C
 DEFAULT_GRACE_S = 120.0
