@@ -127,6 +127,7 @@ def test_a_node_that_dies_gives_its_run_to_another_one(app):
     others = {each.node for each in app.statuses().values()} - {node}
     try:
         app.cluster.kill_node(node)
+        app.cluster.mark_down(node)  # by itself the controller notices after half a minute
         app.wait_for(lambda: app.record(1)["attempt"] == 2, timeout_s=100)
         app.remove("hold")
         states = {name: each.state for name, each in app.wait().items()}
@@ -151,7 +152,8 @@ def test_a_controller_that_restarts_disturbs_no_wait(app):
     assert "3 completed" in output
 
 
-def test_while_the_controller_is_away_nothing_is_submitted_twice(app):
+def test_while_the_controller_is_away_nothing_is_submitted_twice(impatient_app):
+    app = impatient_app
     app.touch("hold")
     app.submit("hydra.launcher.array_parallelism=1")
     app.wait_for_calls(1)

@@ -38,9 +38,10 @@ def test_a_time_limit_in_the_middle_is_resumed_and_bit_equal_to_an_uninterrupted
     app = resumable
     app.array_script(ending, "--mem=100M", "--time=00:01:00")
     app.run("train.py", "x=0", f"epochs={EPOCHS}", "experiment_id=undisturbed")
+    # A time limit is at least a minute: asked to stop 50 s before it, the run has some ten seconds.
     app.submit(
-        ONE, f"epochs={EPOCHS}", "pause_s=1.5", "hydra.launcher.max_requeues_timeout=9",
-        "hydra.launcher.signal_delay_s=20",
+        ONE, f"epochs={EPOCHS}", "pause_s=0.35", "hydra.launcher.max_requeues_timeout=9",
+        "hydra.launcher.signal_delay_s=50",
     )  # fmt: skip
     statuses = app.wait(timeout_s=240)
 
