@@ -43,11 +43,11 @@ def test_a_task_whose_process_is_killed_leaves_none_of_its_runs_behind(app):
     os.kill(int(process.rpartition(")")[2].split()[1]), signal.SIGKILL)  # its parent
     statuses = app.wait()
 
-    assert [each.state for each in statuses.values()] == ["completed", "interrupted", "lost"]
+    assert [status.state for status in statuses.values()] == ["completed", "interrupted", "lost"]
     assert statuses["2"].reason == "killed by SIGKILL, before the run started"
     app.remove("hold1")
     app.expkit("retry")
-    assert {each.state for each in app.wait().values()} == {"completed"}
+    assert {status.state for status in app.wait().values()} == {"completed"}
     assert sorted(app.calls()) == ["0 first", "1 first", "1 first", "2 first"]
 
 
@@ -58,7 +58,7 @@ def test_packed_runs_run_at_a_time_as_many_as_asked_for(app):
 
     assert sorted(app.states().values()) == ["pending", "pending", "running", "running"]
     app.remove("hold")
-    assert {each.state for each in app.wait().values()} == {"completed"}
+    assert {status.state for status in app.wait().values()} == {"completed"}
 
 
 def test_imports_that_leave_threads_make_runs_spawned_and_the_log_says_so(app):

@@ -67,15 +67,15 @@ def test_without_requeues_the_time_limit_leaves_the_run_interrupted_and_says_so(
     assert (status.reason, why in status.log.read_text()) == (why, True)
     assert swept.count(f"0 interrupted: {why}; `") == 2, swept  # as it happens, and at the end
     assert f"SlurmError: interrupted: {why}; `" in swept
-    for told in (
+    for output in (
         swept,
         app.expkit("wait", code=1),
         app.expkit("status"),
         app.expkit("show", "0"),
     ):
-        assert why in " ".join(told.split())
-        assert advice in told
-        assert "SIGINT" not in told
+        assert why in " ".join(output.split())
+        assert advice in output
+        assert "SIGINT" not in output
     assert "submitted 1 run:" in app.expkit("retry")
     app.expkit("cancel")
 
@@ -118,9 +118,9 @@ def test_scancel_leaves_a_run_interrupted_within_killwait_and_says_what_ended_it
     assert time.monotonic() - begin < 5  # KillWait
     app.cluster.wait_idle()
     assert app.states() == {"0": "interrupted"}
-    told = app.expkit("status")
-    assert "stopped by SIGTERM (scancel?)" in told
-    assert "SystemExit" not in told
+    output = app.expkit("status")
+    assert "stopped by SIGTERM (scancel?)" in output
+    assert "SystemExit" not in output
 
 
 def test_scancel_reaches_a_run_in_a_step_of_its_own(resumable):
@@ -157,7 +157,7 @@ def test_packed_runs_that_are_preempted_go_on_where_they_were(resumable):
     preempt(app)
     statuses = app.wait(timeout_s=120)
 
-    assert {each.state for each in statuses.values()} == {"completed"}
+    assert {status.state for status in statuses.values()} == {"completed"}
     assert [app.record(x)["attempt"] for x in range(4)] == [1, 2, 1, 1]
     for x in range(4):
         assert [step for step, _ in curve(app, "first", str(x))] == list(range(20))

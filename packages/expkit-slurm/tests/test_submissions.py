@@ -1,4 +1,4 @@
-"""Several submissions, grids and retries of one experiment: each run is told and ended as one."""
+"""Several submissions, grids and retries of one experiment: each run counts as one."""
 
 import signal
 from dataclasses import replace
@@ -10,7 +10,7 @@ from expkit_slurm import SlurmManager
 
 ONE = "hydra.sweeper.params.x=[0]"  # a grid of one run
 LATER = "+hydra.launcher.additional_parameters.begin=now+1hour"
-# As two managers do that do not see each other.
+# As two managers do that know nothing of each other.
 SUBMIT = """
     from expkit_hydra import Grid
     from expkit_slurm import SlurmManager
@@ -46,12 +46,12 @@ def test_a_run_that_another_submission_has_is_neither_lost_nor_beyond_cancel(app
     app.run("submit.py")
     (app.folder / "hidden").rename(first)
     second = submissions(app)[1]
-    app.wait_for(lambda: any("held by" in each.read_text() for each in second.glob("logs/*")))
+    app.wait_for(lambda: any("held by" in log.read_text() for log in second.glob("logs/*")))
     app.wait_for(lambda: len([j for j in app.cluster.jobs() if j.state == "RUNNING"]) == 1)
 
-    found = app.manager().wait(3.0, lost_after_s=0.5)
-    assert [each.state for each in found] == ["running"]
-    assert "has it" in found[0].reason
+    statuses = app.manager().wait(3.0, lost_after_s=0.5)
+    assert [status.state for status in statuses] == ["running"]
+    assert "has it" in statuses[0].reason
     assert "cancelled" in app.expkit("cancel")  # the first one may still be ending
     app.cluster.wait_idle()
     assert app.record(0)["state"] == "interrupted"
@@ -158,7 +158,7 @@ def test_the_last_job_waits_for_all_batches(app):
 
     (after,) = dependencies.values()
     assert len(ids) == 3
-    assert all(f"afterany:{each}" in after for each in ids), after
+    assert all(f"afterany:{job_id}" in after for job_id in ids), after
 
 
 def test_ctrl_c_amid_the_submission_says_how_to_come_back_and_loses_nothing(app):
@@ -173,7 +173,7 @@ def test_ctrl_c_amid_the_submission_says_how_to_come_back_and_loses_nothing(app)
     assert sweep.returncode == 130, output
     assert "Traceback" not in output
     assert "wait results/first" in output
-    assert {each.state for each in app.wait().values()} == {"completed"}
+    assert {status.state for status in app.wait().values()} == {"completed"}
 
 
 def test_a_program_that_ends_while_it_is_imported_is_no_run_without_need(app):

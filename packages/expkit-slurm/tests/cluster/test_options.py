@@ -24,16 +24,16 @@ def test_what_is_not_set_is_left_to_the_script():
 
 def test_the_names_are_submitits():
     slurm = pytest.importorskip("submitit.slurm.slurm")
-    known = set(slurm._get_default_parameters())
+    names = set(slurm._get_default_parameters())
 
-    for name in known - set(RESOURCES):  # what is no resource says what to do instead
+    for name in names - set(RESOURCES):  # what is no resource says what to do instead
         if name in ("signal_delay_s", "array_parallelism", "wckey"):
             continue  # settings of ours, and a label that goes into additional_parameters
         with pytest.raises(
             SlurmError, match=r"is the manager's to set|is not known\. (?!Did|Allowed)"
         ):
             sbatch_options({name: 1})
-    assert set(RESOURCES) <= known
+    assert set(RESOURCES) <= names
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ OPTIONS = (
     st.fixed_dictionaries(
         {}, optional={name: VALUES.get(name, st.sampled_from(["100", "4000"])) for name in NAMES}
     )
-    .filter(lambda found: all(len(group & found.keys()) < 2 for group in EXCLUDING))
-    .map(lambda found: tuple(sorted(found.items(), key=lambda each: each[0])))
+    .filter(lambda options: all(len(group & options.keys()) < 2 for group in EXCLUDING))
+    .map(lambda options: tuple(sorted(options.items(), key=lambda option: option[0])))
 )
 
 

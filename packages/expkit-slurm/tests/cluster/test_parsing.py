@@ -92,7 +92,7 @@ def test_causes_are_told_in_a_clause():
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "cause"),
     [
         ("OUT_OF_MEMORY", "out of memory (Slurm: OUT_OF_MEMORY)"),
         ("PREEMPTED", "preempted by another job (PREEMPTED)"),
@@ -104,8 +104,8 @@ def test_causes_are_told_in_a_clause():
         ("SOMETHING_NEW", None),
     ],
 )
-def test_a_cause_is_told_of_every_end_and_only_of_ends(state, told):
-    assert cause_of(Task("1", 2, "3", state, "why", "n1", exit_code=0)) == told
+def test_a_cause_is_told_of_every_end_and_only_of_ends(state, cause):
+    assert cause_of(Task("1", 2, "3", state, "why", "n1", exit_code=0)) == cause
 
 
 def test_sacct_of_22_05_is_read():
@@ -201,19 +201,19 @@ def test_a_range_holds_exactly_its_indices(indices, limit):
 
 @given(st.integers(0, 10_000), st.integers(0, 1000), st.integers(1, 50))
 def test_a_range_with_a_step_ends_at_or_before_its_end(first, length, step):
-    found = list(parse_indices(f"{first}-{first + length}:{step}"))
+    indices = list(parse_indices(f"{first}-{first + length}:{step}"))
 
-    assert found == list(range(first, first + length + 1, step))
+    assert indices == list(range(first, first + length + 1, step))
 
 
 @given(st.text(alphabet="0123456789-,:%[].N/A ", max_size=12))
 def test_any_other_text_is_a_value_error(text):
     try:
-        found = list(parse_indices(text[:8]))
+        indices = list(parse_indices(text[:8]))
     except ValueError:
         return
 
-    assert found == [None] or all(isinstance(each, int) for each in found)
+    assert indices == [None] or all(isinstance(index, int) for index in indices)
 
 
 @given(st.integers(0, 10**7))

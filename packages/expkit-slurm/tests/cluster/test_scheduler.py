@@ -34,7 +34,8 @@ class Fake:
 
     def __init__(self, **answers: CommandResult | list[CommandResult]) -> None:
         self.answers = {
-            name: list(each) if isinstance(each, list) else [each] for name, each in answers.items()
+            name: list(results) if isinstance(results, list) else [results]
+            for name, results in answers.items()
         }
         self.calls: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
@@ -411,7 +412,7 @@ def test_a_controller_that_comes_back_gets_the_job_once(cluster, tmp_path):
     )
     job = scheduler.submit(SLEEP, name=tmp_path.name, directory=tmp_path)
 
-    assert [str(each.id) for each in cluster.jobs()] == [job]
+    assert [str(queued.id) for queued in cluster.jobs()] == [job]
 
 
 def test_without_a_controller_the_queue_is_not_empty_but_unknown(cluster, tmp_path):
@@ -464,8 +465,8 @@ def test_the_queue_tells_how_tasks_ended_without_accounting(cluster, tmp_path):
         return {task.name: task for task in scheduler.queue([array, no_log, "999"]) or []}
 
     def settled() -> bool:
-        found = [phase_of(task.state) for task in look().values()]
-        return found.count(Phase.OVER) == 4 and found.count(Phase.ACTIVE) == 6
+        phases = [phase_of(task.state) for task in look().values()]
+        return phases.count(Phase.OVER) == 4 and phases.count(Phase.ACTIVE) == 6
 
     until(settled, cluster)
     tasks = look()
@@ -514,7 +515,7 @@ def test_a_requeued_task_waits_and_runs_again(cluster, tmp_path):
     scheduler.requeue(task)
     until(lambda: states(scheduler, [array])[task] == "RUNNING", cluster)
 
-    restarts = {each.name: each.restarts for each in scheduler.queue([array]) or []}
+    restarts = {task.name: task.restarts for task in scheduler.queue([array]) or []}
     assert restarts == {task: 1, f"{array}_1": 0}
 
 
@@ -574,8 +575,8 @@ def test_the_accounting_tells_how_tasks_ended(accounting_cluster, tmp_path):
         return {task.name: task for task in scheduler.accounting([array, "999999"]) or []}
 
     def settled() -> bool:
-        told = [task.state for task in look().values()]
-        return told.count("RUNNING") == 3 and {"COMPLETED", "FAILED"} < set(told)
+        task_states = [task.state for task in look().values()]
+        return task_states.count("RUNNING") == 3 and {"COMPLETED", "FAILED"} < set(task_states)
 
     until(settled, cluster)
     tasks = look()
@@ -583,5 +584,5 @@ def test_the_accounting_tells_how_tasks_ended(accounting_cluster, tmp_path):
     assert cause_of(tasks[f"{array}_2"]) == "killed by SIGKILL"
 
     scheduler.cancel([array])
-    until(lambda: {phase_of(each.state) for each in look().values()} == {Phase.OVER}, cluster)
+    until(lambda: {phase_of(task.state) for task in look().values()} == {Phase.OVER}, cluster)
     assert cause_of(look()[f"{array}_20"]) == f"cancelled by uid {os.getuid()}"

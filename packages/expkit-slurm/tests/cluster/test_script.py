@@ -49,7 +49,9 @@ def write(tmp_path):
 def test_the_lines_that_sbatch_reads_are_read(write):
     script = read_script(write(SCRIPT))
 
-    assert [(each.line, each.option, each.value) for each in script.directives] == [
+    assert [
+        (directive.line, directive.option, directive.value) for directive in script.directives
+    ] == [
         (3, "time", "04:00:00"),
         (5, "mem", "16G"),
         (5, "cpus-per-task", "4"),
@@ -85,12 +87,12 @@ def test_slurm_itself_reads_the_lines_so(cluster, write, lines, shown):
     job = cluster.run("sbatch", "--parsable", "--hold", f"--chdir={path.parent}", str(path), "true")
     facts = cluster.run("scontrol", "show", "job", job.strip())
 
-    assert [each for each in shown if each not in facts] == []
+    assert [fact for fact in shown if fact not in facts] == []
     script = read_script(path)
-    told = {"TimeLimit": "time", "CPUs/Task": "cpus-per-task", "JobName": "job-name"}
-    for each in shown:
-        key, _, value = each.strip().partition("=")
-        read = script.value(told.get(key, key.lower()))
+    options = {"TimeLimit": "time", "CPUs/Task": "cpus-per-task", "JobName": "job-name"}
+    for fact in shown:
+        key, _, value = fact.strip().partition("=")
+        read = script.value(options.get(key, key.lower()))
         if key == "TimeLimit":
             assert (read is None) == (value == "UNLIMITED")
             assert read is None or int(read) == int(value[3:5])
@@ -129,7 +131,7 @@ def test_how_the_script_hands_over(write, text, ending):
 
 
 @pytest.mark.parametrize(
-    ("text", "ending"), [each for each in ENDINGS if each[1] in ("exec", "plain")]
+    ("text", "ending"), [case for case in ENDINGS if case[1] in ("exec", "plain")]
 )
 def test_after_exec_the_command_is_the_process_that_slurm_signals(write, text, ending):
     path = write(f"#!/bin/bash\n{text}\n")

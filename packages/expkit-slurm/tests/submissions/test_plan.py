@@ -58,12 +58,12 @@ def test_halves_have_the_runs_of_the_whole_and_whole_tasks_in_front(runs, runs_p
 
 @given(limit=st.integers(1, 300), tasks=st.lists(st.integers(1, 1000), min_size=1, max_size=12))
 def test_the_shares_of_a_limit_add_up_to_it_unless_there_are_more_arrays(limit, tasks):
-    found = share_limit(limit, tasks)
+    shares = share_limit(limit, tasks)
 
-    assert all(each >= 1 for each in found)
-    assert sum(found) <= max(limit, len(tasks)) + len(tasks) - 1
+    assert all(share >= 1 for share in shares)
+    assert sum(shares) <= max(limit, len(tasks)) + len(tasks) - 1
     if limit >= sum(tasks):
-        assert all(a >= b for a, b in zip(found, tasks, strict=True))
+        assert all(a >= b for a, b in zip(shares, tasks, strict=True))
 
 
 def test_without_a_limit_there_is_none():

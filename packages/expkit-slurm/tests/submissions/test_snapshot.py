@@ -76,13 +76,13 @@ def take(folder: Path, *sys_path: Path, script: str | None = "train.py") -> Snap
         folder / "results/digits/slurm/20261128T170509-4f2a9c/code",
         script=None if script is None else folder / script,
         directory=folder,
-        sys_path=[str(each) for each in sys_path],
+        sys_path=[str(entry) for entry in sys_path],
     )
 
 
 def files(snapshot: Snapshot) -> list[str]:
-    found = (path.relative_to(snapshot.target) for path in snapshot.target.rglob("*"))
-    return sorted(str(path) for path in found if not (snapshot.target / path).is_dir())
+    paths = (path.relative_to(snapshot.target) for path in snapshot.target.rglob("*"))
+    return sorted(str(path) for path in paths if not (snapshot.target / path).is_dir())
 
 
 def run(script: str, snapshot: Snapshot) -> dict:
@@ -263,7 +263,7 @@ def test_links_lead_to_the_copy_where_there_is_one(repository, tmp_path):
     assert (snapshot.target / "alias").resolve() == snapshot.target.resolve() / "net"
     assert (snapshot.target / "lib/tools.py").resolve() == tmp_path / "shared/lib/tools.py"
     assert not (snapshot.target / "one.py").is_symlink()
-    assert not (snapshot.target / "net/layers.py").exists()  # deleted, and nobody told git
+    assert not (snapshot.target / "net/layers.py").exists()  # deleted, though not by `git rm`
     assert snapshot.left_out == ("gone.py (a link to nothing)", "lib (a link, so live)")
 
 

@@ -23,7 +23,7 @@ class WithoutJobs(Scheduler):
 def submitting(tmp_path: Path) -> Submission:
     """A submission whose first array is on its way, and whose second one is planned."""
     arrays = (Array(0, "a-0", 0, 2, state="submitting"), Array(1, "a-1", 2, 2))
-    found = Submission(
+    submission = Submission(
         tmp_path / "slurm" / "1",
         "g",
         "",
@@ -36,13 +36,13 @@ def submitting(tmp_path: Path) -> Submission:
         SubmissionSettings(),
         arrays,
     )
-    (found.path / "logs").mkdir(parents=True)
-    found.write()
-    return found
+    (submission.path / "logs").mkdir(parents=True)
+    submission.write()
+    return submission
 
 
 def states(submission: Submission) -> list[str]:
-    return [each.state for each in submission.arrays]
+    return [array.state for array in submission.arrays]
 
 
 def test_whoever_looks_leaves_the_record_to_the_one_who_submits(submitting):
@@ -60,7 +60,7 @@ def test_what_is_found_is_noted_in_the_record_as_it_is_by_then(submitting):
 
     assert states(recover(submitting, Slow())) == ["submitted", "planned"]
     latest = read_submission(submitting.path)
-    assert [each.job_id for each in latest.arrays] == ["7", "8"]
+    assert [array.job_id for array in latest.arrays] == ["7", "8"]
 
 
 def test_an_interrupted_submission_is_settled_when_nobody_can_be_at_it(submitting):

@@ -26,7 +26,7 @@ def task(state: str, **facts: object) -> Task:
 
 
 @pytest.mark.parametrize(
-    ("found", "said", "expected"),
+    ("run_record", "slurm_task", "expected"),
     [
         # run.json is the first to be believed
         (record("completed"), task("RUNNING"), "completed"),
@@ -54,8 +54,11 @@ def task(state: str, **facts: object) -> Task:
         (None, None, "lost"),
     ],
 )
-def test_states(found, said, expected):
-    assert derive_status(RunFacts(RUN, found, array=ARRAY, task_id=3, task=said)).state == expected
+def test_states(run_record, slurm_task, expected):
+    assert (
+        derive_status(RunFacts(RUN, run_record, array=ARRAY, task_id=3, task=slurm_task)).state
+        == expected
+    )
 
 
 def test_packed_runs_that_were_stopped_are_not_over_while_their_task_may_go_back_into_the_queue():

@@ -36,42 +36,42 @@ def watch(looks: list[list[RunStatus]], **arguments: object) -> tuple[list[RunSt
     def look() -> list[RunStatus]:
         return next(pending, last[0])
 
-    found = wait_until_over(
+    final = wait_until_over(
         look,
-        show=lambda found: None,
+        show=lambda shown: None,
         cancel=lambda: cancelled.append(clock.now),
         clock=clock,
         sleep=clock.sleep,
         **arguments,
     )
-    return found, clock, cancelled
+    return final, clock, cancelled
 
 
 def test_the_wait_ends_when_all_runs_are_over():
-    found, clock, _ = watch([statuses("pending"), statuses("running"), statuses("completed")])
+    final, clock, _ = watch([statuses("pending"), statuses("running"), statuses("completed")])
 
-    assert [each.state for each in found] == ["completed"]
+    assert [status.state for status in final] == ["completed"]
     assert 2 <= clock.now < 3
 
 
 def test_a_run_that_looks_lost_gets_half_a_minute_to_say_its_last_word():
     seems_lost = statuses("lost", exit_code=0)
-    found, clock, _ = watch([seems_lost, seems_lost, statuses("completed")])
-    assert [each.state for each in found] == ["completed"]
+    final, clock, _ = watch([seems_lost, seems_lost, statuses("completed")])
+    assert [status.state for status in final] == ["completed"]
 
-    found, clock, _ = watch([seems_lost])
-    assert [each.state for each in found] == ["lost"]
+    final, clock, _ = watch([seems_lost])
+    assert [status.state for status in final] == ["lost"]
     assert clock.now >= 30
 
     # So ends a task of ours that has just written that its run failed.
-    found, _, _ = watch([statuses("lost", exit_code=1), statuses("failed", exit_code=1)])
-    assert [each.state for each in found] == ["failed"]
+    final, _, _ = watch([statuses("lost", exit_code=1), statuses("failed", exit_code=1)])
+    assert [status.state for status in final] == ["failed"]
 
 
 def test_a_run_that_was_cancelled_before_it_started_is_believed_at_once():
-    found, clock, _ = watch([statuses("interrupted", "cancelled", "cancelled")])
+    final, clock, _ = watch([statuses("interrupted", "cancelled", "cancelled")])
 
-    assert [each.state for each in found] == ["interrupted", "cancelled", "cancelled"]
+    assert [status.state for status in final] == ["interrupted", "cancelled", "cancelled"]
     assert clock.now == 0
 
 
@@ -82,18 +82,18 @@ def test_a_run_of_which_slurm_says_that_it_went_wrong_is_lost_at_once():
 
 
 def test_the_wait_ends_at_its_time_out():
-    found, clock, _ = watch([statuses("running")], timeout_s=25.0)
+    final, clock, _ = watch([statuses("running")], timeout_s=25.0)
 
-    assert [each.state for each in found] == ["running"]
+    assert [status.state for status in final] == ["running"]
     assert clock.now == 25.0
 
 
 def test_too_many_failures_cancel_the_others_once():
     looks = [statuses("failed", "running"), statuses("failed", "interrupted")]
-    found, _, cancelled = watch(looks, stop_after_failures=1)
+    final, _, cancelled = watch(looks, stop_after_failures=1)
 
     assert cancelled == [0.0]
-    assert [each.state for each in found] == ["failed", "interrupted"]
+    assert [status.state for status in final] == ["failed", "interrupted"]
 
 
 def test_a_cancellation_that_slurm_does_not_take_is_tried_again_and_ends_no_wait():
@@ -104,15 +104,15 @@ def test_a_cancellation_that_slurm_does_not_take_is_tried_again_and_ends_no_wait
         if len(tries) < 3:
             raise SlurmError("nobody answers")
 
-    found = wait_until_over(
+    final = wait_until_over(
         lambda: statuses("failed", "interrupted" if len(tries) == 3 else "running"),
-        show=lambda found: None,
+        show=lambda shown: None,
         cancel=cancel,
         stop_after_failures=1,
         clock=clock,
         sleep=clock.sleep,
     )
-    assert [each.state for each in found] == ["failed", "interrupted"]
+    assert [status.state for status in final] == ["failed", "interrupted"]
     assert 2 <= tries[-1] < 4
 
 
@@ -154,7 +154,7 @@ def test_a_log_file_gets_a_line_for_each_failure_and_not_one_for_each_look():
 def test_a_terminal_shows_a_bar_counts_and_the_newest_failures():
     out = io.StringIO()
     screen = Console(file=out, width=100, force_terminal=True)
-    many = [replace(each, reason="boom") for each in statuses(*["failed"] * 8, "running")]
+    many = [replace(status, reason="boom") for status in statuses(*["failed"] * 8, "running")]
     with ProgressDisplay(screen, total=9) as display:
         display.show(many)
     text = out.getvalue()
