@@ -12,6 +12,6 @@
 # module load python/3.11 pytorch
 # source .venv/bin/activate
 
-# `exec` makes Python the batch process, so that Slurm's signals reach it. For several tasks a run:
+# `exec` makes Python the batch process, so that Slurm's signals reach it. For several tasks per run:
 # exec srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 "$@"
 exec "$@"

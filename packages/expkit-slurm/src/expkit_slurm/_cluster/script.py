@@ -126,7 +126,7 @@ def read_script(path: Path) -> ArrayScript:
     if ending is None:
         raise SlurmError(
             f"{name} never runs the command that it is given, so nothing would be trained. Write "
-            f'as its last line (`srun "$@"` for several tasks a run):\n    exec "$@"'
+            f'as its last line (`srun "$@"` for several tasks per run):\n    exec "$@"'
         )
     return ArrayScript(path, directives, ending, is_default=path == default_script())
 
