@@ -143,7 +143,7 @@ def test_hydra_reads_the_grid(experiment):
 
 
 def test_slurm_reads_the_submission_and_finds_the_runs_of_a_task(tmp_path):
-    from expkit_slurm._submission import places, read_orders, read_submission
+    from expkit_slurm._submissions.record import places_of_task, read_runs, read_submission
 
     folder = tmp_path / "digits" / "slurm" / "20261128T170509-4f2a9c"
     folder.mkdir(parents=True)
@@ -152,13 +152,13 @@ def test_slurm_reads_the_submission_and_finds_the_runs_of_a_task(tmp_path):
 
     submission = read_submission(folder)
     array = submission.array(0)
-    orders = read_orders(folder)
+    runs = read_runs(folder)
 
     assert submission.id == json.loads(EXAMPLES["submission.json"])["id"]
     assert submission.grid_path == tmp_path / "digits" / "grids" / "a1b2c3d4e5f6"
-    assert [orders[place].run for place in places(array, 1, 1)] == [0]
-    assert [order.fresh for order in orders] == [False, True]
-    assert orders[0].known == {("5f0c4e0d3b5c4a7f9d1f6f0a3c2b1a09", 1, "failed")}
+    assert [runs[place].index for place in places_of_task(array, 1, 1)] == [0]
+    assert [run.fresh for run in runs] == [False, True]
+    assert runs[0].earlier_versions == {("5f0c4e0d3b5c4a7f9d1f6f0a3c2b1a09", 1, "failed")}
     submission.write()
     assert list(json.loads((folder / "submission.json").read_text())) == list(
         json.loads(EXAMPLES["submission.json"])

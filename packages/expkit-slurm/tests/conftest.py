@@ -67,6 +67,13 @@ def app(tmp_path: Path, cluster: SlurmCluster) -> SlurmApp:
 
 
 @pytest.fixture
+def impatient_app(tmp_path: Path) -> Iterator[SlurmApp]:
+    """The same where commands wait less long for a controller that is away."""
+    for cluster in _start(Options(message_timeout_s=4)):
+        yield _app(tmp_path, cluster)
+
+
+@pytest.fixture
 def limited_app(tmp_path: Path) -> Iterator[SlurmApp]:
     """The same where a user may have ten tasks in the queue."""
     for cluster in _start(Options(accounting=True, limits=True)):

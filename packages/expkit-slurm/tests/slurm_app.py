@@ -14,7 +14,7 @@ from pathlib import Path
 from slurm_cluster import SlurmCluster
 
 from expkit_slurm import RunStatus, SlurmManager
-from expkit_slurm._scheduler import Scheduler
+from expkit_slurm._cluster.scheduler import Scheduler
 
 # Touch `hold` to let runs wait, `failN` to let run N raise.
 SCRIPT = """
@@ -166,14 +166,16 @@ class SlurmApp:
     def experiment(self) -> Path:
         return self.folder / "results" / "first"
 
-    def manager(self) -> SlurmManager:
-        return SlurmManager.attach(self.experiment, scheduler=Scheduler(environ=self.environ))
+    def manager(self, experiment: Path | None = None) -> SlurmManager:
+        # Not this process's environment, which knows no cluster.
+        scheduler = Scheduler(environ=self.environ)
+        return SlurmManager.attach(experiment or self.experiment, scheduler=scheduler)
 
     def statuses(self) -> dict[str, RunStatus]:
-        return {each.run_name: each for each in self.manager().status()}
+        return {status.run_name: status for status in self.manager().status()}
 
     def states(self) -> dict[str, str]:
-        return {name: each.state for name, each in self.statuses().items()}
+        return {name: status.state for name, status in self.statuses().items()}
 
     def record(self, run_name: object) -> dict:
         return json.loads((self.experiment / "training" / str(run_name) / "run.json").read_text())
@@ -197,8 +199,8 @@ class SlurmApp:
 
     def wait(self, timeout_s: float = TIMEOUT_S) -> dict[str, RunStatus]:
         """Wait in this process until all runs are over."""
-        found = self.manager().wait(timeout_s, lost_after_s=2.0)
-        return {each.run_name: each for each in found}
+        statuses = self.manager().wait(timeout_s, lost_after_s=2.0)
+        return {status.run_name: status for status in statuses}
 
     def kill(self, run_name: object, number: int = signal.SIGKILL) -> None:
         os.kill(self.record(run_name)["pid"], number)

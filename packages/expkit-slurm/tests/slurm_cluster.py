@@ -401,12 +401,12 @@ class SlurmCluster:
         ]
 
     def _processes_of_jobs(self, node: str) -> list[int]:
-        wanted = {f"SLURM_CONF={self.folder}/slurm.conf".encode()}
-        wanted |= {f"SLURMD_NODENAME={node}".encode()}
+        variables = {f"SLURM_CONF={self.folder}/slurm.conf".encode()}
+        variables |= {f"SLURMD_NODENAME={node}".encode()}
         return [
             pid
             for pid in _processes()
-            if wanted <= set(_read(Path(f"/proc/{pid}/environ")).split(b"\0"))
+            if variables <= set(_read(Path(f"/proc/{pid}/environ")).split(b"\0"))
         ]
 
     def _tail(self, name: str, lines: int = 20) -> str:
@@ -530,9 +530,9 @@ def _user() -> str:
 
 def _search_path() -> str:
     """PATH, with the folders of system programs that a user's may lack."""
-    known = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     extra = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-    return os.pathsep.join([*known, *(path for path in extra if path not in known)])
+    return os.pathsep.join([*folders, *(path for path in extra if path not in folders)])
 
 
 def _program(name: str) -> str | None:
@@ -680,16 +680,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--max-array-size", type=int, default=Options.max_array_size)
     parser.add_argument("--cpus-per-node", type=int, default=Options.cpus_per_node)
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
-    given = parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
     options = Options(
-        accounting=given.accounting,
-        max_array_size=given.max_array_size,
-        cpus_per_node=given.cpus_per_node,
+        accounting=parsed.accounting,
+        max_array_size=parsed.max_array_size,
+        cpus_per_node=parsed.cpus_per_node,
     )
     try:
         with SlurmCluster(options) as cluster:
             environment = _without_slurm(os.environ) | cluster.environment
-            with subprocess.Popen(given.command, env=environment) as process:
+            with subprocess.Popen(parsed.command, env=environment) as process:
                 while process.poll() is None:
                     with contextlib.suppress(KeyboardInterrupt):  # the command's to decide about
                         process.wait()

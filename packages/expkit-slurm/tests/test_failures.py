@@ -75,13 +75,13 @@ def test_cancel_ends_running_runs_and_takes_pending_ones_from_the_queue(app):
     assert "cancelled 3 tasks" in said
     assert sorted(app.states().values()) == ["cancelled", "cancelled", "interrupted"]
     (one, _) = (name for name, state in app.states().items() if state == "cancelled")
-    for told in (app.expkit("status"), app.expkit("wait", code=1)):
-        assert "1 interrupted, 2 cancelled" in told
-        assert not {"pending", "running"} & set(re.findall(r"\w+", told)), told
+    for output in (app.expkit("status"), app.expkit("wait", code=1)):
+        assert "1 interrupted, 2 cancelled" in output
+        assert not {"pending", "running"} & set(re.findall(r"\w+", output)), output
     assert f"{one}: cancelled" in app.expkit("show", one)
-    told = app.expkit("logs", one, code=1)
-    assert f"{one} has printed nothing: cancelled (" in told
-    assert f"retry results/first {one}` submits it again" in told
+    output = app.expkit("logs", one, code=1)
+    assert f"{one} has printed nothing: cancelled (" in output
+    assert f"retry results/first {one}` submits it again" in output
     assert "Nothing of it is in Slurm's queue" in app.expkit("cancel")
     app.remove("hold")
     assert "submitted 3 runs" in app.expkit("retry")
@@ -97,7 +97,7 @@ def test_cancel_of_one_run_leaves_the_others(app):
     app.wait_for(lambda: app.record(2)["state"] == "interrupted")
     app.remove("hold")
 
-    states = {name: each.state for name, each in app.wait().items()}
+    states = {name: status.state for name, status in app.wait().items()}
     assert states == {"0": "completed", "1": "completed", "2": "interrupted"}
 
 
@@ -124,12 +124,13 @@ def test_a_node_that_dies_gives_its_run_to_another_one(app):
     app.submit("x=1,2")
     app.wait_for_calls(2)
     node = app.statuses()["1"].node
-    others = {each.node for each in app.statuses().values()} - {node}
+    others = {status.node for status in app.statuses().values()} - {node}
     try:
         app.cluster.kill_node(node)
+        app.cluster.mark_down(node)  # by itself the controller notices after half a minute
         app.wait_for(lambda: app.record(1)["attempt"] == 2, timeout_s=100)
         app.remove("hold")
-        states = {name: each.state for name, each in app.wait().items()}
+        states = {name: status.state for name, status in app.wait().items()}
     finally:
         app.cluster.start_node(node)
 
@@ -151,7 +152,8 @@ def test_a_controller_that_restarts_disturbs_no_wait(app):
     assert "3 completed" in output
 
 
-def test_while_the_controller_is_away_nothing_is_submitted_twice(app):
+def test_while_the_controller_is_away_nothing_is_submitted_twice(impatient_app):
+    app = impatient_app
     app.touch("hold")
     app.submit("hydra.launcher.array_parallelism=1")
     app.wait_for_calls(1)
@@ -216,14 +218,14 @@ def test_ctrl_c_leaves_the_jobs_running_and_says_how_to_come_back(app):
     assert "wait results/first" in output
     assert "cancel results/first" in output
     app.remove("hold")
-    assert {each.state for each in app.wait().values()} == {"completed"}
+    assert {status.state for status in app.wait().values()} == {"completed"}
 
 
 def test_two_managers_on_one_grid_run_each_run_once(app):
     managers = [app.start("train.py", "-m", *LAUNCHER, "x=range(8)") for _ in range(2)]
-    outputs = [each.communicate(timeout=120)[0] for each in managers]
+    outputs = [manager.communicate(timeout=120)[0] for manager in managers]
 
-    assert [each.returncode for each in managers] == [0, 0], outputs
+    assert [manager.returncode for manager in managers] == [0, 0], outputs
     assert sorted(app.calls()) == [f"{x} first" for x in range(8)]
 
 
@@ -287,7 +289,7 @@ def test_a_run_folder_that_cannot_be_written_loses_no_other_run(app):
     app.remove("hold")
     statuses = app.wait()
 
-    assert {name: each.state for name, each in statuses.items()} == {
+    assert {name: status.state for name, status in statuses.items()} == {
         "0": "completed",
         "1": "completed",
         "2": "lost",
@@ -311,7 +313,7 @@ def test_a_script_that_runs_when_it_is_imported_is_told_and_trains_nothing(app):
     app.submit("x=0,1")
     statuses = app.wait()
 
-    assert {each.state for each in statuses.values()} == {"lost"}
+    assert {status.state for status in statuses.values()} == {"lost"}
     said = "The script starts its Hydra app when it is imported"
     assert said in statuses["0"].log.read_text()
     assert app.calls() == []
@@ -334,7 +336,7 @@ def test_without_slurm_the_error_names_the_launcher_for_this_machine(app):
 
 
 def test_without_a_controller_the_error_says_so_and_what_to_check(app):
-    # As where no slurm.conf is found, which sbatch tells in other words; see test_scheduler.py.
+    # As where no slurm.conf is found, which sbatch reports in other words; see test_scheduler.py.
     conf = app.write("slurm.conf", "")
     process = app.start("train.py", "-m", *LAUNCHER, SLURM_CONF=str(conf))
     output, _ = process.communicate(timeout=60)
@@ -350,9 +352,9 @@ def test_what_was_never_submitted_is_told_with_the_next_step(app):
     app.touch("fail1")
     app.run("train.py", "-m", code=1)
 
-    told = app.expkit("retry", code=2)
-    assert "Nothing of results/first was submitted to Slurm" in told
-    assert "Run the sweep's command again: it runs what is missing" in told
+    output = app.expkit("retry", code=2)
+    assert "Nothing of results/first was submitted to Slurm" in output
+    assert "Run the sweep's command again: it runs what is missing" in output
 
 
 def test_retry_says_that_conf_has_changed_and_uses_what_was_frozen(app):
@@ -379,7 +381,7 @@ def test_a_task_says_which_code_it_runs_and_what_changed_since_submission(app):
     script = app.folder / "train.py"
     script.write_text(script.read_text() + "# edited\n")
     app.remove("hold")
-    logs = [each.log.read_text() for each in app.wait().values()]
+    logs = [status.log.read_text() for status in app.wait().values()]
 
     assert sum("as at submission" in log for log in logs) == 1
     assert sum("train.py changed since" in log for log in logs) == 2
@@ -396,4 +398,4 @@ def test_a_status_changes_nothing(app):
     after = {path: path.read_bytes() for path in before if path.name != "run.json"}
 
     assert after == {path: data for path, data in before.items() if path.name != "run.json"}
-    assert {each.state for each in app.wait().values()} == {"completed"}
+    assert {status.state for status in app.wait().values()} == {"completed"}

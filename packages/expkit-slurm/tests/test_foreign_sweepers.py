@@ -38,10 +38,10 @@ from omegaconf import OmegaConf
 OmegaConf.register_new_resolver("twice", lambda x: 2 * x)
 
 
-def make(told):
+def make(how):
     @hydra.main(version_base="1.3", config_path="conf", config_name="config")
     def main(cfg):
-        Path(f"told{cfg.x}").write_text(f"{told}, {cfg.doubled}")
+        Path(f"called{cfg.x}").write_text(f"{how}, {cfg.doubled}")
 
     return main
 
@@ -76,7 +76,7 @@ def launch(plain, hydra_restore_singletons):
                 task_function=function,
                 config=config,
             )
-            return launcher.launch([list(each) for each in jobs], initial_job_idx=first)
+            return launcher.launch([list(overrides) for overrides in jobs], initial_job_idx=first)
 
     return launch
 
@@ -131,7 +131,7 @@ def test_a_job_is_as_under_hydras_own_launcher(plain, launch, monkeypatch):
     comments = plain.cluster.run("squeue", "--states=all", "--noheader", "--format=%k")
     assert {"comment-a", "comment-b"} <= set(comments.split())
     (submission,) = _submissions(sweep_dir)
-    left = {each.name for each in submission.iterdir()}
+    left = {path.name for path in submission.iterdir()}
     assert left == {"logs", "submission.json", "runs.jsonl"}  # the pickles have served
 
 
@@ -159,9 +159,9 @@ def test_what_goes_wrong_in_a_job_is_that_jobs_result(plain, launch, capsys):
     returned = launch(function, *jobs, overrides=["hydra.sweep.dir=sweep"])
     output = capsys.readouterr().out
 
-    states = [each.status for each in returned]
+    states = [job.status for job in returned]
     assert states == [JobStatus.COMPLETED, *[JobStatus.FAILED] * 5, JobStatus.COMPLETED]
-    assert [each.overrides for each in returned] == jobs
+    assert [job.overrides for job in returned] == jobs
     assert [returned[x].return_value for x in (0, 6)] == [0, 6]
     with pytest.raises(ValueError, match="1 is too much") as raised:
         _ = returned[1].return_value
@@ -195,7 +195,7 @@ def test_jobs_that_are_cancelled_are_told_apart_from_those_that_return(plain, la
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(launch, function, ["x=0"], ["x=1"])
         plain.wait_for(lambda: (plain.folder / "started1").exists())
-        (job,) = {each.split("_")[0] for each in _queued(plain)}
+        (job,) = {task.split("_")[0] for task in _queued(plain)}
         plain.cluster.run("scancel", f"{job}_1")
         first, second = future.result(timeout=60)
 
@@ -205,7 +205,7 @@ def test_jobs_that_are_cancelled_are_told_apart_from_those_that_return(plain, la
 
 
 def _runs(app) -> list[str]:
-    return sorted(each.parent.name for each in app.experiment.glob("training/*/run.json"))
+    return sorted(path.parent.name for path in app.experiment.glob("training/*/run.json"))
 
 
 def _queued(app) -> list[str]:
@@ -221,7 +221,7 @@ def test_jobs_that_share_a_task_are_jobs_of_their_own(launch):
     jobs = [[f"x={x}"] for x in range(5)]
     returned = launch(function, *jobs, overrides=["hydra.launcher.runs_per_task=3"])
 
-    good = [each.return_value for each in returned if each.status == JobStatus.COMPLETED]
+    good = [job.return_value for job in returned if job.status == JobStatus.COMPLETED]
     assert good == [(0, 0), (2, 2), (3, 3), (4, 4)]
 
 
@@ -236,7 +236,7 @@ def test_what_cannot_be_pickled_is_refused_before_anything_is_submitted(plain, l
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("wait=false", "needs what they return. Set hydra.launcher.wait=true"),
         ("tasks_per_run=2", "hydra.launcher.tasks_per_run=2 is for the runs of a grid"),
@@ -244,11 +244,11 @@ def test_what_cannot_be_pickled_is_refused_before_anything_is_submitted(plain, l
     ],
 )
 def test_settings_without_a_sense_for_other_sweepers_are_refused_with_the_cure(
-    plain, setting, told
+    plain, setting, message
 ):
     output = plain.run("train.py", "-m", *BASIC, f"hydra.launcher.{setting}", code=1)
 
-    assert told in output
+    assert message in output
     assert "hydra/sweeper=expkit" in output
     assert "Traceback" not in output
 
@@ -277,9 +277,9 @@ def test_hydras_basic_sweeper_in_an_app_of_the_kit(app):
     assert "submitted 2 jobs: job " in output
     assert "2 completed" in output
     assert sorted(app.calls()) == ["0 first", "1 first"]
-    records = [app.record(each) for each in _runs(app)]
-    assert [each["state"] for each in records] == ["completed", "completed"]
-    assert {each["slurm"]["array_task_id"] for each in records} == {"0", "1"}
+    records = [app.record(run_name) for run_name in _runs(app)]
+    assert [record["state"] for record in records] == ["completed", "completed"]
+    assert {record["slurm"]["array_task_id"] for record in records} == {"0", "1"}
 
 
 def test_a_preempted_job_of_another_sweeper_goes_on_and_returns(app):
@@ -291,7 +291,7 @@ def test_a_preempted_job_of_another_sweeper_goes_on_and_returns(app):
     output, _ = process.communicate(timeout=90)
 
     assert process.returncode == 0, output
-    (record,) = [app.record(each) for each in _runs(app)]
+    (record,) = [app.record(run_name) for run_name in _runs(app)]
     assert (record["state"], record["attempt"]) == ("completed", 2)
 
 
@@ -300,7 +300,7 @@ def test_our_sweeper_in_an_app_without_the_kits_line(plain):
     plain.run("train.py", "-m", *overrides)
 
     assert sorted(plain.calls()) == ["0 first", "1 first"]
-    assert {each.name for each in (plain.folder / "sweep").iterdir()} == {
+    assert {path.name for path in (plain.folder / "sweep").iterdir()} == {
         ".slurm", "0", "1", "multirun.yaml"
     }  # fmt: skip
 
@@ -311,8 +311,8 @@ def test_a_function_that_no_process_could_import_is_pickled_once_a_grid_with_a_w
     output = app.sweep()
 
     assert "It is pickled for the tasks of this grid, as it is now." in output
-    told = [(app.folder / f"told{x}").read_text() for x in range(3)]
-    assert told == [f"by a closure, {2 * x}" for x in range(3)]
+    texts = [(app.folder / f"called{x}").read_text() for x in range(3)]
+    assert texts == [f"by a closure, {2 * x}" for x in range(3)]
     (submission,) = (app.experiment / "slurm").iterdir()
     (pickled,) = submission.glob("*.pkl")
     assert stat.S_IMODE(pickled.stat().st_mode) == 0o600

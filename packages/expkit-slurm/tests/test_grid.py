@@ -7,9 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from expkit_slurm import SlurmManager
-from expkit_slurm._scheduler import Scheduler
-
 # Whether Hydra's plugins were looked for: that import is what a task must not pay.
 PLUGINS = """
 import sys
@@ -77,7 +74,7 @@ def test_waiting_and_pending_runs_have_the_states_that_people_expect(app):
     assert "PENDING (JobArrayTaskLimit)" in listed
     assert " on node" in listed
     app.remove("hold")
-    assert {each.state for each in app.wait().values()} == {"completed"}
+    assert {status.state for status in app.wait().values()} == {"completed"}
     assert app.expkit("wait").count("completed") >= 3
 
 
@@ -152,7 +149,7 @@ def test_a_rule_about_what_is_done_is_asked_again_when_a_run_starts(app):
     app.remove("hold")
     statuses = app.wait()
 
-    assert [each.state for each in statuses.values()] == ["completed", "completed", "skipped"]
+    assert [status.state for status in statuses.values()] == ["completed", "completed", "skipped"]
     assert "rule 1" in statuses["2"].reason
     assert sorted(app.calls()) == ["0 first", "1 first"]
 
@@ -163,8 +160,8 @@ def test_120_runs_go_beyond_the_longest_array_of_51(app):
     assert "submitted 120 runs: jobs " in output
     assert "120 completed" in output
     record = json.loads(next((app.experiment / "slurm").glob("*/submission.json")).read_text())
-    assert [each["runs"] for each in record["arrays"]] == [51, 51, 18]
-    assert len({each["job_id"] for each in record["arrays"]}) == 3
+    assert [array["runs"] for array in record["arrays"]] == [51, 51, 18]
+    assert len({array["job_id"] for array in record["arrays"]}) == 3
 
 
 def test_each_set_of_resources_is_an_array_of_its_own(app):
@@ -187,10 +184,10 @@ def test_each_set_of_resources_is_an_array_of_its_own(app):
 
     assert "--mem 300M, overrides line 3 of gpu_scripts/grid_search_array.sh (100M)" in output
     record = json.loads(next((app.experiment / "slurm").glob("*/submission.json")).read_text())
-    asked = [dict(each["options"]) for each in record["arrays"]]
+    asked = [dict(array["options"]) for array in record["arrays"]]
     assert len(asked) == 6  # two models, three comments
-    assert [each.get("mem") for each in asked].count("300M") == 3
-    assert {each["comment"] for each in asked} == {"x0", "x1", "x2"}
+    assert [options.get("mem") for options in asked].count("300M") == 3
+    assert {options["comment"] for options in asked} == {"x0", "x1", "x2"}
 
 
 def test_by_hand_the_same_script_runs_the_runs_of_a_grid(app):
@@ -243,8 +240,8 @@ def test_the_manager_in_python_submits_and_waits(app):
         grid = Grid.load("results/first")
         manager = SlurmManager(grid, script="gpu_scripts/grid_search_array.sh", mem="200M")
         manager.submit()
-        for each in manager.wait():
-            print(each.run_name, each.state, each.job)
+        for status in manager.wait():
+            print(status.run_name, status.state, status.job)
     """
     app.write("submit.py", code)
     subprocess.run(["rm", "-r", str(app.experiment / "training" / "7")], check=True)
@@ -252,8 +249,7 @@ def test_the_manager_in_python_submits_and_waits(app):
 
     assert "7 completed" in output
     assert "8 completed None" in output
-    attached = SlurmManager.attach(app.experiment, scheduler=Scheduler(environ=app.environ))
-    assert [each.state for each in attached.status()] == ["completed", "completed"]
+    assert [status.state for status in app.manager().status()] == ["completed", "completed"]
     assert Grid.load(app.experiment).pending == []
 
 
@@ -268,7 +264,7 @@ def test_each_ending_of_the_script_runs_the_grid(app, ending, signal):
 
     assert "2 completed, 1 failed" in output
     assert f"--signal={signal}@120" in app.sweep("expkit.dry_run=true", "expkit.rerun=all")
-    exit_codes = {each.run_name: each.exit_code for each in app.statuses().values()}
+    exit_codes = {status.run_name: status.exit_code for status in app.statuses().values()}
     assert exit_codes["1"] == 1  # Slurm knows that it failed
 
 
@@ -299,7 +295,5 @@ def test_folders_with_blanks_and_percent_signs_and_results_elsewhere(app, tmp_pa
     output = odd.sweep(f"results_dir='{results}'", "hydra.sweeper.params.x=[0,1]")
 
     assert "2 completed" in output
-    statuses = SlurmManager.attach(
-        results / "first", scheduler=Scheduler(environ=app.environ)
-    ).status()
-    assert all("Slurm job" in each.log.read_text() for each in statuses)
+    statuses = app.manager(results / "first").status()
+    assert all("Slurm job" in status.log.read_text() for status in statuses)

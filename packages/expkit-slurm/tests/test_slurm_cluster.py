@@ -16,14 +16,14 @@ PROGRAM = slurm_cluster.__file__
 def submit(cluster: SlurmCluster, folder: Path, command: str, *options: str) -> int:
     """An sbatch script of one line; its output goes to %a.log (%j.log where it is no array)."""
     log = "%a.log" if any("--array" in option for option in options) else "%j.log"
-    given = ("sbatch", "--parsable", "--open-mode=append", f"--output={folder / log}")
-    return int(cluster.run(*given, *options, f"--wrap={command}"))
+    command_line = ("sbatch", "--parsable", "--open-mode=append", f"--output={folder / log}")
+    return int(cluster.run(*command_line, *options, f"--wrap={command}"))
 
 
 def running(cluster: SlurmCluster, job: int) -> list[str]:
     """The nodes on which it runs."""
     return [
-        each.node for each in cluster.jobs() if each.array_id == job and each.state == "RUNNING"
+        task.node for task in cluster.jobs() if task.array_id == job and task.state == "RUNNING"
     ]
 
 
@@ -36,15 +36,15 @@ def wait_for_file(path: Path, text: str, seconds: float = 60) -> None:
 
 def processes_of(folder: Path) -> list[str]:
     """Every process that was started with this cluster's configuration, by its command."""
-    wanted = f"SLURM_CONF={folder}/slurm.conf".encode()
-    found = []
+    variable = f"SLURM_CONF={folder}/slurm.conf".encode()
+    commands = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and wanted in (entry / "environ").read_bytes():
-                found.append((entry / "cmdline").read_text().replace("\0", " "))
+            if entry.name.isdigit() and variable in (entry / "environ").read_bytes():
+                commands.append((entry / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
-    return found
+    return commands
 
 
 def test_every_task_of_an_array_runs(cluster, tmp_path):
@@ -54,12 +54,12 @@ def test_every_task_of_an_array_runs(cluster, tmp_path):
     queued = cluster.jobs()
     cluster.wait_idle()
 
-    assert {each.label for each in queued} <= {f"{job}_{task}" for task in range(6)}
+    assert {task.label for task in queued} <= {f"{job}_{task}" for task in range(6)}
     assert [(tmp_path / f"{task}.log").read_text().split() for task in range(6)] == [
         [str(task)] for task in range(6)
     ]
-    ended = [each for each in cluster.jobs(finished=True) if each.array_id == job]
-    assert {(each.task, each.state) for each in ended} == {(n, "COMPLETED") for n in range(6)}
+    ended = [task for task in cluster.jobs(finished=True) if task.array_id == job]
+    assert {(task.task, task.state) for task in ended} == {(n, "COMPLETED") for n in range(6)}
 
 
 def test_each_node_has_one_gpu(cluster, tmp_path):
@@ -118,14 +118,14 @@ def test_the_task_of_a_dead_node_runs_elsewhere(cluster, tmp_path):
 def test_a_restarted_controller_still_has_the_queue(cluster, tmp_path):
     job = submit(cluster, tmp_path, "sleep 60", "--array=0-9")
     cluster.wait_for(lambda: len(running(cluster, job)) == 8, "eight running tasks")
-    before = [(each.label, each.state) for each in cluster.jobs()]
+    before = [(task.label, task.state) for task in cluster.jobs()]
 
     cluster.stop_controller()
     stopped = cluster.run("scontrol", "ping", check=False)
     cluster.start_controller()
 
     assert "is DOWN" in stopped
-    assert [(each.label, each.state) for each in cluster.jobs()] == before
+    assert [(task.label, task.state) for task in cluster.jobs()] == before
 
 
 def test_an_array_beyond_the_limit_is_refused(cluster, tmp_path):
@@ -168,7 +168,7 @@ def test_a_reset_mends_what_a_test_has_broken(cluster, tmp_path):
 
 
 def count(cluster: SlurmCluster, command: str) -> int:
-    return sum(command in each for each in processes_of(cluster.folder))
+    return sum(command in words for words in processes_of(cluster.folder))
 
 
 def test_clusters_stand_side_by_side_and_leave_nothing(cluster, tmp_path):

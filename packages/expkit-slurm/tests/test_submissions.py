@@ -1,23 +1,16 @@
-"""Several submissions, grids and retries of one experiment: each run is told and ended as one."""
+"""Several submissions, grids and retries of one experiment: each run counts as one."""
 
-import json
-import os
 import signal
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from slurm_app import LAUNCHER
 
-from expkit_slurm import SlurmError, SlurmManager
-from expkit_slurm._scheduler import Scheduler
-from expkit_slurm._settings import SubmissionSettings
-from expkit_slurm._submission import Array, Submission, read_submission
-from expkit_slurm._submit import recover
+from expkit_slurm import SlurmManager
 
 ONE = "hydra.sweeper.params.x=[0]"  # a grid of one run
 LATER = "+hydra.launcher.additional_parameters.begin=now+1hour"
-# As two managers do that do not see each other.
+# As two managers do that know nothing of each other.
 SUBMIT = """
     from expkit_hydra import Grid
     from expkit_slurm import SlurmManager
@@ -26,24 +19,17 @@ SUBMIT = """
 """
 
 
-class Silent(Scheduler):
-    """A Slurm that has forgotten all jobs, or does not answer at all."""
-
-    def __init__(self, answers: bool = True, **jobs: str) -> None:
-        super().__init__()
-        self.answers = answers
-        self.jobs = jobs
+class ForgetfulSlurm:
+    """A Slurm that has forgotten all jobs."""
 
     def queue(self, jobs):
-        return [] if self.answers else None
+        return []
 
     def accounting(self, jobs):
         return None
 
-    def find(self, name):
-        if not self.answers:
-            raise SlurmError("nobody answers")
-        return self.jobs.get(name)
+    def find_job(self, name):
+        return None
 
 
 def submissions(app) -> list[Path]:
@@ -60,12 +46,12 @@ def test_a_run_that_another_submission_has_is_neither_lost_nor_beyond_cancel(app
     app.run("submit.py")
     (app.folder / "hidden").rename(first)
     second = submissions(app)[1]
-    app.wait_for(lambda: any("held by" in each.read_text() for each in second.glob("logs/*")))
+    app.wait_for(lambda: any("held by" in log.read_text() for log in second.glob("logs/*")))
     app.wait_for(lambda: len([j for j in app.cluster.jobs() if j.state == "RUNNING"]) == 1)
 
-    found = app.manager().wait(3.0, lost_after_s=0.5)
-    assert [each.state for each in found] == ["running"]
-    assert "has it" in found[0].reason
+    statuses = app.manager().wait(3.0, lost_after_s=0.5)
+    assert [status.state for status in statuses] == ["running"]
+    assert "has it" in statuses[0].reason
     assert "cancelled" in app.expkit("cancel")  # the first one may still be ending
     app.cluster.wait_idle()
     assert app.record(0)["state"] == "interrupted"
@@ -76,7 +62,7 @@ def test_a_run_stays_where_it_is_while_another_process_submits_it_too(app):
     app.touch("hold")
     app.submit(ONE)
     app.wait_for_calls(1)
-    first = read_submission(submissions(app)[0])
+    (first,) = app.manager().submissions()
     second = replace(first, path=first.path.with_name("9"))
     (second.path / "logs").mkdir(parents=True)
     (second.path / "runs.jsonl").write_bytes((first.path / "runs.jsonl").read_bytes())
@@ -109,7 +95,7 @@ def test_a_retry_from_another_folder_has_the_script_and_the_python_of_the_grid(a
     elsewhere.run("-m", "expkit_slurm", "retry", str(app.experiment))
 
     assert app.wait()["0"].state == "completed"
-    first, second = (read_submission(each) for each in submissions(app))
+    first, second = app.manager().submissions()
     assert second.script == first.script == str(app.folder / "gpu_scripts/grid_search_array.sh")
     assert (second.python, second.directory) == (first.python, first.directory)
     log = app.statuses()["0"].log.read_text()
@@ -140,7 +126,7 @@ def test_a_run_that_its_task_skipped_is_not_lost_when_slurm_has_forgotten_the_ta
     app.cluster.run("scontrol", "update", f"jobid={job.id}", "starttime=now")
     app.cluster.wait_idle()
 
-    status = SlurmManager.attach(submission, scheduler=Silent()).status()[0]
+    status = SlurmManager.attach(submission, scheduler=ForgetfulSlurm()).status()[0]
     assert (status.state, status.reason) == ("skipped", "was completed as other_0 meanwhile")
     assert len(app.calls()) == 1
 
@@ -168,11 +154,11 @@ def test_the_last_job_waits_for_all_batches(app):
         if name.endswith("-after")
     }
     app.remove("hold")
-    ids = {read_submission(each).arrays[0].job_id for each in submissions(app)}
+    ids = {submission.arrays[0].job_id for submission in app.manager().submissions()}
 
     (after,) = dependencies.values()
     assert len(ids) == 3
-    assert all(f"afterany:{each}" in after for each in ids), after
+    assert all(f"afterany:{job_id}" in after for job_id in ids), after
 
 
 def test_ctrl_c_amid_the_submission_says_how_to_come_back_and_loses_nothing(app):
@@ -187,7 +173,7 @@ def test_ctrl_c_amid_the_submission_says_how_to_come_back_and_loses_nothing(app)
     assert sweep.returncode == 130, output
     assert "Traceback" not in output
     assert "wait results/first" in output
-    assert {each.state for each in app.wait().values()} == {"completed"}
+    assert {status.state for status in app.wait().values()} == {"completed"}
 
 
 def test_a_program_that_ends_while_it_is_imported_is_no_run_without_need(app):
@@ -199,59 +185,3 @@ def test_a_program_that_ends_while_it_is_imported_is_no_run_without_need(app):
 
     assert (status.state, status.exit_code) == ("lost", 1)
     assert "The program ends while it is imported: sys.exit(0)" in "\n".join(status.last_lines)
-
-
-# --- records that two processes have -----------------------------------------------------------
-
-
-@pytest.fixture
-def submitting(tmp_path: Path) -> Submission:
-    """A submission whose first array is on its way, and whose second one is planned."""
-    arrays = (Array(0, "a-0", 0, 2, state="submitting"), Array(1, "a-1", 2, 2))
-    found = Submission(
-        tmp_path / "slurm" / "1",
-        "g",
-        "",
-        "",
-        "",
-        "python",
-        "s",
-        ".",
-        None,
-        SubmissionSettings(),
-        arrays,
-    )
-    (found.path / "logs").mkdir(parents=True)
-    found.write()
-    return found
-
-
-def states(submission: Submission) -> list[str]:
-    return [each.state for each in submission.arrays]
-
-
-def test_whoever_looks_leaves_the_record_to_the_one_who_submits(submitting):
-    looked = recover(submitting, Silent())
-
-    assert states(looked) == ["submitting", "planned"]
-    assert states(read_submission(submitting.path)) == ["submitting", "planned"]
-
-
-def test_what_is_found_is_noted_in_the_record_as_it_is_by_then(submitting):
-    class Slow(Silent):
-        def find(self, name):  # meanwhile the other process has gone on
-            submitting.with_array(1, state="submitted", job_id="8").write()
-            return "7"
-
-    assert states(recover(submitting, Slow())) == ["submitted", "planned"]
-    latest = read_submission(submitting.path)
-    assert [each.job_id for each in latest.arrays] == ["7", "8"]
-
-
-def test_an_interrupted_submission_is_settled_when_nobody_can_be_at_it(submitting):
-    path = submitting.path / "submission.json"
-    assert json.loads(path.read_text())["arrays"][0]["state"] == "submitting"
-    os.utime(path, (0, 0))
-    recover(submitting, Silent())
-
-    assert states(read_submission(submitting.path)) == ["refused", "planned"]

@@ -1,27 +1,27 @@
 """A grid search as Slurm array jobs: submitted, waited for, cancelled, tried again.
 
-What submitit does well is used: its vocabulary for resources, cloudpickle for functions that
-cannot be imported, and the environment of torch.distributed. It could also submit arrays of
-pickled calls, wait for their pickled results and checkpoint them. That is not used: a call would
-hold a copy of all of Hydra's state (73 kB and four files a run), sbatch and the worker would meet
-in file names, a task that is killed leaves its `wait` without an end where there is no sacct, the
-batch script would be generated and not the user's, and arrays beyond MaxArraySize are refused.
+What submitit does well is used: its names for resources, cloudpickle for functions that cannot be
+imported, and the environment of torch.distributed. It could also submit arrays of pickled calls,
+wait for their pickled results and checkpoint them. That is not used: a call would hold a copy of
+all of Hydra's state (73 kB and four files per run), sbatch and the worker would have to agree on
+file names, `wait` never returns for a killed task where there is no sacct, the batch script would
+be generated instead of the user's, and arrays beyond MaxArraySize are refused.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._errors import SlurmError as SlurmError
+    from ._cluster.errors import SlurmError as SlurmError
     from ._manager import SlurmManager as SlurmManager
-    from ._status import RunStatus as RunStatus
+    from ._watching.status import RunStatus as RunStatus
     from .training import SlurmTraining as SlurmTraining
 
 _MODULES = {
-    "RunStatus": "_status",
-    "SlurmError": "_errors",
+    "RunStatus": "_watching.status",
+    "SlurmError": "_cluster.errors",
     "SlurmManager": "_manager",
     "SlurmTraining": "training",
 }
-__all__ = ["RunStatus", "SlurmError", "SlurmManager", "SlurmTraining"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -1,8 +1,8 @@
-"""Jobs of foreign sweepers: override lists whose return values somebody waits for.
+"""The override lists of foreign sweepers, which wait for what each returns.
 
 They have no grid and no tree. `.slurm/<id>/` in the sweep's folder holds one pickle with the
-function and the configurations, composed at submission, and one a job with what it returned. Only
-their owner can read or change them; when all is well they are removed, and the logs stay.
+function and the configurations, composed at submission, and one per list with what it returned.
+Only their owner can read or change them; after a success they are removed, and the logs stay.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ._errors import SlurmError
-from ._job import Job, this_job
-from ._payload import (
+from ._cluster.current_job import CurrentJob, current_job
+from ._cluster.errors import SlurmError
+from ._cluster.scheduler import Scheduler
+from ._cluster.script import find_script
+from ._cluster.tasks import Phase, Task, cause_of, phase_of, tasks_by_name
+from ._submissions.payload import (
     discard,
     exit_code,
     failed,
@@ -28,29 +30,38 @@ from ._payload import (
     write_payload,
     write_result,
 )
-from ._queue import Phase, Task, cause, phase
-from ._resources import job_options
-from ._scheduler import Scheduler
-from ._script import find_script
-from ._settings import SubmissionSettings
-from ._status import RunStatus, job_of, tasks_by_name
-from ._submission import Array, Order, Submission, array_of, read_submission, task_of
-from ._submit import PACKAGE, create, draft, plan, recover, submit_arrays
-from ._watch import wait
+from ._submissions.plan import plan_submission
+from ._submissions.record import (
+    Array,
+    Submission,
+    SubmittedRun,
+    array_at,
+    read_runs,
+    read_submission,
+    task_at,
+    task_name,
+)
+from ._submissions.resources import job_options
+from ._submissions.sbatch import PACKAGE
+from ._submissions.settings import SubmissionSettings
+from ._submissions.submitting import create_folder, new_submission, recover, submit_arrays
+from ._watching.status import RunStatus
+from ._watching.waiting import wait_until_over
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from ._stopping import TimeLeft
+    from ._task.stopping import TimeLeft
 
 HIDDEN = ".slurm"  # a sweep's folder may be listed by tools, for its jobs
 TAIL_LINES = 10
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143  # exit codes
 Say = Callable[[str], None]
-_MORE = {
+_MORE_BY_CAUSE = {
     "timeout": "hydra.launcher.time=… gives it longer, hydra.launcher.max_requeues_timeout=… "
     "lets it start again.",
     "preemption": "hydra.launcher.max_requeues_preempt=… lets it start again more often.",
@@ -58,15 +69,15 @@ _MORE = {
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How the jobs of a batch ended, in the order in which the sweeper gave them.
+class BatchResult:
+    """How the jobs of a batch ended, in the sweeper's order.
 
-    `again` is the command that runs one of those that failed here; None if none did.
+    `command` runs one of the failed ones on this machine; None if none failed.
     """
 
     returned: list[JobReturn]
     statuses: list[RunStatus]
-    again: str | None = None
+    command: str | None = None
 
 
 def launch_jobs(
@@ -78,7 +89,7 @@ def launch_jobs(
     task_function: TaskFunction,
     values: Mapping[str, object],
     screen: Console,
-) -> Ended:
+) -> BatchResult:
     """Submit override lists as array jobs, wait, and return what they returned.
 
     Raises:
@@ -104,33 +115,33 @@ def launch_jobs(
     configs = list(_compose(job_overrides, initial_job_idx, config, hydra_context))
     scheduler = Scheduler()
     script = find_script(settings.script, Path.cwd())
-    planned = plan(
-        [Order(number) for number in range(len(configs))],
-        [job_options(each) for each in configs],
+    plan = plan_submission(
+        [SubmittedRun(number) for number in range(len(configs))],
+        [job_options(composed) for composed in configs],
         script=script,
         settings=settings,
         max_array_size=scheduler.max_array_size(),
     )
-    submission = draft(planned, experiment=sweep_dir, grid_id=None, program=None, facts={})
+    submission = new_submission(plan, experiment=sweep_dir, grid_id=None, program=None, facts={})
     submission = replace(submission, path=sweep_dir / HIDDEN / submission.id)
-    create(submission, planned.orders)
+    create_folder(submission, plan.runs)
     with _cancelled_on_leaving(submission.path, scheduler, say):
         write_payload(submission.path, configs, hydra_context, task_function)
         submission = submit_arrays(
-            submission, script, scheduler=scheduler, parallelism=planned.parallelism(), say=say
+            submission, script, scheduler=scheduler, parallelism=plan.parallelism(), say=say
         )
-        accepted = [each.job_id for each in submission.arrays if each.job_id is not None]
-        say(f"submitted {len(configs)} jobs: job {', '.join(accepted)}")
+        job_ids = [array.job_id for array in submission.arrays if array.job_id is not None]
+        say(f"submitted {len(configs)} jobs: job {', '.join(job_ids)}")
         say("waiting; Ctrl-C cancels the jobs")
-        places = [order.run for order in planned.orders]
-        ended = _wait_for(submission, places, names, scheduler, screen)
-    for job, each in zip(ended.returned, configs, strict=True):
+        numbers = [run.index for run in plan.runs]
+        result = _wait_for(submission, numbers, names, scheduler, screen)
+    for job, composed in zip(result.returned, configs, strict=True):
         if job.overrides is None:  # nothing came back
-            job.overrides = list(each.hydra.overrides.task)
-    if ended.again is None:
+            job.overrides = list(composed.hydra.overrides.task)
+    if result.command is None:
         discard(submission.path)
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    return ended
+    return result
 
 
 def _refuse_what_needs_a_grid(settings: SubmissionSettings) -> None:
@@ -155,14 +166,14 @@ def _compose(
     for number, overrides in enumerate(job_overrides, start=first):
         composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
         with open_dict(composed):
-            composed.hydra.job.id = str(number)  # until Slurm has given it one
+            composed.hydra.job.id = str(number)  # until Slurm has assigned one
             composed.hydra.job.num = number
         yield composed
 
 
 @contextmanager
 def _cancelled_on_leaving(path: Path, scheduler: Scheduler, say: Say) -> Iterator[None]:
-    """Cancel the jobs when the wait is broken off: nobody is left to take what they return."""
+    """Cancel the jobs when the wait is interrupted: nobody is left to take what they return."""
     from expkit_bookkeeping import stop_signals
 
     with stop_signals():
@@ -177,12 +188,12 @@ def _cancelled_on_leaving(path: Path, scheduler: Scheduler, say: Say) -> Iterato
 
 def _cancel(path: Path, scheduler: Scheduler, say: Say) -> None:
     try:
-        # From its record: the end may have come amid sbatch.
+        # From its record: the interruption may have come during sbatch.
         submission = recover(read_submission(path), scheduler)
-        jobs = [each.job_id for each in submission.arrays if each.job_id is not None]
+        jobs = [array.job_id for array in submission.arrays if array.job_id is not None]
         scheduler.cancel(jobs)
     except SlurmError as error:
-        say(f"The jobs may go on, for nobody. {error}")
+        say(f"The jobs may go on, though nobody takes their results. {error}")
         return
     if jobs:
         say(f"cancelled job {', '.join(jobs)}: nobody is left to take what the jobs return")
@@ -193,61 +204,64 @@ def _cancel(path: Path, scheduler: Scheduler, say: Say) -> None:
 
 def _wait_for(
     submission: Submission,
-    places: Sequence[int],
+    numbers: Sequence[int],
     names: Sequence[str],
     scheduler: Scheduler,
     screen: Console,
-) -> Ended:
+) -> BatchResult:
     """Wait until each job has left a result, or nothing more can be expected of it.
 
     Args:
         submission: The submission.
-        places: The job that stands at each of its places.
+        numbers: The job that stands at each of its places.
         names: What to call each job.
         scheduler: Slurm.
-        screen: Shows how far they are.
+        screen: Shows the progress.
     """
-    from ._display import Display
+    from ._watching.display import ProgressDisplay, failure_line
 
-    jobs = [each.job_id for each in submission.arrays if each.job_id is not None]
-    found: dict[int, JobReturn] = {}
+    jobs = [array.job_id for array in submission.arrays if array.job_id is not None]
+    results: dict[int, JobReturn] = {}
 
-    def look() -> list[RunStatus]:
-        # Slurm first: what is over by its word has left its result before.
-        told = scheduler.queue(jobs)
-        tasks = None if told is None else tasks_by_name(told)
+    def read_statuses() -> list[RunStatus]:
+        # Slurm first: what it reports as over has left its result before.
+        queued = scheduler.queue(jobs)
+        tasks = None if queued is None else tasks_by_name(queued)
         statuses = []
-        for place, number in enumerate(places):
-            if number not in found:
+        for place, number in enumerate(numbers):
+            if number not in results:
                 result = read_result(submission.path, number)
                 if result is not None:
-                    found[number] = result
-            status = _status(submission, place, tasks, found.get(number))
+                    results[number] = result
+            status = _status(submission, place, tasks, results.get(number))
             statuses.append(replace(status, index=number, run_name=names[number]))
-        return sorted(statuses, key=lambda each: each.index)
+        return sorted(statuses, key=lambda status: status.index)
 
     settings = submission.settings
-    with Display(screen, total=len(places)) as display:
-        statuses = wait(
-            look,
+    with ProgressDisplay(screen, total=len(numbers)) as display:
+        statuses = wait_until_over(
+            read_statuses,
             show=display.show,
             cancel=lambda: scheduler.cancel(jobs),
             stop_after_failures=settings.stop_after_failures,
             poll_s=settings.poll_s,
         )
-    statuses = [each if each.index in found else _with_last_lines(each) for each in statuses]
-    returned = [found.get(each.index) or failed(_why(each)) for each in statuses]
-    bad = [places.index(each.index) for each in statuses if not each.is_good]
-    return Ended(returned, statuses, _command(submission, bad[0]) if bad else None)
+    statuses = [
+        status if status.index in results else _with_last_lines(status) for status in statuses
+    ]
+    returned = [results.get(status.index) or failed(failure_line(status)) for status in statuses]
+    failures = [numbers.index(status.index) for status in statuses if not status.is_good]
+    command = _command(submission, failures[0]) if failures else None
+    return BatchResult(returned, statuses, command)
 
 
 def _status(
     submission: Submission, place: int, tasks: Mapping[str, Task] | None, result: JobReturn | None
 ) -> RunStatus:
     """How the job at one place is; `tasks` is None where Slurm does not answer."""
-    array = array_of(submission.arrays, place)
-    number = task_of(array, place, submission.settings.runs_per_task)
-    job = job_of(array, number)
+    array = array_at(submission.arrays, place)
+    number = task_at(array, place, submission.settings.runs_per_task)
+    job = task_name(array, number)
     status = RunStatus(place, "", "pending", job=job)
     if job is None:
         reason = array.error or "Slurm did not accept it"
@@ -279,15 +293,15 @@ def _of_result(status: RunStatus, result: JobReturn) -> RunStatus:
 def _without_result(status: RunStatus, task: Task | None) -> RunStatus:
     if task is None:
         return replace(status, state="lost", reason="its task is gone from Slurm's queue")
-    now = phase(task.state)
-    if now is not Phase.OVER:
-        return replace(status, state="pending" if now is Phase.PENDING else "running")
+    task_phase = phase_of(task.state)
+    if task_phase is not Phase.OVER:
+        return replace(status, state="pending" if task_phase is Phase.PENDING else "running")
     # Our own exit code after a failure: its result is on its way, on a slow file system.
     code = None if task.exit_code == FAILED else task.exit_code
     return replace(
         status,
         state="cancelled" if task.state.startswith("CANCELLED") else "lost",
-        reason=cause(task) or "its task ended and left no result",
+        reason=cause_of(task) or "its task ended and left no result",
         exit_code=128 + task.signal if task.signal else code,
     )
 
@@ -305,49 +319,42 @@ def _with_last_lines(status: RunStatus) -> RunStatus:
     return replace(status, last_lines=tuple(last_lines(status.log, TAIL_LINES)))
 
 
-def _why(status: RunStatus) -> str:
-    from ._display import failure_line
-
-    return failure_line(status)
-
-
 def _command(submission: Submission, place: int) -> str:
     from expkit_hydra.launching import short_path
 
-    array = array_of(submission.arrays, place)
-    words = ["python", "-m", f"{PACKAGE}.training", short_path(submission.path)]
-    words.append(str(task_of(array, place, submission.settings.runs_per_task)))
-    return shlex.join([*words, f"--array={array.number}"] if array.number else words)
+    array = array_at(submission.arrays, place)
+    command = ["python", "-m", f"{PACKAGE}.training", short_path(submission.path)]
+    command.append(str(task_at(array, place, submission.settings.runs_per_task)))
+    return shlex.join([*command, f"--array={array.number}"] if array.number else command)
 
 
 def run_job_at(submission: Submission, place: int) -> int:
-    """What an array task does for one of the jobs; returns the exit code."""
+    """Run one of the jobs in its array task; returns the exit code."""
     from expkit_bookkeeping import stop_requested, stop_signals
 
-    from ._stopping import TimeLeft, stop_before_limit
-    from ._submission import read_orders
+    from ._task.stopping import TimeLeft, stop_before_limit
 
-    (order,) = read_orders(submission.path, place, 1)
-    array, slurm_job = array_of(submission.arrays, place), this_job()
+    (run,) = read_runs(submission.path, place, 1)
+    array, slurm_job = array_at(submission.arrays, place), current_job()
     if slurm_job is not None and slurm_job.restarts:
-        before = read_result(submission.path, order.run)
-        if before is not None:  # another job of the task was what made it start again
-            return exit_code(before)
+        earlier = read_result(submission.path, run.index)
+        if earlier is not None:  # the task was requeued because of another of its jobs
+            return exit_code(earlier)
     left = TimeLeft(lambda: Scheduler().time_left_s(slurm_job.job_id) if slurm_job else None)
     # To the very end: unhandled, the warning before the time limit would end the process.
     with stop_signals(), stop_before_limit(left, array.signal_delay_s):
-        job = _run(submission, order.run, slurm_job)
+        job = _run(submission, run.index, slurm_job)
         reason = stop_requested()
         if reason is not None and _is_interrupted(job):
-            why = _requeued_or_why(submission, slurm_job, reason, left, array.signal_delay_s)
-            if why is None:
+            error = _requeued_or_error(submission, slurm_job, reason, left, array.signal_delay_s)
+            if error is None:
                 return INTERRUPTED
-            job = failed(why, job)
-        write_result(submission.path, order.run, job)
+            job = failed(error, job)
+        write_result(submission.path, run.index, job)
     return exit_code(job)
 
 
-def _run(submission: Submission, number: int, slurm_job: Job | None) -> JobReturn:
+def _run(submission: Submission, number: int, slurm_job: CurrentJob | None) -> JobReturn:
     from hydra.core.singleton import Singleton
     from hydra.core.utils import run_job, setup_globals
     from omegaconf import open_dict
@@ -368,7 +375,7 @@ def _run(submission: Submission, number: int, slurm_job: Job | None) -> JobRetur
             job_subdir_key="hydra.sweep.subdir",
         )
     except SystemExit as end:
-        if end.code == TERMINATED:  # Slurm ends the job, and may let it start again
+        if end.code == TERMINATED:  # Slurm ends the job, and may start it again
             raise
         traceback.print_exc()
         return failed(f"The function called sys.exit({end.code!r}).")
@@ -377,7 +384,7 @@ def _run(submission: Submission, number: int, slurm_job: Job | None) -> JobRetur
 
 
 def _is_interrupted(job: JobReturn) -> bool:
-    """Whether the function left before its end, as its Bookkeeping has recorded."""
+    """Whether the function left before its end, as Bookkeeping has recorded."""
     from expkit_bookkeeping import read_run
 
     if job.hydra_cfg is None:
@@ -386,20 +393,24 @@ def _is_interrupted(job: JobReturn) -> bool:
     return record is not None and record.state == "interrupted"
 
 
-def _requeued_or_why(
-    submission: Submission, slurm_job: Job | None, reason: str, left: TimeLeft, grace_s: float
+def _requeued_or_error(
+    submission: Submission,
+    slurm_job: CurrentJob | None,
+    reason: str,
+    left: TimeLeft,
+    grace_s: float,
 ) -> str | None:
-    """Put the task back into the queue; where that is not to be, why the job has no result."""
+    """Put the task back into the queue; where it may not go there, why the job has no result."""
     import time
 
-    from ._stopping import LEAVE_S, requeue, why_stopped
+    from ._task.stopping import LEAVE_S, requeue, stop_cause
 
-    why = why_stopped(reason, left.seconds(), grace_s)
-    if why is None or slurm_job is None:
+    cause = stop_cause(reason, left.seconds(), grace_s)
+    if cause is None or slurm_job is None:
         return f"It was stopped by {reason} before it was done."
-    told = requeue(submission, slurm_job, why, Scheduler())
-    if not told.is_done:
-        return f"It was stopped by {why} before it was done. {_MORE[why]}"
-    print(told.line, flush=True)
+    outcome = requeue(submission, slurm_job, cause, Scheduler())
+    if not outcome.is_requeued:
+        return f"It was stopped by {cause} before it was done. {_MORE_BY_CAUSE[cause]}"
+    print(outcome.line, flush=True)
     time.sleep(LEAVE_S)  # Slurm ends this process; ending before would let the task count as over
     return None

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ._display import Display
-from ._errors import SlurmError
-from ._manager import SlurmManager, dry_run, queued_line
-from ._script import overridden
-from ._settings import SETTINGS
-from ._status import RunStatus
-from ._submission import Submission
-from ._submit import Plan
+from ._cluster.errors import SlurmError
+from ._cluster.options import sbatch_options
+from ._cluster.script import describe_overrides
+from ._manager import SlurmManager
+from ._submissions.plan import SubmissionPlan
+from ._submissions.sbatch import sbatch_arguments, shown_command
+from ._submissions.settings import SETTINGS, SubmissionSettings
+from ._submissions.submitting import new_submission
+from ._watching.display import ProgressDisplay, failure_line
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
@@ -24,19 +25,19 @@ if TYPE_CHECKING:
 
     from expkit_hydra import Grid, GridRun
 
+    from ._submissions.record import Submission
+    from ._watching.status import RunStatus
+
 INTERRUPTED, TERMINATED = 130, 143
 
 
-def check(values: Mapping[str, object]) -> None:
+def check_settings(values: Mapping[str, object]) -> None:
     """Refuse options that make no sense, before anything is composed or written.
 
     Raises:
         GridError: If one does not.
     """
     from expkit_hydra import GridError
-
-    from ._options import sbatch_options
-    from ._settings import SubmissionSettings
 
     try:
         _, resources = SubmissionSettings.split(values)
@@ -46,15 +47,47 @@ def check(values: Mapping[str, object]) -> None:
 
 
 def explain_grid(grid: Grid, experiment: Path, *, values: Mapping[str, object]) -> list[str]:
-    """What a submission would do, for `expkit.dry_run=true`."""
+    """What a submission would do, for `expkit.dry_run=true`: whole sbatch commands, and the runs.
+
+    Args:
+        grid: A grid that is written elsewhere for the occasion.
+        experiment: Where it would be.
+        values: SubmissionSettings and resources of `hydra.launcher`.
+    """
     from expkit_hydra import GridError
 
     try:
-        # Where it would be, so that what is in the queue already is known.
-        place = replace(grid, path=experiment / "grids" / grid.grid_id)
-        return dry_run(_manager(place, values), grid, experiment)
+        # At its later path, so that the manager finds what is in the queue already.
+        later_grid = replace(grid, path=experiment / "grids" / grid.grid_id)
+        plan, queued = _manager(later_grid, values).plan(grid=grid)
+        lines = [queued_line(len(queued))] if queued else []
+        if not plan.runs:
+            return [*lines, "nothing to submit"]
+        return [*lines, *_array_lines(plan, grid, experiment)]
     except SlurmError as error:
         raise GridError(str(error)) from None
+
+
+def _array_lines(plan: SubmissionPlan, grid: Grid, experiment: Path) -> Iterator[str]:
+    submission = new_submission(plan, experiment=experiment, grid_id=None, program=None, facts={})
+    for array, limit in zip(submission.arrays, plan.parallelism(), strict=True):
+        runs = plan.runs[array.first : array.first + array.runs]
+        names = [grid.runs[run.index].run_name for run in runs]
+        yield f"array {array.number}: {array.runs} runs, {names[0]} to {names[-1]}"
+        for line in describe_overrides(plan.script, array.options):
+            yield f"    {line}"
+        yield f"    {shown_command(sbatch_arguments(submission, array, plan.script, limit))}"
+
+
+def queued_line(number: int) -> str:
+    """That this many runs are not submitted again.
+
+    >>> queued_line(1)
+    '1 run is in the queue already, and stays there'
+    """
+    if number == 1:
+        return "1 run is in the queue already, and stays there"
+    return f"{number} runs are in the queue already, and stay there"
 
 
 def launch_grid(
@@ -75,35 +108,35 @@ def launch_grid(
         wait: Whether to stay until all runs are over.
 
     Returns:
-        One result a run, that of one that did not complete failed; none without waiting.
+        One result per run, failed for a run that did not complete; none without waiting.
 
     Raises:
         GridError: If nothing could be submitted.
-        SystemExit: With 130 after Ctrl-C and 143 after SIGTERM: the jobs go on, and how to come
-            back has been printed.
+        SystemExit: With 130 after Ctrl-C and 143 after SIGTERM: the jobs keep running, and how to
+            come back has been printed.
     """
     from expkit_hydra import GridError
     from expkit_hydra.launching import console, grid_settings
 
     screen = console()
-    chosen = grid_settings(config)
+    settings = grid_settings(config)
 
     def say(text: str) -> None:
         screen.print(text, markup=False, soft_wrap=True)
 
     try:
         manager = _manager(grid, values, task_function)
-        planned, queued = manager.plan()
-        _announce(planned, queued, say)
+        plan, queued = manager.plan()
+        _announce(plan, queued, say)
         submission = manager.submit(
-            planned=planned,
-            finaliser=not wait and grid.is_last_batch and bool(chosen.after),
+            planned=plan,
+            finaliser=not wait and grid.is_last_batch and bool(settings.after),
             say=say,
         )
     except SlurmError as error:
         raise GridError(str(error)) from None
     except KeyboardInterrupt:
-        say("Interrupted while it was submitted. What Slurm has taken stays in the queue.")
+        say("Interrupted during the submission. What Slurm has accepted stays in the queue.")
         _say_how_to_come_back(grid, screen)
         raise SystemExit(INTERRUPTED) from None
     if not wait:
@@ -123,18 +156,18 @@ def _wait(
     from expkit_bookkeeping import stop_signals
     from expkit_hydra.launching import TrackingSync, finish_grid, grid_settings
 
-    chosen = grid_settings(config)
-    tracking = TrackingSync(grid.experiment, wanted="sync" in chosen.after)
+    settings = grid_settings(config)
+    tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
     pending = {run.index for run in grid.pending}
     screen.print("waiting; Ctrl-C leaves the jobs running", style="dim")
     stop: int | None = None
     with stop_signals():
         try:
-            with tracking, Display(screen, total=len(pending)) as display:
+            with tracking, ProgressDisplay(screen, total=len(pending)) as display:
 
                 def show(statuses: Sequence[RunStatus]) -> None:
                     tracking.poll()
-                    display.show([each for each in statuses if each.index in pending])
+                    display.show([status for status in statuses if status.index in pending])
 
                 statuses = manager.wait_for(pending, show=show)
         except KeyboardInterrupt:
@@ -142,7 +175,7 @@ def _wait(
         except SystemExit:
             stop = TERMINATED
     if stop is not None:
-        if submission is not None and chosen.after:
+        if submission is not None and settings.after:
             manager.finalise_later(submission, say=lambda text: screen.print(text, markup=False))
         _say_how_to_come_back(grid, screen)
         raise SystemExit(stop)
@@ -153,33 +186,32 @@ def _wait(
         finish_grid(grid, config=config, synchronised=done)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
-    return [_job_return(each, grid) for each in statuses]
+    return [_job_return(status, grid) for status in statuses]
 
 
 def _manager(
     grid: Grid, values: Mapping[str, object], task_function: TaskFunction | None = None
 ) -> SlurmManager:
     # The resources are in each run's own configuration.
-    own = {key: value for key, value in values.items() if key in SETTINGS}
-    return SlurmManager(grid, task_function=task_function, **own)  # type: ignore[arg-type]
+    settings = {key: value for key, value in values.items() if key in SETTINGS}
+    return SlurmManager(grid, task_function=task_function, **settings)  # type: ignore[arg-type]
 
 
-def _announce(planned: Plan, queued: Sequence[GridRun], say: object) -> None:
-    assert callable(say)
+def _announce(plan: SubmissionPlan, queued: Sequence[GridRun], say: Callable[[str], None]) -> None:
     if queued:
         say(queued_line(len(queued)))
-    if not planned.orders:
+    if not plan.runs:
         return
-    script = planned.script
-    say("script: " + ("the one of expkit_slurm" if script.is_default else _shown(script.path)))
+    script = plan.script
+    say("script: " + ("the one of expkit_slurm" if script.is_default else _short(script.path)))
     if script.ending not in ("exec", "srun"):
         say(
             "    its shell stands between Slurm and the run, and takes its signals: scancel kills "
             'the run at once. Write exec "$@" as its last line.'
         )
     lines: dict[str, None] = {}
-    for array in planned.arrays:
-        lines.update(dict.fromkeys(overridden(script, array.options)))
+    for array in plan.arrays:
+        lines.update(dict.fromkeys(describe_overrides(script, array.options)))
     for line in lines:
         say(f"    {line}")
 
@@ -188,26 +220,24 @@ def _show_failures(statuses: Sequence[RunStatus], screen: Console) -> None:
     """Each run that did not complete: why, where, and its last lines."""
     from expkit_hydra.launching import MAX_LINES
 
-    from ._display import failure_line
-
-    bad = [each for each in statuses if not each.is_good]
-    told: dict[str | None, str] = {}
-    for each in bad[:MAX_LINES]:
-        screen.print(failure_line(each), style="red", markup=False, soft_wrap=True)
-        if each.log is not None:
-            screen.print(f"    {_shown(each.log)}", style="dim", markup=False, soft_wrap=True)
-        first = told.setdefault(each.reason, each.run_name)
-        if first == each.run_name:  # mostly it is one reason for all
-            for line in each.last_lines:
+    failures = [status for status in statuses if not status.is_good]
+    first_by_reason: dict[str | None, str] = {}
+    for status in failures[:MAX_LINES]:
+        screen.print(failure_line(status), style="red", markup=False, soft_wrap=True)
+        if status.log is not None:
+            screen.print(f"    {_short(status.log)}", style="dim", markup=False, soft_wrap=True)
+        first = first_by_reason.setdefault(status.reason, status.run_name)
+        if first == status.run_name:  # usually all runs fail for one reason
+            for line in status.last_lines:
                 screen.print(f"    {line}", markup=False, soft_wrap=True)
-    if len(bad) > MAX_LINES:
-        screen.print(f"… and {len(bad) - MAX_LINES} more", style="red")
+    if len(failures) > MAX_LINES:
+        screen.print(f"… and {len(failures) - MAX_LINES} more", style="red")
 
 
 def _say_how_to_come_back(grid: Grid, screen: Console) -> None:
     from expkit_hydra.launching import command_line
 
-    folder = _shown(grid.experiment)
+    folder = _short(grid.experiment)
     for label, verb in (
         ("wait for the runs", "wait"),
         ("look at them", "status"),
@@ -237,13 +267,13 @@ def _job_return(status: RunStatus, grid: Grid) -> JobReturn:
     return job
 
 
-def _shown(path: Path) -> str:
+def _short(path: Path) -> str:
     from expkit_hydra.launching import short_path
 
     return short_path(path)
 
 
-def launch(
+def launch_override_lists(
     job_overrides: Sequence[Sequence[str]],
     initial_job_idx: int,
     *,
@@ -253,10 +283,10 @@ def launch(
     values: Mapping[str, object],
     wait: bool = True,
 ) -> Sequence[JobReturn]:
-    """Run override lists of a sweeper that knows nothing of a `Grid`, and return what they return.
+    """Run the override lists of a sweeper that knows no `Grid`; returns what they return.
 
     Raises:
-        GridError: If it is not to wait: the sweeper needs the values. If nothing could be
+        GridError: If `wait` is False, as the sweeper needs the values, or if nothing could be
             submitted.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM: the jobs have been cancelled.
     """
@@ -274,7 +304,7 @@ def launch(
         )
     screen = console()
     try:
-        ended = launch_jobs(
+        result = launch_jobs(
             job_overrides,
             initial_job_idx,
             config=config,
@@ -285,8 +315,8 @@ def launch(
         )
     except SlurmError as error:
         raise GridError(str(error)) from None
-    _show_failures(ended.statuses, screen)
-    if ended.again:
+    _show_failures(result.statuses, screen)
+    if result.command:
         screen.print("to run one of them here:", markup=False)
-        screen.print(f"    {ended.again}", markup=False, soft_wrap=True)
-    return ended.returned
+        screen.print(f"    {result.command}", markup=False, soft_wrap=True)
+    return result.returned

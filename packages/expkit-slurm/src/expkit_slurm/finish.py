@@ -1,6 +1,7 @@
-"""What follows a grid when nobody waited for it: `python -m expkit_slurm.finish results/digits`.
+"""What follows a grid for which nobody waited: `python -m expkit_slurm.finish results/digits`.
 
-results.csv, MLflow, figures and the table, as the sweep's own process does them.
+It writes results.csv, synchronises MLflow, draws the figures and prints the table, as the sweep's
+own process does.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def has_aftermath(grid: Grid) -> bool:
-    """Whether something is to follow the runs, as `expkit.after` says."""
+    """Whether `expkit.after` lists anything to do after the runs."""
     from expkit_hydra.launching import grid_settings
 
     return bool(grid_settings(_config(grid)).after)
@@ -28,8 +29,8 @@ def finish(grid: Grid, *, unless_done: bool = False) -> None:
 
     Args:
         grid: The grid.
-        unless_done: True leaves out `sync` and `plot` where they have succeeded for the runs as
-            they are.
+        unless_done: True leaves out `sync` and `plot` where they have already succeeded for the
+            present runs.
     """
     from expkit_hydra.launching import finish_grid
 

@@ -7,11 +7,12 @@ before it is in sys.modules, where postponed annotations of a dataclass cannot b
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 class ExpkitSlurmLauncherConf:
     """Configuration of the launcher `expkit_slurm`.
 
-    The first part is how the grid is submitted, see `SubmissionSettings`. The second
-    is what a run asks of Slurm, under the names that submitit and sbatch have for it; null leaves
-    it to the script's `#SBATCH` lines. `time` is minutes, or text such as "4:00:00".
+    The first part says how the grid is submitted, see `SubmissionSettings`. The second says what
+    a run asks of Slurm, under submitit's and sbatch's names; null leaves it to the script's
+    `#SBATCH` lines. `time` is a number of minutes, or text such as "4:00:00".
     """
 
     _target_: str = "hydra_plugins.expkit_slurm_launcher.ExpkitSlurmLauncher"
@@ -78,7 +79,7 @@ ConfigStore.instance().store(
 
 
 class ExpkitSlurmLauncher(Launcher):
-    """Runs a grid as Slurm array jobs, one task a run."""
+    """Runs a grid as Slurm array jobs, one task per run."""
 
     def __init__(self, wait: bool = True, **values: Any) -> None:
         self.wait = wait
@@ -95,10 +96,10 @@ class ExpkitSlurmLauncher(Launcher):
         task_function: "TaskFunction",
         config: "DictConfig",
     ) -> None:
-        """Take what Hydra gives every launcher."""
-        from expkit_slurm._launcher import check
+        """Take what Hydra passes to every launcher."""
+        from expkit_slurm._launcher import check_settings
 
-        check(self.values)
+        check_settings(self.values)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
@@ -107,12 +108,12 @@ class ExpkitSlurmLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence["JobReturn"]:
         """Run override lists as array jobs, and return what they return."""
-        from expkit_slurm._launcher import launch
+        from expkit_slurm._launcher import launch_override_lists
 
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.task_function is not None
-        return launch(
+        return launch_override_lists(
             job_overrides,
             initial_job_idx,
             config=self.config,
@@ -137,7 +138,7 @@ class ExpkitSlurmLauncher(Launcher):
         )
 
     def explain_grid(self, grid: "Grid", experiment: "Path") -> Sequence[str]:
-        """What `launch_grid` would submit, in lines."""
+        """What `launch_grid` would submit, as lines of text."""
         from expkit_slurm._launcher import explain_grid
 
         return explain_grid(grid, experiment, values=self.values)

@@ -1,0 +1,287 @@
+"""The record of a submission, written before and after each sbatch.
+
+`submission.json` says what was handed to Slurm and what came of it, `runs.jsonl` which run of the
+grid has which place. Besides these an array task needs only the grid.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .._cluster.options import Options
+from .layout import FOLDER, LOGS, RECORD, RUNS
+from .settings import SubmissionSettings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from expkit_hydra.launching import RunVersion
+
+SCHEMA = 1
+# What became of an array. The state is written before sbatch and after it, so a manager that dies
+# in between leaves `submitting`, and the next one asks Slurm for the array by its name.
+PLANNED, SUBMITTING, SUBMITTED, REFUSED = "planned", "submitting", "submitted", "refused"
+# Why Slurm does not have a run that it has not refused.
+UNSETTLED = {
+    PLANNED: "sbatch was not called for it",
+    SUBMITTING: "its submission is still going on, or was interrupted",
+}
+
+
+@dataclass(frozen=True)
+class SubmittedRun:
+    """A run that was submitted: its index in the grid, and what the sweep knew of it then.
+
+    `fresh` and `earlier_versions` are as `fresh` and `known` in `expkit_hydra.Grid`.
+    """
+
+    index: int
+    fresh: bool = False
+    earlier_versions: frozenset[RunVersion] = frozenset()
+
+    def to_line(self) -> str:
+        """As a line of runs.jsonl."""
+        record: dict[str, object] = {"run": self.index}
+        if self.fresh:
+            record["fresh"] = True
+        if self.earlier_versions:
+            record["known"] = sorted(self.earlier_versions, key=repr)
+        return json.dumps(record)
+
+    @classmethod
+    def from_line(cls, line: str | bytes) -> SubmittedRun:
+        """From a line of runs.jsonl."""
+        record = json.loads(line)
+        versions = frozenset(
+            (version[0], version[1], version[2]) for version in record.get("known", ())
+        )
+        return cls(record["run"], bool(record.get("fresh")), versions)
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array job of a submission.
+
+    `number` is unique in the submission, `name` among all jobs. `first` is the place of its first
+    run in runs.jsonl, `signal_delay_s` how many seconds before the time limit its runs are asked
+    to stop.
+    """
+
+    number: int
+    name: str
+    first: int
+    runs: int
+    options: Options = ()
+    signal_delay_s: float = 0.0
+    state: str = PLANNED
+    job_id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was handed to Slurm at once."""
+
+    path: Path
+    grid_id: str | None  # None: the runs of a foreign sweeper, which are in a pickle
+    created_at: str
+    host: str
+    user: str
+    python: str
+    script: str
+    directory: str
+    program: Mapping[str, Any] | None  # None: the function is in a pickle
+    settings: SubmissionSettings
+    arrays: tuple[Array, ...] = ()
+    finaliser: Array | None = None
+    code: Mapping[str, Any] = field(default_factory=dict)
+    conf: Mapping[str, str] = field(default_factory=dict)
+    snapshot: Mapping[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """Name of the submission: when it was created, and a random part."""
+        return self.path.name
+
+    @property
+    def experiment(self) -> Path:
+        """The experiment's folder."""
+        return self.path.parent.parent
+
+    @property
+    def grid_path(self) -> Path:
+        """The grid's folder."""
+        return self.experiment / "grids" / str(self.grid_id)
+
+    def written_s_ago(self) -> float:
+        """Seconds since submission.json was written, by this machine's clock."""
+        return time.time() - (self.path / RECORD).stat().st_mtime
+
+    def write(self) -> None:
+        """Write submission.json, durable when this returns."""
+        from expkit_bookkeeping import write_file
+
+        record = {"schema": SCHEMA, "id": self.id, **asdict(replace(self, path=Path()))}
+        del record["path"]
+        write_file(self.path / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    def array(self, number: int) -> Array:
+        """The array of this number."""
+        return next(array for array in self.arrays if array.number == number)
+
+    def with_array(self, number: int, **changes: Any) -> Submission:
+        """The submission with one array changed."""
+        return replace(
+            self,
+            arrays=tuple(
+                replace(array, **changes) if array.number == number else array
+                for array in self.arrays
+            ),
+        )
+
+    def tasks(self, array: Array) -> int:
+        """Number of tasks of an array."""
+        return -(-array.runs // self.settings.runs_per_task)
+
+    def log(self, number: int, job_id: str, task: int) -> Path:
+        """The file to which Slurm writes what a task prints."""
+        return self.path / LOGS / f"{number}_{job_id}_{task}.log"
+
+    def log_pattern(self, number: int) -> str:
+        """That file's path as a pattern for `sbatch --output`."""
+        folder = str(self.path / LOGS).replace("%", "%%")
+        return f"{folder}/{number}_%A_%a.log"
+
+    def log_names(self) -> frozenset[str]:
+        """Names of the logs of the tasks that have started.
+
+        Listed, because a file server that is asked for one file by name may deny for a minute that
+        it exists.
+        """
+        try:
+            return frozenset(os.listdir(self.path / LOGS))  # noqa: PTH208
+        except FileNotFoundError:  # somebody has tidied up
+            return frozenset()
+
+    def job_id_in_logs(self, number: int) -> str | None:
+        """The id of an array whose tasks have started, found in the names of their logs."""
+        pattern = re.compile(rf"{number}_(\d+)_\d+\.log")
+        for name in self.log_names():
+            match = pattern.fullmatch(name)
+            if match is not None:
+                return match.group(1)
+        return None
+
+
+def write_runs(path: Path, runs: Iterable[SubmittedRun]) -> None:
+    """Write runs.jsonl of a new submission."""
+    from expkit_bookkeeping import write_file
+
+    write_file(path / RUNS, "".join(f"{run.to_line()}\n" for run in runs))
+
+
+def read_runs(path: Path, first: int = 0, count: int | None = None) -> list[SubmittedRun]:
+    """The runs of a submission from one place on."""
+    with (path / RUNS).open("rb") as lines:
+        stop = None if count is None else first + count
+        return [SubmittedRun.from_line(line) for line in islice(lines, first, stop)]
+
+
+def read_submission(path: Path) -> Submission:
+    """Read a submission's record.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is damaged.
+    """
+    try:
+        record: dict[str, Any] = json.loads((path / RECORD).read_bytes())
+        values = {name: record[name] for name in _KEYS if name in record}
+        values["settings"] = SubmissionSettings(**record["settings"])
+        values["arrays"] = tuple(_array(array) for array in record["arrays"])
+        if record.get("finaliser") is not None:
+            values["finaliser"] = _array(record["finaliser"])
+        return Submission(path=path.absolute(), **values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path / RECORD} is damaged: {error!r}.") from error
+
+
+_KEYS = tuple(name for name in Submission.__dataclass_fields__ if name != "path")
+
+
+def _array(record: Mapping[str, Any]) -> Array:
+    options = tuple((name, value) for name, value in record["options"])
+    return Array(**{**record, "options": options})
+
+
+def find_submissions(experiment: Path) -> list[Submission]:
+    """All submissions of an experiment, the oldest first."""
+    return list(_submissions(experiment))
+
+
+def _submissions(experiment: Path) -> Iterator[Submission]:
+    try:
+        names = sorted(os.listdir(experiment / FOLDER))  # noqa: PTH208
+    except FileNotFoundError:
+        return
+    for name in names:
+        path = experiment / FOLDER / name
+        if (path / RECORD).is_file():
+            yield read_submission(path)
+
+
+def new_id(now: datetime, token: str) -> str:
+    """An id that sorts by time.
+
+    >>> from datetime import datetime
+    >>> new_id(datetime(2026, 11, 28, 17, 5, 9), "4f2a9c")
+    '20261128T170509-4f2a9c'
+    """
+    return f"{now:%Y%m%dT%H%M%S}-{token}"
+
+
+def job_name(experiment_id: str, submission_id: str, part: int | str) -> str:
+    """A unique name for a job of a submission, readable in `squeue`.
+
+    >>> job_name("digits", "20261128T170509-4f2a9c", 0)
+    'digits-4f2a9c-0'
+    """
+    token = submission_id.rpartition("-")[2]
+    # sbatch takes any name; squeue's --name is a list with commas.
+    plain = re.sub(r"[^\w.+-]", "_", experiment_id)[:60]
+    return f"{plain}-{token}-{part}"
+
+
+def task_name(array: Array | None, task: int | None) -> str | None:
+    """Slurm's name of an array task, `1234_7`; None where Slurm has not accepted it."""
+    if array is None or array.job_id is None:
+        return None
+    return f"{array.job_id}_{task}"
+
+
+def places_of_task(array: Array, task: int, runs_per_task: int) -> range:
+    """The places in runs.jsonl that an array task has.
+
+    >>> places_of_task(Array(0, "a", first=100, runs=7), 2, 3)
+    range(106, 107)
+    """
+    start = array.first + task * runs_per_task
+    return range(start, min(start + runs_per_task, array.first + array.runs))
+
+
+def task_at(array: Array, place: int, runs_per_task: int) -> int:
+    """The array task that has a place."""
+    return (place - array.first) // runs_per_task
+
+
+def array_at(arrays: Sequence[Array], place: int) -> Array:
+    """The array that has a place."""
+    return next(array for array in arrays if array.first <= place < array.first + array.runs)

@@ -1,0 +1,83 @@
+"""Hydra's part of a task: its state as under `hydra.main`, without a search for plugins."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext
+
+    from expkit_hydra import Grid, GridRun
+
+    from .distributed import Ranks
+
+# Exit codes of a script that is done, and of one that was interrupted or terminated.
+NO_FAILURES = (None, 0, 130, 143)
+# For the ranks above 0, as training.log is rank 0's.
+TO_CONSOLE = {
+    "version": 1,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"level": "INFO", "handlers": ["console"]},
+    "disable_existing_loggers": False,
+}
+
+
+def hydra_context(grid: Grid, run: GridRun) -> HydraContext:
+    """Hydra's state as under `hydra.main`, without its plugins."""
+    from hydra._internal.callbacks import Callbacks
+    from hydra._internal.hydra import Hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import HydraContext
+
+    from expkit_hydra.launching import register_resolvers
+
+    from .config_loader import LateConfigLoader
+
+    register_resolvers()
+    config = grid.config(run.index)
+    loader = LateConfigLoader.of(config)
+    GlobalHydra.instance().initialize(Hydra(str(config.hydra.job.name), loader))
+    return HydraContext(config_loader=loader, callbacks=Callbacks(config))
+
+
+def run_follower(
+    grid: Grid, run: GridRun, task_function: Callable[[Any], Any], ranks: Ranks
+) -> None:
+    """A rank above 0: takes part, and writes nothing but its error."""
+    from hydra.core.utils import JobStatus
+
+    if ranks.wait_for_rank_0() is not None:
+        return
+    try:
+        job = _run_quietly(grid, run, task_function)
+    except SystemExit as end:
+        if end.code not in NO_FAILURES:
+            ranks.leave_error(end)
+        raise
+    except Exception as error:  # before or after the user's function
+        ranks.leave_error(error)
+        raise
+    if job.status == JobStatus.FAILED:
+        ranks.leave_error(job._return_value)
+        traceback.print_exception(job._return_value)
+        raise SystemExit(1)
+
+
+def _run_quietly(grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> JobReturn:
+    """As Hydra runs a job, except that nothing is written to the run's folder."""
+    from omegaconf import open_dict
+
+    from expkit_hydra.launching import run_job
+
+    context = hydra_context(grid, run)
+    config = grid.config(run.index)
+    with open_dict(config):
+        config.hydra.job.id = str(run.index)
+        config.hydra.job.num = run.index
+        config.hydra.output_subdir = None
+        config.hydra.job_logging = TO_CONSOLE
+    return run_job(config, task_function=task_function, hydra_context=context)
