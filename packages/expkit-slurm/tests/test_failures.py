@@ -119,7 +119,8 @@ def test_a_requeued_task_goes_on_in_the_same_folder(app):
     assert "--- attempt 2" in app.log(1)
 
 
-def test_a_node_that_dies_gives_its_run_to_another_one(app):
+def test_a_node_that_dies_gives_its_run_to_another_one(impatient_app):
+    app = impatient_app
     app.touch("hold")
     app.submit("x=1,2")
     app.wait_for_calls(2)
@@ -127,7 +128,6 @@ def test_a_node_that_dies_gives_its_run_to_another_one(app):
     others = {status.node for status in app.statuses().values()} - {node}
     try:
         app.cluster.kill_node(node)
-        app.cluster.mark_down(node)  # by itself the controller notices after half a minute
         app.wait_for(lambda: app.record(1)["attempt"] == 2, timeout_s=100)
         app.remove("hold")
         states = {name: status.state for name, status in app.wait().items()}

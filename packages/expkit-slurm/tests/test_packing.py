@@ -21,10 +21,9 @@ def test_200_short_runs_share_eight_tasks(app):
 
 def test_a_packed_run_that_fails_or_is_killed_stops_no_other(app):
     app.touch("fail1", "kill2")
-    app.submit("x=range(5)", "hydra.launcher.runs_per_task=5")
-    app.wait()
+    output = app.sweep("x=range(5)", "hydra.launcher.runs_per_task=5", code=1)
 
-    assert "3 completed, 1 lost, 1 failed" in app.expkit("status")
+    assert "3 completed, 1 lost, 1 failed" in output
     assert app.record(1)["error"]["message"] == "1 is too much"
     assert "printed by 1" in app.log(1)
     assert "printed by 2" in app.log(2)
