@@ -55,7 +55,7 @@ def nothing_is_written(run):
     entered, leave = threading.Event(), threading.Event()
 
     def hold():
-        with run._run._metrics._lock:
+        with run._run.metrics._lock:
             entered.set()
             leave.wait(60)
 
@@ -248,14 +248,15 @@ def default_device(device):
 
 @pytest.mark.parametrize("chosen", [default_device, torch.device])
 def test_the_programs_default_device_is_not_that_of_the_copy(folder, chosen):
-    from expkit_bookkeeping._host_memory import _pinned
+    from expkit_bookkeeping._host_memory import BlockSpec, allocate
 
     model, optimizer = trained()
     model.register_buffer("empty", torch.zeros(0, 3))
     with open_run(folder, keep_last=None) as run, chosen("meta"):
         for epoch in range(3):
             run.save_checkpoint(epoch, model=model, optimizer=optimizer, background=True)
-        assert _pinned(8).device.type == "cpu"
+        (block,) = allocate([BlockSpec(8, pinned=True)])
+        assert block.device.type == "cpu"
     for epoch in range(3):
         saved = content(folder, epoch)["states"]
         torch.testing.assert_close(saved["model"], model.state_dict(), rtol=0, atol=0)
@@ -584,7 +585,7 @@ def test_a_save_within_another_costs_neither(folder):
 
 def test_a_save_within_a_save_within_a_save_is_refused(folder):
     with open_run(folder) as run:
-        with pytest.raises(RuntimeError, match="while two such calls copy their states already"):
+        with pytest.raises(RuntimeError, match="two such calls are still copying their states"):
             SavesWhenAsked(run, 2).save()
         run.save_checkpoint(0, value=1, background=True)
         run.save_checkpoint(1, value=1, background=True)

@@ -90,7 +90,7 @@ class Thing:
         ({"day": datetime.date(2020, 1, 1)}, "x", r"results\.day is a datetime\.date"),
         ({"a": {1, 2}}, "x", r"results\.a is a set"),
         ({("a", 1): 2}, "x", r"The key \('a', 1\) of results is a tuple"),
-        ({1: 2}, "x.json", r"The key 1 of results is no text.*Save it as \.yaml"),
+        ({1: 2}, "x.json", r"The key 1 of results is not text.*Save it as \.yaml"),
         ({"a": "NaN"}, "x.json", r"results\.a is the text 'NaN'.*Save it as \.yaml"),
         ({"a": np.longdouble(1)}, "x", r"results\.a is a numpy\.longdouble"),
         ({"a": 1}, "x.csv", r"dict is not written as \.csv.*: \.yaml, \.yml, \.json"),

@@ -342,7 +342,7 @@ def test_where_all_checkpoints_are_damaged_the_run_starts_at_zero(folder):
     with open_run(folder) as run:
         assert run.resume(model=small()[0]) == 0
 
-    assert "could be read: the run starts anew, at epoch 0" in log_of(folder)
+    assert "could be read: the run starts over, at epoch 0" in log_of(folder)
 
 
 def test_no_flipped_bit_goes_unnoticed(tmp_path):
@@ -448,7 +448,7 @@ def test_the_best_model_is_loaded_by_that_name(folder):
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({}, "No metric is set here, by which a checkpoint would be the best: name one before "),
+        ({}, "No metric is set that would rank checkpoints: name one before training, "),
         ({"metric": "accuracy"}, "No checkpoint has a value of the metric 'accuracy': log it"),
         ({"metric": "accuracy", "keep_best": 0}, "None is kept, as expkit.keep_best is 0"),
     ],
@@ -512,10 +512,10 @@ def test_without_hard_links_the_best_is_a_copy(folder, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError("this file system has no links")
 
-    import expkit_bookkeeping._checkpoints as checkpoints
+    import expkit_bookkeeping._checkpoint_writing as writing
 
     with open_run(folder, metric="accuracy") as run:
-        monkeypatch.setattr(checkpoints.os, "link", refuse)
+        monkeypatch.setattr(writing.os, "link", refuse)
         for epoch, value in enumerate([0.9, 0.5]):
             run.log_metrics({"accuracy": value}, step=epoch)
             run.save_checkpoint(epoch)
@@ -539,7 +539,7 @@ def test_a_run_restarted_without_resume_does_not_delete_what_was_trained(folder)
     save_all(folder, [0.1], keep_last=1)
 
     assert files(folder) == ["epoch_0000.pt", "epoch_0005.pt.replaced"]
-    assert "calls resume() first" in log_of(folder)
+    assert "To continue a run, call resume() first" in log_of(folder)
 
 
 def test_left_over_temporary_files_are_removed_on_resume(folder):
@@ -606,29 +606,29 @@ def test_the_metrics_the_file_and_its_name_are_on_the_disk_when_it_is_saved(
 
 @pytest.mark.parametrize("call", ["sync_file_range", "fdatasync", "none"])
 def test_a_large_file_is_whole_however_its_parts_are_sent_ahead(folder, monkeypatch, call):
-    from expkit_bookkeeping import _files
+    from expkit_bookkeeping import _writeback
 
     if call != "sync_file_range":
-        monkeypatch.setattr(_files.sys, "platform", "freebsd14")
+        monkeypatch.setattr(_writeback.sys, "platform", "freebsd14")
     if call == "none":
         monkeypatch.delattr(os, "fdatasync", raising=False)
-    _files._sender.cache_clear()
+    _writeback._writeback.cache_clear()
     weight = torch.rand(10_000_000)
     with open_run(folder) as run:
         path = run.save_checkpoint(0, weight=weight)
     monkeypatch.undo()
-    _files._sender.cache_clear()
+    _writeback._writeback.cache_clear()
 
     assert torch.equal(torch.load(path, weights_only=True)["extra"]["weight"], weight)
 
 
 def test_an_error_of_sending_ahead_is_raised_and_the_file_not_published(folder, monkeypatch):
-    from expkit_bookkeeping import _files
+    from expkit_bookkeeping import _writeback
 
     def refuse(fd, start, size):
         raise OSError(errno.EIO, "the disk is gone")
 
-    monkeypatch.setattr(_files, "_sender", lambda: (refuse, 1))
+    monkeypatch.setattr(_writeback, "_writeback", lambda: (refuse, 1))
     with open_run(folder) as run:
         with pytest.raises(OSError, match="the disk is gone"):
             run.save_checkpoint(0, weight=torch.rand(10_000_000))
@@ -638,14 +638,14 @@ def test_an_error_of_sending_ahead_is_raised_and_the_file_not_published(folder, 
 
 
 def test_a_file_is_written_where_no_thread_can_be_started(tmp_path, monkeypatch):
-    from expkit_bookkeeping._files import sent_ahead
+    from expkit_bookkeeping._writeback import early_writeback
 
     def refuse(thread):
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     path, calls = tmp_path / "file", []
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with sent_ahead(path, lambda: calls.append("first")):
+    with early_writeback(path, lambda: calls.append("first")):
         path.write_bytes(b"content")
 
     assert calls == ["first"]
@@ -741,4 +741,4 @@ def test_random_states_of_devices_that_are_not_here_are_reported(folder):
         torch.save(content, path)
         assert run.resume() == 1
 
-    assert f"{here + 2} CUDA devices, here are {here}: {here} restored" in log_of(folder)
+    assert f"{here + 2} CUDA devices, and there are {here} here: {here} restored" in log_of(folder)

@@ -550,7 +550,7 @@ def test_a_child_forked_during_a_heartbeat_can_claim_a_run_of_its_own(folder):
     held, done = threading.Event(), threading.Event()
 
     def beat():
-        with _claims._writing:
+        with _claims._update_lock:
             held.set()
             done.wait(30)
 
@@ -600,14 +600,14 @@ def test_what_a_killed_claim_left_is_gone_after_the_next(tmp_path):
 def test_claims_at_once_that_clear_away_each_others_files_have_one_winner(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
-    from expkit_bookkeeping._claims import _link
+    from expkit_bookkeeping._claims import link_claim
     from expkit_bookkeeping._files import remove_leftovers
     from expkit_bookkeeping._owners import this_process
 
     (tmp_path / "claims").mkdir()
 
     def contend(number: int) -> bool:
-        won = _link(tmp_path, 1 + number // 16, this_process(), time.time)
+        won = link_claim(tmp_path, 1 + number // 16, this_process(), time.time)
         remove_leftovers(tmp_path / "claims")
         return won
 

@@ -1,7 +1,7 @@
 """The folder of a training run: claims, state, logs, metrics, checkpoints and results.
 
-`Bookkeeping` is the face that training code uses. Behind it stand functions over a folder, for
-launchers, filters and notebooks: `claim_run`, `find_runs`, `results` and the others here.
+Training code uses `Bookkeeping`. The functions `claim_run`, `find_runs`, `results` and the others
+here work on a folder, for launchers, filters and notebooks.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -67,37 +67,7 @@ _MODULES = {
     "write_file": "_files",
     "write_results_csv": "_results",
 }
-__all__ = [
-    "Bookkeeping",
-    "CheckpointFile",
-    "Claim",
-    "ClaimLost",
-    "Liveness",
-    "RunClaimed",
-    "RunRecord",
-    "RunSettings",
-    "Sink",
-    "claim_run",
-    "code_changes",
-    "code_facts",
-    "config_hash",
-    "cut_metrics",
-    "find_checkpoints",
-    "find_runs",
-    "foreign_reason",
-    "is_alive",
-    "load_metrics",
-    "move_to_trash",
-    "process_rank",
-    "read_run",
-    "request_stop",
-    "result_rows",
-    "results",
-    "stop_requested",
-    "stop_signals",
-    "write_file",
-    "write_results_csv",
-]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -1,10 +1,10 @@
-"""A thread that does a small piece of work again and again."""
+"""A thread that repeats a small piece of work."""
 
 import threading
 from collections.abc import Callable
 
 
-class Background:
+class PeriodicThread:
     """Calls a function every `period_s` seconds, from `start` to `stop`."""
 
     def __init__(self, work: Callable[[], None], period_s: float) -> None:
@@ -14,11 +14,11 @@ class Background:
         self._thread = threading.Thread(target=self._run, name="expkit-bookkeeping", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first call comes after one period."""
+        """Start; the first call comes after one period."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after the call that is under way; nothing where it never started."""
+        """Stop after the call under way; does nothing if it never started."""
         self._stopping.set()
         if self._thread.ident is not None:
             # Not forever: the thread may hang in a file system that is gone.

@@ -1,23 +1,25 @@
-"""Checkpoints that a thread of their own writes while the training goes on.
+"""Checkpoints that a thread writes while the training continues.
 
-Between the training's thread and the writer's nothing is locked, as SIGTERM and Ctrl-C raise in the
-training's thread at any point, also just after it took a lock: one assignment hands a save over,
-and one tells that it is done.
+The training's thread and the writer share no lock, as SIGTERM and Ctrl-C raise in the training's
+thread at any point, even just after it took a lock: one assignment hands a save over, and one says
+that it is done.
 """
+
+from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ._claims import ClaimLost
 from ._staging import Staging
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._checkpoints import Content, Keep
+    from ._snapshots import CheckpointContent, KeepTensor
 
-MOST_BUFFERS = 2  # one that is written, one that is filled meanwhile
+MOST_BUFFERS = 2  # one is written while the other is filled
 
 
 class _Save:
@@ -34,7 +36,7 @@ class _Save:
         self._done.acquire()
 
     def run(self, report: Callable[[str], None]) -> None:
-        """Write it; what goes wrong is kept for the training's thread."""
+        """Write it; an error is kept for the training's thread."""
         assert self.write is not None
         try:
             self.write()
@@ -50,7 +52,7 @@ class _Save:
             self._done.release()
 
     def wait(self) -> None:
-        """Until it is done; whoever was interrupted meanwhile may ask again."""
+        """Wait until it is done; after an interruption this may be called again."""
         if not self.finished:
             self._done.acquire()
             self._done.release()
@@ -62,21 +64,21 @@ class _Buffer:
     def __init__(self) -> None:
         self.staging = Staging()
         self.save: _Save | None = None
-        self.is_filled = False  # right now, by a call that a signal may interrupt with another one
+        self.is_being_filled = False  # by a call that a signal may interrupt with another one
 
     @property
     def is_free(self) -> bool:
-        return not self.is_filled and (self.save is None or self.save.finished)
+        return not self.is_being_filled and (self.save is None or self.save.finished)
 
 
 class BackgroundSaves:
     """Copies states to host memory and writes them in a thread, one after another.
 
-    The state is in memory once, and a second time from the moment on that a save comes before the
-    one before is written. A third one waits for the first.
+    There is one copy of the state in memory, and a second one once a save comes before the
+    previous one is written. A third save waits for the first.
 
     Args:
-        report: Called in the writer's thread with a sentence on an error, at once.
+        report: Called in the writer's thread with a sentence as soon as an error occurs.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -88,55 +90,55 @@ class BackgroundSaves:
         self._stopping = False
         # Two threads that save at once would fill one buffer. Reentrant, as SIGTERM may leave it
         # locked.
-        self._one_caller = threading.RLock()
+        self._save_lock = threading.RLock()
 
     def save(
         self,
-        collect: "Callable[[Keep], Content]",
-        settle: "Callable[[Content], tuple[Path, Callable[[], object]]]",
+        collect: Callable[[KeepTensor], CheckpointContent],
+        prepare: Callable[[CheckpointContent], tuple[Path, Callable[[], object]]],
     ) -> Path:
         """Copy a state now, and write it later.
 
         Args:
-            collect: Called with what keeps a tensor; gives the state.
-            settle: Called with the copy; gives the file and what writes it.
+            collect: Called with a function that copies a tensor; returns the state.
+            prepare: Called with the copy; returns the file and a function that writes it.
 
         Returns:
             The file.
 
         Raises:
-            OSError: If an earlier save failed; nothing is copied then.
-            RuntimeError: If it failed with another error than of the system, or this is called
-                within a call within a call, as by two signals.
+            OSError: If an earlier save failed; then nothing is copied.
+            RuntimeError: If it failed for another reason than the system, or this is called within
+                a call within a call, as two signals may do.
         """
-        with self._one_caller:
+        with self._save_lock:
             buffer = self._free_buffer()
             self.raise_failed()
             try:
-                buffer.is_filled = True
-                path, write = settle(buffer.staging.copy_of(collect))
+                buffer.is_being_filled = True
+                path, write = prepare(buffer.staging.copy_of(collect))
                 self._start()
                 self._count += 1
-                buffer.save = _Save(self._count, path, write)  # from here on it is the writer's
+                buffer.save = _Save(self._count, path, write)  # hands it over to the writer
             finally:
-                buffer.is_filled = False
+                buffer.is_being_filled = False
             self._wake.put(None)
             return path
 
     def wait(self) -> None:
-        """Until all is written or has failed."""
+        """Wait until everything is written or has failed."""
         for save in self._saves():
             self._wait(save)
 
     def error(self) -> BaseException | None:
-        """What went wrong and was not raised yet, in words for the training's thread."""
+        """The error of a save that was not raised yet, worded for the training's thread."""
         for save in self._saves():
             if save.finished and save.error is not None and not save.reported:
-                return _told_later(save.error, save.path)
+                return _as_later_error(save.error, save.path)
         return None
 
     def raise_failed(self) -> None:
-        """Raise what went wrong with an earlier save, once.
+        """Raise the error of an earlier save, once.
 
         Raises:
             OSError: If the disk refused it.
@@ -151,7 +153,7 @@ class BackgroundSaves:
         raise error
 
     def stop(self) -> None:
-        """End the thread, when all is written, and let go of the memory."""
+        """End the thread once everything is written, and release the memory."""
         self._stopping = True
         self._wake.put(None)
         self._buffers = [buffer for buffer in self._buffers if not buffer.is_free]
@@ -161,7 +163,7 @@ class BackgroundSaves:
         return sorted(saves, key=lambda save: save.number)
 
     def _wait(self, save: _Save) -> None:
-        self._wake.put(None)  # an interrupted call may have handed it over without a word
+        self._wake.put(None)  # an interrupted call may have handed it over without waking
         save.wait()
 
     def _free_buffer(self) -> _Buffer:
@@ -171,13 +173,13 @@ class BackgroundSaves:
         if len(self._buffers) < MOST_BUFFERS:
             self._buffers.append(_Buffer())
             return self._buffers[-1]
-        waiting = [save for save in self._saves() if not save.finished]
-        if not waiting:
+        unfinished = [save for save in self._saves() if not save.finished]
+        if not unfinished:
             raise RuntimeError(
-                "save_checkpoint(…, background=True) was called while two such calls copy their "
-                "states already: one of a signal handler within another."
+                "save_checkpoint(…, background=True) was called while two such calls are still "
+                "copying their states: by a signal handler within another."
             )
-        self._wait(waiting[0])
+        self._wait(unfinished[0])
         return self._free_buffer()
 
     def _start(self) -> None:
@@ -198,17 +200,17 @@ class BackgroundSaves:
                 return
 
 
-def _told_later(error: BaseException, path: Path) -> BaseException:
-    """The error of another thread and an earlier call, for one who sees it only now."""
+def _as_later_error(error: BaseException, path: Path) -> BaseException:
+    """The error of an earlier save in another thread, worded for a later call that raises it."""
     if isinstance(error, ClaimLost):
         return error
     text = f"{path.name}, of an earlier save_checkpoint(…, background=True), was not written"
-    told: BaseException
+    later: BaseException
     if isinstance(error, OSError) and error.errno is not None:
-        told = OSError(error.errno, f"{text}: {error.strerror}", error.filename)
+        later = OSError(error.errno, f"{text}: {error.strerror}", error.filename)
     elif isinstance(error, OSError):
-        told = OSError(f"{text}: {error}")
+        later = OSError(f"{text}: {error}")
     else:
-        told = RuntimeError(f"{text}: {type(error).__name__}: {error}")
-    told.__cause__ = error
-    return told
+        later = RuntimeError(f"{text}: {type(error).__name__}: {error}")
+    later.__cause__ = error
+    return later

@@ -1,4 +1,6 @@
-"""Names of checkpoint files; cheap to import, for programs that only look."""
+"""Checkpoint files and their names; cheap to import, for programs that only list them."""
+
+from __future__ import annotations
 
 import re
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
 
 @dataclass(frozen=True, order=True)
 class CheckpointFile:
-    """A checkpoint's place in the run, as its name tells it; ordered by time in the training."""
+    """A checkpoint's position in the run, as its name says; ordered by time in the training."""
 
     epoch: int
     batch: float  # infinity at the end of the epoch
@@ -21,7 +23,7 @@ class CheckpointFile:
 
 
 def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
-    """Where the checkpoint of an epoch is, or of a number of batches into it.
+    """The file of the checkpoint after an epoch, or after some batches of it.
 
     >>> checkpoint_path(Path("run"), 7).as_posix()
     'run/states/epoch_0007.pt'
@@ -31,7 +33,7 @@ def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
 
 
 def parse_name(path: Path) -> CheckpointFile | None:
-    """The place that a file's name tells; None for a name that no checkpoint has."""
+    """The checkpoint of a file by its name; None if the name is not a checkpoint's."""
     match = NAME.fullmatch(path.name)
     if match is None:
         return None
@@ -41,28 +43,30 @@ def parse_name(path: Path) -> CheckpointFile | None:
 def find_checkpoints(folder: Path) -> list[CheckpointFile]:
     """Checkpoints of a run folder, oldest first, judged by their names alone.
 
-    Damaged ones that `resume` has met are not among them: it has renamed them.
+    Damaged ones that `resume` came across are left out, as it has renamed them.
     """
     try:
         paths = list((folder / "states").iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(found for path in paths if (found := parse_name(path)) is not None)
+    return sorted(file for path in paths if (file := parse_name(path)) is not None)
 
 
-def why_no_best(folder: Path, settings: "RunSettings") -> str:
+def reason_for_no_best(folder: Path, settings: RunSettings) -> str:
     """Why a run folder has no best checkpoint, and what to do."""
     if settings.keep_best == 0:
-        why = "None is kept, as expkit.keep_best is 0: set it to 1 before training"
+        reason = "None is kept, as expkit.keep_best is 0: set it to 1 before training"
     elif settings.metric is None:
-        why = (
-            "No metric is set here, by which a checkpoint would be the best: name one before "
-            "training, expkit.metric or RunSettings(metric=…)"
+        reason = (
+            "No metric is set that would rank checkpoints: name one before training, "
+            "expkit.metric or RunSettings(metric=…)"
         )
     else:
-        why = (
+        reason = (
             f"No checkpoint has a value of the metric {settings.metric!r}: log it before "
             "save_checkpoint()"
         )
     checkpoints = find_checkpoints(folder)
-    return f"{why}; or load the last, {checkpoints[-1].path.stem!r}." if checkpoints else f"{why}."
+    if not checkpoints:
+        return f"{reason}."
+    return f"{reason}; or load the last, {checkpoints[-1].path.stem!r}."

@@ -1,20 +1,20 @@
 """Which code a run was trained with: git commit, dirty flag, hashes of imported sources."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from ._records import RunRecord
-
-# A module's code stays what it was when it was imported, even if its file is edited during a
-# long sweep: each file is hashed once per import. The spec is a new one after a reload.
-_hashed: dict[tuple[str, str], tuple[object, str]] = {}
-_commits: dict[Path, tuple[str | None, bool | None]] = {}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._records import RunRecord
 
 SNAPSHOT_VARIABLE = "EXPKIT_SNAPSHOT"
 
@@ -29,21 +29,20 @@ def code_facts(root: Path | None = None) -> dict[str, object]:
     Returns:
         `commit` and `dirty` (None without git), and `sources`: the sha256 of each imported source
         file below the root, by its path relative to it. Installed packages are left out. A process
-        that imports from a copy of the project has the copy's facts, under the project's names.
+        that imports from a snapshot of the project has the snapshot's facts, under the project's
+        names.
     """
-    copy = _copy_in_use() if root is None else None
-    if copy is not None:
-        sources = _sources(copy.path, copy.root)
-        return {"commit": copy.commit, "dirty": copy.dirty, "sources": sources}
+    snapshot = _snapshot_in_use() if root is None else None
+    if snapshot is not None:
+        sources = _cache.sources(snapshot.path, snapshot.root)
+        return {"commit": snapshot.commit, "dirty": snapshot.dirty, "sources": sources}
     root = project_root() if root is None else Path(root).resolve()
-    if root not in _commits:
-        _commits[root] = _git(root)
-    commit, dirty = _commits[root]
-    return {"commit": commit, "dirty": dirty, "sources": _sources(root)}
+    commit, dirty = _cache.commit(root)
+    return {"commit": commit, "dirty": dirty, "sources": _cache.sources(root)}
 
 
 def code_changes(record: RunRecord, root: Path | None = None) -> list[str]:
-    """The recorded source files whose content is another one now, or that are gone.
+    """The recorded source files that have changed since, or are gone.
 
     Args:
         record: A run.
@@ -52,23 +51,24 @@ def code_changes(record: RunRecord, root: Path | None = None) -> list[str]:
     Returns:
         Paths relative to the root, sorted. Empty: the run was made with this code.
     """
-    copy = _copy_in_use() if root is None else None
-    if copy is not None:
-        places: tuple[Path, ...] = (copy.path, copy.root)
+    snapshot = _snapshot_in_use() if root is None else None
+    if snapshot is not None:
+        roots: tuple[Path, ...] = (snapshot.path, snapshot.root)
     else:
-        places = (project_root() if root is None else Path(root).resolve(),)
+        roots = (project_root() if root is None else Path(root).resolve(),)
     sources = (record.code or {}).get("sources")
     if not isinstance(sources, Mapping):
         return []
 
-    def now(name: str) -> str | None:
-        return next((found for place in places if (found := _hash(place / name))), None)
+    def current_hash(name: str) -> str | None:
+        hashes = (_cache.file_hash(root / name) for root in roots)
+        return next((digest for digest in hashes if digest), None)
 
-    return sorted(name for name, digest in sources.items() if now(name) != digest)
+    return sorted(name for name, digest in sources.items() if current_hash(name) != digest)
 
 
 @dataclass(frozen=True)
-class _Copy:
+class Snapshot:
     """A copy of the project's sources: where it is, and what it was made of."""
 
     path: Path
@@ -77,14 +77,14 @@ class _Copy:
     dirty: bool | None
 
 
-def _copy_in_use() -> _Copy | None:
-    """The copy that this process imports from, which whoever made it announced."""
+def _snapshot_in_use() -> Snapshot | None:
+    """The snapshot that this process imports from, as the environment announces it."""
     text = os.environ.get(SNAPSHOT_VARIABLE)
     if not text:
         return None
     try:
         facts = json.loads(text)
-        copy = _Copy(
+        snapshot = Snapshot(
             Path(facts["copy"]).resolve(),
             Path(facts["root"]).resolve(),
             facts.get("commit"),
@@ -93,9 +93,9 @@ def _copy_in_use() -> _Copy | None:
     except (KeyError, TypeError, ValueError):
         return None
     # A task may start another project's script, which inherits the variable.
-    entries = (os.path.realpath(entry) for entry in sys.path)
-    inside = str(copy.path) + os.sep
-    return copy if any(f"{each}{os.sep}".startswith(inside) for each in entries) else None
+    import_paths = (os.path.realpath(entry) for entry in sys.path)
+    prefix = str(snapshot.path) + os.sep
+    return snapshot if any(f"{path}{os.sep}".startswith(prefix) for path in import_paths) else None
 
 
 def project_root() -> Path:
@@ -114,66 +114,112 @@ def project_root() -> Path:
     return start
 
 
-def _sources(*roots: Path) -> dict[str, str]:
-    """Hashes of the imported files, by their path relative to the first root they are below."""
-    key = (*map(str, roots), sys.prefix)
-    newest = len(sys.modules), next(reversed(sys.modules))
-    last = _last.get(key)
-    if last is not None and last.newest == newest and all(map(_is_as_it_was, last.own)):
-        return dict(last.hashes)
-    found: dict[str, str] = {}
-    own: list[_Own] = []
-    foreign = _foreign.setdefault(key, {})
-    for name, module in list(sys.modules.items()):
-        # Not getattr: lazy modules import half the world when they are asked for an attribute.
-        if foreign.get(name) is module or not isinstance(module, ModuleType):
-            continue
-        file = module.__dict__.get("__file__")
-        if not isinstance(file, str):
-            continue
-        places = (_place(file, root) for root in roots) if file.endswith(".py") else ()
-        place = next((each for each in places if each is not None), None)
-        if place is None:
-            foreign[name] = module
-            continue
-        path, source = place
-        spec = module.__dict__.get("__spec__")
-        seen = _hashed.get((name, path))
-        if seen is None or seen[0] is not spec:
-            digest = _hash(Path(path))
-            if digest is None:
-                continue
-            seen = _hashed[(name, path)] = (spec, digest)
-        found[source] = seen[1]
-        own.append((name, module, spec))
-    hashes = dict(sorted(found.items()))
-    _last[key] = _Last(newest, own, hashes)
-    return dict(hashes)
-
-
-# By roots and environment. A process has thousands of modules, and each run asks twice.
-_foreign: dict[tuple[str, ...], dict[str, ModuleType]] = {}  # that are not the project's own
-_Own = tuple[str, ModuleType, object]  # a module of the project's, and its spec
+_OwnModule = tuple[str, ModuleType, object]  # name, module and spec of a module of the project
 
 
 @dataclass(frozen=True)
-class _Last:
-    """What was found the last time, and by what it can be told that nothing was imported since."""
+class ModuleScan:
+    """The project's own modules at one moment, and how to see that nothing was imported since."""
 
     newest: tuple[int, str]  # how many modules there were, and which came last
-    own: list[_Own]
+    own: list[_OwnModule]
     hashes: dict[str, str]
 
+    def is_current(self, newest: tuple[int, str]) -> bool:
+        """Whether nothing was imported, loaded again or removed since."""
+        return self.newest == newest and all(
+            sys.modules.get(name) is module and module.__dict__.get("__spec__") is spec
+            for name, module, spec in self.own
+        )
 
-_last: dict[tuple[str, ...], _Last] = {}
+
+@dataclass(frozen=True)
+class CodeFactsCache:
+    """The code facts of one process: git is asked once, and each file hashed once per import.
+
+    A process has thousands of modules, and each run asks twice.
+
+    Attributes:
+        commits: Commit and dirty flag, by project folder.
+        import_hashes: By name and path of a module: its spec, which is a new one after a reload,
+            and the hash of its file. A module's code stays what it was when it was imported, even
+            if its file is edited during a long sweep.
+        file_hashes: By path: a file's time of change in ns, size and hash.
+        scans: The last scan of the imported modules, by roots and environment.
+        foreign_modules: Those that are not the project's own, by roots and environment.
+    """
+
+    commits: dict[Path, tuple[str | None, bool | None]] = field(default_factory=dict)
+    import_hashes: dict[tuple[str, str], tuple[object, str]] = field(default_factory=dict)
+    file_hashes: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    scans: dict[tuple[str, ...], ModuleScan] = field(default_factory=dict)
+    foreign_modules: dict[tuple[str, ...], dict[str, ModuleType]] = field(default_factory=dict)
+
+    def commit(self, root: Path) -> tuple[str | None, bool | None]:
+        """Commit and dirty flag of a project when it was first asked for; None without git."""
+        if root not in self.commits:
+            self.commits[root] = _git(root)
+        return self.commits[root]
+
+    def sources(self, *roots: Path) -> dict[str, str]:
+        """Hashes of the imported files, by their path relative to the first root above them."""
+        key = (*map(str, roots), sys.prefix)
+        newest = len(sys.modules), next(reversed(sys.modules))
+        scan = self.scans.get(key)
+        if scan is None or not scan.is_current(newest):
+            foreign = self.foreign_modules.setdefault(key, {})
+            scan = self.scans[key] = self._scan(roots, newest, foreign)
+        return dict(scan.hashes)
+
+    def file_hash(self, path: Path) -> str | None:
+        """The hash of a file as it is now; None if it cannot be read."""
+        import hashlib
+
+        try:
+            stat = path.stat()
+            cached = self.file_hashes.get(str(path))
+            if cached is not None and cached[:2] == (stat.st_mtime_ns, stat.st_size):
+                return cached[2]
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            return None
+        self.file_hashes[str(path)] = (stat.st_mtime_ns, stat.st_size, digest)
+        return digest
+
+    def _scan(
+        self, roots: tuple[Path, ...], newest: tuple[int, str], foreign: dict[str, ModuleType]
+    ) -> ModuleScan:
+        hashes: dict[str, str] = {}
+        own: list[_OwnModule] = []
+        for name, module in list(sys.modules.items()):
+            # Not getattr: lazy modules import half the world when they are asked for an attribute.
+            if foreign.get(name) is module or not isinstance(module, ModuleType):
+                continue
+            file = module.__dict__.get("__file__")
+            if not isinstance(file, str):
+                continue
+            locations = (_location(file, root) for root in roots) if file.endswith(".py") else ()
+            location = next((location for location in locations if location is not None), None)
+            if location is None:
+                foreign[name] = module
+                continue
+            path, source = location
+            spec = module.__dict__.get("__spec__")
+            imported = self.import_hashes.get((name, path))
+            if imported is None or imported[0] is not spec:
+                digest = self.file_hash(Path(path))
+                if digest is None:
+                    continue
+                imported = self.import_hashes[(name, path)] = (spec, digest)
+            hashes[source] = imported[1]
+            own.append((name, module, spec))
+        return ModuleScan(newest, own, dict(sorted(hashes.items())))
 
 
-def _is_as_it_was(own: _Own) -> bool:
-    name, module, spec = own
-    return sys.modules.get(name) is module and module.__dict__.get("__spec__") is spec
+_cache = CodeFactsCache()  # of this process
 
 
-def _place(file: str, root: Path) -> tuple[str, str] | None:
+def _location(file: str, root: Path) -> tuple[str, str] | None:
     """A file's path and its name below the root; None if it is not the project's own."""
     prefix = str(root) + os.sep
     path = file if os.path.isabs(file) else os.path.abspath(file)  # noqa: PTH100, PTH117
@@ -191,32 +237,14 @@ def _is_installed(path: str) -> bool:
     parts = path.split(os.sep)  # noqa: PTH206 (called for each module)
     if "site-packages" in parts or "dist-packages" in parts:
         return True
-    if not _standard_library:
-        import sysconfig
-
-        _standard_library.update(sysconfig.get_path(key) for key in ("stdlib", "platstdlib"))
-    return any(path.startswith(folder + os.sep) for folder in _standard_library)
+    return any(path.startswith(folder + os.sep) for folder in _standard_library())
 
 
-_standard_library: set[str] = set()
+@cache
+def _standard_library() -> set[str]:
+    import sysconfig
 
-
-_files: dict[str, tuple[int, int, str]] = {}
-
-
-def _hash(path: Path) -> str | None:
-    import hashlib
-
-    try:
-        stat = path.stat()
-        known = _files.get(str(path))
-        if known is not None and known[:2] == (stat.st_mtime_ns, stat.st_size):
-            return known[2]
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
-    _files[str(path)] = (stat.st_mtime_ns, stat.st_size, digest)
-    return digest
+    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
 
 
 def _git(root: Path) -> tuple[str | None, bool | None]:
@@ -226,18 +254,18 @@ def _git(root: Path) -> tuple[str | None, bool | None]:
 
     # One call gives both; untracked files are results as often as code, and do not count.
     command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
+        status = subprocess.run(
             command,
             cwd=root,
-            env=environment,
+            env=environ,
             capture_output=True,
             text=True,
             check=True,
             timeout=20,
         )
-        lines = done.stdout.splitlines()
+        lines = status.stdout.splitlines()
         heads = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
         commit = heads[0] if heads and heads[0] != "(initial)" else None
         return commit, any(not line.startswith("#") for line in lines)

@@ -1,9 +1,11 @@
 """Encoders (label encoders, scalers, vectorizers) in files that need no unpickling.
 
 An encoder with `state_dict` or `to_dict` says itself what it consists of. A scikit-learn
-estimator is written attribute by attribute as JSON, arrays with their dtype; it is put back into
-an object of the same class, which the caller gives.
+estimator is written attribute by attribute as JSON, arrays with their dtype; it is read into an
+object of the same class, which the caller passes.
 """
+
+from __future__ import annotations
 
 import base64
 import json
@@ -13,14 +15,15 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ._files import write_file
-from ._names import path_inside
+from ._names import missing_file_error, path_inside
 from ._saveable import MAX_DEPTH, type_name
-from ._states import load_into, missing_file, state_of
+from ._states import load_into, state_of
 from ._torch_files import read_torch, write_torch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import numpy
 
@@ -31,14 +34,15 @@ _ADVICE = "pickle=True saves it as it is, in a file that runs code when it is lo
 
 
 def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = False) -> Path:
-    """Write an encoder to `states/NAME.json`, or `.pt` where its state holds tensors.
+    """Write an encoder to `states/NAME.json`, or `.pt` if its state holds tensors.
 
     Args:
         folder: The run folder.
-        encoder: What has `state_dict`/`load_state_dict`, or `to_dict`/`from_dict`, or
+        encoder: An object with `state_dict`/`load_state_dict`, `to_dict`/`from_dict` or
             scikit-learn's `get_params`.
         name: Its name, without suffix.
-        pickle: Pickle it instead, to `states/NAME.pkl`. Loading that runs code from the file.
+        pickle: Whether to pickle it instead, to `states/NAME.pkl`. Loading that runs code from
+            the file.
 
     Raises:
         TypeError: If it cannot be written without pickle; says which part and why.
@@ -61,7 +65,7 @@ def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = Fal
         text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
         write_file(path.with_name(path.name + suffix), text + "\n")
     for other in SUFFIXES:
-        if other != suffix:  # written before in another way: one name is one encoder
+        if other != suffix:  # written earlier in another way: one name is one encoder
             path.with_name(path.name + other).unlink(missing_ok=True)
     return path.with_name(path.name + suffix)
 
@@ -76,42 +80,42 @@ def load_encoder(folder: Path, encoder: type[T] | T, name: str, *, pickle: bool 
         pickle: Whether a pickled one may be loaded, which runs code from the file.
 
     Returns:
-        The encoder; the given object, unless `from_dict` makes a new one.
+        The encoder; the object that was passed, unless `from_dict` makes a new one.
 
     Raises:
-        FileNotFoundError: If there is no such encoder; names what is there.
-        TypeError: If the file is of another class.
+        FileNotFoundError: If there is no such encoder; names the files that exist.
+        TypeError: If the file holds another class.
         ValueError: If the file is damaged, or a pickle and `pickle` is not set.
     """
     path = encoder_path(folder, name)
-    found = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
-    file = next((candidate for candidate in found if candidate.is_file()), None)
+    candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+    file = next((candidate for candidate in candidates if candidate.is_file()), None)
     if file is None:
-        raise missing_file(found[0])
+        raise missing_file_error(candidates[0])
     if file.suffix == ".pkl":
         if not pickle:
             raise ValueError(f"{file} is a pickle, which runs code when loaded: pass pickle=True.")
         import pickle as pickling
 
-        made = pickling.loads(file.read_bytes())
-        _check_class(file, type_name(made), encoder)
-        return made  # type: ignore[no-any-return]
+        loaded = pickling.loads(file.read_bytes())
+        _check_class(file, type_name(loaded), encoder)
+        return loaded  # type: ignore[no-any-return]
     if file.suffix == ".pt":
         target = encoder() if isinstance(encoder, type) else encoder
         load_into(target, read_torch(file), name)
         return target
     data = _read_json(file)
-    wanted = encoder if isinstance(encoder, type) else type(encoder)
+    kind = encoder if isinstance(encoder, type) else type(encoder)
     _check_class(file, str(data["class"]), encoder)
     content = _decode(file, data["content"])
     if data["made_by"] == "to_dict":
-        made = encoder.from_dict(content)  # type: ignore[union-attr]
-        return encoder if made is None else made  # type: ignore[return-value]
-    version = _version_of(wanted)
+        loaded = encoder.from_dict(content)  # type: ignore[union-attr]
+        return encoder if loaded is None else loaded  # type: ignore[return-value]
+    version = _version_of(kind)
     if version != data["version"]:
         warnings.warn(
             f"{file} was written by version {data['version']} of "
-            f"{wanted.__module__.partition('.')[0]}, this is {version}: compare a few outputs "
+            f"{kind.__module__.partition('.')[0]}, this is {version}: compare a few outputs "
             "before you rely on it.",
             stacklevel=3,
         )
@@ -144,10 +148,10 @@ def encoder_path(folder: Path, name: str) -> Path:
     return path.with_name(path.stem) if path.suffix in SUFFIXES else path
 
 
-def _check_class(file: Path, kind: str, encoder: object) -> None:
-    wanted = encoder if isinstance(encoder, type) else type(encoder)
-    if kind != _class_name(wanted):
-        raise TypeError(f"{file} holds a {kind}, not a {_class_name(wanted)}.")
+def _check_class(file: Path, class_name: str, encoder: object) -> None:
+    kind = encoder if isinstance(encoder, type) else type(encoder)
+    if class_name != _class_name(kind):
+        raise TypeError(f"{file} holds a {class_name}, not a {_class_name(kind)}.")
 
 
 def _class_name(kind: type) -> str:
@@ -184,9 +188,9 @@ def _described(encoder: object, name: str) -> dict[str, object]:
 
 
 def _encoded(value: object, path: str, depth: int = 0) -> object:
-    """Value as strict JSON that `_decoded` turns back into the same value and type.
+    """Encode a value as strict JSON that `_decoded` turns back into the same value and type.
 
-    What JSON has not is an object of one key that starts with `$`.
+    What JSON lacks becomes an object with one key that starts with `$`.
     """
     numpy = sys.modules.get("numpy")
     if value is None or type(value) in (bool, int, str):
@@ -287,13 +291,13 @@ def _decoded_estimator(data: tuple[str, object]) -> object:
         raise ValueError(f"An inner estimator must be of scikit-learn, not {name!r}.")
     kind = getattr(import_module(module), attribute)
     if not (isinstance(kind, type) and hasattr(kind, "get_params")):
-        raise ValueError(f"{name!r} is no estimator of scikit-learn.")
+        raise ValueError(f"{name!r} is not an estimator of scikit-learn.")
     estimator: object = object.__new__(kind)
     vars(estimator).update(_decoded(content))  # type: ignore[call-overload]
     return estimator
 
 
-def _decoded_dtype(text: str) -> "numpy.dtype[numpy.generic]":
+def _decoded_dtype(text: str) -> numpy.dtype[numpy.generic]:
     import numpy
 
     return numpy.dtype(text)

@@ -1,27 +1,27 @@
-"""How a run ended, told by what ended it."""
+"""The final state of a run, judged by what ended it."""
 
 from ._signals import termination_requested
 
 
 def final_state(
-    error: BaseException | None, *, told_to_stop: bool = False, completed: bool = False
+    error: BaseException | None, *, asked_to_stop: bool = False, completed: bool = False
 ) -> str:
     """The state that run.json gets: completed, failed or interrupted.
 
     Args:
-        error: What left the block; None if it was left in peace.
-        told_to_stop: Whether `should_stop()` was true.
-        completed: Whether the training said that it was done.
+        error: The error that left the block; None if there was none.
+        asked_to_stop: Whether `should_stop()` was true.
+        completed: Whether the training said that it was complete.
 
     >>> final_state(None), final_state(KeyboardInterrupt()), final_state(ValueError())
     ('completed', 'interrupted', 'failed')
     """
-    asked = "completed" if completed else "interrupted"
+    state_when_asked = "completed" if completed else "interrupted"
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return asked if told_to_stop else "completed"
+        return state_when_asked if asked_to_stop else "completed"
     if isinstance(error, KeyboardInterrupt) or termination_requested():
         # After SIGTERM any error may be its echo, such as a DataLoader worker that it killed.
-        return asked
+        return state_when_asked
     if isinstance(error, SystemExit) and error.code in (130, 143):
-        return asked
+        return state_when_asked
     return "failed"

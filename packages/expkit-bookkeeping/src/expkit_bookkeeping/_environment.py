@@ -8,14 +8,18 @@ from pathlib import Path
 from types import ModuleType
 
 
-def environment_facts(environ: Mapping[str, str] = os.environ) -> dict[str, object]:
+def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, object]:
     """Facts about this process: Python, platform, versions of what is imported, GPUs, command.
 
+    Args:
+        environ: Environment variables; None: this process's.
+
     Returns:
-        Plain data. No environment variable but CUDA_VISIBLE_DEVICES is in it.
+        Plain data. The only environment variable in it is CUDA_VISIBLE_DEVICES.
     """
     import platform
 
+    environ = os.environ if environ is None else environ
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -34,11 +38,11 @@ def gpu_names(drivers: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
     """Names of the NVIDIA GPUs of this machine, without touching CUDA.
 
     Asking CUDA would initialise it, after which a forked DataLoader worker can no longer use it.
-    Where torch has initialised it already, torch is asked.
+    torch is asked only where it has initialised CUDA already.
     """
     torch = sys.modules.get("torch")
     if torch is not None:
-        with contextlib.suppress(Exception):  # facts for the reader; never worth a run
+        with contextlib.suppress(Exception):  # these facts are not worth losing a run
             if torch.cuda.is_initialized():
                 count = torch.cuda.device_count()
                 return [torch.cuda.get_device_name(index) for index in range(count)]
@@ -58,7 +62,7 @@ def _cpus() -> int | None:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the imported packages, as they state them; free of metadata look-ups."""
+    """Versions of the imported packages, from their `__version__`: no metadata is looked up."""
     versions = {}
     for name, module in list(sys.modules.items()):
         if "." in name or name.startswith("_") or not isinstance(module, ModuleType):

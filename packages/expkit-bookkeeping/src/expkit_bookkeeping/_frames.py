@@ -1,4 +1,6 @@
-"""All runs of an experiment as pandas frames. Imported only where somebody asks for one."""
+"""The runs of an experiment as pandas frames. Imported only when somebody asks for one."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,16 +13,19 @@ except ImportError as error:
         "result_rows() and write_results_csv() give the same rows."
     ) from error
 
+from ._columns import Columns
 from ._metrics import metric_rows
-from ._records import RunRecord
-from ._results import Columns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._records import RunRecord
 
 
 class Results(pd.DataFrame):
-    """The runs of an experiment, one a row, with the columns of results.csv."""
+    """The runs of an experiment, one per row, with the columns of results.csv."""
 
     @property
-    def _constructor(self) -> Callable[..., "Results"]:
+    def _constructor(self) -> Callable[..., Results]:
         return Results
 
     def table(
@@ -29,22 +34,22 @@ class Results(pd.DataFrame):
         *,
         metrics: str | Sequence[str] | None = None,
         state: str | None = "completed",
-    ) -> "Table":
+    ) -> Table:
         """Mean and standard deviation of metrics over the runs of each group.
 
         Args:
-            group_by: Columns that runs of one group share. None: all swept keys but `seed`.
+            group_by: Columns that runs of one group share. None: all swept keys except `seed`.
             metrics: Columns to summarise. None: final and best values of all metrics.
             state: Runs to count; None: all.
 
         Returns:
-            One row a group, in the order of first appearance. Columns (metric, mean) and
+            One row per group, in the order of first appearance. Columns (metric, mean) and
             (metric, std); the standard deviation is the sample's (n - 1) and NaN for one run.
-            The column (runs, count) says how many runs it is.
+            The column (runs, count) has the number of runs.
 
         Raises:
             KeyError: If there is no such column.
-            ValueError: If no run is left to count.
+            ValueError: If there are no metrics, or no run to count.
         """
         keys = self._columns(group_by, "swept")
         if group_by is None:
@@ -54,17 +59,17 @@ class Results(pd.DataFrame):
             raise ValueError("No metrics to summarise: none of these runs has logged one.")
         runs = self if state is None else self[self["state"] == state]
         if runs.empty:
-            found = ", ".join(
+            counts = ", ".join(
                 f"{count} {name}" for name, count in self["state"].value_counts().items()
             )
             raise ValueError(
-                f"No {state} run to summarise; there are: {found or 'none at all'}. "
+                f"No {state} run to summarise; there are: {counts or 'none at all'}. "
                 "state=None counts them all."
             )
         plain = pd.DataFrame(runs)
         for key in keys:  # lists and None cannot be grouped by
             plain[key] = plain[key].map(_label)
-        # one group for all where nothing is left to group by
+        # one group for all if there is nothing to group by
         by = [plain[key] for key in keys] or [pd.Series("all", index=plain.index, name="runs")]
         groups = plain.groupby(by, sort=False, dropna=False)
         columns: dict[tuple[str, str], pd.Series] = {}
@@ -76,16 +81,15 @@ class Results(pd.DataFrame):
         table.attrs = dict(self.attrs)
         return table
 
-    def _columns(self, given: str | Sequence[str] | None, kind: str) -> list[str]:
-        if given is None:
-            known = [column for column in self.attrs.get(kind, []) if column in self.columns]
+    def _columns(self, names: str | Sequence[str] | None, kind: str) -> list[str]:
+        if names is None:
             if kind not in self.attrs:
                 raise KeyError(
                     "This frame no longer knows which of its columns are swept keys and metrics. "
                     "Name them: table(group_by=…, metrics=…)."
                 )
-            return known
-        names = [given] if isinstance(given, str) else list(given)
+            return [column for column in self.attrs[kind] if column in self.columns]
+        names = [names] if isinstance(names, str) else list(names)
         for name in names:
             if name not in self.columns:
                 raise KeyError(_unknown_column(name, list(self.columns)))
@@ -93,14 +97,14 @@ class Results(pd.DataFrame):
 
 
 class Table(pd.DataFrame):
-    """Mean and standard deviation of metrics, one group of runs a row. Made by `Results.table`."""
+    """Mean and standard deviation of metrics, one row per group. Made by `Results.table`."""
 
     @property
-    def _constructor(self) -> Callable[..., "Table"]:
+    def _constructor(self) -> Callable[..., Table]:
         return Table
 
     def text(self, digits: int = 3) -> pd.DataFrame:
-        """The same as text, `0.981 ± 0.003`; without ± where a group has one run.
+        """The same as text, `0.981 ± 0.003`; without ± if a group has one run.
 
         Args:
             digits: Digits after the point.
@@ -121,7 +125,7 @@ class Table(pd.DataFrame):
         """A table for LaTeX's package booktabs, with all text escaped.
 
         Args:
-            path: Where to write it too.
+            path: A file to write it to as well.
             digits: Digits after the point.
             bold: Columns whose best mean is set in bold: metric → maximize or minimize. None:
                 those of `expkit.metric`.
@@ -195,7 +199,7 @@ def results_frame(records: Sequence[RunRecord], experiment: Path) -> Results:
 
 
 def metrics_frame(folders: Sequence[Path]) -> pd.DataFrame:
-    """The metric histories of these run folders, one value a row."""
+    """The metric histories of these run folders, one value per row."""
     rows = [
         (run.name, step, metric, value)
         for run in folders
@@ -240,10 +244,10 @@ def _escape(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def _unknown_column(name: str, known: Sequence[object]) -> str:
+def _unknown_column(name: str, columns: Sequence[object]) -> str:
     from difflib import get_close_matches
 
-    names = [str(each) for each in known]
+    names = [str(column) for column in columns]
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"There is no column {name!r}.{hint} Known: {', '.join(names)}."

@@ -9,8 +9,8 @@ from pathlib import PurePath
 def config_hash(config: Mapping[str, object]) -> str:
     """Hash a configuration: sha256 of its canonical JSON.
 
-    Keys are sorted, floats are written by `repr`, tuples count as lists, paths as text and enum
-    members by name. So `0.001` and `1e-3` are the same, and `1` and `1.0` are not.
+    Keys are sorted, floats are written by `repr`, tuples count as lists, paths as text, and enum
+    members as their names. So `0.001` and `1e-3` are the same, and `1` and `1.0` are not.
 
     Args:
         config: Resolved configuration of plain data.
@@ -35,7 +35,7 @@ def config_hash(config: Mapping[str, object]) -> str:
 
 
 def canonical(value: object, path: str) -> object:
-    """The value as JSON data; `path` names it in errors."""
+    """Convert a value to JSON data; `path` names it in errors."""
     if isinstance(value, enum.Enum):
         return value.name
     if value is None or isinstance(value, (bool, int, str)):

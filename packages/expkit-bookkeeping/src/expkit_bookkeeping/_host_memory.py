@@ -1,11 +1,14 @@
-"""Memory of the host for copies of states: pinned for those of a GPU, and not shared by forks."""
+"""Host memory for copies of states: pinned for those of a GPU, and not shared with forks."""
+
+from __future__ import annotations
 
 import contextlib
 import mmap
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -14,50 +17,50 @@ LARGE_PAGES_BYTES = 1 << 26
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK of Linux, which Python's mmap does not name
 
 
-class HostMemory(NamedTuple):
-    """A piece of memory that one or several tensors lie in."""
+class BlockSpec(NamedTuple):
+    """The block of memory that one or several tensors need."""
 
     size: int  # bytes
     pinned: bool  # for what a GPU copies
 
 
-def host_memories(memories: Sequence[HostMemory]) -> "list[Tensor]":
-    """The bytes of as many memories of the host, those that are not pinned in one piece."""
+def allocate(specs: Sequence[BlockSpec]) -> list[Tensor]:
+    """Allocate blocks as tensors of bytes; all that are not pinned share one mapping."""
     import torch
 
     starts, end = [], 0
-    for memory in memories:
+    for spec in specs:
         starts.append(end)
-        if not memory.pinned:
-            end += -(-memory.size // ALIGNMENT) * ALIGNMENT
-    piece = _fresh_memory(end) if end else None
-    found = []
-    for memory, start in zip(memories, starts, strict=True):
-        if memory.pinned:
-            found.append(_pinned(memory.size))
-        elif memory.size and piece is not None:
-            found.append(
-                torch.frombuffer(piece, dtype=torch.uint8, count=memory.size, offset=start)
+        if not spec.pinned:
+            end += -(-spec.size // ALIGNMENT) * ALIGNMENT
+    mapping = _map_memory(end) if end else None
+    blocks = []
+    for spec, start in zip(specs, starts, strict=True):
+        if spec.pinned:
+            blocks.append(_allocate_pinned(spec.size))
+        elif spec.size and mapping is not None:
+            blocks.append(
+                torch.frombuffer(mapping, dtype=torch.uint8, count=spec.size, offset=start)
             )
         else:
-            found.append(torch.empty(0, dtype=torch.uint8, device="cpu"))
-    return found
+            blocks.append(torch.empty(0, dtype=torch.uint8, device="cpu"))
+    return blocks
 
 
-def _pinned(size: int) -> "Tensor":
+def _allocate_pinned(size: int) -> Tensor:
     import torch
 
     try:
         return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=True)
-    except RuntimeError:  # the system locks no more memory; copying into any other is slower only
+    except RuntimeError:  # the system locks no more memory; copying to other memory is just slower
         return torch.empty(size, dtype=torch.uint8, device="cpu")
 
 
-def _fresh_memory(size: int) -> mmap.mmap:
-    """Memory that forked children do not share.
+def _map_memory(size: int) -> mmap.mmap:
+    """Map memory that forked children do not share.
 
     The workers of a DataLoader are forks: as long as one lives, writing to a page that it shares
-    costs the copy of the page.
+    costs a copy of the page.
     """
     if sys.platform != "linux":
         return mmap.mmap(-1, size)
@@ -70,8 +73,8 @@ def _fresh_memory(size: int) -> mmap.mmap:
         ) from error
     with contextlib.suppress(OSError):  # a kernel without it
         memory.madvise(_WIPE_ON_FORK)
-        # 10 MB are then copied in 0.86 of the time, and 1 GB in the same. The system must first
-        # move what is in the way of large pages, which can make the first call five times as long.
+        # With large pages 10 MB are copied in 0.86 of the time, and 1 GB in the same time. But the
+        # system must first make room for them, so that the first call may take five times as long.
         if size <= LARGE_PAGES_BYTES:
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memory

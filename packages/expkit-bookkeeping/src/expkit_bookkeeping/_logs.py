@@ -9,20 +9,20 @@ _FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 
 
 class RunLog:
-    """Two loggers of one run, known to nobody else: both targets, and the file alone."""
+    """Two private loggers of one run: one for both targets, one for the file alone."""
 
     def __init__(self, folder: Path, *, console: bool) -> None:
         self._file = logging.FileHandler(folder / FILE_NAME, encoding="utf-8", delay=True)
         self._file.setFormatter(logging.Formatter(_FORMAT))
-        # Not from getLogger: that would keep a logger for each run of a sweep forever, and let
-        # a configuration of the root logger disable them.
+        # Not from getLogger: it would keep the logger of each run of a sweep forever, and a
+        # configuration of logging could disable them.
         self._both = logging.Logger("expkit")
         self._quiet = logging.Logger("expkit")
         for logger in (self._both, self._quiet):
             logger.propagate = False
             logger.addHandler(self._file)
         if console:
-            handler = _Console()
+            handler = _StdoutHandler()
             handler.setFormatter(logging.Formatter(_FORMAT))
             self._both.addHandler(handler)
 
@@ -35,8 +35,8 @@ class RunLog:
         logger = self._both if console else self._quiet
         logger.log(level_number(level), "%s", message)
 
-    def banner(self, text: str) -> None:
-        """A line in the file that tells one attempt from the next."""
+    def write_banner(self, text: str) -> None:
+        """Write a line to the file that separates one attempt from the next."""
         self._quiet.info("%s", f" {text} ".center(80, "-"))
 
     def close(self) -> None:
@@ -52,15 +52,15 @@ def level_number(level: int | str) -> int:
     """
     if isinstance(level, int) and not isinstance(level, bool):
         return level
-    known = logging.getLevelNamesMapping()
-    if isinstance(level, str) and level.upper() in known:
-        return known[level.upper()]
-    names = ", ".join(name.lower() for name in known if name != "NOTSET")
+    levels = logging.getLevelNamesMapping()
+    if isinstance(level, str) and level.upper() in levels:
+        return levels[level.upper()]
+    names = ", ".join(name.lower() for name in levels if name != "NOTSET")
     raise ValueError(f"There is no logging level {level!r}. Known: {names}, or a number.")
 
 
-class _Console(logging.Handler):
-    """Writes to what sys.stdout is now: notebooks and tests replace it."""
+class _StdoutHandler(logging.Handler):
+    """Writes to the current sys.stdout, which notebooks and tests replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

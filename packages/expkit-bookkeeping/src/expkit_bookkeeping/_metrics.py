@@ -1,4 +1,4 @@
-"""metrics.jsonl: appended to without stalling the training, read back without its torn end."""
+"""metrics.jsonl: appended to without stalling the training, read without its torn end."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from ._files import write_file
 
 FILE_NAME = "metrics.jsonl"
-MAX_PENDING = 10_000  # lines in memory while the disk refuses them; then the training hears of it
+MAX_PENDING = 10_000  # lines kept while the disk refuses them; then the error is raised
 
 _SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
@@ -28,17 +28,17 @@ class MetricLine:
 
 
 class Mark:
-    """A place behind a line, for a checkpoint that covers what was logged before it.
+    """The end of a line, for a checkpoint that covers what was logged up to there.
 
     Attributes:
-        size: The file's size in bytes up to there; None until all before it is written.
+        size: The file's size in bytes up to the mark; None until everything before is written.
     """
 
     size: int | None = None
 
 
 class MetricsFile:
-    """The appending side. `add` costs microseconds; another thread calls `write`."""
+    """metrics.jsonl of an open run. `add` costs microseconds; another thread calls `write`."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
@@ -46,21 +46,21 @@ class MetricsFile:
         # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
         self._lock = threading.RLock()
         _drop_torn_end(self.path)
-        self._unsynced = self.path.exists()  # by whoever was killed before us
+        self._unsynced = self.path.exists()  # an earlier attempt may have been killed
         self._appends = 0
 
     def add(self, step: int, time: float, metrics: Mapping[str, float]) -> None:
         """Queue one line.
 
         Raises:
-            OSError: If the disk has refused so many lines that they would fill the memory.
+            OSError: If the disk has refused so many lines that no more are kept in memory.
         """
         self._pending.append((step, time, metrics))
         if len(self._pending) >= MAX_PENDING:
             self.write()
 
     def mark(self) -> Mark:
-        """Mark the place behind the last line, without waiting for the disk."""
+        """Mark the end of the last line, without waiting for the disk."""
         mark = Mark()
         self._pending.append(mark)
         return mark
@@ -72,16 +72,16 @@ class MetricsFile:
             sync: Whether to wait until all lines are on the disk.
         """
         with self._lock:
-            # Taken out only when they are written: SIGTERM or Ctrl-C may raise at any point here.
-            # Interrupted just then, lines are written twice, which reading takes for one row.
+            # Removed only once they are written: SIGTERM or Ctrl-C may raise at any point here. In
+            # between, lines are written twice, which reading takes for one row.
             pending = [self._pending[number] for number in range(len(self._pending))]
             lines: list[str] = []
             marks: list[tuple[Mark, int]] = []  # with the number of lines before each
-            for each in pending:
-                if isinstance(each, Mark):
-                    marks.append((each, len(lines)))
+            for entry in pending:
+                if isinstance(entry, Mark):
+                    marks.append((entry, len(lines)))
                 else:
-                    lines.append(_line(*each))
+                    lines.append(_line(*entry))
             start = 0
             if lines or (sync and self._unsynced):
                 self._unsynced = True
@@ -91,19 +91,19 @@ class MetricsFile:
             elif marks:
                 with contextlib.suppress(FileNotFoundError):
                     start = self.path.stat().st_size
-            for mark, before in marks:  # a line is ASCII: a byte a character
-                mark.size = start + sum(map(len, lines[:before]))
+            for mark, lines_before in marks:  # lines are ASCII: one byte per character
+                mark.size = start + sum(map(len, lines[:lines_before]))
             for _ in pending:
                 self._pending.popleft()
 
     def syncing(self) -> Callable[[], None] | None:
-        """What brings all lines that are written by now to the disk, for another thread to call.
+        """A function that syncs all lines written so far, for another thread to call.
 
-        The file is opened here: whenever that thread asks the system for something it lets go of
-        the interpreter, and may wait 5 ms until this one, which is busy, lets it go on.
+        The file is opened here: at each system call that thread releases the interpreter, and may
+        then wait 5 ms for this one, which is busy.
 
         Returns:
-            None where they are there already.
+            The function; None if the lines are on the disk already.
         """
         with self._lock:
             if not self._unsynced:
@@ -136,13 +136,13 @@ class MetricsFile:
             os.close(fd)
 
     def cut(self, step: int, size: int | None = None) -> None:
-        """Forget what was logged behind a checkpoint; see `cut_metrics`."""
+        """Forget what was logged after a checkpoint; see `cut_metrics`."""
         with self._lock:
             self.write()
             cut_metrics(self.path.parent, step, size=size)
 
     def replace(self, names: Collection[str], step: int) -> None:
-        """Take metrics out of the file from `step` on; what it held before is kept beside it."""
+        """Remove metrics from the file from `step` on; a copy of the file is kept beside it."""
         with self._lock:
             self.write()
             raw = self.path.read_bytes()
@@ -156,18 +156,18 @@ class MetricsFile:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    # A function, as Python 3.12 and 3.13 leave the jump back of a loop out of the `try` around it:
-    # what a signal's handler raised there would pass by whoever cuts half a line off.
+    # A function, as Python 3.12 and 3.13 leave a loop's jump back out of the `try` around it: what
+    # a signal handler raises there would miss the code that cuts half a line off.
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
-def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
-    """The metrics as plain numbers; numpy and torch scalars are taken out of their boxes.
+def to_numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """Convert metrics to plain numbers, also numpy and torch scalars.
 
     Raises:
-        TypeError: If a name is not a string or a value not one number; says which.
+        TypeError: If a name is not a string or a value not one number; the text says which.
     """
     values: dict[str, float] = {}
     if not isinstance(metrics, Mapping):
@@ -180,7 +180,7 @@ def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
         if kind is float or kind is int:
             values[key] = value  # type: ignore[assignment]
         else:
-            values[key] = _number(key, value)
+            values[key] = _to_number(key, value)
         if type(key) is not str:
             raise TypeError(f"A metric's name is a string, not {type(key).__name__}: {key!r}.")
         if not key:
@@ -190,8 +190,8 @@ def numbers(metrics: Mapping[str, object]) -> dict[str, float]:
     return values
 
 
-def whole_step(step: object) -> int:
-    """The step as an int of at least 0.
+def to_step(step: object) -> int:
+    """Convert a step to an int of at least 0.
 
     Raises:
         TypeError: If it is not a whole number.
@@ -211,7 +211,7 @@ def whole_step(step: object) -> int:
 def metric_lines(folder: Path) -> Iterator[MetricLine]:
     """The lines of a run's metrics.jsonl as they were logged, with NaN and infinities as floats.
 
-    A torn last line is passed over; a damaged one elsewhere too, with a warning.
+    A torn last line is passed over; so is a damaged one elsewhere, with a warning.
     """
     path = Path(folder) / FILE_NAME
     try:
@@ -238,14 +238,13 @@ def metric_rows(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def cut_metrics(folder: Path, step: int, *, size: int | None = None) -> None:
-    """Forget what a run logged behind a checkpoint, so that resuming does not log it twice.
+    """Forget what a run logged after a checkpoint, so that resuming does not log it twice.
 
     Args:
         folder: The run folder.
         step: The first step that will be logged again; lines of smaller steps stay.
-        size: The file's size in bytes when the checkpoint was saved. If given and plausible it
-            decides instead of `step`: it is right also where some metrics count batches and
-            others epochs.
+        size: The file's size in bytes when the checkpoint was saved. If it is plausible, it decides
+            instead of `step`, and is right even if some metrics count batches and others epochs.
     """
     path = Path(folder) / FILE_NAME
     try:
@@ -277,7 +276,7 @@ def _line(step: int, time: float, metrics: Mapping[str, float]) -> str:
 
 
 def _without(line: MetricLine, names: Collection[str], step: int) -> dict[str, float]:
-    """What stays of a line when metrics are replaced from a step on."""
+    """What remains of a line when metrics are replaced from a step on."""
     if line.step < step:
         return line.metrics
     return {name: value for name, value in line.metrics.items() if name not in names}
@@ -302,7 +301,7 @@ def _parsed(text: bytes) -> MetricLine | None:
 
 
 def _drop_torn_end(path: Path) -> None:
-    """Cut a line that a killed writer left unfinished, before the next one is glued to it."""
+    """Cut off a line that a killed writer left unfinished, before another is appended to it."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -312,7 +311,7 @@ def _drop_torn_end(path: Path) -> None:
         os.truncate(path, end)
 
 
-def _number(key: object, value: object) -> float:
+def _to_number(key: object, value: object) -> float:
     item = getattr(value, "item", None)
     if item is not None:  # numpy and torch, on whatever device
         try:
@@ -331,5 +330,5 @@ def _number(key: object, value: object) -> float:
         return float(value)
     raise TypeError(
         f"Metric {key!r} is a {type(value).__name__}, and a metric is one number: {value!r}. "
-        "Text and settings belong into save_results or the configuration."
+        "Text and settings belong in save_results or the configuration."
     )

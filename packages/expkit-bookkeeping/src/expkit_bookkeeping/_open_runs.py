@@ -1,4 +1,6 @@
-"""A run folder while this process owns it: what is held between opening and closing."""
+"""A run folder while this process owns it, from opening to closing."""
+
+from __future__ import annotations
 
 import contextlib
 import time
@@ -6,20 +8,20 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ._background import Background
+from ._background import PeriodicThread
 from ._claims import Claim, ClaimLost
 from ._environment import environment_facts
 from ._files import write_file
 from ._logs import RunLog
 from ._metrics import MetricsFile, metric_rows
 from ._progress import Progress
-from ._settings import RunSettings
-from ._sinks import Sinks
 from ._timer_files import TimerFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._saver import CheckpointSaver
+    from ._protocols import PendingSaves
+    from ._settings import RunSettings
+    from ._sinks import Sinks
 
 WRITE_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 30.0
@@ -29,7 +31,11 @@ class OpenRun:
     """Claim, log, metrics and heartbeat of one run, and the order in which they begin and end.
 
     Attributes:
+        folder: The run folder.
+        claim: The right to write in it.
+        settings: Metric to watch, checkpoints to keep, number of epochs.
         log: The run's log.
+        metrics: Its metrics.jsonl.
         progress: What it has logged so far.
         timers: Its timers and their file.
         lost: Why nothing may be written any more; None while the run is ours.
@@ -45,110 +51,105 @@ class OpenRun:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = claim.folder
+        self.claim = claim
+        self.settings = settings
         self.log = RunLog(claim.folder, console=console)
+        self.metrics = MetricsFile(claim.folder)
         self.progress = Progress(settings)
         self.timers = TimerFile(claim.folder)
-        self._settings = settings
-        self._saver: CheckpointSaver | None = None  # from the first checkpoint on
         self.lost: ClaimLost | None = None
-        self._claim = claim
+        self._saves: PendingSaves | None = None  # from the first checkpoint on
         self._name = claim.folder.name
         self._sinks = sinks
         self._clock = clock
-        self._metrics = MetricsFile(claim.folder)
-        self._background = Background(self.tick, WRITE_EVERY_S)
-        self._beat_at = 0.0
+        self._thread = PeriodicThread(self.tick, WRITE_EVERY_S)
+        self._heartbeat_at = 0.0
         self._environment: dict[str, object] = {}
-        self._complaints: set[str] = set()
-        self._of_earlier_attempts: set[str] = set()  # metrics that this one has not logged yet
+        self._warned: set[str] = set()
+        self._earlier_metrics: set[str] = set()  # of earlier attempts, not yet logged by this one
 
     def start(self, config: Mapping[str, object]) -> None:
         """Write what is known at the start, and begin to write in the background."""
-        record = self._claim.record
+        record = self.claim.record
         self._name = record.run_name
         now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
-        self.log.banner(f"attempt {record.attempt}, {now}, {record.host}, pid {record.pid}")
+        self.log.write_banner(f"attempt {record.attempt}, {now}, {record.host}, pid {record.pid}")
         rows = metric_rows(self.folder)
-        self._of_earlier_attempts = {name for row in rows.values() for name in row}
-        self.progress.recall(rows)
+        self._earlier_metrics = {name for row in rows.values() for name in row}
+        self.progress.restore(rows)
         if config:
             _write_changed(self.folder / "config.yaml", _yaml(config))
         self._write_environment()
-        self._beat_at = self._clock()
-        self._background.start()
+        self._heartbeat_at = self._clock()
+        self._thread.start()
         self._sinks.open({**record.data, "folder": str(self.folder)}, config)
 
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Queue one line, and hand it to the sinks."""
-        if self._of_earlier_attempts and not self._of_earlier_attempts.isdisjoint(values):
-            self._replace_earlier(step, values)
+        if self._earlier_metrics and not self._earlier_metrics.isdisjoint(values):
+            self._replace_earlier_metrics(step, values)
         now = self._clock()
-        self._metrics.add(step, now, values)
+        self.metrics.add(step, now, values)
         self.progress.count(step, values)
         self._sinks.log_metrics(values, step, now)
 
-    def beat_soon(self) -> None:
-        """Let run.json tell what was logged at the background thread's next turn."""
-        self._beat_at = float("inf")
+    def request_heartbeat(self) -> None:
+        """Let the background thread update run.json at its next turn."""
+        self._heartbeat_at = float("inf")
 
-    @property
-    def checkpoints(self) -> "CheckpointSaver":
-        """What saves them, made for the first one, as its modules take their time."""
-        if self._saver is None:
-            from ._saver import CheckpointSaver
+    def await_before_end(self, saves: PendingSaves) -> None:
+        """Wait for these saves before the run ends, and let them stop with it."""
+        self._saves = saves
 
-            self._saver = CheckpointSaver(self, self._claim, self._metrics, self._settings)
-        return self._saver
-
-    def flush(self) -> None:
+    def flush_sinks(self) -> None:
         """Let the sinks write what they have."""
-        self._sinks.tell("flush")
+        self._sinks.call("flush")
 
     def save_timers(self) -> str | None:
-        """Bring timer.yaml up to date; what goes wrong is reported and stops no checkpoint.
+        """Update timer.yaml; an error is reported and stops no checkpoint.
 
         Returns:
-            What it holds, for the checkpoint; None where there are no timers or it is not known.
+            Its content, for the checkpoint; None if there are no timers or it was not saved.
         """
         try:
-            if self.timers.has_timers and self._claim.is_highest():
+            if self.timers.has_timers and self.claim.is_highest():
                 return self.timers.save()
         except Exception as problem:
-            self.complain_once("timers", f"{self.timers.path} was not saved: {problem}")
+            self.warn_once("timers", f"{self.timers.path} was not saved: {problem}")
         return None
 
     def wait_for_files(self) -> None:
-        """Until what is saved in the background is written, or could not be."""
-        if self._saver is not None:
-            self._saver.wait()
+        """Wait until everything saved in the background is written or has failed."""
+        if self._saves is not None:
+            self._saves.wait()
 
     def wait_for_checkpoints(self) -> None:
-        """Until what is saved in the background is written.
+        """Wait until everything saved in the background is written.
 
         Raises:
             OSError: If that failed.
         """
-        if self._saver is not None:
-            self._saver.wait()
-            self._saver.raise_failed()
+        if self._saves is not None:
+            self._saves.wait()
+            self._saves.raise_failed()
 
     def cut_metrics(self, step: int, size: int | None) -> None:
         """Forget what was logged at or after `step`, which the run will now log again."""
-        self._metrics.cut(step, size)
-        self._of_earlier_attempts.clear()
-        self.progress.recall(metric_rows(self.folder))
+        self.metrics.cut(step, size)
+        self._earlier_metrics.clear()
+        self.progress.restore(metric_rows(self.folder))
 
-    def _replace_earlier(self, step: int, values: Mapping[str, float]) -> None:
-        """An attempt that did not resume logs its own curves: two attempts make no one curve."""
-        names = self._of_earlier_attempts.intersection(values)
-        self._of_earlier_attempts -= names
+    def _replace_earlier_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Drop what earlier attempts logged: an attempt that did not resume has its own curves."""
+        names = self._earlier_metrics.intersection(values)
+        self._earlier_metrics -= names
         rows = metric_rows(self.folder)
         replaced = [at for at, row in rows.items() if at >= step and not names.isdisjoint(row)]
         if not replaced:
             return
-        self._metrics.replace(names, step)
-        self.progress.recall(metric_rows(self.folder))
-        self.complain_once(
+        self.metrics.replace(names, step)
+        self.progress.restore(metric_rows(self.folder))
+        self.warn_once(
             "replaced",
             f"This attempt logs {', '.join(sorted(names))} from step {step} again without "
             f"resume(): what an earlier one logged up to step {replaced[-1]} is replaced, and "
@@ -160,18 +161,18 @@ class OpenRun:
         if self.lost is not None:
             return
         try:
-            if not self._claim.is_highest():
-                self._claim.heartbeat()  # finds the words for what happened
-            self._metrics.write()
+            if not self.claim.is_highest():
+                self.claim.heartbeat()  # raises, and says what happened
+            self.metrics.write()
             now = self._clock()
             # Two comparisons, as a clock that is set back must not silence the heartbeat.
-            if not self._beat_at <= now < self._beat_at + HEARTBEAT_EVERY_S:
-                self._beat_at = now
-                self._claim.update(**self.progress.facts())
+            if not self._heartbeat_at <= now < self._heartbeat_at + HEARTBEAT_EVERY_S:
+                self._heartbeat_at = now
+                self.claim.update(**self.progress.facts())
         except ClaimLost as lost:
             self.lost = lost
         except Exception as problem:  # a full disk today may have room tomorrow
-            self.complain_once(
+            self.warn_once(
                 f"writing {type(problem).__name__}", f"{self.folder} cannot be written: {problem}"
             )
 
@@ -180,59 +181,59 @@ class OpenRun:
 
         Raises:
             ClaimLost: If somebody else has claimed the run.
-            OSError: If the metrics or a checkpoint, which makes the run a failed one, or the
-                state could not be written.
+            OSError: If the state could not be written, or the metrics or a checkpoint, which makes
+                the run a failed one.
         """
         try:
             state, unwritten = self._record(state, error)
         except (KeyboardInterrupt, SystemExit):
-            # Ctrl-C or SIGTERM meanwhile does not change how the training ended.
+            # Ctrl-C or SIGTERM at this point does not change how the training ended.
             self._record(state, error)
             raise
-        # Last, as a sink may take its time: if it is killed now, the state stands.
+        # Last, as a sink may be slow: if the process is killed now, the state is recorded.
         if self.timers.has_timers:
             for name, statistics in self.timers.statistics().items():
-                self._sinks.tell("log_timer", name, statistics)
-        self._sinks.tell("close", state)
+                self._sinks.call("log_timer", name, statistics)
+        self._sinks.call("close", state)
         self.log.write(f"Run {self._name!r} {state}.", "info", console=False)
         if unwritten is not None:
             raise unwritten
 
     def abandon(self) -> None:
-        """Keep what was logged and stop, as another object of this process goes on here."""
+        """Keep what was logged and stop: another object of this process takes over."""
         self.wait_for_files()
         self.save_timers()
         with contextlib.suppress(Exception):
-            self._metrics.write(sync=True)
+            self.metrics.write(sync=True)
         self.release()
 
     def release(self) -> None:
-        """Let go of the threads and the log file; nothing is written from here on."""
-        if self._saver is not None:
-            self._saver.stop()
-        self._background.stop()
+        """Stop the threads and close the log file; nothing is written from here on."""
+        if self._saves is not None:
+            self._saves.stop()
+        self._thread.stop()
         self.log.close()
 
     def warn(self, text: str) -> None:
-        """Tell the user, and go on."""
+        """Log a warning; an error of the disk is ignored."""
         with contextlib.suppress(OSError):
             self.log.write(text, "warning", console=True)
 
     def report_error(self, text: str) -> None:
-        """Tell the user of what will be raised later."""
+        """Log an error that will be raised later."""
         with contextlib.suppress(OSError):
             self.log.write(text, "error", console=True)
 
-    def complain_once(self, key: str, text: str) -> None:
-        """Warn, unless it was done before under this key."""
-        if key not in self._complaints:
-            self._complaints.add(key)
+    def warn_once(self, key: str, text: str) -> None:
+        """Log a warning, unless there was one under this key."""
+        if key not in self._warned:
+            self._warned.add(key)
             self.warn(text)
 
     def _record(self, state: str, error: BaseException | None) -> tuple[str, BaseException | None]:
-        self.wait_for_files()  # with the heartbeat going on, as the disk may be slow
-        unsaved = None if self._saver is None else self._saver.error()
-        self._background.stop()
+        self.wait_for_files()  # before the heartbeat stops, as the disk may be slow
+        unsaved = None if self._saves is None else self._saves.error()
+        self._thread.stop()
         if self.lost is not None:
             raise self.lost
         if state == "failed" and error is not None:
@@ -241,21 +242,21 @@ class OpenRun:
             text = "".join(traceback.format_exception(error)).rstrip()
             self.log.write(text, "error", console=False)
         unwritten = unsaved
-        if unsaved is not None and state == "completed":  # without the state that it ends with
+        if unsaved is not None and state == "completed":  # its last checkpoint is missing
             state = "failed"
         try:
-            self._metrics.write(sync=True)
+            self.metrics.write(sync=True)
         except OSError as problem:  # a run whose metrics are lost is not completed
             unwritten, state = problem, "failed"
         self.save_timers()
         with contextlib.suppress(OSError):
             self._write_environment()
-        shown = None if state == "completed" else error or unwritten
-        self._claim.finish(state, shown, **self.progress.facts())
+        recorded_error = None if state == "completed" else error or unwritten
+        self.claim.finish(state, recorded_error, **self.progress.facts())
         return state, unwritten
 
     def _write_environment(self) -> None:
-        """At the start and, with what was imported meanwhile, at the end."""
+        """Write environment.yaml: at the start and, with what was imported since, at the end."""
         facts = environment_facts()
         if facts != self._environment:
             _write_changed(self.folder / "environment.yaml", _yaml(facts))
@@ -263,7 +264,7 @@ class OpenRun:
 
 
 def _write_changed(path: Path, text: str) -> None:
-    """Write a file for the reader; each heartbeat makes moves in this folder durable."""
+    """Write a file if its text changed; each heartbeat makes moves in this folder durable."""
     with contextlib.suppress(OSError, UnicodeError):
         if path.read_text(encoding="utf-8") == text:
             return

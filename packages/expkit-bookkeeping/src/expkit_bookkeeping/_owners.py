@@ -1,16 +1,17 @@
-"""Which process owns a run, and whether it still lives."""
+"""What identifies a process, and whether it is still alive."""
 
 import contextlib
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """What tells one process from every other: on this host, after a reboot, after a requeue."""
+class ProcessIdentity:
+    """What sets one process apart from all others: on this host, after a reboot or a requeue."""
 
     host: str
     pid: int
@@ -18,7 +19,7 @@ class Owner:
     slurm: Mapping[str, object] | None
 
     def facts(self) -> dict[str, object]:
-        """The four values as they stand in run.json and in a claim."""
+        """The four values as run.json and a claim hold them."""
         slurm = None if self.slurm is None else dict(self.slurm)
         return {
             "host": self.host,
@@ -28,15 +29,15 @@ class Owner:
         }
 
 
-_seen: dict[int, str | None] = {}  # by pid, because a forked child is another process
+_starts: dict[int, str | None] = {}  # by pid, because a forked child is another process
 
 
-def this_process(environ: Mapping[str, str] = os.environ) -> Owner:
-    """The owner that this process is."""
+def this_process(environ: Mapping[str, str] | None = None) -> ProcessIdentity:
+    """The identity of this process; `environ` is None for its own environment."""
     pid = os.getpid()
-    if pid not in _seen:
-        _seen[pid] = process_start(pid)
-    return Owner(host_name(), pid, _seen[pid], slurm_facts(environ))
+    if pid not in _starts:
+        _starts[pid] = process_start(pid)
+    return ProcessIdentity(host_name(), pid, _starts[pid], slurm_facts(environ))
 
 
 def host_name() -> str:
@@ -48,12 +49,13 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def slurm_facts(environ: Mapping[str, str] = os.environ) -> dict[str, object] | None:
+def slurm_facts(environ: Mapping[str, str] | None = None) -> dict[str, object] | None:
     """The Slurm job that runs this process, or None outside Slurm.
 
     >>> slurm_facts({"SLURM_JOB_ID": "7"})["restart_count"]
     0
     """
+    environ = os.environ if environ is None else environ
     job_id = environ.get("SLURM_JOB_ID")
     if not job_id:
         return None
@@ -67,7 +69,7 @@ def slurm_facts(environ: Mapping[str, str] = os.environ) -> dict[str, object] | 
 
 
 def process_start(pid: int) -> str | None:
-    """A text that no later process with this pid shares, `MACHINE/START`; None if there is none.
+    """A text `MACHINE/START` that no later process with this pid shares; None if none runs.
 
     MACHINE names one boot of one kernel and its pid namespace: in another container the same pid
     is another process.
@@ -79,21 +81,21 @@ def process_start(pid: int) -> str | None:
         import subprocess
 
         command = ["ps", "-o", "lstart=", "-p", str(pid)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        text = " ".join(done.stdout.split())
+        ps = subprocess.run(command, capture_output=True, text=True, check=False)
+        text = " ".join(ps.stdout.split())
         return f"{host_name()}/{text}" if text else None
     return None
 
 
 def same_machine(start: str | None, other: str | None) -> bool:
-    """Whether the pids behind two such texts can be compared."""
+    """Whether two texts of `process_start` are from one machine, so that pids can be compared."""
     if start is None or other is None:
         return False
     return start.partition("/")[0] == other.partition("/")[0]
 
 
 def same_boot(start: str | None, other: str | None) -> bool:
-    """Whether two such texts are of one boot of one machine, be it in two containers."""
+    """Whether two texts of `process_start` are from one boot, possibly in two containers."""
     if start is None or other is None:
         return False
     boot, other_boot = (text.partition("/")[0].partition(":")[0] for text in (start, other))
@@ -101,7 +103,7 @@ def same_boot(start: str | None, other: str | None) -> bool:
 
 
 def process_is_alive(pid: int, start: str) -> bool | None:
-    """Whether this very process runs on this machine; None if the system does not say."""
+    """Whether the process with this pid and start runs; None if the system does not say."""
     now = process_start(pid)
     if now is not None:
         return now == start
@@ -113,7 +115,7 @@ def process_is_alive(pid: int, start: str) -> bool | None:
         return False
     except PermissionError:  # hidden /proc entries of another user
         return None
-    return False  # there, but without a start: a zombie, killed and not yet reaped
+    return False  # it exists, but has no start: a zombie, killed and not yet reaped
 
 
 def _linux_start(pid: int) -> str | None:
@@ -125,17 +127,13 @@ def _linux_start(pid: int) -> str | None:
     return None if fields[0] in "ZXx" else fields[19]
 
 
-_machine: list[str] = []
-
-
+@cache
 def _this_machine() -> str:
-    if not _machine:
-        _machine.append(linux_machine(Path("/proc")))
-    return _machine[0]
+    return linux_machine(Path("/proc"))
 
 
 def linux_machine(proc: Path) -> str:
-    """One boot of one kernel and this process's pid namespace, `BOOT:NAMESPACE`."""
+    """The text `BOOT:NAMESPACE` for this boot of the kernel and this process's pid namespace."""
     machine = host_name()
     with contextlib.suppress(OSError):  # some sandboxes hide it
         machine = (proc / "sys/kernel/random/boot_id").read_text().strip()

@@ -1,21 +1,20 @@
-"""Whether a folder may be taken, moved or purged as a run's: nothing of anybody else's is."""
+"""Whether a folder may be claimed, moved or purged as a run's: only if expkit made it."""
 
 import sys
 from pathlib import Path
 
 from ._records import highest_claim, read_run
 
-# What may lie in a folder that is still free: Hydra's own files, and what file systems leave.
+# What a folder may hold that is still free: Hydra's own files, and what file systems leave.
 _FREE_NAMES = (".hydra", ".gitkeep", "console.log", "training.log", "multirun.yaml")
-# A MLFlowLogger that was opened first, and what expkit itself writes before its first claim.
+# What an MLFlowLogger that was opened first writes, and expkit itself before its first claim.
 _LOGGED_NAMES = ("tracking.jsonl", "claims")
 
 
 def foreign_reason(folder: Path) -> str | None:
     """Why a folder cannot be claimed or moved as a run's; None if expkit made it, or it is free.
 
-    The directory that this process is in, the folder of its script and all folders above them
-    are never a run's.
+    The current directory, the folder of the script and all folders above them are never a run's.
 
     Args:
         folder: The folder that is to become a run's, or is to be moved as one.

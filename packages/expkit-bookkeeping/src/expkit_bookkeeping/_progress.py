@@ -1,45 +1,50 @@
-"""How far a run is: last and best values of what it logged, as run.json shows them."""
+"""How far a run is: the last and best values that it logged, as run.json shows them."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from ._settings import RunSettings
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._settings import RunSettings
 
 
 class Progress:
     """Follows the metrics of one run.
 
     Attributes:
-        step: The step that was logged last; None where none was.
-        measured: Value of `expkit.metric` since the last checkpoint; None where it was not logged.
+        step: The step that was logged last; None if none was.
+        metric_value: The value of `expkit.metric` logged since the last checkpoint; None if it
+            was not logged.
     """
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self.recall({})
+        self.restore({})
 
-    def recall(self, rows: Mapping[int, Mapping[str, float]]) -> None:
-        """Start from what a file holds: the metrics of each step, in order."""
+    def restore(self, rows: Mapping[int, Mapping[str, float]]) -> None:
+        """Start over from the metrics of each step, in order, as a file holds them."""
         self.step: int | None = None
         self._last: dict[str, float] = {}
         self._best: tuple[float, int] | None = None
         for step, values in rows.items():
             self.count(step, values)
-        self.measured: float | None = None
+        self.metric_value: float | None = None
 
     def count(self, step: int, values: Mapping[str, float]) -> None:
-        """Take note of one call of log_metrics."""
+        """Count one call of log_metrics."""
         self._last.update(values)
         self.step = step
         metric = self._settings.metric
         if metric is not None and metric in values:
-            value = self.measured = values[metric]
+            value = self.metric_value = values[metric]
             if not math.isnan(value) and self._is_better(value):
                 self._best = (value, step)
 
     @property
     def best(self) -> dict[str, object] | None:
-        """Best value of `expkit.metric`, with its step; None where there is none."""
+        """Best value of `expkit.metric`, with its step; None if there is none."""
         if self._best is None:
             return None
         value, step = self._best
@@ -56,8 +61,8 @@ class Progress:
             "best": self.best,
         }
 
-    def complaint(self) -> str | None:
-        """What is wrong where other metrics were logged, but never the one that ranks."""
+    def missing_metric_warning(self) -> str | None:
+        """A warning where metrics were logged, but never the one that ranks checkpoints."""
         metric = self._settings.metric
         if metric is None or not self._last or metric in self._last:
             return None

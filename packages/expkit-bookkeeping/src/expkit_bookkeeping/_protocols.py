@@ -1,4 +1,4 @@
-"""What users may hand in: objects with these methods."""
+"""Which methods the objects need that users and other parts hand to an open run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +9,10 @@ class Sink(Protocol):
     """Where metrics go besides metrics.jsonl. All methods run on the training thread."""
 
     def open(self, run: Mapping[str, object], config: Mapping[str, object]) -> None:
-        """Begin; `run` is the content of run.json plus `folder`, `config` is plain data."""
+        """Begin. `run` is the content of run.json plus `folder`; `config` is plain data."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, time: float) -> None:
-        """Take what `Bookkeeping.log_metrics` was given, at `time` seconds since the epoch."""
+        """Take the metrics of one `Bookkeeping.log_metrics`, at `time` seconds since the epoch."""
 
     def log_artifact(self, path: Path) -> None:
         """Take a file of the run folder."""
@@ -27,8 +27,24 @@ class Sink(Protocol):
         """End; the state is completed, failed or interrupted."""
 
 
-class Savable(Protocol):
+class SavableTimer(Protocol):
     """A timer, for `Bookkeeping.save_timer`."""
 
     def save(self, path: Path) -> object:
-        """Write timer.yaml, merging with what is there."""
+        """Write timer.yaml, merging with what the file holds."""
+
+
+class PendingSaves(Protocol):
+    """What is saved in the background, which must be written before the run ends."""
+
+    def wait(self) -> None:
+        """Wait until everything is written or has failed."""
+
+    def raise_failed(self) -> None:
+        """Raise the error of a save, once."""
+
+    def error(self) -> BaseException | None:
+        """The error of a save that was not raised yet."""
+
+    def stop(self) -> None:
+        """End once everything is written, and release the memory."""

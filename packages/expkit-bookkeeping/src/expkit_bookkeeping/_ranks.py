@@ -5,14 +5,14 @@ import sys
 from collections.abc import Mapping
 
 
-def process_rank(rank: int | None = None, environ: Mapping[str, str] = os.environ) -> int:
+def process_rank(rank: int | None = None, environ: Mapping[str, str] | None = None) -> int:
     """The rank of this process: the argument, else RANK, else SLURM_PROCID, else 0.
 
     SLURM_PROCID counts only where the Slurm step has several tasks.
 
     Args:
-        rank: What the caller knows better than the environment.
-        environ: Environment variables.
+        rank: The rank, where the caller knows it better than the environment.
+        environ: Environment variables; None: this process's.
 
     Raises:
         ValueError: If the rank is not a number of at least 0.
@@ -22,6 +22,7 @@ def process_rank(rank: int | None = None, environ: Mapping[str, str] = os.enviro
     """
     if rank is not None:
         return _checked(rank, "rank")
+    environ = os.environ if environ is None else environ
     if environ.get("RANK"):
         return _checked(environ["RANK"], "The environment variable RANK")
     if environ.get("SLURM_STEP_NUM_TASKS", "1") not in ("", "1"):
@@ -30,7 +31,9 @@ def process_rank(rank: int | None = None, environ: Mapping[str, str] = os.enviro
 
 
 def true_on_any_rank(value: bool) -> bool:
-    """Whether it is true on one rank of torch.distributed's default group; else `value` itself.
+    """Whether the value is true on any rank of torch.distributed's default group.
+
+    Where there is no such group, the value itself.
 
     A collective: it returns when all ranks have called it.
     """
@@ -39,11 +42,11 @@ def true_on_any_rank(value: bool) -> bool:
         return value
     import torch
 
-    # NCCL moves nothing that is not on a GPU.
+    # NCCL handles only what is on a GPU.
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    said = torch.tensor(int(value), device=device)
-    distributed.all_reduce(said, distributed.ReduceOp.MAX)
-    return bool(said.item())
+    maximum = torch.tensor(int(value), device=device)
+    distributed.all_reduce(maximum, distributed.ReduceOp.MAX)
+    return bool(maximum.item())
 
 
 def _checked(value: object, name: str) -> int:

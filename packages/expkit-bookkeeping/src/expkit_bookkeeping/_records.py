@@ -1,4 +1,4 @@
-"""Reading run.json: one run, or all runs of an experiment."""
+"""Reading run.json, of one run or all runs of an experiment, and whether owners are alive."""
 
 import contextlib
 import gc
@@ -12,9 +12,9 @@ from ._owners import process_is_alive, same_boot, same_machine, this_process
 
 STATES = ("running", "completed", "failed", "interrupted")
 BATCH = 100  # files parsed at once
-READ_AT_ONCE = 1 << 14  # bytes; a run.json has two to five thousand
-STALE_S = 30 * 60  # without a heartbeat for so long, a run that cannot be asked counts as gone
-REBOOTED_STALE_S = 2 * 60  # the same host came up anew: four heartbeats have been missed
+READ_BYTES = 1 << 14  # at once; a run.json has two to five thousand
+STALE_S = 30 * 60  # an owner that cannot be asked counts as gone after so long without a heartbeat
+REBOOTED_STALE_S = 2 * 60  # the same host has rebooted: four heartbeats have been missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +52,40 @@ Liveness = Callable[[RunRecord], bool | None]
 
 
 def read_run(folder: Path) -> RunRecord | None:
-    """Read a run's run.json as it stands: a run whose owner is gone still says `running`.
+    """Read a run's run.json as it is: the state of a run whose owner is gone is still `running`.
 
     Args:
         folder: The run folder.
 
     Returns:
-        The record; its state is `unknown`, with a reason, where run.json is damaged. None where
-        there is no run.json.
+        The record; its state is `unknown`, with a reason, if run.json is damaged. None if there is
+        no run.json.
     """
     folder = Path(folder)
     return _read([(str(folder), folder.name)])[0]
 
 
 def is_alive(record: RunRecord) -> bool | None:
-    """Whether the owner of a running run lives: True, False, or None where nobody can tell.
+    """Whether the owner of a running run is alive: True, False, or None if it is uncertain.
 
-    On the owner's machine its process is asked. Elsewhere the owner is gone after 30 minutes
-    without a heartbeat, measured by the file system's clock and not by this machine's.
+    On the owner's machine the process table is asked. Elsewhere the owner counts as gone after 30
+    minutes without a heartbeat, measured by the file system's clock and not by this machine's.
 
     Args:
         record: A record whose state is `running`.
     """
-    own = this_process()
-    if record.pid is not None and same_machine(record.process_start, own.process_start):
+    process = this_process()
+    if record.pid is not None and same_machine(record.process_start, process.process_start):
         return process_is_alive(record.pid, str(record.process_start))
-    if record.slurm is not None and own.slurm is not None:
-        same_job = record.slurm.get("job_id") == own.slurm["job_id"]
-        if same_job and _restarts(record.slurm) < _restarts(own.slurm):
+    if record.slurm is not None and process.slurm is not None:
+        same_job = record.slurm.get("job_id") == process.slurm["job_id"]
+        if same_job and _restarts(record.slurm) < _restarts(process.slurm):
             return False  # this job, before it was requeued
-    # Not in another container of the same boot: there the process may live on unseen.
+    # Not if only the container differs: in another one the process may live on unseen.
     rebooted = (
-        record.host == own.host
+        record.host == process.host
         and record.slurm is None
-        and not same_boot(record.process_start, own.process_start)
+        and not same_boot(record.process_start, process.process_start)
     )
     age_s = heartbeat_age_s(record.folder)
     if age_s is not None and age_s > (REBOOTED_STALE_S if rebooted else STALE_S):
@@ -96,22 +96,22 @@ def is_alive(record: RunRecord) -> bool | None:
 def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRecord]:
     """All runs of an experiment that were ever claimed, sorted by name.
 
-    The state `lost` is derived: run.json says `running`, and the owner is gone. Where nobody can
-    tell, the run counts as running.
+    The state `lost` is derived: run.json says `running`, and the owner is gone. If that is
+    uncertain, the run counts as running.
 
     Args:
         experiment: The folder that holds `training/`.
-        is_alive: Tells whether the owner of a running run lives.
+        is_alive: Says whether the owner of a running run is alive.
 
     Returns:
-        One record a run folder with a run.json or a claim.
+        One record per run folder with a run.json or a claim.
     """
     with collector_paused():
         return sorted(iter_runs(experiment, is_alive=is_alive), key=lambda record: record.run_name)
 
 
 def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[RunRecord]:
-    """As `find_runs`, one after the other, in no order."""
+    """The runs of `find_runs`, one after another, in no order."""
     try:
         with os.scandir(Path(experiment) / "training") as entries:
             folders = [
@@ -123,16 +123,16 @@ def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[Ru
         return
     for start in range(0, len(folders), BATCH):
         batch = folders[start : start + BATCH]
-        for (path, name), found in zip(batch, _read(batch), strict=True):
+        for (path, name), written in zip(batch, _read(batch), strict=True):
             # None: killed between its claim and its run.json
-            record = claimed_record(Path(path)) if found is None else found
+            record = claimed_record(Path(path)) if written is None else written
             if record is None:
                 continue
             if record.state == "running" and is_alive(record) is False:
-                # It may have ended between the two looks; then its last word is there by now.
-                again = _read([(path, name)])[0] or record
-                lost = again.state == "running" and again.attempt == record.attempt
-                record = replace(again, state="lost") if lost else again
+                # It may have ended between the two checks; then run.json says so by now.
+                current = _read([(path, name)])[0] or record
+                lost = current.state == "running" and current.attempt == record.attempt
+                record = replace(current, state="lost") if lost else current
             yield record
 
 
@@ -141,26 +141,26 @@ def heartbeat_age_s(folder: Path) -> float | None:
     import tempfile
 
     number = highest_claim(folder)
-    written = []
+    written_at = []
     for path in (folder / "run.json", claim_path(folder, number)):
         with contextlib.suppress(OSError):
-            written.append(path.stat().st_mtime)
+            written_at.append(path.stat().st_mtime)
     try:
         # The clocks of two nodes may differ by more than a heartbeat; the server has only one.
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.", suffix=".tmp") as probe:
             now = os.fstat(probe.fileno()).st_mtime
     except OSError:
         return None
-    return now - max(written) if written else None
+    return now - max(written_at) if written_at else None
 
 
 def claim_path(folder: Path, number: int) -> Path:
-    """Where claim `number` of a run stands."""
+    """The file of claim `number` of a run."""
     return folder / "claims" / f"{number:04d}.json"
 
 
 def highest_claim(folder: Path) -> int:
-    """The number of the claim that owns the run; 0 where nobody ever claimed it."""
+    """The number of the claim that owns the run; 0 if nobody ever claimed it."""
     try:
         names = os.listdir(folder / "claims")  # noqa: PTH208 (called often; no Path objects)
     except OSError:
@@ -170,13 +170,13 @@ def highest_claim(folder: Path) -> int:
 
 
 def claimed_record(folder: Path) -> RunRecord | None:
-    """The record of the highest claim's owner, also where it has not yet written run.json."""
+    """The record of a run and its present owner, even if that has not written run.json yet."""
     record = read_run(folder)
     number = highest_claim(folder)
     if number == 0 or (record is not None and 0 < number <= record.attempt):
         return record
-    owner = _read_json(claim_path(folder, number))
-    claim = _record(folder, folder.name, owner if isinstance(owner, dict) else {})
+    content = _read_json(claim_path(folder, number))
+    claim = _record(folder, folder.name, content if isinstance(content, dict) else {})
     base = record or RunRecord(folder, folder.name, "running")
     return replace(
         base,
@@ -194,7 +194,7 @@ def claimed_record(folder: Path) -> RunRecord | None:
 
 
 def _read(folders: Sequence[tuple[str, str]]) -> list[RunRecord | None]:
-    """The records of run folders, each given as path and name; None without run.json."""
+    """The records of run folders, each a path and a name; None for one without run.json."""
     raws = [_raw(f"{path}/run.json") for path, _ in folders]
     parsed = iter(_parsed([raw for raw in raws if isinstance(raw, bytes)]))
     records: list[RunRecord | None] = []
@@ -212,13 +212,13 @@ def _read(folders: Sequence[tuple[str, str]]) -> list[RunRecord | None]:
 
 
 def _raw(path: str) -> bytes | OSError | None:
-    # Tens of thousands of runs: no Path and no file object, which makes twice as many system calls.
+    # For tens of thousands of runs: no Path and no file object, which doubles the system calls.
     try:
         file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
             content = b""
-            while more := os.read(file, READ_AT_ONCE):
-                content += more
+            while chunk := os.read(file, READ_BYTES):
+                content += chunk
             return content
         finally:
             os.close(file)
@@ -231,21 +231,22 @@ def _raw(path: str) -> bytes | OSError | None:
 def _parsed(raws: list[bytes]) -> list[object]:
     """The contents, parsed together; a ValueError in place of each that is damaged.
 
-    Together takes two thirds of the time and half of the memory: equal keys are one object. A torn
-    object leaves a bracket open, which no intact one closes; then each is parsed alone.
+    Parsing them together takes two thirds of the time and half of the memory, as equal keys become
+    one object. A torn one leaves a bracket open, which no intact one closes; then each is parsed
+    alone.
     """
-    found: list[object] = []
+    contents: list[object] = []
     with contextlib.suppress(ValueError):
-        found = json.loads(b"[" + b",".join(raws) + b"]")
-    if len(found) != len(raws):
-        found = [_parsed_alone(raw) for raw in raws]
+        contents = json.loads(b"[" + b",".join(raws) + b"]")
+    if len(contents) != len(raws):
+        contents = [_parsed_alone(raw) for raw in raws]
     code = None
-    for data in found:  # the runs of a grid have the same, and it is the largest part
+    for data in contents:  # the runs of a grid share their code, which is the largest part
         if isinstance(data, dict) and data.get("code") is not None:
             if data["code"] == code:
                 data["code"] = code
             code = data["code"]
-    return found
+    return contents
 
 
 def _parsed_alone(raw: bytes) -> object:
@@ -260,13 +261,13 @@ def _fault(data: object) -> str:
         return f"cannot be read: {data}"
     if isinstance(data, ValueError):
         return f"is damaged: {data}"
-    found = data.get("state") if isinstance(data, dict) else type(data).__name__
-    return f"has no known state: {found!r}; known: {', '.join(STATES)}"
+    state = data.get("state") if isinstance(data, dict) else type(data).__name__
+    return f"has no known state: {state!r}; known: {', '.join(STATES)}"
 
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Nothing of many records is garbage, and looking for it takes as long as reading them."""
+    """Pause the garbage collector: searching many records takes as long as reading them."""
     if not gc.isenabled():
         yield
         return

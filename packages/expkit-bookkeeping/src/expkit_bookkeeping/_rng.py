@@ -1,21 +1,24 @@
 """States of the random number generators, for checkpoints."""
 
+from __future__ import annotations
+
 import hashlib
 import random
 import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from torch import Generator
 
 
 def rng_state() -> dict[str, object]:
-    """States of `random`, and of numpy, torch and every CUDA device where they are in use.
+    """States of `random`, and of numpy, torch and every CUDA device if they are in use.
 
-    All are copies. For a file, `packed` has still to make them smaller.
-    CUDA is left alone unless the process has used it: asking would make a context on a device.
+    All are copies. `pack` makes them smaller for a file.
+    CUDA is left alone unless the process has used it: asking would create a context on a device.
     """
     state: dict[str, object] = {"python": random.getstate()}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
@@ -28,8 +31,8 @@ def rng_state() -> dict[str, object]:
     return state
 
 
-def packed(state: Mapping[str, object]) -> dict[str, object]:
-    """What `rng_state` gave, as types that `torch.load(weights_only=True)` reads."""
+def pack(state: Mapping[str, object]) -> dict[str, object]:
+    """Convert what `rng_state` returned to types that `torch.load(weights_only=True)` reads."""
     packed = dict(state)
     version, numbers, gauss = cast(tuple[int, tuple[int, ...], float | None], state["python"])
     # As bytes, as torch.save calls a Python function for each of 625 numbers.
@@ -40,12 +43,12 @@ def packed(state: Mapping[str, object]) -> dict[str, object]:
 
 
 def restore_rng_state(state: Mapping[str, object], report: Callable[[str], None]) -> None:
-    """Put back what `rng_state` gave.
+    """Restore what `rng_state` returned.
 
     Args:
         state: The states, packed or not. Generators without one are left as they are.
-        report: Called with a sentence where the states do not fit this machine: with another
-            number of CUDA devices those that both have are restored.
+        report: Called with a sentence if the states do not fit this machine: with another number
+            of CUDA devices, those that both have are restored.
     """
     python = state.get("python")
     if isinstance(python, tuple):
@@ -64,23 +67,23 @@ def restore_rng_state(state: Mapping[str, object], report: Callable[[str], None]
     devices = state.get("cuda")
     if torch is None or not isinstance(devices, list):
         return
-    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if here != len(devices):
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count != len(devices):
         report(
-            f"The checkpoint has random states of {len(devices)} CUDA devices, here are {here}: "
-            f"{min(here, len(devices))} restored. On another number of devices a run does not "
-            "repeat bit by bit."
+            f"The checkpoint has random states of {len(devices)} CUDA devices, and there are "
+            f"{count} here: {min(count, len(devices))} restored. On another number of devices a "
+            "run does not repeat bit by bit."
         )
-    for index, device_state in enumerate(devices[:here]):
+    for index, device_state in enumerate(devices[:count]):
         torch.cuda.set_rng_state(device_state, index)
 
 
 def start_other_rank(
-    state: Mapping[str, object], generators: Iterable["Generator"], rank: int
+    state: Mapping[str, object], generators: Iterable[Generator], rank: int
 ) -> None:
-    """Give another rank streams of its own: a checkpoint holds those of rank 0 only.
+    """Give another rank random streams of its own: a checkpoint holds only those of rank 0.
 
-    They are a function of the checkpoint and the rank, so a resumed run can be resumed alike.
+    They depend on the checkpoint and the rank alone, so that a run resumes the same way twice.
     """
     saved = state.get("torch")
     seed_of_run = bytes(saved.tolist()) if hasattr(saved, "tolist") else repr(saved).encode()
@@ -99,7 +102,7 @@ def start_other_rank(
         generator.manual_seed(seed(f"generator {index}"))
 
 
-def loader_generators(loader: object) -> list["Generator"]:
+def loader_generators(loader: object) -> list[Generator]:
     """The generators of a DataLoader and its samplers, each once, in a fixed order."""
     batch_sampler = getattr(loader, "batch_sampler", None)
     owners = [
@@ -108,16 +111,16 @@ def loader_generators(loader: object) -> list["Generator"]:
         batch_sampler,
         getattr(batch_sampler, "sampler", None),
     ]
-    found: dict[int, Generator] = {}
+    generators: dict[int, Generator] = {}
     for owner in owners:
         generator = getattr(owner, "generator", None)
         if generator is not None:
-            found.setdefault(id(generator), generator)
-    return list(found.values())
+            generators.setdefault(id(generator), generator)
+    return list(generators.values())
 
 
 def _without_arrays(value: object) -> object:
-    """Arrays as their bytes, as torch before 2.3 has no tensor of uint32."""
+    """Replace arrays by their bytes, as torch before 2.3 has no tensor of uint32."""
     if isinstance(value, Mapping):
         return {key: _without_arrays(part) for key, part in value.items()}
     if hasattr(value, "tobytes"):

@@ -1,40 +1,42 @@
-"""What a file may hold that `torch.load(weights_only=True)` is to read.
+"""Which values a file for `torch.load(weights_only=True)` may hold.
 
 Anything else is refused with its key path, so that no file has to be trusted later.
 """
+
+from __future__ import annotations
 
 import contextlib
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_DEPTH = 200  # deeper nesting is taken for a container that holds itself
-PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))  # none can change
+PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))  # all immutable
 _MOST_BITS = 8 * 254  # of a number; weights_only reads none of more than 255 bytes
 
 
-def as_it_is(tensor: "Tensor") -> "Tensor":
-    """What is saved in a tensor's place: the same memory, without its gradient's history."""
+def same_memory(tensor: Tensor) -> Tensor:
+    """The tensor to save in the place of one: the same memory, without its gradient's history."""
     return tensor.detach()
 
 
 def saveable(
-    value: object, path: str = "state", keep: "Callable[[Tensor], Tensor]" = as_it_is
+    value: object, path: str = "state", keep: Callable[[Tensor], Tensor] = same_memory
 ) -> object:
     """Reduce a value to what `torch.load(weights_only=True)` reads.
 
     Numpy scalars become numbers, numpy arrays tensors, OmegaConf containers plain ones, named
-    tuples tuples. Containers are new ones; tensors are what `keep` makes of them, by default the
-    same memory: write them before the next step changes them.
+    tuples tuples. Containers are new ones; tensors are what `keep` returns for them, by default
+    the same memory: write them before the next step changes them.
 
     Args:
         value: Tensors, numbers, text, bytes, None, and containers of them.
         path: What to call the value in errors.
-        keep: Called with each tensor; gives what is saved in its place.
+        keep: Called with each tensor; returns the one to save in its place.
 
     Raises:
         TypeError: If the value holds anything else; the text names the key path.
@@ -100,7 +102,7 @@ def saveable(
 
     def convert(item: object, depth: int) -> object:
         kind = type(item)
-        if kind is dict and depth <= MAX_DEPTH:  # first, as an optimizer has one a parameter
+        if kind is dict and depth <= MAX_DEPTH:  # first: an optimizer has one per parameter
             return mapping(item, depth)  # type: ignore[arg-type]
         if kind is int:
             return checked(item)  # type: ignore[arg-type]
@@ -121,7 +123,7 @@ def saveable(
         if isinstance(item, (dict, Mapping)):  # dict first, which costs less
             return mapping(item, depth)
         if isinstance(item, (list, tuple)):
-            if _are_plain(item):  # as an optimizer's numbers of parameters
+            if _are_plain(item):  # such as an optimizer's parameter numbers
                 return list(item) if isinstance(item, list) else tuple(item)
             parts = []
             for i, part in enumerate(item):
@@ -137,7 +139,7 @@ def saveable(
             return bytearray(item)
         if numpy is not None and isinstance(item, numpy.generic):
             number = item.item()
-            # Not long doubles, and not dates, which may be given as numbers.
+            # Not long doubles, and not dates, which `item` may give as numbers.
             if type(number) in PLAIN and item.dtype.kind not in "mM":
                 return number
         if numpy is not None and isinstance(item, numpy.ndarray):
@@ -170,14 +172,14 @@ def saveable(
 
 
 class _Refused(Exception):
-    """Something cannot be saved. Its place is put together on the way out, if ever."""
+    """Something cannot be saved. Its key path is put together on the way out."""
 
     def __init__(self, describe: Callable[[str], str]) -> None:
         self._describe = describe
         self._steps: list[str] = []
 
     def inside(self, step: str) -> None:
-        """Add the step from a container to the part in which it was met."""
+        """Add the step from a container to the part that holds it."""
         self._steps.append(step)
 
     def text(self, path: str) -> str:
@@ -186,7 +188,7 @@ class _Refused(Exception):
 
 
 def _is_usual(metadata: object) -> bool:
-    """Whether these are versions of modules, as they nearly always are."""
+    """Whether these are the versions of modules, as is nearly always the case."""
     return type(metadata) is OrderedDict and all(
         type(part) is dict and PLAIN.issuperset(map(type, part.values()))
         for part in metadata.values()
@@ -194,7 +196,7 @@ def _is_usual(metadata: object) -> bool:
 
 
 def _are_plain(parts: Collection[object]) -> bool:
-    """Whether nothing of this sequence has to be looked at alone."""
+    """Whether no part of this sequence needs to be converted or checked by itself."""
     kinds = set(map(type, parts))
     if kinds == {int}:
         most = 1 << _MOST_BITS
@@ -203,7 +205,7 @@ def _are_plain(parts: Collection[object]) -> bool:
 
 
 def _is_safe(kind: type) -> bool:
-    """Whether `weights_only` reads a class of tensors: jagged ones, and what the user allowed."""
+    """Whether `weights_only` reads a class of tensors: jagged ones, and those the user allowed."""
     if kind.__module__ == "torch.nested._internal.nested_tensor":
         return True
     from torch import serialization

@@ -1,4 +1,4 @@
-"""What Bookkeeping takes from a configuration."""
+"""What a run takes from its configuration: settings, folder, plain data."""
 
 import enum
 import sys
@@ -15,7 +15,7 @@ class RunSettings:
 
     metric: str | None = None
     direction: str = "maximize"
-    keep_last: int | None = 2  # where the newest is damaged, an epoch is lost and not the training
+    keep_last: int | None = 2  # if the newest is damaged, an epoch is lost and not the training
     keep_best: int | None = 1
     epochs: int | None = None
 
@@ -48,7 +48,7 @@ def plain_config(config: object) -> dict[str, object]:
         config: A DictConfig or any mapping.
 
     Raises:
-        TypeError: If it is no mapping, or holds something that is not data; says where.
+        TypeError: If it is no mapping, or holds something that is not data; the text says where.
     """
     if type(config).__module__.partition(".")[0] == "omegaconf":
         from omegaconf import OmegaConf
@@ -75,11 +75,11 @@ def run_settings(config: Mapping[str, object]) -> RunSettings:
     if not isinstance(node, Mapping):
         raise TypeError(f"The key expkit holds settings such as metric, not {node!r}.")
     names = ("metric", "direction", "keep_last", "keep_best")
-    given = {name: node[name] for name in names if name in node}
+    settings = {name: node[name] for name in names if name in node}
     epochs = config.get("epochs")
     if isinstance(epochs, bool) or not isinstance(epochs, int):
         epochs = None
-    return RunSettings(**given, epochs=epochs)
+    return RunSettings(**settings, epochs=epochs)
 
 
 def run_folder(config: Mapping[str, object]) -> Path:
@@ -103,7 +103,7 @@ def run_folder(config: Mapping[str, object]) -> Path:
 
 
 def folder_name(value: object, key: str) -> str:
-    """The value as the name of one folder.
+    """Check that a value can name one folder, and return it as text.
 
     Raises:
         ValueError: If it is empty, has a separator or starts with a dot.
@@ -118,7 +118,7 @@ def folder_name(value: object, key: str) -> str:
 
 
 def _start_folder() -> Path:
-    """Where relative paths begin: Hydra may have changed into the run's folder."""
+    """The folder that relative paths start from: Hydra may have changed into the run's."""
     hydra = sys.modules.get("hydra.core.hydra_config")
     if hydra is not None and hydra.HydraConfig.initialized():
         return Path(hydra.HydraConfig.get().runtime.cwd)

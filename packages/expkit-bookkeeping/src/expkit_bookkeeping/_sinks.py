@@ -1,5 +1,7 @@
 """Where metrics go besides the run folder, called so that they cannot hurt the run."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
 
 TYPE_CHECKING = False
@@ -10,9 +12,9 @@ METHODS = ("open", "log_metrics", "log_artifact", "log_timer", "flush", "close")
 
 
 class Sinks:
-    """All sinks of a run. What one of them raises is reported once and goes no further."""
+    """All sinks of a run. An error in one of them is reported once and goes no further."""
 
-    def __init__(self, sinks: "Iterable[Sink]", report: Callable[[str], None]) -> None:
+    def __init__(self, sinks: Iterable[Sink], report: Callable[[str], None]) -> None:
         self._sinks = list(sinks)
         self._report = report
         self._failed: set[int] = set()
@@ -25,9 +27,9 @@ class Sinks:
                 )
 
     def open(self, run: Mapping[str, object], config: Mapping[str, object]) -> None:
-        """Open all; one that fails is left out from here on, as each step would fail too."""
+        """Open all. One that fails is left out from here on, as each step would fail too."""
         for sink in list(self._sinks):
-            if not self._call(sink, "open", run, config):
+            if not self._call_one(sink, "open", run, config):
                 self._sinks.remove(sink)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, time: float) -> None:
@@ -36,22 +38,22 @@ class Sinks:
             try:
                 sink.log_metrics(metrics, step, time)
             except Exception as problem:
-                self._complain(sink, "log_metrics", problem)
+                self._report_once(sink, "log_metrics", problem)
 
-    def tell(self, method: str, *args: object) -> None:
+    def call(self, method: str, *args: object) -> None:
         """Call one of the other methods of all sinks."""
         for sink in self._sinks:
-            self._call(sink, method, *args)
+            self._call_one(sink, method, *args)
 
-    def _call(self, sink: "Sink", method: str, *args: object) -> bool:
+    def _call_one(self, sink: Sink, method: str, *args: object) -> bool:
         try:
             getattr(sink, method)(*args)
         except Exception as problem:
-            self._complain(sink, method, problem)
+            self._report_once(sink, method, problem)
             return False
         return True
 
-    def _complain(self, sink: "Sink", method: str, problem: Exception) -> None:
+    def _report_once(self, sink: Sink, method: str, problem: Exception) -> None:
         if id(sink) in self._failed:
             return
         self._failed.add(id(sink))

@@ -1,162 +1,172 @@
-"""Copies of states in host memory, so that the training may go on while they are written.
+"""Copies of states in host memory, so that the training continues while they are written.
 
-Fresh memory costs more than the copy, as the system must first find and clear each page: the same
+New memory costs more than the copy, as the system must first find and clear each page: the same
 memory is used again for every checkpoint.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from itertools import compress
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
-from ._host_memory import HostMemory, host_memories
-from ._moves import Mover, Moves, divided
+from ._host_memory import BlockSpec, allocate
+from ._memory_copier import DividedCopies, MemoryCopier, divide
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from torch import Size, SymInt, Tensor, dtype
 
 T = TypeVar("T")
 
 
-class _Lie(NamedTuple):
-    """How a tensor lies in memory."""
+class StorageView(NamedTuple):
+    """A tensor's view of its storage, the memory that it may share with others."""
 
-    address: int  # of the memory
-    size: int  # of the memory, in bytes
+    address: int  # of the storage
+    size: int  # of the storage, in bytes
     device: str
-    dtype: "dtype"
-    shape: "Size"
+    dtype: dtype
+    shape: Size
     stride: tuple[int, ...]
-    offset: "int | SymInt"
+    offset: int | SymInt
 
-    def is_like(self, other: "_Lie") -> bool:
-        """Whether it is the same but for the address."""
+    def has_same_form(self, other: StorageView) -> bool:
+        """Whether only the addresses may differ."""
         return self[1:] == other[1:]
 
 
-class _Plan(NamedTuple):
-    """A copy that was made, as it is repeated. All of it at once, as a signal may come between.
+class CopyPlan(NamedTuple):
+    """How the last state was copied, for the next one. Replaced as a whole: a signal may come.
 
-    The sequences that speak of tensors have one item for each, in the order of the state.
+    Sequences over tensors have one item for each, in the order of the state; an index is a
+    tensor's position in it.
     """
 
-    lies: "Sequence[_Lie | None]" = ()
+    views: Sequence[StorageView | None] = ()
     simple: Sequence[bool] = ()  # see `_is_simple`
     forms: Sequence[Sequence[object]] = ((), (), ())  # of the simple ones
-    numbers: Sequence[int | None] = ()  # of the memories; None for a tensor that is on its own
-    hosts: "Sequence[Tensor]" = ()  # the copies
-    memories: Sequence[HostMemory] = ()
-    blocks: "Sequence[Tensor]" = ()  # the bytes of the memories
-    moves: Moves = Moves()
-    copies: Sequence[int] = ()  # the tensors that torch copies
-    on_their_own: Sequence[int] = ()  # the tensors that are copied into other memory each time
+    block_numbers: Sequence[int | None] = ()  # None for a tensor that is cloned
+    hosts: Sequence[Tensor] = ()  # the copies, views of the blocks
+    specs: Sequence[BlockSpec] = ()  # of the blocks
+    blocks: Sequence[Tensor] = ()  # host memory, one block for each storage
+    memory_copies: DividedCopies = DividedCopies()  # of storages in host memory
+    torch_copied: Sequence[int] = ()  # indices: for each storage on a device its first tensor
+    cloned: Sequence[int] = ()  # indices of tensors that get other memory each time
 
 
 class Staging:
-    """Copies states, each into the memory of the copy before.
+    """Copies states, each into the memory of the previous copy.
 
-    As in a file of `torch.save`, tensors that share memory share their copy, whatever part of it
-    they show; so tied weights are copied once. The memory is as large as the state and pinned
-    where it is copied from a GPU. It belongs to this object until that is dropped.
+    As in a file of `torch.save`, tensors that share a storage share its copy, whatever part of it
+    they show; so tied weights are copied once. The memory is as large as the state, and pinned if
+    it is copied from a GPU. It belongs to this object until that is dropped.
 
-    A state nearly always has the tensors of the last time, where they were. So it is taken for the
-    same while it is collected, then all of its tensors are compared at once, and what turns out to
-    be different is put right.
+    A state nearly always has the tensors of last time, at the same addresses. So this is assumed
+    while it is collected; then all of its tensors are compared at once, and differences are
+    corrected.
     """
 
     def __init__(self) -> None:
-        self._mover = Mover()
-        self._last = _Plan()
+        self._copier = MemoryCopier()
+        self._plan = CopyPlan()
 
-    def copy_of(self, collect: "Callable[[Callable[[Tensor], Tensor]], T]") -> T:
-        """What `collect` gives, with copies of the tensors: the originals may change then.
+    def copy_of(self, collect: Callable[[Callable[[Tensor], Tensor]], T]) -> T:
+        """The result of `collect` with copies of the tensors, so that the originals may change.
 
         Args:
-            collect: Called with a function that gives the copy of a tensor, in which there is
-                nothing yet. What it gives is changed in place where these are in dicts and lists.
+            collect: Called with a function that returns the copy of a tensor, which is filled
+                later. Where its result holds such copies in dicts and lists, these are changed in
+                place.
 
         Raises:
             MemoryError: If there is no memory for it.
         """
         tensors: list[Tensor] = []
-        given = self._last.hosts
-        ahead = iter(given)
+        former_hosts = self._plan.hosts
+        expected_hosts = iter(former_hosts)
 
-        def keep(tensor: "Tensor") -> "Tensor":
+        def keep(tensor: Tensor) -> Tensor:
             tensors.append(tensor)
-            return next(ahead, tensor)
+            return next(expected_hosts, tensor)
 
         content = collect(keep)
-        self._mover.wait()  # for what an interrupted call may have left
-        if not _are_as_before(tensors, self._last):
+        self._copier.wait()  # for what an interrupted call may have left
+        if not _are_as_planned(tensors, self._plan):
             import torch
 
-            with torch.inference_mode(False):  # what is made in it could not be used again outside
-                self._last = self._planned(tensors)
-        plan = self._last
-        self._mover.move(plan.moves, (tensors, plan.blocks))
-        if plan.copies:
-            _copy_by_torch(tensors, plan)
-        if plan.on_their_own or plan.hosts is not given:
-            right = list(plan.hosts)
-            for place in plan.on_their_own:
-                right[place] = _independent(tensors[place])
-            stood_in = (*given[: len(tensors)], *tensors[len(given) :])
-            others = dict(zip(map(id, stood_in), right, strict=True))
-            content = cast(T, _with_others(content, others))
+            with torch.inference_mode(False):  # tensors made inside could not be used outside
+                self._plan = self._new_plan(tensors)
+        plan = self._plan
+        self._copier.copy(plan.memory_copies, (tensors, plan.blocks))
+        if plan.torch_copied:
+            _copy_with_torch(tensors, plan)
+        if plan.cloned or plan.hosts is not former_hosts:
+            copies = list(plan.hosts)
+            for index in plan.cloned:
+                copies[index] = _cloned(tensors[index])
+            stand_ins = (*former_hosts[: len(tensors)], *tensors[len(former_hosts) :])
+            copies_by_id = dict(zip(map(id, stand_ins), copies, strict=True))
+            content = cast(T, _replace_tensors(content, copies_by_id))
         return content
 
-    def _planned(self, tensors: "Sequence[Tensor]") -> _Plan:
-        """How these tensors are copied, and the same ones the next time."""
+    def _new_plan(self, tensors: Sequence[Tensor]) -> CopyPlan:
+        """How to copy these tensors now, and the same ones the next time."""
         import torch
 
-        lies = [_lie(tensor) for tensor in tensors]
-        numbers, owners = _numbers(lies)
-        memories = [HostMemory(owner.size, owner.device == "cuda") for owner in owners]
-        last = self._last
-        if memories == last.memories:
-            blocks = last.blocks
+        views = [_storage_view(tensor) for tensor in tensors]
+        block_numbers, first_views = _number_storages(views)
+        specs = [BlockSpec(view.size, view.device == "cuda") for view in first_views]
+        former = self._plan
+        if specs == former.specs:
+            blocks = former.blocks
         else:
-            # The old memory goes first, so that there are never two of them.
-            self._last = _Plan()
-            for host in last.hosts:
+            # The old memory is freed first, so that both never exist at once.
+            self._plan = CopyPlan()
+            for host in former.hosts:
                 host.set_(torch.empty(0, dtype=torch.uint8, device="cpu").untyped_storage())
-            last = _Plan()
-            blocks = host_memories(memories)
+            former = CopyPlan()
+            blocks = allocate(specs)
         hosts = []
-        for place, (lie, number) in enumerate(zip(lies, numbers, strict=True)):
-            if lie is None or number is None:
+        for index, (view, number) in enumerate(zip(views, block_numbers, strict=True)):
+            if view is None or number is None:
                 hosts.append(torch.empty(0, device="cpu"))
                 continue
-            before = last.lies[place] if place < len(last.lies) else None
-            if before and last.numbers[place] == number and before.is_like(lie):
-                hosts.append(last.hosts[place])
+            former_view = former.views[index] if index < len(former.views) else None
+            same_block = former_view is not None and former.block_numbers[index] == number
+            if same_block and former_view is not None and former_view.has_same_form(view):
+                hosts.append(former.hosts[index])
                 continue
-            host = torch.empty(0, dtype=lie.dtype, device="cpu")
+            host = torch.empty(0, dtype=view.dtype, device="cpu")
             storage = blocks[number].untyped_storage()
-            hosts.append(host.set_(storage, lie.offset, lie.shape, lie.stride))
-        simple = [_is_simple(*pair) for pair in zip(tensors, lies, strict=True)]
-        return _Plan(
-            lies=lies,
+            hosts.append(host.set_(storage, view.offset, view.shape, view.stride))
+        simple = [_is_simple(*pair) for pair in zip(tensors, views, strict=True)]
+        return CopyPlan(
+            views=views,
             simple=simple,
-            forms=_shared(_forms(list(compress(tensors, simple)))),
-            numbers=numbers,
+            forms=_intern(_forms(list(compress(tensors, simple)))),
+            block_numbers=block_numbers,
             hosts=hosts,
-            memories=memories,
+            specs=specs,
             blocks=blocks,
-            moves=divided(
-                (block.data_ptr(), owner.address, owner.size)
-                for owner, block in zip(owners, blocks, strict=True)
-                if owner.device == "cpu"
+            memory_copies=divide(
+                (block.data_ptr(), view.address, view.size)
+                for view, block in zip(first_views, blocks, strict=True)
+                if view.device == "cpu"
             ),
-            copies=[numbers.index(at) for at, owner in enumerate(owners) if owner.device != "cpu"],
-            on_their_own=[place for place, number in enumerate(numbers) if number is None],
+            torch_copied=[
+                block_numbers.index(number)
+                for number, view in enumerate(first_views)
+                if view.device != "cpu"
+            ],
+            cloned=[index for index, number in enumerate(block_numbers) if number is None],
         )
 
 
-def _lie(tensor: "Tensor") -> _Lie | None:
-    """How a tensor lies in memory; None where its bytes are not all of it."""
+def _storage_view(tensor: Tensor) -> StorageView | None:
+    """A tensor's view of its storage; None if the bytes there do not say all of the tensor."""
     import torch
 
     if (
@@ -170,7 +180,7 @@ def _lie(tensor: "Tensor") -> _Lie | None:
     ):
         return None
     storage = tensor.untyped_storage()
-    return _Lie(
+    return StorageView(
         storage.data_ptr(),
         storage.nbytes(),
         tensor.device.type,
@@ -181,55 +191,58 @@ def _lie(tensor: "Tensor") -> _Lie | None:
     )
 
 
-def _is_simple(tensor: "Tensor", lie: _Lie | None) -> bool:
-    """Whether the tensor's address and form tell all of it, as it is all of its memory in order.
+def _is_simple(tensor: Tensor, view: StorageView | None) -> bool:
+    """Whether address and form describe the tensor fully, as it is its whole storage in order.
 
-    Of two such tensors with one address and form, the second can be copied as the first was.
+    A tensor with the address and form of an earlier simple one can be copied as that was.
     """
     return bool(
-        lie is not None
-        and lie.address
+        view is not None
+        and view.address
         and tensor.is_contiguous()
-        and tensor.nbytes == lie.size
-        and not lie.dtype.is_complex  # a conjugate has the same address and form
+        and tensor.nbytes == view.size
+        and not view.dtype.is_complex  # a conjugate has the same address and form
     )
 
 
-def _numbers(lies: Sequence[_Lie | None]) -> tuple[list[int | None], list[_Lie]]:
-    """Which memory each tensor is in; and the tensors that came first in one, in its order."""
+def _number_storages(
+    views: Sequence[StorageView | None],
+) -> tuple[list[int | None], list[StorageView]]:
+    """Number the storages of tensors; return each tensor's number and the first view of each."""
     numbers: list[int | None] = []
-    owners: list[_Lie] = []
-    found: dict[int, int] = {}
-    for place, lie in enumerate(lies):
-        if lie is None:
+    first_views: list[StorageView] = []
+    number_by_address: dict[int, int] = {}
+    for index, view in enumerate(views):
+        if view is None:
             numbers.append(None)
             continue
-        number = found.setdefault(lie.address or ~place, len(owners))
-        if number == len(owners):
-            owners.append(lie)
-        # torch.save refuses one memory of two types.
-        fits = (lie.size, lie.dtype) == (owners[number].size, owners[number].dtype)
+        number = number_by_address.setdefault(view.address or ~index, len(first_views))
+        if number == len(first_views):
+            first_views.append(view)
+        # torch.save refuses one storage of two types.
+        first = first_views[number]
+        fits = (view.size, view.dtype) == (first.size, first.dtype)
         numbers.append(number if fits else None)
-    return numbers, owners
+    return numbers, first_views
 
 
-def _are_as_before(tensors: "Sequence[Tensor]", last: _Plan) -> bool:
-    """Whether these are the tensors of the last copy, where they were.
+def _are_as_planned(tensors: Sequence[Tensor], plan: CopyPlan) -> bool:
+    """Whether these are the tensors of the last copy, at the same addresses.
 
-    Memory that is shared now was shared then, as all addresses are the same.
+    Storages that are shared now were shared then, as all addresses are the same.
     """
     import torch
 
-    if len(tensors) != len(last.lies):
+    if len(tensors) != len(plan.views):
         return False
-    are_simple = all(last.simple)
-    simple = tensors if are_simple else list(compress(tensors, last.simple))
-    # A state that is saved is as far from the caches as can be, and so is this code. Each property
-    # of all tensors in a loop of its own takes a third of the time that all of each take.
+    are_simple = all(plan.simple)
+    simple = tensors if are_simple else list(compress(tensors, plan.simple))
+    # Neither the state nor this code is in the processor's caches by now. Checking one property of
+    # all tensors after another takes a third of the time of checking one tensor after another.
     try:
         if not (
             {torch.Tensor, torch.nn.Parameter}.issuperset(map(type, simple))
-            and _forms(simple) == last.forms
+            and _forms(simple) == plan.forms
             and all(map(torch.Tensor.is_contiguous, simple))
             and not any(map(torch.Tensor.is_neg, simple))
         ):
@@ -237,12 +250,12 @@ def _are_as_before(tensors: "Sequence[Tensor]", last: _Plan) -> bool:
     except RuntimeError:  # a sparse tensor has no address
         return False
     return are_simple or all(
-        is_simple or _lie(tensor) == lie
-        for tensor, is_simple, lie in zip(tensors, last.simple, last.lies, strict=True)
+        is_simple or _storage_view(tensor) == view
+        for tensor, is_simple, view in zip(tensors, plan.simple, plan.views, strict=True)
     )
 
 
-def _forms(tensors: "Sequence[Tensor]") -> Sequence[Sequence[object]]:
+def _forms(tensors: Sequence[Tensor]) -> Sequence[Sequence[object]]:
     """Address, type and shape of tensors, each as a list."""
     import torch
 
@@ -253,49 +266,49 @@ def _forms(tensors: "Sequence[Tensor]") -> Sequence[Sequence[object]]:
     )
 
 
-def _shared(forms: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
-    """The same with one object for those that are equal, so that comparing reads less memory."""
-    one: dict[object, object] = {}
-    return tuple([one.setdefault(value, value) for value in values] for values in forms)
+def _intern(forms: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
+    """Use one object for equal values, so that comparing reads less memory."""
+    interned: dict[object, object] = {}
+    return tuple([interned.setdefault(value, value) for value in values] for values in forms)
 
 
-def _copy_by_torch(tensors: "Sequence[Tensor]", plan: _Plan) -> None:
-    """Copy the memories of GPUs and other devices, and wait for that."""
+def _copy_with_torch(tensors: Sequence[Tensor], plan: CopyPlan) -> None:
+    """Copy the storages on GPUs and other devices, and wait for that."""
     import torch
 
     devices = set()
     with torch.no_grad():
-        for place in plan.copies:
-            source, host = tensors[place], plan.hosts[place]
-            number = plan.numbers[place]
+        for index in plan.torch_copied:
+            source, host = tensors[index], plan.hosts[index]
+            number = plan.block_numbers[index]
             assert number is not None
-            if not plan.simple[place]:
-                source, host = _all_bytes(source), plan.blocks[number]
-            host.copy_(source, non_blocking=plan.memories[number].pinned)
-            if plan.memories[number].pinned:
+            if not plan.simple[index]:
+                source, host = _whole_storage(source), plan.blocks[number]
+            host.copy_(source, non_blocking=plan.specs[number].pinned)
+            if plan.specs[number].pinned:
                 devices.add(source.device)
     for device in devices:
-        # The copies wait in the stream behind the training's own work.
+        # The copies wait in the stream after the training's own work.
         torch.cuda.current_stream(device).synchronize()
 
 
-def _with_others(content: object, right: "Mapping[int, Tensor]") -> object:
-    """Content with other tensors in the place of some, by `id`. Dicts and lists are changed."""
+def _replace_tensors(content: object, copies_by_id: Mapping[int, Tensor]) -> object:
+    """Replace tensors by others, looked up by `id`. Dicts and lists are changed in place."""
     if isinstance(content, dict):
         for name, part in content.items():
-            content[name] = _with_others(part, right)
+            content[name] = _replace_tensors(part, copies_by_id)
         if hasattr(content, "_metadata"):  # a module may keep tensors there too
-            content._metadata = _with_others(content._metadata, right)
+            content._metadata = _replace_tensors(content._metadata, copies_by_id)
         return content
     if isinstance(content, list):
-        content[:] = [_with_others(part, right) for part in content]
+        content[:] = [_replace_tensors(part, copies_by_id) for part in content]
         return content
     if type(content) is tuple:
-        return tuple(_with_others(part, right) for part in content)
-    return right.get(id(content), content)
+        return tuple(_replace_tensors(part, copies_by_id) for part in content)
+    return copies_by_id.get(id(content), content)
 
 
-def _independent(tensor: "Tensor") -> "Tensor":
+def _cloned(tensor: Tensor) -> Tensor:
     """A copy that shares nothing: sparse, quantized and other tensors without plain memory."""
     copy = tensor.detach().resolve_conj().resolve_neg()
     # Not all quantized ones can be cloned.
@@ -303,8 +316,8 @@ def _independent(tensor: "Tensor") -> "Tensor":
     return copy if copy.device.type == "meta" else copy.cpu()
 
 
-def _all_bytes(tensor: "Tensor") -> "Tensor":
-    """The whole memory of which a tensor shows a part."""
+def _whole_storage(tensor: Tensor) -> Tensor:
+    """The bytes of the whole storage of which a tensor shows a part."""
     import torch
 
     storage = tensor.untyped_storage()

@@ -1,18 +1,20 @@
-"""State of models, optimizers and schedulers, each in a file of its own."""
+"""State dicts of models, optimizers and schedulers: taken, restored, each in its own file."""
 
-import errno
+from __future__ import annotations
+
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
-from ._checkpoint_files import parse_name, why_no_best
-from ._names import path_inside
-from ._saveable import as_it_is, saveable, type_name
+from ._checkpoint_files import parse_name, reason_for_no_best
+from ._names import missing_file_error, path_inside
+from ._saveable import same_memory, saveable, type_name
 from ._torch_files import read_torch, write_torch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ WRAPPED = ("module", "_orig_mod")  # attributes of DistributedDataParallel and `
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What has `state_dict()` and `load_state_dict()`: models, optimizers, schedulers, scalers."""
+    """An object with a state dict: a model, optimizer, scheduler or scaler."""
 
     def state_dict(self) -> object: ...
 
@@ -34,14 +36,14 @@ class Stateful(Protocol):
 # --- wrapped models --------------------------------------------------------------------------
 
 
-def unwrap(model: "nn.Module") -> "nn.Module":
+def unwrap(model: nn.Module) -> nn.Module:
     """The user's model inside DistributedDataParallel, DataParallel and `torch.compile`."""
     attribute = _wrapped_attribute(model)
     return model if attribute is None else unwrap(getattr(model, attribute))
 
 
-def _wrapped_attribute(module: "nn.Module") -> str | None:
-    from torch import nn  # not the classes: this costs less where all is loaded
+def _wrapped_attribute(module: nn.Module) -> str | None:
+    from torch import nn  # not the classes: this costs less when torch is loaded
 
     if isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)):
         return "module"
@@ -51,18 +53,18 @@ def _wrapped_attribute(module: "nn.Module") -> str | None:
     return None
 
 
-def _name_cleaner(module: "nn.Module") -> Callable[[str], str]:
-    """Function that takes the wrappers of sub-modules out of a dotted name."""
-    wrapped = []
+def _name_cleaner(module: nn.Module) -> Callable[[str], str]:
+    """A function that removes the wrappers of sub-modules from a dotted name."""
+    prefixes = []
     for name, part in module.named_modules(remove_duplicate=False):
         attribute = _wrapped_attribute(part)
         if attribute is not None:
             prefix = f"{name}." if name else ""
-            wrapped.append((f"{prefix}{attribute}.", prefix))
-    wrapped.sort(key=lambda pair: -len(pair[0]))  # the inner before the outer
+            prefixes.append((f"{prefix}{attribute}.", prefix))
+    prefixes.sort(key=lambda pair: -len(pair[0]))  # the inner before the outer
 
     def clean(name: str) -> str:
-        for long, short in wrapped:
+        for long, short in prefixes:
             if name.startswith(long):
                 name = short + name[len(long) :]
         return name
@@ -70,8 +72,8 @@ def _name_cleaner(module: "nn.Module") -> Callable[[str], str]:
     return clean
 
 
-def state_of(value: object, name: str, keep: "Callable[[Tensor], Tensor]" = as_it_is) -> object:
-    """State of an object as plain content; a model's without its wrappers.
+def state_of(value: object, name: str, keep: Callable[[Tensor], Tensor] = same_memory) -> object:
+    """The state dict of an object as plain content; a model's without its wrappers.
 
     Args:
         value: The object.
@@ -79,7 +81,7 @@ def state_of(value: object, name: str, keep: "Callable[[Tensor], Tensor]" = as_i
         keep: See `saveable`.
 
     Raises:
-        TypeError: If the object has no state, or its state holds what cannot be saved.
+        TypeError: If the object has no state dict, or one that holds what cannot be saved.
     """
     if not isinstance(value, Stateful):
         raise TypeError(
@@ -91,9 +93,9 @@ def state_of(value: object, name: str, keep: "Callable[[Tensor], Tensor]" = as_i
     module = unwrap(value)
     # Not keep_vars=True, which saves a tenth of a millisecond: hooks expect detached tensors.
     raw = module.state_dict()
-    metadata = getattr(raw, "_metadata", None)  # one item a module
+    metadata = getattr(raw, "_metadata", None)  # one item per module
     if metadata is not None and not any(key.endswith(WRAPPED) for key in metadata):
-        return saveable(raw, name, keep)  # soon, as deep models have many modules to look at
+        return saveable(raw, name, keep)  # without looking at the many modules of a deep model
     clean = _name_cleaner(module)
     state = OrderedDict((clean(key), part) for key, part in raw.items())
     if metadata is not None:
@@ -104,7 +106,7 @@ def state_of(value: object, name: str, keep: "Callable[[Tensor], Tensor]" = as_i
 
 
 def load_into(value: object, state: object, name: str, *, strict: bool = True) -> None:
-    """Put a state back into an object; a model may be wrapped in another way than at saving.
+    """Restore the state of an object; a model may be wrapped in another way than when saved.
 
     Raises:
         TypeError: If the object has no `load_state_dict`.
@@ -148,7 +150,7 @@ def save_state(folder: Path, value: object, name: str) -> Path:
 
     Raises:
         TypeError: If the object has no `state_dict`, or it holds what cannot be saved.
-        ValueError: If the name leaves the folder, or is one that checkpoints have.
+        ValueError: If the name leaves the folder, or is a checkpoint's.
         OSError: If it could not be written.
     """
     path = state_path(folder, name)
@@ -167,7 +169,7 @@ def load_state(
     name: str,
     *,
     part: str,
-    settings: "RunSettings",
+    settings: RunSettings,
     strict: bool,
     unsafe: bool,
 ) -> T:
@@ -178,12 +180,12 @@ def load_state(
         value: A model (wrapped or not), optimizer or scheduler.
         name: The name that the state was saved under, or a checkpoint's (`"best"`).
         part: Which state to take from a checkpoint.
-        settings: By which metric a checkpoint would be the best.
-        strict: For models: every key must be there and fit.
-        unsafe: Unpickle arbitrary objects, which runs code from the file.
+        settings: Which metric ranks the checkpoints.
+        strict: For models: whether every key must exist and fit.
+        unsafe: Whether to unpickle arbitrary objects, which runs code from the file.
 
     Raises:
-        FileNotFoundError: If there is no such state; the text names those that are there.
+        FileNotFoundError: If there is no such state; the text names those that exist.
         DamagedFileError: If the file is damaged.
         ValueError: If it is a checkpoint without such a state.
         RuntimeError: If the state does not fit.
@@ -191,7 +193,7 @@ def load_state(
     path = state_path(folder, name)
     if not path.is_file():
         is_best = path == folder / "states" / "best.pt"
-        raise missing_file(path, why_no_best(folder, settings) if is_best else "")
+        raise missing_file_error(path, reason_for_no_best(folder, settings) if is_best else "")
     state = read_torch(path, unsafe=unsafe)
     if isinstance(state, dict) and {"schema", "epoch", "states", "rng"} <= state.keys():
         if part not in state["states"]:
@@ -203,13 +205,13 @@ def load_state(
     try:
         load_into(value, state, name, strict=strict)
     except Exception as error:
-        tell_where(error, f"{path} was not loaded")
+        prepend_fact(error, f"{path} was not loaded")
         raise
     return value
 
 
-def tell_where(error: Exception, fact: str) -> None:
-    """Put a fact before an error's text, which run.json and tables show without its notes."""
+def prepend_fact(error: Exception, fact: str) -> None:
+    """Put a fact before an error's text, as run.json and tables show no notes."""
     if len(error.args) == 1 and error.args[0] == str(error):
         error.args = (f"{fact}: {error}",)
     else:
@@ -217,7 +219,7 @@ def tell_where(error: Exception, fact: str) -> None:
 
 
 def state_path(folder: Path, name: str) -> Path:
-    """Where a state is in a run folder.
+    """The file of a state in a run folder.
 
     Raises:
         ValueError: If the name leaves the folder.
@@ -227,19 +229,3 @@ def state_path(folder: Path, name: str) -> Path:
     """
     path = path_inside(folder / "states", name)
     return path if path.suffix == ".pt" else path.with_name(path.name + ".pt")
-
-
-def missing_file(path: Path, why: str = "") -> FileNotFoundError:
-    """Error for a file that is not there: the near match, why, and what is."""
-    from difflib import get_close_matches
-
-    there = []
-    if path.parent.is_dir():
-        files = (entry.name for entry in path.parent.iterdir() if entry.is_file())
-        there = sorted(name for name in files if not name.startswith("."))
-    near = get_close_matches(path.name, there, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else f" {why}" if why else ""
-    listing = f"There are: {', '.join(there)}." if there else "The folder holds no files."
-    return FileNotFoundError(
-        errno.ENOENT, f"No file {path.name!r} in {path.parent}.{hint} {listing}"
-    )

@@ -4,16 +4,19 @@ torchinfo runs the model once. Its version 1.8 gives all sub-modules the root's 
 afterwards, so that a frozen BatchNorm trains again; everything is put back here.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._files import write_file
 from ._rng import restore_rng_state, rng_state
 from ._states import unwrap
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -42,24 +45,24 @@ def save_model_summary(
 ) -> Path:
     """Write `model_summary.txt` and `model_summary.yaml` of a run folder.
 
-    With torchinfo and an input, the model runs once on it in eval mode and the shapes of all
-    layers are listed. Without, or where that fails, the parameters are listed and `report` is
-    told why: a summary never stops a run. Device, train flags, buffers, hooks and random states
-    are afterwards what they were.
+    With torchinfo and an input, the model runs once in eval mode and the shapes of all layers are
+    listed. Without them, or if that fails, the parameters are listed and `report` hears why: a
+    summary never stops a run. Afterwards device, train flags, buffers, hooks and random states are
+    what they were.
 
     Args:
         folder: The run folder.
-        model: The module; wrappers of DistributedDataParallel and `torch.compile` are taken off.
+        model: The module; wrappers of DistributedDataParallel and `torch.compile` are removed.
         input_size: Shape of the input with its batch, `(1, 1, 8, 8)`, or several shapes.
         input_data: Instead: a tensor, a tuple or list of arguments, or a dict of named ones.
-        report: Called once with a sentence where torchinfo could not be used.
+        report: Called once with a sentence if torchinfo could not be used.
         **kwargs: More arguments of the model's `forward`.
 
     Returns:
         The text file.
 
     Raises:
-        TypeError: If the model is no module, or both kinds of input are given.
+        TypeError: If the model is not a module, or both kinds of input are given.
         OSError: If a file could not be written.
     """
     import torch
@@ -98,14 +101,14 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")[:300]
 
 
-def _by_parameters(module: "nn.Module") -> tuple[str, dict[str, object]]:
+def _by_parameters(module: nn.Module) -> tuple[str, dict[str, object]]:
     from torch.nn.parameter import is_lazy
 
     layers = []
-    seen: set[int] = set()  # a shared parameter counts once, where it comes first
+    counted: set[int] = set()  # a shared parameter counts once, where it comes first
     for name, part in module.named_modules():
-        own = [p for p in part.parameters(recurse=False) if id(p) not in seen]
-        seen.update(map(id, own))
+        own = [p for p in part.parameters(recurse=False) if id(p) not in counted]
+        counted.update(map(id, own))
         if own:
             counts = [(0 if is_lazy(p) else p.numel(), p.requires_grad) for p in own]
             layers.append(
@@ -137,19 +140,19 @@ def _by_parameters(module: "nn.Module") -> tuple[str, dict[str, object]]:
 
 
 def _by_torchinfo(
-    module: "nn.Module", input_size: Any, input_data: Any, kwargs: Mapping[str, Any]
+    module: nn.Module, input_size: Any, input_data: Any, kwargs: Mapping[str, Any]
 ) -> tuple[str, dict[str, object]]:
     from torchinfo import summary, torchinfo
 
-    given = input_size is not None or input_data is not None
-    if not given and kwargs:
-        input_data, kwargs, given = dict(kwargs), {}, True  # all inputs by name
+    has_input = input_size is not None or input_data is not None
+    if not has_input and kwargs:
+        input_data, kwargs, has_input = dict(kwargs), {}, True  # all inputs by name
     tensors = [*module.parameters(), *module.buffers()]
     devices = {tensor.device for tensor in tensors}
     if len(devices) > 1:
         # torchinfo would move the whole model to one device.
         raise RuntimeError(f"it is spread over {', '.join(sorted(map(str, devices)))}")
-    options: dict[str, Any] = {"col_names": COLUMNS} if given else {}
+    options: dict[str, Any] = {"col_names": COLUMNS} if has_input else {}
     if devices:
         options["device"] = next(iter(devices))
     if input_size is not None:
@@ -172,14 +175,14 @@ def _by_torchinfo(
         "parameters": result.total_params,
         "trainable": result.trainable_params,
     }
-    if given:
+    if has_input:
         totals |= {
             "mult_adds": result.total_mult_adds,
             "input_bytes": result.total_input,
             "forward_backward_bytes": result.total_output_bytes,
             "parameter_bytes": result.total_param_bytes,
         }
-    layers = [_layer_entry(info, given) for info in result.summary_list]
+    layers = [_layer_entry(info, has_input) for info in result.summary_list]
     data: dict[str, object] = {
         "model": type(module).__name__,
         "source": "torchinfo",
@@ -189,7 +192,7 @@ def _by_torchinfo(
     return str(result), data
 
 
-def _layer_entry(info: Any, given: bool) -> dict[str, object]:
+def _layer_entry(info: Any, has_input: bool) -> dict[str, object]:
     entry: dict[str, object] = {
         "name": _dotted_name(info),
         "class": info.class_name,
@@ -197,12 +200,12 @@ def _layer_entry(info: Any, given: bool) -> dict[str, object]:
         "parameters": max(0, info.num_params),
         "trainable": max(0, info.trainable_params),
     }
-    if given:
+    if has_input:
         entry |= {
-            "input_size": _plain(info.input_size),
-            "output_size": _plain(info.output_size),
+            "input_size": _to_lists(info.input_size),
+            "output_size": _to_lists(info.output_size),
         }
-        if info.is_leaf_layer:  # of a container it is no sum but a number without meaning
+        if info.is_leaf_layer:  # for a container it is not the sum, but meaningless
             entry["mult_adds"] = info.macs
     return entry
 
@@ -214,11 +217,11 @@ def _dotted_name(info: Any) -> str:
     return str(info.var_name) if outer == "(model)" else f"{outer}.{info.var_name}"
 
 
-def _plain(size: object) -> object:
-    return [_plain(part) for part in size] if isinstance(size, (list, tuple)) else size
+def _to_lists(size: object) -> object:
+    return [_to_lists(part) for part in size] if isinstance(size, (list, tuple)) else size
 
 
-def _input_dtypes(tensors: "Sequence[torch.Tensor]", input_size: object) -> "list[torch.dtype]":
+def _input_dtypes(tensors: Sequence[torch.Tensor], input_size: object) -> list[torch.dtype]:
     """The weights' dtype for each input, as a half-precision model refuses float32."""
     import torch
 
@@ -229,8 +232,8 @@ def _input_dtypes(tensors: "Sequence[torch.Tensor]", input_size: object) -> "lis
 
 
 @contextlib.contextmanager
-def _unchanged(module: "nn.Module") -> Iterator[None]:
-    """Put back train flags, buffers, hooks and random states of a module at the end."""
+def _unchanged(module: nn.Module) -> Iterator[None]:
+    """Restore train flags, buffers, hooks and random states of a module at the end."""
     import torch
 
     modules = list(module.modules())

@@ -1,15 +1,18 @@
-"""DataFrames as CSV with a schema, and as Parquet, such that they are read back equal.
+"""DataFrames as CSV with a schema, and as Parquet, so that they are read back equal.
 
-CSV forgets dtypes, the index, and the difference between empty text and a missing value; the
-schema beside it keeps them. pandas is imported by now: somebody has a DataFrame.
+CSV loses dtypes, the index, and the difference between empty text and a missing value; the schema
+beside it keeps them. pandas is already imported: somebody has a DataFrame.
 """
+
+from __future__ import annotations
 
 import csv
 import io
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
@@ -20,14 +23,14 @@ _OTHERWISE = "Save it as .parquet, or convert it first."
 
 
 def _pandas() -> Any:
-    """The module without its stubs, which know fewer dtypes than it has."""
+    """Pandas without its stubs, which lack some of its dtypes."""
     import pandas
 
     return pandas
 
 
-def csv_and_schema(frame: "DataFrame") -> tuple[str, dict[str, object]]:
-    """A DataFrame as CSV text and what CSV forgets.
+def csv_and_schema(frame: DataFrame) -> tuple[str, dict[str, object]]:
+    """A DataFrame as CSV text and a schema with what CSV loses.
 
     Raises:
         TypeError: If it would not be read back equal; names the column.
@@ -66,7 +69,7 @@ def csv_and_schema(frame: "DataFrame") -> tuple[str, dict[str, object]]:
         "lineterminator": "\n",
     }
     text = frame.to_csv(**options)
-    if "\r" in text:  # Python 3.11 leaves it unquoted, readers take it for the end of a line
+    if "\r" in text:  # Python 3.11 leaves it unquoted, and readers take it for the end of a line
         text = frame.to_csv(**options, quoting=csv.QUOTE_ALL)
     try:
         back = read_table(text, schema)
@@ -76,7 +79,7 @@ def csv_and_schema(frame: "DataFrame") -> tuple[str, dict[str, object]]:
     return text, schema
 
 
-def read_table(text: str, schema: dict[str, object]) -> "DataFrame":
+def read_table(text: str, schema: dict[str, object]) -> DataFrame:
     """The DataFrame of `csv_and_schema`.
 
     Raises:
@@ -138,7 +141,7 @@ def _range_of(index: Any) -> list[int] | None:
     return [index.start, index.stop, index.step]
 
 
-def _missing_mark(cells: "Sequence[Series]") -> str:
+def _missing_mark(cells: Sequence[Series]) -> str:
     pandas = _pandas()
 
     used: set[object] = set()
@@ -156,7 +159,7 @@ def _missing_mark(cells: "Sequence[Series]") -> str:
     return mark
 
 
-def _described(series: "Series", name: str) -> dict[str, object]:
+def _described(series: Series, name: str) -> dict[str, object]:
     pandas = _pandas()
 
     dtype = series.dtype
@@ -170,11 +173,11 @@ def _described(series: "Series", name: str) -> dict[str, object]:
             "of": _described(values, name),
         }
     if str(dtype) == "object":
-        there = series.dropna()
-        strange = next((value for value in there if type(value) is not str), None)
-        if strange is not None:
+        present = series.dropna()
+        not_text = next((value for value in present if type(value) is not str), None)
+        if not_text is not None:
             raise TypeError(
-                f"{name} holds {strange!r} ({type(strange).__name__}) beside other objects; CSV "
+                f"{name} holds {not_text!r} ({type(not_text).__name__}) beside other objects; CSV "
                 f"keeps columns of one type. {_OTHERWISE}"
             )
         kinds = {repr(value) for value in series[series.isna()]}
@@ -191,8 +194,8 @@ def _json_name(name: object, where: str) -> object:
     if item is not None and type(item()) in (int, float, bool):
         return item()
     raise TypeError(
-        f"{where}: the name {name!r} is a {type(name).__name__}, and CSV keeps names of text or "
-        f"numbers. {_OTHERWISE}"
+        f"{where}: the name {name!r} is a {type(name).__name__}, and CSV keeps only text or "
+        f"numbers as names. {_OTHERWISE}"
     )
 
 
@@ -205,8 +208,8 @@ def _parsed(texts: list[str], entry: dict[str, object], mark: str) -> Any:
     dtype = str(entry["dtype"])
     if dtype == "category":
         inner = cast(dict[str, object], entry["of"])
-        there = [text for text in texts if text != mark]
-        values = iter(cast(list[object], list(_parsed(there, inner, mark))))
+        present = [text for text in texts if text != mark]
+        values = iter(cast(list[object], list(_parsed(present, inner, mark))))
         filled = [None if text == mark else next(values) for text in texts]
         return pandas.Categorical(filled, dtype=_categorical_dtype(entry))
     if dtype == "bool":
@@ -217,24 +220,24 @@ def _parsed(texts: list[str], entry: dict[str, object], mark: str) -> Any:
         return numpy.array([float("nan" if text == mark else text) for text in texts], dtype)
     if dtype.startswith("complex"):
         return numpy.array([complex("nan" if text == mark else text) for text in texts], dtype)
-    some = [None if text == mark else text for text in texts]
+    optional = [None if text == mark else text for text in texts]
     if dtype.startswith("datetime64"):
-        stamps = pandas.to_datetime(some, format="ISO8601", utc="," in dtype)
+        stamps = pandas.to_datetime(optional, format="ISO8601", utc="," in dtype)
         return stamps.astype(dtype).array
     if dtype.startswith("timedelta64"):
-        return pandas.to_timedelta(some).astype(dtype).array
+        return pandas.to_timedelta(optional).astype(dtype).array
     if dtype.startswith(("Int", "UInt")):
-        return pandas.array([text and int(text) for text in some], dtype=dtype)
+        return pandas.array([text and int(text) for text in optional], dtype=dtype)
     if dtype.startswith("Float"):
-        return pandas.array([text and float(text) for text in some], dtype=dtype)
+        return pandas.array([text and float(text) for text in optional], dtype=dtype)
     if dtype == "boolean":
-        return pandas.array([text and _truth(text) for text in some], dtype=dtype)
+        return pandas.array([text and _truth(text) for text in optional], dtype=dtype)
     if dtype.startswith("str"):
-        return pandas.array(some, dtype=dtype)
+        return pandas.array(optional, dtype=dtype)
     if dtype == "object":
-        array = numpy.empty(len(some), object)
-        gap = {"None": None, "nan": float("nan"), "<NA>": pandas.NA, "NaT": pandas.NaT}
-        array[:] = [gap[str(entry["missing"])] if text is None else text for text in some]
+        array = numpy.empty(len(optional), object)
+        missing = {"None": None, "nan": float("nan"), "<NA>": pandas.NA, "NaT": pandas.NaT}
+        array[:] = [missing[str(entry["missing"])] if text is None else text for text in optional]
         return array
     raise TypeError(f"dtype {dtype} cannot be read back from CSV. {_OTHERWISE}")
 
@@ -252,7 +255,7 @@ def _truth(text: str) -> bool:
     return text == "True"
 
 
-def parquet_bytes(frame: "DataFrame") -> bytes:
+def parquet_bytes(frame: DataFrame) -> bytes:
     """A DataFrame as a Parquet file.
 
     Raises:
@@ -272,7 +275,7 @@ def parquet_bytes(frame: "DataFrame") -> bytes:
         table = pyarrow.Table.from_pandas(frame)
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
         raise TypeError(f"Parquet cannot hold this table: {error}. {cure}") from error
-    forgotten = {
+    schema = {
         "columns": [
             {"dtype": str(frame.dtypes.iloc[i])}
             if str(frame.dtypes.iloc[i]) != "category"
@@ -282,7 +285,7 @@ def parquet_bytes(frame: "DataFrame") -> bytes:
         "column_range": _range_of(frame.columns),
         "index_freq": getattr(frame.index, "freqstr", None),
     }
-    metadata = {**(table.schema.metadata or {}), _METADATA: json.dumps(forgotten)}
+    metadata = {**(table.schema.metadata or {}), _METADATA: json.dumps(schema)}
     table = table.replace_schema_metadata(metadata)
     buffer = io.BytesIO()
     parquet.write_table(table, buffer)
@@ -290,11 +293,11 @@ def parquet_bytes(frame: "DataFrame") -> bytes:
     return buffer.getvalue()
 
 
-def read_parquet(buffer: io.BytesIO) -> "DataFrame":
+def read_parquet(buffer: io.BytesIO) -> DataFrame:
     """The DataFrame of `parquet_bytes`, or of another program's Parquet file.
 
     Raises:
-        ValueError: If it is no Parquet file.
+        ValueError: If it is not a Parquet file.
     """
     import pyarrow
     from pyarrow import parquet
@@ -307,21 +310,21 @@ def read_parquet(buffer: io.BytesIO) -> "DataFrame":
     raw = (table.schema.metadata or {}).get(_METADATA)
     if raw is None:  # another program's
         return cast("DataFrame", frame)
-    forgotten = json.loads(raw)
-    for position, entry in enumerate(forgotten["columns"]):
+    schema = json.loads(raw)
+    for position, entry in enumerate(schema["columns"]):
         column = frame.iloc[:, position]
-        if entry["dtype"] == "category":  # of numbers: read as numbers
+        if entry["dtype"] == "category":  # if of numbers, it was read as numbers
             frame.isetitem(position, column.astype(_categorical_dtype(entry)))
         elif entry["dtype"] == "object" and str(column.dtype) == "str":
             frame.isetitem(position, column.astype(object))  # pandas 3 reads all text as str
-    if forgotten["column_range"] is not None:
-        frame.columns = _pandas().RangeIndex(*forgotten["column_range"], name=frame.columns.name)
-    if forgotten["index_freq"] is not None:
-        frame.index.freq = forgotten["index_freq"]
+    if schema["column_range"] is not None:
+        frame.columns = _pandas().RangeIndex(*schema["column_range"], name=frame.columns.name)
+    if schema["index_freq"] is not None:
+        frame.index.freq = schema["index_freq"]
     return cast("DataFrame", frame)
 
 
-def _compare(frame: "DataFrame", back: "DataFrame", kind: str, cure: str) -> None:
+def _compare(frame: DataFrame, back: DataFrame, kind: str, cure: str) -> None:
     try:
         _pandas().testing.assert_frame_equal(
             frame,

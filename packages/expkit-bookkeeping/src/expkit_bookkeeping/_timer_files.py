@@ -1,4 +1,6 @@
-"""timer.yaml of a run, which expkit-timer owns: kept up to date, put back and read."""
+"""timer.yaml of a run, which expkit-timer owns: kept up to date, restored and read."""
+
+from __future__ import annotations
 
 import contextlib
 from pathlib import Path
@@ -7,45 +9,46 @@ from ._files import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._protocols import Savable
+    from ._protocols import SavableTimer
 
 
 class TimerFile:
     """timer.yaml of an open run, and the timers that add up in it.
 
-    It is brought up to date with each checkpoint, which holds a copy. A resumed run puts that copy
-    back, so that what was timed behind the checkpoint, and is done again, does not count twice.
+    Each checkpoint updates it and holds a copy. A resumed run restores that copy, so that what was
+    timed after the checkpoint, and is done again, does not count twice.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "timer.yaml"
-        # By id, as a timer need not be hashable: it, and the numbers that the file has of it.
-        self._timers: dict[int, tuple[Savable, object]] = {}
+        # By id, as a timer need not be hashable: the timer and its numbers in the file.
+        self._timers: dict[int, tuple[SavableTimer, object]] = {}
 
     @property
     def has_timers(self) -> bool:
         """Whether there is anything to save."""
         return bool(self._timers)
 
-    def add(self, timer: "Savable") -> None:
-        """Save a timer now, and with all others from now on."""
+    def add(self, timer: SavableTimer) -> None:
+        """Save a timer now, and from now on with all others."""
         numbers = _numbers(timer)
         timer.save(self.path)
         self._timers[id(timer)] = timer, numbers
 
     def save(self) -> str:
-        """Save the timers that have counted since; returns what the file then holds."""
-        for timer, saved in list(self._timers.values()):
-            # Whoever makes a new timer each epoch has many that are done.
-            if _numbers(timer) != saved:
+        """Save the timers that have changed since, and return the content of the file."""
+        for timer, saved_numbers in list(self._timers.values()):
+            # With a new timer for each epoch, most of them change no more.
+            if _numbers(timer) != saved_numbers:
                 self.add(timer)
         return self.path.read_text(encoding="utf-8")
 
-    def put_back(self, text: str | None) -> None:
-        """Let the file be what a checkpoint holds of it.
+    def restore(self, text: str | None) -> None:
+        """Make the file what it was at a checkpoint.
 
         Args:
-            text: Empty for no file; None where the checkpoint knows nothing: it stays then.
+            text: Its content; empty for no file; None where the checkpoint does not say: the file
+                then stays.
         """
         if text is None:
             return
@@ -56,7 +59,7 @@ class TimerFile:
         self._timers = {key: (timer, None) for key, (timer, _) in self._timers.items()}
 
     def statistics(self) -> dict[str, dict[str, float]]:
-        """The numbers of each timer in the file; empty where it cannot be read."""
+        """The numbers of each timer in the file; empty if it cannot be read."""
         import yaml
 
         with contextlib.suppress(OSError, UnicodeError, yaml.YAMLError):
@@ -74,7 +77,7 @@ class TimerFile:
         return {}
 
 
-def _numbers(timer: "Savable") -> object:
-    """What tells whether a timer has counted on; something new where it does not say."""
+def _numbers(timer: SavableTimer) -> object:
+    """What changes when the timer counts; a new object each time where it does not say."""
     to_dict = getattr(timer, "to_dict", None)
     return to_dict() if callable(to_dict) else object()

@@ -10,27 +10,28 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ._files import atomic_path, sent_ahead
+from ._files import atomic_path
+from ._writeback import early_writeback
 
 _WRITER = ("PytorchStreamWriter", "inline_container", "iostream")  # in errors of torch's writer
 
 
 class DamagedFileError(ValueError):
-    """A file whose bytes are not those that were written."""
+    """A file whose bytes are not the ones that were written."""
 
 
 def write_torch(
     path: Path,
     content: object,
-    beside: Callable[[], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
     check: Callable[[], None] | None = None,
 ) -> None:
-    """Write content with `torch.save`: durable, checksummed, the old file kept until it is.
+    """Write content with `torch.save`, durable and checksummed; until then the old file stays.
 
     Args:
         path: The file; its folder is made.
-        content: What `saveable` gave.
-        beside: Called in another thread while the content is written.
+        content: What `saveable` returned.
+        meanwhile: Called in another thread while the content is written.
         check: See `write_file`.
 
     Raises:
@@ -41,9 +42,9 @@ def write_torch(
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, check) as temporary, _checksums():
         try:
-            with sent_ahead(temporary, beside):
+            with early_writeback(temporary, meanwhile):
                 torch.save(content, temporary)
-        except RuntimeError as error:  # what torch's writer in C++ raises for a full disk
+        except RuntimeError as error:  # torch's writer in C++ raises it for a full disk
             if not any(name in str(error) for name in _WRITER):
                 raise
             free = shutil.disk_usage(path.parent).free
@@ -56,11 +57,11 @@ def write_torch(
 
 
 _checksum_lock = threading.Lock()
-_checksum_users: list[bool] = []  # saves under way, and whether the program's choice was no
+_saves_under_way: list[bool] = []  # for each, whether checksums were off when it began
 
 
 def _renew_lock() -> None:
-    """A child may be forked while a thread holds the lock, which does not exist in the child."""
+    """Make a new lock in a forked child: the old one may be held by a thread of the parent."""
     global _checksum_lock
     _checksum_lock = threading.Lock()
 
@@ -71,38 +72,38 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 @contextlib.contextmanager
 def _checksums() -> Iterator[None]:
-    """Write checksums, whatever the program chose for its own files."""
+    """Write checksums in this block, even if the program has turned them off for its files."""
     from torch import serialization
 
     get = getattr(serialization, "get_crc32_options", None)  # since torch 2.6
     if get is None:
         yield
         return
-    with _checksum_lock:  # a checkpoint may be written in the background meanwhile
-        _checksum_users.append(not get())
+    with _checksum_lock:  # a checkpoint may be written in the background at the same time
+        _saves_under_way.append(not get())
         serialization.set_crc32_options(True)
     try:
         yield
     finally:
         with _checksum_lock:
-            # The first of those under way at once knows the program's choice, and passes it on.
-            chose_no = _checksum_users.pop(0)
-            if _checksum_users:
-                _checksum_users[0] = chose_no
+            # The first of several at once saw the program's own setting, and passes it on.
+            were_off = _saves_under_way.pop(0)
+            if _saves_under_way:
+                _saves_under_way[0] = were_off
             else:
-                serialization.set_crc32_options(not chose_no)
+                serialization.set_crc32_options(not were_off)
 
 
 def read_torch(path: Path, *, unsafe: bool = False) -> object:
-    """Read a file of `write_torch` onto the CPU, after its checksums were compared.
+    """Compare the checksums of a file of `write_torch`, and read it onto the CPU.
 
     Args:
         path: The file.
-        unsafe: Unpickle arbitrary objects, which runs code from the file. For old files of your
-            own only.
+        unsafe: Whether to unpickle arbitrary objects, which runs code from the file. Only for old
+            files of your own.
 
     Raises:
-        DamagedFileError: If the bytes are not those that were written.
+        DamagedFileError: If the bytes are not the ones that were written.
         FileNotFoundError: If there is no such file.
         ValueError: If the file holds what cannot be read without running code.
     """
@@ -115,16 +116,16 @@ def read_torch(path: Path, *, unsafe: bool = False) -> object:
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=not unsafe)
     except RuntimeError as error:
-        if "PytorchStreamReader" not in str(error):  # of memory, say
+        if "PytorchStreamReader" not in str(error):  # for instance out of memory
             raise
         raise DamagedFileError(f"{path} is damaged: {str(error)[:200]}") from error
-    except UnpicklingError as error:  # its bytes are right, so an older one may be as unreadable
-        found = re.search(
+    except UnpicklingError as error:  # its bytes are right, so older ones may be as unreadable
+        reason = re.search(
             r"(?:Unsupported (?:global|class|operand)|WeightsUnpickler).*", str(error)
         )
         raise ValueError(
-            f"{path} holds what is not read without running code from the file"
-            f"{f' ({found[0][:200]})' if found else ''}. Where the file is your own, allow its "
+            f"{path} holds what cannot be read without running code from the file"
+            f"{f' ({reason[0][:200]})' if reason else ''}. If the file is your own, allow its "
             "classes first, torch.serialization.add_safe_globals([TheClass]), or read it with "
             "load_model(…, unsafe=True)."
         ) from error
@@ -134,8 +135,8 @@ def read_torch(path: Path, *, unsafe: bool = False) -> object:
 def check_archive(path: Path) -> None:
     """Compare a zip file's checksums, which `torch.load` does not do.
 
-    torch is built without them (MINIZ_DISABLE_ZIP_READER_CRC32_CHECKS): a flipped bit in the
-    weights goes unnoticed.
+    torch is built without this check (MINIZ_DISABLE_ZIP_READER_CRC32_CHECKS): a flipped bit in
+    the weights would go unnoticed.
 
     Raises:
         DamagedFileError: If a checksum differs or the file is torn.

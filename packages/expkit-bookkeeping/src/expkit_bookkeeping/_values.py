@@ -1,7 +1,9 @@
 """Results of a run in files that other programs open: YAML, JSON, CSV, Parquet, npy.
 
-What is read back equals what was saved, in type, dtype and index, or saving is refused.
+Either what is read back equals what was saved, in type, dtype and index, or saving is refused.
 """
+
+from __future__ import annotations
 
 import io
 import json
@@ -9,13 +11,12 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ._files import atomic_path, write_file
-from ._names import path_inside
+from ._names import missing_file_error, path_inside
 from ._saveable import MAX_DEPTH, type_name
-from ._states import missing_file
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import numpy
     import pandas
@@ -25,7 +26,7 @@ SCHEMA_SUFFIX = ".schema.json"
 
 
 def save_results(folder: Path, data: object, name: str) -> Path:
-    """Write results to `results/NAME` of a run folder; the suffix tells the format.
+    """Write results to `results/NAME` of a run folder; the suffix names the format.
 
     | data | suffixes (the first is the default) |
     |---|---|
@@ -33,8 +34,8 @@ def save_results(folder: Path, data: object, name: str) -> Path:
     | DataFrame | `.csv`, `.parquet` |
     | numpy array | `.npy` |
 
-    Inside a dict, numpy and torch scalars become plain numbers, arrays, tensors and tuples
-    lists. A CSV file has its dtypes and index beside it, in `NAME.csv.schema.json`.
+    Inside a dict, numpy and torch scalars become plain numbers; arrays, tensors and tuples become
+    lists. The dtypes and index of a CSV file are in `NAME.csv.schema.json` beside it.
 
     Args:
         folder: The run folder.
@@ -45,8 +46,8 @@ def save_results(folder: Path, data: object, name: str) -> Path:
         The file.
 
     Raises:
-        TypeError: If the data, or something in it, cannot be written so that it is read back
-            equal; says where and what to do.
+        TypeError: If the data, or something in it, would not be read back equal; the text says
+            where, and what to do.
         ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
         ImportError: If Parquet is asked for and pyarrow is missing.
         OSError: If it could not be written.
@@ -59,10 +60,10 @@ def save_results(folder: Path, data: object, name: str) -> Path:
 
 
 def results_path(folder: Path, data: object, name: str) -> Path:
-    """Where `save_results` writes this data.
+    """The file that `save_results` writes this data to.
 
     Raises:
-        TypeError: If the data is of no kind that is written.
+        TypeError: If data of this type cannot be written.
         ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
 
     >>> results_path(Path("run"), {"accuracy": 0.9}, "test").as_posix()
@@ -88,25 +89,25 @@ def load_results(folder: Path, name: str) -> object:
         name: The name given to `save_results`; the suffix may be left out where one file fits.
 
     Raises:
-        FileNotFoundError: If there is no such file; names those that are there.
+        FileNotFoundError: If there is no such file; names those that exist.
         ValueError: If several files fit, or the file is damaged.
     """
     path = path_inside(folder / "results", name)
     if path.suffix in FORMATS:
-        found = [path] if path.is_file() else []
+        candidates = [path]
     else:
-        named = [path.with_name(path.name + suffix) for suffix in FORMATS]
-        found = [candidate for candidate in named if candidate.is_file()]
-    if not found:
-        raise missing_file(path)
-    if len(found) > 1:
-        names = ", ".join(repr(candidate.name) for candidate in found)
+        candidates = [path.with_name(path.name + suffix) for suffix in FORMATS]
+    files = [candidate for candidate in candidates if candidate.is_file()]
+    if not files:
+        raise missing_file_error(path)
+    if len(files) > 1:
+        names = ", ".join(repr(file.name) for file in files)
         raise ValueError(f"{name!r} could be {names}. Give the suffix.")
-    load = FORMATS[found[0].suffix][1]
+    load = FORMATS[files[0].suffix][1]
     try:
-        return load(found[0])
+        return load(files[0])
     except (ValueError, KeyError, IndexError, EOFError) as error:
-        raise ValueError(f"{found[0]} cannot be read: {error}") from error
+        raise ValueError(f"{files[0]} cannot be read: {error}") from error
 
 
 def _suffixes_of(data: object) -> tuple[str, ...]:
@@ -132,24 +133,24 @@ def _is_config(data: object) -> bool:
 # --- dict and list ---------------------------------------------------------------------------
 
 
-def plain(value: object, path: str = "results", *, as_json: bool = False) -> object:
-    """Value as None, bool, int, float, str, list and dict.
+def to_plain(value: object, path: str = "results", *, as_json: bool = False) -> object:
+    """Convert a value to None, bool, int, float, str, list and dict.
 
     Args:
         value: The value; numpy and torch scalars become numbers, arrays and tensors lists.
         path: What to call it in errors.
-        as_json: Write NaN and infinities as text, and refuse what JSON would confuse.
+        as_json: Whether to write NaN and infinities as text, and refuse what JSON would confuse.
 
     Raises:
         TypeError: If it holds anything else; the text names the key path.
 
-    >>> plain({"epoch": (1, 2)})
+    >>> to_plain({"epoch": (1, 2)})
     {'epoch': [1, 2]}
     """
-    return _plain(value, path, as_json, 0)
+    return _to_plain(value, path, as_json, 0)
 
 
-def _plain(value: object, path: str, as_json: bool, depth: int) -> object:
+def _to_plain(value: object, path: str, as_json: bool, depth: int) -> object:
     if value is None or type(value) in (bool, int):
         return value
     if depth > MAX_DEPTH:
@@ -175,28 +176,28 @@ def _plain(value: object, path: str, as_json: bool, depth: int) -> object:
         for key, part in value.items():
             name = _plain_key(key, path, as_json)
             step = f".{name}" if isinstance(name, str) else f"[{name!r}]"
-            result[name] = _plain(part, path + step, as_json, depth + 1)
+            result[name] = _to_plain(part, path + step, as_json, depth + 1)
         return result
     if isinstance(value, (list, tuple)):
         parts = enumerate(value)
-        return [_plain(part, f"{path}[{i}]", as_json, depth + 1) for i, part in parts]
+        return [_to_plain(part, f"{path}[{i}]", as_json, depth + 1) for i, part in parts]
     if type(value).__module__.partition(".")[0] in ("numpy", "torch") and hasattr(value, "tolist"):
         items = value.tolist()
         if type(items) is not type(value):  # not numpy's long double
-            return _plain(items, path, as_json, depth + 1)
+            return _to_plain(items, path, as_json, depth + 1)
     raise TypeError(
         f"{path} is a {type_name(value)}. Results in YAML and JSON are numbers, text, None, "
-        "lists and dicts of them: convert it, or save it by itself."
+        "lists and dicts of them: convert it, or save it in a file of its own."
     )
 
 
 def _plain_key(key: object, path: str, as_json: bool) -> object:
-    name = _plain(key, f"the key {key!r} of {path}", False, 0)
+    name = _to_plain(key, f"the key {key!r} of {path}", False, 0)
     if isinstance(name, (list, dict)):
         raise TypeError(f"The key {key!r} of {path} is a {type_name(key)}; use text or a number.")
     if as_json and not isinstance(name, str):
         raise TypeError(
-            f"The key {name!r} of {path} is no text, and JSON would turn it into text. Save it as "
+            f"The key {name!r} of {path} is not text, and JSON would turn it into text. Save it as "
             ".yaml, which keeps it."
         )
     return name
@@ -206,7 +207,7 @@ def _save_yaml(path: Path, data: object) -> None:
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(plain(data), Dumper=dumper, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(to_plain(data), Dumper=dumper, sort_keys=False, allow_unicode=True)
     write_file(path, text)
 
 
@@ -221,7 +222,7 @@ def _load_yaml(path: Path) -> object:
 
 
 def _save_json(path: Path, data: object) -> None:
-    text = json.dumps(plain(data, as_json=True), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(to_plain(data, as_json=True), indent=1, ensure_ascii=False, allow_nan=False)
     write_file(path, text + "\n")
 
 
@@ -254,7 +255,7 @@ def _save_npy(path: Path, data: object) -> None:
         numpy.save(file, data, allow_pickle=False)
 
 
-def _load_npy(path: Path) -> "numpy.ndarray":
+def _load_npy(path: Path) -> numpy.ndarray:
     import numpy
 
     array: numpy.ndarray = numpy.load(path, allow_pickle=False)
@@ -281,16 +282,16 @@ def _save_csv(path: Path, data: object) -> None:
     write_file(path.with_name(path.name + SCHEMA_SUFFIX), json.dumps(schema, indent=1) + "\n")
 
 
-def _load_csv(path: Path) -> "pandas.DataFrame":
+def _load_csv(path: Path) -> pandas.DataFrame:
     _import_pandas()
     import pandas
 
     from ._tables import read_table
 
-    beside = path.with_name(path.name + SCHEMA_SUFFIX)
-    if not beside.is_file():  # another program's
+    schema = path.with_name(path.name + SCHEMA_SUFFIX)
+    if not schema.is_file():  # another program's
         return pandas.read_csv(path)
-    return read_table(path.read_bytes().decode(), json.loads(beside.read_bytes()))
+    return read_table(path.read_bytes().decode(), json.loads(schema.read_bytes()))
 
 
 def _import_pyarrow() -> None:
@@ -310,7 +311,7 @@ def _save_parquet(path: Path, data: object) -> None:
     write_file(path, parquet_bytes(data))  # type: ignore[arg-type]
 
 
-def _load_parquet(path: Path) -> "pandas.DataFrame":
+def _load_parquet(path: Path) -> pandas.DataFrame:
     _import_pyarrow()
     from ._tables import read_parquet
 
