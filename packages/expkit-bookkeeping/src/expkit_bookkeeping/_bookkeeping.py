@@ -411,7 +411,7 @@ class Bookkeeping:
 
         Raises:
             TypeError: If something cannot be saved without pickle; says where it is.
-            ValueError: If the epoch or batch is out of range, or the loader cannot go on inside
+            ValueError: If the epoch or batch is out of range, or the loader cannot continue inside
                 an epoch.
             OSError: If the disk is full; older checkpoints are untouched. With `background`, if
                 an earlier one could not be written.

@@ -59,6 +59,6 @@ class Sinks:
         self._failed.add(id(sink))
         name = type(sink).__name__
         self._report(
-            f"{name}.{method} failed, and the training goes on: {type(problem).__name__}: "
+            f"{name}.{method} failed, and the training continues: {type(problem).__name__}: "
             f"{problem}. Further errors of {name} are not shown."
         )

@@ -83,7 +83,7 @@ def snapshot(
         if loader is not None and not isinstance(loader, Stateful):
             raise ValueError(
                 f"save_checkpoint({epoch}, batch={batch}) is inside an epoch, and a "
-                f"{type(loader).__name__} cannot go on there: it has no state_dict(). Save at the "
+                f"{type(loader).__name__} cannot continue there: it has no state_dict(). Save at the "
                 "end of the epoch (leave out batch), or use "
                 "torchdata.stateful_dataloader.StatefulDataLoader."
             )
