@@ -11,24 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from ._claims import FINAL_STATES, claim_run
-from ._endings import final_state
-from ._metrics import to_numbers, to_step
-from ._names import path_inside
-from ._ranks import process_rank, true_on_any_rank
-from ._records import Liveness, is_alive
-from ._settings import RunSettings, folder_name, plain_config, run_folder, run_settings
-from ._signals import stop_requested, stop_signals
-from ._sinks import Sinks
+from ._files.paths import path_inside
+from ._recording.endings import final_state
+from ._recording.metrics import to_numbers, to_step
+from ._recording.ranks import process_rank, true_on_any_rank
+from ._recording.signals import stop_requested, stop_signals
+from ._recording.sinks import Sinks
+from ._runs.claims import FINAL_STATES, claim_run
+from ._runs.records import Liveness, is_alive
+from ._runs.settings import RunSettings, folder_name, plain_config, run_folder, run_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self, TypeVar
 
-    from ._open_runs import OpenRun
-    from ._protocols import SavableTimer, Sink
-    from ._resuming import ResumePoint
-    from ._saver import CheckpointSaver
+    from ._checkpoints.resuming import ResumePoint
+    from ._checkpoints.saver import CheckpointSaver
+    from ._recording.open_run import OpenRun
+    from ._recording.protocols import SavableTimer, Sink
 
     T = TypeVar("T")
 
@@ -419,7 +419,7 @@ class Bookkeeping:
         """
         run = self._writing()
         if run is None:
-            from ._checkpoint_files import checkpoint_path
+            from ._checkpoints.files import checkpoint_path
 
             return checkpoint_path(self.folder, epoch, batch)
         return self._saver_of(run).save(
@@ -479,7 +479,7 @@ class Bookkeeping:
             ValueError: If the checkpoint lacks the state of one of these objects.
             RuntimeError: If a state does not fit, such as that of another model.
         """
-        from ._resuming import resume
+        from ._checkpoints.resuming import resume
 
         run = self._writing()
         if run is not None:
@@ -572,7 +572,7 @@ class Bookkeeping:
             TypeError: If it cannot be written without pickle; says which part and why.
             ValueError: If the name leaves the run folder.
         """
-        from ._encoders import encoder_path, save_encoder
+        from ._results.encoders import encoder_path, save_encoder
 
         if self._writing() is None:
             return encoder_path(self.folder, name)
@@ -593,7 +593,7 @@ class Bookkeeping:
             TypeError: If the file holds another class.
             ValueError: If the file is damaged, or a pickle and `pickle` is not set.
         """
-        from ._encoders import load_encoder
+        from ._results.encoders import load_encoder
 
         return load_encoder(self.folder, encoder, name, pickle=pickle)
 
@@ -622,7 +622,7 @@ class Bookkeeping:
         Raises:
             TypeError: If the model is no module, or both kinds of input are given.
         """
-        from ._summary import save_model_summary
+        from ._results.summary import save_model_summary
 
         if self._writing() is None:
             return self.folder / "model_summary.txt"
@@ -654,7 +654,7 @@ class Bookkeeping:
             ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
             ImportError: If Parquet is asked for and pyarrow is missing.
         """
-        from ._values import results_path, save_results
+        from ._results.values import results_path, save_results
 
         if self._writing() is None:
             return results_path(self.folder, data, name)
@@ -667,12 +667,12 @@ class Bookkeeping:
             FileNotFoundError: If there is no such file; names those that exist.
             ValueError: If several files fit, or the file is damaged.
         """
-        from ._values import load_results
+        from ._results.values import load_results
 
         return load_results(self.folder, name)
 
     def _save_state(self, value: object, name: str) -> Path:
-        from ._states import save_state, state_path
+        from ._checkpoints.states import save_state, state_path
 
         if self._writing() is None:
             return state_path(self.folder, name)
@@ -681,7 +681,7 @@ class Bookkeeping:
     def _load_state(
         self, value: T, name: str, part: str, *, strict: bool = True, unsafe: bool
     ) -> T:
-        from ._states import load_state
+        from ._checkpoints.states import load_state
 
         self._wait_for_files()
         return load_state(
@@ -705,7 +705,7 @@ class Bookkeeping:
             self._run.wait_for_files()
 
     def _open_folder(self) -> None:
-        from ._open_runs import OpenRun  # here, as logging is slow to import
+        from ._recording.open_run import OpenRun  # here, as logging is slow to import
 
         former = _close_former_object(self)
         claim = claim_run(
@@ -740,7 +740,7 @@ class Bookkeeping:
     def _saver_of(self, run: OpenRun) -> CheckpointSaver:
         """What saves this run's checkpoints; made for the first one, as its imports are slow."""
         if self._saver is None:
-            from ._saver import CheckpointSaver
+            from ._checkpoints.saver import CheckpointSaver
 
             saver = CheckpointSaver(run)
             run.await_before_end(saver)
