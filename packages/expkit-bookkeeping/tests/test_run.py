@@ -52,7 +52,7 @@ def folder(tmp_path):
 
 
 class Recorder:
-    """A sink that keeps what it is told, and fails where it is asked to."""
+    """A sink that keeps every call, and fails in the methods that it is asked to."""
 
     def __init__(self, fails: str = "") -> None:
         self.calls: list[tuple[object, ...]] = []
@@ -159,7 +159,7 @@ def test_leaving_the_block_records_completed(folder):
     assert record.ended_at is not None
 
 
-def test_an_exception_records_failed_with_its_traceback_and_goes_on(folder):
+def test_an_exception_records_failed_with_its_traceback_and_propagates(folder):
     with pytest.raises(ZeroDivisionError), Bookkeeping(folder):
         divmod(1, 0)
 
@@ -385,7 +385,7 @@ def test_a_next_attempt_remembers_the_best_value(folder):
     assert read_run(folder).best["value"] == 0.9
 
 
-def test_a_resume_without_checkpoint_starts_the_metrics_anew(folder):
+def test_a_resume_without_checkpoint_starts_the_metrics_over(folder):
     with Bookkeeping.from_config(CONFIG) as run:
         run.log_metrics({"val_accuracy": 0.9}, step=7)
     with Bookkeeping.from_config(CONFIG) as run:
@@ -455,13 +455,13 @@ def test_sinks_hear_of_everything_in_order(folder):
 def test_the_state_stands_before_a_slow_sink_is_closed(folder):
     class Slow(Recorder):
         def close(self, state):
-            self.found = read_run(folder).state
+            self.state_in_file = read_run(folder).state
 
     sink = Slow()
     with Bookkeeping(folder, sinks=[sink]):
         pass
 
-    assert sink.found == "completed"
+    assert sink.state_in_file == "completed"
 
 
 @pytest.mark.parametrize("method", ["open", "log_metrics", "log_artifact", "close"])
@@ -652,7 +652,7 @@ def train(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_run_killed_with_sigkill_is_lost_and_goes_on_as_attempt_two(folder):
+def test_a_run_killed_with_sigkill_is_lost_and_continues_as_attempt_two(folder):
     process = train(folder)
     with pytest.raises(RunClaimed, match=str(process.pid)):
         Bookkeeping(folder).open()

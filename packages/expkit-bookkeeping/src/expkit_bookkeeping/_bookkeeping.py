@@ -620,7 +620,7 @@ class Bookkeeping:
             The text file.
 
         Raises:
-            TypeError: If the model is no module, or both kinds of input are given.
+            TypeError: If the model is not a module, or both kinds of input are given.
         """
         from ._results.summary import save_model_summary
 

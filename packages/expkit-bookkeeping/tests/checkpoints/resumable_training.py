@@ -121,7 +121,7 @@ def train_unheard(folder, options):
 
 
 def in_child(function, *args):
-    """Call it in a fork, as importing torch anew for each run takes seconds."""
+    """Call it in a fork, as importing torch again for each run takes seconds."""
     child = os.fork()
     if child == 0:
         try:
@@ -137,7 +137,7 @@ if __name__ == "__main__":
         children = [in_child(save_only, folder, background) for folder in sys.argv[2:]]
     else:
         jobs = json.loads(sys.argv[2])
-        # What the first step of an optimizer imports takes each child seconds otherwise.
+        # Or each child would spend seconds on what the first step of an optimizer imports.
         import_module("torch._dynamo")
         with contextlib.suppress(ImportError):
             import_module("torchdata.stateful_dataloader")

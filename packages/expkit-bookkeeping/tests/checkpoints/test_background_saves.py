@@ -246,13 +246,13 @@ def default_device(device):
         torch.set_default_device(None)
 
 
-@pytest.mark.parametrize("chosen", [default_device, torch.device])
-def test_the_programs_default_device_is_not_that_of_the_copy(folder, chosen):
+@pytest.mark.parametrize("default_to", [default_device, torch.device])
+def test_the_programs_default_device_is_not_that_of_the_copy(folder, default_to):
     from expkit_bookkeeping._checkpoints.host_memory import BlockSpec, allocate
 
     model, optimizer = trained()
     model.register_buffer("empty", torch.zeros(0, 3))
-    with open_run(folder, keep_last=None) as run, chosen("meta"):
+    with open_run(folder, keep_last=None) as run, default_to("meta"):
         for epoch in range(3):
             run.save_checkpoint(epoch, model=model, optimizer=optimizer, background=True)
         (block,) = allocate([BlockSpec(8, pinned=True)])
@@ -400,7 +400,9 @@ def test_large_memories_are_copied_by_several_threads_that_end_with_the_copy():
     from expkit_bookkeeping._checkpoints.staging import Staging
 
     def helpers():
-        return [each for each in threading.enumerate() if each.name == "expkit-bookkeeping copies"]
+        return [
+            thread for thread in threading.enumerate() if thread.name == "expkit-bookkeeping copies"
+        ]
 
     def end():
         gc.collect()
@@ -610,7 +612,7 @@ def test_the_memory_is_given_back_when_the_run_is_closed(folder):
     gc.collect()
 
     assert run is not None
-    assert not [each for each in gc.get_objects() if type(each) is Staging]
+    assert not [item for item in gc.get_objects() if type(item) is Staging]
 
 
 def test_an_object_that_takes_over_in_a_notebook_finds_the_file(folder):

@@ -129,7 +129,7 @@ def test_two_epochs_and_a_sigkill_and_two_more_equal_four(tmp_path, killed, name
 
 
 @pytest.mark.parametrize("name", RUNS_INSIDE)
-def test_a_stateful_loader_goes_on_in_the_middle_of_an_epoch(tmp_path, killed, name):
+def test_a_stateful_loader_continues_in_the_middle_of_an_epoch(tmp_path, killed, name):
     pytest.importorskip("torchdata")
     folder = killed / name
     whole = training.train(tmp_path / "exp" / "training" / "whole", **RUNS_INSIDE[name])
@@ -189,7 +189,7 @@ def test_a_stateful_loader_starts_the_next_epoch_at_a_boundary(tmp_path, workers
     assert equal_states(whole.model, resumed.model)
 
 
-def test_a_stateful_loader_that_was_left_early_starts_afresh(folder):
+def test_a_stateful_loader_that_was_left_early_starts_over(folder):
     loaders = pytest.importorskip("torchdata.stateful_dataloader")
 
     def loader():
@@ -206,7 +206,7 @@ def test_a_stateful_loader_that_was_left_early_starts_afresh(folder):
     assert [batch.tolist() for batch in second] == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
-def test_all_random_generators_go_on_where_they_were(folder):
+def test_all_random_generators_continue_where_they_were(folder):
     def draw():
         return random.random(), np.random.rand(), torch.rand(()).item()
 
@@ -250,7 +250,7 @@ def test_plain_values_and_further_objects_come_back_by_name(folder):
     assert equal_states(teacher.state_dict(), model.state_dict())
 
 
-def test_metrics_behind_the_checkpoint_are_cut_though_they_count_batches(folder):
+def test_metrics_after_the_checkpoint_are_cut_even_if_they_count_batches(folder):
     with open_run(folder) as run:
         run.log_metrics({"loss": 3.0}, step=100)
         run.save_checkpoint(0)
@@ -598,8 +598,8 @@ def test_the_metrics_the_file_and_its_name_are_on_the_disk_when_it_is_saved(
                 patch.setattr(os, "fsync", remember)
                 path = run.save_checkpoint(epoch, background=background)
                 run.wait_for_checkpoint()
-            for each in (folder / "metrics.jsonl", path):
-                assert synced[each.stat().st_ino] == each.stat().st_size
+            for file in (folder / "metrics.jsonl", path):
+                assert synced[file.stat().st_ino] == file.stat().st_size
             assert path.parent.stat().st_ino in synced
             synced.clear()
 
@@ -719,7 +719,7 @@ def test_a_distributed_model_is_saved_without_its_wrapper(folder, tmp_path):
 
 
 @pytest.mark.gpu
-def test_cuda_random_states_go_on_where_they_were(folder):
+def test_cuda_random_states_continue_where_they_were(folder):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     torch.rand(1, device="cuda")

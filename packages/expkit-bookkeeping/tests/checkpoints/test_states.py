@@ -118,7 +118,7 @@ class Registered(torch.Tensor):
 
 @pytest.mark.skipif(not hasattr(torch.serialization, "safe_globals"), reason="since torch 2.5")
 @pytest.mark.parametrize("background", [False, True])
-def test_a_tensor_of_a_class_that_torch_was_told_is_safe_is_read_back(run, background):
+def test_a_tensor_of_a_class_that_was_allowed_in_torch_is_read_back(run, background):
     tensor = torch.arange(3.0).as_subclass(Registered)
     with torch.serialization.safe_globals([Registered]):
         for epoch in range(2):
@@ -214,7 +214,7 @@ SCHEDULERS = {
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.filterwarnings("ignore")
-def test_torchs_schedulers_go_on_where_they_were(run, name):
+def test_torchs_schedulers_continue_where_they_were(run, name):
     def make():
         optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
         return optimizer, SCHEDULERS[name](optimizer)

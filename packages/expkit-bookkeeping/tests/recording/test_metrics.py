@@ -266,7 +266,7 @@ def test_a_metric_that_is_added_later_leaves_the_others_alone(folder):
     assert not (folder / "metrics.jsonl.replaced").exists()
 
 
-def test_a_run_that_goes_on_by_itself_keeps_what_it_logged_before(folder):
+def test_a_run_that_continues_without_resume_keeps_what_it_logged_before(folder):
     log(folder, [3.0, 2.0, 9.0])
     with Bookkeeping(folder, console=False) as run:
         run.log_metrics({"loss": 1.0}, step=2)

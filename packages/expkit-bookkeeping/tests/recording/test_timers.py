@@ -30,7 +30,9 @@ class Counter:
     def save(self, path):
         self.saves += 1
         content = yaml.safe_load(path.read_text()) if path.exists() else {}
-        attempts = {each["id"]: each for each in content.get(self.name, {}).get("attempts", [])}
+        attempts = {
+            attempt["id"]: attempt for attempt in content.get(self.name, {}).get("attempts", [])
+        }
         attempts[self.id] = {"id": self.id, "count": self.count}
         total = sum(attempt["count"] for attempt in attempts.values())
         content[self.name] = {"count": total, "attempts": list(attempts.values())}
@@ -38,7 +40,7 @@ class Counter:
 
 
 class Sink:
-    """Keeps what it is told at the end."""
+    """Keeps the statistics that it gets at the end."""
 
     def __init__(self) -> None:
         self.ends: list[object] = []

@@ -1,4 +1,4 @@
-"""Owning a run folder: one owner at a time, found out after kill -9."""
+"""Owning a run folder: one owner at a time, and detected when it is gone after kill -9."""
 
 import json
 import os
@@ -335,10 +335,10 @@ def test_a_requeued_slurm_job_takes_over_from_itself(folder, monkeypatch):
 
 
 def test_who_lives_is_the_callers_to_decide(folder, holder):
-    assert [each.state for each in find_runs(folder.parent.parent)] == ["running"]
+    assert [record.state for record in find_runs(folder.parent.parent)] == ["running"]
 
     gone = find_runs(folder.parent.parent, is_alive=lambda record: False)
-    assert [each.state for each in gone] == ["lost"]
+    assert [record.state for record in gone] == ["lost"]
     assert claim_run(folder, is_alive=lambda record: False).attempt == 2
 
 

@@ -36,14 +36,16 @@ def test_damaged_files_among_hundreds_are_unknown_and_spoil_no_other(tmp_path):
         texts[number] = content
     experiment = experiment_of(tmp_path, texts)
 
-    found = find_runs(experiment)
+    records = find_runs(experiment)
 
-    assert found == each_alone(experiment)
-    assert [record.attempt for record in found if record.state == "unknown"] == [0] * 6
-    assert {int(record.run_name[4:]) for record in found if record.state == "unknown"} == set(
+    assert records == each_alone(experiment)
+    assert [record.attempt for record in records if record.state == "unknown"] == [0] * 6
+    assert {int(record.run_name[4:]) for record in records if record.state == "unknown"} == set(
         damaged
     )
-    assert f"{tmp_path / 'training' / 'run_101' / 'run.json'} is damaged" in str(found[101].reason)
+    assert f"{tmp_path / 'training' / 'run_101' / 'run.json'} is damaged" in str(
+        records[101].reason
+    )
 
 
 @settings(max_examples=50, deadline=None)

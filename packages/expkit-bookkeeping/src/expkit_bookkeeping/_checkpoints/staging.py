@@ -135,8 +135,11 @@ class Staging:
                 hosts.append(torch.empty(0, device="cpu"))
                 continue
             former_view = former.views[index] if index < len(former.views) else None
-            same_block = former_view is not None and former.block_numbers[index] == number
-            if same_block and former_view is not None and former_view.has_same_form(view):
+            if (
+                former_view is not None
+                and former.block_numbers[index] == number
+                and former_view.has_same_form(view)
+            ):
                 hosts.append(former.hosts[index])
                 continue
             host = torch.empty(0, dtype=view.dtype, device="cpu")

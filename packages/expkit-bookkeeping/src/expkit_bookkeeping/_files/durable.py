@@ -1,4 +1,4 @@
-"""Whole files that a crash cannot tear."""
+"""Files that a crash cannot tear: replaced as a whole, or appended to line by line."""
 
 import contextlib
 import os
