@@ -90,7 +90,7 @@ class Thing:
         ({"day": datetime.date(2020, 1, 1)}, "x", r"results\.day is a datetime\.date"),
         ({"a": {1, 2}}, "x", r"results\.a is a set"),
         ({("a", 1): 2}, "x", r"The key \('a', 1\) of results is a tuple"),
-        ({1: 2}, "x.json", r"The key 1 of results is no text.*Save it as \.yaml"),
+        ({1: 2}, "x.json", r"The key 1 of results is not text.*Save it as \.yaml"),
         ({"a": "NaN"}, "x.json", r"results\.a is the text 'NaN'.*Save it as \.yaml"),
         ({"a": np.longdouble(1)}, "x", r"results\.a is a numpy\.longdouble"),
         ({"a": 1}, "x.csv", r"dict is not written as \.csv.*: \.yaml, \.yml, \.json"),
@@ -125,7 +125,7 @@ def test_results_that_hold_themselves_are_refused(run):
         run.save_results(data, "x")
 
 
-def test_missing_results_name_what_is_there(run):
+def test_missing_results_name_what_exists(run):
     run.save_results({"a": 1}, "test_scores")
 
     with pytest.raises(FileNotFoundError, match=r"Did you mean 'test_scores\.yaml'\? There are"):
@@ -215,7 +215,7 @@ def test_a_pickled_encoder_is_not_loaded_unasked(run):
         run.load_encoder(Labels)
 
 
-def test_a_missing_encoder_names_what_is_there(run):
+def test_a_missing_encoder_names_what_exists(run):
     run.save_encoder(Labels([1]), "labels")
 
     with pytest.raises(FileNotFoundError, match=r"Did you mean 'labels\.json'\?"):
@@ -357,7 +357,7 @@ def test_a_checkpoint_of_no_epoch_is_refused(run, epoch, options, error, message
 
 
 @needs_torch
-def test_a_checkpoint_inside_an_epoch_needs_a_loader_that_can_go_on(run):
+def test_a_checkpoint_inside_an_epoch_needs_a_loader_that_can_continue(run):
     loader = torch.utils.data.DataLoader([1, 2])
 
     with pytest.raises(ValueError, match=r"has no state_dict\(\).*leave out batch.*Stateful"):
@@ -381,7 +381,7 @@ def test_what_cannot_be_loaded_into_is_refused(run):
 
 
 @needs_torch
-def test_a_missing_state_names_what_is_there(run):
+def test_a_missing_state_names_what_exists(run):
     run.save_model(model(), "teacher")
 
     with pytest.raises(FileNotFoundError, match=r"Did you mean 'teacher\.pt'\?"):

@@ -52,7 +52,7 @@ def folder(tmp_path):
 
 
 class Recorder:
-    """A sink that keeps what it is told, and fails where it is asked to."""
+    """A sink that keeps every call, and fails in the methods that it is asked to."""
 
     def __init__(self, fails: str = "") -> None:
         self.calls: list[tuple[object, ...]] = []
@@ -159,7 +159,7 @@ def test_leaving_the_block_records_completed(folder):
     assert record.ended_at is not None
 
 
-def test_an_exception_records_failed_with_its_traceback_and_goes_on(folder):
+def test_an_exception_records_failed_with_its_traceback_and_propagates(folder):
     with pytest.raises(ZeroDivisionError), Bookkeeping(folder):
         divmod(1, 0)
 
@@ -385,7 +385,7 @@ def test_a_next_attempt_remembers_the_best_value(folder):
     assert read_run(folder).best["value"] == 0.9
 
 
-def test_a_resume_without_checkpoint_starts_the_metrics_anew(folder):
+def test_a_resume_without_checkpoint_starts_the_metrics_over(folder):
     with Bookkeeping.from_config(CONFIG) as run:
         run.log_metrics({"val_accuracy": 0.9}, step=7)
     with Bookkeeping.from_config(CONFIG) as run:
@@ -455,13 +455,13 @@ def test_sinks_hear_of_everything_in_order(folder):
 def test_the_state_stands_before_a_slow_sink_is_closed(folder):
     class Slow(Recorder):
         def close(self, state):
-            self.found = read_run(folder).state
+            self.state_in_file = read_run(folder).state
 
     sink = Slow()
     with Bookkeeping(folder, sinks=[sink]):
         pass
 
-    assert sink.found == "completed"
+    assert sink.state_in_file == "completed"
 
 
 @pytest.mark.parametrize("method", ["open", "log_metrics", "log_artifact", "close"])
@@ -544,10 +544,10 @@ def test_an_object_that_another_one_took_over_from_says_so(folder, capsys):
         pass
 
     warned = capsys.readouterr().out
-    assert warned.count("'cnn_1' was open in this process already, since ") == 1
+    assert warned.count("'cnn_1' was already open in this process, since ") == 1
     assert f"{__file__}:" in warned
     with pytest.raises(
-        RuntimeError, match=r"has opened the same folder, at .*test_run\.py:\d+\. Go"
+        RuntimeError, match=r"has opened the same folder, at .*test_run\.py:\d+\. Use that one"
     ):
         first.log_metrics({"loss": 1.0}, step=2)
     with first:  # opened again, it is one like any other
@@ -629,7 +629,7 @@ from expkit_bookkeeping import Bookkeeping
 with Bookkeeping(sys.argv[1], config={"epochs": 9}, console=False) as run:
     for step in range(3):
         run.log_metrics({"loss": 1 / (step + 1)}, step=step)
-    run._run.beat_soon()
+    run._run.request_heartbeat()
     run._run.tick()
     print("ready", flush=True)
     while not run.should_stop():
@@ -652,7 +652,7 @@ def train(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_run_killed_with_sigkill_is_lost_and_goes_on_as_attempt_two(folder):
+def test_a_run_killed_with_sigkill_is_lost_and_continues_as_attempt_two(folder):
     process = train(folder)
     with pytest.raises(RunClaimed, match=str(process.pid)):
         Bookkeeping(folder).open()
@@ -709,7 +709,7 @@ def test_a_forked_child_does_not_write_into_its_parents_run(folder):
 
 def test_a_forked_child_that_opens_the_folder_leaves_its_parents_run_alone(folder):
     with Bookkeeping(folder, console=False) as run:
-        run._run._background.stop()  # the line stays queued
+        run._run._thread.stop()  # the line stays queued
         run.log_metrics({"loss": 0.5}, step=0)
         child = os.fork()
         if child == 0:
@@ -757,7 +757,7 @@ def test_who_is_interrupted_while_the_end_is_recorded_has_ended_all_the_same(fol
         return time.time()
 
     run = Bookkeeping(folder, console=False, clock=clock).open()
-    run._run._background.stop()
+    run._run._thread.stop()
     run.log_metrics({"loss": 0.5}, step=0)
     interruptions.append(ends())
 
@@ -771,7 +771,7 @@ def test_who_is_interrupted_while_the_end_is_recorded_has_ended_all_the_same(fol
 def test_a_clock_that_is_set_back_does_not_silence_the_heartbeat(folder):
     now = [10_000.0]
     with Bookkeeping(folder, console=False, clock=lambda: now[0]) as run:
-        run._run._background.stop()
+        run._run._thread.stop()
         before = read_run(folder).heartbeat_at
         now[0] -= 3600
         run._run.tick()

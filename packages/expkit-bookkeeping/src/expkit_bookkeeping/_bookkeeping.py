@@ -1,4 +1,4 @@
-"""`Bookkeeping`: the thin face that training code uses, over functions on a run folder."""
+"""`Bookkeeping`: what training code uses, a thin face over the parts of an open run."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from ._claims import FINAL_STATES, claim_run
-from ._endings import final_state
-from ._metrics import numbers, whole_step
-from ._names import path_inside
-from ._ranks import process_rank, true_on_any_rank
-from ._records import Liveness, is_alive
-from ._settings import RunSettings, folder_name, plain_config, run_folder, run_settings
-from ._signals import stop_requested, stop_signals
-from ._sinks import Sinks
+from ._files.paths import path_inside
+from ._recording.endings import final_state
+from ._recording.metrics import to_numbers, to_step
+from ._recording.ranks import process_rank, true_on_any_rank
+from ._recording.signals import stop_requested, stop_signals
+from ._recording.sinks import Sinks
+from ._runs.claims import FINAL_STATES, claim_run
+from ._runs.records import Liveness, is_alive
+from ._runs.settings import RunSettings, folder_name, plain_config, run_folder, run_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self, TypeVar
 
-    from ._checkpoints import ResumePoint
-    from ._open_runs import OpenRun
-    from ._protocols import Savable, Sink
+    from ._checkpoints.resuming import ResumePoint
+    from ._checkpoints.saver import CheckpointSaver
+    from ._recording.open_run import OpenRun
+    from ._recording.protocols import SavableTimer, Sink
 
     T = TypeVar("T")
 
@@ -42,22 +43,21 @@ class Bookkeeping:
 
     While it is open, SIGUSR1 (Slurm: `--signal=USR1@90`) makes `should_stop` true. SIGTERM does
     so too and raises SystemExit(143), so that the block is left. The handlers are installed only
-    in the main thread and only where nobody has installed one for SIGTERM, and are restored.
+    in the main thread and only if SIGTERM has its default handler, and are restored at the end.
 
     Args:
-        folder: The run folder. In `EXPERIMENT/training/RUN` it is found by `find_runs` and
-            `results`.
+        folder: The run folder. `find_runs` and `results` find it in `EXPERIMENT/training/RUN`.
         config: The run's configuration, written to config.yaml and handed to the sinks.
         sinks: Where metrics, artifacts and timers go besides the folder; see `Sink`.
         run_name: Name of the run; by default the folder's name.
         experiment_id: Name of the experiment; by default the experiment folder's name.
-        swept: What varies between the runs of the experiment, and this run's values: columns of
-            `results`, which groups by them. By default what a launcher has said.
+        swept: What varies between the runs of the experiment, with this run's values. They become
+            columns of `results`, which groups by them. By default what a launcher has recorded.
         settings: Metric to watch, checkpoints to keep, number of epochs; by default those of
             the configuration.
         rank: Rank of this process; by default RANK, else SLURM_PROCID, else 0.
         console: Whether `log` also writes to the console.
-        is_alive: Tells whether the present holder of the folder lives.
+        is_alive: Says whether the present owner of the folder is alive.
         clock: Seconds since the epoch.
 
     Raises:
@@ -94,13 +94,14 @@ class Bookkeeping:
         self._is_alive = is_alive
         self._clock = clock
         self._run: OpenRun | None = None  # on rank 0; kept when closed, for `best`
+        self._saver: CheckpointSaver | None = None  # of that run, from its first checkpoint on
         self._signals: contextlib.AbstractContextManager[bool] | None = None
         self._opened = False
         self._pid = 0
         self._completed = False
-        self._told_to_stop = False
+        self._asked_to_stop = False
         self._opened_at = ""
-        self._goes_on_at: str | None = None  # where another object of this process took over
+        self._taken_over_at: str | None = None  # by another object of this process
 
     @classmethod
     def from_config(
@@ -115,9 +116,9 @@ class Bookkeeping:
         """Bookkeeping in `results_dir/experiment_id/training/run_name` of a configuration.
 
         Args:
-            config: A DictConfig or plain mapping with `experiment_id`, `run_name` and, if it is
-                not `results`, `results_dir`. From `expkit` come `metric`, `direction`,
-                `keep_last` and `keep_best`; from `epochs` the total of the progress.
+            config: A DictConfig or plain mapping with `experiment_id`, `run_name` and, unless it
+                is `results`, `results_dir`. `expkit` gives `metric`, `direction`, `keep_last` and
+                `keep_best`; `epochs` gives the total of the progress.
             sinks: See the class.
             swept: See the class.
             rank: See the class.
@@ -147,8 +148,8 @@ class Bookkeeping:
     def open(self) -> Self:
         """Claim the folder, write config.yaml and environment.yaml, start the heartbeat.
 
-        Where another object of this process has the folder open, as when a notebook's cell is run
-        again, this one goes on there, with a warning, and closes the other one.
+        If another object of this process has the folder open, as when a notebook cell is run
+        again, this one takes over with a warning and closes the other one.
 
         Raises:
             RunClaimed: If another process holds the run.
@@ -156,17 +157,17 @@ class Bookkeeping:
         """
         if self._opened:
             return self
-        self._completed = self._told_to_stop = False
-        self._run = None
+        self._completed = self._asked_to_stop = False
+        self._run = self._saver = None
         self._pid = os.getpid()
-        self._opened_at, self._goes_on_at = _calling_line(), None
+        self._opened_at, self._taken_over_at = _calling_line(), None
         try:
             self._signals = stop_signals()
             self._signals.__enter__()
             if self.rank == 0:
                 self._open_folder()
         except BaseException:
-            self._release()  # whoever failed to enter a block never leaves it
+            self._release()  # a block that was not entered is never left
             raise
         self._opened = True
         return self
@@ -175,9 +176,9 @@ class Bookkeeping:
         """Record how the run ended, and stop writing.
 
         Args:
-            state: completed, failed or interrupted. By default what the error and
-                `should_stop` say.
-            error: What ended the run, if it did not end by itself.
+            state: completed, failed or interrupted; by default it follows from the error and
+                `should_stop`.
+            error: The error that ended the run, if any.
 
         Raises:
             ClaimLost: If somebody else has claimed the run in the meantime.
@@ -186,9 +187,9 @@ class Bookkeeping:
         if state is not None and state not in FINAL_STATES:
             raise ValueError(f"A run cannot end as {state!r}. Known: {', '.join(FINAL_STATES)}.")
         if not self._opened or os.getpid() != self._pid:
-            return  # a forked child is not the one to say how the run ended
+            return  # how the run ended is not for a forked child to say
         if state is None:
-            state = final_state(error, told_to_stop=self._told_to_stop, completed=self._completed)
+            state = final_state(error, asked_to_stop=self._asked_to_stop, completed=self._completed)
         try:
             if self._run is not None:
                 self._run.finish(state, error)
@@ -211,11 +212,11 @@ class Bookkeeping:
                 raise
             if problem is error:
                 return
-            # The first error is the one to show: it ended the training.
+            # Show the first error: it ended the training.
             error.add_note(f"When the run was closed: {problem}")
 
     def complete(self) -> None:
-        """Say that the training is done, even if the process is asked to stop afterwards."""
+        """Say that the training is complete, even if the process is asked to stop afterwards."""
         self._completed = True
 
     def should_stop(self, *, all_ranks: bool = False) -> bool:
@@ -224,16 +225,16 @@ class Bookkeeping:
         Leaving the block after this was true records `interrupted`, and the run is resumed later.
 
         Args:
-            all_ranks: Where ranks train together, a signal reaches one before the other, and one
-                that leaves the loop alone lets the others wait for ever. True is true on all ranks
-                as soon as it is on one; then every rank has to ask, as in any collective of
-                torch.distributed. In a process that is not distributed it changes nothing.
+            all_ranks: Whether to agree with the other ranks. A signal reaches one rank before the
+                others, which would wait forever if it left the loop alone. With True the answer is
+                true on all ranks as soon as it is on one; every rank has to ask, as in any
+                collective of torch.distributed. Without torch.distributed it changes nothing.
         """
         lost = self._run is not None and self._run.lost is not None
         stop = lost or stop_requested() is not None
         if all_ranks:
             stop = true_on_any_rank(stop)
-        self._told_to_stop = self._told_to_stop or stop
+        self._asked_to_stop = self._asked_to_stop or stop
         return stop
 
     # Log and folders
@@ -242,8 +243,8 @@ class Bookkeeping:
         """Write a message to the console and to training.log.
 
         Args:
-            message: Anything that has a text.
-            level: One of logging's, by number or name.
+            message: Anything; its `str` is written.
+            level: A level of logging, by number or name.
 
         Raises:
             ValueError: If there is no such level.
@@ -282,36 +283,36 @@ class Bookkeeping:
 
         Args:
             metrics: Names and numbers; numpy and torch scalars are numbers too.
-            step: Epoch or batch, from 0. Two calls with one step make one row.
+            step: Epoch or batch, from 0. Two calls with the same step make one row.
 
         Raises:
-            TypeError: If a value is not one number, or the step not a whole one. Nothing is
-                logged then.
+            TypeError: If a value is not one number, or the step not a whole one. Then nothing is
+                logged.
             ValueError: If the step is negative.
             ClaimLost: If somebody else has claimed the run.
         """
-        values = numbers(metrics)
+        values = to_numbers(metrics)
         if type(step) is not int or step < 0:
-            step = whole_step(step)
+            step = to_step(step)
         run = self._writing()
         if run is not None:
             run.log_metrics(step, values)
 
     @property
     def best(self) -> dict[str, object] | None:
-        """Best value of `expkit.metric` so far: metric, direction, value, step; else None."""
+        """Best value of `expkit.metric` so far: metric, direction, value, step. None if none."""
         return None if self._run is None else self._run.progress.best
 
-    def save_timer(self, timer: Savable) -> Path:
+    def save_timer(self, timer: SavableTimer) -> Path:
         """Save a timer to timer.yaml: now, with each checkpoint, and when the run ends.
 
-        Call it before the loop, so that the run may end in any way. What earlier attempts timed
-        stays and adds up; `resume` forgets what was timed behind its checkpoint, as it is done
+        Call it before the loop, so that the run may end in any way. The times of earlier attempts
+        stay and add up; `resume` forgets what was timed after its checkpoint, as it is done
         again. At the end the sinks get the statistics.
 
         Args:
-            timer: A `Timer` or `Timers` of expkit-timer, or what else has `save(path)` and
-                writes the same file.
+            timer: A `Timer` or `Timers` of expkit-timer, or another object with a `save(path)`
+                that writes the same file.
 
         Returns:
             The file.
@@ -343,14 +344,14 @@ class Bookkeeping:
         path = Path(path)
         if path.is_absolute() and path.is_relative_to(self.folder):
             path = path.relative_to(self.folder)
-        inside = path_inside(self.folder, str(path))
+        artifact = path_inside(self.folder, str(path))
         if self._writing() is None:
             return
-        if not inside.exists():
-            raise FileNotFoundError(f"There is no {inside} to log as an artifact.")
-        self._sinks.tell("log_artifact", inside)
+        if not artifact.exists():
+            raise FileNotFoundError(f"There is no {artifact} to log as an artifact.")
+        self._sinks.call("log_artifact", artifact)
 
-    # Checkpoints, states, summary and results: thin methods over _checkpoints, _states, …
+    # Checkpoints, states, summary and results
 
     def save_checkpoint(
         self,
@@ -365,34 +366,33 @@ class Bookkeeping:
         background: bool = False,
         **extra: object,
     ) -> Path:
-        """Save all that `resume` needs to go on as if the run had not been stopped.
+        """Save everything that `resume` needs to continue as if the run had not been stopped.
 
-        Besides what is given, the file holds the states of all random number generators. It is
-        durable when this returns; then older checkpoints are removed, while the training goes on,
-        but for `expkit.keep_last` and the `expkit.keep_best` by `expkit.metric`, as logged since
-        the checkpoint before.
-        `states/best.pt` is the best.
+        Besides the arguments, the file holds the states of all random number generators. It is
+        durable when this returns. Older checkpoints are then removed while the training continues,
+        except the newest `expkit.keep_last` and the best `expkit.keep_best` by `expkit.metric`,
+        as logged since the previous checkpoint. `states/best.pt` is the best.
 
-        A resumed run equals one that was not stopped, bit by bit on one machine, where it is saved
-        at the end of an epoch; with and without loader workers, and with a generator of the
-        loader's own or the global one. Its limits: generators inside `persistent_workers` are not
-        saved. Inside an epoch (`batch`) the loader needs a `state_dict`; with workers its batches
-        are then the same, but not their random augmentation. Ranks other than 0 get new random
-        streams. Sharded models (FSDP) are not supported.
+        A resumed run equals one that was not stopped, bit by bit on one machine, if it was saved
+        at the end of an epoch: with and without loader workers, with the loader's own generator or
+        the global one. The limits: generators inside `persistent_workers` are not saved. Inside an
+        epoch (`batch`) the loader needs a `state_dict`; with workers its batches are then the
+        same, but not their random augmentation. Ranks other than 0 get new random streams.
+        Sharded models (FSDP) are not supported.
 
         The file holds what `torch.load(weights_only=True)` reads: numpy numbers and Hydra
-        configurations are converted, arrays become tensors, and all else is refused with its
+        configurations are converted, arrays become tensors, and anything else is refused with its
         place, such as `optimizer.param_groups[0].lr`.
 
-        With `background` the call takes as long as a copy of the state to the host's memory. A
-        thread then does all else in the same order, and the training goes on. The file is what it
-        would have been: the state as of the call. Checkpoints are written one after another; a
-        kill meanwhile leaves the one before. The memory for the copy is used again and again
-        (pinned where the state is on a GPU). There is a second one from the moment on that a call
-        comes before the file of the last is written, and never a third: the next call waits.
-        An error of the thread is logged at once, and raised by the next call, which then saves
-        nothing, or at the end of the block, which makes the run a failed one. Leaving the block
-        (also after SIGTERM), `wait_for_checkpoint`, `resume` and `load_model` wait for the file.
+        With `background` the call takes as long as copying the state to host memory. A thread then
+        does the rest in the same order, and the training continues. The file holds the state at
+        the time of the call. Checkpoints are written one after another; a kill in between leaves
+        the previous one. The memory of the copy is reused (and pinned if the state is on a GPU). A
+        second one is allocated once a call comes before the last file is written, and never a
+        third: the next call waits. An error in the thread is logged at once, and raised by the
+        next call, which then saves nothing, or at the end of the block, which makes the run a
+        failed one. Leaving the block (also after SIGTERM), `wait_for_checkpoint`, `resume` and
+        `load_model` wait for the file.
 
         Args:
             epoch: The epoch, from 0. It is complete unless `batch` is given.
@@ -404,14 +404,14 @@ class Bookkeeping:
                 (torchdata's StatefulDataLoader) a run may stop inside an epoch.
             batch: How many batches of the epoch are done, when saving inside it.
             background: Whether to return as soon as the state is copied.
-            **extra: More by name: what has a `state_dict`, or plain values.
+            **extra: More by name: objects with a `state_dict`, or plain values.
 
         Returns:
-            The file; with `background`, the one that will be there.
+            The file; with `background`, the one that will be written.
 
         Raises:
             TypeError: If something cannot be saved without pickle; says where it is.
-            ValueError: If the epoch or batch is out of range, or the loader cannot go on inside
+            ValueError: If the epoch or batch is out of range, or the loader cannot continue inside
                 an epoch.
             OSError: If the disk is full; older checkpoints are untouched. With `background`, if
                 an earlier one could not be written.
@@ -419,10 +419,10 @@ class Bookkeeping:
         """
         run = self._writing()
         if run is None:
-            from ._checkpoint_files import checkpoint_path
+            from ._checkpoints.files import checkpoint_path
 
             return checkpoint_path(self.folder, epoch, batch)
-        return run.checkpoints.save(
+        return self._saver_of(run).save(
             epoch,
             batch=batch,
             objects={
@@ -437,7 +437,7 @@ class Bookkeeping:
         )
 
     def wait_for_checkpoint(self) -> None:
-        """Wait until what `save_checkpoint(…, background=True)` saves is on the disk.
+        """Wait until the checkpoints of `save_checkpoint(…, background=True)` are on the disk.
 
         Raises:
             OSError: If it could not be written.
@@ -457,7 +457,7 @@ class Bookkeeping:
         loader: object = None,
         **extra: object,
     ) -> ResumePoint:
-        """Put back the newest valid checkpoint, and forget what was logged and timed behind it.
+        """Restore the newest valid checkpoint, and forget what was logged and timed after it.
 
         A damaged checkpoint is reported, renamed and passed over. Call this before the loader is
         iterated, and last before the loop, as it also restores the random number generators.
@@ -468,18 +468,18 @@ class Bookkeeping:
             scheduler: The scheduler.
             scaler: The gradient scaler.
             loader: The training DataLoader.
-            **extra: More by name: what has a `load_state_dict`, or the default of a plain value.
+            **extra: More by name: objects with a `load_state_dict`, or defaults of plain values.
 
         Returns:
             The epoch to run next, 0 on a new run: `range(start, epochs)`. Its attribute `batch`
-            is 0, or the batches of that epoch which are done (a stateful loader is already past
-            them); `extra` has the plain values.
+            is 0, or the number of batches of that epoch that are done (a stateful loader is
+            already past them); `extra` has the plain values.
 
         Raises:
-            ValueError: If the checkpoint lacks the state of something that is given here.
+            ValueError: If the checkpoint lacks the state of one of these objects.
             RuntimeError: If a state does not fit, such as that of another model.
         """
-        from ._checkpoints import resume
+        from ._checkpoints.resuming import resume
 
         run = self._writing()
         if run is not None:
@@ -499,13 +499,13 @@ class Bookkeeping:
         )
         if run is None:
             return start
-        # Without a checkpoint the run starts at 0, and what an earlier attempt logged goes too.
+        # Without a checkpoint the run starts at 0 and forgets what an earlier attempt logged.
         run.cut_metrics(0 if start.step is None else start.step + 1, start.metrics_size)
-        run.timers.put_back(start.timers)
+        run.timers.restore(start.timers)
         if start.path is not None:
-            behind = f" behind batch {start.batch}" if start.batch else ""
+            after = f" after batch {start.batch}" if start.batch else ""
             run.log.write(
-                f"Resumed from {start.path.name}: epoch {int(start)}{behind} is next.",
+                f"Resumed from {start.path.name}: epoch {int(start)}{after} is next.",
                 "info",
                 console=True,
             )
@@ -515,7 +515,7 @@ class Bookkeeping:
         """Write a model's state_dict to `states/NAME.pt`, without wrappers; see `load_model`.
 
         Raises:
-            TypeError: If it has no state_dict, or that holds what cannot be saved without pickle.
+            TypeError: If it has no state_dict, or one with values that need pickle.
             ValueError: If the name leaves the run folder.
             OSError: If it could not be written.
         """
@@ -529,12 +529,12 @@ class Bookkeeping:
         Args:
             model: The model.
             name: The name that it was saved under, or a checkpoint's: `"best"`, `"epoch_0007"`.
-            strict: Whether every key must be there and fit.
-            unsafe: Unpickle arbitrary objects, which runs code from the file; for old files of
-                your own.
+            strict: Whether every key must exist and fit.
+            unsafe: Whether to unpickle arbitrary objects, which runs code from the file; for old
+                files of your own.
 
         Raises:
-            FileNotFoundError: If there is no such file; names those that are there.
+            FileNotFoundError: If there is no such file; names those that exist.
             ValueError: If the file is damaged, or the name leaves the run folder.
             RuntimeError: If the state does not fit the model.
         """
@@ -560,10 +560,10 @@ class Bookkeeping:
         """Write a label encoder, scaler or vectorizer to `states/NAME.json` (or `.pt`).
 
         Args:
-            encoder: What has `state_dict`/`load_state_dict`, or `to_dict`/`from_dict`, or is a
+            encoder: An object with `state_dict`/`load_state_dict` or `to_dict`/`from_dict`, or a
                 scikit-learn estimator, whose attributes are written with their dtypes.
             name: Its name.
-            pickle: Pickle it instead. Loading that runs code from the file.
+            pickle: Whether to pickle it instead. Loading that runs code from the file.
 
         Returns:
             The file.
@@ -572,7 +572,7 @@ class Bookkeeping:
             TypeError: If it cannot be written without pickle; says which part and why.
             ValueError: If the name leaves the run folder.
         """
-        from ._encoders import encoder_path, save_encoder
+        from ._results.encoders import encoder_path, save_encoder
 
         if self._writing() is None:
             return encoder_path(self.folder, name)
@@ -589,11 +589,11 @@ class Bookkeeping:
             pickle: Whether a pickled one may be loaded, which runs code from the file.
 
         Raises:
-            FileNotFoundError: If there is no such encoder; names what is there.
-            TypeError: If the file is of another class.
+            FileNotFoundError: If there is no such encoder; names the files that exist.
+            TypeError: If the file holds another class.
             ValueError: If the file is damaged, or a pickle and `pickle` is not set.
         """
-        from ._encoders import load_encoder
+        from ._results.encoders import load_encoder
 
         return load_encoder(self.folder, encoder, name, pickle=pickle)
 
@@ -606,9 +606,9 @@ class Bookkeeping:
     ) -> Path:
         """Write `model_summary.txt` and `model_summary.yaml`: layers, shapes, totals.
 
-        With torchinfo and an input the model runs once, in eval mode; its device, train flags,
-        buffers and all random states are afterwards what they were. Where that fails, the
-        parameters are listed and one warning is logged.
+        With torchinfo and an input the model runs once, in eval mode; afterwards its device, train
+        flags, buffers and all random states are what they were. If that fails, the parameters are
+        listed and one warning is logged.
 
         Args:
             model: The module, wrapped or not.
@@ -620,9 +620,9 @@ class Bookkeeping:
             The text file.
 
         Raises:
-            TypeError: If the model is no module, or both kinds of input are given.
+            TypeError: If the model is not a module, or both kinds of input are given.
         """
-        from ._summary import save_model_summary
+        from ._results.summary import save_model_summary
 
         if self._writing() is None:
             return self.folder / "model_summary.txt"
@@ -636,7 +636,7 @@ class Bookkeeping:
         )
 
     def save_results(self, data: object, name: str) -> Path:
-        """Write results to `results/NAME`; `load_results` gives back what is equal.
+        """Write results to `results/NAME`; `load_results` gives back equal ones.
 
         A dict or list goes to `.yaml` or `.json`, a DataFrame to `.csv` (with its dtypes and
         index beside it in `NAME.csv.schema.json`) or `.parquet`, a numpy array to `.npy`; the
@@ -654,7 +654,7 @@ class Bookkeeping:
             ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
             ImportError: If Parquet is asked for and pyarrow is missing.
         """
-        from ._values import results_path, save_results
+        from ._results.values import results_path, save_results
 
         if self._writing() is None:
             return results_path(self.folder, data, name)
@@ -664,15 +664,15 @@ class Bookkeeping:
         """Read what `save_results` wrote; the suffix may be left out where one file fits.
 
         Raises:
-            FileNotFoundError: If there is no such file; names those that are there.
+            FileNotFoundError: If there is no such file; names those that exist.
             ValueError: If several files fit, or the file is damaged.
         """
-        from ._values import load_results
+        from ._results.values import load_results
 
         return load_results(self.folder, name)
 
     def _save_state(self, value: object, name: str) -> Path:
-        from ._states import save_state, state_path
+        from ._checkpoints.states import save_state, state_path
 
         if self._writing() is None:
             return state_path(self.folder, name)
@@ -681,7 +681,7 @@ class Bookkeeping:
     def _load_state(
         self, value: T, name: str, part: str, *, strict: bool = True, unsafe: bool
     ) -> T:
-        from ._states import load_state
+        from ._checkpoints.states import load_state
 
         self._wait_for_files()
         return load_state(
@@ -697,17 +697,17 @@ class Bookkeeping:
     # Inner parts
 
     def _wait_for_files(self) -> None:
-        """Before a file is read: until it is what was last saved under its name.
+        """Wait, before a file is read, until it is the one that was last saved under its name.
 
-        What went wrong is raised where it is promised, and reading tells what is there.
+        An error of saving is not raised here but where it is promised.
         """
         if self._run is not None and self._opened and os.getpid() == self._pid:
             self._run.wait_for_files()
 
     def _open_folder(self) -> None:
-        from ._open_runs import OpenRun  # here, as logging is slow to import
+        from ._recording.open_run import OpenRun  # here, as logging is slow to import
 
-        former = _close_former(self)
+        former = _close_former_object(self)
         claim = claim_run(
             self.folder,
             run_name=self.run_name,
@@ -730,15 +730,25 @@ class Bookkeeping:
                 claim.finish(final_state(error), error)
             raise
         atexit.register(self._at_exit)
-        _open_here[self.folder] = self
+        _open_objects[self.folder] = self
         if former is not None:
             self._warn(
-                f"The run {self.run_name!r} was open in this process already, since "
-                f"{former._opened_at}: it goes on here, and that Bookkeeping is closed."
+                f"The run {self.run_name!r} was already open in this process, since "
+                f"{former._opened_at}: it continues here, and that Bookkeeping is closed."
             )
 
+    def _saver_of(self, run: OpenRun) -> CheckpointSaver:
+        """What saves this run's checkpoints; made for the first one, as its imports are slow."""
+        if self._saver is None:
+            from ._checkpoints.saver import CheckpointSaver
+
+            saver = CheckpointSaver(run)
+            run.await_before_end(saver)
+            self._saver = saver
+        return self._saver
+
     def _writing(self) -> OpenRun | None:
-        """The open run, None on a rank that writes nothing; complains where there is none.
+        """The open run; None on a rank that writes nothing.
 
         Raises:
             ClaimLost: If somebody else has claimed the run.
@@ -756,11 +766,11 @@ class Bookkeeping:
             return run
         if self.rank != 0:
             return None
-        if self._goes_on_at is not None:
+        if self._taken_over_at is not None:
             raise RuntimeError(
                 f"This Bookkeeping of {self.folder} is closed, as another one of this process has "
-                f"opened the same folder, at {self._goes_on_at}. Go on with that one, or give "
-                "each a folder of its own."
+                f"opened the same folder, at {self._taken_over_at}. Use that one, or give each a "
+                "folder of its own."
             )
         raise RuntimeError(
             f"The run {self.run_name!r} is not open. Use `with Bookkeeping(…) as run:`, or "
@@ -768,7 +778,7 @@ class Bookkeeping:
         )
 
     def _release(self) -> None:
-        """Let go of threads, files, handlers; nothing is written from here on."""
+        """Release threads, files and signal handlers; nothing is written from here on."""
         self._opened = False
         if self._run is not None:
             self._run.release()
@@ -776,11 +786,11 @@ class Bookkeeping:
             self._signals.__exit__(None, None, None)
             self._signals = None
         atexit.unregister(self._at_exit)
-        if _open_here.get(self.folder) is self:
-            del _open_here[self.folder]
+        if _open_objects.get(self.folder) is self:
+            del _open_objects[self.folder]
 
     def _at_exit(self) -> None:
-        """The process ends, and nobody closed the run: nobody said that it was done."""
+        """Record `interrupted`: the process ends, and nobody closed the run."""
         with contextlib.suppress(Exception):
             self.close("interrupted")
 
@@ -789,24 +799,24 @@ class Bookkeeping:
             self._run.warn(text)
 
 
-_open_here: dict[Path, Bookkeeping] = {}
+_open_objects: dict[Path, Bookkeeping] = {}  # of this process, by folder
 
 
-def _close_former(successor: Bookkeeping) -> Bookkeeping | None:
+def _close_former_object(successor: Bookkeeping) -> Bookkeeping | None:
     """Close the object that an earlier run of a notebook cell left open for this folder."""
-    former = _open_here.pop(successor.folder, None)
-    # In a forked child it is the parent's, whose queued lines are not the child's to write.
+    former = _open_objects.pop(successor.folder, None)
+    # In a forked child it is the parent's, and so are its queued lines.
     if former is None or former._pid != os.getpid():
         return None
     if former._run is not None:
         former._run.abandon()
     former._release()
-    former._goes_on_at = successor._opened_at
+    former._taken_over_at = successor._opened_at
     return former
 
 
 def _calling_line() -> str:
-    """Where this package was called from, as `train.py:12` with its whole path."""
+    """Where this class was called from: the script's whole path and the line, `train.py:12`."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") == __name__:
         frame = frame.f_back

@@ -1,0 +1,72 @@
+"""Checkpoint files and their names; cheap to import, for programs that only list them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._runs.settings import RunSettings
+
+NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
+
+
+@dataclass(frozen=True, order=True)
+class CheckpointFile:
+    """A checkpoint's position in the run, as its name says; ordered by time in the training."""
+
+    epoch: int
+    batch: float  # infinity at the end of the epoch
+    path: Path
+
+
+def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
+    """The file of the checkpoint after an epoch, or after some batches of it.
+
+    >>> checkpoint_path(Path("run"), 7).as_posix()
+    'run/states/epoch_0007.pt'
+    """
+    inside = "" if batch is None else f"_batch_{batch:06d}"
+    return folder.joinpath("states", f"epoch_{epoch:04d}{inside}.pt")
+
+
+def parse_name(path: Path) -> CheckpointFile | None:
+    """The checkpoint of a file by its name; None if the name is not a checkpoint's."""
+    match = NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    return CheckpointFile(int(match[1]), int(match[2]) if match[2] else float("inf"), path)
+
+
+def find_checkpoints(folder: Path) -> list[CheckpointFile]:
+    """Checkpoints of a run folder, oldest first, judged by their names alone.
+
+    Damaged ones that `resume` came across are left out, as it has renamed them.
+    """
+    try:
+        paths = list((folder / "states").iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(file for path in paths if (file := parse_name(path)) is not None)
+
+
+def reason_for_no_best(folder: Path, settings: RunSettings) -> str:
+    """Why a run folder has no best checkpoint, and what to do."""
+    if settings.keep_best == 0:
+        reason = "None is kept, as expkit.keep_best is 0: set it to 1 before training"
+    elif settings.metric is None:
+        reason = (
+            "No metric is set that would rank checkpoints: name one before training, "
+            "expkit.metric or RunSettings(metric=…)"
+        )
+    else:
+        reason = (
+            f"No checkpoint has a value of the metric {settings.metric!r}: log it before "
+            "save_checkpoint()"
+        )
+    checkpoints = find_checkpoints(folder)
+    if not checkpoints:
+        return f"{reason}."
+    return f"{reason}; or load the last, {checkpoints[-1].path.stem!r}."

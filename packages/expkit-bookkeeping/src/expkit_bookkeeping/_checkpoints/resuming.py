@@ -1,0 +1,209 @@
+"""Resuming: the newest valid checkpoint of a run, restored."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from .._files.durable import remove_leftovers
+from .._files.torch_archives import DamagedFileError, read_torch
+from .files import find_checkpoints
+from .rng import loader_generators, restore_rng_state, start_other_rank
+from .snapshots import SCHEMA, CheckpointContent
+from .states import Stateful, load_into, prepend_fact
+from .writing import set_aside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+Report = Callable[[str], None]
+
+
+class ResumePoint(int):
+    """Where to continue: the epoch to run next, as a number, with what else the checkpoint says.
+
+    Attributes:
+        batch: Batches of that epoch that are done: 0 unless the checkpoint was saved inside an
+            epoch. A stateful loader has already gone past them.
+        step: Last step whose metrics the checkpoint covers; -1 for none, None if unknown.
+        metrics_size: Bytes of metrics.jsonl that it covers; None if unknown.
+        timers: The content of timer.yaml then, empty on a new run; None if unknown.
+        path: The checkpoint that was read; None on a new run.
+        extra: The plain values by the names that `save_checkpoint` got them under.
+
+    >>> start = ResumePoint(3, batch=20)
+    >>> list(range(start, 5)), start.batch
+    ([3, 4], 20)
+    """
+
+    batch: int
+    step: int | None
+    metrics_size: int | None
+    timers: str | None
+    path: Path | None
+    extra: Mapping[str, object]
+
+    def __new__(
+        cls,
+        epoch: int,
+        *,
+        batch: int = 0,
+        step: int | None = None,
+        metrics_size: int | None = None,
+        timers: str | None = None,
+        path: Path | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Make the number of the epoch and attach the rest."""
+        point = super().__new__(cls, epoch)
+        point.batch, point.path = batch, path
+        point.step, point.metrics_size, point.timers = step, metrics_size, timers
+        point.extra = dict(extra or {})
+        return point
+
+
+def resume(
+    folder: Path,
+    *,
+    objects: Mapping[str, object],
+    loader: object = None,
+    rank: int = 0,
+    report: Report,
+) -> ResumePoint:
+    """Restore the newest valid checkpoint of a run folder.
+
+    A damaged file is reported, renamed to `….pt.damaged` and passed over. Objects are restored in
+    the order of `objects`, then the loader, then all random number generators. If there is no
+    checkpoint, nothing is changed.
+
+    Args:
+        folder: The run folder.
+        objects: What to restore, by the names used for saving. None is left out. Values without
+            `load_state_dict` are defaults of plain values that are not saved yet.
+        loader: The DataLoader; it must not have been iterated yet.
+        rank: Ranks other than 0 rename nothing, and get random streams of their own.
+        report: Called with one sentence per damaged file or mismatch that does not stop the run.
+
+    Returns:
+        The epoch to run next, with `batch` and `extra`; 0 on a new run or if no file is valid.
+
+    Raises:
+        ValueError: If the checkpoint lacks the state of one of the objects.
+        RuntimeError: If a state does not fit, such as that of another model.
+        OSError: If a checkpoint exists but cannot be read.
+    """
+    states = folder / "states"
+    if rank == 0:
+        remove_leftovers(states)
+    candidates = [file.path for file in reversed(find_checkpoints(folder))]
+    if (states / "best.pt").exists():
+        candidates.append(states / "best.pt")  # a copy on file systems without links
+    stateful = {name: value for name, value in objects.items() if hasattr(value, "load_state_dict")}
+    plain = {
+        name: value for name, value in objects.items() if value is not None and name not in stateful
+    }
+    for path in candidates:
+        content = _read(path, rank, report)
+        if content is not None:
+            return _restore(path, content, stateful, plain, loader, rank, report)
+    if candidates:
+        report(f"No checkpoint in {states} could be read: the run starts over, at epoch 0.")
+    return ResumePoint(0, step=-1, metrics_size=0, timers="", extra=plain)
+
+
+def _read(path: Path, rank: int, report: Report) -> CheckpointContent | None:
+    try:
+        content = read_torch(path)
+    except FileNotFoundError:
+        return None  # another rank has set it aside
+    except DamagedFileError as error:
+        if rank == 0:
+            set_aside(path, "damaged")
+            report(f"{error} It is now {path.name}.damaged; the next older checkpoint is tried.")
+        return None
+    if not isinstance(content, dict) or "schema" not in content:
+        report(f"{path} is no checkpoint of save_checkpoint() and is passed over.")
+        return None
+    if content["schema"] > SCHEMA:
+        raise ValueError(
+            f"{path} has schema {content['schema']}, this version of expkit-bookkeeping reads up "
+            f"to {SCHEMA}. Update it: pip install -U expkit-bookkeeping"
+        )
+    return cast(CheckpointContent, content)
+
+
+def _restore(
+    path: Path,
+    content: CheckpointContent,
+    stateful: Mapping[str, object],
+    plain: Mapping[str, object],
+    loader: object,
+    rank: int,
+    report: Report,
+) -> ResumePoint:
+    states, extra = content["states"], content["extra"]
+    missing = [name for name in stateful if name not in states]
+    if missing:
+        raise ValueError(
+            f"{path} has no state of {', '.join(missing)}; it has {', '.join(states) or 'none'}. "
+            "Give save_checkpoint() the same names as resume(), or leave them out here."
+        )
+    unused = [name for name in states if name not in stateful]
+    if unused:
+        report(
+            f"{path.name} also holds the state of {', '.join(unused)}, which resume() was not "
+            "given: the training continues without it."
+        )
+    for name, value in stateful.items():
+        with _restoring(path, name):
+            load_into(value, states[name], name)
+    generators = loader_generators(loader)
+    if isinstance(loader, Stateful) and content["loader"] is not None:
+        with _restoring(path, "loader"):
+            loader.load_state_dict(content["loader"])
+            # This makes a StatefulDataLoader build its iterator now and not at the first `iter`.
+            # What it draws from the generators is undone below.
+            loader.state_dict()
+    elif content["batch"] is not None and loader is not None:
+        report(
+            f"{path.name} was saved inside epoch {content['epoch']}, and the loader has no state "
+            f"to continue there: skip the first {content['batch']} batches (resume(…).batch)."
+        )
+    saved = content["generators"]
+    if rank == 0:
+        if len(saved) != len(generators) and loader is not None:
+            report(
+                f"{path.name} has the states of {len(saved)} generators of the loader, which now "
+                f"has {len(generators)}: the order of the samples may differ from a run that was "
+                "not stopped."
+            )
+        for generator, state in zip(generators, saved, strict=False):
+            generator.set_state(state)
+        restore_rng_state(content["rng"], report)
+    else:
+        start_other_rank(content["rng"], generators, rank)
+    return ResumePoint(
+        content["epoch"] + (content["batch"] is None),
+        batch=content["batch"] or 0,
+        step=content["step"],
+        metrics_size=content["metrics_size"],
+        timers=content.get("timers"),  # older files lack it
+        path=path,
+        extra={**plain, **extra},
+    )
+
+
+@contextlib.contextmanager
+def _restoring(path: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        prepend_fact(error, f"{name} was not restored from {path}")
+        error.add_note(
+            "If the configuration changed on purpose, start the run over (expkit.fresh=true) or "
+            "load only what fits with load_model()."
+        )
+        raise

@@ -1,0 +1,138 @@
+"""States of the random number generators, for checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import struct
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from torch import Generator
+
+
+def rng_state() -> dict[str, object]:
+    """States of `random`, and of numpy, torch and every CUDA device if they are in use.
+
+    All are copies. `pack` makes them smaller for a file.
+    CUDA is left alone unless the process has used it: asking would create a context on a device.
+    """
+    state: dict[str, object] = {"python": random.getstate()}
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        state["numpy"] = numpy.random.get_state(legacy=False)
+    if torch is not None:
+        state["torch"] = torch.get_rng_state()
+        if torch.cuda.is_initialized():
+            state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def pack(state: Mapping[str, object]) -> dict[str, object]:
+    """Convert what `rng_state` returned to types that `torch.load(weights_only=True)` reads."""
+    packed = dict(state)
+    version, numbers, gauss = cast(tuple[int, tuple[int, ...], float | None], state["python"])
+    # As bytes, as torch.save calls a Python function for each of 625 numbers.
+    packed["python"] = (version, struct.pack(f"<{len(numbers)}I", *numbers), gauss)
+    if "numpy" in state:
+        packed["numpy"] = _without_arrays(state["numpy"])
+    return packed
+
+
+def restore_rng_state(state: Mapping[str, object], report: Callable[[str], None]) -> None:
+    """Restore what `rng_state` returned.
+
+    Args:
+        state: The states, packed or not. Generators without one are left as they are.
+        report: Called with a sentence if the states do not fit this machine: with another number
+            of CUDA devices, those that both have are restored.
+    """
+    python = state.get("python")
+    if isinstance(python, tuple):
+        version, words, gauss = python
+        if isinstance(words, bytes):
+            words = struct.unpack(f"<{len(words) // 4}I", words)
+        random.setstate((version, words, gauss))
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and "numpy" in state:
+        try:
+            numpy.random.set_state(_with_arrays(state["numpy"]))
+        except (ValueError, TypeError) as error:
+            report(f"numpy's global random state was not restored: {error}")
+    if torch is not None and "torch" in state:
+        torch.set_rng_state(state["torch"])
+    devices = state.get("cuda")
+    if torch is None or not isinstance(devices, list):
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count != len(devices):
+        report(
+            f"The checkpoint has random states of {len(devices)} CUDA devices, and there are "
+            f"{count} here: {min(count, len(devices))} restored. On another number of devices a "
+            "run does not repeat bit by bit."
+        )
+    for index, device_state in enumerate(devices[:count]):
+        torch.cuda.set_rng_state(device_state, index)
+
+
+def start_other_rank(
+    state: Mapping[str, object], generators: Iterable[Generator], rank: int
+) -> None:
+    """Give another rank random streams of its own: a checkpoint holds only those of rank 0.
+
+    They depend on the checkpoint and the rank alone, so that a run resumes the same way twice.
+    """
+    saved = state.get("torch")
+    seed_of_run = bytes(saved.tolist()) if hasattr(saved, "tolist") else repr(saved).encode()
+
+    def seed(name: str) -> int:
+        digest = hashlib.sha256(seed_of_run + f"/{rank}/{name}".encode()).digest()
+        return int.from_bytes(digest[:4], "big")
+
+    random.seed(seed("python"))
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        numpy.random.seed(seed("numpy"))
+    if torch is not None:
+        torch.manual_seed(seed("torch"))
+    for index, generator in enumerate(generators):
+        generator.manual_seed(seed(f"generator {index}"))
+
+
+def loader_generators(loader: object) -> list[Generator]:
+    """The generators of a DataLoader and its samplers, each once, in a fixed order."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    owners = [
+        loader,
+        getattr(loader, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+    ]
+    generators: dict[int, Generator] = {}
+    for owner in owners:
+        generator = getattr(owner, "generator", None)
+        if generator is not None:
+            generators.setdefault(id(generator), generator)
+    return list(generators.values())
+
+
+def _without_arrays(value: object) -> object:
+    """Replace arrays by their bytes, as torch before 2.3 has no tensor of uint32."""
+    if isinstance(value, Mapping):
+        return {key: _without_arrays(part) for key, part in value.items()}
+    if hasattr(value, "tobytes"):
+        return {"dtype": value.dtype.str, "bytes": value.tobytes()}  # type: ignore[attr-defined]
+    return value
+
+
+def _with_arrays(value: object) -> object:
+    import numpy
+
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() == {"dtype", "bytes"}:
+        return numpy.frombuffer(value["bytes"], value["dtype"])
+    return {key: _with_arrays(part) for key, part in value.items()}

@@ -1,0 +1,231 @@
+"""State dicts of models, optimizers and schedulers: taken, restored, each in its own file."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol, TypeVar, runtime_checkable
+
+from .._files.paths import missing_file_error, path_inside
+from .._files.saveable import same_memory, saveable, type_name
+from .._files.torch_archives import read_torch, write_torch
+from .files import parse_name, reason_for_no_best
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from .._runs.settings import RunSettings
+
+T = TypeVar("T")
+WRAPPED = ("module", "_orig_mod")  # attributes of DistributedDataParallel and `torch.compile`
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An object with a state dict: a model, optimizer, scheduler or scaler."""
+
+    def state_dict(self) -> object: ...
+
+    def load_state_dict(self, state_dict: object, /) -> object: ...
+
+
+# --- wrapped models --------------------------------------------------------------------------
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The user's model inside DistributedDataParallel, DataParallel and `torch.compile`."""
+    attribute = _wrapped_attribute(model)
+    return model if attribute is None else unwrap(getattr(model, attribute))
+
+
+def _wrapped_attribute(module: nn.Module) -> str | None:
+    from torch import nn  # not the classes: this costs less when torch is loaded
+
+    if isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)):
+        return "module"
+    # By name: importing torch._dynamo for the class takes a second.
+    if type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules:
+        return "_orig_mod"
+    return None
+
+
+def _name_cleaner(module: nn.Module) -> Callable[[str], str]:
+    """A function that removes the wrappers of sub-modules from a dotted name."""
+    prefixes = []
+    for name, part in module.named_modules(remove_duplicate=False):
+        attribute = _wrapped_attribute(part)
+        if attribute is not None:
+            prefix = f"{name}." if name else ""
+            prefixes.append((f"{prefix}{attribute}.", prefix))
+    prefixes.sort(key=lambda pair: -len(pair[0]))  # the inner before the outer
+
+    def clean(name: str) -> str:
+        for long, short in prefixes:
+            if name.startswith(long):
+                name = short + name[len(long) :]
+        return name
+
+    return clean
+
+
+def state_of(value: object, name: str, keep: Callable[[Tensor], Tensor] = same_memory) -> object:
+    """The state dict of an object as plain content; a model's without its wrappers.
+
+    Args:
+        value: The object.
+        name: What to call it in errors.
+        keep: See `saveable`.
+
+    Raises:
+        TypeError: If the object has no state dict, or one that holds what cannot be saved.
+    """
+    if not isinstance(value, Stateful):
+        raise TypeError(
+            f"{name} is a {type_name(value)}, which lacks state_dict() or load_state_dict()."
+        )
+    nn = _loaded_nn()
+    if nn is None or not isinstance(value, nn.Module):
+        return saveable(value.state_dict(), name, keep)
+    module = unwrap(value)
+    # Not keep_vars=True, which saves a tenth of a millisecond: hooks expect detached tensors.
+    raw = module.state_dict()
+    metadata = getattr(raw, "_metadata", None)  # one item per module
+    if metadata is not None and not any(key.endswith(WRAPPED) for key in metadata):
+        return saveable(raw, name, keep)  # without looking at the many modules of a deep model
+    clean = _name_cleaner(module)
+    state = OrderedDict((clean(key), part) for key, part in raw.items())
+    if metadata is not None:
+        state._metadata = OrderedDict(  # type: ignore[attr-defined]
+            (clean(f"{key}.").removesuffix("."), part) for key, part in metadata.items()
+        )
+    return saveable(state, name, keep)
+
+
+def load_into(value: object, state: object, name: str, *, strict: bool = True) -> None:
+    """Restore the state of an object; a model may be wrapped in another way than when saved.
+
+    Raises:
+        TypeError: If the object has no `load_state_dict`.
+        RuntimeError: If the state does not fit (torch's text names the keys and shapes).
+    """
+    if not isinstance(value, Stateful):
+        raise TypeError(
+            f"{name} is a {type_name(value)}, which lacks state_dict() or load_state_dict()."
+        )
+    nn = _loaded_nn()
+    if nn is None or not isinstance(value, nn.Module):
+        value.load_state_dict(state)
+        return
+    if not isinstance(state, Mapping):
+        raise TypeError(f"The saved state of {name} is a {type_name(state)}, not a state_dict.")
+    module = unwrap(value)
+    clean = _name_cleaner(module)
+    names = {clean(key): key for key in module.state_dict()}
+    full = OrderedDict((names.get(str(key), str(key)), part) for key, part in state.items())
+    metadata = getattr(state, "_metadata", None)
+    if metadata is not None:
+        modules = module.named_modules(remove_duplicate=False)
+        owners = {clean(f"{key}.").removesuffix("."): key for key, _ in modules}
+        full._metadata = OrderedDict(  # type: ignore[attr-defined]
+            (owners.get(key, key), part) for key, part in metadata.items()
+        )
+    module.load_state_dict(full, strict=strict)
+
+
+def _loaded_nn() -> ModuleType | None:
+    return getattr(sys.modules.get("torch"), "nn", None)
+
+
+# --- one object, one file --------------------------------------------------------------------
+
+
+def save_state(folder: Path, value: object, name: str) -> Path:
+    """Write the state of a model, optimizer or scheduler to `states/NAME.pt` of a run folder.
+
+    The file is a plain `state_dict` that any program reads with `torch.load`.
+
+    Raises:
+        TypeError: If the object has no `state_dict`, or it holds what cannot be saved.
+        ValueError: If the name leaves the folder, or is a checkpoint's.
+        OSError: If it could not be written.
+    """
+    path = state_path(folder, name)
+    if path.parent == folder / "states" and (path.name == "best.pt" or parse_name(path)):
+        raise ValueError(
+            f"{name!r} is the name of a checkpoint, which save_checkpoint() replaces and removes. "
+            f"Choose another, such as 'model_{path.stem}'."
+        )
+    write_torch(path, state_of(value, name))
+    return path
+
+
+def load_state(
+    folder: Path,
+    value: T,
+    name: str,
+    *,
+    part: str,
+    settings: RunSettings,
+    strict: bool,
+    unsafe: bool,
+) -> T:
+    """Read `states/NAME.pt` of a run folder into an object, and return the object.
+
+    Args:
+        folder: The run folder.
+        value: A model (wrapped or not), optimizer or scheduler.
+        name: The name that the state was saved under, or a checkpoint's (`"best"`).
+        part: Which state to take from a checkpoint.
+        settings: Which metric ranks the checkpoints.
+        strict: For models: whether every key must exist and fit.
+        unsafe: Whether to unpickle arbitrary objects, which runs code from the file.
+
+    Raises:
+        FileNotFoundError: If there is no such state; the text names those that exist.
+        DamagedFileError: If the file is damaged.
+        ValueError: If it is a checkpoint without such a state.
+        RuntimeError: If the state does not fit.
+    """
+    path = state_path(folder, name)
+    if not path.is_file():
+        is_best = path == folder / "states" / "best.pt"
+        raise missing_file_error(path, reason_for_no_best(folder, settings) if is_best else "")
+    state = read_torch(path, unsafe=unsafe)
+    if isinstance(state, dict) and {"schema", "epoch", "states", "rng"} <= state.keys():
+        if part not in state["states"]:
+            raise ValueError(
+                f"{path} is a checkpoint without a state of {part}; it has "
+                f"{', '.join(state['states']) or 'none'}."
+            )
+        state = state["states"][part]
+    try:
+        load_into(value, state, name, strict=strict)
+    except Exception as error:
+        prepend_fact(error, f"{path} was not loaded")
+        raise
+    return value
+
+
+def prepend_fact(error: Exception, fact: str) -> None:
+    """Put a fact before an error's text, as run.json and tables show no notes."""
+    if len(error.args) == 1 and error.args[0] == str(error):
+        error.args = (f"{fact}: {error}",)
+    else:
+        error.add_note(f"{fact}.")
+
+
+def state_path(folder: Path, name: str) -> Path:
+    """The file of a state in a run folder.
+
+    Raises:
+        ValueError: If the name leaves the folder.
+
+    >>> state_path(Path("run"), "model").as_posix()
+    'run/states/model.pt'
+    """
+    path = path_inside(folder / "states", name)
+    return path if path.suffix == ".pt" else path.with_name(path.name + ".pt")

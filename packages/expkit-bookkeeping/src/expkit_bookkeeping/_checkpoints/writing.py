@@ -1,0 +1,164 @@
+"""Checkpoint files: a snapshot made durable, the best one linked, superseded ones removed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .._files.durable import TMP_SUFFIX, atomic_path
+from .._files.torch_archives import write_torch
+from .files import CheckpointFile, checkpoint_path, find_checkpoints, parse_name
+from .rng import pack
+from .snapshots import check_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .snapshots import CheckpointContent, RankingMetric
+
+Report = Callable[[str], None]
+
+
+def write(
+    folder: Path,
+    content: CheckpointContent,
+    *,
+    keep_last: int | None = 2,
+    keep_best: int | None = 1,
+    direction: str = "maximize",
+    report: Report,
+    meanwhile: Callable[[], None] | None = None,
+    check: Callable[[], None] | None = None,
+) -> list[Path]:
+    """Make a snapshot durable as `states/epoch_0007.pt`; return which files are superseded.
+
+    At every moment there is a valid checkpoint: the new one is on the disk before the caller
+    removes older files. `states/best.pt` is the best one by the metric, as a hard link where that
+    works.
+
+    Args:
+        folder: The run folder.
+        content: What `snapshot` returned.
+        keep_last: How many of the newest to keep; None for all.
+        keep_best: How many of the best by the metric to keep besides; None for all.
+        direction: Whether a greater or a smaller metric is better.
+        report: Called with a sentence if there are files of a later epoch.
+        meanwhile: Called in another thread while the content is written.
+        check: Called when the content is on the disk, before anything else is changed; if it
+            raises, everything stays as it was.
+
+    Returns:
+        The files to remove, for `remove`.
+
+    Raises:
+        ValueError: If a setting is out of range.
+        OSError: If the file could not be written; then older checkpoints are untouched.
+    """
+    if keep_last is not None:
+        check_count(keep_last, "keep_last", at_least=1)
+    if keep_best is not None:
+        check_count(keep_best, "keep_best", at_least=0)
+    if direction not in ("maximize", "minimize"):
+        raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}.")
+    path = checkpoint_path(folder, content["epoch"], content["batch"])
+    write_torch(path, {**content, "rng": pack(content["rng"])}, meanwhile, check)
+    _remember_metric(path, content["metric"])
+
+    new = parse_name(path)
+    assert new is not None
+    files = find_checkpoints(folder)
+    for later in (file for file in files if (file.epoch, file.batch) > (new.epoch, new.batch)):
+        # The run was started again without resume(): resuming there would be wrong, and after
+        # deleting it a forgotten resume() would cost a training.
+        set_aside(later.path, "replaced")
+        report(
+            f"{later.path.name} is of a later epoch than {path.name}, which was just saved: it is "
+            f"now {later.path.name}.replaced. To continue a run, call resume() first."
+        )
+    files = [file for file in files if (file.epoch, file.batch) <= (new.epoch, new.batch)]
+    best = _best(files, content["metric"], direction)[:keep_best]
+    if best:
+        _link_best(best[0].path)
+    last = files if keep_last is None else files[-keep_last:]
+    return [file.path for file in files if file not in last and file not in best]
+
+
+def remove(paths: Sequence[Path], report: Report) -> None:
+    """Remove files. One that cannot be removed is reported, and tried again with the next."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            report(f"{path} could not be removed: {error}")
+
+
+def _best(
+    files: list[CheckpointFile], metric: RankingMetric | None, direction: str
+) -> list[CheckpointFile]:
+    """Files that hold this metric, the best first; of equal ones the earlier first."""
+    if metric is None:
+        return []
+    ranked = []
+    for file in files:
+        name, value = _metric_of(file.path)
+        if name == metric["name"] and value is not None and not math.isnan(value):
+            ranked.append((-value if direction == "maximize" else value, file))
+    return [file for _, file in sorted(ranked)]
+
+
+# Of each checkpoint by its file's identity, as a file's content is read once.
+_metrics: dict[tuple[int, int, int], tuple[str | None, float | None]] = {}
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _remember_metric(path: Path, metric: RankingMetric | None) -> tuple[str | None, float | None]:
+    name_and_value = (metric["name"], metric["value"]) if metric else (None, None)
+    _metrics[_identity(path)] = name_and_value
+    return name_and_value
+
+
+def _metric_of(path: Path) -> tuple[str | None, float | None]:
+    """Name and value of the metric in a checkpoint."""
+    import torch
+
+    try:
+        name_and_value = _metrics.get(_identity(path))
+        if name_and_value is None:
+            # Mapped, so that only the structure is read and not the weights.
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            name_and_value = _remember_metric(path, content["metric"])
+        return name_and_value
+    except Exception:  # a file that cannot be read is never the best; resume() reports it
+        return None, None
+
+
+def _link_best(source: Path) -> None:
+    best = source.with_name("best.pt")
+    with contextlib.suppress(FileNotFoundError):
+        if best.samefile(source):
+            return
+        same = _metric_of(best) == _metric_of(source)
+        if same and best.stat().st_mtime_ns >= source.stat().st_mtime_ns:
+            return  # a copy, on a file system without links
+    temporary = best.with_name(f".best.pt.{os.urandom(6).hex()}{TMP_SUFFIX}")
+    try:
+        os.link(source, temporary)
+    except OSError:
+        with atomic_path(best) as copy:
+            shutil.copyfile(source, copy)
+        return
+    # The folder was synced for the checkpoint itself; a power cut now leaves the former best.
+    os.replace(temporary, best)  # noqa: PTH105
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Rename a checkpoint so that nothing resumes from it: `epoch_0007.pt.damaged`."""
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(f"{path.name}.{reason}"))

@@ -1,0 +1,120 @@
+"""Files that a crash cannot tear: replaced as a whole, or appended to line by line."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+TMP_SUFFIX = ".tmp"
+
+
+def write_file(
+    path: Path,
+    data: bytes | str,
+    *,
+    check: Callable[[], None] | None = None,
+    durable: bool = True,
+    sync_parent: bool = True,
+) -> None:
+    """Write a whole file so that a reader sees the old or the new one, never half of one.
+
+    The data goes to a temporary name in the same directory, is flushed to disk and moved over
+    the target. On an error the old file is untouched and the temporary one is removed.
+
+    Args:
+        path: The target. Its directory must exist.
+        data: The content; text is encoded as UTF-8.
+        check: Called when the data is on the disk, which may have taken long, and just before it
+            is moved; if it raises, the old file stays.
+        durable: Whether to wait until the data is on the disk. If not, a power cut may leave the
+            file empty; a killed process still cannot.
+        sync_parent: Whether to wait until the move is on the disk too; not needed if another
+            durable write in the same directory follows.
+
+    Raises:
+        OSError: If the directory is missing, not writable or full.
+    """
+    path = Path(path)
+    temporary = write_temporary(path, data, durable=durable)
+    try:
+        if check is not None:
+            check()
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if sync_parent:
+        sync_folder(path.parent)
+
+
+def write_temporary(path: Path, data: bytes | str, *, durable: bool = True) -> Path:
+    """Write a complete file beside `path`, under a unique name."""
+    # Not tempfile: its files are private (0600), and a group shares results on a cluster.
+    temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            if durable:
+                os.fsync(fd)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, check: Callable[[], None] | None = None) -> Iterator[Path]:
+    """Give a temporary path in the same directory; move it over the target when the block ends.
+
+    For writers that need a path (`torch.save`); `write_file` is for data in memory. If the block
+    or `check` (see `write_file`) raises, the old file is untouched and the temporary one is
+    removed.
+    """
+    temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if check is not None:
+            check()
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        # Emptied first: as long as torch's error lives, its writer keeps the file open, and a full
+        # disk would stay full after the file is removed.
+        with contextlib.suppress(OSError):
+            os.truncate(temporary, 0)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    sync_folder(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line with a single write, so that lines of several processes do not mix."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        os.write(fd, line.encode() + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut, where the system can do that."""
+    with contextlib.suppress(OSError):  # Windows and some network file systems refuse
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a killed owner left in this folder; for the next owner only."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.name.startswith(".") and entry.name.endswith(TMP_SUFFIX):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()

@@ -1,0 +1,83 @@
+"""How far a run is: the last and best values that it logged, as run.json shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._runs.settings import RunSettings
+
+
+class Progress:
+    """Follows the metrics of one run.
+
+    Attributes:
+        step: The step that was logged last; None if none was.
+        metric_value: The value of `expkit.metric` logged since the last checkpoint; None if it
+            was not logged.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        self.restore({})
+
+    def restore(self, rows: Mapping[int, Mapping[str, float]]) -> None:
+        """Start over from the metrics of each step, in order, as a file holds them."""
+        self.step: int | None = None
+        self._last: dict[str, float] = {}
+        self._best: tuple[float, int] | None = None
+        for step, values in rows.items():
+            self.count(step, values)
+        self.metric_value: float | None = None
+
+    def count(self, step: int, values: Mapping[str, float]) -> None:
+        """Count one call of log_metrics."""
+        self._last.update(values)
+        self.step = step
+        metric = self._settings.metric
+        if metric is not None and metric in values:
+            value = self.metric_value = values[metric]
+            if not math.isnan(value) and self._is_better(value):
+                self._best = (value, step)
+
+    @property
+    def best(self) -> dict[str, object] | None:
+        """Best value of `expkit.metric`, with its step; None if there is none."""
+        if self._best is None:
+            return None
+        value, step = self._best
+        settings = self._settings
+        names = {"metric": settings.metric, "direction": settings.direction}
+        return {**names, "value": value, "step": step}
+
+    def facts(self) -> dict[str, object]:
+        """The keys progress, metrics and best of run.json."""
+        total = self._settings.epochs
+        return {
+            "progress": None if self.step is None else {"step": self.step, "total": total},
+            "metrics": dict(self._last),
+            "best": self.best,
+        }
+
+    def missing_metric_warning(self) -> str | None:
+        """A warning where metrics were logged, but never the one that ranks checkpoints."""
+        metric = self._settings.metric
+        if metric is None or not self._last or metric in self._last:
+            return None
+        from difflib import get_close_matches
+
+        near = get_close_matches(metric, self._last, 1)
+        return (
+            f"expkit.metric is {metric!r}, which was not logged before save_checkpoint: no "
+            f"best checkpoint is kept. Logged: {', '.join(self._last)}."
+            + (f" Did you mean {near[0]!r}?" if near else "")
+        )
+
+    def _is_better(self, value: float) -> bool:
+        if self._best is None:
+            return True
+        if self._settings.direction == "maximize":
+            return value > self._best[0]
+        return value < self._best[0]

@@ -1,0 +1,50 @@
+"""Which methods the objects need that users and other parts hand to an open run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """Where metrics go besides metrics.jsonl. All methods run on the training thread."""
+
+    def open(self, run: Mapping[str, object], config: Mapping[str, object]) -> None:
+        """Begin. `run` is the content of run.json plus `folder`; `config` is plain data."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int, time: float) -> None:
+        """Take the metrics of one `Bookkeeping.log_metrics`, at `time` seconds since the epoch."""
+
+    def log_artifact(self, path: Path) -> None:
+        """Take a file of the run folder."""
+
+    def log_timer(self, name: str, statistics: Mapping[str, float]) -> None:
+        """Take one timer's statistics, as timer.yaml names them."""
+
+    def flush(self) -> None:
+        """A checkpoint was saved."""
+
+    def close(self, state: str) -> None:
+        """End; the state is completed, failed or interrupted."""
+
+
+class SavableTimer(Protocol):
+    """A timer, for `Bookkeeping.save_timer`."""
+
+    def save(self, path: Path) -> object:
+        """Write timer.yaml, merging with what the file holds."""
+
+
+class PendingSaves(Protocol):
+    """What is saved in the background, which must be written before the run ends."""
+
+    def wait(self) -> None:
+        """Wait until everything is written or has failed."""
+
+    def raise_failed(self) -> None:
+        """Raise the error of a save, once."""
+
+    def error(self) -> BaseException | None:
+        """The error of a save that was not raised yet."""
+
+    def stop(self) -> None:
+        """End once everything is written, and release the memory."""

@@ -1,0 +1,330 @@
+"""Results of a run in files that other programs open: YAML, JSON, CSV, Parquet, npy.
+
+Either what is read back equals what was saved, in type, dtype and index, or saving is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .._files.durable import atomic_path, write_file
+from .._files.paths import missing_file_error, path_inside
+from .._files.saveable import MAX_DEPTH, type_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import numpy
+    import pandas
+
+SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+SCHEMA_SUFFIX = ".schema.json"
+
+
+def save_results(folder: Path, data: object, name: str) -> Path:
+    """Write results to `results/NAME` of a run folder; the suffix names the format.
+
+    | data | suffixes (the first is the default) |
+    |---|---|
+    | dict, list | `.yaml`, `.yml`, `.json` |
+    | DataFrame | `.csv`, `.parquet` |
+    | numpy array | `.npy` |
+
+    Inside a dict, numpy and torch scalars become plain numbers; arrays, tensors and tuples become
+    lists. The dtypes and index of a CSV file are in `NAME.csv.schema.json` beside it.
+
+    Args:
+        folder: The run folder.
+        data: The results.
+        name: Relative name, with or without suffix; `"fold1/scores"` makes a folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        TypeError: If the data, or something in it, would not be read back equal; the text says
+            where, and what to do.
+        ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
+        ImportError: If Parquet is asked for and pyarrow is missing.
+        OSError: If it could not be written.
+    """
+    path = results_path(folder, data, name)
+    save = FORMATS[path.suffix][0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path, data)
+    return path
+
+
+def results_path(folder: Path, data: object, name: str) -> Path:
+    """The file that `save_results` writes this data to.
+
+    Raises:
+        TypeError: If data of this type cannot be written.
+        ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
+
+    >>> results_path(Path("run"), {"accuracy": 0.9}, "test").as_posix()
+    'run/results/test.yaml'
+    """
+    path = path_inside(folder / "results", name)
+    suffixes = _suffixes_of(data)
+    if path.suffix not in FORMATS:
+        return path.with_name(path.name + suffixes[0])
+    if path.suffix not in suffixes:
+        raise ValueError(
+            f"A {type_name(data)} is not written as {path.suffix} ({name!r}). "
+            f"Suffixes for it: {', '.join(suffixes)}."
+        )
+    return path
+
+
+def load_results(folder: Path, name: str) -> object:
+    """Read what `save_results` wrote.
+
+    Args:
+        folder: The run folder.
+        name: The name given to `save_results`; the suffix may be left out where one file fits.
+
+    Raises:
+        FileNotFoundError: If there is no such file; names those that exist.
+        ValueError: If several files fit, or the file is damaged.
+    """
+    path = path_inside(folder / "results", name)
+    if path.suffix in FORMATS:
+        candidates = [path]
+    else:
+        candidates = [path.with_name(path.name + suffix) for suffix in FORMATS]
+    files = [candidate for candidate in candidates if candidate.is_file()]
+    if not files:
+        raise missing_file_error(path)
+    if len(files) > 1:
+        names = ", ".join(repr(file.name) for file in files)
+        raise ValueError(f"{name!r} could be {names}. Give the suffix.")
+    load = FORMATS[files[0].suffix][1]
+    try:
+        return load(files[0])
+    except (ValueError, KeyError, IndexError, EOFError) as error:
+        raise ValueError(f"{files[0]} cannot be read: {error}") from error
+
+
+def _suffixes_of(data: object) -> tuple[str, ...]:
+    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
+    if pandas is not None and isinstance(data, pandas.DataFrame):
+        return (".csv", ".parquet")
+    if numpy is not None and isinstance(data, numpy.ndarray):
+        return (".npy",)
+    if isinstance(data, (Mapping, list, tuple)) or _is_config(data):
+        return (".yaml", ".yml", ".json")
+    cures = {"Series": "call .to_frame() first", "Tensor": "call .numpy(force=True) first"}
+    cure = cures.get(type(data).__name__, "put it into a dict under a name")
+    raise TypeError(
+        f"Results are a dict, a list, a DataFrame or a numpy array, not {type_name(data)}: {cure}."
+    )
+
+
+def _is_config(data: object) -> bool:
+    omegaconf = sys.modules.get("omegaconf")
+    return omegaconf is not None and omegaconf.OmegaConf.is_config(data)
+
+
+# --- dict and list ---------------------------------------------------------------------------
+
+
+def to_plain(value: object, path: str = "results", *, as_json: bool = False) -> object:
+    """Convert a value to None, bool, int, float, str, list and dict.
+
+    Args:
+        value: The value; numpy and torch scalars become numbers, arrays and tensors lists.
+        path: What to call it in errors.
+        as_json: Whether to write NaN and infinities as text, and refuse what JSON would confuse.
+
+    Raises:
+        TypeError: If it holds anything else; the text names the key path.
+
+    >>> to_plain({"epoch": (1, 2)})
+    {'epoch': [1, 2]}
+    """
+    return _to_plain(value, path, as_json, 0)
+
+
+def _to_plain(value: object, path: str, as_json: bool, depth: int) -> object:
+    if value is None or type(value) in (bool, int):
+        return value
+    if depth > MAX_DEPTH:
+        raise TypeError(f"{path[:120]}… holds itself or is nested too deeply to be saved.")
+    if isinstance(value, float):
+        value = float(value)
+        if as_json and not math.isfinite(value):
+            return next(text for text, number in SPECIAL.items() if repr(number) == repr(value))
+        return value
+    if isinstance(value, str):
+        if as_json and value in SPECIAL:
+            raise TypeError(
+                f"{path} is the text {value!r}, which in JSON stands for the number. "
+                "Save it as .yaml, which tells them apart."
+            )
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if _is_config(value):
+        value = sys.modules["omegaconf"].OmegaConf.to_container(value, resolve=True)
+    if isinstance(value, Mapping):
+        result: dict[object, object] = {}
+        for key, part in value.items():
+            name = _plain_key(key, path, as_json)
+            step = f".{name}" if isinstance(name, str) else f"[{name!r}]"
+            result[name] = _to_plain(part, path + step, as_json, depth + 1)
+        return result
+    if isinstance(value, (list, tuple)):
+        parts = enumerate(value)
+        return [_to_plain(part, f"{path}[{i}]", as_json, depth + 1) for i, part in parts]
+    if type(value).__module__.partition(".")[0] in ("numpy", "torch") and hasattr(value, "tolist"):
+        items = value.tolist()
+        if type(items) is not type(value):  # not numpy's long double
+            return _to_plain(items, path, as_json, depth + 1)
+    raise TypeError(
+        f"{path} is a {type_name(value)}. Results in YAML and JSON are numbers, text, None, "
+        "lists and dicts of them: convert it, or save it in a file of its own."
+    )
+
+
+def _plain_key(key: object, path: str, as_json: bool) -> object:
+    name = _to_plain(key, f"the key {key!r} of {path}", False, 0)
+    if isinstance(name, (list, dict)):
+        raise TypeError(f"The key {key!r} of {path} is a {type_name(key)}; use text or a number.")
+    if as_json and not isinstance(name, str):
+        raise TypeError(
+            f"The key {name!r} of {path} is not text, and JSON would turn it into text. Save it as "
+            ".yaml, which keeps it."
+        )
+    return name
+
+
+def _save_yaml(path: Path, data: object) -> None:
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(to_plain(data), Dumper=dumper, sort_keys=False, allow_unicode=True)
+    write_file(path, text)
+
+
+def _load_yaml(path: Path) -> object:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(path.read_bytes(), loader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _save_json(path: Path, data: object) -> None:
+    text = json.dumps(to_plain(data, as_json=True), indent=1, ensure_ascii=False, allow_nan=False)
+    write_file(path, text + "\n")
+
+
+def _load_json(path: Path) -> object:
+    def numbers(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: numbers(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [numbers(part) for part in value]
+        return SPECIAL.get(value, value) if isinstance(value, str) else value
+
+    return numbers(json.loads(path.read_bytes()))
+
+
+# --- numpy -----------------------------------------------------------------------------------
+
+
+def _save_npy(path: Path, data: object) -> None:
+    import numpy
+
+    assert isinstance(data, numpy.ndarray)
+    if isinstance(data, numpy.ma.MaskedArray):
+        raise TypeError("A masked array would lose its mask: save .filled() or .data and .mask.")
+    if data.dtype.hasobject:
+        raise TypeError(
+            f"An array of dtype {data.dtype} can be stored by pickle only. Convert it to a "
+            "dtype of numbers or text (.astype(str)), or save a list."
+        )
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        numpy.save(file, data, allow_pickle=False)
+
+
+def _load_npy(path: Path) -> numpy.ndarray:
+    import numpy
+
+    array: numpy.ndarray = numpy.load(path, allow_pickle=False)
+    return array
+
+
+# --- DataFrame -------------------------------------------------------------------------------
+
+
+def _import_pandas() -> None:
+    try:
+        import pandas  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            'Reading a table needs pandas: pip install "expkit-bookkeeping[pandas]"'
+        ) from error
+
+
+def _save_csv(path: Path, data: object) -> None:
+    from .._files.tables import csv_and_schema
+
+    text, schema = csv_and_schema(data)  # type: ignore[arg-type]
+    write_file(path, text)
+    write_file(path.with_name(path.name + SCHEMA_SUFFIX), json.dumps(schema, indent=1) + "\n")
+
+
+def _load_csv(path: Path) -> pandas.DataFrame:
+    _import_pandas()
+    import pandas
+
+    from .._files.tables import read_table
+
+    schema = path.with_name(path.name + SCHEMA_SUFFIX)
+    if not schema.is_file():  # another program's
+        return pandas.read_csv(path)
+    return read_table(path.read_bytes().decode(), json.loads(schema.read_bytes()))
+
+
+def _import_pyarrow() -> None:
+    _import_pandas()
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            'Parquet needs pyarrow: pip install "expkit-bookkeeping[parquet]", or use .csv'
+        ) from error
+
+
+def _save_parquet(path: Path, data: object) -> None:
+    _import_pyarrow()
+    from .._files.tables import parquet_bytes
+
+    write_file(path, parquet_bytes(data))  # type: ignore[arg-type]
+
+
+def _load_parquet(path: Path) -> pandas.DataFrame:
+    _import_pyarrow()
+    from .._files.tables import read_parquet
+
+    return read_parquet(io.BytesIO(path.read_bytes()))
+
+
+Save = Callable[[Path, object], None]
+Load = Callable[[Path], object]
+FORMATS: dict[str, tuple[Save, Load]] = {
+    ".yaml": (_save_yaml, _load_yaml),
+    ".yml": (_save_yaml, _load_yaml),
+    ".json": (_save_json, _load_json),
+    ".csv": (_save_csv, _load_csv),
+    ".parquet": (_save_parquet, _load_parquet),
+    ".npy": (_save_npy, _load_npy),
+}

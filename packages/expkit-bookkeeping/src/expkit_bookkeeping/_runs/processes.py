@@ -1,0 +1,142 @@
+"""What identifies a process, and whether it is still alive."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """What sets one process apart from all others: on this host, after a reboot or a requeue."""
+
+    host: str
+    pid: int
+    process_start: str | None
+    slurm: Mapping[str, object] | None
+
+    def facts(self) -> dict[str, object]:
+        """The four values as run.json and a claim hold them."""
+        slurm = None if self.slurm is None else dict(self.slurm)
+        return {
+            "host": self.host,
+            "pid": self.pid,
+            "process_start": self.process_start,
+            "slurm": slurm,
+        }
+
+
+_starts: dict[int, str | None] = {}  # by pid, because a forked child is another process
+
+
+def this_process(environ: Mapping[str, str] | None = None) -> ProcessIdentity:
+    """The identity of this process; `environ` is None for its own environment."""
+    pid = os.getpid()
+    if pid not in _starts:
+        _starts[pid] = process_start(pid)
+    return ProcessIdentity(host_name(), pid, _starts[pid], slurm_facts(environ))
+
+
+def host_name() -> str:
+    """The name of this host."""
+    if os.name == "posix":
+        return os.uname().nodename  # what socket.gethostname() says, without importing it
+    import socket
+
+    return socket.gethostname()
+
+
+def slurm_facts(environ: Mapping[str, str] | None = None) -> dict[str, object] | None:
+    """The Slurm job that runs this process, or None outside Slurm.
+
+    >>> slurm_facts({"SLURM_JOB_ID": "7"})["restart_count"]
+    0
+    """
+    environ = os.environ if environ is None else environ
+    job_id = environ.get("SLURM_JOB_ID")
+    if not job_id:
+        return None
+    restarts = environ.get("SLURM_RESTART_COUNT", "")
+    return {
+        "job_id": job_id,
+        "array_job_id": environ.get("SLURM_ARRAY_JOB_ID"),
+        "array_task_id": environ.get("SLURM_ARRAY_TASK_ID"),
+        "restart_count": int(restarts) if restarts.isdigit() else 0,
+    }
+
+
+def process_start(pid: int) -> str | None:
+    """A text `MACHINE/START` that no later process with this pid shares; None if none runs.
+
+    MACHINE names one boot of one kernel and its pid namespace: in another container the same pid
+    is another process.
+    """
+    if sys.platform == "linux":
+        ticks = _linux_start(pid)
+        return None if ticks is None else f"{_this_machine()}/{ticks}"
+    if os.name == "posix":
+        import subprocess
+
+        command = ["ps", "-o", "lstart=", "-p", str(pid)]
+        ps = subprocess.run(command, capture_output=True, text=True, check=False)
+        text = " ".join(ps.stdout.split())
+        return f"{host_name()}/{text}" if text else None
+    return None
+
+
+def same_machine(start: str | None, other: str | None) -> bool:
+    """Whether two texts of `process_start` are from one machine, so that pids can be compared."""
+    if start is None or other is None:
+        return False
+    return start.partition("/")[0] == other.partition("/")[0]
+
+
+def same_boot(start: str | None, other: str | None) -> bool:
+    """Whether two texts of `process_start` are from one boot, possibly in two containers."""
+    if start is None or other is None:
+        return False
+    boot, other_boot = (text.partition("/")[0].partition(":")[0] for text in (start, other))
+    return boot == other_boot
+
+
+def process_is_alive(pid: int, start: str) -> bool | None:
+    """Whether the process with this pid and start runs; None if the system does not say."""
+    now = process_start(pid)
+    if now is not None:
+        return now == start
+    if os.name != "posix":  # os.kill(pid, 0) would end the process on Windows
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # hidden /proc entries of another user
+        return None
+    return False  # it exists, but has no start: a zombie, killed and not yet reaped
+
+
+def _linux_start(pid: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
+    return None if fields[0] in "ZXx" else fields[19]
+
+
+@cache
+def _this_machine() -> str:
+    return linux_machine(Path("/proc"))
+
+
+def linux_machine(proc: Path) -> str:
+    """The text `BOOT:NAMESPACE` for this boot of the kernel and this process's pid namespace."""
+    machine = host_name()
+    with contextlib.suppress(OSError):  # some sandboxes hide it
+        machine = (proc / "sys/kernel/random/boot_id").read_text().strip()
+    with contextlib.suppress(OSError):
+        machine += f":{(proc / 'self/ns/pid').stat().st_ino}"
+    return machine

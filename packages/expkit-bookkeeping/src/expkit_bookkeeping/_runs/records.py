@@ -1,0 +1,329 @@
+"""Reading run.json, of one run or all runs of an experiment, and whether owners are alive."""
+
+import contextlib
+import gc
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .processes import process_is_alive, same_boot, same_machine, this_process
+
+STATES = ("running", "completed", "failed", "interrupted")
+BATCH = 100  # files parsed at once
+READ_BYTES = 1 << 14  # at once; a run.json has two to five thousand
+STALE_S = 30 * 60  # an owner that cannot be asked counts as gone after so long without a heartbeat
+REBOOTED_STALE_S = 2 * 60  # the same host has rebooted: four heartbeats have been missed
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run.json, as docs/formats.md describes it. Unknown keys stay in `data`."""
+
+    folder: Path
+    run_name: str
+    state: str
+    id: str | None = None
+    attempt: int = 0
+    experiment_id: str | None = None
+    config_hash: str | None = None
+    grid_id: str | None = None
+    swept: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    best: Mapping[str, object] | None = None
+    progress: Mapping[str, object] | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    heartbeat_at: str | None = None
+    ended_at: str | None = None
+    elapsed_s: float = 0.0
+    host: str | None = None
+    pid: int | None = None
+    process_start: str | None = None
+    slurm: Mapping[str, object] | None = None
+    code: Mapping[str, object] | None = None
+    error: Mapping[str, object] | None = None
+    reason: str | None = None  # why the state is "unknown"
+    data: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+
+Liveness = Callable[[RunRecord], bool | None]
+
+
+def read_run(folder: Path) -> RunRecord | None:
+    """Read a run's run.json as it is: the state of a run whose owner is gone is still `running`.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The record; its state is `unknown`, with a reason, if run.json is damaged. None if there is
+        no run.json.
+    """
+    folder = Path(folder)
+    return _read([(str(folder), folder.name)])[0]
+
+
+def is_alive(record: RunRecord) -> bool | None:
+    """Whether the owner of a running run is alive: True, False, or None if it is uncertain.
+
+    On the owner's machine the process table is asked. Elsewhere the owner counts as gone after 30
+    minutes without a heartbeat, measured by the file system's clock and not by this machine's.
+
+    Args:
+        record: A record whose state is `running`.
+    """
+    process = this_process()
+    if record.pid is not None and same_machine(record.process_start, process.process_start):
+        return process_is_alive(record.pid, str(record.process_start))
+    if record.slurm is not None and process.slurm is not None:
+        same_job = record.slurm.get("job_id") == process.slurm["job_id"]
+        if same_job and _restarts(record.slurm) < _restarts(process.slurm):
+            return False  # this job, before it was requeued
+    # Not if only the container differs: in another one the process may live on unseen.
+    rebooted = (
+        record.host == process.host
+        and record.slurm is None
+        and not same_boot(record.process_start, process.process_start)
+    )
+    age_s = heartbeat_age_s(record.folder)
+    if age_s is not None and age_s > (REBOOTED_STALE_S if rebooted else STALE_S):
+        return False
+    return None
+
+
+def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRecord]:
+    """All runs of an experiment that were ever claimed, sorted by name.
+
+    The state `lost` is derived: run.json says `running`, and the owner is gone. If that is
+    uncertain, the run counts as running.
+
+    Args:
+        experiment: The folder that holds `training/`.
+        is_alive: Says whether the owner of a running run is alive.
+
+    Returns:
+        One record per run folder with a run.json or a claim.
+    """
+    with collector_paused():
+        return sorted(iter_runs(experiment, is_alive=is_alive), key=lambda record: record.run_name)
+
+
+def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[RunRecord]:
+    """The runs of `find_runs`, one after another, in no order."""
+    try:
+        with os.scandir(Path(experiment) / "training") as entries:
+            folders = [
+                (entry.path, entry.name)
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir()
+            ]
+    except FileNotFoundError:
+        return
+    for start in range(0, len(folders), BATCH):
+        batch = folders[start : start + BATCH]
+        for (path, name), written in zip(batch, _read(batch), strict=True):
+            # None: killed between its claim and its run.json
+            record = claimed_record(Path(path)) if written is None else written
+            if record is None:
+                continue
+            if record.state == "running" and is_alive(record) is False:
+                # It may have ended between the two checks; then run.json says so by now.
+                current = _read([(path, name)])[0] or record
+                lost = current.state == "running" and current.attempt == record.attempt
+                record = replace(current, state="lost") if lost else current
+            yield record
+
+
+def heartbeat_age_s(folder: Path) -> float | None:
+    """Seconds since the run's owner last wrote, by the file system's clock; None if unknown."""
+    import tempfile
+
+    number = highest_claim(folder)
+    written_at = []
+    for path in (folder / "run.json", claim_path(folder, number)):
+        with contextlib.suppress(OSError):
+            written_at.append(path.stat().st_mtime)
+    try:
+        # The clocks of two nodes may differ by more than a heartbeat; the server has only one.
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.", suffix=".tmp") as probe:
+            now = os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return None
+    return now - max(written_at) if written_at else None
+
+
+def claim_path(folder: Path, number: int) -> Path:
+    """The file of claim `number` of a run."""
+    return folder / "claims" / f"{number:04d}.json"
+
+
+def highest_claim(folder: Path) -> int:
+    """The number of the claim that owns the run; 0 if nobody ever claimed it."""
+    try:
+        names = os.listdir(folder / "claims")  # noqa: PTH208 (called often; no Path objects)
+    except OSError:
+        return 0
+    numbers = (name[:-5] for name in names if name.endswith(".json"))
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+
+def claimed_record(folder: Path) -> RunRecord | None:
+    """The record of a run and its present owner, even if that has not written run.json yet."""
+    record = read_run(folder)
+    number = highest_claim(folder)
+    if number == 0 or (record is not None and 0 < number <= record.attempt):
+        return record
+    content = _read_json(claim_path(folder, number))
+    claim = _record(folder, folder.name, content if isinstance(content, dict) else {})
+    base = record or RunRecord(folder, folder.name, "running")
+    return replace(
+        base,
+        state="running",
+        attempt=number,
+        started_at=_text(claim.data.get("claimed_at")),
+        heartbeat_at=None,
+        ended_at=None,
+        host=claim.host,
+        pid=claim.pid,
+        process_start=claim.process_start,
+        slurm=claim.slurm,
+        error=None,
+    )
+
+
+def _read(folders: Sequence[tuple[str, str]]) -> list[RunRecord | None]:
+    """The records of run folders, each a path and a name; None for one without run.json."""
+    raws = [_raw(f"{path}/run.json") for path, _ in folders]
+    parsed = iter(_parsed([raw for raw in raws if isinstance(raw, bytes)]))
+    records: list[RunRecord | None] = []
+    for (path, name), raw in zip(folders, raws, strict=True):
+        if raw is None:
+            records.append(None)
+            continue
+        data = raw if isinstance(raw, OSError) else next(parsed)
+        if isinstance(data, dict) and data.get("state") in STATES:
+            records.append(_record(Path(path), name, data))
+            continue
+        reason = f"{path}/run.json {_fault(data)}"
+        records.append(RunRecord(Path(path), name, "unknown", reason=reason))
+    return records
+
+
+def _raw(path: str) -> bytes | OSError | None:
+    # For tens of thousands of runs: no Path and no file object, which doubles the system calls.
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            content = b""
+            while chunk := os.read(file, READ_BYTES):
+                content += chunk
+            return content
+        finally:
+            os.close(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return error
+
+
+def _parsed(raws: list[bytes]) -> list[object]:
+    """The contents, parsed together; a ValueError in place of each that is damaged.
+
+    Parsing them together takes two thirds of the time and half of the memory, as equal keys become
+    one object. A torn one leaves a bracket open, which no intact one closes; then each is parsed
+    alone.
+    """
+    contents: list[object] = []
+    with contextlib.suppress(ValueError):
+        contents = json.loads(b"[" + b",".join(raws) + b"]")
+    if len(contents) != len(raws):
+        contents = [_parsed_alone(raw) for raw in raws]
+    code = None
+    for data in contents:  # the runs of a grid share their code, which is the largest part
+        if isinstance(data, dict) and data.get("code") is not None:
+            if data["code"] == code:
+                data["code"] = code
+            code = data["code"]
+    return contents
+
+
+def _parsed_alone(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        return error
+
+
+def _fault(data: object) -> str:
+    if isinstance(data, OSError):
+        return f"cannot be read: {data}"
+    if isinstance(data, ValueError):
+        return f"is damaged: {data}"
+    state = data.get("state") if isinstance(data, dict) else type(data).__name__
+    return f"has no known state: {state!r}; known: {', '.join(STATES)}"
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector: searching many records takes as long as reading them."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
+    get = data.get
+    attempt, elapsed_s, pid = get("attempt"), get("elapsed_s"), get("pid")
+    return RunRecord(
+        folder=folder,
+        run_name=_text(get("run_name")) or name,
+        state=_text(get("state")) or "unknown",
+        id=_text(get("id")),
+        attempt=attempt if isinstance(attempt, int) else 0,
+        experiment_id=_text(get("experiment_id")),
+        config_hash=_text(get("config_hash")),
+        grid_id=_text(get("grid_id")),
+        swept=_mapping(get("swept")) or {},
+        metrics=_mapping(get("metrics")) or {},
+        best=_mapping(get("best")),
+        progress=_mapping(get("progress")),
+        created_at=_text(get("created_at")),
+        started_at=_text(get("started_at")),
+        heartbeat_at=_text(get("heartbeat_at")),
+        ended_at=_text(get("ended_at")),
+        elapsed_s=elapsed_s if isinstance(elapsed_s, (int, float)) else 0.0,
+        host=_text(get("host")),
+        pid=pid if isinstance(pid, int) else None,
+        process_start=_text(get("process_start")),
+        slurm=_mapping(get("slurm")),
+        code=_mapping(get("code")),
+        error=_mapping(get("error")),
+        data=data,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _mapping(value: object) -> dict[str, object] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _restarts(slurm: Mapping[str, object]) -> int:
+    count = slurm.get("restart_count")
+    return count if isinstance(count, int) else 0
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

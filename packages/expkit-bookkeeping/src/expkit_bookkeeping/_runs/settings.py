@@ -1,0 +1,154 @@
+"""What a run takes from its configuration: settings, folder, plain data."""
+
+import enum
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+DIRECTIONS = ("maximize", "minimize")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """The keys of `expkit:` that concern one run, and the number of epochs."""
+
+    metric: str | None = None
+    direction: str = "maximize"
+    keep_last: int | None = 2  # if the newest is damaged, an epoch is lost and not the training
+    keep_best: int | None = 1
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric is not None and not isinstance(self.metric, str):
+            raise TypeError(f"expkit.metric is a metric's name or null, not {self.metric!r}.")
+        if self.direction not in DIRECTIONS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(self.direction), DIRECTIONS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"expkit.direction is {self.direction!r}.{hint} Allowed: {', '.join(DIRECTIONS)}."
+            )
+        for name, least in (("keep_last", 1), ("keep_best", 0)):
+            value = getattr(self, name)
+            if value is None:  # keep all
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"expkit.{name} is {value!r}; it is a whole number from {least}, or null to "
+                    "keep all."
+                )
+
+
+def plain_config(config: object) -> dict[str, object]:
+    """The configuration as a resolved plain dict, without Hydra's own node.
+
+    Args:
+        config: A DictConfig or any mapping.
+
+    Raises:
+        TypeError: If it is no mapping, or holds something that is not data; the text says where.
+    """
+    if type(config).__module__.partition(".")[0] == "omegaconf":
+        from omegaconf import OmegaConf
+
+        config = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f"A configuration is a DictConfig or a mapping, not {type(config).__name__}: "
+            f"{config!r}."
+        )
+    return {str(key): _plain(value, str(key)) for key, value in config.items() if key != "hydra"}
+
+
+def run_settings(config: Mapping[str, object]) -> RunSettings:
+    """The settings of a plain configuration.
+
+    Raises:
+        TypeError: If `expkit` is not a mapping.
+        ValueError: If a value is not allowed.
+    """
+    node = config.get("expkit")
+    if node is None:
+        node = {}
+    if not isinstance(node, Mapping):
+        raise TypeError(f"The key expkit holds settings such as metric, not {node!r}.")
+    names = ("metric", "direction", "keep_last", "keep_best")
+    settings = {name: node[name] for name in names if name in node}
+    epochs = config.get("epochs")
+    if isinstance(epochs, bool) or not isinstance(epochs, int):
+        epochs = None
+    return RunSettings(**settings, epochs=epochs)
+
+
+def run_folder(config: Mapping[str, object]) -> Path:
+    """`results_dir/experiment_id/training/run_name` of a plain configuration.
+
+    Raises:
+        ValueError: If `experiment_id` or `run_name` is missing, or could lead out of its folder.
+    """
+    missing = [key for key in ("experiment_id", "run_name") if config.get(key) in (None, "???")]
+    if missing:
+        raise ValueError(
+            f"The configuration has no {' and no '.join(missing)}; the run folder is "
+            "results_dir/experiment_id/training/run_name. Set it, or take them all from "
+            "expkit-hydra with `defaults: [expkit, …, _self_]`, or name a folder: "
+            "Bookkeeping(folder)."
+        )
+    experiment = folder_name(config["experiment_id"], "experiment_id")
+    name = folder_name(config["run_name"], "run_name")
+    results = Path(str(config.get("results_dir") or "results"))
+    return _start_folder() / results / experiment / "training" / name
+
+
+def folder_name(value: object, key: str) -> str:
+    """Check that a value can name one folder, and return it as text.
+
+    Raises:
+        ValueError: If it is empty, has a separator or starts with a dot.
+    """
+    name = str(value)
+    if not name or name.startswith(".") or any(sign in name for sign in "/\\\0"):
+        raise ValueError(
+            f"{key} is {name!r}, but it names one folder: it may not be empty, start with a dot, "
+            "or contain / or \\."
+        )
+    return name
+
+
+def _start_folder() -> Path:
+    """The folder that relative paths start from: Hydra may have changed into the run's."""
+    hydra = sys.modules.get("hydra.core.hydra_config")
+    if hydra is not None and hydra.HydraConfig.initialized():
+        return Path(hydra.HydraConfig.get().runtime.cwd)
+    return Path()
+
+
+def _plain(value: object, path: str) -> object:
+    if isinstance(value, enum.Enum):
+        return value.name
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        return {
+            key if isinstance(key, (str, int, float, bool)) else str(key): _plain(
+                item, f"{path}.{key}"
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{path}[{number}]") for number, item in enumerate(value)]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, bytes):
+        return value
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()  # type: ignore[attr-defined]
+    for kind in (str, int, float):  # subclasses, which YAML would write as Python objects
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(
+        f"{path} of the configuration is a {type(value).__name__}, which is not data: {value!r}. "
+        "Allowed: None, bool, int, float, str, path, enum, list and mapping."
+    )

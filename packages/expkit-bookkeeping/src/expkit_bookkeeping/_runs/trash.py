@@ -1,0 +1,86 @@
+"""Moving run folders to the experiment's trash, where nothing is lost."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .._files.durable import append_line, sync_folder
+from .claims import RunClaimed, claimed_message, is_owned_by
+from .folder_ownership import foreign_reason
+from .processes import this_process
+from .records import Liveness, RunRecord, claimed_record, is_alive
+
+
+def move_to_trash(
+    record_or_folder: RunRecord | Path,
+    *,
+    reason: str,
+    is_alive: Liveness = is_alive,
+    clock: Callable[[], float] = time.time,
+) -> Path:
+    """Move a run folder to the experiment's `.trash/` and note it in `removed.jsonl`.
+
+    Args:
+        record_or_folder: The run, or its folder.
+        reason: Why, in a word: cleanup, rerun, fresh.
+        is_alive: Says whether the owner of a running run is alive.
+        clock: Seconds since the epoch.
+
+    Returns:
+        Where the folder is now.
+
+    Raises:
+        RunClaimed: If another process that may be alive owns the run.
+        FileNotFoundError: If there is no such folder.
+        PermissionError: If expkit did not make the folder, or this program was started in it or
+            its script lies in it.
+        OSError: If it cannot be moved or noted; then the folder stays where it was.
+    """
+    record = record_or_folder if isinstance(record_or_folder, RunRecord) else None
+    folder = Path(record_or_folder if record is None else record.folder)  # type: ignore[arg-type]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no run folder {folder} to move to the trash.")
+    reason_to_stay = foreign_reason(folder)
+    if reason_to_stay is not None:
+        raise PermissionError(f"{folder} {reason_to_stay}. It was not moved to the trash.")
+    current = claimed_record(folder)
+    if (
+        current is not None
+        and current.state == "running"
+        and not is_owned_by(current, this_process())
+        and not (
+            record is not None and record.state == "lost" and record.attempt == current.attempt
+        )
+        and is_alive(current) is not False
+    ):
+        raise RunClaimed(claimed_message(folder, current))
+    now = datetime.fromtimestamp(clock(), UTC)
+    # resolve() only the parent: the folder itself may be a link to another disk
+    parent = folder.parent.resolve()
+    experiment = parent.parent if parent.name == "training" else parent
+    trash = experiment / ".trash"
+    trash.mkdir(exist_ok=True)
+    name = f"{folder.name}.{now:%Y%m%dT%H%M%S}"
+    number = 1
+    while (target := trash / (name if number == 1 else f"{name}.{number}")).exists():
+        number += 1
+    os.rename(parent / folder.name, target)  # noqa: PTH104
+    sync_folder(parent)
+    line = {
+        "id": None if current is None else current.id,
+        "run_name": folder.name if current is None else current.run_name,
+        "state": "unknown" if current is None else (record or current).state,
+        "removed_at": now.isoformat(timespec="microseconds"),
+        "reason": reason,
+        "trash": target.relative_to(experiment).as_posix(),
+    }
+    try:
+        append_line(trash / "removed.jsonl", json.dumps(line, ensure_ascii=False))
+    except OSError:  # a full disk: a run must not vanish without a line that says so
+        os.rename(target, parent / folder.name)  # noqa: PTH104
+        sync_folder(parent)
+        raise
+    return target
