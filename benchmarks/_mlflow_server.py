@@ -1,4 +1,4 @@
-"""A real `mlflow server` for the time of a block, gone however the block's process ends."""
+"""A real `mlflow server` for the duration of a block; it ends however the process ends."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten idle processes
 }
-# Waits until its stdin is closed, which the system does however this process ends, and then ends
+# Waits until its stdin is closed, which the system does however this process ends, and then stops
 # the server with all its workers.
 KEEPER = """
 import os, signal, subprocess, sys
@@ -38,7 +38,7 @@ def mlflow_server(folder: Path, template: Path | None = None) -> Iterator[tuple[
 
     Args:
         folder: For its files.
-        template: A database to begin with; None lets the server make one.
+        template: A database to start with; None lets the server create one.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

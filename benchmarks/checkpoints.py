@@ -1,23 +1,23 @@
 """What a checkpoint costs: until it is durable, and for how long the training loop waits for it.
 
-The state is that of a transformer with Adam: 192 to 576 tensors, of which 4 to 12 matrices a layer
-are large. Every timed call begins with `state_dict()` and ends when it returns.
+The state is that of a transformer with Adam: 192 to 576 tensors, of which 4 to 12 matrices per
+layer are large. Every timed call begins with `state_dict()` and ends when it returns.
 
-"durable" is a call after which a power cut loses nothing. torch.save alone does not promise that,
-and writes into the page cache; with fsync, its file may be whole and lack a name, and one that is
-overwritten is torn meanwhile. The last of its three has what expkit does for the file: two waits
-for the disk, where the bar's has one. expkit's call also appends and syncs a line of metrics and
-has the oldest of three files removed; the others write into a new file and nothing else. Outside
-the timed part all files are synced and removed again, as pages that wait for the disk and blocks
-that are freed would be paid for by whoever comes next.
+"durable" is a call after which a power cut loses nothing. torch.save alone does not promise that:
+it writes into the page cache. With fsync the file may be complete but have no name, and a file
+that is overwritten is incomplete in the meantime. The last of the three torch.save contenders does
+what expkit does for the file: it waits for the disk twice, the bar's peer once. expkit's call also
+appends and syncs a line of metrics and has the oldest of three files removed; the others only
+write a new file. All files are synced and removed outside the timed part, because otherwise the
+next contender would pay for pages that wait for the disk and for freed blocks.
 
-"blocked" is what the loop waits for where a thread writes: each call comes when the file of the
-last is written, as in a training whose epochs take longer than the disk. Before it the process
-trains one step and then computes in Python for 30 ms, as at the end of an epoch: where a process
-only waited, its cores sleep, and for 9 ms after a step torch's threads spin. "first call ms" is
-the call that finds no memory to use again. "peak grows MB" is how far four calls in a row, which
-wait for nothing, raise the most memory that the process ever had. The floor writes nothing: it
-copies each tensor into one that it copied into before. Each contender has a process of its own.
+"blocked" is how long the loop waits if a thread writes: each call comes when the last file has
+been written, as in a training whose epochs take longer than the disk. Before the call the process
+trains one step and then computes in Python for 30 ms, as at the end of an epoch: the cores of a
+process that only waits are asleep, and torch's threads spin for 9 ms after a step. "first call ms"
+is the call that has no memory to reuse. "peak growth MB" is by how much four calls in a row, which
+wait for nothing, raise the process's peak memory. The floor writes nothing: it copies each tensor
+into a buffer that it has used before. Each contender has a process of its own.
 
 The files are beside the JSON and not in /tmp, which may be in memory.
 """
@@ -34,10 +34,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from measuring import Bar, Contender, measure, options, report
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from torch import Tensor, nn, optim
 
@@ -45,14 +45,14 @@ SHAPES = {10: (128, 4), 100: (296, 8), 1000: (768, 12)}  # MB: width and layers
 REPEATS = {10: 31, 100: 15, 1000: 5}
 IN_A_ROW = 4
 PYTHON_S = 0.03  # at the end of an epoch
-OURS, OURS_BEHIND = "save_checkpoint", "save_checkpoint(background=True)"
+OURS, OURS_BACKGROUND = "save_checkpoint", "save_checkpoint(background=True)"
 SAVE, SAVE_SYNC, BYTES = "torch.save", "torch.save + fsync", "same bytes + fsync"
 SAVE_SAFE = "torch.save + fsync + rename + fsync of the folder"
 LIGHTNING, COPY = "Lightning AsyncCheckpointIO", "copy into a reused buffer"
 
 
 def training(megabytes: int) -> "tuple[nn.Module, optim.Optimizer]":
-    """A model and its optimizer after one step, whose states have that size together."""
+    """A model and its optimizer after one step, whose states together have that size."""
     import torch
 
     width, layers = SHAPES[megabytes]
@@ -67,7 +67,7 @@ def training(megabytes: int) -> "tuple[nn.Module, optim.Optimizer]":
 
 
 def end_an_epoch(model: "nn.Module", optimizer: "optim.Optimizer", megabytes: int) -> None:
-    """Leave the caches and the threads as a training does: a step, then what Python does."""
+    """Leave caches and threads as a training does: a step, then work in Python."""
     import torch
 
     model(torch.rand(4, 16, SHAPES[megabytes][0])).sum().backward()
@@ -79,7 +79,7 @@ def end_an_epoch(model: "nn.Module", optimizer: "optim.Optimizer", megabytes: in
 
 
 class Durable:
-    """The ways to save a state and to know that it is there."""
+    """Ways to save a state, with and without waiting for the disk."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
         from expkit_bookkeeping import Bookkeeping
@@ -91,7 +91,7 @@ class Durable:
         self.bytes = bytes(self.save_checkpoint_file().stat().st_size)
 
     def state(self) -> dict[str, object]:
-        """What torch.save is given."""
+        """The state that torch.save gets."""
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def save_checkpoint_file(self) -> Path:
@@ -101,37 +101,37 @@ class Durable:
         return self.run.save_checkpoint(self.epoch, model=self.model, optimizer=self.optimizer)
 
     def expkit(self) -> float:
-        """Milliseconds of it; it removes the oldest file itself."""
-        begin = time.perf_counter()
+        """Milliseconds of expkit's call, which removes the oldest file itself."""
+        start = time.perf_counter()
         self.save_checkpoint_file()
-        return 1e3 * (time.perf_counter() - begin)
+        return 1e3 * (time.perf_counter() - start)
 
     def torch_save(self, *, sync: bool, move: bool = False) -> float:
-        """Milliseconds of torch.save, which does not wait for the disk, and of waiting for it."""
+        """Milliseconds of torch.save, which does not wait for the disk, and of the waits."""
         import torch
 
         path = self.folder / "checkpoint.pt"
-        begin = time.perf_counter()
+        start = time.perf_counter()
         torch.save(self.state(), path)
         if sync:
             sync_file(path)
         if move:
             path = path.rename(path.with_suffix(".moved"))
             sync_folder(path.parent)
-        elapsed_s = time.perf_counter() - begin
+        elapsed_s = time.perf_counter() - start
         remove(path)
         return 1e3 * elapsed_s
 
     def write_bytes(self) -> float:
-        """Milliseconds of what the disk alone takes."""
+        """Milliseconds that the disk alone takes."""
         path = self.folder / "bytes"
-        begin = time.perf_counter()
+        start = time.perf_counter()
         with path.open("wb", buffering=0) as file:
             view = memoryview(self.bytes)
             while view:
                 view = view[file.write(view) :]
             os.fsync(file.fileno())
-        elapsed_s = time.perf_counter() - begin
+        elapsed_s = time.perf_counter() - start
         remove(path)
         return 1e3 * elapsed_s
 
@@ -143,7 +143,7 @@ def sync_file(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Leave nothing of a file for the next contender to pay for."""
+    """Remove a file so that the next contender pays nothing for it."""
     sync_file(path)
     path.unlink()
     sync_folder(path.parent)
@@ -156,12 +156,12 @@ def sync_folder(path: Path) -> None:
     os.close(folder)
 
 
-# What runs in a process of its own: two functions, one that saves and one that waits for the file.
+# Two functions that run in a process of their own: one saves, one waits for the file.
 Saver = tuple[Callable[[], object], Callable[[], object]]
 
 
-def save_behind(folder: Path, model: "nn.Module", optimizer: "optim.Optimizer") -> Saver:
-    """The thread of expkit."""
+def save_in_background(folder: Path, model: "nn.Module", optimizer: "optim.Optimizer") -> Saver:
+    """The background thread of expkit."""
     from expkit_bookkeeping import Bookkeeping
 
     run = Bookkeeping(folder / "digits" / "training" / "run", console=False).open()
@@ -185,7 +185,7 @@ def save_with_lightning(folder: Path, model: "nn.Module", optimizer: "optim.Opti
         plugin.save_checkpoint(state, next(paths))
 
     def wait() -> None:
-        assert plugin._executor is not None  # there is no other way to wait and to go on
+        assert plugin._executor is not None  # there is no other way to wait and continue
         plugin._executor.submit(int).result()
         for path in folder.glob("*.ckpt"):
             remove(path)
@@ -194,17 +194,16 @@ def save_with_lightning(folder: Path, model: "nn.Module", optimizer: "optim.Opti
 
 
 def copy_only(folder: Path, model: "nn.Module", optimizer: "optim.Optimizer") -> Saver:
-    """The least that the loop must wait for, if it is to go on with these tensors."""
+    """The least that the loop must wait for if it is to continue with these tensors."""
     import torch
 
     buffers: list[Tensor] = []
 
     def save() -> None:
         state = [model.state_dict(), optimizer.state_dict()]
-        found = tensors(state)
         if not buffers:
             buffers.extend(torch.empty_like(tensor) for tensor in tensors(state))
-        for buffer, tensor in zip(buffers, found, strict=True):
+        for buffer, tensor in zip(buffers, tensors(state), strict=True):
             buffer.copy_(tensor)
 
     return save, lambda: None
@@ -224,11 +223,11 @@ def tensors(state: object) -> "Iterator[Tensor]":
             yield from tensors(part)
 
 
-SAVERS = {OURS_BEHIND: save_behind, LIGHTNING: save_with_lightning, COPY: copy_only}
+SAVERS = {OURS_BACKGROUND: save_in_background, LIGHTNING: save_with_lightning, COPY: copy_only}
 
 
 class Worker:
-    """A process that saves when it is asked to."""
+    """A process that saves on request."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
@@ -240,7 +239,7 @@ class Worker:
         )
 
     def prepare(self, megabytes: int) -> None:
-        """Let it make a state of that size, and save it for the first times."""
+        """Let it create a state of that size and save it for the first few times."""
         folder = self.folder / f"{megabytes}" / f"{list(SAVERS).index(self.name)}"
         folder.mkdir(parents=True)
         self.figures: dict[str, float] = self.ask([megabytes, str(folder)])
@@ -251,14 +250,14 @@ class Worker:
         return value, self.figures
 
     def ask(self, question: object) -> object:
-        """One line there and one back."""
+        """Send one line and read one."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps(question), file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
     def stop(self) -> None:
-        """Let it end."""
+        """Let the process end."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
@@ -267,7 +266,7 @@ class Worker:
 def work(name: str) -> None:
     """Answer the questions of `Worker`."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     save, wait, before = (lambda: None), (lambda: None), (lambda: None)
     for line in sys.stdin:
         question = json.loads(line)
@@ -287,27 +286,27 @@ def work(name: str) -> None:
 
 def milliseconds(call: Callable[[], object]) -> float:
     """How long a call takes."""
-    begin = time.perf_counter()
+    start = time.perf_counter()
     call()
-    return 1e3 * (time.perf_counter() - begin)
+    return 1e3 * (time.perf_counter() - start)
 
 
 def first_figures(save: Callable[[], object], wait: Callable[[], object]) -> dict[str, float]:
-    """What the first calls show that the later ones do not."""
+    """Figures of the first calls, which later calls cannot show."""
     import torch
 
     torch.get_rng_state()
     clear = Path("/proc/self/clear_refs")
     figures = {}
     if clear.exists():
-        clear.write_text("5")  # the peak is from here on that of now
+        clear.write_text("5")  # resets the peak
         before_mb = memory_mb("VmHWM")
     figures["first call ms"] = milliseconds(save)
     for _ in range(IN_A_ROW - 1):
         save()
     wait()
     if clear.exists():
-        figures["peak grows MB"] = memory_mb("VmHWM") - before_mb
+        figures["peak growth MB"] = memory_mb("VmHWM") - before_mb
     save()
     wait()
     return figures
@@ -322,13 +321,13 @@ def memory_mb(key: str) -> float:
 
 def main() -> None:
     """Measure growing states, first until they are durable, then for how long they block."""
-    chosen = options(__doc__)
-    sizes = [10, 100] if chosen.quick else list(SHAPES)
+    settings = options(__doc__)
+    sizes = [10, 100] if settings.quick else list(SHAPES)
     rows = []
-    chosen.json.mkdir(parents=True, exist_ok=True)
+    settings.json.mkdir(parents=True, exist_ok=True)
     for megabytes in sizes:
-        repeats = 5 if chosen.quick else REPEATS[megabytes]
-        with tempfile.TemporaryDirectory(dir=chosen.json) as name:
+        repeats = 5 if settings.quick else REPEATS[megabytes]
+        with tempfile.TemporaryDirectory(dir=settings.json) as name:
             durable = Durable(Path(name), megabytes)
             contenders = [
                 Contender(
@@ -345,17 +344,17 @@ def main() -> None:
                 ),
                 Contender(BYTES, durable.write_bytes),
             ]
-            for each in contenders:
-                each.measure()  # imports, and the first pages of each
+            for contender in contenders:
+                contender.measure()  # imports, and touches its first pages
             rows += measure(f"durable, {megabytes:,} MB", contenders, repeats)
             durable.run.close()
             del durable, contenders
             gc.collect()
-    with tempfile.TemporaryDirectory(dir=chosen.json) as name:
+    with tempfile.TemporaryDirectory(dir=settings.json) as name:
         names = [name for name in SAVERS if name != LIGHTNING or find_spec("lightning")]
-        workers = [Worker(each, Path(name)) for each in names]
+        workers = [Worker(saver, Path(name)) for saver in names]
         for megabytes in sizes:
-            repeats = 7 if chosen.quick else REPEATS[megabytes]
+            repeats = 7 if settings.quick else REPEATS[megabytes]
             for worker in workers:
                 worker.prepare(megabytes)
             contenders = [
@@ -363,12 +362,12 @@ def main() -> None:
                     worker.name,
                     worker.measure,
                     floor=None if worker.name == COPY else COPY,
-                    peer=LIGHTNING if worker.name == OURS_BEHIND else None,
+                    peer=LIGHTNING if worker.name == OURS_BACKGROUND else None,
                     bars=[
                         Bar(at_most=1.2, times=COPY),
-                        Bar(at_most=2.2 * megabytes + 10, figure="peak grows MB"),
+                        Bar(at_most=2.2 * megabytes + 10, figure="peak growth MB"),
                     ]
-                    if worker.name == OURS_BEHIND
+                    if worker.name == OURS_BACKGROUND
                     else [],
                 )
                 for worker in workers
@@ -376,11 +375,11 @@ def main() -> None:
             rows += measure(f"blocked, {megabytes:,} MB", contenders, repeats)
         for worker in workers:
             worker.stop()
-    report("checkpoints", "ms", rows, chosen.json)
+    report("checkpoints", "ms", rows, settings.json)
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # on nested tensors, of a model that is only saved
+    warnings.simplefilter("ignore")  # about nested tensors, in a model that is only saved
     if sys.argv[1:2] == ["--worker"]:
         work(sys.argv[2])
     else:

@@ -1,7 +1,8 @@
-"""Runs that begin at the same moment and log into one experiment on a store that nobody made yet.
+"""Runs that start at the same moment and log into one experiment in a store that does not exist.
 
-The first minute of an array job. In seconds from the start signal until the last process ended;
-what counts is how many runs survived, and whether their points are in the database.
+This is the first minute of an array job. Times are in seconds from the start signal until the last
+process has ended; what counts is how many runs survive and whether their points are in the
+database.
 """
 
 import logging
@@ -21,18 +22,18 @@ from measuring import Bar, Contender, measure, options, report
 
 EPOCHS = 20
 VALUES = ("loss", "accuracy", "lr", "norm", "time")
-POINTS = EPOCHS * len(VALUES)  # a run
+POINTS = EPOCHS * len(VALUES)  # of one run
 ALONE, GRID = "MLFlowLogger, each run alone", "MLFlowLogger in a grid, and one sync"
-PLAIN, MADE = "mlflow alone", "mlflow, store and experiment made before"
+PLAIN, PREPARED = "mlflow alone", "mlflow, store and experiment created before"
 CASES = {4: 3, 8: 3, 16: 3}  # processes: repeats
 QUICK_CASES = {4: 1, 8: 1}
 QUICK_FROM_8_ON = (ALONE, PLAIN)  # the others import MLflow in each process and survive
 NOTE = (
-    f"Each run logs {EPOCHS} epochs of {len(VALUES)} values and ends. It survived if its process "
-    "ended with 0 and the database has it as FINISHED, with all points; those of other runs are "
-    "lost. `usable`: whether MLflow can open the store afterwards. MLflow is imported before the "
-    "start signal, except where expkit imports it when a run ends. Runs that die are quick: only "
-    "the seconds of those that survive say something."
+    f"Each run logs {EPOCHS} epochs of {len(VALUES)} values and ends. It survives if its process "
+    "ends with 0 and the database has it as FINISHED with all its points; the points of other runs "
+    "are lost. `usable`: whether MLflow can open the store afterwards. MLflow is imported before "
+    "the start signal; expkit imports it only when a run ends. Runs that die are quick, so only "
+    "the seconds of those that survive mean anything."
 )
 
 
@@ -42,7 +43,7 @@ class Kind:
 
     code: str
     environ: dict[str, str]
-    made_before: bool = False
+    is_prepared: bool = False
     sync: bool = False
 
 
@@ -73,12 +74,12 @@ CONTENDERS = {
     ALONE: Kind(OURS, {}),
     GRID: Kind(OURS, {"EXPKIT_GRID": "grids/one"}, sync=True),
     PLAIN: Kind(THEIRS, {}),
-    MADE: Kind(THEIRS, {}, made_before=True),
+    PREPARED: Kind(THEIRS, {}, is_prepared=True),
 }
 
 
 def together(name: str, processes: int) -> tuple[float, dict[str, float]]:
-    """Start that many runs at once: seconds, and what is left of them."""
+    """Start that many runs at once: seconds, and how many survive."""
     kind = CONTENDERS[name]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "digits")
@@ -91,8 +92,8 @@ def together(name: str, processes: int) -> tuple[float, dict[str, float]]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        if kind.made_before:
-            make(folder / "mlflow.db")
+        if kind.is_prepared:
+            create_store(folder / "mlflow.db")
         arguments = [str(EPOCHS), *VALUES]
         runs = [
             subprocess.Popen(
@@ -106,18 +107,18 @@ def together(name: str, processes: int) -> tuple[float, dict[str, float]]:
             for number in range(processes)
         ]
         try:
-            elapsed_s = started_together(runs)
+            elapsed_s = start_together(runs)
         finally:
             for run in runs:
                 run.kill()
                 run.wait()
         if kind.sync:
-            begin = time.perf_counter()
+            start = time.perf_counter()
             call([sys.executable, *SYNC_COMMAND, str(folder)], check=True)
-            elapsed_s += time.perf_counter() - begin
-        well = {f"run{number}" for number, run in enumerate(runs) if run.returncode == 0}
+            elapsed_s += time.perf_counter() - start
+        succeeded = {f"run{number}" for number, run in enumerate(runs) if run.returncode == 0}
         points = stored(folder / "mlflow.db")
-        survived = sum(points.get(run, 0) == POINTS for run in well)
+        survived = sum(points.get(run, 0) == POINTS for run in succeeded)
         usable = is_usable(folder / "mlflow.db")
     return elapsed_s, {
         "runs survived": survived,
@@ -126,24 +127,24 @@ def together(name: str, processes: int) -> tuple[float, dict[str, float]]:
     }
 
 
-def started_together(runs: list[subprocess.Popen[bytes]]) -> float:
-    """Give the signal when all are ready; seconds until the last one ended."""
+def start_together(runs: list[subprocess.Popen[bytes]]) -> float:
+    """Give the signal when all are ready; seconds until the last one has ended."""
     for run in runs:
         assert run.stdout is not None
         if run.stdout.readline() != b"ready\n":
             raise RuntimeError("a run did not get as far as its imports")
-    begin = time.perf_counter()
+    start = time.perf_counter()
     for run in runs:
         assert run.stdin is not None
         run.stdin.write(b"\n")
         run.stdin.close()
     for run in runs:
         run.wait()
-    return time.perf_counter() - begin
+    return time.perf_counter() - start
 
 
 def stored(database: Path) -> dict[str, int]:
-    """Points of each run that the database has as ended well, by the run's name."""
+    """Points of each run that is FINISHED in the database, by the run's name."""
     query = """
         SELECT runs.name, count(*) FROM metrics JOIN runs ON runs.run_uuid = metrics.run_uuid
         WHERE runs.status = 'FINISHED' GROUP BY runs.run_uuid
@@ -155,8 +156,8 @@ def stored(database: Path) -> dict[str, int]:
         return {}
 
 
-def make(database: Path) -> None:
-    """What one process did before all others, where somebody thought of it."""
+def create_store(database: Path) -> None:
+    """Create the store and the experiment, as a careful user does before the array starts."""
     from mlflow import MlflowClient
 
     MlflowClient(f"sqlite:///{database}").create_experiment("digits")
@@ -168,17 +169,17 @@ def is_usable(database: Path) -> bool:
 
     try:
         return bool(MlflowClient(f"sqlite:///{database}").search_experiments())
-    except Exception:  # whatever its migrations say
+    except Exception:  # its migrations may raise anything
         return False
 
 
 def main() -> None:
     """Measure growing numbers of processes."""
-    chosen = options(__doc__)
+    settings = options(__doc__)
     os.environ.update(QUIET)
-    logging.disable(logging.CRITICAL)  # MLflow tells of each table it makes, or fails to
+    logging.disable(logging.CRITICAL)  # MLflow logs each table that it creates or cannot create
     rows = []
-    for processes, repeats in (QUICK_CASES if chosen.quick else CASES).items():
+    for processes, repeats in (QUICK_CASES if settings.quick else CASES).items():
         bars = [
             Bar(at_least=processes, figure="runs survived"),
             Bar(at_most=0, figure="points lost"),
@@ -187,15 +188,15 @@ def main() -> None:
             Contender(
                 name,
                 partial(together, name, processes),
-                peer=MADE if name in (ALONE, GRID) else None,
+                peer=PREPARED if name in (ALONE, GRID) else None,
                 bars=bars if name in (ALONE, GRID) else (),
-                repeats=1 if name == MADE else None,  # up to a minute
+                repeats=1 if name == PREPARED else None,  # up to a minute
             )
             for name in CONTENDERS
-            if not chosen.quick or processes < 8 or name in QUICK_FROM_8_ON
+            if not settings.quick or processes < 8 or name in QUICK_FROM_8_ON
         ]
         rows += measure(f"{processes} runs at once", contenders, repeats)
-    report("concurrent_runs", "s", rows, chosen.json, NOTE)
+    report("concurrent_runs", "s", rows, settings.json, NOTE)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""From a grid's axes to the runs that a launcher is given, in seconds of `sweep()`.
+"""From a grid's axes to the runs that a launcher gets, in seconds of `sweep()`.
 
-The application has 43 keys and four config groups; the name of a run's folder refers to eight of
-them. Dataset, model, optimizer and seed are swept, a rule drops half of the runs, another those
+The application has 43 keys and four config groups; the name of a run's folder refers to eight
+keys. Dataset, model, optimizer and seed are swept; one rule drops half of the runs, another those
 that are completed. The launcher runs nothing. Each repeat is a process of its own.
 """
 
@@ -20,11 +20,11 @@ from typing import Any
 
 from measuring import Bar, Contender, growth, measure, options, report
 
-FLOOR, PRACTICAL_FLOOR = "floor: plain dicts", "floor: Hydra once a choice of groups"
+FLOOR, PRACTICAL_FLOOR = "floor: plain dicts", "floor: Hydra once per choice of groups"
 BASIC, PEER, OURS = "Hydra's basic sweeper", "hydra-filter-sweeper", "expkit"
 OURS_DEEP = "expkit, rule on a key that is not swept"
 
-AXES = {  # of each size: datasets, models, optimizers, seeds
+AXES = {  # for each size: datasets, models, optimizers, seeds
     30: (1, 2, 1, 15),
     100: (1, 2, 2, 25),
     1_000: (2, 2, 2, 125),
@@ -102,7 +102,7 @@ from hydra.plugins.launcher import Launcher
 
 
 class NothingLauncher(Launcher):
-    """Runs nothing; `launch_grid` is what makes a launcher know grids."""
+    """Runs nothing; `launch_grid` is the method by which a launcher accepts grids."""
 
     def setup(self, *, hydra_context, task_function, config):
         pass
@@ -157,7 +157,7 @@ def write_app(folder: Path, name: str) -> None:
 
 
 def axes(size: int) -> dict[str, list[Any]]:
-    """Keys of the grid and their values."""
+    """The grid's keys and their values."""
     datasets, models, optimizers, seeds = AXES[size]
     return {
         "dataset": [f"audio{n}" for n in range(datasets)],
@@ -175,7 +175,7 @@ def arguments(size: int) -> list[str]:
 
 
 def open_app(folder: Path) -> Any:
-    """Hydra as `hydra.main` makes it."""
+    """Hydra as `hydra.main` creates it."""
     from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
@@ -185,7 +185,7 @@ def open_app(folder: Path) -> Any:
 
 
 def time_sweeper(folder: Path, size: int) -> tuple[float, float]:
-    """Seconds of `sweep()` and the memory before it, in MB."""
+    """Seconds of `sweep()`, and the memory before it in MB."""
     from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext, RunMode
@@ -199,22 +199,22 @@ def time_sweeper(folder: Path, size: int) -> tuple[float, float]:
     sweeper = Plugins.instance().instantiate_sweeper(
         config=config, hydra_context=context, task_function=lambda config: None
     )
-    given = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    overrides = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     before_mb = memory_mb("VmRSS")
-    begin = time.perf_counter()
-    sweeper.sweep(given)
-    return time.perf_counter() - begin, before_mb
+    start = time.perf_counter()
+    sweeper.sweep(overrides)
+    return time.perf_counter() - start, before_mb
 
 
 def time_floor(folder: Path, size: int) -> tuple[float, float]:
-    """The product, a compiled expression, a file asked for, and a nested dict for what is kept."""
+    """The product, a compiled rule, a look for one file, and a nested dict for what is kept."""
     import yaml
 
     def read(group: str, name: str) -> Any:
         return yaml.safe_load((folder / "conf" / group / f"{name}.yaml").read_text())
 
     before_mb = memory_mb("VmRSS")
-    begin = time.perf_counter()
+    start = time.perf_counter()
     base = yaml.safe_load(CONFIG)
     values = axes(size)
     options_of = {
@@ -226,19 +226,20 @@ def time_floor(folder: Path, size: int) -> tuple[float, float]:
         values, lambda choice: base | {key: options_of[key][choice[key]] for key in options_of}
     )
     assert len(kept) >= size // 2
-    return time.perf_counter() - begin, before_mb
+    return time.perf_counter() - start, before_mb
 
 
 def time_practical_floor(folder: Path, size: int) -> tuple[float, float]:
-    """As the floor, with Hydra composing each choice of groups."""
+    """Like the floor, but Hydra composes each choice of groups."""
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
     app = open_app(folder)
-    given = arguments(size)
-    master = app.compose_config("config", given, RunMode.MULTIRUN, with_log_configuration=False)
+    master = app.compose_config(
+        "config", arguments(size), RunMode.MULTIRUN, with_log_configuration=False
+    )
     before_mb = memory_mb("VmRSS")
-    begin = time.perf_counter()
+    start = time.perf_counter()
     composed: dict[tuple[str, ...], Any] = {}
 
     def base(choice: Mapping[str, Any]) -> Any:
@@ -251,7 +252,7 @@ def time_practical_floor(folder: Path, size: int) -> tuple[float, float]:
 
     kept = _keep(axes(size), base)
     assert len(kept) >= size // 2
-    return time.perf_counter() - begin, before_mb
+    return time.perf_counter() - start, before_mb
 
 
 def _keep(
@@ -277,7 +278,7 @@ def _keep(
 
 
 def memory_mb(name: str) -> float:
-    """VmRSS (now) or VmHWM (the most) of this process; Linux only, NaN elsewhere."""
+    """VmRSS (now) or VmHWM (the peak) of this process; Linux only, NaN elsewhere."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -286,15 +287,15 @@ def memory_mb(name: str) -> float:
 
 
 def one_process(name: str, size: int) -> None:
-    """One repeat, whose figures are printed; runs in a process of its own."""
+    """Measure one repeat and print its figures; runs in a process of its own."""
     times = {FLOOR: time_floor, PRACTICAL_FLOOR: time_practical_floor}
     with tempfile.TemporaryDirectory() as folder:
         write_app(Path(folder), name)
         os.chdir(folder)
-        sys.path.insert(0, folder)  # where Hydra looks for hydra_plugins
+        sys.path.insert(0, folder)  # Hydra looks for hydra_plugins there
         elapsed_s, before_mb = times.get(name, time_sweeper)(Path(folder), size)
     peak_mb = memory_mb("VmHWM")
-    # Processor time is the whole process's: it shows how busy the machine was.
+    # The processor time of the whole process shows how busy the machine was.
     figures = {
         "CPU s": time.process_time(),
         "peak MB": peak_mb,
@@ -317,10 +318,10 @@ def in_process(name: str, size: int) -> tuple[float, dict[str, float]]:
 
 
 def main() -> None:
-    """Measure growing grids; what composes each run is extrapolated beyond its largest."""
-    chosen = options(__doc__)
-    # Repeats of ours and of the floors, and of what composes each run.
-    cases = {30: (2, 2), 1_000: (2, 0), 10_000: (1, 0)} if chosen.quick else {
+    """Measure growing grids; contenders that compose each run are extrapolated to large ones."""
+    settings = options(__doc__)
+    # Repeats of ours and of the floors, and of the contenders that compose each run.
+    cases = {30: (2, 2), 1_000: (2, 0), 10_000: (1, 0)} if settings.quick else {
         100: (3, 3), 1_000: (3, 1), 10_000: (3, 0), 100_000: (3, 0),
     }  # fmt: skip
     rows = []
@@ -353,21 +354,21 @@ def main() -> None:
                     peer=peers[PEER].name,
                 )
             )
-        floors = [Contender(each, partial(in_process, each, size)) for each in (
-            FLOOR, PRACTICAL_FLOOR
-        )]  # fmt: skip
-        found = measure(case, [*ours, *peers.values(), *floors], repeats)
+        floors = [
+            Contender(name, partial(in_process, name, size)) for name in (FLOOR, PRACTICAL_FLOOR)
+        ]
+        rows_of_case = measure(case, [*ours, *peers.values(), *floors], repeats)
         if peer_repeats:
-            medians = {row.name: row.median for row in found}
+            medians = {row.name: row.median for row in rows_of_case}
             measured = {name: (size, medians[name]) for name in (BASIC, PEER)}
-        rows += found
+        rows += rows_of_case
     sizes = {f"{size:,} configurations": size for size in cases if size >= 10_000}
     rows = growth(rows, OURS, sizes, at_most=1.3)
     note = (
         "expkit expands, validates, filters, names, hashes and writes the grid's files; the others "
-        "write nothing. Neither floor checks a type. `CPU s`, `peak MB`: of the process."
+        "write nothing. Neither floor checks types. `CPU s` and `peak MB` are of the process."
     )
-    report("grid", "s", rows, chosen.json, note)
+    report("grid", "s", rows, settings.json, note)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What logging five values costs the calling thread, in microseconds a call, and its memory.
+"""What logging five values costs the calling thread, in microseconds per call, and its memory.
 
-Each repeat is a process of its own, so that its peak memory is its own. What happens behind the
-calling thread (the file, MLflow's store) is not in the figure unless it holds the thread up.
+Each repeat is a process of its own, so its peak memory is its own. What happens in other threads
+(the file, MLflow's store) is not in the figure unless it holds up the calling thread.
 """
 
 import json
@@ -29,17 +29,17 @@ BOOKKEEPING, LOGGER = "Bookkeeping.log_metrics", "MLFlowLogger.log_metrics"
 WITH_PEERS = 1_000  # calls; larger cases are for what costs microseconds
 CASES = {WITH_PEERS: 5, 10_000: 5, 100_000: 5, 1_000_000: 3}  # calls: repeats
 QUICK_CASES = {WITH_PEERS: 3, 10_000: 3, 100_000: 3}
-# At milliseconds a call, these show their cost with fewer calls.
+# At milliseconds per call, these show their cost with fewer calls.
 MOST_CALLS = {SYNC: 1_000, ASYNC: 1_000, SERVER: 100, SERVER_ASYNC: 200}
 QUICK_MOST_CALLS = {SYNC: 200, ASYNC: 200, SERVER: 40, SERVER_ASYNC: 100}
 BARS = {
     BOOKKEEPING: [Bar(at_most=10.0)],
-    LOGGER: [Bar(at_most=10.0), Bar(at_most=10.0, figure="peak grows MB")],
+    LOGGER: [Bar(at_most=10.0), Bar(at_most=10.0, figure="peak growth MB")],
 }
 NOTE = (
-    "`to 1,000` and so on: µs a call of the calls since the column before, within one process. "
-    "`close s` is what the end of the block waits for: for MLflow's asynchronous mode, its queue. "
-    "MLflow's own functions are called as often as `calls` says."
+    "`to 1,000` and so on: µs per call of the calls since the previous column, in one process. "
+    "`close s` is how long the end of the block takes; in MLflow's asynchronous mode it waits for "
+    "the queue. MLflow's own functions are called as often as `calls` says."
 )
 
 
@@ -64,7 +64,7 @@ def journal(folder: Path, server: str) -> Iterator[Log]:
 
 @contextmanager
 def fluent(folder: Path, server: str, *, to_server: bool, synchronous: bool) -> Iterator[Log]:
-    """MLflow's own function, with its own store or with a server."""
+    """MLflow's own function, with a store of its own or a server."""
     import mlflow
 
     mlflow.set_tracking_uri(server if to_server else f"sqlite:///{folder / 'mlflow.db'}")
@@ -75,7 +75,7 @@ def fluent(folder: Path, server: str, *, to_server: bool, synchronous: bool) -> 
 
 @contextmanager
 def append(folder: Path, server: str) -> Iterator[Log]:
-    """The least that survives the process: one line, given to the system at once."""
+    """The least that survives the process: one line, handed to the system at once."""
     with (folder / "metrics.jsonl").open("a") as file:
 
         def log(values: dict[str, float], step: int) -> None:
@@ -100,7 +100,7 @@ def one_process(name: str, calls: int, server: str) -> None:
     """Log that often and print the figures; runs in a process of its own."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # MLflow writes beside it
+        os.chdir(folder)  # MLflow writes into the working directory
         with CONTENDERS[name](Path(folder), server) as log:
             before_mb = peak_mb()
             elapsed_s = 0.0
@@ -109,23 +109,23 @@ def one_process(name: str, calls: int, server: str) -> None:
                 elapsed_s += part_s
                 if name in OURS or name == FLOOR:
                     figures[f"to {end:,}"] = 1e6 * part_s / (end - first)
-            begin = time.perf_counter()
-        figures["close s"] = time.perf_counter() - begin
-        figures["peak grows MB"] = peak_mb() - before_mb
+            start = time.perf_counter()
+        figures["close s"] = time.perf_counter() - start
+        figures["peak growth MB"] = peak_mb() - before_mb
     print(json.dumps([1e6 * elapsed_s / calls, {**figures, "calls": calls}]))
 
 
 def logged(log: Log, first: int, end: int) -> float:
-    """Seconds that these calls take."""
-    begin = time.perf_counter()
+    """How many seconds these calls take."""
+    start = time.perf_counter()
     for step in range(first, end):
         x = step / end
         log({"loss": x, "accuracy": 1 - x, "lr": 0.1 * x, "norm": 2 * x, "time": x}, step)
-    return time.perf_counter() - begin
+    return time.perf_counter() - start
 
 
 def decades(calls: int) -> list[tuple[int, int]]:
-    """The calls in parts, each ten times all before it.
+    """The calls in parts, whose ends grow tenfold.
 
     >>> decades(10_000)
     [(0, 1000), (1000, 10000)]
@@ -141,7 +141,7 @@ def peak_mb() -> float:
 
 
 def in_process(name: str, calls: int, server: str) -> tuple[float, dict[str, float]]:
-    """Microseconds a call, and other figures."""
+    """Microseconds per call, and other figures."""
     command = [sys.executable, __file__, "--one", name, str(calls), server]
     done = subprocess.run(
         command,
@@ -155,19 +155,19 @@ def in_process(name: str, calls: int, server: str) -> tuple[float, dict[str, flo
 
 
 def main() -> None:
-    """Measure growing numbers of calls; a cost that grows with them would show."""
-    chosen = options(__doc__)
+    """Measure growing numbers of calls, to show whether the cost grows with them."""
+    settings = options(__doc__)
     rows = []
-    cases = dict(QUICK_CASES if chosen.quick else CASES)
-    most = QUICK_MOST_CALLS if chosen.quick else MOST_CALLS
+    cases = dict(QUICK_CASES if settings.quick else CASES)
+    most = QUICK_MOST_CALLS if settings.quick else MOST_CALLS
     with tempfile.TemporaryDirectory() as folder, mlflow_server(Path(folder)) as (server, _):
-        rows += measure_case(WITH_PEERS, cases.pop(WITH_PEERS), server, most, quick=chosen.quick)
-    for calls, repeats in cases.items():  # the server's idle workers would take their turns
+        rows += measure_case(WITH_PEERS, cases.pop(WITH_PEERS), server, most, quick=settings.quick)
+    for calls, repeats in cases.items():  # without the server, whose idle workers use the CPU too
         rows += measure_case(calls, repeats)
     sizes = {f"{calls:,} calls": 1.0 for calls in cases}
     for name in OURS:
         rows = growth(rows, name, sizes, at_most=1.5)
-    report("log_metrics", "µs", rows, chosen.json, NOTE)
+    report("log_metrics", "µs", rows, settings.json, NOTE)
 
 
 def measure_case(
@@ -178,7 +178,7 @@ def measure_case(
     *,
     quick: bool = False,
 ) -> list[Row]:
-    """One number of calls; those in `most` log less often, and only where there is a server."""
+    """One number of calls; those in `most` log less often, and only if there is a server."""
     contenders = [
         Contender(
             name,

@@ -1,7 +1,7 @@
 """How every area is measured: contenders in interleaved rounds, one table, one JSON file.
 
-Timings on a shared machine drift by half within minutes, so all contenders of a case are timed in
-turn, round after round, and only ratios within one case are worth comparing.
+Timings on a shared machine drift by 50 % within minutes, so the contenders of a case take turns,
+round after round, and only ratios within one case are worth comparing.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ PEERS = (
 class Bar:
     """A target for the median of a contender in its case.
 
-    In the area's unit, unless `times` or `over` names a contender of the same case: then it holds
-    for the ratio to that one, or the difference. `figure` is the heading of another figure than
-    the main one.
+    The target is in the area's unit, unless `times` or `over` names a contender of the same case:
+    then it is for the ratio to that one, or for the difference. `figure` is the heading of the
+    figure, if it is not the main one.
     """
 
     at_most: float | None = None
@@ -57,13 +57,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a bar."""
+    """Whether a bar is met."""
 
     limit: str  # "≤ 30"
-    beside: str  # "over bare Python", or nothing
-    value: float | None  # None: what it compares with was left out
+    beside: str  # "over bare Python", or empty
+    value: float | None  # None if the other contender was left out
     met: bool | None
-    unit: str | None = None  # None: the area's
+    unit: str | None = None  # None for the area's
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Contender:
     """Something to measure, and what it is compared with.
 
     `measure` returns one repeat in the area's unit, or that and other figures by their heading.
-    `floor` is what cannot be undercut, `peer` what users would take instead: names of contenders
-    of the same case.
+    `floor` is the least that the task can cost, `peer` what users would use instead; both are
+    names of contenders of the same case.
     """
 
     name: str
@@ -111,59 +111,65 @@ def options(description: str | None) -> argparse.Namespace:
 
 
 def measure(case: str, contenders: Sequence[Contender], repeats: int) -> list[Row]:
-    """Time all contenders in turn, in another order each of the `repeats` rounds."""
-    samples: dict[str, list[float]] = {each.name: [] for each in contenders}
-    others: dict[str, dict[str, list[float]]] = {each.name: {} for each in contenders}
+    """Time all contenders in turn, in another order in each of the `repeats` rounds."""
+    samples: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    others: dict[str, dict[str, list[float]]] = {contender.name: {} for contender in contenders}
     order = random.Random(0)
     for _ in range(repeats):
-        # Shuffled: what comes after a large contender finds cold caches.
-        for each in order.sample(contenders, len(contenders)):
-            if each.repeats is not None and len(samples[each.name]) >= each.repeats:
+        # Shuffled, because the contender after a large one has cold caches.
+        for contender in order.sample(contenders, len(contenders)):
+            values = samples[contender.name]
+            if contender.repeats is not None and len(values) >= contender.repeats:
                 continue
-            value = each.measure()
+            value = contender.measure()
             if isinstance(value, tuple):
-                value, beside = value
-                for heading, figure in beside.items():
-                    others[each.name].setdefault(heading, []).append(figure)
-            samples[each.name].append(value)
+                value, other_figures = value
+                for heading, figure in other_figures.items():
+                    others[contender.name].setdefault(heading, []).append(figure)
+            values.append(value)
     medians = {name: statistics.median(values) for name, values in samples.items()}
     figures = {
-        name: {heading: statistics.median(values) for heading, values in found.items()}
-        for name, found in others.items()
+        name: {heading: statistics.median(values) for heading, values in values_by_heading.items()}
+        for name, values_by_heading in others.items()
     }
     rows = []
-    for each in contenders:
-        floor = medians.get(each.floor or "")
-        peer = medians.get(each.peer or "")
-        median = medians[each.name]
+    for contender in contenders:
+        floor = medians.get(contender.floor or "")
+        peer = medians.get(contender.peer or "")
+        median = medians[contender.name]
+        values = samples[contender.name]
         rows.append(
             Row(
                 case,
-                each.name,
+                contender.name,
                 median,
-                min(samples[each.name]),
-                max(samples[each.name]),
-                len(samples[each.name]),
-                floor=each.floor if floor is not None else None,
+                min(values),
+                max(values),
+                len(values),
+                floor=contender.floor if floor is not None else None,
                 over_floor=None if floor is None else median - floor,
                 to_floor=None if floor is None else median / floor,
-                peer=each.peer if peer is not None else None,
+                peer=contender.peer if peer is not None else None,
                 to_peer=None if peer is None else median / peer,
-                others=figures[each.name],
-                bars=[judged(each.name, bar, medians, figures) for bar in each.bars],
+                others=figures[contender.name],
+                bars=[judge(contender.name, bar, medians, figures) for bar in contender.bars],
             )
         )
     return rows
 
 
-def judged(
+def judge(
     name: str, bar: Bar, medians: Mapping[str, float], figures: Mapping[str, Mapping[str, float]]
 ) -> Verdict:
-    """Whether a contender meets a bar; nothing found where the other one is not in the case."""
+    """Whether a contender meets a bar; without a value if the other one is not in the case."""
     if bar.figure is None:
         values, unit = medians, None
     else:
-        values = {each: found[bar.figure] for each, found in figures.items() if bar.figure in found}
+        values = {
+            contender: by_heading[bar.figure]
+            for contender, by_heading in figures.items()
+            if bar.figure in by_heading
+        }
         unit = bar.figure
     value: float | None = values[name]
     other = bar.times or bar.over
@@ -185,21 +191,21 @@ def judged(
 def growth(
     rows: Sequence[Row], name: str, sizes: Mapping[str, float], *, at_most: float
 ) -> list[Row]:
-    """Add a bar to the last case: what a unit of its size costs, beside the first case.
+    """Add a bar to the last case: the cost per unit of its size, compared with the first case.
 
     Args:
         rows: Rows of several cases.
         name: The contender.
-        sizes: How much work each case is; all 1 where the median already is that of one unit.
+        sizes: How much work each case is; all 1 if the median is already that of one unit.
         at_most: How many times as much a unit may cost in the last case as in the first.
     """
-    mine = [row for row in rows if row.name == name and row.case in sizes]
-    if len(mine) < 2:
+    rows_of_contender = [row for row in rows if row.name == name and row.case in sizes]
+    if len(rows_of_contender) < 2:
         return list(rows)
-    first, last = mine[0], mine[-1]
+    first, last = rows_of_contender[0], rows_of_contender[-1]
     value = (last.median / sizes[last.case]) / (first.median / sizes[first.case])
-    same = sizes[last.case] == sizes[first.case]
-    beside = f"× {first.case}" if same else f"× {first.case}, for each unit"
+    is_same_size = sizes[last.case] == sizes[first.case]
+    beside = f"× {first.case}" if is_same_size else f"× {first.case}, per unit"
     verdict = Verdict(f"≤ {at_most:g}", beside, value, value <= at_most, "")
     return [replace(row, bars=[*row.bars, verdict]) if row is last else row for row in rows]
 
@@ -237,6 +243,10 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What was measured: ours and the peers, by distribution."""
-    found = {each.name: each.version for each in metadata.distributions()}
-    return {name: found[name] for name in sorted(found) if name in PEERS or "expkit" in name}
+    """Versions of what was measured: expkit's packages and the peers."""
+    installed = {
+        distribution.name: distribution.version for distribution in metadata.distributions()
+    }
+    return {
+        name: installed[name] for name in sorted(installed) if name in PEERS or "expkit" in name
+    }

@@ -1,7 +1,7 @@
-"""What one metric of many runs costs as a picture, PNG and PDF, in seconds.
+"""What it costs to draw one metric of many runs as PNG and PDF, in seconds.
 
-Each repeat is a process of its own and counts its imports and all from the numbers in memory to
-the second file on disk. All contenders draw 10 × 5 inches at 300 dots per inch.
+Each repeat is a process of its own and counts its imports and everything from the numbers in
+memory to the second file on disk. All contenders draw 10 × 5 inches at 300 dots per inch.
 """
 
 import json
@@ -24,8 +24,8 @@ EPOCHS = 1_000
 SIZE_IN, DPI = (10, 5), 300
 EDGES = (0.05, 0.25, 0.5, 0.75, 0.95)  # the quantiles that expkit's bands show
 RUNS = (10, 100, 1_000)
-MOST = 1_000  # runs; the bars are for as many
-FEW = 30  # runs, up to which expkit draws lines by default
+MOST = 1_000  # runs; the bars are for this many
+FEW = 30  # runs; up to this many expkit draws lines by default
 
 PEER = "seaborn, as in autrainer"
 BANDS_FLOOR, LINES_FLOOR = "matplotlib: fill_between of quantiles", "matplotlib: LineCollection"
@@ -34,23 +34,23 @@ BANDS, LINES = "expkit, the default", "expkit, all lines"
 FOLDERS = "expkit plot, from run folders"
 
 Rows = list[list[float]]
-# Three steps: it imports; it brings the numbers into their natural form, which is not counted;
-# it draws and saves.
+# Three steps: import; bring the numbers into the contender's usual form, which is not counted;
+# draw and save.
 Steps = Iterator[None]
 
 
 def curves(runs: int) -> Rows:
-    """Losses that fall with noise: a row a run, from best to worst."""
+    """Losses that fall with noise: one row per run, from best to worst."""
     generator = random.Random(0)
-    falls = [2 * math.exp(-epoch / 200) for epoch in range(EPOCHS)]
+    decay = [2 * math.exp(-epoch / 200) for epoch in range(EPOCHS)]
     return [
-        [fall + run / runs + generator.gauss(0, 0.05) for fall in falls]
+        [loss + run / runs + generator.gauss(0, 0.05) for loss in decay]
         for run in range(1, runs + 1)
     ]
 
 
 def write_folders(experiment: Path, rows: Rows) -> None:
-    """The same numbers, and as many of another metric, as docs/formats.md describes run folders."""
+    """The same numbers, and as many of another metric, in run folders as in docs/formats.md."""
     for number, losses in enumerate(rows):
         run = experiment / "training" / name_of(number)
         run.mkdir(parents=True)
@@ -64,12 +64,12 @@ def write_folders(experiment: Path, rows: Rows) -> None:
 
 
 def name_of(number: int) -> str:
-    """A run's name, as a sweep makes it."""
+    """A run's name, as in a sweep."""
     return f"cnn_{number}"
 
 
 def seaborn_lines(rows: Rows, _: Path) -> Steps:
-    """A line a run and all of them in the legend; laid out and saved once a file type."""
+    """One line per run, all of them in the legend; laid out and saved once per file type."""
     import pandas
     import seaborn
     from matplotlib import pyplot
@@ -101,11 +101,11 @@ def collection(rows: Rows, _: Path) -> Steps:
     lines[:, :, 0] = numpy.arange(EPOCHS)
     lines[:, :, 1] = matrix
     axes.add_collection(
-        LineCollection(lines, colors=[f"C{each % 10}" for each in range(len(rows))])
+        LineCollection(lines, colors=[f"C{number % 10}" for number in range(len(rows))])
     )
     axes.autoscale_view()
-    samples = [Line2D([], [], color=f"C{each}") for each in range(10)]
-    axes.legend(samples, [name_of(each) for each in range(10)])
+    samples = [Line2D([], [], color=f"C{number}") for number in range(10)]
+    axes.legend(samples, [name_of(number) for number in range(10)])
     save(figure)
 
 
@@ -121,7 +121,7 @@ def fills(rows: Rows, _: Path) -> Steps:
 
 
 def read_and_fill(_: Rows, results: Path) -> Steps:
-    """The same from run folders: what reading costs at least with Python's own json."""
+    """The same from run folders: the least that reading costs with Python's own json."""
     import numpy
     from matplotlib.figure import Figure
 
@@ -149,14 +149,14 @@ def draw_fills(numpy: Any, figure: Any, matrix: Any) -> None:
 
 
 def save(figure: Any) -> None:
-    """Lay out once, write both files."""
+    """Lay out once and write both files."""
     figure.tight_layout()
     for suffix in ("png", "pdf"):
         figure.savefig(f"{METRIC}.{suffix}", dpi=DPI)
 
 
 def expkit(rows: Rows, _: Path, *, lines: str = "auto") -> Steps:
-    """From a dict of runs. By default up to 30 runs are lines and more are bands."""
+    """From a dict of runs. By default up to 30 runs are lines, more are bands."""
     from expkit_plotting import PlotMetrics, PlotStyle
 
     PlotMetrics, PlotStyle  # noqa: B018 - the names are lazy, and these imports are counted
@@ -168,7 +168,7 @@ def expkit(rows: Rows, _: Path, *, lines: str = "auto") -> Steps:
 
 
 def expkit_plot(_: Rows, results: Path) -> Steps:
-    """What `expkit plot --metric` does in a shell: it reads the whole of all runs."""
+    """What `expkit plot --metric` does in a shell: it reads all runs in full."""
     from expkit_plotting.commands import plot
 
     yield
@@ -193,13 +193,13 @@ def one_process(name: str, runs: int, results: Path) -> None:
     """Draw once, in the working directory, and print the figures."""
     rows = curves(runs)
     steps = CONTENDERS[name](rows, results)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     next(steps)
-    import_s = time.perf_counter() - begin
+    import_s = time.perf_counter() - start
     next(steps)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     next(steps, None)
-    draw_s = time.perf_counter() - begin
+    draw_s = time.perf_counter() - start
     figures = {
         "import s": import_s,
         "peak MB": peak_mb(),
@@ -216,7 +216,7 @@ def peak_mb() -> float:
 
 def in_process(name: str, runs: int, results: Path) -> tuple[float, dict[str, float]]:
     """Seconds, and other figures."""
-    # seaborn's legend of all runs is higher than the figure, of which matplotlib warns.
+    # seaborn's legend of all runs is taller than the figure, and matplotlib warns about it.
     command = [sys.executable, "-W", "ignore::UserWarning", str(Path(__file__).resolve())]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
@@ -229,8 +229,8 @@ def in_process(name: str, runs: int, results: Path) -> tuple[float, dict[str, fl
     return value, others
 
 
-def contenders(runs: int, results: Path, *, quick: bool) -> list[Contender]:
-    """Who takes part in the case of so many runs."""
+def contenders_of(runs: int, results: Path, *, quick: bool) -> list[Contender]:
+    """The contenders of the case with so many runs."""
     floors = {
         BANDS: LINES_FLOOR if runs <= FEW else BANDS_FLOOR,
         FOLDERS: FOLDERS_FLOOR,
@@ -261,17 +261,17 @@ def contenders(runs: int, results: Path, *, quick: bool) -> list[Contender]:
 
 def main() -> None:
     """Measure growing numbers of runs."""
-    chosen = options(__doc__)
-    # The first import of matplotlib on a machine searches it for fonts.
+    settings = options(__doc__)
+    # On its first import on a machine, matplotlib searches for fonts.
     subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True)
     rows = []
     for runs in RUNS:
         with tempfile.TemporaryDirectory() as folder:
             results = Path(folder, "digits")
             write_folders(results, curves(runs))
-            taking_part = contenders(runs, results, quick=chosen.quick)
-            rows += measure(f"{runs:,} runs", taking_part, 1 if chosen.quick else 3)
-    report("plots", "s", rows, chosen.json)
+            contenders = contenders_of(runs, results, quick=settings.quick)
+            rows += measure(f"{runs:,} runs", contenders, 1 if settings.quick else 3)
+    report("plots", "s", rows, settings.json)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What it costs to know of every run of an experiment, in seconds, with all files in the cache.
+"""What it costs to know about every run of an experiment, in seconds, with all files in the cache.
 
-autrainer is no peer that could be installed beside our versions, so its `rm-failed` is rebuilt from
-what it does: it lists the folder, asks of each entry whether it is a folder, and whether the file
-is there that a finished run has. It learns one bit of each run; expkit reads each run.json.
+autrainer cannot be installed beside our versions, so its `rm-failed` is rebuilt from what it does:
+it lists the folder and checks for each entry whether it is a folder, and whether it has the file
+of a finished run. It learns one bit about each run; expkit reads each run.json.
 """
 
 import json
@@ -24,11 +24,11 @@ FLOOR = "os.scandir, os.path.exists"
 PEER = "autrainer rm-failed, rebuilt: stat only"
 STATUS = "expkit status, a process"
 CASES = {1_000: 7, 10_000: 7, 100_000: 3}  # runs: repeats
-BAR_S = 0.6 / 10_000  # a run
+BAR_S = 0.6 / 10_000  # per run
 NOTE = (
-    "All that is read is in the system's cache. What each run.json holds is found in it again by "
-    "`find_runs` and all that follow; one in a hundred runs is under way on another machine, so "
-    "that its heartbeat is looked up, too. The bar is 0.6 s for each 10,000 runs."
+    "Everything that is read is in the system's cache. `find_runs` and all that builds on it read "
+    "every run.json again. One run in a hundred is in progress on another machine, so its "
+    "heartbeat is checked, too. The bar is 0.6 s per 10,000 runs."
 )
 
 
@@ -52,7 +52,7 @@ def run_json(number: int) -> bytes:
         "heartbeat_at": "2026-11-23T08:05:50.000000+00:00",
         "ended_at": None if state == "running" else "2026-11-23T08:05:52.500000+00:00",
         "elapsed_s": 112.5,
-        "host": "node1",  # another than this, as seen from a login node
+        "host": "node1",  # another machine, as seen from a login node
         "pid": 4711,
         "process_start": "5b0ad9bc-7e5d-4c2a-9e0a-1f0d5b3c9a77:4026531836/123456",
         "slurm": {
@@ -78,7 +78,7 @@ def run_json(number: int) -> bytes:
 
 
 def make_runs(experiment: Path, runs: int) -> None:
-    """Folders as a grid leaves them, for the part that is read."""
+    """The part of a grid's folders that is read."""
     training = experiment / "training"
     training.mkdir(parents=True)
     for number in range(runs):
@@ -89,7 +89,7 @@ def make_runs(experiment: Path, runs: int) -> None:
 
 
 def remove(folder: Path) -> None:
-    """`rm` is several times as fast as `shutil.rmtree`."""
+    """Remove a folder; `rm` is several times as fast as `shutil.rmtree`."""
     if shutil.which("rm") is None:
         shutil.rmtree(folder)
     else:
@@ -97,10 +97,10 @@ def remove(folder: Path) -> None:
 
 
 def seconds(work: Callable[[Path], object], experiment: Path) -> float:
-    """How long it takes; what it returns is let go afterwards."""
-    begin = time.perf_counter()
+    """How long it takes, without freeing what it returns."""
+    start = time.perf_counter()
     result = work(experiment)
-    elapsed_s = time.perf_counter() - begin
+    elapsed_s = time.perf_counter() - start
     del result
     return elapsed_s
 
@@ -117,7 +117,7 @@ def stat_only(experiment: Path) -> list[str]:
 
 
 def scan_only(experiment: Path) -> list[str]:
-    """The same answer with one system call a run."""
+    """The same answer with one system call per run."""
     with os.scandir(experiment / "training") as entries:
         return [
             entry.name
@@ -127,13 +127,13 @@ def scan_only(experiment: Path) -> list[str]:
 
 
 def read_only(experiment: Path) -> list[object]:
-    """The least that has read each run.json."""
-    found = []
+    """The least that it takes to read each run.json."""
+    contents = []
     with os.scandir(experiment / "training") as entries:
         for entry in entries:
             with open(f"{entry.path}/run.json", "rb", buffering=0) as file:  # noqa: PTH123
-                found.append(json.loads(file.read()))
-    return found
+                contents.append(json.loads(file.read()))
+    return contents
 
 
 def status(experiment: Path, *flags: str) -> None:
@@ -161,11 +161,11 @@ OTHERS = {
 
 def main() -> None:
     """Measure growing numbers of runs."""
-    chosen = options(__doc__)
+    settings = options(__doc__)
     rows = []
     sizes = {f"{runs:,} runs": float(runs) for runs in CASES if runs >= 10_000}
     for runs, repeats in CASES.items():
-        if chosen.quick and runs > 10_000:
+        if settings.quick and runs > 10_000:
             continue
         experiment = Path(tempfile.mkdtemp(prefix="expkit-bench-"), "digits")
         try:
@@ -177,19 +177,19 @@ def main() -> None:
                     floor=None if name == FLOOR else FLOOR,
                     peer=PEER if name in OURS else None,
                     bars=[Bar(at_most=BAR_S * runs)] if name in OURS and runs >= 10_000 else [],
-                    repeats=1 if name == STATUS and runs > 1_000 else None,  # prints a line a run
+                    repeats=1 if name == STATUS and runs > 1_000 else None,  # one line per run
                 )
                 for name, work in (OURS | OTHERS).items()
-                if name != STATUS or runs <= (1_000 if chosen.quick else 10_000)
+                if name != STATUS or runs <= (1_000 if settings.quick else 10_000)
             ]
             rows += measure(
-                f"{runs:,} runs", contenders, min(3, repeats) if chosen.quick else repeats
+                f"{runs:,} runs", contenders, min(3, repeats) if settings.quick else repeats
             )
         finally:
             remove(experiment.parent)
     for name in OURS:
         rows = growth(rows, name, sizes, at_most=1.3)
-    report("results", "s", rows, chosen.json, note=NOTE)
+    report("results", "s", rows, settings.json, note=NOTE)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A grid of trivial runs on Slurm: until it is queued, what waiting costs, how fast runs follow.
 
-Measured on a private cluster of four nodes with two pretended cores each, as the tests have it,
-with accounting, which the peer asks. So up to eight tasks share the machine's own cores. Where
-Slurm is not installed there is nothing to measure.
+Measured on a private cluster like that of the tests: four nodes that each claim to have two cores,
+with accounting, which the peer asks. Up to eight tasks therefore share the machine's real cores.
+Without Slurm there is nothing to measure.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ FLOOR_PACKED = "floor: two tasks that loop over python -c pass"
 FLOOR_CPU, FLOOR_HYDRA = "floor: bare Python", "floor: import hydra"
 WAITING = "SlurmManager.attach(…).wait()"
 
-FILES, BYTES = "files a run", "bytes a run"
-QUERIES, QUERIES_A_LOOK = "squeue and sacct", "queries a look"
+FILES, BYTES = "files per run", "bytes per run"
+QUERIES, QUERIES_PER_POLL = "squeue and sacct", "queries per poll"
 CLUSTER = Path(__file__).parents[1] / "packages/expkit-slurm/tests/slurm_cluster.py"
 LIMIT_S = 600.0
 
-# The processor time that this process and its children needed so far comes first.
+# The function first takes the processor time that this process and its children have used so far.
 SCRIPT = """
 import os
 import time
@@ -66,7 +66,7 @@ defaults: [_self_, override hydra/launcher: submitit_slurm]
 hydra:
   sweep: {{dir: results}}
   launcher:
-    mem_gb: 1  # else each task gets a node's whole memory, and runs wait for each other
+    mem_gb: 1  # otherwise each task gets a node's whole memory, and runs wait for each other
 """
 APPS = {
     OURS: (OURS_CONFIG, ["hydra/launcher=expkit_slurm"]),
@@ -79,11 +79,12 @@ import sys
 
 from expkit_slurm import SlurmManager
 
-looks = []
-statuses = SlurmManager.attach(sys.argv[1]).wait(show=looks.append)
-print(json.dumps([len(looks), sum(each.state == "completed" for each in statuses)]))
+polls = []
+statuses = SlurmManager.attach(sys.argv[1]).wait(show=polls.append)
+print(json.dumps([len(polls), sum(status.state == "completed" for status in statuses)]))
 """
-# Notes each query and who asked. sbatch: what the folder holds before, and when it was done.
+# Records each query and the process that made it; for sbatch, what the folder held before and when
+# it was done.
 WRAPPER = """#!/bin/sh
 echo "{name} $PPID" >> "{folder}/calls"
 exec "{program}" "$@"
@@ -102,13 +103,13 @@ class Sample:
     """One grid, from the command until its last task has ended."""
 
     queued_s: float
-    makespan_s: float  # of one run
+    makespan_s: float  # per run
     cpu_s: float  # of the submitting process and its children
     before_function_s: float
-    beside: Mapping[str, float] = field(default_factory=dict)  # figures without a unit of time
+    counts: Mapping[str, float] = field(default_factory=dict)  # figures that are not times
 
 
-class Desk:
+class ClusterRunner:
     """Runs commands on the cluster and reads from the controller's log what became of them."""
 
     def __init__(self, cluster: Any) -> None:
@@ -120,8 +121,8 @@ class Desk:
         """A folder with an app in `app`, and wrappers of Slurm's commands in `bin`."""
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            for each in ("app/conf", "app/used", "bin"):
-                (folder / each).mkdir(parents=True)
+            for name_of_folder in ("app/conf", "app/used", "bin"):
+                (folder / name_of_folder).mkdir(parents=True)
             (folder / "app/train.py").write_text(SCRIPT)
             (folder / "app/conf/config.yaml").write_text(APPS[name][0])
             for command in ("squeue", "sacct", "sbatch"):
@@ -158,29 +159,30 @@ class Desk:
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
             file.write(f"#!/bin/sh\n{script}\n")
             file.flush()
-            begin = time.perf_counter()
+            start = time.perf_counter()
             self._cluster.run("sbatch", "--mem=100M", *arguments, file.name)
-            return time.perf_counter() - begin
+            return time.perf_counter() - start
 
     @contextmanager
-    def makespan(self, tasks: int, found: dict[str, float]) -> Iterator[None]:
-        """The seconds from the start of the first task to the end of the last."""
+    def makespan(self, tasks: int) -> Iterator[dict[str, float]]:
+        """Yields a dict whose `s` is, after the block, the seconds from first start to last end."""
         self._cluster.wait_idle()
         offset = self._log.stat().st_size
-        yield
+        makespan: dict[str, float] = {}
+        yield makespan
         deadline = time.monotonic() + LIMIT_S
         while len(ends := self._times(offset, "done")) < tasks:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{len(ends)} of {tasks} tasks ended within {LIMIT_S:g} s")
             time.sleep(0.05)
-        found["s"] = max(ends) - min(self._times(offset, "start"))
+        makespan["s"] = max(ends) - min(self._times(offset, "start"))
 
-    def _times(self, offset: int, what: str) -> list[float]:
+    def _times(self, offset: int, event: str) -> list[float]:
         with self._log.open("rb") as log:
             log.seek(offset)
             text = log.read().decode(errors="replace")
         return [
-            datetime.fromisoformat(match[1]).timestamp() for match in _EVENTS[what].finditer(text)
+            datetime.fromisoformat(match[1]).timestamp() for match in _EVENTS[event].finditer(text)
         ]
 
 
@@ -190,38 +192,43 @@ _EVENTS = {
 }
 
 
-def grid(desk: Desk, name: str, runs: int) -> Sample:
+def grid(cluster: ClusterRunner, name: str, runs: int) -> Sample:
     """A grid as a user starts it, from the command to its end."""
-    packed = name == OURS_PACKED
-    _, more = APPS[name]
-    if packed:
-        more = [*more, f"hydra.launcher.runs_per_task={-(-runs // 2)}"]
-    found: dict[str, float] = {}
-    with desk.app(name) as folder:
-        before = _sizes(path.stat().st_size for path in (folder / "app").rglob("*.*"))
-        with desk.makespan(2 if packed else runs, found):
-            begin = time.time()
-            pid, cpu_s, output = desk.run(folder, "train.py", "-m", *more, f"x=range({runs})")
-        used = [float(path.read_text()) for path in (folder / "app/used").iterdir()]
-        if len(used) != runs:
-            raise RuntimeError(f"{name}: {len(used)} of {runs} runs\n{output}")
-        written = _sizes(map(int, (folder / "before").read_text().split()))
-        beside = {
-            FILES: (written[0] - before[0]) / runs,
-            BYTES: (written[1] - before[1]) / runs,
-            QUERIES: float(_queries(folder, pid)),
+    is_packed = name == OURS_PACKED
+    _, overrides = APPS[name]
+    if is_packed:
+        overrides = [*overrides, f"hydra.launcher.runs_per_task={-(-runs // 2)}"]
+    with cluster.app(name) as folder:
+        files, size = _count_and_sum(path.stat().st_size for path in (folder / "app").rglob("*.*"))
+        with cluster.makespan(2 if is_packed else runs) as makespan:
+            start = time.time()
+            pid, cpu_s, output = cluster.run(
+                folder, "train.py", "-m", *overrides, f"x=range({runs})"
+            )
+        used_s = [float(path.read_text()) for path in (folder / "app/used").iterdir()]
+        if len(used_s) != runs:
+            raise RuntimeError(f"{name}: {len(used_s)} of {runs} runs\n{output}")
+        files_at_sbatch, size_at_sbatch = _count_and_sum(
+            map(int, (folder / "before").read_text().split())
+        )
+        counts = {
+            FILES: (files_at_sbatch - files) / runs,
+            BYTES: (size_at_sbatch - size) / runs,
+            QUERIES: float(_count_queries(folder, pid)),
         }
         queued = [float(line) for line in (folder / "queued").read_text().split()]
-    return Sample(max(queued) - begin, found["s"] / runs, cpu_s, statistics.median(used), beside)
+    return Sample(
+        max(queued) - start, makespan["s"] / runs, cpu_s, statistics.median(used_s), counts
+    )
 
 
-def _sizes(sizes: Iterable[int]) -> tuple[int, int]:
-    found = list(sizes)
-    return len(found), sum(found)
+def _count_and_sum(sizes: Iterable[int]) -> tuple[int, int]:
+    numbers = list(sizes)
+    return len(numbers), sum(numbers)
 
 
-def _queries(folder: Path, pid: int) -> int:
-    """How often this process asked the queue or the accounting; its tasks do so too."""
+def _count_queries(folder: Path, pid: int) -> int:
+    """How often this process asked the queue or the accounting; its tasks ask too."""
     try:
         lines = (folder / "calls").read_text().splitlines()
     except FileNotFoundError:
@@ -229,59 +236,57 @@ def _queries(folder: Path, pid: int) -> int:
     return sum(line.split()[1] == str(pid) for line in lines)
 
 
-def floor_array(desk: Desk, code: str, tasks: int) -> Sample:
-    """An array that runs this Python code; what it prints is processor time."""
-    found: dict[str, float] = {}
+def floor_array(cluster: ClusterRunner, code: str, tasks: int) -> Sample:
+    """An array that runs this Python code, which may print its processor time."""
     with tempfile.TemporaryDirectory() as folder:
-        with desk.makespan(tasks, found):
-            queued_s = desk.sbatch(
+        with cluster.makespan(tasks) as makespan:
+            queued_s = cluster.sbatch(
                 f"exec {sys.executable} -c '{code}'",
                 f"--array=0-{tasks - 1}",
                 f"--output={folder}/%a" if "print" in code else "--output=/dev/null",
             )
         printed = [float(path.read_text()) for path in Path(folder).iterdir()]
     used_s = statistics.median(printed) if printed else 0.0
-    return Sample(queued_s, found["s"] / tasks, 0.0, used_s)
+    return Sample(queued_s, makespan["s"] / tasks, 0.0, used_s)
 
 
-def floor_packed(desk: Desk, runs: int) -> Sample:
+def floor_packed(cluster: ClusterRunner, runs: int) -> Sample:
     """Two tasks that start one Python after another."""
-    found: dict[str, float] = {}
-    with desk.makespan(2, found):
-        queued_s = desk.sbatch(
+    with cluster.makespan(2) as makespan:
+        queued_s = cluster.sbatch(
             f"for _ in $(seq {-(-runs // 2)}); do {sys.executable} -c pass; done",
             "--array=0-1",
             "--output=/dev/null",
         )
-    return Sample(queued_s, found["s"] / runs, 0.0, 0.0)
+    return Sample(queued_s, makespan["s"] / runs, 0.0, 0.0)
 
 
-def waiting(desk: Desk, runs: int) -> tuple[float, dict[str, float]]:
-    """Processor time of waiting for three arrays, and what it asks of Slurm."""
-    with desk.app(OURS) as folder:
+def waiting(cluster: ClusterRunner, runs: int) -> tuple[float, dict[str, float]]:
+    """Processor time of waiting for three arrays, and how often it asks Slurm."""
+    with cluster.app(OURS) as folder:
         arguments = [
             "hydra/launcher=expkit_slurm",
             "hydra.launcher.wait=false",
             "hydra.launcher.poll_s=0.5",
             "expkit.after=[]",
-            "hydra.launcher.mem=${memory}",  # of each run: so many arrays
+            "hydra.launcher.mem=${memory}",  # one array for each value
             "memory=100M,110M,120M",
             f"x=range({runs // 3})",
         ]
-        desk.run(folder, "train.py", "-m", *arguments)
+        cluster.run(folder, "train.py", "-m", *arguments)
         if len((folder / "queued").read_text().split()) != 3:
-            raise RuntimeError("these are not three arrays")
-        pid, cpu_s, output = desk.run(folder, "-c", WAIT_SCRIPT, "results/sweep")
-        looks, completed = json.loads(output.splitlines()[-1])
+            raise RuntimeError("there are not three arrays")
+        pid, cpu_s, output = cluster.run(folder, "-c", WAIT_SCRIPT, "results/sweep")
+        polls, completed = json.loads(output.splitlines()[-1])
         if completed != runs:
             raise RuntimeError(f"{completed} of {runs} runs\n{output}")
-        return cpu_s, {"looks": looks, QUERIES_A_LOOK: _queries(folder, pid) / looks}
+        return cpu_s, {"polls": polls, QUERIES_PER_POLL: _count_queries(folder, pid) / polls}
 
 
-def take(
+def take_samples(
     jobs: Mapping[str, tuple[Callable[[], Sample], int]],
 ) -> dict[str, list[Sample]]:
-    """Measure each so often, in turn and in another order each round."""
+    """Measure each job as often as it says, in turns and in another order in each round."""
     samples: dict[str, list[Sample]] = {name: [] for name in jobs}
     order = random.Random(0)
     for number in range(max(repeats for _, repeats in jobs.values())):
@@ -299,29 +304,35 @@ def one_case(
     *contenders: Contender,
     figures: Sequence[str] = (),
 ) -> list[Row]:
-    """One figure of what was measured, as a case; a contender's `name` says whose."""
+    """One figure of the samples as a case; the contenders' names select the samples."""
 
-    def replay(found: Sequence[Sample]) -> Callable[[], tuple[float, dict[str, float]]]:
+    def replay(own_samples: Sequence[Sample]) -> Callable[[], tuple[float, dict[str, float]]]:
         values = iter(
-            [(value(one), {k: v for k, v in one.beside.items() if k in figures}) for one in found]
+            [
+                (
+                    value(sample),
+                    {name: count for name, count in sample.counts.items() if name in figures},
+                )
+                for sample in own_samples
+            ]
         )
         return partial(next, values)
 
-    there = [each for each in contenders if samples.get(each.name)]
+    sampled = [contender for contender in contenders if samples.get(contender.name)]
     return measure(
         case,
         [
             Contender(
-                each.name,
-                replay(samples[each.name]),
-                each.floor,
-                each.peer,
-                each.bars,
-                repeats=len(samples[each.name]),
+                contender.name,
+                replay(samples[contender.name]),
+                contender.floor,
+                contender.peer,
+                contender.bars,
+                repeats=len(samples[contender.name]),
             )
-            for each in there
+            for contender in sampled
         ],
-        max(len(samples[each.name]) for each in there),
+        max(len(samples[contender.name]) for contender in sampled),
     )
 
 
@@ -335,14 +346,14 @@ def cases(samples: Mapping[str, Sequence[Sample]], runs: int, *, judge: bool) ->
     def plain(name: str) -> Contender:
         return Contender(name, _never)
 
-    # The same sbatch under the name of what it is the floor of.
+    # The same sbatch, under the name of the case whose floor it is.
     samples = {**samples, FLOOR_QUEUED: samples[FLOOR]}
     written = [Bar(at_most=0.5, figure=FILES), Bar(at_most=2000, figure=BYTES)]
     return [
         *one_case(
             f"{runs} runs, until queued",
             samples,
-            lambda one: one.queued_s,
+            lambda sample: sample.queued_s,
             ours(OURS, FLOOR_QUEUED, Bar(at_most=1.5), *written),
             ours(OURS_PACKED, FLOOR_QUEUED),
             plain(PEER),
@@ -352,7 +363,7 @@ def cases(samples: Mapping[str, Sequence[Sample]], runs: int, *, judge: bool) ->
         *one_case(
             f"{runs} runs, CPU of the submitter",
             samples,
-            lambda one: one.cpu_s,
+            lambda sample: sample.cpu_s,
             ours(OURS, None, Bar(at_most=3)),
             plain(OURS_PACKED),
             plain(PEER),
@@ -361,7 +372,7 @@ def cases(samples: Mapping[str, Sequence[Sample]], runs: int, *, judge: bool) ->
         *one_case(
             f"{runs} runs, CPU before the function",
             samples,
-            lambda one: one.before_function_s,
+            lambda sample: sample.before_function_s,
             ours(OURS, FLOOR_HYDRA, Bar(at_most=0.3)),
             plain(OURS_PACKED),
             plain(PEER),
@@ -369,18 +380,18 @@ def cases(samples: Mapping[str, Sequence[Sample]], runs: int, *, judge: bool) ->
             plain(FLOOR_CPU),
         ),
         *one_case(
-            f"{runs} runs, makespan a run",
+            f"{runs} runs, makespan per run",
             samples,
-            lambda one: one.makespan_s,
+            lambda sample: sample.makespan_s,
             ours(OURS, FLOOR, Bar(at_most=0.25)),
             plain(PEER),
             plain(FLOOR_HYDRA),
             plain(FLOOR),
         ),
         *one_case(
-            f"{runs} runs, makespan a run, packed",
+            f"{runs} runs, makespan per run, packed",
             samples,
-            lambda one: one.makespan_s,
+            lambda sample: sample.makespan_s,
             ours(OURS_PACKED, FLOOR_PACKED, Bar(at_most=0.04)),
             plain(FLOOR_PACKED),
         ),
@@ -388,7 +399,7 @@ def cases(samples: Mapping[str, Sequence[Sample]], runs: int, *, judge: bool) ->
 
 
 def _never() -> float:
-    raise AssertionError("measured already")
+    raise AssertionError("it has been measured")
 
 
 def load_cluster() -> Any:
@@ -397,49 +408,51 @@ def load_cluster() -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["slurm_cluster"] = module  # its dataclasses ask for it
+    sys.modules["slurm_cluster"] = module  # its dataclasses look for it
     spec.loader.exec_module(module)
     return module
 
 
 def main() -> None:
-    """Measure growing grids; the peer once, at the size that its bars are for."""
-    chosen = options(__doc__)
+    """Measure growing grids; the peer once, at the size that the bars are for."""
+    settings = options(__doc__)
     slurm_cluster = load_cluster()
-    wanted = slurm_cluster.Options(accounting=True, max_array_size=1001)
-    if missing := slurm_cluster.missing_programs(wanted):
+    cluster_options = slurm_cluster.Options(accounting=True, max_array_size=1001)
+    if missing := slurm_cluster.missing_programs(cluster_options):
         print(f"slurm: nothing is measured, as this machine lacks {', '.join(missing)}")
         return
-    sizes = {30: 1} if chosen.quick else {100: 1, 300: 2}
+    sizes = {30: 1} if settings.quick else {100: 1, 300: 2}
     rows: list[Row] = []
-    with slurm_cluster.SlurmCluster(wanted) as cluster:
-        desk = Desk(cluster)
-        few = 8 if chosen.quick else 40  # tasks of the floors that show processor time alone
-        total = 12 if chosen.quick else 30
-        looked = Contender(
-            WAITING, partial(waiting, desk, total), bars=[Bar(at_most=1, figure=QUERIES_A_LOOK)]
+    with slurm_cluster.SlurmCluster(cluster_options) as private_cluster:
+        cluster = ClusterRunner(private_cluster)
+        few = 8 if settings.quick else 40  # tasks of the floors that show processor time alone
+        total = 12 if settings.quick else 30
+        wait = Contender(
+            WAITING,
+            partial(waiting, cluster, total),
+            bars=[Bar(at_most=1, figure=QUERIES_PER_POLL)],
         )
-        last = measure(f"{total} runs in three arrays, CPU of the wait", [looked], 1)
+        wait_rows = measure(f"{total} runs in three arrays, CPU of the wait", [wait], 1)
         for runs, repeats in sizes.items():
             judge = runs == max(sizes)
-            used = "import time; print(time.process_time())"
+            print_cpu = "import time; print(time.process_time())"
             jobs = {
-                OURS: (partial(grid, desk, OURS, runs), repeats),
-                OURS_PACKED: (partial(grid, desk, OURS_PACKED, runs), repeats),
-                PEER: (partial(grid, desk, PEER, runs), 1 if judge else 0),
-                FLOOR: (partial(floor_array, desk, "pass", runs), 1),
-                FLOOR_PACKED: (partial(floor_packed, desk, runs), repeats),
-                FLOOR_HYDRA: (partial(floor_array, desk, f"import hydra; {used}", few), 1),
-                FLOOR_CPU: (partial(floor_array, desk, used, few), 1),
+                OURS: (partial(grid, cluster, OURS, runs), repeats),
+                OURS_PACKED: (partial(grid, cluster, OURS_PACKED, runs), repeats),
+                PEER: (partial(grid, cluster, PEER, runs), 1 if judge else 0),
+                FLOOR: (partial(floor_array, cluster, "pass", runs), 1),
+                FLOOR_PACKED: (partial(floor_packed, cluster, runs), repeats),
+                FLOOR_HYDRA: (partial(floor_array, cluster, f"import hydra; {print_cpu}", few), 1),
+                FLOOR_CPU: (partial(floor_array, cluster, print_cpu, few), 1),
             }
-            rows += cases(take(jobs), runs, judge=judge)
+            rows += cases(take_samples(jobs), runs, judge=judge)
     note = (
-        "Makespan: from the start of the first task to the end of the last, as the controller logs "
-        f"them. `{FILES}`, `{BYTES}`: in the app's folder when sbatch is called. CPU before the "
-        f"function: the median of all runs, with the batch script and children; `{QUERIES}`: "
-        "asked by the submitting process."
+        "Makespan: from the start of the first task to the end of the last, according to the "
+        f"controller's log. `{FILES}` and `{BYTES}`: in the app's folder when sbatch is called. "
+        "CPU before the function: the median of all runs, including the batch script and children. "
+        f"`{QUERIES}`: calls by the submitting process."
     )
-    report("slurm", "s", [*rows, *last], chosen.json, note)
+    report("slurm", "s", [*rows, *wait_rows], settings.json, note)
 
 
 if __name__ == "__main__":

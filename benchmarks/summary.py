@@ -1,9 +1,9 @@
-"""One table over all areas that were measured: ours beside its peer, its floor and its bar.
+"""One table of all measured areas: expkit's contenders beside their peers, floors and bars.
 
-With --markdown all areas' tables too; with --write those of README files are brought up to date:
-what stands between `<!-- figures of AREA -->` and `<!-- end of figures -->` is replaced. `summary`
-is an area here, `brief` has one line for each thing of ours, and `other areas` are all those that
-the file has no place for.
+--markdown prints the tables of all areas, too; --write updates those in README files: it replaces
+what is between `<!-- figures of AREA -->` and `<!-- end of figures -->`. Besides the areas there
+are `summary`, `brief` with one line per contender of expkit's, and `other areas` with all areas
+that have no place in the file.
 """
 
 import argparse
@@ -16,45 +16,45 @@ from typing import Any
 from tables import area_table, bar_text, number, table
 
 Area = Mapping[str, Any]  # what measuring.report wrote
-Row = dict[str, Any]  # one thing in one case, with one of its bars
+Row = dict[str, Any]  # one contender in one case, with one of its bars
 FILE_NAME = "summary.json"
 VERDICTS = {True: "met", False: "**missed**", None: "not measured"}
 PLACE = re.compile(r"(<!-- figures of (.+?) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Read the JSON files of a folder, print, write."""
+    """Read the JSON files of a folder, print the summary and write it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, help="what nox -s bench wrote: build/benchmarks")
-    parser.add_argument("--failed", nargs="*", default=[], help="areas that gave no figures")
+    parser.add_argument("--failed", nargs="*", default=[], help="areas that have no figures")
     parser.add_argument("--markdown", action="store_true", help="print all areas' tables too")
     parser.add_argument("--write", nargs="*", type=Path, default=[], metavar="README.md")
-    chosen = parser.parse_args()
+    settings = parser.parse_args()
     areas = [
         json.loads(path.read_text("utf-8"))
-        for path in sorted(chosen.folder.glob("*.json"))
+        for path in sorted(settings.folder.glob("*.json"))
         if path.name != FILE_NAME
     ]
     if not areas:
-        parser.error(f"there are no figures in {chosen.folder}; nox -s bench measures them")
-    all_rows = [each for area in areas for each in rows_of(area)]
-    rows = shortest(all_rows)
+        parser.error(f"there are no figures in {settings.folder}; nox -s bench measures them")
+    all_rows = [row for area in areas for row in rows_of(area)]
+    rows = condensed(all_rows)
     texts = {area["area"]: area_table(area) for area in areas}
-    texts["summary"] = summary_text(areas, rows, chosen.failed)
+    texts["summary"] = summary_text(areas, rows, settings.failed)
     texts["brief"] = brief_text(areas, all_rows)
-    if chosen.markdown:
+    if settings.markdown:
         for area in areas:
             print(f"\n### {area['area']}, {area['unit']}\n\n{texts[area['area']]}")
     print(f"\n{texts['summary']}")
-    content = {**measured(areas), "failed": chosen.failed, "rows": rows}
+    content = {**circumstances(areas), "failed": settings.failed, "rows": rows}
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    (chosen.folder / FILE_NAME).write_text(text, "utf-8")
-    for path in chosen.write:
-        path.write_text(filled(path.read_text("utf-8"), texts), "utf-8")
+    (settings.folder / FILE_NAME).write_text(text, "utf-8")
+    for path in settings.write:
+        path.write_text(fill_places(path.read_text("utf-8"), texts), "utf-8")
 
 
 def rows_of(area: Area) -> list[Row]:
-    """What an area says of ours: everything that has a bar or is compared with a peer."""
+    """An area's rows of expkit's contenders: all that have a bar or are compared with a peer."""
     ours = {row["name"] for row in area["rows"] if row["bars"] or row["peer"] is not None}
     return [
         {
@@ -77,49 +77,51 @@ def rows_of(area: Area) -> list[Row]:
     ]
 
 
-def shortest(rows: Iterable[Row]) -> list[Row]:
-    """Of what has the same bar in several cases the last, largest one, and those that miss it.
+def condensed(rows: Iterable[Row]) -> list[Row]:
+    """For each bar only the last, largest case, and the cases that miss it.
 
-    A peer that is too slow for these cases stays with the last case that has it.
+    If the peer is too slow for these cases, the last case that has it is kept as well.
     """
-    kept = []
-    for found in by_thing(rows):
-        measured_last = sorted(found, key=lambda row: row["met"] is not None)
+    kept_rows = []
+    for rows_of_contender in by_contender(rows):
+        measured_last = sorted(rows_of_contender, key=lambda row: row["met"] is not None)
         last = {row["bar"]: row for row in measured_last if row["bar"]}
-        chosen = [row for row in found if row["met"] is False or row is last.get(row["bar"])]
-        if not any(row["peer"] for row in chosen):
-            beside = [row for row in found if row["peer"]][-1:]
-            chosen = beside + chosen or found[-1:]
-        kept += chosen
-    return kept
+        kept = [
+            row for row in rows_of_contender if row["met"] is False or row is last.get(row["bar"])
+        ]
+        if not any(row["peer"] for row in kept):
+            last_with_peer = [row for row in rows_of_contender if row["peer"]][-1:]
+            kept = last_with_peer + kept or rows_of_contender[-1:]
+        kept_rows += kept
+    return kept_rows
 
 
-def by_thing(rows: Iterable[Row]) -> Iterable[list[Row]]:
-    """The rows of each thing of ours together: a name in cases that differ by their size."""
-    things: dict[tuple[str, ...], list[Row]] = {}
+def by_contender(rows: Iterable[Row]) -> Iterable[list[Row]]:
+    """The rows of each contender, in cases that differ only by their size."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         kind = re.sub(r"\d[\d,]*", "", row["case"])
-        things.setdefault((row["area"], row["what"], kind), []).append(row)
-    return things.values()
+        groups.setdefault((row["area"], row["what"], kind), []).append(row)
+    return groups.values()
 
 
 def summary_text(areas: Sequence[Area], rows: Sequence[Row], failed: Sequence[str]) -> str:
-    """When and where it was measured, the table, and how many bars are met."""
+    """When and where it was measured, how many bars are met, and the table."""
     head = ["area", "case", "what", "median", "÷ floor", "floor", "÷ peer", "peer"]
     lines = []
-    before = None
+    cells_above = None
     for row in rows:
-        measured_once = [
+        cells = [
             *(row[key] for key in ("area", "case", "what")),
             f"{number(row['median'])} {row['unit']}",
             *(number(row["to_floor"]), row["floor"] or ""),
             *(number(row["to_peer"]), row["peer"] or ""),
         ]
-        same = measured_once == before
-        before = measured_once
+        is_repeated = cells == cells_above
+        cells_above = cells
         lines.append(
             [
-                *([""] * len(head) if same else measured_once),
+                *([""] * len(head) if is_repeated else cells),
                 row["bar"] or "",
                 number(row["value"]),
                 VERDICTS[row["met"]] if row["bar"] else "",
@@ -132,28 +134,28 @@ def summary_text(areas: Sequence[Area], rows: Sequence[Row], failed: Sequence[st
         "Ratios are of medians: below 1 is less than the floor or the peer.",
         *([f"Failed, so without figures: {', '.join(failed)}."] if failed else []),
     ]
-    return "\n".join([*text, "", table([*head, "bar", "found", ""], lines)])
+    return "\n".join([*text, "", table([*head, "bar", "measured", ""], lines)])
 
 
 def brief_text(areas: Sequence[Area], rows: Sequence[Row]) -> str:
-    """One line for each thing of ours: the largest case with the peer, and how its bars went."""
+    """One line per contender of expkit's: the largest case with the peer, and its bars."""
     with_bars = {row["area"] for row in rows if row["bar"]}
     lines = []
-    for found in by_thing(rows):
-        judged = [row for row in found if row["met"] is not None]
-        if not judged and found[0]["area"] in with_bars:
+    for rows_of_contender in by_contender(rows):
+        judged_rows = [row for row in rows_of_contender if row["met"] is not None]
+        if not judged_rows and rows_of_contender[0]["area"] in with_bars:
             continue  # measured for the area's own table
-        row = ([row for row in found if row["peer"]] or found)[-1]
+        row = ([row for row in rows_of_contender if row["peer"]] or rows_of_contender)[-1]
         missed = [
-            f"**missed** ({each['case']}): {number(each['value'])}, not {each['bar']}"
-            for each in judged
-            if each["met"] is False
+            f"**missed** ({judged['case']}): {number(judged['value'])}, not {judged['bar']}"
+            for judged in judged_rows
+            if judged["met"] is False
         ]
         lines.append(
             [
                 *(row["area"], row["case"], row["what"], f"{number(row['median'])} {row['unit']}"),
                 *(number(row["to_floor"]), number(row["to_peer"]), row["peer"] or ""),
-                "; ".join(missed) or ("met" if judged else ""),
+                "; ".join(missed) or ("met" if judged_rows else ""),
             ]
         )
     head = ["area", "case", "what", "median", "÷ floor", "÷ peer", "peer", "bars"]
@@ -162,13 +164,13 @@ def brief_text(areas: Sequence[Area], rows: Sequence[Row]) -> str:
 
 def when_and_where(areas: Sequence[Area]) -> str:
     """One sentence about the circumstances."""
-    about = measured(areas)
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return f"Measured {about['measured']} on {about['machine']} ({versions})."
+    facts = circumstances(areas)
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return f"Measured {facts['measured']} on {facts['machine']} ({versions})."
 
 
-def measured(areas: Sequence[Area]) -> dict[str, Any]:
-    """Day, machine and versions that these areas have in common."""
+def circumstances(areas: Sequence[Area]) -> dict[str, Any]:
+    """Days, machines and versions with which these areas were measured."""
     days = sorted({area["measured_at"][:10] for area in areas})
     machines = dict.fromkeys(area["machine"] for area in areas)
     loads = [area["load"] for area in areas if area["load"] is not None]
@@ -181,13 +183,13 @@ def measured(areas: Sequence[Area]) -> dict[str, Any]:
     }
 
 
-def filled(text: str, texts: Mapping[str, str]) -> str:
-    r"""A README with its figures replaced; an area that was not measured keeps what it had.
+def fill_places(text: str, texts: Mapping[str, str]) -> str:
+    r"""A README with new figures; an area that was not measured keeps its old ones.
 
-    >>> filled("<!-- figures of timer -->\nold\n<!-- end of figures -->\n", {"timer": "new"})
+    >>> fill_places("<!-- figures of timer -->\nold\n<!-- end of figures -->\n", {"timer": "new"})
     '<!-- figures of timer -->\nnew\n<!-- end of figures -->\n'
     """
-    places = {found[2] for found in PLACE.finditer(text)}
+    places = {match[2] for match in PLACE.finditer(text)}
     others = (
         f"#### {name}\n\n{texts[name]}"
         for name in texts
@@ -195,10 +197,10 @@ def filled(text: str, texts: Mapping[str, str]) -> str:
     )
     texts = {**texts, "other areas": "\n\n".join(others)}
 
-    def replaced(found: re.Match[str]) -> str:
-        return f"{found[1]}{texts[found[2]]}\n{found[3]}" if found[2] in texts else found[0]
+    def replacement(match: re.Match[str]) -> str:
+        return f"{match[1]}{texts[match[2]]}\n{match[3]}" if match[2] in texts else match[0]
 
-    return PLACE.sub(replaced, text)
+    return PLACE.sub(replacement, text)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 The script's function writes one file. Hydra's basic sweeper and launcher do what they do by
 default, and so does expkit: each run has a claim, run.json, a log, its configuration and a place
-in the table, and the commands after a grid run. Each repeat is a process of its own, with a folder
-beside the JSON that is removed when all is measured: for minutes after ten thousand files were
-deleted, as another area does in /tmp, ext4 takes a millisecond to make one near them.
+in the table, and the commands after a grid run. Each repeat is a process of its own. Its folder is
+beside the JSON and is removed when everything has been measured: for minutes after ten thousand
+files have been deleted, as another area does in /tmp, ext4 takes a millisecond to create a file
+near them.
 """
 
 import os
@@ -64,7 +65,7 @@ CONFIGS = {
 
 
 def one_sweep(name: str, runs: int, place: Path) -> tuple[float, dict[str, float]]:
-    """Seconds of the whole command in a new folder there, and of each run."""
+    """Seconds for the whole command in a new folder in `place`, and milliseconds per run."""
     folder = Path(tempfile.mkdtemp(dir=place)).resolve()
     (folder / "conf").mkdir()
     (folder / "conf" / "config.yaml").write_text(CONFIGS[name])
@@ -72,7 +73,7 @@ def one_sweep(name: str, runs: int, place: Path) -> tuple[float, dict[str, float
     arguments = [f"runs={runs}"] if name == FLOOR else ["-m", f"seed=range({runs})"]
     environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with (folder / "output").open("w") as output:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "train.py", *arguments],
             cwd=folder,
@@ -80,20 +81,20 @@ def one_sweep(name: str, runs: int, place: Path) -> tuple[float, dict[str, float
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        elapsed_s = time.perf_counter() - begin
+        elapsed_s = time.perf_counter() - start
     written = len(list(folder.rglob("result.txt")))
     if done.returncode != 0 or written != runs:
         raise RuntimeError(f"{name}: {written} of {runs} runs\n{(folder / 'output').read_text()}")
-    return elapsed_s, {"ms a run": 1000 * elapsed_s / runs}
+    return elapsed_s, {"ms per run": 1000 * elapsed_s / runs}
 
 
 def main() -> None:
     """Measure growing numbers of runs."""
-    chosen = options(__doc__)
-    cases = {10: 1, 100: 1} if chosen.quick else {10: 5, 100: 5, 1_000: 2}
+    settings = options(__doc__)
+    cases = {10: 1, 100: 1} if settings.quick else {10: 5, 100: 5, 1_000: 2}
     rows = []
-    chosen.json.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=chosen.json) as name:
+    settings.json.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.json) as name:
         place = Path(name)
         for runs, repeats in cases.items():
             contenders = [
@@ -115,7 +116,7 @@ def main() -> None:
                 )
             rows += measure(f"{runs:,} runs", contenders, repeats)
     rows = growth(rows, OURS, {"100 runs": 100, "1,000 runs": 1_000}, at_most=1.3)
-    report("sweep", "s", rows, chosen.json, "Start of Python and Hydra included.")
+    report("sweep", "s", rows, settings.json, "Includes the start of Python and Hydra.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What a point costs on its whole way into MLflow's store, in microseconds.
 
-From the first call of a run until its last point is in the store and the run is ended, or for a
-grid until all are. MLflow is imported and its tables are made before; how many points arrived is
-read from the database itself.
+Measured from the first call of a run until its last point is in the store and the run has ended;
+for a grid, until all runs have. MLflow is imported and its tables are created before. How many
+points arrived is read from the database itself.
 """
 
 import logging
@@ -20,7 +20,7 @@ from shutil import copy
 from _mlflow_server import QUIET, mlflow_server
 from measuring import Bar, Contender, Row, growth, measure, options, report
 
-VALUES = ("loss", "accuracy", "lr", "norm", "time")  # a call
+VALUES = ("loss", "accuracy", "lr", "norm", "time")  # of one call
 BATCH = 1_000  # the most that MLflow takes in one request
 EXPERIMENT = "digits"
 FLOOR = "MlflowClient.log_batch of 1,000"
@@ -37,13 +37,13 @@ QUICK_MOST_POINTS = dict.fromkeys(MOST_POINTS, 500) | {("server", SYNC): 100}
 PEERS_UP_TO = 1_000  # the size of the case that has them
 ALL_ARRIVE = Bar(at_most=0, figure="lost")
 FAST = Bar(at_most=1.25, times=FLOOR)  # 80 % of the points/s
-FAST_FROM = 10_000  # points; before that, what a run costs once is most of it
+FAST_FROM = 10_000  # points; with fewer, most of the time is what each run costs once
 NOTE = (
-    "`points` were logged, five a call; `lost` of them the database did not have in the end. "
-    "The bar ≤ 1.25 × is ≥ 80 % of the floor's points a second. Once a run, expkit asks for "
-    "what the store has already and notes how far it came: a fourth transaction beside the "
-    "floor's three, and to a server three more requests, each with the 40 ms that an answer on a "
-    "kept connection waits for."
+    "`points` were logged, five per call; `lost` of them were not in the database at the end. "
+    "The bar ≤ 1.25 × means ≥ 80 % of the floor's points per second. Once per run, expkit asks "
+    "what the store already has and records how far it got: a fourth transaction in addition to "
+    "the floor's three, and with a server three more requests, each with the 40 ms that a response "
+    "on a kept-alive connection takes."
 )
 
 
@@ -63,10 +63,10 @@ def values(step: int) -> dict[str, float]:
 
 
 def kit(target: Target, calls: int, name: str) -> None:
-    """The whole path of the kit: the run appends to its journal; at its end the rest is sent."""
+    """The whole path in expkit: the run appends to its journal; at its end the rest is sent."""
     from expkit_mlflow import MLFlowLogger
 
-    # Without an environment: MLflow's set_tracking_uri leaves a variable, which would count here.
+    # No environment, because MLflow's set_tracking_uri leaves a variable that would count here.
     where = {"tracking_uri": target.server, "close_timeout_s": 600.0, "environ": {}}
     with MLFlowLogger(target.folder, name, **where) as run:
         for step in range(calls):
@@ -86,7 +86,7 @@ def kit_grid(target: Target, runs: int, points: int, name: str) -> None:
 
 
 def log_batch_grid(target: Target, runs: int, points: int, name: str) -> None:
-    """As few requests as a client can do with: one run after the other."""
+    """As few requests as a client needs, one run after the other."""
     for number in range(runs):
         log_batch(target, points // len(VALUES), f"{name} {number}")
 
@@ -103,7 +103,7 @@ def fluent(target: Target, calls: int, name: str, *, synchronous: bool) -> None:
 
 
 def log_batch(target: Target, calls: int, name: str) -> None:
-    """The fewest requests with which MLflow's client brings points into a store."""
+    """The fewest requests with which MLflow's client sends points to a store."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
@@ -111,11 +111,11 @@ def log_batch(target: Target, calls: int, name: str) -> None:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     run_id = client.create_run(experiment.experiment_id, run_name=name).info.run_id
-    at_once = BATCH // len(VALUES)
-    for first in range(0, calls, at_once):
+    calls_per_batch = BATCH // len(VALUES)
+    for first in range(0, calls, calls_per_batch):
         points = [
             Metric(key, value, round(time.time() * 1000), step)
-            for step in range(first, min(calls, first + at_once))
+            for step in range(first, min(calls, first + calls_per_batch))
             for key, value in values(step).items()
         ]
         client.log_batch(run_id, metrics=points)
@@ -133,35 +133,35 @@ CONTENDERS = {
 GRID_CONTENDERS = {KIT: kit_grid, FLOOR: log_batch_grid}
 
 
-def measured(name: str, points: int, target: Target) -> tuple[float, dict[str, float]]:
-    """One run: microseconds a point, and other figures."""
+def measure_run(name: str, points: int, target: Target) -> tuple[float, dict[str, float]]:
+    """One run: microseconds per point, and other figures."""
     run_name = f"{name} {time.time_ns()}"
-    begin = time.perf_counter()
+    start = time.perf_counter()
     CONTENDERS[name](target, points // len(VALUES), run_name)
-    return figures(time.perf_counter() - begin, points, target, run_name)
+    return figures(time.perf_counter() - start, points, target, run_name)
 
 
-def grid_measured(
+def measure_grid(
     name: str, runs: int, points: int, target: Target
 ) -> tuple[float, dict[str, float]]:
-    """Many short runs: microseconds a point, and other figures."""
+    """Many short runs: microseconds per point, and other figures."""
     run_name = f"{name} {time.time_ns()}"
-    begin = time.perf_counter()
+    start = time.perf_counter()
     GRID_CONTENDERS[name](target, runs, points, run_name)
-    return figures(time.perf_counter() - begin, runs * points, target, run_name)
+    return figures(time.perf_counter() - start, runs * points, target, run_name)
 
 
 def figures(
     elapsed_s: float, points: int, target: Target, run_name: str
 ) -> tuple[float, dict[str, float]]:
-    """Microseconds a point; points a second, how many were logged, and how many did not arrive."""
+    """Microseconds per point; points per second, how many were logged, how many were lost."""
     lost = points - stored(target.database, run_name)
     others = {"points/s": points / elapsed_s, "points": points, "lost": lost}
     return 1e6 * elapsed_s / points, others
 
 
 def stored(database: Path, run_name: str) -> int:
-    """How many points the database has of ended runs whose name begins like this."""
+    """How many points the database has of finished runs whose names begin with this one."""
     query = """
         SELECT count(*) FROM metrics JOIN runs ON runs.run_uuid = metrics.run_uuid
         WHERE substr(runs.name, 1, length(?1)) = ?1 AND runs.status = 'FINISHED'
@@ -171,7 +171,7 @@ def stored(database: Path, run_name: str) -> int:
 
 
 def new_store(folder: Path) -> Path:
-    """A database with MLflow's tables and the experiment; copied, because making it takes 2 s."""
+    """A database with MLflow's tables and the experiment, to copy: creating it takes 2 s."""
     from mlflow import MlflowClient
 
     path = folder / "template.db"
@@ -205,15 +205,15 @@ def server_target(folder: Path, template: Path) -> Iterator[Callable[[int], Targ
 
 def main() -> None:
     """Measure growing numbers of points, into SQLite and to a server."""
-    chosen = options(__doc__)
-    chosen.json = chosen.json.absolute()
+    settings = options(__doc__)
+    settings.json = settings.json.absolute()
     os.environ.update(QUIET)
     logging.disable(logging.WARNING)
-    cases = QUICK_CASES if chosen.quick else CASES
-    most = QUICK_MOST_POINTS if chosen.quick else MOST_POINTS
+    cases = QUICK_CASES if settings.quick else CASES
+    most = QUICK_MOST_POINTS if settings.quick else MOST_POINTS
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        os.chdir(name)  # MLflow writes beside it
+        os.chdir(name)  # MLflow writes into the working directory
         template = new_store(Path(name))
         for store, targets in (("SQLite", sqlite_target), ("server", server_target)):
             folder = Path(name, store)
@@ -223,11 +223,11 @@ def main() -> None:
                     contenders = contenders_of(store, points, target(points), most)
                     rows += measure(f"{store}, {points:,} points", contenders, repeats)
                 if store == "SQLite":
-                    rows += grid_rows(*(QUICK_GRID if chosen.quick else GRID), target)
+                    rows += grid_rows(*(QUICK_GRID if settings.quick else GRID), target)
             sizes = {f"{store}, {points:,} points": 1.0 for points in list(cases)[1:]}
             rows = growth(rows, KIT, sizes, at_most=1.5)
         os.chdir("/")
-    report("sync", "µs", rows, chosen.json, NOTE)
+    report("sync", "µs", rows, settings.json, NOTE)
 
 
 def grid_rows(
@@ -239,7 +239,7 @@ def grid_rows(
     contenders = [
         Contender(
             name,
-            partial(grid_measured, name, runs, points, target),
+            partial(measure_grid, name, runs, points, target),
             floor=FLOOR if name == KIT else None,
             bars=[ALL_ARRIVE] if name == KIT else (),
         )
@@ -251,12 +251,12 @@ def grid_rows(
 def contenders_of(
     store: str, points: int, target: Target, most: dict[tuple[str, str], int]
 ) -> list[Contender]:
-    """Who logs that many points; MLflow's own functions only in the smallest case, and fewer."""
+    """The contenders with that many points; MLflow's own only in the smallest case, with fewer."""
     connect(target)
     return [
         Contender(
             name,
-            partial(measured, name, most.get((store, name), points), target),
+            partial(measure_run, name, most.get((store, name), points), target),
             floor=None if name == FLOOR else FLOOR,
             peer=SYNC if name == KIT else None,
             bars=[ALL_ARRIVE, *([FAST] if points >= FAST_FROM else [])] if name == KIT else (),
@@ -268,7 +268,7 @@ def contenders_of(
 
 
 def connect(target: Target) -> None:
-    """What is slow once a process, before the clock runs: imports, and opening the store."""
+    """Do what is slow once per process before the clock runs: import, and open the store."""
     from mlflow import MlflowClient
 
     import expkit_mlflow._sync.experiment  # noqa: F401

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def area_table(content: Mapping[str, Any]) -> str:
-    """The table of one area, from what `report` wrote, in Markdown; its note below."""
+    """The table of one area in Markdown, from what `report` wrote, with its note below."""
     rows = content["rows"]
     headings = list(dict.fromkeys(key for row in rows for key in row["others"]))
     figures = ("over_floor", "to_floor", "to_peer")
@@ -31,20 +31,20 @@ def area_table(content: Mapping[str, Any]) -> str:
 
 
 def verdict_text(verdict: Mapping[str, Any], unit: str) -> str:
-    """A bar and what became of it.
+    """A bar, and whether it is met.
 
-    >>> found = {"limit": "≤ 30", "beside": "over bare Python", "value": 34.9, "met": False}
-    >>> verdict_text({**found, "unit": None}, "ms")
+    >>> verdict = {"limit": "≤ 30", "beside": "over bare Python", "value": 34.9, "met": False}
+    >>> verdict_text({**verdict, "unit": None}, "ms")
     'MISSED: 34.9, bar ≤ 30 ms over bare Python'
     """
     if verdict["value"] is None:
         return f"not measured: bar {bar_text(verdict, unit)}"
-    word = "met" if verdict["met"] else "MISSED"
-    return f"{word}: {number(verdict['value'])}, bar {bar_text(verdict, unit)}"
+    outcome = "met" if verdict["met"] else "MISSED"
+    return f"{outcome}: {number(verdict['value'])}, bar {bar_text(verdict, unit)}"
 
 
 def bar_text(verdict: Mapping[str, Any], unit: str) -> str:
-    """A bar with its unit, which stands behind the number."""
+    """A bar with its unit after the number."""
     unit = unit if verdict["unit"] is None else verdict["unit"]
     return " ".join(part for part in (verdict["limit"], unit, verdict["beside"]) if part)
 
@@ -61,11 +61,12 @@ def number(value: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, without the columns in which nothing stands."""
-    columns = [at for at in range(len(head)) if not rows or any(row[at] for row in rows)]
-    widths = {at: max(len(row[at]) for row in (head, *rows)) for at in columns}
+    """A Markdown table without empty columns."""
+    columns = [index for index in range(len(head)) if not rows or any(row[index] for row in rows)]
+    widths = {index: max(len(row[index]) for row in (head, *rows)) for index in columns}
     lines = [
-        f"| {' | '.join(row[at].ljust(widths[at]) for at in columns)} |" for row in (head, *rows)
+        f"| {' | '.join(row[index].ljust(widths[index]) for index in columns)} |"
+        for row in (head, *rows)
     ]
-    lines.insert(1, f"| {' | '.join('-' * widths[at] for at in columns)} |")
+    lines.insert(1, f"| {' | '.join('-' * widths[index] for index in columns)} |")
     return "\n".join(lines)

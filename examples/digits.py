@@ -1,11 +1,11 @@
-"""Train a small network on scikit-learn's handwritten digits (they ship in its wheel).
+"""Train a small network on scikit-learn's handwritten digits, which come with scikit-learn.
 
 The same file runs on a laptop, in a Slurm array and under a debugger:
 
-    python examples/digits.py model=cnn              one run, never skipped
-    python examples/digits.py -m expkit.dry_run=true what the grid would do
-    python examples/digits.py -m                     the grid; again: only what is missing
-    torchrun --nproc-per-node 2 examples/digits.py   one run by two processes
+    python examples/digits.py model=cnn               one run, never skipped
+    python examples/digits.py -m expkit.dry_run=true  what the grid would run
+    python examples/digits.py -m                      the grid; again: only what is missing
+    torchrun --nproc-per-node 2 examples/digits.py    one run in two processes
 """
 
 import os
@@ -66,7 +66,7 @@ def cnn(channels: int) -> nn.Module:
 
 
 def load_data() -> tuple[TensorDataset, TensorDataset]:
-    """1,797 digits as images of shape (1, 8, 8) in 0..1; every fifth is held out."""
+    """1,797 digits as images of shape (1, 8, 8) in 0..1; every fifth one is held out."""
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16  # pixels are 0..16
     labels = torch.tensor(digits.target)
@@ -106,7 +106,7 @@ def evaluate(model: nn.Module, data: TensorDataset, device: str) -> float:
 
 
 def join_ranks(device: str) -> int:
-    """Meet the other processes of a run under torchrun or a Slurm task; returns this one's rank."""
+    """Join the other processes of a run under torchrun or a Slurm task; returns the rank."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0
     if device == "cuda":
@@ -118,7 +118,7 @@ def join_ranks(device: str) -> int:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def main(cfg: DictConfig) -> None:
     """Train one network as configured in conf/."""
-    torch.set_num_threads(1)  # digits are tiny: more threads only wait for one another
+    torch.set_num_threads(1)  # digits are tiny: more threads would only wait for one another
     rank = join_ranks(cfg.device)
     set_seed(cfg.seed, rank=rank)
     train, dev = load_data()
@@ -137,7 +137,7 @@ def main(cfg: DictConfig) -> None:
     timer = Timer("epoch")
     with Bookkeeping.from_config(cfg, sinks=[MLFlowLogger.from_config(cfg)]) as run:
         run.save_model_summary(model, input_size=(1, 1, 8, 8))
-        run.save_timer(timer)  # from here on, with each checkpoint and however the run ends
+        run.save_timer(timer)  # from now on with each checkpoint, and however the run ends
         start = run.resume(model=model, optimizer=optimizer, loader=loader)  # 0 on a new run
         for epoch in range(start, cfg.epochs):
             if sampler is not None:
@@ -147,7 +147,7 @@ def main(cfg: DictConfig) -> None:
             accuracy = evaluate(model, dev, cfg.device)
             run.log_metrics({"loss": loss, "val_accuracy": accuracy}, step=epoch)
             run.save_checkpoint(epoch, model=model, optimizer=optimizer, loader=loader)
-            # Slurm warns of the time limit or preemption: saved, resumed later.
+            # Slurm has warned of the time limit or preemption: all is saved and resumes later.
             if run.should_stop(all_ranks=True):
                 return
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Your own batch script for one task of a grid search's array: resources and environment
-# above, and as last line the command that it was given.
+# Your own batch script for one task of a grid search's array: first resources and environment,
+# and on the last line the command that the script is given.
 #SBATCH --job-name=grid-search
 #SBATCH --gres=gpu:1
 #SBATCH --cpus-per-task=4

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Run the nox GPU session on a GPU node that has no network:
+# Run nox's GPU session on a GPU node that has no network access:
 #
 #   nox -s gpu --install-only      on the login node, once (uses the cluster's own PyTorch)
 #   sbatch gpu_scripts/nox_gpu.sh  from the repository's root; the log is nox_gpu-JOB.out
 #
-# With EXPKIT_NO_VENV=1 nothing is installed: the current environment must hold PyTorch,
-# scikit-learn, pytest, hypothesis and what the packages depend on.
+# With EXPKIT_NO_VENV=1 nothing is installed: the current environment must have PyTorch,
+# scikit-learn, pytest, hypothesis and all dependencies of the packages.
 #SBATCH --job-name=expkit-nox-gpu
 #SBATCH --gres=gpu:1
 #SBATCH --cpus-per-task=4

@@ -1,4 +1,4 @@
-"""One line on a pytest report: what passed, what was skipped and why, on which GPU."""
+"""One line about a pytest report: what passed, what was skipped and why, on which GPU."""
 
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -6,7 +6,7 @@ from collections import Counter
 
 
 def device() -> str:
-    """The GPU and the PyTorch that the tests ran with."""
+    """The GPU and the PyTorch version of the tests."""
     try:
         import torch
     except ImportError:
@@ -16,20 +16,21 @@ def device() -> str:
 
 
 def summary(report: str) -> tuple[str, bool]:
-    """The line, and whether anything failed."""
+    """The line, and whether anything failed or nothing ran."""
     cases = list(ElementTree.parse(report).getroot().iter("testcase"))
     failed = sum(
         case.find("failure") is not None or case.find("error") is not None for case in cases
     )
     skips = [skip for case in cases if (skip := case.find("skipped")) is not None]
-    reasons = Counter(skip.get("message", "").removeprefix("Skipped: ") for skip in skips)
-    why = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    counts = Counter(skip.get("message", "").removeprefix("Skipped: ") for skip in skips)
+    reasons = "; ".join(f"{count} {reason}" for reason, count in counts.most_common())
     passed = len(cases) - failed - len(skips)
-    line = f"{passed} passed, {failed} failed, {len(skips)} skipped{f' ({why})' if why else ''}"
-    return f"{line}; {device()}", failed > 0 or not cases
+    in_brackets = f" ({reasons})" if reasons else ""
+    line = f"{passed} passed, {failed} failed, {len(skips)} skipped{in_brackets}; {device()}"
+    return line, failed > 0 or not cases
 
 
 if __name__ == "__main__":
-    text, bad = summary(sys.argv[1])
-    print(text)
-    raise SystemExit(bad)
+    line, has_failed = summary(sys.argv[1])
+    print(line)
+    raise SystemExit(has_failed)

@@ -18,35 +18,37 @@ def read(wheel: Path) -> tuple[str, str, list[str], list[str]]:
 
 def problems(wheels: list[Path]) -> list[str]:
     """Everything that is wrong with a set of wheels, as sentences."""
-    found: list[str] = []
+    sentences: list[str] = []
     versions: dict[str, str] = {}
-    requirements: dict[str, list[str]] = {}
+    requirements_by_name: dict[str, list[str]] = {}
     for wheel in wheels:
-        name, versions_of, needs, files = read(wheel)
-        versions[name], requirements[name] = versions_of, needs
+        name, version, requirements, files = read(wheel)
+        versions[name], requirements_by_name[name] = version, requirements
         module = name.replace("-", "_")
         if "hydra_plugins/__init__.py" in files:
-            found.append(f"{name}: hydra_plugins/__init__.py would hide the plugins of others")
+            sentences.append(f"{name}: hydra_plugins/__init__.py would hide the plugins of others")
         if f"{module}/py.typed" not in files:
-            found.append(f"{name}: no py.typed")
+            sentences.append(f"{name}: no py.typed")
         if any("/tests/" in f"/{file}" for file in files):
-            found.append(f"{name}: ships its tests")
-        if any(re.match(r"torch\b(?!info)", need) for need in needs):
-            found.append(f"{name}: requires torch")
+            sentences.append(f"{name}: ships its tests")
+        if any(re.match(r"torch\b(?!info)", requirement) for requirement in requirements):
+            sentences.append(f"{name}: requires torch")
     if len(wheels) != 10:
-        found.append(f"expected ten wheels, found {len(wheels)}")
+        sentences.append(f"expected ten wheels, got {len(wheels)}")
     pins = {
         match[1]: match[2]
-        for need in requirements.get("expkit", [])
-        if (match := re.match(r"(expkit-\w+)(?:\[[\w,]+\])?==([\w.]+)$", need))
+        for requirement in requirements_by_name.get("expkit", [])
+        if (match := re.match(r"(expkit-\w+)(?:\[[\w,]+\])?==([\w.]+)$", requirement))
     }
     for name in sorted(set(versions) - {"expkit"}):
         if pins.get(name) != versions[name]:
-            found.append(f"expkit pins {name}=={pins.get(name)}, built is {versions[name]}")
-    return found
+            sentences.append(
+                f"expkit pins {name}=={pins.get(name)}, but the wheel has {versions[name]}"
+            )
+    return sentences
 
 
 if __name__ == "__main__":
-    complaints = problems(sorted(Path(sys.argv[1]).glob("*.whl")))
-    print("\n".join(complaints) or "ten wheels: pins, metadata and contents agree")
-    raise SystemExit(bool(complaints))
+    sentences = problems(sorted(Path(sys.argv[1]).glob("*.whl")))
+    print("\n".join(sentences) or "ten wheels: pins, metadata and contents agree")
+    raise SystemExit(bool(sentences))

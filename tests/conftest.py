@@ -10,7 +10,7 @@ from workspace import REPOSITORY, Workspace
 
 @pytest.fixture(scope="session")
 def device() -> str:
-    """`cuda` in the session `gpu`, else `cpu`."""
+    """`cuda` in nox's session `gpu`, otherwise `cpu`."""
     device = os.environ.get("EXPKIT_DEVICE", "cpu")
     if device == "cuda":
         import torch

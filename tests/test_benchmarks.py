@@ -1,4 +1,4 @@
-"""What the benchmarks say of their figures; the figures themselves are for a quiet machine."""
+"""What the benchmarks say about their figures; the figures themselves need a quiet machine."""
 
 import json
 import os
@@ -19,8 +19,8 @@ def measuring(monkeypatch):
     return measuring
 
 
-def a_case(measuring, size, *, with_peer=True):
-    """Ours takes 5 a unit, the floor 4, the peer 100."""
+def measure_case(measuring, size, *, with_peer=True):
+    """Ours takes 5 per unit, the floor 4, the peer 100."""
     bars = [
         measuring.Bar(at_most=60),
         measuring.Bar(at_most=1.1, times="floor"),
@@ -38,8 +38,8 @@ def a_case(measuring, size, *, with_peer=True):
 
 
 def test_a_bar_is_met_missed_or_not_measured(measuring):
-    ours, _, peer = a_case(measuring, 10)
-    alone, _ = a_case(measuring, 100, with_peer=False)
+    ours, _, peer = measure_case(measuring, 10)
+    alone, _ = measure_case(measuring, 100, with_peer=False)
 
     assert [bar.met for bar in ours.bars] == [True, False, True, True, True]
     assert [bar.met for bar in alone.bars] == [False, False, False, None, True]
@@ -47,8 +47,8 @@ def test_a_bar_is_met_missed_or_not_measured(measuring):
     assert (ours.repeats, peer.repeats, alone.peer) == (3, 1, None)
 
 
-def test_growth_compares_what_a_unit_costs(measuring):
-    rows = a_case(measuring, 10) + a_case(measuring, 100)
+def test_growth_compares_costs_per_unit(measuring):
+    rows = measure_case(measuring, 10) + measure_case(measuring, 100)
     sizes = {"10 units": 10, "100 units": 100, "1000 units": 1000}
 
     linear = measuring.growth(rows, "ours", sizes, at_most=1.3)
@@ -58,8 +58,8 @@ def test_growth_compares_what_a_unit_costs(measuring):
     assert (flat[3].bars[-1].value, flat[3].bars[-1].met) == (10, False)
 
 
-def test_one_command_fills_a_readme_and_leaves_the_rest_of_it(measuring, tmp_path):
-    rows = a_case(measuring, 10) + a_case(measuring, 100, with_peer=False)
+def test_one_command_updates_the_figures_in_a_readme_and_nothing_else(measuring, tmp_path):
+    rows = measure_case(measuring, 10) + measure_case(measuring, 100, with_peer=False)
     measuring.report("units", "s", rows, tmp_path, note="A note.")
     readme = tmp_path / "README.md"
     place = "<!-- figures of {} -->\nold\n<!-- end of figures -->\n"
@@ -81,7 +81,7 @@ def test_one_command_fills_a_readme_and_leaves_the_rest_of_it(measuring, tmp_pat
     assert json.loads((tmp_path / "summary.json").read_text())["failed"] == ["grid"]
 
 
-def test_without_slurm_its_area_says_so_and_is_no_error(tmp_path):
+def test_without_slurm_its_area_says_so_and_does_not_fail(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "slurm.py"), "--json", str(tmp_path)]
     environment = {**os.environ, "PATH": str(tmp_path)}
 

@@ -1,4 +1,4 @@
-"""The main job: the example's grid, killed, resumed, run again."""
+"""The main job: the example's grid, killed, resumed and run again."""
 
 import csv
 import json
@@ -27,13 +27,13 @@ def records(workspace: Workspace) -> dict[str, dict[str, object]]:
 def wait_until(condition, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
         time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, device: str) -> tuple[Workspace, str]:
-    """The whole grid, run once; tests that change it work on a copy."""
+    """The whole grid, run once; tests that change it use a copy."""
     folder = tmp_path_factory.mktemp("finished")
     for name in ("examples", "conf"):
         shutil.copytree(REPOSITORY / name, folder / name)
@@ -48,7 +48,7 @@ def copy(finished: tuple[Workspace, str], tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "copy")
 
 
-def test_the_grid_runs_all_but_what_the_rules_skip(finished):
+def test_the_grid_runs_everything_that_no_rule_skips(finished):
     workspace, _ = finished
 
     runs = records(workspace)
@@ -60,7 +60,7 @@ def test_the_grid_runs_all_but_what_the_rules_skip(finished):
     assert "mlp_adam_0.1_1" not in runs
 
 
-def test_the_end_shows_a_table_and_the_commands_that_come_next(finished):
+def test_the_end_shows_a_table_and_the_next_commands(finished):
     _, output = finished
 
     assert "cnn_adam_0.001_1" in output
@@ -69,7 +69,7 @@ def test_the_end_shows_a_table_and_the_commands_that_come_next(finished):
         assert command in output
 
 
-def test_results_csv_opens_without_expkit_and_names_no_place_of_this_machine(finished):
+def test_results_csv_opens_without_expkit_and_holds_no_path_of_this_machine(finished):
     workspace, _ = finished
     path = workspace.folder / "results" / "digits" / "results.csv"
 
@@ -90,8 +90,8 @@ def test_every_run_and_every_metric_is_drawn_as_png_and_pdf(finished):
             "loss",
             "val_accuracy",
         }
-        drawn = {path.parents[1].name for path in experiment.glob(f"training/*/plots/*.{suffix}")}
-        assert drawn == set(records(workspace))
+        names = {path.parents[1].name for path in experiment.glob(f"training/*/plots/*.{suffix}")}
+        assert names == set(records(workspace))
 
 
 def test_mlflow_holds_every_run_as_finished_with_all_points(finished):
@@ -105,7 +105,7 @@ def test_mlflow_holds_every_run_as_finished_with_all_points(finished):
     assert points == 12 * 3
 
 
-def test_the_same_command_again_trains_nothing_and_says_why(copy):
+def test_the_same_command_again_runs_nothing_and_says_why(copy):
     before = records(copy)
 
     done = copy.run("python", *GRID, *SHORT)
@@ -125,9 +125,9 @@ def test_a_deleted_run_is_the_only_one_that_runs_again(copy):
     assert [run for run in after if after[run] != before[run]] == ["mlp_sgd_0.1_2"]
 
 
-def test_a_grid_killed_half_way_goes_on_where_it_was(example, device):
-    long = ["epochs=8", "hydra.sweeper.params.seed=[1]", f"device={device}"]
-    process = example.start("python", *GRID, *long)
+def test_a_grid_killed_halfway_continues_from_where_it_was(example, device):
+    overrides = ["epochs=8", "hydra.sweeper.params.seed=[1]", f"device={device}"]
+    process = example.start("python", *GRID, *overrides)
     training = example.folder / "results" / "digits" / "training"
 
     def third_run_has_a_checkpoint() -> bool:
@@ -140,18 +140,18 @@ def test_a_grid_killed_half_way_goes_on_where_it_was(example, device):
     before = records(example)
     killed = [name for name, run in before.items() if run["state"] == "running"]
     assert len(killed) <= 1
-    seen = example.run("expkit", "status", "results/digits").stdout
+    status = example.run("expkit", "status", "results/digits").stdout
 
-    example.run("python", *GRID, *long)
+    example.run("python", *GRID, *overrides)
 
     after = records(example)
     assert {run["state"] for run in after.values()} == {"completed"}
     assert len(after) == 6
-    timed = [yaml.safe_load(path.read_text())["epoch"] for path in training.glob("*/timer.yaml")]
-    assert [timer["count"] for timer in timed] == [8] * 6  # of all attempts, and no epoch twice
+    timers = [yaml.safe_load(path.read_text())["epoch"] for path in training.glob("*/timer.yaml")]
+    assert [timer["count"] for timer in timers] == [8] * 6  # over all attempts, and no epoch twice
     for name in killed:
         assert after[name]["attempt"] == 2
-        assert "lost" in seen
+        assert "lost" in status
         lines = (training / name / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == list(range(8))
     untouched = [name for name, run in before.items() if run["state"] == "completed"]

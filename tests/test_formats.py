@@ -1,4 +1,4 @@
-"""The examples of docs/formats.md, read by the packages that meet in them."""
+"""The examples in docs/formats.md, read by the packages that share these files."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ EXAMPLES = {
 
 @pytest.fixture
 def experiment(tmp_path):
-    """The examples as files, laid out as the page's tree says."""
+    """The examples as files, laid out as in the page's tree."""
     run = tmp_path / "digits" / "training" / "cnn_adam_0.001_1"
     grid = tmp_path / "digits" / "grids" / "a1b2c3d4e5f6"
     for name, text in EXAMPLES.items():
@@ -115,8 +115,8 @@ def test_mlflow_syncs_the_journal_of_the_example(experiment):
     sync(experiment)
 
     client = MlflowClient(f"sqlite:///{experiment / 'mlflow.db'}")
-    (found,) = client.search_experiments(filter_string="name = 'digits'")
-    (run,) = client.search_runs([found.experiment_id])
+    (stored,) = client.search_experiments(filter_string="name = 'digits'")
+    (run,) = client.search_runs([stored.experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.params["model.name"] == "cnn"
     assert run.data.metrics["loss"] == 2.31

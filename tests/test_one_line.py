@@ -1,4 +1,4 @@
-"""The one line `defaults: [expkit, …]` in a Hydra script that imports nothing of ours."""
+"""The one line `defaults: [expkit, …]` in a Hydra script that imports nothing of expkit's."""
 
 import json
 
@@ -66,11 +66,11 @@ def test_that_line_alone_gives_names_rules_resume_and_status(plain):
     assert "5 completed" in status
 
 
-def test_it_shows_all_that_it_brings(plain):
-    shown = plain.run("python", "train.py", "--info", "defaults").stdout
+def test_hydras_info_shows_all_that_the_line_adds(plain):
+    output = plain.run("python", "train.py", "--info", "defaults").stdout
 
-    assert "expkit" in shown
-    assert "hydra/sweeper" in shown
+    assert "expkit" in output
+    assert "hydra/sweeper" in output
 
 
 def test_it_works_under_hydras_own_launcher(plain):

@@ -21,26 +21,26 @@ def project(package: Path) -> dict[str, object]:
 
 def imported(source: Path) -> set[str]:
     """Top-level names of all modules that a file imports, anywhere in it."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add((node.module or "").partition(".")[0])
-    return found
+            modules.add((node.module or "").partition(".")[0])
+    return modules
 
 
 def test_the_meta_package_pins_the_version_of_each_of_the_nine():
     pins = dict(
-        re.match(r"(expkit-\w+)(?:\[[\w,]+\])?==([\d.]+)$", need).groups()
-        for need in project(REPOSITORY / "packages" / "expkit")["dependencies"]
+        re.match(r"(expkit-\w+)(?:\[[\w,]+\])?==([\d.]+)$", requirement).groups()
+        for requirement in project(REPOSITORY / "packages" / "expkit")["dependencies"]
     )
 
     assert pins == {package.name: project(package)["version"] for package in LEAVES}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=name)
-def test_a_package_has_its_license_and_a_changelog_of_its_version(package):
+def test_a_package_has_the_license_and_a_changelog_with_its_version(package):
     assert (package / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
     assert f"\n## {project(package)['version']}" in (package / "CHANGELOG.md").read_text()
     assert (package / "src" / package.name.replace("-", "_") / "py.typed").exists()
@@ -52,10 +52,10 @@ def test_arrows_between_packages_follow_the_one_chain(package):
     allowed = {module, *(CHAIN[: CHAIN.index(module)] if module in CHAIN else ())}
 
     siblings = {
-        each
+        name
         for source in package.glob("src/**/*.py")
-        for each in imported(source)
-        if each.startswith("expkit")
+        for name in imported(source)
+        if name.startswith("expkit")
     }
 
     assert siblings <= allowed
@@ -63,17 +63,19 @@ def test_arrows_between_packages_follow_the_one_chain(package):
 
 @pytest.mark.parametrize("package", PACKAGES, ids=name)
 def test_no_package_requires_torch_even_as_an_extra(package):
-    about = project(package)
-    extras = [need for needs in about.get("optional-dependencies", {}).values() for need in needs]
+    metadata = project(package)
+    requirements = list(metadata["dependencies"])
+    for extra in metadata.get("optional-dependencies", {}).values():
+        requirements += extra
 
-    assert not [need for need in [*about["dependencies"], *extras] if re.match(r"torch\b", need)]
+    assert not [name for name in requirements if re.match(r"torch\b", name)]
 
 
-def test_nobody_ships_the_file_that_would_hide_the_plugins_of_others():
+def test_no_package_ships_the_file_that_would_hide_the_plugins_of_others():
     assert list(REPOSITORY.glob("packages/*/src/hydra_plugins/__init__.py")) == []
 
 
-def test_plugins_of_hydra_keep_annotations_that_its_scanner_can_evaluate():
+def test_plugins_for_hydra_have_annotations_that_its_scanner_can_evaluate():
     plugins = list(REPOSITORY.glob("packages/*/src/hydra_plugins/*.py"))
 
     assert plugins

@@ -18,7 +18,7 @@ def name(path: Path) -> str:
 def test_the_python_blocks_of_a_readme_run_one_after_another(readme, tmp_path):
     code = blocks(readme.read_text(encoding="utf-8"), "python")
     if not code:
-        pytest.skip("no Python in it")
+        pytest.skip("it has no Python")
     (tmp_path / "readme.py").write_text("\n\n".join(block.text for block in code))
 
     done = subprocess.run(

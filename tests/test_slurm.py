@@ -1,4 +1,4 @@
-"""The example on a real Slurm cluster: the grid, end to end, and one run by two processes."""
+"""The example on a real Slurm cluster: the grid from end to end, and one run in two processes."""
 
 import importlib.util
 import json
@@ -15,7 +15,7 @@ from workspace import REPOSITORY, Workspace
 
 CLUSTER = REPOSITORY / "packages/expkit-slurm/tests/slurm_cluster.py"
 GRID = ["examples/digits.py", "-m", "hydra/launcher=expkit_slurm", "epochs=3"]
-# The example's script asks for a GPU and four processors, which the nodes of this cluster have not.
+# The example's script asks for a GPU and four processors, which this cluster's nodes do not have.
 SMALL = [
     "hydra.launcher.gres=gpu:0",
     "hydra.launcher.cpus_per_task=1",
@@ -51,8 +51,8 @@ def cluster() -> Iterator[dict[str, str]]:
         if "slurm" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
             pytest.fail(advice)
         pytest.skip(advice)
-    with module.SlurmCluster(module.Options(max_array_size=1001)) as found:
-        yield found.environment
+    with module.SlurmCluster(module.Options(max_array_size=1001)) as slurm_cluster:
+        yield slurm_cluster.environment
 
 
 @pytest.fixture
@@ -91,18 +91,18 @@ def test_the_demo_grid_end_to_end_on_the_cluster(project, cluster):
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_when_nobody_waits_a_last_job_syncs_and_plots(project, cluster):
-    said = project.run(
+def test_a_last_job_syncs_and_plots_if_the_sweep_does_not_wait(project, cluster):
+    output = project.run(
         "python", *GRID, *SMALL, "hydra.launcher.wait=false", *ONE[:-1], **cluster
     ).stdout  # fmt: skip
     results = project.folder / "results" / "digits"
     after = next((results / "slurm").glob("*/logs")) / "after.log"
     deadline = time.monotonic() + 120
     while not (after.is_file() and "run again" in after.read_text()):
-        assert time.monotonic() < deadline, said
+        assert time.monotonic() < deadline, output
         time.sleep(0.5)
 
-    assert "syncs and plots when all have ended" in said
+    assert "syncs and plots when all have ended" in output
     assert "1 completed" in after.read_text()
     assert (results / "plots" / "val_accuracy.png").is_file()
     assert (results / "mlflow.db").is_file()
@@ -127,7 +127,7 @@ def test_two_processes_train_one_run_together(project, cluster, ending):
     assert log.read_text().count("completed: mlp_sgd_0.001_1") == 1
 
 
-def test_the_first_ranks_error_is_the_runs(project, cluster):
+def test_the_error_of_the_rank_that_fails_first_is_recorded_for_the_run(project, cluster):
     script = project.folder / "examples" / "digits.py"
     broken = 'if rank == 1:\n        raise ValueError("rank 1 has no data")\n    '
     script.write_text(script.read_text().replace("set_seed(cfg", f"{broken}set_seed(cfg"))

@@ -1,4 +1,4 @@
-"""A folder like a user's project, and a way to run commands in it."""
+"""Folders like a user's project, and a way to run commands in them."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 class Workspace:
-    """A folder like a user's project, and a shell in it."""
+    """A folder like a user's project, in which commands can be run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -24,7 +24,7 @@ class Workspace:
     def run(
         self, *command: str, code: int | None = 0, **changes: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command there; `python` is this interpreter, `expkit` its module."""
+        """Run a command in it; `python` is this interpreter, `expkit` its module."""
         done = subprocess.run(
             self.command(*command),
             cwd=self.folder,
@@ -39,7 +39,7 @@ class Workspace:
         return done
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command there and leave it running."""
+        """Start a command in it and leave it running."""
         return subprocess.Popen(
             self.command(*command),
             cwd=self.folder,

@@ -15,10 +15,10 @@ PAUSE_S = 0.3
 
 @dataclass(frozen=True)
 class Fault:
-    """Signals, and who gets them.
+    """Signals, and the processes that get them.
 
-    `target` is `sweep`, `group` (the sweep's process group, as a terminal does), `tree` (the
-    sweep and all its descendants), or a part of a descendant's command line: one such process.
+    `target` is `sweep`, `group` (the sweep's process group, as from a terminal), `tree` (the sweep
+    and all its descendants), or a part of a descendant's command line, for one such process.
     """
 
     name: str
@@ -27,20 +27,22 @@ class Fault:
 
     @property
     def ends_sweep(self) -> bool:
-        """Whether the sweep does not outlive it."""
+        """Whether the fault ends the sweep."""
         return self.target in ("sweep", "group", "tree")
 
     def victims(self, sweep: int) -> list[Process]:
-        """Whom of the sweep's descendants it can hit now."""
-        family = descendants(sweep)
-        return family if self.ends_sweep else [x for x in family if self.target in x.command]
+        """Those of the sweep's descendants that the fault can hit now."""
+        processes = descendants(sweep)
+        if self.ends_sweep:
+            return processes
+        return [process for process in processes if self.target in process.command]
 
     def strike(self, sweep: int, victims: Sequence[Process]) -> None:
-        """Send the signals to the target; `victims` are hit where it is not the sweep."""
+        """Send the signals to the target; unless that is the sweep or its group, to `victims`."""
         for position, number in enumerate(self.signals):
             if position:
                 time.sleep(PAUSE_S)
-            with suppress(ProcessLookupError):  # the signal before was enough
+            with suppress(ProcessLookupError):  # the previous signal was enough
                 if self.target == "group":
                     os.killpg(sweep, number)
                 elif self.ends_sweep:
@@ -51,13 +53,13 @@ class Fault:
 
 
 FAULTS = (
-    Fault("SIGKILL to all processes, as a power cut", "tree"),
+    Fault("SIGKILL to all processes, as in a power cut", "tree"),
     Fault("SIGKILL to the sweep alone", "sweep"),
     Fault("SIGKILL to the sweep's process group", "group"),
     Fault("SIGKILL to one child of n_jobs", "spawn_main"),
     Fault("SIGKILL to the helper sync --follow", "--follow"),
     Fault("SIGTERM to the sweep", "sweep", (SIGTERM,)),
-    Fault("SIGINT to the group, as Ctrl-C", "group", (SIGINT,)),
-    Fault("SIGINT twice, as an impatient Ctrl-C", "group", (SIGINT, SIGINT)),
-    Fault("SIGTERM, then SIGKILL, as scancel", "tree", (SIGTERM, SIGKILL)),
+    Fault("SIGINT to the group, as by Ctrl-C", "group", (SIGINT,)),
+    Fault("SIGINT twice, as by an impatient Ctrl-C", "group", (SIGINT, SIGINT)),
+    Fault("SIGTERM, then SIGKILL, as by scancel", "tree", (SIGTERM, SIGKILL)),
 )

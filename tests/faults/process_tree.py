@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """One process, as it was when somebody looked."""
+    """One process, as it was when /proc was read."""
 
     pid: int
     parent: int
@@ -18,18 +18,18 @@ class Process:
     folder: str  # its working directory
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; a process that has ended meanwhile does not mind."""
+        """Send a signal, unless the process has ended in the meantime."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
 
 def processes() -> Iterator[Process]:
-    """All processes that may be looked at, zombies left out."""
+    """All processes that this user may read, except zombies."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            # The name in parentheses may hold blanks: what follows the last one is fixed.
+            # The name in parentheses may contain spaces; what follows the last one is fixed.
             state, parent, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
             if state == "Z":
                 continue
@@ -39,16 +39,16 @@ def processes() -> Iterator[Process]:
 
 def descendants(pid: int) -> list[Process]:
     """The children of a process, their children, and so on."""
-    everything = list(processes())
-    found: list[Process] = []
+    all_processes = list(processes())
+    family: list[Process] = []
     parents = {pid}
     while parents:
-        generation = [process for process in everything if process.parent in parents]
-        found += generation
+        generation = [process for process in all_processes if process.parent in parents]
+        family += generation
         parents = {process.pid for process in generation}
-    return found
+    return family
 
 
 def working_in(folder: Path) -> list[Process]:
-    """The processes whose working directory is this folder, whoever their parent is now."""
+    """The processes whose working directory is this folder, whatever their parent is now."""
     return [process for process in processes() if process.folder == str(folder)]

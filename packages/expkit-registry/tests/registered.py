@@ -1,4 +1,4 @@
-"""A module of registries, importable for Hydra by its name."""
+"""Registries in a module that Hydra can import by name."""
 
 from expkit_registry import BaseRegistry
 

@@ -25,7 +25,7 @@ def dataset(name: str, root: str = "."): ...
 
 
 BAD = {
-    "a name that is not there": (
+    "an unknown name": (
         lambda: Models["resnot"],
         RegistryError,
         "Models has no entry 'resnot'. Did you mean 'resnet'? Known: ViT, resnet.",
@@ -35,17 +35,17 @@ BAD = {
         RegistryError,
         "Did you mean 'ViT'?",
     ),
-    "a name that is no text": (
+    "a name that is not a string": (
         lambda: Models.get(3),
         RegistryError,
         "Models has no entry 3. Known: ViT, resnet.",
     ),
-    "a key that is no parameter": (
+    "a key that is not a parameter": (
         lambda: Models.build({"name": "resnet", "widht": 3}),
         RegistryError,
         "has no parameter 'widht'. Did you mean 'width'? Parameters: width, depth.",
     ),
-    "a runtime argument that is no parameter": (
+    "a runtime argument that is not a parameter": (
         lambda: Models.build("resnet", dept=3),
         RegistryError,
         "dept (given in the call): ",
@@ -60,7 +60,7 @@ BAD = {
         RegistryError,
         "'name' selects the entry ('resnet') and cannot be a runtime argument, got 'ViT'.",
     ),
-    "a text in place of a number": (
+    "a string in place of a number": (
         lambda: Models.build({"name": "resnet", "width": "16"}),
         RegistryError,
         "expects int. Write it without quotes",
@@ -68,7 +68,7 @@ BAD = {
     "a configuration without name": (
         lambda: Models.build({"nam": "resnet", "width": 3}),
         RegistryError,
-        "has no 'name'. Did you mean 'name' by 'nam'? Its keys: nam, width.",
+        "has no 'name'. Did you mean 'name' instead of 'nam'? Its keys: nam, width.",
     ),
     "an empty configuration": (
         lambda: Models.build({}),
@@ -80,27 +80,27 @@ BAD = {
         RegistryError,
         "expected a name or a mapping with the key 'name', got list.",
     ),
-    "a name in the configuration that is no text": (
+    "a name in the configuration that is not a string": (
         lambda: Models.build({"name": {"resnet": 3}}),
         RegistryError,
-        "'name' in the configuration must be a text, got {'resnet': 3}.",
+        "'name' in the configuration must be a string, got {'resnet': 3}.",
     ),
-    "a foreign target": (
+    "the target of something else": (
         lambda: Models.build({"name": "resnet", "_target_": "torch.nn.Linear"}),
         RegistryError,
-        "has '_target_', which is hydra.utils.instantiate's.",
+        "has '_target_', which belongs to hydra.utils.instantiate.",
     ),
     "Hydra's partial": (
         lambda: Models.build({"name": "resnet", "_partial_": True}),
         RegistryError,
-        "has '_partial_', which is hydra.utils.instantiate's.",
+        "has '_partial_', which belongs to hydra.utils.instantiate.",
     ),
     "an entry that cannot be called": (
         lambda: Models.register("five", 5),
         TypeError,
         "Models 'five': an entry is a class, a function or 'package.module:attribute', got 5",
     ),
-    "a lazy entry without attribute": (
+    "a lazy entry without an attribute": (
         lambda: Models.register("lazy", "package.module"),
         TypeError,
         "'package.module' is not the place of an entry: write 'package.module:attribute'",
@@ -110,7 +110,7 @@ BAD = {
         TypeError,
         "write 'package.module:attribute'",
     ),
-    "an entry that is None, as a failed look-up gives it": (
+    "None, as a failed look-up of an entry gives it": (
         lambda: Models.register("cnn", None),
         TypeError,
         "Models 'cnn': an entry is a class, a function or 'package.module:attribute', got None",
@@ -118,34 +118,34 @@ BAD = {
     "an empty name": (
         lambda: Models.register("", Model),
         TypeError,
-        "Models: a name must be a text, not empty and without spaces at its ends, got ''",
+        "Models: a name must be a non-empty string without leading or trailing spaces, got ''",
     ),
-    "a name with a space at its end": (
+    "a name with a trailing space": (
         lambda: Models.register("cnn ", Model),
         TypeError,
-        "without spaces at its ends, got 'cnn '",
+        "without leading or trailing spaces, got 'cnn '",
     ),
     "a configuration in place of a name": (
         lambda: Models.get({"name": "resnet"}),
         RegistryError,
         "Models has no entry {'name': 'resnet'}.",
     ),
-    "the target of a registry whose name ends alike": (
+    "the target of a registry whose name has the same ending": (
         lambda: Models.build({"_target_": "zoo.BigModels.build", "name": "resnet"}),
         RegistryError,
-        "has '_target_', which is hydra.utils.instantiate's.",
+        "has '_target_', which belongs to hydra.utils.instantiate.",
     ),
-    "an entry that wants a name": (
+    "an entry that needs a name": (
         lambda: WithName.check("dataset"),
         RegistryError,
         "needs 'name', which selects the entry and is not passed on: rename the parameter",
     ),
-    "a number that Python does not write": (
+    "a number too long for Python to write": (
         lambda: Models.build({"name": "resnet", "width": 10**5000}, width=1),
         RegistryError,
         "width is a long int in the configuration and 1 in the call.",
     ),
-    "a lambda without name": (
+    "a lambda without a name": (
         lambda: Models.register(lambda: Model()),
         TypeError,
         "has no name of its own: register it as register('name', …)",
@@ -163,22 +163,22 @@ BAD = {
     "an empty config group": (
         lambda: Models.store("/"),
         RegistryError,
-        "Models.store() wants a config group such as 'model', got '/'",
+        "Models.store() needs a config group such as 'model', got '/'",
     ),
-    "registering in the base": (
+    "registering in the base class": (
         lambda: BaseRegistry.register("resnet", Model),
         TypeError,
-        "BaseRegistry is the base of registries: make a table of your own",
+        "BaseRegistry is the base class of registries: define your own",
     ),
 }
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_bad_input_is_told_what_where_and_what_instead(what):
-    act, kind, text = BAD[what]
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_raises_an_error_that_says_what_is_wrong_where_and_what_is_allowed(case):
+    misuse, kind, text = BAD[case]
 
     with pytest.raises(kind) as raised:
-        act()
+        misuse()
 
     assert text in str(raised.value)
     assert Models.names() == ("resnet", "ViT")

@@ -35,7 +35,7 @@ def test_a_name_alone_builds_with_defaults():
     assert Optimizers.build("adam", params=[]).lr == 0.1
 
 
-def test_configured_and_runtime_arguments_meet():
+def test_configured_and_runtime_arguments_are_combined():
     params = [1, 2]
 
     built = Optimizers.build({"name": "adam", "lr": 0.5}, params=params)
@@ -44,7 +44,7 @@ def test_configured_and_runtime_arguments_meet():
     assert built.params is params
 
 
-def test_the_configuration_stays_as_it_was():
+def test_the_configuration_is_left_unchanged():
     cfg = {"name": "keep", "layers": [1, {"a": 2}]}
 
     Things.build(cfg)["layers"][1]["a"] = 3
@@ -52,11 +52,11 @@ def test_the_configuration_stays_as_it_was():
     assert cfg == {"name": "keep", "layers": [1, {"a": 2}]}
 
 
-def test_a_list_becomes_the_tuple_that_the_default_is():
+def test_a_list_becomes_a_tuple_where_the_default_is_one():
     assert Optimizers.build({"name": "adam", "betas": [0.5, 0.6]}, params=[]).betas == (0.5, 0.6)
 
 
-def test_an_array_is_an_argument_like_others():
+def test_an_array_is_an_argument_like_any_other():
     numpy = pytest.importorskip("numpy")
     weights = numpy.ones(3)
 
@@ -70,11 +70,11 @@ def test_any_mapping_is_a_configuration():
     assert Things.build(MappingProxyType({"name": "keep", "a": 1})) == {"a": 1}
 
 
-def test_an_entry_without_a_signature_gets_what_is_configured():
+def test_an_entry_without_a_signature_gets_all_that_is_configured():
     assert Things.build({"name": "kwargs", "a": 1}) == {"a": 1}
 
 
-def test_the_product_is_checked():
+def test_what_an_entry_returns_is_checked():
     Optimizers.register("broken", lambda: 3)
 
     with pytest.raises(RegistryError, match=r"'broken' \(.*\) returned int; Optimizers holds Opt"):
@@ -118,7 +118,7 @@ def test_a_protocol_is_not_checked_at_run_time():
     assert Models.build("dict") == {}
 
 
-def test_what_goes_wrong_inside_an_entry_is_not_wrapped():
+def test_an_exception_from_inside_an_entry_is_not_wrapped():
     def fail():
         raise ZeroDivisionError
 
@@ -129,10 +129,10 @@ def test_what_goes_wrong_inside_an_entry_is_not_wrapped():
 
 
 def test_check_calls_nothing():
-    called = []
+    calls = []
 
     def net(width: int = 3):
-        called.append(width)
+        calls.append(width)
 
     Things.register("net", net)
 
@@ -141,10 +141,10 @@ def test_check_calls_nothing():
     with pytest.raises(RegistryError, match="no parameter 'widht'"):
         Things.check({"name": "net", "widht": 4})
 
-    assert called == []
+    assert calls == []
 
 
-def test_check_knows_missing_arguments_once_it_knows_the_runtime_ones():
+def test_check_reports_missing_arguments_if_it_knows_the_runtime_ones():
     Optimizers.check({"name": "adam"})
     Optimizers.check({"name": "adam"}, runtime=["params"])
 
@@ -154,17 +154,17 @@ def test_check_knows_missing_arguments_once_it_knows_the_runtime_ones():
         Optimizers.check({"name": "adam", "lr": 0.1}, runtime=["params", "lr"])
 
 
-def test_one_runtime_argument_may_be_named_without_a_list():
+def test_a_single_runtime_argument_needs_no_list():
     Optimizers.check("adam", runtime="params")
 
 
-def test_check_reports_all_at_once():
+def test_check_reports_all_problems_at_once():
     with pytest.raises(RegistryError) as refused:
         Optimizers.check({"name": "adam", "lrr": 1, "lr": "1e-3"}, runtime=[])
 
     text = str(refused.value)
     assert "no parameter 'lrr'. Did you mean 'lr'?" in text
-    assert "lr is the text '1e-3', Optimizer " in text
+    assert "lr is the string '1e-3', but Optimizer " in text
     assert "needs 'params'" in text
 
 
@@ -175,7 +175,7 @@ class Colour(Enum):
 def annotated(
     number: float = 1.0,
     union: "float | None" = None,
-    text_or_number: int | str = 1,
+    string_or_number: int | str = 1,
     anything: object = 3,
     unannotated=2,
     flag=True,
@@ -185,13 +185,13 @@ def annotated(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "wrong"),
+    ("key", "value", "is_refused"),
     [
         ("number", "1e-3", True),
         ("number", "fast", True),
         ("number", 1, False),
         ("union", "3", True),
-        ("text_or_number", "3", False),
+        ("string_or_number", "3", False),
         ("anything", "3", False),
         ("unannotated", "3", True),
         ("unannotated", "auto", False),
@@ -200,19 +200,20 @@ def annotated(
         ("unknown", "3", False),
     ],
 )
-def test_a_text_in_place_of_a_number_is_found(key, value, wrong):
+def test_a_string_in_place_of_a_number_is_refused(key, value, is_refused):
     class Entries(BaseRegistry[object]):
         pass
 
-    # One annotation that cannot be evaluated leaves them all as texts, so it has its own function.
+    # One annotation that cannot be evaluated leaves all of a function as strings, so it has a
+    # function of its own.
     def late(unknown: "NotThere" = 1.0): ...  # noqa: F821
 
     evaluated = partial(annotated)
     evaluated.__signature__ = _signature_without_unknown()
     Entries.register("f", late if key == "unknown" else evaluated)
 
-    if wrong:
-        with pytest.raises(RegistryError, match=f"{key} is the text '{value}'"):
+    if is_refused:
+        with pytest.raises(RegistryError, match=f"{key} is the string '{value}', but"):
             Entries.check({"name": "f", key: value})
     else:
         Entries.check({"name": "f", key: value})
@@ -221,7 +222,7 @@ def test_a_text_in_place_of_a_number_is_found(key, value, wrong):
 @pytest.mark.parametrize(
     ("key", "value", "hint"),
     [
-        ("rate", "1e-3", "as 0.001; YAML reads 1e-3 as text and 1.0e-3 as a number."),
+        ("rate", "1e-3", "as 0.001; YAML reads 1e-3 as a string and 1.0e-3 as a number."),
         ("rate", "1e30", "as 1.0e+30; YAML"),
         ("rate", "16", "as 16.0."),
         ("rate", "inf", "as .inf."),
@@ -232,7 +233,7 @@ def test_a_text_in_place_of_a_number_is_found(key, value, wrong):
         ("bias", "yes", "expects bool. Write true or false, without quotes."),
     ],
 )
-def test_the_hint_is_what_yaml_reads_as_that_number(key, value, hint):
+def test_the_hint_writes_the_number_as_yaml_reads_it(key, value, hint):
     class Nets(BaseRegistry[object]):
         pass
 
@@ -261,7 +262,7 @@ def _signature_without_unknown():
     config=st.dictionaries(st.sampled_from("abcd"), st.integers()),
     runtime=st.dictionaries(st.sampled_from("abcd"), st.integers()),
 )
-def test_every_argument_arrives_or_is_refused_and_none_is_replaced(config, runtime):
+def test_every_argument_is_passed_on_or_refused_and_none_is_replaced(config, runtime):
     cfg = {"name": "keep", **config}
 
     if config.keys() & runtime.keys():
@@ -275,14 +276,14 @@ def test_every_argument_arrives_or_is_refused_and_none_is_replaced(config, runti
 def test_check_accepts_exactly_what_build_accepts(config):
     cfg = {"name": "adam", **config}
 
-    assert _complaint(lambda: Optimizers.check(cfg, runtime=[])) == _complaint(
+    assert _refusal(lambda: Optimizers.check(cfg, runtime=[])) == _refusal(
         lambda: Optimizers.build(cfg)
     )
 
 
-def _complaint(act):
+def _refusal(call):
     try:
-        act()
+        call()
     except RegistryError as error:
         return str(error)
     return None
@@ -293,6 +294,6 @@ class Config:
     name: str = "keep"
 
 
-def test_an_object_that_is_no_mapping_is_refused():
+def test_an_object_that_is_not_a_mapping_is_refused():
     with pytest.raises(RegistryError, match=r"expected a name or a mapping .* got Config"):
         Things.build(Config())

@@ -19,7 +19,7 @@ from expkit_registry import BaseRegistry, RegistryError
 
 @pytest.fixture
 def store():
-    """A ConfigStore that forgets what the test has stored."""
+    """A ConfigStore that forgets what the test stores."""
     instance = ConfigStore.instance()
     before = dict(instance.repo)
     yield instance
@@ -45,24 +45,24 @@ class TestDictConfig:
         assert type(net.blocks) is list
         assert type(net.blocks[1]) is dict
 
-    def test_a_value_still_to_be_given_counts_as_not_given(self):
+    def test_a_missing_value_counts_as_not_given(self):
         cfg = OmegaConf.create({"name": "net", "width": "???"})
 
         assert Models.build(cfg, width=4).width == 4
         assert Models.build(cfg).width == 8
 
-    def test_an_error_says_where_in_the_whole_configuration(self):
+    def test_an_error_names_the_place_in_the_whole_configuration(self):
         cfg = OmegaConf.create({"encoder": {"model": {"name": "net", "widht": 3}}})
 
         with pytest.raises(RegistryError, match=r"encoder\.model\.widht: Net .* mean 'width'"):
             Models.check(cfg.encoder.model)
 
-    def test_nested_containers_in_a_plain_dict_are_made_plain(self):
+    def test_nested_containers_in_a_plain_dict_become_plain(self):
         net = Models.build({"name": "net", "blocks": OmegaConf.create([1, 2])})
 
         assert type(net.blocks) is list
 
-    def test_the_configuration_may_name_this_very_build_as_its_target(self):
+    def test_the_configuration_may_name_the_same_build_as_its_target(self):
         cfg = {"_target_": "registered.Models.build", "name": "net", "width": 2}
 
         assert Models.build(cfg).width == 2
@@ -75,7 +75,7 @@ class TestTarget:
         assert isinstance(net, Net)
         assert type(net.blocks) is list
 
-    def test_nodes_within_nodes_are_built_first(self):
+    def test_nodes_inside_nodes_are_built_first(self):
         cfg = OmegaConf.create(
             {
                 "_target_": "registered.Models.build",
@@ -96,7 +96,7 @@ class TestTarget:
         assert instantiate(cfg, blocks=[thing]).blocks == [thing]
         assert instantiate(cfg, _partial_=True)(width=3).width == 3
 
-    def test_an_unknown_key_is_told(self):
+    def test_an_unknown_key_is_refused(self):
         with pytest.raises(HydraException, match=r"no parameter 'widht'\. Did you mean 'width'"):
             instantiate({"_target_": "registered.Models.build", "name": "net", "widht": 1})
 
@@ -116,7 +116,7 @@ class TestStore:
         with pytest.raises(HydraException, match=r"model\.widht"):
             composed("+model=net", "model.widht=3")
 
-    def test_required_plain_parameters_wait_for_a_value_and_runtime_ones_are_left_out(self, store):
+    def test_required_plain_parameters_wait_for_a_value_and_runtime_ones_are_omitted(self, store):
         class Entries(BaseRegistry[object]):
             pass
 
@@ -165,12 +165,12 @@ class TestStore:
 
         assert composed("+model/timm=vit").model.timm.name == "timm/vit"
 
-    def test_a_package_places_the_node(self, store):
+    def test_the_package_decides_where_the_node_goes(self, store):
         Models.store("model", package="encoder")
 
         assert composed("+model=net").encoder.name == "net"
 
-    def test_storing_twice_is_the_same_and_storing_over_another_is_refused(self, store):
+    def test_storing_again_is_accepted_and_storing_over_another_registry_is_refused(self, store):
         class Others(BaseRegistry[object]):
             pass
 
@@ -290,5 +290,5 @@ def test_optimizers_of_torch_are_registered_by_call(store, torch):
     assert adam.defaults["lr"] == 0.01
     assert adam.defaults["betas"] == (0.9, 0.999)
     assert isinstance(sgd, torch.optim.SGD)
-    with pytest.raises(RegistryError, match="lr is the text '1e-3', Adam"):
+    with pytest.raises(RegistryError, match="lr is the string '1e-3', but Adam"):
         Optimizers.build({"name": "adam", "lr": "1e-3"}, params=model.parameters())

@@ -113,7 +113,7 @@ class TestRegistering:
         assert 3 not in models
         assert [] not in models
 
-    def test_the_repr_tells_what_is_in_it(self, models):
+    def test_the_repr_lists_the_entries(self, models):
         models.register("net", Net)
         models.register("vit", "zoo.vit:ViT")
 
@@ -181,7 +181,7 @@ class TestDuplicates:
     def test_two_lambdas_of_one_module_are_two_objects(self, models):
         models.register("small", lambda: Net(1))
 
-        with pytest.raises(RegistryError, match="has an entry 'small' already"):
+        with pytest.raises(RegistryError, match="already has an entry 'small'"):
             models.register("small", lambda: Net(2))
 
     def test_a_script_that_is_also_imported_by_name_registers_once(self, tmp_path):
@@ -228,8 +228,8 @@ class TestDuplicates:
 
         assert f"  {line_of(Plain)}\n" in str(refused.value)
 
-    def test_the_place_of_an_unfinished_module_is_named_too(self, models):
-        # A module that Hydra executes is not in sys.modules, and inspect then knows nothing.
+    def test_a_place_in_a_module_that_is_still_executing_is_named_too(self, models):
+        # A module that Hydra is executing is not in sys.modules, so inspect knows nothing of it.
         source = "\n\nclass CNN(Model):\n    def f(self):\n        pass\n"
         namespace = {"Model": Model, "__name__": "not_imported"}
         exec(compile(source, "plugin.py", "exec"), namespace)
@@ -280,7 +280,7 @@ class TestLazyEntries:
         Decoders.register("json", decoder)
 
         assert Decoders["json"] is decoder
-        with pytest.raises(RegistryError, match="has an entry 'json' already"):
+        with pytest.raises(RegistryError, match="already has an entry 'json'"):
             Decoders.register("json", "json:JSONEncoder")
 
     def test_a_module_that_fails_is_shown_with_its_traceback(self, models, write_module):
@@ -297,13 +297,13 @@ class TestLazyEntries:
         assert "importlib" not in text
         assert isinstance(failed.value.__cause__, OSError)
 
-    def test_a_module_that_is_repaired_is_found_at_the_next_use(self, models, write_module):
+    def test_a_repaired_module_is_imported_at_the_next_use(self, models, write_module):
         write_module("mended_zoo", "raise OSError('no weights')\n")
         models.register("f", "mended_zoo:f")
         with pytest.raises(RegistryError, match="no weights"):
             models.get("f")
 
-        write_module("mended_zoo", "def f():  # another size, so that no cache is taken\n  pass\n")
+        write_module("mended_zoo", "def f():  # another size, so that no cache is used\n  pass\n")
 
         assert models.get("f").__name__ == "f"
 
@@ -323,13 +323,13 @@ class TestLazyEntries:
             models.build("this:s")
         assert "this" not in sys.modules
 
-    def test_what_a_lazy_entry_brings_must_fit_the_registry(self, models):
+    def test_the_object_of_a_lazy_entry_must_fit_the_registry(self, models):
         models.register("wrong", "pathlib:Path")
         models.register("nothing", "pathlib:__doc__")
 
         with pytest.raises(RegistryError, match=r"Path .* is not a subclass of Model"):
             models.get("wrong")
-        with pytest.raises(RegistryError, match="neither class nor function"):
+        with pytest.raises(RegistryError, match="neither a class nor a function"):
             models.get("nothing")
 
 
@@ -338,7 +338,7 @@ class TestThreads:
         write_module("slow_zoo", "import time\ntime.sleep(0.05)\ndef f(): return 3\n")
         models.register("lazy", "slow_zoo:f")
         start = threading.Barrier(8)
-        found, errors = [], []
+        entries, errors = [], []
 
         def work(number):
             try:
@@ -346,7 +346,7 @@ class TestThreads:
                 for i in range(200):
                     models.register(f"{number}-{i}", Net)
                     tuple(models)
-                found.append(models["lazy"])
+                entries.append(models["lazy"])
             except Exception as error:
                 errors.append(error)
 
@@ -358,18 +358,18 @@ class TestThreads:
 
         assert not errors
         assert len(models) == 8 * 200 + 1
-        assert len(set(found)) == 1
+        assert len(set(entries)) == 1
 
-    def test_of_threads_with_one_name_and_different_objects_one_wins(self, models):
+    def test_one_of_several_threads_wins_the_same_name(self, models):
         start = threading.Barrier(8)
-        refused = []
+        refused_widths = []
 
         def work(width):
             start.wait()
             try:
                 models.register("net", partial(Net, width=width))
             except RegistryError:
-                refused.append(width)
+                refused_widths.append(width)
 
         threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
         for thread in threads:
@@ -377,8 +377,8 @@ class TestThreads:
         for thread in threads:
             thread.join()
 
-        assert len(refused) == 7
-        assert models.build("net").width not in refused
+        assert len(refused_widths) == 7
+        assert models.build("net").width not in refused_widths
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([Net, make_net, Model]))))

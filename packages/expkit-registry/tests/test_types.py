@@ -1,4 +1,4 @@
-"""What mypy and pyright say of code that uses a registry, right and wrong."""
+"""What mypy and pyright say about right and wrong uses of a registry."""
 
 import importlib.util
 import json
@@ -52,7 +52,7 @@ width: int = CNN(3).width + small(3).width
 mlp: MLP = MLP()
 names: list[str] = list(Models)
 number: int = len(Models) + len(Models.names())
-known: bool = "cnn" in Models
+is_entry: bool = "cnn" in Models
 error: type[LookupError] = RegistryError
 Models.check("cnn", runtime=["params"])
 Models.store("model")
@@ -60,22 +60,22 @@ Models.store("model")
 
 WRONG = {
     "a class of another kind": 'Models.register("other", Other)',
-    "an index that is no name": "Models[3]",
-    "a name that is no text": "Models.register(3)",
-    "a model is no int": 'number = Models.build("cnn")',
-    "an entry is no model": 'model = Models["cnn"]',
+    "an index that is not a name": "Models[3]",
+    "a name that is not a string": "Models.register(3)",
+    "a model is not an int": 'number = Models.build("cnn")',
+    "an entry is not a model": 'model = Models["cnn"]',
     "the decorator keeps the class": 'CNN("wide")',
     "the decorator keeps the function": 'small("wide")',
-    "a configuration is no int": "Models.build(3)",
-    "override is for flags": 'Models.register("x", CNN, override="yes")',
+    "a configuration is not an int": "Models.build(3)",
+    "override is a flag": 'Models.register("x", CNN, override="yes")',
 }
 
 CHECKERS = ["mypy", "pyright"]
 
 
 @pytest.fixture(params=CHECKERS)
-def complaints(request, tmp_path):
-    """A function that tells in which lines a checker sees an error."""
+def error_lines(request, tmp_path):
+    """A function that returns the lines in which a checker reports an error."""
     checker = request.param
     if importlib.util.find_spec(checker) is None:
         pytest.skip(f"{checker} is not installed")
@@ -84,7 +84,7 @@ def complaints(request, tmp_path):
         "mypy": [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "sample.py"],
         "pyright": [sys.executable, "-m", "pyright", "--outputjson", "-p", ".", "sample.py"],
     }
-    # pyright takes files or a project, not both; the project says where the package is.
+    # pyright accepts files or a project, not both; the project says where the package is.
     commands["pyright"] = commands["pyright"][:-1]
     (tmp_path / "pyrightconfig.json").write_text(
         json.dumps({"include": ["sample.py"], "extraPaths": [source]})
@@ -109,17 +109,19 @@ def complaints(request, tmp_path):
             pytest.skip(f"pyright does not run here: {done.stdout}{done.stderr}")
         report = json.loads(done.stdout)["generalDiagnostics"]
         return {
-            found["range"]["start"]["line"] + 1 for found in report if found["severity"] == "error"
+            diagnostic["range"]["start"]["line"] + 1
+            for diagnostic in report
+            if diagnostic["severity"] == "error"
         }
 
     return check
 
 
-def test_right_code_has_no_complaints_and_each_wrong_line_has_one(complaints):
+def test_checkers_accept_right_code_and_report_each_wrong_line(error_lines):
     first = SAMPLE.count("\n") + 1
 
-    found = complaints(SAMPLE + "\n".join(WRONG.values()) + "\n")
+    lines = error_lines(SAMPLE + "\n".join(WRONG.values()) + "\n")
 
-    assert found == set(range(first, first + len(WRONG))), {
+    assert lines == set(range(first, first + len(WRONG))), {
         line: text for line, text in enumerate(WRONG.values(), start=first)
     }

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def torch():
-    """PyTorch where it is installed; a failure where `EXPKIT_REQUIRE` says that it must be."""
+    """PyTorch if it is installed; if not, a failure where `EXPKIT_REQUIRE` names it."""
     try:
         import torch
     except ImportError:
@@ -20,22 +20,22 @@ def torch():
 
 @pytest.fixture
 def draws():
-    """One number from every global generator there is."""
+    """A function that draws one number from every global generator in use."""
     return draw_from_all
 
 
 def draw_from_all():
-    drawn = [random.random()]
+    numbers = [random.random()]
     if "numpy" in sys.modules:
-        drawn.append(float(sys.modules["numpy"].random.rand()))
+        numbers.append(float(sys.modules["numpy"].random.rand()))
     if "torch" in sys.modules:
-        drawn.append(float(sys.modules["torch"].rand(())))
-    return drawn
+        numbers.append(float(sys.modules["torch"].rand(())))
+    return numbers
 
 
 @pytest.fixture
 def run_python(tmp_path):
-    """Runs a script in a process of its own, and gives what it printed."""
+    """A function that runs a script in a process of its own and returns what it prints."""
 
     def run(code, *, blocked=()):
         block = f"import sys\nfor name in {list(blocked)}: sys.modules[name] = None\n"

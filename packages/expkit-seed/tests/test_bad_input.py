@@ -25,7 +25,7 @@ async def coroutine_function():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: set_seed(-1), ValueError, r"seed must lie in 0\.\.4294967295 .*, got -1"),
+        (lambda: set_seed(-1), ValueError, r"seed must be in 0\.\.4294967295 .*, got -1"),
         (lambda: set_seed(2**32), ValueError, r"got 4294967296.*derive_seed\(0, 4294967296\)"),
         (lambda: set_seed(1.0), TypeError, r"seed must be an integer, got 1\.0 \(float\)"),
         (lambda: set_seed("1"), TypeError, r"seed must be an integer, got '1' \(str\)"),
@@ -34,7 +34,7 @@ async def coroutine_function():
         (
             lambda: set_seed([1, 2]),
             TypeError,
-            r"got \[1, 2\] \(list\)\. A run has one seed; .* defaults list has expkit's line",
+            r"got \[1, 2\] \(list\)\. A run has one seed\. .* if the defaults list names expkit",
         ),
         (lambda: set_seed(1, rank=-1), ValueError, "rank must be 0 or more, got -1"),
         (lambda: set_seed(1, rank="0"), TypeError, "rank must be an integer, got '0'"),
@@ -46,32 +46,32 @@ async def coroutine_function():
         (
             lambda: set_seed(1, deterministic=False),
             ValueError,
-            r"got False\. YAML reads off as false unless it stands in quotes",
+            r"got False\. YAML reads off as false unless it is quoted",
         ),
         (
             lambda: set_seed(10**5000),
             ValueError,
-            r"got a number of 16610 bits\. derive_seed\(0, seed\) makes",
+            r"got a number of 16610 bits\. derive_seed\(0, seed\) turns",
         ),
-        (lambda: derive_seed(-1, "a"), ValueError, r"base must lie in 0\.\."),
+        (lambda: derive_seed(-1, "a"), ValueError, r"base must be in 0\.\."),
         (
             lambda: derive_seed(1, 1.5),
             TypeError,
-            r"a name that is no text must be an integer, got 1\.5",
+            r"a name that is not a string must be an integer, got 1\.5",
         ),
-        (lambda: derive_seed(1, None), TypeError, "no text must be an integer, got None"),
+        (lambda: derive_seed(1, None), TypeError, "not a string must be an integer, got None"),
         (lambda: sample_seed(1, epoch="3", index=0), TypeError, "epoch must be an integer"),
-        (lambda: isolated_rng(-1), ValueError, r"seed must lie in 0\.\."),
+        (lambda: isolated_rng(-1), ValueError, r"seed must be in 0\.\."),
         (lambda: isolated_rng(print), TypeError, "seed must be an integer, got <built-in"),
         (
             lambda: rng_state({"mine": 3}),
             TypeError,
-            r"generator 'mine' is a int; known are torch\.Generator",
+            r"generator 'mine' is of type int; it must be a torch\.Generator",
         ),
         (
             lambda: rng_state({"mine": random.SystemRandom()}),
             TypeError,
-            "generator 'mine' is a SystemRandom; known are",
+            "generator 'mine' is of type SystemRandom; it must be a",
         ),
         (
             lambda: rng_state(random.Random()),
@@ -86,15 +86,15 @@ async def coroutine_function():
         (
             lambda: isolated_rng(1)(generator_function),
             TypeError,
-            "isolated_rng cannot be around generator_function: .* Use `with isolated_rng",
+            "isolated_rng cannot decorate generator_function: .* Use `with isolated_rng",
         ),
         (
             lambda: isolated_rng(1)(coroutine_function),
             TypeError,
-            "isolated_rng cannot be around coroutine_function",
+            "isolated_rng cannot decorate coroutine_function",
         ),
         (lambda: restore_rng_state(None), ValueError, r"must be what rng_state\(\) returned"),
-        (lambda: restore_rng_state({}), ValueError, r"got \{\}\. Keys of it: python, numpy"),
+        (lambda: restore_rng_state({}), ValueError, r"got \{\}\. Its keys would be python, numpy"),
         (
             lambda: restore_rng_state({"python": [1, 2]}),
             ValueError,
@@ -110,7 +110,7 @@ async def coroutine_function():
                 rng_state() | {"generators": {"a": {"kind": "torch"}}}, {"a": random.Random()}
             ),
             ValueError,
-            "generator 'a' was saved as 'torch', given is one of 'python'",
+            "generator 'a' was saved as 'torch', but the one given is 'python'",
         ),
     ],
 )
@@ -122,7 +122,7 @@ def test_bad_input_says_what_is_wrong_and_what_is_allowed(call, error, message):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: loader_kwargs(-1), ValueError, r"seed must lie in 0\.\."),
+        (lambda: loader_kwargs(-1), ValueError, r"seed must be in 0\.\."),
         (lambda: loader_kwargs(1, "0"), TypeError, "rank must be an integer"),
         (lambda: SeededDataset(iter([1]), 1), TypeError, r"list_iterator has no __getitem__ and"),
         (lambda: SeededDataset([1], "1"), TypeError, "seed must be an integer"),

@@ -44,7 +44,7 @@ def test_states_of_all_devices_pass_through_a_checkpoint_on_the_gpu(cuda, tmp_pa
     assert (draw(cuda), float(cuda.rand((), device="cuda", generator=generator))) == expected
 
 
-def test_states_of_more_devices_than_here_are_a_warning(cuda):
+def test_states_of_more_devices_than_this_machine_has_are_a_warning(cuda):
     set_seed(1)
     draw(cuda)
     state = rng_state()
@@ -111,7 +111,7 @@ def test_a_state_restored_before_the_first_use_of_cuda_wins_over_the_seed(cuda, 
     assert resumed.stdout == saved.stdout != ""
 
 
-def test_strict_before_cuda_trains_repeatably_and_after_it_raises(cuda):
+def test_strict_works_before_the_first_use_of_cuda_and_raises_after_it(cuda):
     before = run(
         "set_seed(1, deterministic='strict')\n"
         "a = torch.rand(64, 64, device='cuda')\nprint((a @ a).sum().item())"

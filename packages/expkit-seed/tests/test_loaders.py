@@ -53,12 +53,12 @@ def test_a_rerun_loads_the_same_and_no_two_draws_are_equal(torch, workers):
 
     assert torch.equal(first, again)
     for generator in (1, 2, 3):
-        drawn = first[:, :, generator].flatten().tolist()
-        assert len(set(drawn)) == len(drawn), "workers or epochs repeat one another"
+        numbers = first[:, :, generator].flatten().tolist()
+        assert len(set(numbers)) == len(numbers), "workers or epochs repeat one another"
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_another_seed_or_rank_loads_something_else(torch, workers):
+def test_another_seed_or_rank_loads_other_numbers_in_another_order(torch, workers):
     base = load(torch, 1, workers)
 
     for other in (load(torch, 1, workers, seed=2), load(torch, 1, workers, rank=1)):
@@ -66,14 +66,14 @@ def test_another_seed_or_rank_loads_something_else(torch, workers):
         assert other[0, :, 0].tolist() != base[0, :, 0].tolist()
 
 
-def test_the_order_depends_on_the_seed_alone_and_not_on_the_workers(torch):
+def test_the_order_depends_on_the_seed_and_not_on_the_workers(torch):
     orders = [load(torch, 1, workers)[0, :, 0].tolist() for workers in WORKERS]
 
     assert orders[0] == orders[1] == orders[2]
 
 
 def test_training_draws_nothing_from_the_loaders_generator(torch):
-    quiet = load(torch, 1, WORKERS[1])
+    undisturbed = load(torch, 1, WORKERS[1])
     set_seed(1)
     torch.rand(100)
     kwargs = loader_kwargs(1)
@@ -83,26 +83,26 @@ def test_training_draws_nothing_from_the_loaders_generator(torch):
         Noise(), batch_size=3, shuffle=True, num_workers=2, **kwargs
     )
 
-    assert torch.equal(torch.cat(list(loader)), quiet[0])
+    assert torch.equal(torch.cat(list(loader)), undisturbed[0])
 
 
 @pytest.mark.parametrize("workers", WORKERS[:2])
-def test_a_resume_at_an_epochs_end_loads_the_same(torch, workers, tmp_path):
+def test_a_resume_at_the_end_of_an_epoch_loads_the_same(torch, workers, tmp_path):
     expected = load(torch, 3, workers)
 
-    def start():
+    def make_loader():
         return torch.utils.data.DataLoader(
             Noise(), batch_size=3, shuffle=True, **workers, **loader_kwargs(1)
         )
 
     set_seed(1)
-    loader = start()
+    loader = make_loader()
     list(loader)
     state = rng_state({"loader": loader.generator})
     torch.save(state, tmp_path / "state.pt")
 
     set_seed(99)
-    loader = start()
+    loader = make_loader()
     saved = torch.load(tmp_path / "state.pt", weights_only=True)
     restore_rng_state(saved, {"loader": loader.generator})
     resumed = torch.stack([torch.cat(list(loader)) for _ in range(2)])
@@ -115,11 +115,11 @@ def seeded_epochs(torch, epochs, workers, seed=1, rank=0):
     loader = torch.utils.data.DataLoader(
         data, batch_size=3, sampler=data.sampler(), **workers, **loader_kwargs(seed, rank)
     )
-    loaded = []
+    rows = []
     for epoch in epochs:
         data.set_epoch(epoch)
-        loaded.append(torch.cat(list(loader)))
-    return torch.stack(loaded)
+        rows.append(torch.cat(list(loader)))
+    return torch.stack(rows)
 
 
 def test_a_seeded_dataset_loads_the_same_with_any_workers_and_from_any_epoch(torch):
@@ -137,13 +137,13 @@ def test_a_seeded_dataset_differs_by_epoch_sample_seed_and_rank(torch):
         seeded_epochs(torch, [0], WORKERS[0], rank=1),
     ]
 
-    drawn = torch.cat([epochs.flatten(0, 1), *(other[0] for other in others)])[:, 1:]
-    assert len(drawn.unique()) == drawn.numel()
+    numbers = torch.cat([epochs.flatten(0, 1), *(other[0] for other in others)])[:, 1:]
+    assert len(numbers.unique()) == numbers.numel()
     assert epochs[0, :, 0].tolist() != epochs[1, :, 0].tolist()
     assert sorted(epochs[0, :, 0].tolist()) == list(range(12))
 
 
-def test_loading_without_workers_leaves_the_trainings_numbers_alone(torch, draws):
+def test_loading_without_workers_does_not_change_what_the_training_draws(torch, draws):
     data = SeededDataset(Noise(), 1)
     set_seed(1)
     expected = draws()
@@ -154,7 +154,7 @@ def test_loading_without_workers_leaves_the_trainings_numbers_alone(torch, draws
     assert draws() == expected
 
 
-def test_a_dataset_that_raises_leaves_the_trainings_numbers_alone(torch, draws):
+def test_a_dataset_that_raises_does_not_change_what_the_training_draws(torch, draws):
     class Broken(Noise):
         def __getitem__(self, index):
             random.random()
@@ -171,7 +171,7 @@ def test_a_dataset_that_raises_leaves_the_trainings_numbers_alone(torch, draws):
     assert draws() == expected
 
 
-def test_a_samples_seed_is_that_of_its_generators(torch):
+def test_sample_seed_is_the_seed_that_a_samples_generators_get(torch):
     data = SeededDataset(Noise(), 1, rank=2)
     data.set_epoch(5)
 
@@ -204,7 +204,7 @@ def test_worker_init_can_be_sent_to_other_processes(torch, draws):
         assert draws() == expected
 
 
-def test_spawned_workers_load_what_forked_ones_do(torch, run_python):
+def test_spawned_workers_load_the_same_as_forked_ones(torch, run_python):
     code = """
 import random, sys
 import torch
@@ -244,8 +244,8 @@ def test_a_seeded_sample_costs_microseconds(torch):
             return index
 
     data = SeededDataset(Empty(), 1)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     for index in range(1000):
         data[index]
 
-    assert time.perf_counter() - begin < 0.5  # 0.04 s here
+    assert time.perf_counter() - start < 0.5  # 0.04 s on a quiet machine

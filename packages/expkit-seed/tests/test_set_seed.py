@@ -4,10 +4,9 @@ import random
 import pytest
 
 from expkit_seed import set_seed
-from expkit_seed._optional import installed
 
 
-def test_the_same_seed_gives_the_same_numbers_everywhere(draws, torch):
+def test_the_same_seed_gives_the_same_numbers_in_all_generators(draws, torch):
     set_seed(7)
     first = draws() + draws()
     set_seed(7)
@@ -20,7 +19,7 @@ def test_the_same_seed_gives_the_same_numbers_everywhere(draws, torch):
     assert not set(first) & set(other)
 
 
-def test_the_numbers_are_those_of_the_generators_own_seeding():
+def test_the_numbers_are_those_after_seeding_each_generator_by_itself():
     numpy = pytest.importorskip("numpy")
     random.seed(7)
     numpy.random.seed(7)
@@ -81,11 +80,21 @@ def test_a_module_imported_after_the_seed_is_seeded_too(run_python, torch):
     assert run_python(code) == run_python(code)
 
 
-def test_a_mere_folder_is_not_an_installed_module(tmp_path, monkeypatch):
-    (tmp_path / "torch_like_folder").mkdir()
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_a_folder_named_torch_does_not_count_as_pytorch(run_python, tmp_path):
+    (tmp_path / "torch").mkdir()
+    code = (
+        "import sys; from expkit_seed import loader_kwargs, set_seed\n"
+        "sys.path[:] = [path for path in sys.path if not path.endswith('-packages')]\n"
+        "import torch; assert torch.__file__ is None; del sys.modules['torch']\n"
+        "print(set_seed(7))\n"
+        "try: loader_kwargs(1)\n"
+        "except ImportError as error: print(error)\n"
+    )
 
-    assert installed("torch_like_folder") is None
+    assert run_python(code).splitlines() == [
+        "7",
+        "loader_kwargs needs PyTorch, which is not installed: pip install torch",
+    ]
 
 
 @pytest.fixture
@@ -106,7 +115,7 @@ def switches(torch, monkeypatch):
 
     yield read
     set_seed(0)
-    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)  # kept where a test says that CUDA is in use
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)  # stays where a test says that CUDA is in use
 
 
 def test_strict_sets_every_switch(switches):
@@ -123,15 +132,15 @@ def test_strict_sets_every_switch(switches):
     }
 
 
-def test_warn_asks_for_repeatable_algorithms_without_insisting(switches):
+def test_warn_prefers_deterministic_algorithms_and_keeps_tf32(switches):
     set_seed(7, deterministic="warn")
 
     assert switches()["algorithms"]
     assert switches()["warn only"]
-    assert switches()["cudnn tf32"], "TF32 is fast and repeatable: only strict gives it up"
+    assert switches()["cudnn tf32"], "TF32 is fast and deterministic: only strict turns it off"
 
 
-def test_off_undoes_what_a_run_before_it_in_this_process_set(switches, torch):
+def test_off_undoes_what_an_earlier_run_in_this_process_set(switches, torch):
     torch.backends.cudnn.benchmark = True
     before = switches()
 
@@ -143,7 +152,7 @@ def test_off_undoes_what_a_run_before_it_in_this_process_set(switches, torch):
     torch.backends.cudnn.benchmark = False
 
 
-def test_warn_after_strict_gives_tf32_back(switches, torch):
+def test_warn_after_strict_turns_tf32_on_again(switches, torch):
     torch.backends.cuda.matmul.allow_tf32 = True
 
     set_seed(7, deterministic="strict")
@@ -164,7 +173,7 @@ def test_off_leaves_the_users_own_switches_alone(switches, torch):
     torch.backends.cudnn.deterministic = False
 
 
-def test_a_repeatable_workspace_that_is_set_already_stays(switches, monkeypatch):
+def test_a_deterministic_workspace_that_is_already_set_is_kept(switches, monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
 
     set_seed(7, deterministic="strict")
@@ -172,8 +181,8 @@ def test_a_repeatable_workspace_that_is_set_already_stays(switches, monkeypatch)
     assert switches()["cublas"] == ":16:8"
 
 
-# From here on tests replace a part of torch: this machine may have no GPU, and a GPU that is in use
-# stays so for the rest of the process.
+# The tests below replace a part of torch: this machine may have no GPU, and a GPU in use remains
+# so for the rest of the process.
 @pytest.mark.parametrize("workspace", [None, ":0:0"])
 def test_strict_comes_too_late_once_cuda_is_in_use(switches, torch, monkeypatch, workspace):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
@@ -187,7 +196,7 @@ def test_strict_comes_too_late_once_cuda_is_in_use(switches, torch, monkeypatch,
     assert switches() == before
 
 
-def test_strict_runs_before_and_after_others_share_a_process(switches, torch, monkeypatch):
+def test_a_process_may_go_from_strict_to_off_and_back(switches, torch, monkeypatch):
     set_seed(7, deterministic="strict")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # by the first run
 
@@ -198,16 +207,16 @@ def test_strict_runs_before_and_after_others_share_a_process(switches, torch, mo
     assert switches()["algorithms"]
 
 
-def test_warn_only_warns_when_cuda_is_in_use(switches, torch, monkeypatch):
+def test_warn_does_not_raise_when_cuda_is_in_use(switches, torch, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
 
     with pytest.warns(UserWarning, match="already in use with no CUBLAS_WORKSPACE_CONFIG"):
         set_seed(7, deterministic="warn")
 
-    assert switches()["cublas"] is None, "set too late it would make a later strict look right"
+    assert switches()["cublas"] is None, "set too late, it would make a later strict look right"
 
 
-def test_strict_repeats_a_training_step_bit_by_bit(switches, torch):
+def test_strict_repeats_training_steps_bit_for_bit(switches, torch):
     def train():
         set_seed(7, deterministic="strict")
         model = torch.nn.Sequential(

@@ -9,9 +9,9 @@ from expkit_seed import isolated_rng, restore_rng_state, rng_state, set_seed
 numpy = pytest.importorskip("numpy")
 
 
-def test_restored_generators_go_on_where_they_were(draws, torch):
+def test_restored_generators_continue_from_where_they_were(draws, torch):
     set_seed(1)
-    random.gauss(0, 1)  # leaves a second number behind, which belongs to the state
+    random.gauss(0, 1)  # keeps a second number for the next call, which is part of the state
     numpy.random.randn()
     draws()
     state = rng_state()
@@ -23,7 +23,7 @@ def test_restored_generators_go_on_where_they_were(draws, torch):
     assert (draws(), random.gauss(0, 1), numpy.random.randn()) == expected
 
 
-def test_the_state_passes_through_a_checkpoint_that_holds_no_pickles(draws, torch, tmp_path):
+def test_the_state_survives_a_checkpoint_that_is_loaded_without_pickle(draws, torch, tmp_path):
     generators = make_generators(torch)
     set_seed(1)
     state = rng_state(generators)
@@ -52,19 +52,19 @@ def make_generators(torch, seed=3):
 
 
 def draw_each(torch, generators):
-    drawn = {}
+    numbers = {}
     for name, generator in generators.items():
         if isinstance(generator, torch.Generator):
-            drawn[name] = float(torch.rand((), generator=generator))
+            numbers[name] = float(torch.rand((), generator=generator))
         elif isinstance(generator, random.Random):
-            drawn[name] = generator.random()
+            numbers[name] = generator.random()
         else:
-            drawn[name] = [generator.normal() for _ in range(3)]
-    return drawn
+            numbers[name] = [generator.normal() for _ in range(3)]
+    return numbers
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 700))
-def test_any_state_comes_back(seed, steps):
+def test_any_state_is_restored(seed, steps):
     set_seed(seed)
     for _ in range(steps):
         random.random()
@@ -87,7 +87,7 @@ def test_taking_the_state_draws_nothing(draws):
     assert draws() == expected
 
 
-def test_modules_that_are_not_imported_are_not_imported_for_it(run_python):
+def test_taking_the_state_imports_nothing(run_python):
     code = (
         "import sys; from expkit_seed import rng_state, isolated_rng\n"
         "with isolated_rng(): state = rng_state()\n"
@@ -105,23 +105,25 @@ def test_cuda_states_of_another_machine_are_a_warning_and_the_rest_is_restored(d
     expected = draws()
     set_seed(99)
 
-    with pytest.warns(UserWarning, match="2 CUDA devices were saved, 0 are here: 0 restored"):
+    with pytest.warns(
+        UserWarning, match="2 CUDA devices were saved, and this machine has 0: 0 restored"
+    ):
         restore_rng_state(state)
 
     assert draws() == expected
 
 
-def test_generators_of_other_names_are_a_warning_and_the_rest_is_restored(draws):
+def test_generators_with_other_names_are_a_warning_and_the_rest_is_restored(draws):
     set_seed(1)
     state = rng_state({"a": random.Random(1), "b": random.Random(2)})
     expected = draws()
     set_seed(99)
     b, c = random.Random(9), random.Random(3)
 
-    with pytest.warns(UserWarning, match="named generators") as caught:
+    with pytest.warns(UserWarning, match="named generators") as warned:
         restore_rng_state(state, {"b": b, "c": c})
 
-    assert [str(warning.message) for warning in caught] == [
+    assert [str(warning.message) for warning in warned] == [
         "named generators saved but not given, so not restored: a",
         "named generators given but not saved, so not restored: c",
     ]
@@ -141,7 +143,7 @@ def test_a_state_saved_without_torch_restores_what_it_has(draws, torch):
     assert draws()[:2] == expected
 
 
-def test_a_state_with_torch_and_numpy_is_read_where_they_are_missing(run_python, torch, tmp_path):
+def test_a_state_with_torch_and_numpy_is_restored_without_them(run_python, torch, tmp_path):
     import json
 
     set_seed(1)
@@ -202,7 +204,7 @@ def test_isolation_hides_all_draws_inside(draws, torch):
     assert inside == again
 
 
-def test_isolation_ends_with_an_exception_too(draws, torch):
+def test_isolation_restores_after_an_exception_too(draws, torch):
     set_seed(1)
     expected = draws()
     set_seed(1)
@@ -218,7 +220,7 @@ def test_isolation_ends_with_an_exception_too(draws, torch):
     assert draws() == expected
 
 
-def test_isolation_without_a_seed_goes_on_inside(draws):
+def test_isolation_without_a_seed_continues_the_streams_inside(draws):
     set_seed(1)
     expected = draws()
     set_seed(1)
@@ -228,12 +230,12 @@ def test_isolation_without_a_seed_goes_on_inside(draws):
     assert draws() == expected
 
 
-def test_isolation_is_a_decorator_that_works_again_and_again_and_inside_itself(draws):
+def test_isolation_as_a_decorator_works_in_every_call_and_inside_itself(draws):
     @isolated_rng(7)
     def evaluate(depth):
         """Doc."""
-        drawn = draws()
-        return [drawn, *(evaluate(depth - 1) if depth else [])]
+        numbers = draws()
+        return [numbers, *(evaluate(depth - 1) if depth else [])]
 
     set_seed(1)
     expected = draws()
@@ -247,7 +249,7 @@ def test_isolation_is_a_decorator_that_works_again_and_again_and_inside_itself(d
     assert evaluate.__name__ == "evaluate"
 
 
-def test_isolation_leaves_the_seed_that_waits_for_cuda(torch):
+def test_isolation_leaves_the_pending_seed_of_cuda(torch):
     set_seed(1)
 
     with isolated_rng(7):

@@ -4,7 +4,7 @@ import pytest
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that advances when a test says so."""
 
     def __init__(self):
         self.now_ns = 1_000
@@ -23,7 +23,7 @@ def clock():
 
 @pytest.fixture
 def torch():
-    """PyTorch where it is installed; a failure where `EXPKIT_REQUIRE` says that it must be."""
+    """PyTorch if it is installed; if not, a failure where `EXPKIT_REQUIRE` names it."""
     if "torch" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
         import torch
     else:

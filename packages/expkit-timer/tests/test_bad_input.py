@@ -44,7 +44,8 @@ MISUSE = {
     "start twice": (
         lambda: running(Timer("load")).start(),
         TimerError,
-        "Timer 'load' is running in this thread already: stop() it first",
+        "Timer 'load' is already running in this thread: stop() it first, or use `with timer:`, "
+        "which can be nested",
     ),
     "pause without start": (
         lambda: Timer("load").pause(),
@@ -54,7 +55,7 @@ MISUSE = {
     "pause twice": (
         lambda: paused(Timer("load")).pause(),
         TimerError,
-        "Timer 'load' is paused already: resume() it first",
+        "Timer 'load' is already paused: resume() it first",
     ),
     "resume without start": (
         lambda: Timer("load").resume(),
@@ -66,12 +67,12 @@ MISUSE = {
         TimerError,
         "Timer 'load' is not paused: there is nothing to resume()",
     ),
-    "the last of none": (
+    "the last block before there is one": (
         lambda: Timer("load").last,
         TimerError,
         "Timer 'load' has timed no block yet: use `with timer:`",
     ),
-    "a mode that is not there": (
+    "an unknown mode": (
         lambda: Timer("load", cuda="event"),
         ValueError,
         "Timer 'load': cuda must be one of 'off', 'events', 'sync', got 'event'. "
@@ -80,18 +81,18 @@ MISUSE = {
     "off as YAML reads it": (
         lambda: Timers(cuda=False),
         ValueError,
-        "got False. YAML reads off as false unless it stands in quotes.",
+        "got False. YAML reads off as false unless it is quoted.",
     ),
-    "a name that is no text": (
+    "a name that is not a string": (
         lambda: Timer(3),
         ValueError,
-        "a timer's name must be a text that is not empty, got 3",
+        "a timer's name must be a non-empty string, got 3",
     ),
-    "an empty name": (lambda: Timer(" "), ValueError, "not empty, got ' '"),
-    "a path with a slash at its end": (
+    "an empty name": (lambda: Timer(" "), ValueError, "non-empty string, got ' '"),
+    "a path that ends in a slash": (
         lambda: Timers()("epoch/"),
         ValueError,
-        "a timer's name must be a text such as 'load' or 'epoch/load', got 'epoch/'",
+        "a timer's name must be a string such as 'load' or 'epoch/load', got 'epoch/'",
     ),
     "a path with nothing between slashes": (
         lambda: Timers()("epoch//load"),
@@ -99,22 +100,23 @@ MISUSE = {
         "got 'epoch//load'",
     ),
     "a list of names": (lambda: Timers()(["epoch"]), ValueError, "got ['epoch']"),
-    "a timer that is not there": (
+    "a timer that does not exist": (
         lambda: Timers()["load"],
         KeyError,
-        "no timer 'load' here. Known: none. `with timers('load'):` makes one.",
+        "no timer 'load'. Known: none. `with timers('load'):` creates one.",
     ),
     "a generator function": (
         lambda: Timer("load")(generator),
         TypeError,
-        "Timer 'load' cannot time the generator function generator: calling it does no work yet.",
+        "Timer 'load' cannot time the generator function generator: calling it runs none of its "
+        "code.",
     ),
     "an object whose call makes a generator": (
         lambda: Timer("load")(Generating()),
         TypeError,
         "Timer 'load' cannot time the generator function <Generating>",
     ),
-    "a part of a generator function": (
+    "a partial of a generator function": (
         lambda: Timer("load")(partial(generator)),
         TypeError,
         "Timer 'load' cannot time the generator function functools.partial(<function generator",
@@ -124,12 +126,12 @@ MISUSE = {
         TypeError,
         "Timer 'load' cannot time the generator function async_generator",
     ),
-    "what is no function": (
+    "something that is not a function": (
         lambda: Timer("load")(3),
         TypeError,
-        "Timer 'load' can decorate functions, got 3",
+        "Timer 'load' can only decorate functions, got 3",
     ),
-    "a suffix that is not there": (
+    "an unknown suffix": (
         lambda: Timer("load").save("timer.txt"),
         ValueError,
         "timer.txt: a timer file ends in .yaml, .yml, .json, .csv, not in '.txt'",
@@ -137,13 +139,13 @@ MISUSE = {
 }
 
 
-@pytest.mark.parametrize("what", MISUSE)
-def test_misuse_is_told_with_the_timer_and_the_cure(what, tmp_path, monkeypatch):
+@pytest.mark.parametrize("case", MISUSE)
+def test_an_error_after_misuse_names_the_timer_and_the_remedy(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    act, kind, text = MISUSE[what]
+    misuse, kind, text = MISUSE[case]
 
     with pytest.raises(kind) as raised:
-        act()
+        misuse()
 
     assert text in str(raised.value)
     assert list(tmp_path.iterdir()) == []
@@ -161,7 +163,7 @@ ATTEMPT = {
     "p95_s": 1.0,
 }
 FILES = {
-    "a file that is torn": (".json", '{"epoch": {', "cannot be read as a timer file"),
+    "a truncated file": (".json", '{"epoch": {', "cannot be read as a timer file"),
     "a file of another kind": (
         ".json",
         '{"model": {"name": "cnn"}}',
@@ -173,7 +175,7 @@ FILES = {
         json.dumps({"epoch": {"attempts": [{k: v for k, v in ATTEMPT.items() if k != "total_s"}]}}),
         "'epoch', attempt 1: the key 'total_s' is missing",
     ),
-    "a count that is a text": (
+    "a count that is a string": (
         ".json",
         json.dumps({"epoch": {"attempts": [ATTEMPT, ATTEMPT | {"count": "many"}]}}),
         "'epoch', attempt 2: 'count' must be a finite number, got 'many'",
@@ -183,7 +185,7 @@ FILES = {
         json.dumps({"epoch": {"attempts": [ATTEMPT | {"std_s": math.nan}]}}),
         "'epoch', attempt 1: 'std_s' must be a finite number, got nan",
     ),
-    "a count without end": (
+    "an infinite count": (
         ".json",
         json.dumps({"epoch": {"attempts": [ATTEMPT | {"count": math.inf}]}}),
         "'epoch', attempt 1: 'count' must be a finite number, got inf",
@@ -194,7 +196,7 @@ FILES = {
         json.dumps({"epoch": {"attempts": [ATTEMPT | {"count": 0}]}}),
         "'epoch', attempt 1: 'count' must be a positive whole number",
     ),
-    "an attempt that is no mapping": (
+    "an attempt that is not a mapping": (
         ".json",
         json.dumps({"epoch": {"attempts": [3]}}),
         "'epoch', attempt 1: expected a mapping, got 3",
@@ -204,18 +206,18 @@ FILES = {
         "run_name,loss\na,1\n",
         "cannot be read as a timer file: its first line must be name,id,count,total_s",
     ),
-    "a cell that is no number": (
+    "a cell that is not a number": (
         ".csv",
         "name,id,count,total_s,mean_s,std_s,min_s,max_s,p50_s,p95_s\nepoch,a,1,x,1,1,1,1,1,1\n",
         "could not convert string to float: 'x'",
     ),
-    "YAML that is none": (".yaml", "epoch: [1", "cannot be read as a timer file"),
+    "invalid YAML": (".yaml", "epoch: [1", "cannot be read as a timer file"),
 }
 
 
-@pytest.mark.parametrize("what", FILES)
-def test_a_file_that_is_no_timer_file_is_refused_and_left_as_it_is(what, tmp_path, clock):
-    suffix, content, text = FILES[what]
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_that_is_not_a_timer_file_is_refused_and_left_unchanged(case, tmp_path, clock):
+    suffix, content, text = FILES[case]
     if suffix == ".yaml":
         pytest.importorskip("yaml")
     path = tmp_path / f"file{suffix}"
@@ -225,23 +227,23 @@ def test_a_file_that_is_no_timer_file_is_refused_and_left_as_it_is(what, tmp_pat
     with timer:
         clock.sleep(1)
 
-    for act in (lambda: Timer.load(path), lambda: timer.save(path), lambda: Timers.load(path)):
+    for use in (Timer.load, timer.save, Timers.load):
         with pytest.raises(ValueError, match=r"file\.") as raised:
-            act()
+            use(path)
         assert text in str(raised.value)
 
     assert path.read_bytes() == content
     assert timer.seconds == 1
 
 
-def test_a_timer_that_the_file_does_not_have_is_told_with_the_near_match(tmp_path, clock):
+def test_an_error_for_a_timer_that_is_not_in_the_file_names_the_near_match(tmp_path, clock):
     path = tmp_path / "timer.json"
     for name in ("epoch", "load"):
         Timer(name).save(path)
 
     with pytest.raises(KeyError, match=r"has no timer 'epochs'\. Did you mean 'epoch'\? Known: ep"):
         Timer.load(path, "epochs")
-    with pytest.raises(ValueError, match=r"has not one timer but these: epoch, load\. Give the"):
+    with pytest.raises(ValueError, match=r"holds 2 timers: epoch, load\. Name one of them\."):
         Timer.load(path)
     with pytest.raises(FileNotFoundError):
         Timer.load(tmp_path / "nothing.json")

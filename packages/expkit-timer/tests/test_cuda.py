@@ -1,21 +1,24 @@
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from weakref import WeakSet
 
 import pytest
 
 from expkit_timer import Timer, Timers
-from expkit_timer._cuda import event_clock
+
+EVENTS = 2 * 256  # two for each of the blocks that may be unread
 
 
 class Stream:
-    """Work for a GPU that does it when it is told to."""
+    """A CUDA stream whose work is done when a test says so."""
 
     def __init__(self):
         self.queued_ms = 0.0
         self.done_ms = 0.0
         self.waits = 0
-        self.events = 0
+        self.events = WeakSet()
 
     def work(self, milliseconds):
         self.queued_ms += milliseconds
@@ -23,9 +26,11 @@ class Stream:
     def run(self, milliseconds=float("inf")):
         self.done_ms = min(self.done_ms + milliseconds, self.queued_ms)
 
-    def event(self):
-        self.events += 1
-        return Event(self)
+    def event(self, enable_timing):
+        assert enable_timing
+        event = Event(self)
+        self.events.add(event)
+        return event
 
 
 class Event:
@@ -54,11 +59,11 @@ def stream():
 
 
 @pytest.fixture
-def timer(stream):
+def timer(stream, monkeypatch):
     """A timer with cuda="events" on a GPU that can be held up, which a real one cannot."""
-    timer = Timer("step")
-    timer._use_clock(event_clock(stream.event), reads_later=True)
-    return timer
+    cuda = SimpleNamespace(is_available=lambda: True, Event=stream.event)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    return Timer("step", cuda="events")
 
 
 def test_the_loop_never_waits_while_the_gpu_keeps_up(timer, stream):
@@ -73,7 +78,7 @@ def test_the_loop_never_waits_while_the_gpu_keeps_up(timer, stream):
     assert timer.count == 1000
 
 
-def test_reading_waits_for_what_is_still_running(timer, stream):
+def test_reading_waits_for_work_that_is_still_running(timer, stream):
     with timer:
         stream.work(5)
 
@@ -87,10 +92,9 @@ def test_a_gpu_that_lags_bounds_the_events_in_use(timer, stream):
         with timer:
             stream.work(1)
 
-    assert len(timer._unread) <= 256
+    assert len(stream.events) <= EVENTS
     assert timer.count == 2000
     assert timer.seconds == pytest.approx(2.0)
-    # One wait settles all the blocks before it, and 128 at least are settled at a time.
     assert stream.waits <= 2000
 
 
@@ -110,7 +114,7 @@ def test_pauses_and_nested_blocks_add_up_on_the_gpu(timer, stream):
 
 
 @pytest.mark.parametrize("mode", ["events", "sync"])
-def test_without_torch_the_error_names_the_cure(mode, monkeypatch):
+def test_without_torch_the_error_names_the_remedy(mode, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
 
     with pytest.raises(ImportError, match=rf"Timer 'step': cuda='{mode}' needs PyTorch.*'off'"):
@@ -119,7 +123,7 @@ def test_without_torch_the_error_names_the_cure(mode, monkeypatch):
 
 @pytest.mark.parametrize("make", [lambda mode: Timer("step", cuda=mode), lambda m: Timers(cuda=m)])
 @pytest.mark.parametrize("mode", ["events", "sync"])
-def test_without_a_gpu_the_error_names_the_cure(make, mode, torch):
+def test_without_a_gpu_the_error_names_the_remedy(make, mode, torch):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
 
@@ -189,7 +193,16 @@ def test_events_do_not_hold_up_the_loop(cuda):
 
 
 @pytest.mark.gpu
-def test_many_blocks_use_a_bounded_number_of_events(cuda):
+def test_many_blocks_use_a_bounded_number_of_events(cuda, monkeypatch):
+    events = WeakSet()
+
+    class Event(cuda.cuda.Event):
+        def __new__(cls, *args, **kwargs):
+            event = super().__new__(cls, *args, **kwargs)
+            events.add(event)
+            return event
+
+    monkeypatch.setattr(cuda.cuda, "Event", Event)
     x = cuda.zeros(8, device="cuda")
     timer = Timer("step", cuda="events")
 
@@ -197,6 +210,6 @@ def test_many_blocks_use_a_bounded_number_of_events(cuda):
         with timer:
             x += 1
 
-    assert len(timer._unread) <= 256
+    assert 0 < len(events) <= EVENTS
     assert timer.count == 2000
     assert 0 < timer.statistics().p50_s < 0.01

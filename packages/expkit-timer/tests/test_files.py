@@ -66,7 +66,7 @@ def test_totals_over_attempts_add_up(path, clock):
     assert [both[key] for key in exact] == pytest.approx([all_five[key] for key in exact])
 
 
-def test_a_loaded_timer_goes_on_and_adds_an_attempt(path, clock):
+def test_a_loaded_timer_continues_and_adds_an_attempt(path, clock):
     timed(clock, 1, 2).save(path)
     timer = Timer.load(path, "epoch")
 
@@ -79,7 +79,7 @@ def test_a_loaded_timer_goes_on_and_adds_an_attempt(path, clock):
     assert Timer.load(path).to_dict() == timer.to_dict()
 
 
-def test_who_has_loaded_a_file_takes_nothing_back_that_was_saved_since(path, clock):
+def test_saving_a_loaded_timer_undoes_nothing_that_was_saved_since(path, clock):
     timer = timed(clock, 1)
     timer.save(path)
     loaded = Timer.load(path)
@@ -100,7 +100,7 @@ def test_timers_of_several_names_share_a_file(path, clock):
     assert Timer.load(path, "load, all").seconds == 2
 
 
-def test_a_timer_that_was_not_used_is_saved_too(path, clock):
+def test_an_unused_timer_is_saved_too(path, clock):
     Timer("never").save(path)
     timed(clock, 1).save(path)
 
@@ -108,7 +108,7 @@ def test_a_timer_that_was_not_used_is_saved_too(path, clock):
     assert Timer.load(path, "epoch").count == 1
 
 
-def test_folders_are_made_and_no_temporary_file_stays(path, clock):
+def test_folders_are_created_and_no_temporary_file_remains(path, clock):
     deep = path.parent / "a" / "b" / path.name
 
     timed(clock, 1).save(deep)
@@ -152,7 +152,7 @@ def test_a_killed_process_leaves_a_valid_file(tmp_path):
     assert Timer.load(path).count >= 1
 
 
-def test_the_yaml_file_is_as_the_page_of_formats_says(tmp_path, clock):
+def test_the_yaml_file_has_the_format_that_the_docs_describe(tmp_path, clock):
     yaml = pytest.importorskip("yaml")
     path = tmp_path / "timer.yaml"
 
@@ -167,7 +167,7 @@ def test_the_yaml_file_is_as_the_page_of_formats_says(tmp_path, clock):
     assert len([line for line in path.read_text().splitlines() if "- {id:" in line]) == 2
 
 
-def test_the_csv_file_has_a_row_a_total_and_a_row_an_attempt(tmp_path, clock):
+def test_the_csv_file_has_one_row_for_the_total_and_one_per_attempt(tmp_path, clock):
     path = tmp_path / "timer.csv"
 
     timed(clock, 1).save(path)
@@ -179,7 +179,7 @@ def test_the_csv_file_has_a_row_a_total_and_a_row_an_attempt(tmp_path, clock):
     assert rows[0]["id"] == "total"
 
 
-def test_keys_of_a_newer_version_stay(tmp_path, clock):
+def test_keys_of_a_newer_version_are_kept(tmp_path, clock):
     path = tmp_path / "timer.json"
     timed(clock, 1).save(path)
     content = json.loads(path.read_text())

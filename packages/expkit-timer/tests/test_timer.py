@@ -6,6 +6,7 @@ import statistics
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from multiprocessing import get_context
@@ -74,7 +75,7 @@ class TestBlocks:
 
         assert timer.seconds == 1
 
-    def test_a_block_within_a_block_of_the_same_timer_belongs_to_the_outer_one(self, clock):
+    def test_a_block_inside_a_block_of_the_same_timer_is_part_of_the_outer_one(self, clock):
         timer = Timer(clock=clock)
 
         with timer:
@@ -109,7 +110,7 @@ class TestBlocks:
 
         assert (outer.seconds, inner.seconds) == (3, 2)
 
-    def test_a_block_left_by_an_exception_counts(self, clock):
+    def test_a_block_that_ends_with_an_exception_counts(self, clock):
         timer = Timer(clock=clock)
 
         with pytest.raises(ZeroDivisionError), timer:
@@ -117,20 +118,20 @@ class TestBlocks:
 
         assert (timer.seconds, timer.count, timer.running) == (1, 1, False)
 
-    def test_running_tells_whether_this_thread_is_inside(self, clock):
+    def test_running_says_whether_this_thread_is_inside_a_block(self, clock):
         timer = Timer(clock=clock)
 
         with timer as entered:
             assert timer.running
             assert "running" in repr(timer)
-            seen = []
-            thread = threading.Thread(target=lambda: seen.append(timer.running))
+            running_elsewhere = []
+            thread = threading.Thread(target=lambda: running_elsewhere.append(timer.running))
             thread.start()
             thread.join()
 
         assert entered is timer
         assert not timer.running
-        assert seen == [False]
+        assert running_elsewhere == [False]
 
     def test_the_real_clock_is_monotonic_and_in_seconds(self):
         timer = Timer()
@@ -142,7 +143,7 @@ class TestBlocks:
 
 
 class TestDecorator:
-    def test_each_call_is_timed_and_the_function_stays_itself(self, clock):
+    def test_each_call_is_timed_and_the_function_keeps_its_name_and_result(self, clock):
         timer = Timer("f", clock=clock)
 
         @timer
@@ -229,7 +230,7 @@ class TestDecorator:
 
 
 class TestThreads:
-    def test_blocks_of_all_threads_count_and_none_is_lost(self):
+    def test_blocks_in_all_threads_count_and_none_is_lost(self):
         timer = Timer()
         start = threading.Barrier(8)
 
@@ -279,7 +280,7 @@ class TestThreads:
 
 class TestCopies:
     @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
-    def test_a_copy_begins_with_what_was_timed_and_counts_by_itself(self, clock, copied):
+    def test_a_copy_starts_with_what_has_been_timed_and_counts_on_its_own(self, clock, copied):
         timer = timed(clock, 1, 2)
         with timer:
             twin = copied(timer)
@@ -294,12 +295,12 @@ class TestCopies:
     def test_originals_and_copies_in_one_file_count_nothing_twice(self, clock, tmp_path):
         timer = timed(clock, 1, 2)
         twin = copy.copy(timer)
-        for each in (timer, twin, twin):
-            with each:
+        for original_or_copy in (timer, twin, twin):
+            with original_or_copy:
                 clock.sleep(10)
 
-        for each in (timer, twin, timer):
-            each.save(tmp_path / "timer.json")
+        for original_or_copy in (timer, twin, timer):
+            original_or_copy.save(tmp_path / "timer.json")
 
         assert Timer.load(tmp_path / "timer.json").count == 5
         assert Timer.load(tmp_path / "timer.json").seconds == 33
@@ -309,7 +310,7 @@ class TestCopies:
         with timer:
             pass
 
-        # copy.copy, which every process can import; a pool would wait for a lost task for ever.
+        # copy.copy, which every process can import: a pool would wait forever for a lost task.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             back = pool.submit(copy.copy, timer).result(timeout=60)
         with back:
@@ -344,7 +345,7 @@ class TestRetrieval:
         assert str(timer) == "epoch: 2.00 s in 1 block"
         assert timer.statistics().std_s == 0
 
-    def test_a_timer_that_was_not_used_has_zero_seconds_and_no_mean(self):
+    def test_an_unused_timer_has_zero_seconds_and_no_mean(self):
         timer = Timer("epoch")
 
         assert timer.seconds == 0
@@ -352,7 +353,7 @@ class TestRetrieval:
         assert math.isnan(timer.statistics().mean_s)
         assert str(timer) == "epoch: no block timed yet"
 
-    def test_a_dataframe_has_a_row_a_timer(self, clock):
+    def test_a_dataframe_has_one_row_per_timer(self, clock):
         pytest.importorskip("pandas")
 
         frame = timed(clock, 1, 3).to_dataframe()
@@ -382,16 +383,16 @@ def test_statistics_are_those_of_all_durations_whenever_they_are_read(durations,
         if number in reads:
             timer.statistics()
 
-    found = timer.statistics()
-    assert found.count == len(durations)
-    assert found.total_s == sum(durations) / 1e9
-    assert found.mean_s == pytest.approx(statistics.fmean(durations) / 1e9)
-    assert found.min_s == min(durations) / 1e9
-    assert found.max_s == max(durations) / 1e9
-    spread = statistics.stdev(durations) / 1e9 if len(durations) > 1 else 0
-    assert found.std_s == pytest.approx(spread, rel=1e-9, abs=1e-12 * max(durations))
-    assert found.p50_s == pytest.approx(statistics.median(durations) / 1e9)
-    assert found.min_s <= found.p50_s <= found.p95_s <= found.max_s
+    actual = timer.statistics()
+    assert actual.count == len(durations)
+    assert actual.total_s == sum(durations) / 1e9
+    assert actual.mean_s == pytest.approx(statistics.fmean(durations) / 1e9)
+    assert actual.min_s == min(durations) / 1e9
+    assert actual.max_s == max(durations) / 1e9
+    deviation = statistics.stdev(durations) / 1e9 if len(durations) > 1 else 0
+    assert actual.std_s == pytest.approx(deviation, rel=1e-9, abs=1e-12 * max(durations))
+    assert actual.p50_s == pytest.approx(statistics.median(durations) / 1e9)
+    assert actual.min_s <= actual.p50_s <= actual.p95_s <= actual.max_s
 
 
 @given(st.lists(st.sampled_from(["enter", "exit", "pause", "resume", "wait"]), max_size=40))
@@ -408,9 +409,9 @@ def test_any_order_of_calls_adds_up_or_is_refused(calls):
             timer.__enter__()
             depth += 1
         elif not depth or (paused == (call == "pause") and call != "exit"):
-            act = {"exit": timer.stop, "pause": timer.pause, "resume": timer.resume}[call]
+            refused = {"exit": timer.stop, "pause": timer.pause, "resume": timer.resume}[call]
             with pytest.raises(TimerError, match="Timer 't' is"):
-                act()
+                refused()
         elif call == "exit":
             timer.__exit__(None, None, None)
             depth -= 1
@@ -429,17 +430,22 @@ def test_a_long_running_timer_keeps_bounded_memory_and_good_quantiles():
     now, count = 0, 300_000
     timer = Timer(clock=lambda: now)
 
-    for number in range(count):
-        with timer:
-            now += 1000 * (number % 1000 + 1)
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            with timer:
+                now += 1000 * (number % 1000 + 1)
+        statistics_of_all = timer.statistics()
+        memory, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
-    found = timer.statistics()
-    assert found.count == count
-    assert found.p50_s == pytest.approx(500e-6, rel=0.08)
-    assert found.p95_s == pytest.approx(950e-6, rel=0.03)
-    assert (found.min_s, found.max_s) == (1e-6, 1e-3)
-    assert len(timer._totals._sample) <= 4096
-    assert len(timer._unread) == 0
+    assert statistics_of_all.count == count
+    assert statistics_of_all.p50_s == pytest.approx(500e-6, rel=0.08)
+    assert statistics_of_all.p95_s == pytest.approx(950e-6, rel=0.03)
+    assert (statistics_of_all.min_s, statistics_of_all.max_s) == (1e-6, 1e-3)
+    assert memory < 300_000  # all durations would take 12 MB
+    assert peak < 600_000
 
 
 def test_a_timed_block_is_cheap():
@@ -450,10 +456,10 @@ def test_a_timed_block_is_cheap():
             with timer:
                 pass
 
-    took = []
+    seconds_per_block = []
     for _ in range(7):
         start = time.process_time()
         blocks()
-        took.append((time.process_time() - start) / 20_000)
+        seconds_per_block.append((time.process_time() - start) / 20_000)
 
-    assert min(took) < 1.5e-6  # about 0.5 µs; the margin is for busy machines
+    assert min(seconds_per_block) < 1.5e-6  # about 0.5 µs; the margin is for busy machines

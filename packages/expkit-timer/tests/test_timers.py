@@ -34,7 +34,7 @@ def test_blocks_within_blocks_are_a_tree(timers, clock):
     assert timers["epoch/load"].count == 2
 
 
-def test_the_tree_is_printed_with_shares_of_what_is_above(timers, clock):
+def test_the_tree_is_printed_with_each_timers_share_of_its_parent(timers, clock):
     train(timers, clock)
     with timers("evaluate"):
         clock.sleep(90)
@@ -49,19 +49,19 @@ def test_the_tree_is_printed_with_shares_of_what_is_above(timers, clock):
     assert repr(timers) == "<Timers: 5 timers, 0:01:50 at the top>"
 
 
-def test_without_blocks_the_tree_says_so(timers):
+def test_the_tree_of_no_blocks_says_so(timers):
     assert str(timers) == "no block timed yet"
     assert len(timers) == 0
 
 
-def test_a_path_without_a_timer_of_its_own_is_a_name_in_the_tree(timers, clock):
+def test_a_path_without_a_timer_of_its_own_is_just_a_name_in_the_tree(timers, clock):
     with timers("a/b"):
         clock.sleep(1)
 
     assert str(timers).splitlines() == ["a", "└─ b  1.00 s    1 × 1.00 s"]
 
 
-def test_a_timer_of_the_group_is_an_ordinary_timer(timers, clock):
+def test_one_of_the_timers_is_an_ordinary_timer(timers, clock):
     with timers("load"):
         clock.sleep(1)
     timer = timers["load"]
@@ -75,7 +75,7 @@ def test_a_timer_of_the_group_is_an_ordinary_timer(timers, clock):
     assert "load" in timers
 
 
-def test_recursion_belongs_to_the_outermost(timers, clock):
+def test_recursive_blocks_are_part_of_the_outermost_one(timers, clock):
     @timers("walk")
     def walk(depth):
         clock.sleep(1)
@@ -89,7 +89,7 @@ def test_recursion_belongs_to_the_outermost(timers, clock):
     assert (timers["epoch/walk"].seconds, timers["epoch/walk"].count) == (4, 1)
 
 
-def test_an_exception_leaves_the_tree_in_order(timers, clock):
+def test_after_an_exception_the_next_block_starts_at_the_root(timers, clock):
     with pytest.raises(ZeroDivisionError), timers("epoch"), timers("load"):
         raise ZeroDivisionError
 
@@ -120,7 +120,7 @@ def test_a_generator_may_end_its_block_after_the_block_around_it(timers, clock):
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda timers: pickle.loads(pickle.dumps(timers))]
 )
-def test_a_copy_begins_with_what_was_timed_and_counts_by_itself(timers, clock, copied):
+def test_a_copy_starts_with_what_has_been_timed_and_counts_on_its_own(timers, clock, copied):
     train(timers, clock)
 
     with timers("epoch"):
@@ -134,7 +134,7 @@ def test_a_copy_begins_with_what_was_timed_and_counts_by_itself(timers, clock, c
     assert timers["epoch"].count == 3
 
 
-def test_coroutines_keep_their_own_place(timers, clock):
+def test_each_coroutine_keeps_its_own_place_in_the_tree(timers, clock):
     @timers("fetch")
     async def fetch(turns):
         for _ in range(turns):
@@ -170,7 +170,7 @@ def test_a_thread_begins_at_the_root(timers, clock):
     assert set(timers) == {"epoch", "worker"}
 
 
-def test_one_block_object_may_be_used_by_many_threads(timers):
+def test_many_threads_may_share_one_block_object(timers):
     block = timers("work")
     start = threading.Barrier(4)
 
@@ -189,7 +189,7 @@ def test_one_block_object_may_be_used_by_many_threads(timers):
     assert timers["work"].count == 2000
 
 
-def test_two_groups_do_not_see_one_another(clock):
+def test_two_sets_of_timers_do_not_see_one_another(clock):
     first, second = Timers(clock=clock), Timers(clock=clock)
 
     with first("a"), second("b"):
@@ -198,7 +198,7 @@ def test_two_groups_do_not_see_one_another(clock):
     assert (list(first), list(second)) == (["a"], ["b"])
 
 
-def test_all_are_retrieved_and_saved_at_once(timers, clock, tmp_path):
+def test_all_timers_are_saved_and_loaded_at_once(timers, clock, tmp_path):
     train(timers, clock)
 
     timers.save(tmp_path / "timer.json")
@@ -211,7 +211,7 @@ def test_all_are_retrieved_and_saved_at_once(timers, clock, tmp_path):
     assert loaded["epoch"].count == 3
 
 
-def test_a_dataframe_has_a_row_a_timer(timers, clock):
+def test_a_dataframe_has_one_row_per_timer(timers, clock):
     pytest.importorskip("pandas")
     train(timers, clock)
 
@@ -221,6 +221,6 @@ def test_a_dataframe_has_a_row_a_timer(timers, clock):
     assert frame["total_s"].tolist() == [20, 2, 14, 12]
 
 
-def test_leaving_what_was_not_entered_is_told(timers):
+def test_ending_a_block_that_has_not_begun_is_an_error(timers):
     with pytest.raises(TimerError, match="the block 'load' has not begun"):
         timers("load").__exit__(None, None, None)

@@ -2,12 +2,10 @@ import os
 import subprocess
 import sys
 import types
-from importlib.metadata import EntryPoint
 
 import pytest
 
 from expkit.__main__ import main
-from expkit._verbs import GROUP, overview, unknown_verb, verbs
 
 
 def expkit(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -16,7 +14,26 @@ def expkit(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_lists_a_line_for_every_installed_verb():
+@pytest.fixture
+def install(monkeypatch):
+    """A function that makes these the only installed verbs, as pairs of name and command."""
+
+    def install(*verbs):
+        entry_points = [
+            types.SimpleNamespace(
+                name=name, value=f"module_{number}:{name}", load=lambda c=command: c
+            )
+            for number, (name, command) in enumerate(verbs)
+        ]
+        monkeypatch.setattr(
+            "expkit.__main__.entry_points",
+            lambda group: entry_points[::-1] if group == "expkit.commands" else [],
+        )
+
+    return install
+
+
+def test_help_has_one_line_per_installed_verb():
     done = expkit("--help")
 
     assert done.returncode == 0
@@ -35,7 +52,7 @@ def test_version_names_every_installed_package():
 
 
 @pytest.mark.parametrize("verb", ["status", "plot", "sync"])
-def test_a_verb_takes_the_rest_of_the_command_line(verb):
+def test_a_verb_gets_the_rest_of_the_command_line(verb):
     done = expkit(verb, "--help")
 
     assert done.returncode == 0
@@ -44,7 +61,7 @@ def test_a_verb_takes_the_rest_of_the_command_line(verb):
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("argument", ["--help", "--version", "slurm-script"])
-def test_a_reader_that_has_gone_ends_it_quietly(argument, unbuffered):
+def test_it_ends_quietly_when_the_reader_of_its_output_has_gone(argument, unbuffered):
     read, write = os.pipe()
     os.close(read)
 
@@ -61,12 +78,11 @@ def test_a_reader_that_has_gone_ends_it_quietly(argument, unbuffered):
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_a_broken_pipe_of_the_verbs_own_is_an_error(monkeypatch):
-    def verb(arguments):
+def test_a_broken_pipe_of_the_verbs_own_is_an_error(install):
+    def status(arguments):
         raise BrokenPipeError(32, "the server hung up")
 
-    entry = types.SimpleNamespace(name="status", value="", load=lambda: verb)
-    monkeypatch.setattr("expkit.__main__.entry_points", lambda group: [entry])
+    install(("status", status))
 
     with pytest.raises(BrokenPipeError, match="the server hung up"):
         main(["status"])
@@ -76,15 +92,18 @@ def test_a_broken_pipe_of_the_verbs_own_is_an_error(monkeypatch):
     ("verb", "text"),
     [
         ("sync", "comes with expkit-mlflow, which is not installed: pip install expkit-mlflow"),
-        ("statsu", "No verb 'statsu'. Did you mean 'status'? Installed: plot."),
-        ("zzz", "No verb 'zzz'. Installed: plot."),
+        ("statsu", "There is no verb 'statsu'. Did you mean 'status'? Installed: plot."),
+        ("zzz", "There is no verb 'zzz'. Installed: plot."),
     ],
 )
-def test_an_unknown_verb_is_answered_with_what_to_do(verb, text):
-    assert text in unknown_verb(verb, {"plot": None})
+def test_the_answer_to_an_unknown_verb_says_what_to_do(verb, text, install, capsys):
+    install(("plot", lambda arguments: 0))
+
+    assert main([verb]) == 2
+    assert text in capsys.readouterr().err
 
 
-def test_an_unknown_verb_ends_with_code_2_and_says_so_on_stderr():
+def test_an_unknown_verb_is_an_error_on_stderr_with_exit_code_2():
     done = expkit("statsu")
 
     assert done.returncode == 2
@@ -92,13 +111,23 @@ def test_an_unknown_verb_ends_with_code_2_and_says_so_on_stderr():
     assert done.stdout == ""
 
 
-def test_the_first_of_two_entries_of_one_name_wins():
-    first, second = (EntryPoint("plot", value, GROUP) for value in ("a:plot", "b:plot"))
+def test_the_first_of_two_verbs_with_the_same_name_wins(install):
+    install(("plot", lambda arguments: 11), ("plot", lambda arguments: 22))
 
-    assert verbs([second, first]) == {"plot": first}
+    assert main(["plot"]) == 11
 
 
-def test_the_overview_aligns_what_the_verbs_do():
-    text = overview({"plot": "Draw.", "cleanup": "Delete."})
+def test_help_aligns_the_descriptions_of_the_verbs(install, capsys):
+    def plot(arguments):
+        """Draw."""
 
-    assert "  plot     Draw.\n  cleanup  Delete.\n" in text
+    def cleanup(arguments):
+        """Delete.
+
+        And more.
+        """
+
+    install(("plot", plot), ("cleanup", cleanup))
+
+    assert main(["--help"]) == 0
+    assert "  cleanup  Delete.\n  plot     Draw.\n\n" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """A registry is a class: names for classes and functions, checked before they are built.
 
-`BaseRegistry` is subclassed once for each kind of thing (models, optimizers, transforms);
-the subclass is the table. `RegistryError` is what goes wrong.
+Subclass `BaseRegistry` once for each kind of thing (models, optimizers, transforms); the subclass
+is the table. What does not fit raises `RegistryError`.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ._registry import BaseRegistry as BaseRegistry
 
 _MODULES = {"BaseRegistry": "_registry", "RegistryError": "_errors"}
-__all__ = ["BaseRegistry", "RegistryError"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -1,16 +1,20 @@
-"""Configurations against signatures: what is unknown, missing, doubled or of the wrong type."""
+"""Configurations against signatures: what is unknown, missing, given twice or of a wrong type."""
 
-from collections.abc import Callable, Collection, Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping
 from math import isfinite
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, NamedTuple, Union, get_args, get_origin
+from typing import NamedTuple, Union, get_args, get_origin
 
 from ._errors import RegistryError, listing, near_match
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
     from inspect import Parameter
 
-MISSING = "???"  # OmegaConf's mark of a value that must still be given
+MISSING = "???"  # OmegaConf's mark for a value that must still be given
 HYDRA_KEYS = ("_args_", "_convert_", "_partial_", "_recursive_")
 _NUMBERS = {bool, int, float, complex}
 
@@ -23,14 +27,14 @@ class Request(NamedTuple):
     path: str  # of the node in the whole configuration, "" where there is none
 
     def at(self, key: str) -> str:
-        """The key as the user finds it in the configuration."""
+        """The key as it is written in the whole configuration."""
         return f"{self.path}.{key}" if self.path else key
 
 
-def plain(value: object) -> object:
-    """The value with OmegaConf's containers resolved to dicts and lists, and copied.
+def to_plain(value: object) -> object:
+    """A copy of the value with OmegaConf's containers resolved to dicts and lists.
 
-    omegaconf is imported only where the value comes from it.
+    omegaconf is imported only for values that come from it.
     """
     if type(value).__module__.partition(".")[0] == "omegaconf":
         from omegaconf import OmegaConf
@@ -38,65 +42,65 @@ def plain(value: object) -> object:
         if OmegaConf.is_config(value):
             return OmegaConf.to_container(value, resolve=True)
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: to_plain(item) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(plain(item) for item in value)  # type: ignore[attr-defined,call-arg]
+        return type(value)(to_plain(item) for item in value)  # type: ignore[attr-defined,call-arg]
     return value
 
 
 def read_request(registry: str, cfg: object) -> Request:
-    """A name, a mapping with `name` or a DictConfig as what it asks for.
+    """What a name, a mapping with `name` or a DictConfig asks for.
 
     Raises:
-        RegistryError: If it has no `name`, or keys that only `hydra.utils.instantiate` obeys.
+        RegistryError: If it has no `name`, or keys that only `hydra.utils.instantiate` acts on.
     """
     if isinstance(cfg, str):
         return Request(cfg, {}, "")
     path = _path(cfg)
-    content = plain(cfg)
+    content = to_plain(cfg)
     where = f" ({path})" if path else ""
     if not isinstance(content, dict):
         raise RegistryError(
             f"{registry} cannot read the configuration {cfg!r}{where}: expected a name or a "
             f"mapping with the key 'name', got {type(cfg).__name__}."
         )
-    # An array, compared with a text, would answer for each of its items.
+    # Only strings are compared: comparing an array gives one result per item.
     config = {
         str(key): value
         for key, value in content.items()
         if not (isinstance(value, str) and value == MISSING)
     }
     target = config.pop("_target_", None)
-    foreign = [key for key in HYDRA_KEYS if key in config]
+    hydra_keys = [key for key in HYDRA_KEYS if key in config]
     if target is not None and not f".{target}".endswith(f".{registry}.build"):
-        foreign.insert(0, "_target_")
-    if foreign:
+        hydra_keys.insert(0, "_target_")
+    if hydra_keys:
         raise RegistryError(
-            f"{registry}: the configuration{where} has {foreign[0]!r}, which is "
-            "hydra.utils.instantiate's. Hand the configuration to that, or remove the key."
+            f"{registry}: the configuration{where} has {hydra_keys[0]!r}, which belongs to "
+            "hydra.utils.instantiate. Pass the configuration to that, or remove the key."
         )
     if "name" not in config:
         raise RegistryError(
             f"{registry}: the configuration{where} has no 'name'."
-            f"{_renamed(config)} Its keys: {listing(config)}."
+            f"{_name_hint(config)} Its keys: {listing(config)}."
         )
     name = config.pop("name")
     if not isinstance(name, str):
         raise RegistryError(
-            f"{registry}: 'name' in the configuration{where} must be a text, got {name!r}."
+            f"{registry}: 'name' in the configuration{where} must be a string, got {name!r}."
         )
     return Request(name, config, path)
 
 
-def find_doubled(
+def refuse_repeated(
     registry: str, request: Request, runtime: Mapping[str, object] | Collection[str]
 ) -> None:
-    """Refuse an argument that the configuration and the call both give.
+    """Refuse an argument that both the configuration and the call give.
 
     Args:
         registry: Its name.
         request: The configured arguments.
-        runtime: Those of the call: with their values, or only their names.
+        runtime: Those of the call, with their values or by name alone.
 
     Raises:
         RegistryError: With both values.
@@ -121,13 +125,13 @@ def find_problems(
     request: Request,
     runtime: Collection[str] | None,
 ) -> list[str]:
-    """What a call of `entry` with these arguments would stumble over, one sentence each.
+    """What would be wrong with a call of `entry` with these arguments, one sentence each.
 
     Args:
         entry: A class or function; it is not called.
         request: Its configured arguments.
-        runtime: Names of the arguments that the call adds; None if that is not known, and then
-            nothing is called missing.
+        runtime: Names of the arguments that the call adds. None if they are not known yet:
+            nothing is then reported as missing.
     """
     parameters = read_parameters(entry)
     if parameters is None:
@@ -148,10 +152,12 @@ def find_problems(
             if key not in by_name
         ]
     problems += [
-        f"{request.at(key)} is the text {value!r}, {_title(entry)} expects {kind}."
+        f"{request.at(key)} is the string {value!r}, but {_title(entry)} expects {kind}."
         f"{_yaml_hint(value, kind)}"
         for key, value in request.config.items()
-        if key in by_name and isinstance(value, str) and (kind := _number(by_name[key], value))
+        if key in by_name
+        and isinstance(value, str)
+        and (kind := _expected_number(by_name[key], value))
     ]
     own_name = by_name.pop("name", None)
     if own_name is not None and own_name.default is own_name.empty:
@@ -171,10 +177,10 @@ def find_problems(
     return problems
 
 
-def fit(entry: Callable[..., object], config: Mapping[str, object]) -> dict[str, object]:
-    """Arguments with a list turned into a tuple where the parameter's default is a tuple.
+def restore_tuples(entry: Callable[..., object], config: Mapping[str, object]) -> dict[str, object]:
+    """Arguments in which a list becomes a tuple where the parameter's default is a tuple.
 
-    YAML and OmegaConf know no tuples, so a published default would come back as a list.
+    YAML and OmegaConf have no tuples, so a published default would come back as a list.
     """
     parameters = read_parameters(entry) or {}
     return {
@@ -187,17 +193,17 @@ def fit(entry: Callable[..., object], config: Mapping[str, object]) -> dict[str,
     }
 
 
-def read_parameters(entry: Callable[..., object]) -> "Mapping[str, Parameter] | None":
-    """The parameters by name, annotations evaluated where they can be; None if unknown."""
+def read_parameters(entry: Callable[..., object]) -> Mapping[str, Parameter] | None:
+    """The parameters by name, with annotations evaluated if possible; None if unknown."""
     from inspect import signature
 
     try:
         return signature(entry, eval_str=True).parameters
-    except Exception:  # evaluating foreign annotations may raise anything
+    except Exception:  # evaluating the annotations of others may raise anything
         pass
     try:
         return signature(entry).parameters
-    except (TypeError, ValueError):  # some callables written in C have none
+    except (TypeError, ValueError):  # some callables written in C have no signature
         return None
 
 
@@ -212,8 +218,8 @@ def annotated_types(annotation: object) -> tuple[object, ...]:
     return (annotation,)
 
 
-def _number(parameter: "Parameter", value: str) -> str | None:
-    """The kind of number that the parameter expects, if this text cannot be meant."""
+def _expected_number(parameter: Parameter, value: str) -> str | None:
+    """The kind of number that the parameter expects, if this string cannot be meant."""
     looks_like_number = _is_number(value)
     if parameter.annotation is parameter.empty:
         default = type(parameter.default)
@@ -239,7 +245,7 @@ def _yaml_hint(value: str, kind: str) -> str:
     if not _is_number(value):
         return " Write true or false, without quotes." if kind.startswith("bool") else ""
     return f" Write it without quotes, as {_in_yaml(float(value), kind)}" + (
-        "; YAML reads 1e-3 as text and 1.0e-3 as a number." if "e" in value.lower() else "."
+        "; YAML reads 1e-3 as a string and 1.0e-3 as a number." if "e" in value.lower() else "."
     )
 
 
@@ -248,16 +254,16 @@ def _in_yaml(number: float, kind: str) -> str:
         return {"inf": ".inf", "-inf": "-.inf"}.get(repr(number), ".nan")
     if "float" not in kind and number.is_integer():
         return str(int(number))
-    # YAML 1.1, and so PyYAML, wants a dot and a signed exponent in a float.
+    # YAML 1.1, and so PyYAML, requires a dot and a signed exponent in a float.
     digits, e, exponent = repr(number).partition("e")
     return f"{digits}{'' if '.' in digits else '.0'}{e}{exponent}"
 
 
-def _renamed(config: Mapping[str, object]) -> str:
+def _name_hint(config: Mapping[str, object]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches("name", config, n=1)
-    return f" Did you mean 'name' by {close[0]!r}?" if close else ""
+    matches = get_close_matches("name", config, n=1)
+    return f" Did you mean 'name' instead of {matches[0]!r}?" if matches else ""
 
 
 def _title(entry: Callable[..., object]) -> str:
@@ -269,7 +275,7 @@ def _title(entry: Callable[..., object]) -> str:
 
 
 def _path(cfg: object) -> str:
-    # OmegaConf's nodes know where they stand, and tell it only by this method.
+    # An OmegaConf node's own path, which only this method gives.
     full_key = getattr(cfg, "_get_full_key", None)
     return str(full_key(None)) if callable(full_key) else ""
 

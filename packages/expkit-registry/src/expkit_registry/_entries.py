@@ -1,14 +1,19 @@
-"""What a registry holds: objects, and places of objects that nobody has asked for yet."""
+"""What a registry holds: objects, and places of objects that have not been imported yet."""
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from types import CodeType
 from typing import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
 
-class Lazy(NamedTuple):
+
+class LazyEntry(NamedTuple):
     """The place of an object that is imported at first use."""
 
     module: str
@@ -18,13 +23,13 @@ class Lazy(NamedTuple):
         return f"{self.module}:{self.attribute}"
 
     @classmethod
-    def parse(cls, text: str) -> "Lazy":
-        """Read `"pkg.module:attr"`; importing nothing.
+    def parse(cls, text: str) -> LazyEntry:
+        """Read `"pkg.module:attr"`; nothing is imported.
 
         Raises:
-            ValueError: If the text is anything else; a relative module counts as that too.
+            ValueError: If the text is anything else, such as a relative module.
 
-        >>> Lazy.parse("torch.optim:SGD").attribute
+        >>> LazyEntry.parse("torch.optim:SGD").attribute
         'SGD'
         """
         module, colon, attribute = text.partition(":")
@@ -35,36 +40,40 @@ class Lazy(NamedTuple):
             )
         return cls(module, attribute)
 
-    def loaded(self) -> object:
-        """The object where its module is imported already, else None; imports nothing."""
+    def imported_object(self) -> object:
+        """The object if its module is already imported, else None; nothing is imported."""
         value: object = sys.modules.get(self.module)
         for part in self.attribute.split("."):
             value = getattr(value, part, None)
         return value
 
     def load(self) -> object:
-        """Import the module and get the attribute; whatever goes wrong there is raised as it is."""
+        """Import the module and get the attribute; exceptions are not wrapped."""
         value: object = import_module(self.module)
         for part in self.attribute.split("."):
             value = getattr(value, part)
         return value
 
 
-Entry = Callable[..., object] | Lazy
+Entry = Callable[..., object] | LazyEntry
 MAIN = frozenset(["__main__", "__mp_main__"])  # a script's module, here and in spawned processes
 
 
 def is_same(old: Entry, new: Entry) -> bool:
-    """Whether `new` is `old` once more, from a module that was executed a second time.
+    """Whether `new` is `old` again, from a module that was executed a second time.
 
-    Hydra executes plugin modules at each discovery, a script is `__main__` and may be imported
-    by its name too, and a notebook cell is run again: the objects differ, the definition is one.
+    Hydra executes plugin modules at each discovery, a script is `__main__` and may also be
+    imported by name, and notebook cells are run again: two objects with one definition.
     """
     if old is new or old == new:
         return True
     for lazy, other in ((old, new), (new, old)):
-        # A package may offer what one of its modules defines: the places differ then.
-        if isinstance(lazy, Lazy) and not isinstance(other, Lazy) and lazy.loaded() is other:
+        # A package may export what one of its modules defines: then the places differ.
+        if (
+            isinstance(lazy, LazyEntry)
+            and not isinstance(other, LazyEntry)
+            and lazy.imported_object() is other
+        ):
             return True
     if isinstance(old, partial) and isinstance(new, partial):
         return is_same(old.func, new.func) and old.args == new.args and old.keywords == new.keywords
@@ -72,7 +81,7 @@ def is_same(old: Entry, new: Entry) -> bool:
     other_module, other_name = _origin(new)
     if name is None or name != other_name:
         return False
-    if "<lambda>" in name:  # all lambdas of a module have one name
+    if "<lambda>" in name:  # all lambdas of a module have the same name
         return location(old) == location(new)
     if module == other_module:
         return True
@@ -81,7 +90,7 @@ def is_same(old: Entry, new: Entry) -> bool:
 
 
 def is_same_module(name: str, other: str) -> bool:
-    """Whether both names are of one module: a script is `__main__` and may be imported, too."""
+    """Whether both names are of one module: a script is `__main__` and may also be imported."""
     if name == other:
         return True
     file = _module_file(name)
@@ -89,8 +98,8 @@ def is_same_module(name: str, other: str) -> bool:
 
 
 def location(entry: Entry) -> str:
-    """`file:line` of a definition, or its dotted name where Python does not know the file."""
-    if isinstance(entry, Lazy):
+    """`file:line` of a definition, or its dotted name if Python does not know the file."""
+    if isinstance(entry, LazyEntry):
         return str(entry)
     while isinstance(entry, partial):
         entry = entry.func
@@ -102,14 +111,15 @@ def location(entry: Entry) -> str:
 
 
 def _origin(entry: Entry) -> tuple[str | None, str | None]:
-    if isinstance(entry, Lazy):
+    """Module and qualified name."""
+    if isinstance(entry, LazyEntry):
         return entry.module, entry.attribute
     return getattr(entry, "__module__", None), getattr(entry, "__qualname__", None)
 
 
 def _file(entry: Entry) -> str | None:
-    # A module that Hydra executes is not in sys.modules yet, so code objects are asked first.
-    for code in _codes(entry):
+    # A module that Hydra is executing is not in sys.modules yet, so code objects come first.
+    for code in _code_objects(entry):
         return code.co_filename
     return _module_file(_origin(entry)[0])
 
@@ -127,12 +137,12 @@ def _line(entry: Entry) -> int | None:
         try:
             return getsourcelines(entry)[1]
         except (OSError, TypeError):
-            pass  # no source at hand; the first method's line is near enough
-    return min((code.co_firstlineno for code in _codes(entry)), default=None)
+            pass  # the source is not available; the first method's line is close enough
+    return min((code.co_firstlineno for code in _code_objects(entry)), default=None)
 
 
-def _codes(entry: object) -> list[CodeType]:
-    """Code objects of a function, or of the methods that a class defines itself."""
+def _code_objects(entry: object) -> list[CodeType]:
+    """The code object of a function, or those of the methods that a class defines itself."""
     functions = (
         [member for member in vars(entry).values() if _is_own(member, entry)]
         if isinstance(entry, type)
@@ -142,8 +152,8 @@ def _codes(entry: object) -> list[CodeType]:
 
 
 def _is_own(member: object, owner: type) -> bool:
-    # A class may hold functions of other files: borrowed, wrapped by decorators, or generated as
-    # a dataclass's are.
+    # A class may hold functions from other files: assigned, wrapped by decorators, or generated,
+    # as those of a dataclass are.
     code = getattr(member, "__code__", None)
     return (
         getattr(member, "__module__", None) == owner.__module__

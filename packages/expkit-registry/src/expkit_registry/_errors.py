@@ -1,14 +1,18 @@
-"""The package's one exception, and the near match that its messages name."""
+"""The package's only exception, and parts of its messages."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class RegistryError(LookupError):
     """A name, a configuration or an entry does not fit its registry."""
 
 
-def near_match(word: str, known: Iterable[str]) -> str:
-    """A question naming the known word that is closest, with a leading space, or nothing.
+def near_match(name: str, names: Iterable[str]) -> str:
+    """A question with the closest of the names, after a space; empty if none is close.
 
     >>> near_match("Adamm", ["adam", "sgd"])
     " Did you mean 'adam'?"
@@ -17,11 +21,11 @@ def near_match(word: str, known: Iterable[str]) -> str:
     """
     from difflib import get_close_matches
 
-    by_case = {name.lower(): name for name in known}
-    close = get_close_matches(word.lower(), by_case, n=1)
-    return f" Did you mean {by_case[close[0]]!r}?" if close else ""
+    by_lower_case = {candidate.lower(): candidate for candidate in names}
+    matches = get_close_matches(name.lower(), by_lower_case, n=1)
+    return f" Did you mean {by_lower_case[matches[0]]!r}?" if matches else ""
 
 
 def listing(names: Iterable[str]) -> str:
-    """Names in alphabetical order, or a word that says that there are none."""
+    """The names in alphabetical order, or `none`."""
     return ", ".join(sorted(names)) or "none"

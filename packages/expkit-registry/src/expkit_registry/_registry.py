@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from threading import RLock
 from typing import Generic, TypeVar, cast, is_typeddict, overload
 
-from ._arguments import Request, find_doubled, find_problems, fit, plain, read_request
-from ._entries import Entry, Lazy, is_same, location
+from ._arguments import find_problems, read_request, refuse_repeated, restore_tuples, to_plain
+from ._entries import LazyEntry, is_same, location
 from ._errors import RegistryError, listing, near_match
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from ._arguments import Request
+    from ._entries import Entry
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
-_LEFT_OUT = object()  # None is what a failed look-up of an entry gives, and is refused
+_OMITTED = object()  # not None, which a failed look-up of an entry gives and which is refused
 
 
 def _product_type(cls: type) -> type | None:
-    """The class that a registry's type argument names, if instances can be checked against it."""
+    """The class in a registry's type argument, if instances can be checked against it."""
     for base in cls.__dict__.get("__orig_bases__", ()):
         arguments: tuple[object, ...] = getattr(base, "__args__", ())
         if isinstance(getattr(base, "__origin__", None), RegistryType) and len(arguments) == 1:
             product = arguments[0]
-            # An int is a float to type checkers and not to isinstance; protocols may not tell, and
-            # typed dictionaries refuse to.
-            unchecked = (
+            # An int is a float to type checkers but not to isinstance, which most protocols and
+            # all typed dictionaries refuse.
+            is_unchecked = (
                 product in (object, float, complex)
                 or getattr(product, "_is_protocol", False)
                 or is_typeddict(product)
             )
-            return product if isinstance(product, type) and not unchecked else None
+            return product if isinstance(product, type) and not is_unchecked else None
     parents = (base._product for base in cls.__bases__ if isinstance(base, RegistryType))
     return next(parents, None)
 
@@ -47,14 +54,14 @@ class RegistryType(type):
         cls._lock = RLock()
         cls._product = _product_type(cls)
 
-    # Both type checkers want `type[RegistryType]` here, and both understand this all the same.
+    # Both type checkers ask for `type[RegistryType]` here, but both understand this too.
     def __getitem__(  # type: ignore[misc]
         cls: type[BaseRegistry[T]],  # pyright: ignore[reportGeneralTypeIssues]
         name: str,
         /,
     ) -> Callable[..., T]:
         if cls.__parameters__:  # type: ignore[attr-defined]
-            # A metaclass's __getitem__ comes before __class_getitem__: this is BaseRegistry[int].
+            # BaseRegistry[int]: a metaclass's __getitem__ takes precedence over __class_getitem__.
             return cls.__class_getitem__(name)  # type: ignore[attr-defined,no-any-return]
         return cls.get(name)
 
@@ -69,12 +76,12 @@ class RegistryType(type):
         return len(cls._entries)
 
     def __bool__(cls) -> bool:
-        return True  # a class is true, also while its table is empty
+        return True  # a class is true, even while its table is empty
 
     def __repr__(cls) -> str:
         with cls._lock:
             entries = [
-                f"{name} ({entry}, lazy)" if isinstance(entry, Lazy) else name
+                f"{name} ({entry}, lazy)" if isinstance(entry, LazyEntry) else name
                 for name, entry in cls._entries.items()
             ]
         noun = "entry" if len(entries) == 1 else "entries"
@@ -82,11 +89,11 @@ class RegistryType(type):
 
 
 class BaseRegistry(Generic[T], metaclass=RegistryType):
-    """A table of classes and functions by name; each subclass is one table of its own.
+    """A table of classes and functions by name; each subclass is a table of its own.
 
-    The type argument is what calling an entry gives: `class Models(BaseRegistry[nn.Module])`.
-    Where it is a class, entries that are classes must be its subclasses and `build` checks what
-    it returns. Registering twice under one name is refused, unless it is the same definition
+    The type argument is what calling an entry returns: `class Models(BaseRegistry[nn.Module])`.
+    If it is a class, entries that are classes must be its subclasses, and `build` checks what it
+    returns. A second object under the same name is refused, unless it is the same definition
     (module and qualified name) from a module that was executed again. A subclass of a registry
     starts empty. All methods may be called from several threads.
 
@@ -125,7 +132,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     def register(
         cls,
         name: object = None,
-        entry: object = _LEFT_OUT,
+        entry: object = _OMITTED,
         /,
         *,
         override: bool = False,
@@ -138,15 +145,15 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
 
         Args:
             name: The name; in decorator form it defaults to the object's `__name__`.
-            entry: A class, a function or `"pkg.module:attribute"`; left out in decorator form.
-            override: Replace what has this name already.
+            entry: A class, a function or `"pkg.module:attribute"`; omitted in decorator form.
+            override: Replace an entry that already has this name.
 
         Raises:
-            RegistryError: If another object has this name (both places are named), or a class is
-                not a subclass of what the registry holds.
-            TypeError: If the entry is not callable or the name not a text.
+            RegistryError: If another object has this name (the message shows both places), or a
+                class is not a subclass of what the registry holds.
+            TypeError: If the entry is not callable or the name is not a string.
         """
-        if entry is not _LEFT_OUT:
+        if entry is not _OMITTED:
             cls._add(name, entry, override)
             return None
         if name is None or isinstance(name, str):
@@ -168,15 +175,15 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
         """
         with cls._lock:
             entry = cls._entries.get(name) if isinstance(name, str) else None
-            known = tuple(cls._entries)
+            names = tuple(cls._entries)
         if entry is None:
             raise RegistryError(
                 f"{cls.__name__} has no entry {name!r}."
-                f"{near_match(str(name), known)} Known: {listing(known)}."
+                f"{near_match(str(name), names)} Known: {listing(names)}."
             )
         # Imported outside the lock: the module may register entries itself, from any thread.
-        found = cls._load(name, entry) if isinstance(entry, Lazy) else entry
-        return cast("Callable[..., T]", found)
+        loaded = cls._load(name, entry) if isinstance(entry, LazyEntry) else entry
+        return cast("Callable[..., T]", loaded)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -192,18 +199,19 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     ) -> T:
         """Call an entry with its configured and its runtime arguments.
 
-        Also a `_target_` for `hydra.utils.instantiate`: with `_target_: my.module.Models.build`
-        Hydra passes `name` and the rest of the node as keywords.
+        Works as a `_target_` for `hydra.utils.instantiate`, too: with
+        `_target_: my.module.Models.build` Hydra passes `name` and the rest of the node as
+        keywords.
 
         Args:
             cfg: A name; or a mapping or DictConfig whose `name` selects the entry and whose other
-                keys are its arguments (references resolved, OmegaConf's containers made plain; a
-                `???` at the top level counts as not given).
+                keys are its arguments. References are resolved, OmegaConf's containers become
+                plain, and `???` at the top level counts as not given.
             runtime: Arguments that only the program has, such as `params=model.parameters()`.
 
         Raises:
             RegistryError: If the name is unknown; if an argument is unknown, missing, given twice
-                or a text in place of a number; if the result is not what the registry holds.
+                or a string in place of a number; if the result is not what the registry holds.
 
         >>> class Optimizers(BaseRegistry[dict]):
         ...     pass
@@ -218,10 +226,10 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             runtime = {}
         else:
             request = read_request(cls.__name__, cfg)
-        find_doubled(cls.__name__, request, runtime)
+        refuse_repeated(cls.__name__, request, runtime)
         entry = cls.get(request.name)
-        cls._refuse(request, find_problems(entry, request, runtime))
-        built = entry(**fit(entry, request.config), **runtime)
+        cls._raise_problems(request, find_problems(entry, request, runtime))
+        built = entry(**restore_tuples(entry, request.config), **runtime)
         if cls._product is not None and not isinstance(built, cls._product):
             raise RegistryError(
                 f"{cls.__name__} {request.name!r} ({location(entry)}) returned "
@@ -239,38 +247,38 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     ) -> None:
         """Compare a configuration with the entry's signature; nothing is called.
 
-        A lazy entry is imported. What is compared: names of arguments, and texts where the
-        signature has numbers.
+        A lazy entry is imported. Checked are the names of arguments, and that none is a string
+        where the signature expects a number.
 
         Args:
             cfg: As for `build`.
-            runtime: Names of the arguments that `build` will get besides, e.g. `["params"]`;
-                then required arguments that nobody gives are reported too.
+            runtime: Names of the arguments that `build` will get in the call, e.g. `["params"]`;
+                with it, missing required arguments are reported too.
 
         Raises:
-            RegistryError: Saying all that is wrong.
+            RegistryError: If anything is wrong; the message lists all of it.
         """
         request = read_request(cls.__name__, cfg)
-        if isinstance(runtime, str):  # to a loop, a text is its letters
+        if isinstance(runtime, str):  # a loop would go through its letters
             runtime = (runtime,)
         if runtime is not None:
-            find_doubled(cls.__name__, request, runtime)
-        cls._refuse(request, find_problems(cls.get(request.name), request, runtime))
+            refuse_repeated(cls.__name__, request, runtime)
+        cls._raise_problems(request, find_problems(cls.get(request.name), request, runtime))
 
     @classmethod
     def store(cls, group: str, *, package: str | None = None) -> None:
-        """Publish the entries as Hydra config group `group`, so that `model=cnn` needs no YAML.
+        """Publish the entries as the Hydra config group `group`: `model=cnn` then needs no YAML.
 
         A node holds `name`, the signature's defaults that are plain data, and `???` for required
         parameters annotated as plain data; Hydra then refuses other keys. What only the program
-        has (`params`, a module) is left out. Call it after the registrations and before
-        `hydra.main`; lazy entries are imported, and one that cannot be is published with its
-        name alone and a warning. A YAML file of the same group and name comes before it.
+        has (`params`, a module) is omitted. Call it after the registrations and before
+        `hydra.main`. Lazy entries are imported; one that cannot be imported is published by its
+        name alone, with a warning. A YAML file of the same group and name takes precedence.
 
         Args:
             group: The config group, e.g. `"model"`. An entry `timm/vit` becomes `vit` in the
                 group `model/timm`.
-            package: Hydra's package of the nodes; None: that of the group.
+            package: Hydra's package of the nodes; None for that of the group.
 
         Raises:
             RegistryError: If another provider has stored a node of that group and name, or the
@@ -283,7 +291,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
 
         if not group.strip("/"):
             raise RegistryError(
-                f"{cls.__name__}.store() wants a config group such as 'model', got {group!r}"
+                f"{cls.__name__}.store() needs a config group such as 'model', got {group!r}"
             )
         entries: dict[str, Callable[..., object] | None] = {}
         for name in cls:
@@ -298,17 +306,17 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     def _add(cls, name: object, entry: object, override: bool) -> None:
         if cls.__parameters__:  # type: ignore[attr-defined]
             raise TypeError(
-                f"{cls.__name__} is the base of registries: make a table of your own, "
+                f"{cls.__name__} is the base class of registries: define your own, "
                 f"class Models({cls.__name__}[...]), and register there"
             )
         if not isinstance(name, str) or not name or name != name.strip():
             raise TypeError(
-                f"{cls.__name__}: a name must be a text, not empty and without spaces at its ends, "
-                f"got {name!r}"
+                f"{cls.__name__}: a name must be a non-empty string without leading or trailing "
+                f"spaces, got {name!r}"
             )
         if isinstance(entry, str):
             try:
-                entry = Lazy.parse(entry)
+                entry = LazyEntry.parse(entry)
             except ValueError as error:
                 raise TypeError(f"{cls.__name__} {name!r}: {error}") from None
         elif not callable(entry):
@@ -316,12 +324,12 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
                 f"{cls.__name__} {name!r}: an entry is a class, a function or "
                 f"'package.module:attribute', got {entry!r}"
             )
-        cls._accept(name, entry)
+        cls._check_type(name, entry)
         with cls._lock:
             old = cls._entries.get(name)
             if old is not None and not override and not is_same(old, entry):
                 raise RegistryError(
-                    f"{cls.__name__} has an entry {name!r} already:\n"
+                    f"{cls.__name__} already has an entry {name!r}:\n"
                     f"  {location(old)}\n"
                     f"  {location(entry)}  (refused)\n"
                     "Choose another name, or pass override=True to replace it."
@@ -329,7 +337,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             cls._entries[name] = entry
 
     @classmethod
-    def _accept(cls, name: str, entry: object) -> None:
+    def _check_type(cls, name: str, entry: object) -> None:
         if cls._product is None or not isinstance(entry, type):
             return
         if not issubclass(entry, cls._product):
@@ -339,7 +347,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             )
 
     @classmethod
-    def _load(cls, name: str, lazy: Lazy) -> Callable[..., object]:
+    def _load(cls, name: str, lazy: LazyEntry) -> Callable[..., object]:
         try:
             entry = lazy.load()
         except Exception as error:
@@ -348,16 +356,16 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
             ) from error
         if not callable(entry):
             raise RegistryError(
-                f"{cls.__name__} {name!r}: {lazy} is {entry!r}, neither class nor function."
+                f"{cls.__name__} {name!r}: {lazy} is {entry!r}, neither a class nor a function."
             )
-        cls._accept(name, entry)
+        cls._check_type(name, entry)
         with cls._lock:
-            if cls._entries.get(name) == lazy:  # else somebody replaced it meanwhile
+            if cls._entries.get(name) == lazy:  # otherwise it has been replaced in the meantime
                 cls._entries[name] = entry
         return entry
 
     @classmethod
-    def _refuse(cls, request: Request, problems: list[str]) -> None:
+    def _raise_problems(cls, request: Request, problems: list[str]) -> None:
         if problems:
             raise RegistryError(
                 f"{cls.__name__} {request.name!r} cannot be built:\n"
@@ -366,8 +374,8 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
 
 
 def _from_hydra(value: object) -> object:
-    """Plain containers for OmegaConf's; all else, such as built objects, is passed on as it is."""
-    return plain(value) if type(value).__module__.partition(".")[0] == "omegaconf" else value
+    """Plain containers for OmegaConf's; anything else, such as a built object, is unchanged."""
+    return to_plain(value) if type(value).__module__.partition(".")[0] == "omegaconf" else value
 
 
 def _name_of(entry: object) -> object:
@@ -378,7 +386,7 @@ def _name_of(entry: object) -> object:
 
 
 def _describe(error: BaseException) -> str:
-    """The traceback from the first frame of the user's module on."""
+    """The error's traceback, without the frames of the import system and of this package."""
     from pathlib import Path
     from traceback import extract_tb, format_exception_only, format_list
 

@@ -1,12 +1,19 @@
 """Entries as nodes in Hydra's ConfigStore."""
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from types import NoneType
-from typing import Any, Literal, get_origin
+from typing import Literal, get_origin
 
 from ._arguments import MISSING, annotated_types, read_parameters
 from ._entries import is_same_module
 from ._errors import RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _SCALARS = (bool, int, float, str, NoneType)
 _CONTAINERS = (list, tuple, dict, Sequence, Mapping, Literal)
@@ -21,14 +28,14 @@ def publish(
     """Store a node for each entry; None stands for an entry whose signature is not known.
 
     Args:
-        registry: Whose they are, for Hydra's `--info` and for errors.
+        registry: The entries' registry, for Hydra's `--info` and for errors.
         group: The config group.
         entries: By name.
-        package: Hydra's package of the nodes; None: that of the group.
+        package: Hydra's package of the nodes; None for that of the group.
 
     Raises:
         ImportError: If hydra-core is not installed.
-        RegistryError: If a node of that group and name comes from somebody else.
+        RegistryError: If another provider has stored a node of that group and name.
     """
     try:
         from hydra.core.config_store import ConfigStore
@@ -45,8 +52,8 @@ def publish(
         other = _provider(store.repo, folder, name)
         if other is not None and not _is_of(other, registry):
             raise RegistryError(
-                f"{provider} cannot publish {folder}={name}: {other or 'somebody'} has stored a "
-                "node there already. Choose another group or name."
+                f"{provider} cannot publish {folder}={name}: {other or 'another provider'} has "
+                "already stored a node there. Choose another group or name."
             )
         node = {"name": entry_name} | (default_config(entry) if entry else {})
         store.store(group=folder, name=name, node=node, package=package, provider=provider)
@@ -55,8 +62,8 @@ def publish(
 def default_config(entry: Callable[..., object]) -> dict[str, object]:
     """The configurable parameters with their defaults.
 
-    Defaults that are not plain data are left out, for the entry to fill in; a required parameter
-    is `???` if it is annotated as plain data, else it is left out, for the program to give.
+    Defaults that are not plain data are omitted, for the entry to fill in. A required parameter
+    is `???` if it is annotated as plain data; otherwise it is omitted, for the program to give.
 
     >>> def net(features, width: int, depth=2, act=print): ...
     >>> default_config(net)
@@ -82,7 +89,7 @@ def default_config(entry: Callable[..., object]) -> dict[str, object]:
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, str):
-        # OmegaConf would read these two as a reference and as a value to be given.
+        # OmegaConf would read these two as a reference and as a missing value.
         return type(value) is str and "${" not in value and value != MISSING
     if type(value) in (list, tuple):
         return all(_is_plain(item) for item in value)  # type: ignore[attr-defined]
@@ -92,13 +99,13 @@ def _is_plain(value: object) -> bool:
 
 
 def _is_of(provider: str, registry: type) -> bool:
-    """Whether the provider is this registry, perhaps of a script that is imported as well."""
+    """Whether the provider is this registry, perhaps in a script that is imported as well."""
     module = provider.removesuffix(f".{registry.__qualname__}")
     return module != provider and is_same_module(module, registry.__module__)
 
 
 def _provider(repo: Mapping[str, Any], group: str, name: str) -> str | None:
-    """Who stored the node; None if there is no such node, "" if it does not say."""
+    """The provider that stored the node; None if there is no such node, "" if it has no name."""
     for part in group.split("/"):
         repo = repo.get(part, {})
         if not isinstance(repo, Mapping):

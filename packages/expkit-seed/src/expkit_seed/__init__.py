@@ -1,7 +1,8 @@
-"""Every random number generator seeded, saved and restored, in loader workers too.
+"""Every random number generator seeded, saved and restored, in DataLoader workers too.
 
-`set_seed` at the start, `loader_kwargs` for each DataLoader, `rng_state` in each checkpoint;
-`derive_seed` for streams of one's own, `isolated_rng` around what must not disturb the training.
+Call `set_seed` at the start, `loader_kwargs` for each DataLoader and `rng_state` in each
+checkpoint; `derive_seed` gives seeds for streams of your own, and `isolated_rng` protects the
+training from what a block draws.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -25,16 +26,7 @@ _MODULES = {
     "sample_seed": "_streams",
     "set_seed": "_seeding",
 }
-__all__ = [
-    "SeededDataset",
-    "derive_seed",
-    "isolated_rng",
-    "loader_kwargs",
-    "restore_rng_state",
-    "rng_state",
-    "sample_seed",
-    "set_seed",
-]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

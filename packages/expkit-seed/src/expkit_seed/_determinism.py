@@ -1,74 +1,83 @@
-"""PyTorch's switches for repeatable results."""
+"""PyTorch's switches for deterministic algorithms."""
+
+from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, MutableMapping
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+    from types import ModuleType
 
 MODES = ("off", "warn", "strict")
-# cuBLAS is repeatable with these two workspaces only (NVIDIA, cuBLAS library, "Results
+# cuBLAS is deterministic with these two workspaces only (NVIDIA, cuBLAS library, "Results
 # reproducibility"); PyTorch checks for the same two.
 WORKSPACES = (":4096:8", ":16:8")
 VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 
-_before: list[Callable[[], None]] = []  # puts back what the first "warn" or "strict" found
+_restorers: list[Callable[[], None]] = []  # undo what "warn" and "strict" have changed
 
 
 def set_determinism(
-    mode: str, torch: ModuleType, environ: MutableMapping[str, str] = os.environ
+    mode: str, torch: ModuleType, environ: MutableMapping[str, str] | None = None
 ) -> None:
-    """Sets the switches, or puts them back as they were before the first call.
+    """Set the switches, or restore them as they were before the first call.
 
     Args:
         mode: One of `MODES`.
         torch: The module.
-        environ: The environment, for cuBLAS.
+        environ: The environment, for cuBLAS; None for that of the process.
 
     Raises:
-        RuntimeError: In mode `strict`, if CUDA is in use without a repeatable cuBLAS workspace.
+        RuntimeError: In mode `strict`, if CUDA is in use without a deterministic cuBLAS workspace.
     """
     if mode == "off":
-        _put_back()
+        _restore_switches()
         return
+    environ = os.environ if environ is None else environ
     workspace = environ.get(VARIABLE)
-    is_repeatable = workspace in WORKSPACES
-    # cuBLAS reads the variable when it makes its first handle: later it is too late.
-    is_late = not is_repeatable and bool(torch.cuda.is_initialized())
+    is_deterministic = workspace in WORKSPACES
+    # cuBLAS reads the variable when it creates its first handle; later it has no effect.
+    is_late = not is_deterministic and bool(torch.cuda.is_initialized())
     if is_late:
-        found = f"no {VARIABLE}" if workspace is None else f"{VARIABLE}={workspace}"
+        setting = f"no {VARIABLE}" if workspace is None else f"{VARIABLE}={workspace}"
         message = (
-            f"CUDA is already in use with {found}: cuBLAS stays unrepeatable in this process. Call "
-            f"set_seed before anything touches the GPU, or start with `export {VARIABLE}=:4096:8`."
+            f"CUDA is already in use with {setting}, so cuBLAS cannot be made deterministic in "
+            "this process. Call set_seed before anything touches the GPU, or start with "
+            f"`export {VARIABLE}=:4096:8`."
         )
         if mode == "strict":
             raise RuntimeError(message)
         warnings.warn(message, stacklevel=3)
-    _put_back()  # "warn" inherits nothing from a "strict" before it
-    _before.extend(_restorers(torch, environ))
+    _restore_switches()  # "warn" inherits nothing from an earlier "strict"
+    _restorers.extend(_make_restorers(torch, environ))
     if not is_late:
-        environ[VARIABLE] = workspace if is_repeatable and workspace else WORKSPACES[0]
+        environ[VARIABLE] = workspace if is_deterministic and workspace else WORKSPACES[0]
     torch.use_deterministic_algorithms(True, warn_only=mode == "warn")
     torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False  # would choose its algorithm by a race of timings
+    torch.backends.cudnn.benchmark = False  # would choose algorithms by measured times
     if mode == "strict":
-        # The older of PyTorch's two interfaces: setting it is accepted after either was used.
+        # The older of PyTorch's two interfaces can be set after either has been used.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
 
 
-def _put_back() -> None:
-    while _before:
-        _before.pop()()
+def _restore_switches() -> None:
+    while _restorers:
+        _restorers.pop()()
 
 
-def _restorers(torch: ModuleType, environ: MutableMapping[str, str]) -> list[Callable[[], None]]:
+def _make_restorers(
+    torch: ModuleType, environ: MutableMapping[str, str]
+) -> list[Callable[[], None]]:
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = environ.get(VARIABLE)
 
     def restore_environment() -> None:
         if torch.cuda.is_initialized():
-            return  # read by now: without it a later "strict" would seem to come too late
+            return  # it has been read; without it a later "strict" would seem to come too late
         if workspace is None:
             environ.pop(VARIABLE, None)
         else:
@@ -86,7 +95,7 @@ def _restorers(torch: ModuleType, environ: MutableMapping[str, str]) -> list[Cal
     ):
         try:
             value = getattr(owner, name)
-        except RuntimeError:  # set by PyTorch's newer interface, which the older cannot express
+        except RuntimeError:  # set through PyTorch's newer interface; the older cannot express it
             continue
         restorers.append(_setter(owner, name, value))
     return restorers

@@ -1,17 +1,20 @@
-"""DataLoaders whose workers draw different numbers, and the same ones again in a rerun."""
+"""DataLoaders whose workers all draw different numbers, and the same ones again in a rerun."""
+
+from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from types import ModuleType
 from typing import Generic, Protocol, TypedDict, TypeVar
 
-from ._optional import installed
+from ._optional import import_installed
 from ._streams import check_integer, check_rank, check_seed, derive_seed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import ModuleType
+
     import torch
 
 Sample = TypeVar("Sample", covariant=True)
@@ -20,15 +23,15 @@ Sample = TypeVar("Sample", covariant=True)
 class LoaderArguments(TypedDict):
     """Keyword arguments of `torch.utils.data.DataLoader`."""
 
-    generator: "torch.Generator"
+    generator: torch.Generator
     worker_init_fn: Callable[[int], None]
 
 
 def loader_kwargs(seed: int, rank: int = 0) -> LoaderArguments:
-    """Arguments that make a DataLoader repeatable: `DataLoader(data, **loader_kwargs(seed))`.
+    """Arguments that make a DataLoader reproducible: `DataLoader(data, **loader_kwargs(seed))`.
 
-    The generator decides the order of shuffling and, each epoch anew, what workers draw. Put it
-    into `rng_state(generators={"loader": loader.generator})` for checkpoints.
+    The generator decides the order of shuffling and, in each epoch, what workers draw. Save it in
+    checkpoints: `rng_state(generators={"loader": loader.generator})`.
 
     Args:
         seed: The experiment's seed, 0..2**32-1.
@@ -39,30 +42,30 @@ def loader_kwargs(seed: int, rank: int = 0) -> LoaderArguments:
 
     Raises:
         ImportError: If torch is not installed.
-        TypeError: If `seed` or `rank` is no integer.
+        TypeError: If `seed` or `rank` is not an integer.
         ValueError: If `seed` or `rank` is out of range.
     """
-    base, own_rank = check_seed(seed), check_rank(rank)
-    torch = _torch("loader_kwargs")
+    seed, rank = check_seed(seed), check_rank(rank)
+    torch = _require_torch("loader_kwargs")
     generator = torch.Generator()
-    generator.manual_seed(derive_seed(base, "loader", own_rank))
-    return {"generator": generator, "worker_init_fn": partial(init_worker, base, own_rank)}
+    generator.manual_seed(derive_seed(seed, "loader", rank))
+    return {"generator": generator, "worker_init_fn": partial(init_worker, seed, rank)}
 
 
 def init_worker(seed: int, rank: int, worker_id: int) -> None:
-    """Seeds a DataLoader's worker when it starts."""
+    """Seed a DataLoader's worker when it starts."""
     import torch
 
     from ._seeding import seed_all
 
-    # PyTorch has drawn this from the loader's generator, anew for each start of the workers, and
-    # added the worker's number: it differs by epoch and worker, and repeats in a rerun.
-    drawn = torch.initial_seed()
-    seed_all(derive_seed(seed, "worker", rank, worker_id, drawn))
+    # PyTorch draws this from the loader's generator whenever it starts the workers, and adds the
+    # worker's number: it differs between epochs and workers, and is the same in a rerun.
+    pytorch_seed = torch.initial_seed()
+    seed_all(derive_seed(seed, "worker", rank, worker_id, pytorch_seed))
 
 
-class Indexable(Protocol[Sample]):
-    """A map-style dataset."""
+class MapStyleDataset(Protocol[Sample]):
+    """What a dataset must have for its samples to have an index."""
 
     def __getitem__(self, index: int, /) -> Sample: ...
 
@@ -72,58 +75,58 @@ class Indexable(Protocol[Sample]):
 class SeededDataset(Generic[Sample]):
     """A dataset whose random numbers depend on seed, rank, epoch and sample alone.
 
-    Wraps a map-style dataset. Which worker loads a sample, how many there are, whether they persist
-    and where a run was resumed no longer matters. Without workers, too, loading leaves the
-    generators of the training as they are.
+    It wraps a map-style dataset. Which worker loads a sample, how many workers there are, whether
+    they persist and where a run was resumed make no difference. Loading without workers leaves
+    the training's generators as they are, too.
 
     Args:
-        dataset: With `__getitem__` and `__len__`; draws from `random`, numpy's or torch's global
-            generators (of the CPU) as it likes.
+        dataset: With `__getitem__` and `__len__`; may draw from the global generators of `random`,
+            numpy and torch (on the CPU).
         seed: The experiment's seed, 0..2**32-1.
         rank: Of this process in distributed training.
 
     Attributes:
-        dataset: The wrapped one.
+        dataset: The wrapped dataset.
 
     Raises:
         ImportError: If torch is not installed.
-        TypeError: If the dataset has no length or items, or `seed` or `rank` is no integer.
+        TypeError: If the dataset has no length or items, or `seed` or `rank` is not an integer.
         ValueError: If `seed` or `rank` is out of range.
     """
 
-    def __init__(self, dataset: Indexable[Sample], seed: int, rank: int = 0) -> None:
+    def __init__(self, dataset: MapStyleDataset[Sample], seed: int, rank: int = 0) -> None:
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             raise TypeError(
                 f"{type(dataset).__name__} has no __getitem__ and __len__, so its samples have no "
-                "index. In an iterable dataset draw from "
-                "numpy.random.default_rng(sample_seed(seed, epoch=…, index=…)) yourself."
+                "index. In an iterable dataset, draw from "
+                "numpy.random.default_rng(sample_seed(seed, epoch=…, index=…)) instead."
             )
         self.dataset = dataset
         self._seed, self._rank = check_seed(seed), check_rank(rank)
-        torch = _torch("SeededDataset")
-        installed("numpy")  # imported now, so that no worker draws from it unseeded
-        # In shared memory, so that set_epoch also reaches workers that persist.
+        torch = _require_torch("SeededDataset")
+        import_installed("numpy")  # now, so that no worker draws from it unseeded
+        # In shared memory, so that set_epoch reaches persistent workers too.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     @property
     def epoch(self) -> int:
-        """The epoch that the random numbers belong to."""
+        """The epoch for which random numbers are drawn."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch; call it before each, or all epochs see the same augmentation.
+        """Set the epoch; without a call before each, all epochs see the same augmentation.
 
         Raises:
-            TypeError: If it is no integer.
+            TypeError: If it is not an integer.
         """
         self._epoch.fill_(check_integer(epoch, "epoch"))
 
-    def sampler(self) -> "EpochSampler":
+    def sampler(self) -> EpochSampler:
         """A shuffled order for `DataLoader(sampler=…)`, a function of seed, rank and epoch.
 
-        With persistent workers a loader's own shuffling depends on how often it was started, which
-        differs after a resume. Each rank gets all samples; to share them out, use PyTorch's
-        `DistributedSampler(data, seed=seed)` with its own `set_epoch`.
+        With persistent workers, a loader's own shuffling depends on how often it was started,
+        which differs after a resume. Each rank gets all samples; to divide them among ranks, use
+        PyTorch's `DistributedSampler(data, seed=seed)` with its own `set_epoch`.
         """
         return EpochSampler(self, self._seed, self._rank)
 
@@ -138,7 +141,7 @@ class SeededDataset(Generic[Sample]):
 
 @contextmanager
 def _sample_rng(seed: int) -> Iterator[None]:
-    """As `isolated_rng`, for the CPU alone and ten times as fast."""
+    """Like `isolated_rng`, but for the CPU alone and ten times as fast."""
     import random
 
     import torch
@@ -146,7 +149,7 @@ def _sample_rng(seed: int) -> Iterator[None]:
 
     numpy = sys.modules.get("numpy")
     generator = torch.default_generator
-    # A worker does nothing but load samples, each with a seed of its own: nothing to put back.
+    # A worker only loads samples, each with a seed of its own: there is nothing to restore.
     is_worker = get_worker_info() is not None
     if not is_worker:
         python_state, torch_state = random.getstate(), generator.get_state()
@@ -166,9 +169,9 @@ def _sample_rng(seed: int) -> Iterator[None]:
 
 
 class EpochSampler:
-    """All indices of a dataset in an order of their own each epoch."""
+    """All indices of a dataset, in a different order in each epoch."""
 
-    def __init__(self, dataset: "SeededDataset[object]", seed: int, rank: int) -> None:
+    def __init__(self, dataset: SeededDataset[object], seed: int, rank: int) -> None:
         self._dataset = dataset
         self._seed = seed
         self._rank = rank
@@ -185,8 +188,8 @@ class EpochSampler:
         return iter(order)
 
 
-def _torch(what: str) -> ModuleType:
-    torch = installed("torch")
+def _require_torch(name: str) -> ModuleType:
+    torch = import_installed("torch")
     if torch is None:
-        raise ImportError(f"{what} needs PyTorch, which is not installed: pip install torch")
+        raise ImportError(f"{name} needs PyTorch, which is not installed: pip install torch")
     return torch

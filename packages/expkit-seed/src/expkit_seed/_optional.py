@@ -1,19 +1,24 @@
-"""numpy and torch, where they are installed."""
+"""numpy and torch, if they are installed."""
+
+from __future__ import annotations
 
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
-def installed(name: str) -> ModuleType | None:
-    """The module, imported, or None where it is not installed.
+def import_installed(name: str) -> ModuleType | None:
+    """Import a module, or return None if it is not installed.
 
-    An installed module that fails to import raises: half of the generators would stay unseeded.
+    If an installed module fails to import, the error is raised: its generator would stay unseeded.
     """
     if sys.modules.get(name) is not None:
         return sys.modules[name]
     spec = find_spec(name)
-    if spec is None or spec.origin is None:  # no origin: a mere folder of that name
+    if spec is None or spec.origin is None:  # no origin: just a folder of that name
         return None
     return import_module(name)

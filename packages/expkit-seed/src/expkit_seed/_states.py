@@ -1,18 +1,20 @@
-"""The states of all generators as plain values, taken and put back."""
+"""The states of all generators as plain values, taken and restored."""
+
+from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
-from types import TracebackType
 from typing import TypeVar, cast
 
-from ._optional import installed
+from ._optional import import_installed
 from ._seeding import seed_all
 from ._streams import check_seed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import random
+    from types import TracebackType
 
     import numpy
     import torch
@@ -23,19 +25,19 @@ Setter = Callable[[], object]
 F = TypeVar("F", bound=Callable[..., object])
 
 
-def rng_state(generators: "Mapping[str, Generator] | None" = None) -> dict[str, object]:
+def rng_state(generators: Mapping[str, Generator] | None = None) -> dict[str, object]:
     """The state of `random`, numpy, torch, all CUDA devices and named generators.
 
-    Holds nothing but dict, list, int, float, str, None and tensors, so that
-    `torch.load(weights_only=True)` accepts it. Modules that are not imported have no part in it;
-    CUDA has none before its first use.
+    It holds nothing but dict, list, int, float, str, None and tensors, so
+    `torch.load(weights_only=True)` accepts it. It leaves out modules that are not imported, and
+    CUDA before its first use.
 
     Args:
         generators: By name, such as a DataLoader's: torch's `Generator` on any device, numpy's
             `Generator` or `RandomState`, or `random.Random`.
 
     Raises:
-        TypeError: If a generator is none of these, or they come without names.
+        TypeError: If a generator is none of these, or `generators` is not a mapping.
     """
     import random
     import sys
@@ -47,7 +49,7 @@ def rng_state(generators: "Mapping[str, Generator] | None" = None) -> dict[str, 
         state["numpy"] = _plain(numpy.random.get_state(legacy=False))
     if torch is not None:
         state["torch"] = torch.get_rng_state()
-        # Before its first use CUDA has only a seed; asking for states would start it on all
+        # Before its first use CUDA has only a seed, and asking for states would start it on all
         # devices.
         if torch.cuda.is_initialized():
             state["cuda"] = torch.cuda.get_rng_state_all()
@@ -58,25 +60,25 @@ def rng_state(generators: "Mapping[str, Generator] | None" = None) -> dict[str, 
 
 
 def restore_rng_state(
-    state: Mapping[str, object], generators: "Mapping[str, Generator] | None" = None
+    state: Mapping[str, object], generators: Mapping[str, Generator] | None = None
 ) -> None:
-    """Puts back what `rng_state` gave.
+    """Restore what `rng_state` returned.
 
-    What is missing on either side (another number of CUDA devices, no CUDA, a generator of another
-    name) is told in one warning each, and the rest is restored.
+    Each difference (another number of CUDA devices, no CUDA, a generator that only one side has)
+    is one warning, and the rest is restored.
 
     Args:
         state: From `rng_state`, also after `torch.load(map_location=…)`.
-        generators: Those to set, by the names that they were saved under.
+        generators: Those to restore, by the names under which they were saved.
 
     Raises:
-        TypeError: If a generator is of no known kind, or they come without names.
-        ValueError: If a part is damaged or of another kind. Nothing has been changed then.
+        TypeError: If a generator is of an unsupported type, or `generators` is not a mapping.
+        ValueError: If a part is damaged or of another kind; nothing has been changed then.
     """
     if not isinstance(state, Mapping) or not isinstance(state.get("python"), (list, tuple)):
         raise ValueError(
-            f"state must be what rng_state() returned, got {_shorten(state)}. Keys of it: python, "
-            "numpy, torch, cuda, generators."
+            f"state must be what rng_state() returned, got {_shorten(state)}. Its keys would be "
+            "python, numpy, torch, cuda and generators."
         )
     setters: list[Setter] = []
     notes: list[str] = []
@@ -92,32 +94,32 @@ def restore_rng_state(
     if not isinstance(saved, Mapping):
         raise ValueError(f"RNG state: part 'generators' is damaged: {_shorten(saved)}")
     _check_names(generators)
-    given = generators or {}
-    for name, generator in given.items():
+    generators = generators or {}
+    for name, generator in generators.items():
         if name in saved:
             setters.append(_generator_setter(name, generator, saved[name]))
-    lonely = [name for name in saved if name not in given]
-    strange = [name for name in given if name not in saved]
-    for what, names in (("saved but not given", lonely), ("given but not saved", strange)):
+    only_saved = [name for name in saved if name not in generators]
+    only_given = [name for name in generators if name not in saved]
+    for reason, names in (("saved but not given", only_saved), ("given but not saved", only_given)):
         if names:
-            notes.append(f"named generators {what}, so not restored: {', '.join(names)}")
-    for put_back in setters:
-        put_back()
+            notes.append(f"named generators {reason}, so not restored: {', '.join(names)}")
+    for set_state in setters:
+        set_state()
     for note in notes:
         warnings.warn(note, stacklevel=2)
 
 
-def isolated_rng(seed: int | None = None) -> "IsolatedRng":
-    """A block or function that leaves every generator as it found it, also after an exception.
+def isolated_rng(seed: int | None = None) -> IsolatedRng:
+    """A context manager and decorator that restores all generators, also after an exception.
 
-    The generators are the process's: while the block runs, other threads draw from them as well.
+    Generators belong to the process: other threads draw from them too while the block runs.
 
     Args:
         seed: Seeds all generators at the start of the block; None leaves them as they are.
 
     Raises:
-        TypeError: If `seed` is no integer, or what is decorated is a generator or coroutine
-            function.
+        TypeError: If `seed` is not an integer, or the decorated object is a generator or
+            coroutine function.
         ValueError: If `seed` is out of range.
 
     >>> import random
@@ -133,39 +135,37 @@ def isolated_rng(seed: int | None = None) -> "IsolatedRng":
 
 
 class IsolatedRng(ContextDecorator):
-    """What `isolated_rng` returns; may be entered again inside itself."""
+    """What `isolated_rng` returns; it can be nested in itself."""
 
     def __init__(self, seed: int | None) -> None:
         self._seed = seed
         self._outside: list[tuple[dict[str, object], Setter]] = []
 
     def __call__(self, function: F) -> F:
-        """Isolates each call of a function.
+        """Isolate each call of a function.
 
         Raises:
-            TypeError: If it is a generator or coroutine function, whose call does no work yet.
+            TypeError: If it is a generator or coroutine function, which does not run when it is
+                called.
         """
         from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 
-        for called in (function, type(function).__call__):
-            if any(
-                is_kind(called)
-                for is_kind in (isasyncgenfunction, iscoroutinefunction, isgeneratorfunction)
-            ):
+        for code in (function, type(function).__call__):  # an object is called through its class
+            if isasyncgenfunction(code) or iscoroutinefunction(code) or isgeneratorfunction(code):
                 name = getattr(function, "__qualname__", repr(function))
                 raise TypeError(
-                    f"isolated_rng cannot be around {name}: calling a generator or coroutine "
-                    "function does no work yet. Use `with isolated_rng(…):` inside, around what "
-                    "neither yields nor awaits."
+                    f"isolated_rng cannot decorate {name}: calling a generator or coroutine "
+                    "function runs none of its code. Use `with isolated_rng(…):` inside it, "
+                    "around code that neither yields nor awaits."
                 )
         return super().__call__(function)
 
     def __enter__(self) -> None:
         if self._seed is not None:
-            # Imports now what seed_all would import, so that its state is saved as well.
+            # Import now what seed_all would import, so that its state is saved as well.
             for name in ("numpy", "torch"):
-                installed(name)
-        self._outside.append((rng_state(), _cuda_before_use(self._seed is not None)))
+                import_installed(name)
+        self._outside.append((rng_state(), _unused_cuda_setter(self._seed is not None)))
         if self._seed is not None:
             seed_all(self._seed)
 
@@ -180,20 +180,20 @@ class IsolatedRng(ContextDecorator):
         restore_cuda()
 
 
-def _cuda_before_use(is_seeded: bool) -> Setter:
-    """Puts CUDA back where it has no state yet, but a seed that waits for its first use."""
+def _unused_cuda_setter(is_seeded: bool) -> Setter:
+    """Restores CUDA where it has no state yet, only a seed for its first use."""
     import sys
 
     torch = sys.modules.get("torch")
     if torch is None or torch.cuda.is_initialized():
         return lambda: None
-    seed = torch.initial_seed()  # torch.manual_seed gives all devices the same
+    seed = torch.initial_seed()  # torch.manual_seed gives all devices the same seed
 
-    def put_back() -> None:
+    def set_seed_of_cuda() -> None:
         if is_seeded or torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
 
-    return put_back
+    return set_seed_of_cuda
 
 
 def _check_names(generators: object) -> None:
@@ -223,8 +223,10 @@ def _generator_state(name: str, generator: object) -> dict[str, object]:
 def _generator_setter(name: str, generator: object, saved: object) -> Setter:
     kind = _kind(name, generator)
     if not isinstance(saved, Mapping) or saved.get("kind") != kind:
-        other = saved.get("kind") if isinstance(saved, Mapping) else _shorten(saved)
-        raise ValueError(f"generator {name!r} was saved as {other!r}, given is one of {kind!r}")
+        saved_kind = saved.get("kind") if isinstance(saved, Mapping) else _shorten(saved)
+        raise ValueError(
+            f"generator {name!r} was saved as {saved_kind!r}, but the one given is {kind!r}"
+        )
     prepare = {
         "torch": _prepare_torch_generator,
         "python": _prepare_python_generator,
@@ -252,8 +254,8 @@ def _kind(name: str, generator: object) -> str:
     if isinstance(generator, random.Random) and not isinstance(generator, random.SystemRandom):
         return "python"
     raise TypeError(
-        f"generator {name!r} is a {type(generator).__name__}; known are torch.Generator, "
-        "numpy.random.Generator, numpy.random.RandomState and random.Random"
+        f"generator {name!r} is of type {type(generator).__name__}; it must be a torch.Generator, "
+        "numpy.random.Generator, numpy.random.RandomState or random.Random"
     )
 
 
@@ -263,7 +265,7 @@ def _prepared(
     state: object,
     notes: list[str],
 ) -> list[Setter]:
-    """Setters for one part, tried on a copy first: a damaged state must not be half restored."""
+    """Setters for one part, tried on a copy first: a damaged state must not be restored in part."""
     try:
         return prepare(state, notes)
     except Exception as error:
@@ -282,13 +284,13 @@ def _prepare_python_generator(generator: object, state: object) -> Setter:
     import random
 
     version, words, gauss = cast("tuple[int, list[int], float | None]", state)
-    whole = (version, tuple(words), gauss)
-    random.Random().setstate(whole)
-    return lambda: generator.setstate(whole)  # type: ignore[attr-defined]
+    python_state = (version, tuple(words), gauss)
+    random.Random().setstate(python_state)
+    return lambda: generator.setstate(python_state)  # type: ignore[attr-defined]
 
 
 def _prepare_numpy(state: object, notes: list[str]) -> list[Setter]:
-    numpy = installed("numpy")
+    numpy = import_installed("numpy")
     if numpy is None:
         notes.append("the state of numpy is not restored: numpy is not installed")
         return []
@@ -298,23 +300,23 @@ def _prepare_numpy(state: object, notes: list[str]) -> list[Setter]:
 def _prepare_numpy_legacy(generator: object, state: object) -> Setter:
     import numpy
 
-    whole = _with_arrays(state)
-    kind = generator.get_state(legacy=False)["bit_generator"]  # type: ignore[attr-defined]
-    trial = numpy.random.RandomState(getattr(numpy.random, kind)())
-    trial.set_state(whole)  # type: ignore[arg-type]
-    return lambda: generator.set_state(whole)  # type: ignore[attr-defined]
+    numpy_state = _with_arrays(state)
+    bit_generator = generator.get_state(legacy=False)["bit_generator"]  # type: ignore[attr-defined]
+    trial = numpy.random.RandomState(getattr(numpy.random, bit_generator)())
+    trial.set_state(numpy_state)  # type: ignore[arg-type]
+    return lambda: generator.set_state(numpy_state)  # type: ignore[attr-defined]
 
 
 def _prepare_numpy_generator(generator: object, state: object) -> Setter:
-    whole = _with_arrays(state)
-    bits = generator.bit_generator  # type: ignore[attr-defined]
-    trial = type(bits)()
-    trial.state = whole
-    return lambda: setattr(bits, "state", whole)
+    numpy_state = _with_arrays(state)
+    bit_generator = generator.bit_generator  # type: ignore[attr-defined]
+    trial = type(bit_generator)()
+    trial.state = numpy_state
+    return lambda: setattr(bit_generator, "state", numpy_state)
 
 
 def _prepare_torch(state: object, notes: list[str]) -> list[Setter]:
-    torch = installed("torch")
+    torch = import_installed("torch")
     if torch is None:
         notes.append("the state of torch is not restored: torch is not installed")
         return []
@@ -324,7 +326,7 @@ def _prepare_torch(state: object, notes: list[str]) -> list[Setter]:
 def _prepare_torch_generator(generator: object, state: object) -> Setter:
     import torch
 
-    # map_location may have moved the state to the GPU; generators take it from the CPU alone.
+    # map_location may have moved the state to the GPU; generators accept it from the CPU only.
     words = state.detach().cpu()  # type: ignore[attr-defined]
     torch.Generator(device=generator.device).set_state(words)  # type: ignore[attr-defined]
     return lambda: generator.set_state(words)  # type: ignore[attr-defined]
@@ -332,25 +334,26 @@ def _prepare_torch_generator(generator: object, state: object) -> Setter:
 
 def _prepare_cuda(state: object, notes: list[str]) -> list[Setter]:
     states = [words.detach().cpu() for words in state]  # type: ignore[attr-defined]
-    torch = installed("torch")
-    devices = 0 if torch is None else torch.cuda.device_count()
-    if len(states) != devices:
+    torch = import_installed("torch")
+    device_count = 0 if torch is None else torch.cuda.device_count()
+    if len(states) != device_count:
         notes.append(
-            f"RNG states of {len(states)} CUDA devices were saved, {devices} are here: "
-            f"{min(len(states), devices)} restored; those of the CPU are restored in full"
+            f"RNG states of {len(states)} CUDA devices were saved, and this machine has "
+            f"{device_count}: {min(len(states), device_count)} restored; the CPU's state is "
+            "restored in full"
         )
-    if torch is None or not devices or not states:
+    if torch is None or not device_count or not states:
         return []
-    # Not lazily: seeds that wait for CUDA's first use are set after states that wait, and win.
+    # Not lazily: at CUDA's first use, pending seeds are set after pending states and would win.
     torch.cuda.init()
     return [
         _prepare_torch_generator(torch.cuda.default_generators[index], words)
-        for index, words in enumerate(states[:devices])
+        for index, words in enumerate(states[:device_count])
     ]
 
 
 def _plain(value: object) -> object:
-    """Numpy's nested state with arrays as lists and numpy's numbers as Python's."""
+    """A nested state of numpy, with arrays as lists and numpy's numbers as Python's."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):

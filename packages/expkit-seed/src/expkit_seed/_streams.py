@@ -1,37 +1,37 @@
-"""Seeds as values: checked, and derived so that no two streams are the same. Pure functions."""
+"""Seeds as values: checked, and derived so that no two streams are the same; pure."""
 
 from collections.abc import Sequence
 from operator import index
 
-LARGEST_SEED = 2**32 - 1  # what numpy.random.seed takes
-LONGEST_DECIMAL = 4096  # bits; beyond 4300 digits Python refuses to write a number
+LARGEST_SEED = 2**32 - 1  # the largest that numpy.random.seed accepts
+LONGEST_DECIMAL_BITS = 4096  # Python refuses to write numbers of more than 4300 digits
 
 
 def check_seed(seed: object, name: str = "seed") -> int:
     """The seed as a plain integer.
 
     Raises:
-        TypeError: If it is no integer.
-        ValueError: If it lies outside 0..2**32-1.
+        TypeError: If it is not an integer.
+        ValueError: If it is outside 0..2**32-1.
     """
     number = check_integer(seed, name)
     if not 0 <= number <= LARGEST_SEED:
-        is_long = number.bit_length() > LONGEST_DECIMAL
-        shown = f"a number of {number.bit_length()} bits" if is_long else str(number)
+        is_long = number.bit_length() > LONGEST_DECIMAL_BITS
+        text = f"a number of {number.bit_length()} bits" if is_long else str(number)
         raise ValueError(
-            f"{name} must lie in 0..{LARGEST_SEED} (2**32-1, numpy's largest), got {shown}. "
-            f"derive_seed(0, {name if is_long else number}) makes a seed of any integer."
+            f"{name} must be in 0..{LARGEST_SEED} (2**32-1, numpy's largest), got {text}. "
+            f"derive_seed(0, {name if is_long else number}) turns any integer into a seed."
         )
     return number
 
 
 def check_integer(value: object, name: str) -> int:
-    """A plain integer, also from numpy's and torch's.
+    """The value as a plain integer; numpy's and torch's integers are accepted.
 
     Raises:
-        TypeError: If it is no integer.
+        TypeError: If it is not an integer.
     """
-    # True is an integer to Python and a mistake to us; 1.0 is often a YAML slip.
+    # True is an integer to Python but a mistake here, and 1.0 is often a slip in YAML.
     if not isinstance(value, bool):
         try:
             return index(value)  # type: ignore[arg-type]
@@ -40,8 +40,8 @@ def check_integer(value: object, name: str) -> int:
     text = f"{name} must be an integer, got {value!r} ({type(value).__name__})"
     if name == "seed" and isinstance(value, Sequence) and not isinstance(value, str | bytes):
         text += (
-            ". A run has one seed; a list in hydra.sweeper.params is swept where the defaults list "
-            "has expkit's line: [expkit, …, _self_]"
+            ". A run has one seed. A list in hydra.sweeper.params is swept only if the defaults "
+            "list names expkit: [expkit, …, _self_]"
         )
     raise TypeError(text)
 
@@ -50,7 +50,7 @@ def check_rank(rank: object) -> int:
     """The rank as a plain integer.
 
     Raises:
-        TypeError: If it is no integer.
+        TypeError: If it is not an integer.
         ValueError: If it is negative.
     """
     number = check_integer(rank, "rank")
@@ -60,11 +60,10 @@ def check_rank(rank: object) -> int:
 
 
 def derive_seed(base: int, *names: str | int) -> int:
-    """A seed for one purpose, independent of those for all others.
+    """A seed for one purpose, independent of the seeds for all other purposes.
 
-    Adding numbers would make seed 1 of worker 1 equal seed 2 of worker 0; here the first 32 bits of
-    SHA-256 over all parts are taken. The same parts give the same seed on every machine, in every
-    version.
+    With addition, seed 1 of worker 1 would equal seed 2 of worker 0. This seed is the first 32
+    bits of SHA-256 over all parts: the same on every machine and in every version.
 
     Args:
         base: The experiment's seed, 0..2**32-1.
@@ -74,7 +73,7 @@ def derive_seed(base: int, *names: str | int) -> int:
         A seed in 0..2**32-1.
 
     Raises:
-        TypeError: If a part is neither text nor integer.
+        TypeError: If a part is neither a string nor an integer.
         ValueError: If `base` is out of range.
 
     >>> derive_seed(1, "worker", 1)
@@ -90,20 +89,20 @@ def derive_seed(base: int, *names: str | int) -> int:
         if isinstance(name, str):
             parts.append(f"s{len(name)}:{name}")
         else:
-            parts.append(_integer_part(check_integer(name, "a name that is no text")))
+            parts.append(_integer_part(check_integer(name, "a name that is not a string")))
     digest = sha256("|".join(parts).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:4], "big")
 
 
 def _integer_part(number: int) -> str:
-    return f"i{number}" if number.bit_length() <= LONGEST_DECIMAL else f"x{number:x}"
+    return f"i{number}" if number.bit_length() <= LONGEST_DECIMAL_BITS else f"x{number:x}"
 
 
 def sample_seed(seed: int, *, epoch: int, index: int | str, rank: int = 0) -> int:
-    """A seed for the random numbers of one sample in one epoch, whatever worker draws them.
+    """A seed for the random numbers of one sample in one epoch, whichever worker draws them.
 
-    `numpy.random.default_rng(sample_seed(seed, epoch=epoch, index=i))` inside a dataset makes its
-    augmentation equal after a resume; `SeededDataset` does it for any dataset.
+    With `numpy.random.default_rng(sample_seed(seed, epoch=epoch, index=i))` in a dataset, its
+    augmentation is the same after a resume; `SeededDataset` does this for any dataset.
 
     Args:
         seed: The experiment's seed.
@@ -112,7 +111,7 @@ def sample_seed(seed: int, *, epoch: int, index: int | str, rank: int = 0) -> in
         rank: Of the process in distributed training.
 
     Raises:
-        TypeError: If a part is no integer (an index may be text).
+        TypeError: If a part is not an integer (an index may be a string).
         ValueError: If `seed` or `rank` is out of range.
     """
     return derive_seed(seed, "sample", check_rank(rank), check_integer(epoch, "epoch"), index)

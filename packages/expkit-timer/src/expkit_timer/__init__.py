@@ -1,7 +1,7 @@
-"""Time of code blocks: nested, thread-safe, in bounded memory, on CUDA without a stall.
+"""Timers for code blocks: nested, thread-safe, in bounded memory, on CUDA without a stall.
 
-`Timer` measures one kind of block, `Timers` names and nests several; `TimerError` is what a
-wrong order of calls raises.
+`Timer` times one kind of block, `Timers` names and nests several. Calls in a wrong order raise
+`TimerError`.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -17,7 +17,7 @@ _MODULES = {
     "TimerError": "_timer",
     "Timers": "_timers",
 }
-__all__ = ["Statistics", "Timer", "TimerError", "Timers"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -1,13 +1,14 @@
-"""Clocks that know of the GPU; torch is imported only when one is asked for."""
+"""Clocks that account for the GPU; torch is imported only when one of them is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ._text import near_match
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
 MODES = ("off", "events", "sync")
@@ -20,17 +21,17 @@ class Event(Protocol):
         """Mark this place in the current stream."""
 
     def query(self) -> bool:
-        """Whether the GPU has passed it."""
+        """Whether the GPU has passed this event."""
 
     def synchronize(self) -> object:
-        """Wait until it has."""
+        """Wait until the GPU has passed it."""
 
     def elapsed_time(self, end_event: Event, /) -> float:
         """Milliseconds from this event to a later one, once the GPU has passed both."""
 
 
 class Mark:
-    """A place in the GPU's stream; what an event clock reads."""
+    """A place in a CUDA stream: the reading of an event clock."""
 
     __slots__ = ("event",)
 
@@ -61,7 +62,7 @@ class Span:
         return all(end.query() for _, end in self.pairs)
 
     def wait(self) -> int:
-        """The duration in ns, after the GPU has come this far."""
+        """The duration in ns; waits until the GPU has passed the last mark."""
         for _, end in self.pairs:
             end.synchronize()
         milliseconds = sum(start.elapsed_time(end) for start, end in self.pairs)
@@ -71,25 +72,25 @@ class Span:
 def read_spans(
     durations: Sequence[int | Span], *, wait: bool, limit: int
 ) -> tuple[list[int], list[int | Span]]:
-    """Durations that are known, and spans on which the GPU is still at work.
+    """Durations in ns, and the spans that the GPU has not finished yet.
 
     Args:
         durations: In the order in which the blocks ended.
         wait: Wait for all of them.
-        limit: How many may stay unknown; for the oldest beyond that there is a wait, so that the
-            number of events in use is bounded.
+        limit: How many spans may stay unfinished. Waiting for the oldest beyond that bounds the
+            number of events in use.
     """
-    known: list[int] = []
-    waiting: list[int | Span] = []
+    finished: list[int] = []
+    unfinished: list[int | Span] = []
     surplus = len(durations) if wait else len(durations) - limit
-    for place, duration in enumerate(durations):
+    for index, duration in enumerate(durations):
         if isinstance(duration, int):
-            known.append(duration)
-        elif place < surplus or duration.is_ready():
-            known.append(duration.wait())
+            finished.append(duration)
+        elif index < surplus or duration.is_ready():
+            finished.append(duration.wait())
         else:
-            waiting.append(duration)
-    return known, waiting
+            unfinished.append(duration)
+    return finished, unfinished
 
 
 def event_clock(make_event: Callable[[], Event]) -> Callable[[], Mark]:
@@ -104,16 +105,16 @@ def event_clock(make_event: Callable[[], Event]) -> Callable[[], Mark]:
 
 
 def check_mode(timer: str, mode: object) -> None:
-    """Refuse what is none of `MODES`.
+    """Check that a mode is one of `MODES`.
 
     Raises:
-        ValueError: With the near match.
+        ValueError: If it is not; the message names the near match.
     """
     if mode in MODES:
         return
     hint = near_match(str(mode), list(MODES))
     if mode is False:
-        hint = " YAML reads off as false unless it stands in quotes."
+        hint = " YAML reads off as false unless it is quoted."
     raise ValueError(
         f"Timer {timer!r}: cuda must be one of {', '.join(map(repr, MODES))}, got {mode!r}.{hint}"
     )
@@ -139,17 +140,17 @@ def make_clock(timer: str, mode: str, clock: Callable[[], int]) -> Callable[[], 
 
 
 def _torch(timer: str, mode: str) -> ModuleType:
-    cure = "Use cuda='off' to time on the CPU alone"
+    remedy = "Use cuda='off' to time on the CPU alone"
     try:
         import torch
     except ImportError as error:
         raise ImportError(
             f"Timer {timer!r}: cuda={mode!r} needs PyTorch, which is not installed. "
-            f"{cure}, or install torch."
+            f"{remedy}, or install torch."
         ) from error
     if not torch.cuda.is_available():
         raise RuntimeError(
-            f"Timer {timer!r}: cuda={mode!r} needs a CUDA device, and torch finds none. {cure}, "
-            f"e.g. cuda={mode!r} if torch.cuda.is_available() else 'off'."
+            f"Timer {timer!r}: cuda={mode!r} needs a CUDA device, but torch finds none. "
+            f"{remedy}, e.g. cuda={mode!r} if torch.cuda.is_available() else 'off'."
         )
     return torch

@@ -1,48 +1,51 @@
-"""A timer around each call of a function."""
+"""A timed block around each call of a function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import ParamSpec, TypeVar
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    Block = AbstractContextManager[object]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Block = AbstractContextManager[object]
-
 
 def decorate(
-    timer: str, function: Callable[P, R], block: Block, lone_block: Callable[[], Block]
+    timer: str, function: Callable[P, R], block: Block, call_block: Callable[[], Block]
 ) -> Callable[P, R]:
     """The function with a timed block around each call.
 
     Args:
         timer: Name of the timer, for errors.
         function: A function or coroutine function.
-        block: Times calls that end in the order in which they began, as those of a thread do.
-        lone_block: Makes a block that depends on no other. Coroutines of one thread take turns,
-            so that their calls end in any order.
+        block: Times calls of which the last to begin is the first to end, as in a thread.
+        call_block: Makes a block for one call, independent of the others. The coroutines of a
+            thread take turns, so their calls may end in any order.
 
     Raises:
-        TypeError: If it is a generator function, whose call does no work yet.
+        TypeError: If it is a generator function, which does not run when it is called.
     """
     if not callable(function):
-        raise TypeError(f"Timer {timer!r} can decorate functions, got {function!r}")
-    kinds = (function, type(function).__call__)  # an object is called through its class
-    if any(isgeneratorfunction(kind) or isasyncgenfunction(kind) for kind in kinds):
+        raise TypeError(f"Timer {timer!r} can only decorate functions, got {function!r}")
+    callables = (function, type(function).__call__)  # an object is called through its class
+    if any(isgeneratorfunction(code) or isasyncgenfunction(code) for code in callables):
         name = getattr(function, "__qualname__", repr(function))
         raise TypeError(
-            f"Timer {timer!r} cannot time the generator function {name}: calling it does no work "
-            "yet. Use `with timer:` in it, or around the loop over it."
+            f"Timer {timer!r} cannot time the generator function {name}: calling it runs none of "
+            "its code. Use `with timer:` inside it, or around the loop over it."
         )
-    if any(iscoroutinefunction(kind) for kind in kinds):
+    if any(iscoroutinefunction(code) for code in callables):
 
         @wraps(function)
         async def timed_coroutine(*args: P.args, **kwargs: P.kwargs) -> object:
-            with lone_block():
+            with call_block():
                 return await function(*args, **kwargs)  # type: ignore[misc]
 
         return timed_coroutine  # type: ignore[return-value]

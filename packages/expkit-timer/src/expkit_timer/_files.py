@@ -1,18 +1,21 @@
-"""Timer files: YAML, JSON or CSV by suffix, merged and replaced as a whole."""
+"""Timer files in YAML, JSON or CSV, by suffix; merged, and replaced as a whole."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
-from types import ModuleType
 
 from ._statistics import Statistics, combine
 from ._text import format_seconds
 
-Attempt = dict[str, object]  # an id and the fields of Statistics
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import ModuleType
+
+Attempt = dict[str, object]  # what one process timed: an id and the fields of Statistics
 Content = dict[str, dict[str, object]]  # by timer: the totals and the list of attempts
 
 _FIELDS = Statistics._fields
@@ -21,56 +24,56 @@ _LOCK_TIMEOUT_S = 10.0
 
 
 def attempt_of(attempt_id: str, statistics: Statistics) -> Attempt:
-    """One attempt as it stands in a file."""
+    """One attempt as a file holds it."""
     return {"id": attempt_id, **statistics._asdict()}
 
 
 def statistics_of(attempts: Sequence[Attempt]) -> Statistics:
-    """The totals over attempts."""
+    """The totals over all attempts."""
     return combine([Statistics(*(attempt[field] for field in _FIELDS)) for attempt in attempts])  # type: ignore[arg-type]
 
 
 def attempts_in(content: Content, name: str) -> list[Attempt]:
-    """The attempts of one timer; none if the file does not have it."""
+    """The attempts of one timer; none if the file does not hold that timer."""
     attempts = content.get(name, {}).get("attempts", [])
     assert isinstance(attempts, list)  # checked when the file was read
     return attempts
 
 
 def merge(content: Content, name: str, attempts: Sequence[Attempt]) -> Content:
-    """The content with these attempts: one with a known id replaces it, others are added."""
+    """The content with these attempts; one that is in the file already is replaced."""
     by_id = {str(attempt["id"]): attempt for attempt in attempts_in(content, name)}
     for attempt in attempts:
-        known = by_id.get(str(attempt["id"]))
-        # Whoever has loaded the file holds attempts of others as they were then; none shrinks.
-        if known is None or known["count"] <= attempt["count"]:  # type: ignore[operator]
+        saved = by_id.get(str(attempt["id"]))
+        # A loaded timer holds the attempts of others as they were then: none may shrink.
+        if saved is None or saved["count"] <= attempt["count"]:  # type: ignore[operator]
             by_id[str(attempt["id"])] = attempt
     merged = list(by_id.values())
     totals = statistics_of(merged)
-    entry = dict(content.get(name, {}))  # keys of a newer version stay
+    entry = dict(content.get(name, {}))  # keeps the keys of a newer version
     if totals.count:
         entry |= totals._asdict()
-    else:  # NaN means nothing to a reader
+    else:  # the others would be NaN, which tells a reader nothing
         entry |= {"count": 0, "total_s": 0.0}
     entry |= {"total": format_seconds(totals.total_s), "attempts": merged}
     return content | {name: entry}
 
 
 def save(path: str | Path, attempts: Mapping[str, Sequence[Attempt]]) -> None:
-    """Merge attempts by timer into a file, which is replaced as a whole.
+    """Merge the attempts of each timer into a file, which is replaced as a whole.
 
     Raises:
-        ValueError: If the suffix is unknown, or the file there is not a timer file; it is left
-            as it is.
+        ValueError: If the suffix is unknown, or the file exists and is not a timer file; it is
+            left unchanged.
         ImportError: If the file is YAML and PyYAML is not installed.
     """
     path = Path(path)
-    _, dump = _format(path)
+    _, dump = _format_for(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.parent):
+    with _lock(path.parent):
         content = read(path) if path.exists() else {}
-        for name, added in attempts.items():
-            content = merge(content, name, added)
+        for name, attempts_of_timer in attempts.items():
+            content = merge(content, name, attempts_of_timer)
         _replace(path, dump(content))
 
 
@@ -78,12 +81,12 @@ def read(path: str | Path) -> Content:
     """The content of a timer file.
 
     Raises:
-        ValueError: If it is not one; the text says where.
+        ValueError: If it is not one; the message says where.
         FileNotFoundError: If there is no such file.
         ImportError: If the file is YAML and PyYAML is not installed.
     """
     path = Path(path)
-    load, _ = _format(path)
+    load, _ = _format_for(path)
     try:
         content = load(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError) as error:
@@ -126,7 +129,7 @@ def _is_number(value: object) -> bool:
     return -inf < value < inf
 
 
-def _format(path: Path) -> tuple[Callable[[str], object], Callable[[Content], str]]:
+def _format_for(path: Path) -> tuple[Callable[[str], object], Callable[[Content], str]]:
     formats: dict[str, tuple[Callable[[str], object], Callable[[Content], str]]] = {
         ".yaml": (_load_yaml, _dump_yaml),
         ".yml": (_load_yaml, _dump_yaml),
@@ -149,7 +152,7 @@ def _load_yaml(text: str) -> object:
 
 
 def _dump_yaml(content: Content) -> str:
-    # None: mappings that hold no other, the attempts, stand on one line.
+    # None writes the innermost mappings, the attempts, on one line each.
     text = _yaml().safe_dump(
         content, default_flow_style=None, sort_keys=False, allow_unicode=True, width=1000
     )
@@ -191,7 +194,7 @@ def _load_csv(text: str) -> object:
         name = row.pop("name")
         attempts = content.setdefault(name, {"attempts": []})["attempts"]
         assert isinstance(attempts, list)
-        if row["id"] != "total":  # totals are for the reader's eyes, and computed anew
+        if row["id"] != "total":  # totals are for people to read, and computed again here
             attempts.append(
                 {"id": row["id"], "count": int(row["count"])}
                 | {field: float(row[field]) for field in _FIELDS if field != "count"}
@@ -214,7 +217,7 @@ def _dump_csv(content: Content) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one, never a part."""
+    """Write a file so that a reader sees the old or the new one, never a part of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -225,7 +228,7 @@ def _replace(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # not every file system can sync a folder
+    with suppress(OSError):  # some file systems cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -234,10 +237,11 @@ def _replace(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other savers out of a folder while a file is read, merged and written.
+def _lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from saving into a folder while a file is read, merged and written.
 
-    Where the file system knows no locks, or one is held for too long, saving goes on without.
+    Saving continues without the lock where the file system has none or another process holds it
+    for too long.
     """
     from time import monotonic, sleep
 
@@ -256,7 +260,7 @@ def _locked(folder: Path) -> Iterator[None]:
             except BlockingIOError:
                 sleep(0.005)
                 continue
-            except OSError:  # NFS wants the descriptor open for writing, and a folder cannot be
+            except OSError:  # NFS locks only what is open for writing, which a folder cannot be
                 pass
             break
         yield

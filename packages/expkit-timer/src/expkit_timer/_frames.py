@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from ._statistics import Statistics
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pandas import DataFrame
 
 
 def make_frame(statistics: Mapping[str, Statistics]) -> DataFrame:
-    """A row a timer, with its name as index, and a column a statistic.
+    """One row per timer, with its name as index, and one column per statistic.
 
     Raises:
         ImportError: If pandas is not installed.

@@ -1,15 +1,20 @@
 """Statistics of durations in bounded memory, and over several attempts; pure."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from itertools import pairwise
 from math import dist, inf, nan, sqrt
 from typing import NamedTuple
 
-SAMPLE_LIMIT = 4096  # durations kept for the quantiles; up to this count they are exact
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SAMPLE_LIMIT = 4096  # durations kept for the quantiles, which are exact up to this count
 
 
 class Statistics(NamedTuple):
-    """Durations of `count` blocks, in seconds; NaN where there is nothing to say."""
+    """Durations of `count` blocks, in seconds; NaN where there is no value."""
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs
     total_s: float
@@ -22,7 +27,7 @@ class Statistics(NamedTuple):
 
 
 class Totals:
-    """What is remembered of all durations: exact sums and a sample for the quantiles."""
+    """What is kept of all durations: exact sums, and a sample for the quantiles."""
 
     __slots__ = ("_random", "_sample", "_stride", "count", "last", "max", "min", "squares", "total")
 
@@ -34,16 +39,16 @@ class Totals:
         self.max: float = -inf
         self.last: int | None = None
         self._sample: list[int] = []
-        self._stride = 1  # one in so many durations enters the sample
+        self._stride = 1  # every how many durations one enters the sample
         self._random = 1
 
     def add(self, durations: Sequence[int]) -> None:
-        """Take in durations in ns; the order does not matter, but for `last`."""
+        """Add durations in ns; their order matters for `last` alone."""
         count, total = len(durations), sum(durations)
         mean = total / count
         squares = dist(durations, [mean] * count) ** 2
         if self.count:
-            # Chan, Golub and LeVeque (1979): pooled squares of two groups.
+            # Chan, Golub and LeVeque (1979): the pooled squares of two groups.
             gap = mean - self.total / self.count
             squares += gap * gap * self.count * count / (self.count + count)
         self.squares += squares
@@ -52,14 +57,14 @@ class Totals:
         self.min = min(self.min, min(durations))
         self.max = max(self.max, max(durations))
         self.last = durations[-1]
-        # A random start for each call: a period in the durations cannot fall in step with it.
+        # A random start in each call, so that a period in the durations cannot align with it.
         self._sample += durations[self._draw(self._stride) :: self._stride]
         while len(self._sample) > SAMPLE_LIMIT:
             del self._sample[self._draw(2) :: 2]
             self._stride *= 2
 
     def statistics(self) -> Statistics:
-        """All of it, in seconds."""
+        """The statistics of all durations, in seconds."""
         if not self.count:
             return Statistics(0, 0.0, nan, nan, nan, nan, nan, nan)
         ordered = sorted(self._sample) or [self.last or 0]
@@ -75,8 +80,8 @@ class Totals:
         )
 
     def _draw(self, below: int) -> int:
-        # The generator of ANSI C's rand(): the user's generators must not move, and importing
-        # random costs more than the whole package.
+        # The generator of ANSI C's rand(): the user's generators must not advance, and importing
+        # random costs more than the rest of this package.
         self._random = (self._random * 1103515245 + 12345) & 0x7FFFFFFF
         return (self._random >> 8) % below
 
@@ -87,17 +92,17 @@ def quantile(ordered: Sequence[float], fraction: float) -> float:
     >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5)
     2.5
     """
-    place = fraction * (len(ordered) - 1)
-    below = int(place)
+    position = fraction * (len(ordered) - 1)
+    below = int(position)
     above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
 def combine(parts: Sequence[Statistics]) -> Statistics:
     """Statistics of all blocks together.
 
-    Everything but the quantiles is exact. A quantile is that of the mixture in which each part is
-    a distribution through its minimum, p50, p95 and maximum; of one part it is the part's own.
+    Everything but the quantiles is exact. Each quantile is that of a mixture in which every part
+    is a distribution through its minimum, p50, p95 and maximum; a single part keeps its own.
 
     >>> one = Statistics(2, 4.0, 2.0, 0.0, 2.0, 2.0, 2.0, 2.0)
     >>> combine([one, one]).total_s

@@ -1,18 +1,20 @@
 """Durations and statistics as people read them; pure."""
 
-from math import isnan
+from __future__ import annotations
 
-from ._statistics import Statistics
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._statistics import Statistics
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration with three digits and its unit, or hours, minutes and seconds from a minute on.
+    """A duration with three digits and a unit; from one minute on, hours, minutes and seconds.
 
     >>> format_seconds(0.0123), format_seconds(2), format_seconds(80.4)
     ('12.3 ms', '2.00 s', '0:01:20')
     """
-    if isnan(seconds):
-        return "-"
     if seconds == 0:
         return "0 s"
     if round(seconds, 1) >= 60:
@@ -25,7 +27,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_statistics(statistics: Statistics) -> str:
-    """Total, number, mean with deviation, and quantiles on one line."""
+    """Total, count, mean with standard deviation, and quantiles on one line."""
     if not statistics.count:
         return "no block timed yet"
     if statistics.count == 1:
@@ -37,12 +39,12 @@ def format_statistics(statistics: Statistics) -> str:
     )
 
 
-def near_match(word: str, known: list[str]) -> str:
-    """A question naming the known word that is closest, with a leading space, or nothing."""
+def near_match(name: str, names: Iterable[str]) -> str:
+    """A question with the closest of the names, after a space; empty if none is close."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    matches = get_close_matches(name, list(names), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
 def _three_digits(number: float) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import RLock, get_ident
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Literal, ParamSpec, Self, TypeVar
+from typing import ParamSpec, TypeVar
 
 from ._statistics import Statistics, Totals
 from ._text import format_seconds, format_statistics, near_match
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
     from pathlib import Path
     from types import TracebackType
+    from typing import Literal, Self
 
     from pandas import DataFrame
 
@@ -25,60 +27,62 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_RECENT = 1024  # durations that are collected before they are counted, many at once
-_RECENT_EVENTS = 256  # the same with CUDA events, of which each duration holds two or more
+_UNREAD_LIMIT = 1024  # durations that are collected before they are added to the totals at once
+_UNREAD_LIMIT_EVENTS = 256  # the same with CUDA events, of which each duration holds two or more
 
 
-# Timers whose decorated coroutine functions are running in this context.
-_INSIDE: ContextVar[tuple[Timer, ...]] = ContextVar("inside", default=())
+# Timers that are timing a call of a coroutine function in this context.
+_CALLING: ContextVar[tuple[Timer, ...]] = ContextVar("calling", default=())
 
 
 class TimerError(RuntimeError):
-    """A timer's calls came in an order that makes no sense."""
+    """A timer's methods were called in an order that makes no sense."""
 
 
 class _Block:
-    """A block that is nested in itself or has been paused; the usual one is only its start."""
+    """A block that is nested in itself or has been paused; any other is just its start."""
 
-    __slots__ = ("depth", "start", "took")
+    __slots__ = ("depth", "elapsed", "start")
 
     def __init__(self, start: int | Mark) -> None:
         self.start: int | Mark | None = start  # None while paused
-        self.took: int | Span = 0  # before the last pause
+        self.elapsed: int | Span = 0  # before the last pause
         self.depth = 1
 
-    def end_stretch(self, now: int | Mark) -> None:
+    def stop_clock(self, now: int | Mark) -> None:
         if self.start is not None:
-            self.took = self.took + (now - self.start)  # type: ignore[operator]
+            self.elapsed = self.elapsed + (now - self.start)  # type: ignore[operator]
             self.start = None
 
 
 class Timer:
-    """Times one kind of block and keeps count, total, mean, deviation, extremes and quantiles.
+    """Times one kind of block: count, total, mean, standard deviation, extremes and quantiles.
 
-    Use it as a context manager, as a decorator of functions and coroutine functions, or by
-    `start` and `stop`. Each thread times blocks of its own, and all of them count. A block within
-    a block of the same timer and thread (recursion, or coroutines that take turns inside `with`)
-    belongs to the outermost; a decorated coroutine function times each call by itself. A block
-    that is left by an exception counts.
+    Use it as a context manager, as a decorator of functions and coroutine functions, or with
+    `start` and `stop`. Each thread times its own blocks, and all of them count. A block inside a
+    block of the same timer and thread (recursion, or coroutines that take turns inside `with`)
+    is part of the outermost one; a decorated coroutine function times each call by itself. A
+    block that ends with an exception counts.
 
-    A copy, also one that was pickled on its way to another process, begins with what was timed so
-    far and then counts by itself; saved into one file with the original, nothing counts twice.
+    A copy, such as one that is pickled for another process, starts with what has been timed so
+    far and then counts on its own. Saved into one file with the original, nothing counts twice.
 
-    Memory is bounded. Count, total, mean, deviation, minimum and maximum are exact; quantiles are
-    exact up to 4096 blocks and then come from an even sample of 2048 to 4096 of them.
+    Memory is bounded. Count, total, mean, standard deviation, minimum and maximum are exact.
+    Quantiles are exact up to 4096 blocks; beyond that they come from an even sample of 2048 to
+    4096 blocks.
 
     Args:
         name: What the timer is called in files, texts and errors.
         cuda: "off" measures the time on the CPU, which for GPU work is the time to launch it.
-            "events" records CUDA events in the current stream and reads them later, so that the
-            loop never waits: the GPU's time. "sync" waits for the GPU at both ends of a block.
-        clock: Nanoseconds that never go back.
+            "events" measures the GPU's time: it records CUDA events in the current stream and
+            reads them later, so the loop never waits. "sync" waits for the GPU at both ends of
+            a block.
+        clock: Returns nanoseconds that never decrease.
 
     Raises:
         ValueError: If `cuda` is none of the three.
-        ImportError: If it needs torch and torch is not installed.
-        RuntimeError: If it needs a CUDA device and there is none.
+        ImportError: If `cuda` needs torch and torch is not installed.
+        RuntimeError: If `cuda` needs a CUDA device and there is none.
 
     >>> ticks = iter([0, 2_000_000_000, 5_000_000_000, 6_000_000_000])
     >>> timer = Timer("epoch", clock=lambda: next(ticks))
@@ -95,7 +99,7 @@ class Timer:
         "__weakref__",
         "_attempt_id",
         "_clock",
-        "_earlier",
+        "_earlier_attempts",
         "_limit",
         "_lock",
         "_options",
@@ -114,17 +118,18 @@ class Timer:
         clock: Callable[[], int] = perf_counter_ns,
     ) -> None:
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"a timer's name must be a text that is not empty, got {name!r}")
+            raise ValueError(f"a timer's name must be a non-empty string, got {name!r}")
         self.name = name
         self._options: dict[str, object] = {"cuda": cuda, "clock": clock}
         # By thread: the start of its block, or a _Block. Single operations on dicts and lists are
-        # atomic, so that the way in and out needs no lock.
+        # atomic, so entering and leaving a block needs no lock.
         self._running: dict[int, int | Mark | _Block] = {}
         self._unread: list[int | Span] = []
         self._totals = Totals()
-        self._lock = RLock()  # of the totals; a signal handler may read a timer that is counting
+        # Guards the totals; reentrant, as a signal handler may read a timer that is counting.
+        self._lock = RLock()
         self._attempt_id: str | None = None
-        self._earlier: dict[str, Attempt] = {}
+        self._earlier_attempts: dict[str, Attempt] = {}
         self._use_clock(clock)
         if cuda != "off":
             from ._cuda import check_mode, make_clock
@@ -135,10 +140,10 @@ class Timer:
     def _use_clock(self, clock: Callable[[], int | Mark], *, reads_later: bool = False) -> None:
         self._clock = clock
         self._reads_later = reads_later
-        self._limit = _RECENT_EVENTS if reads_later else _RECENT
+        self._limit = _UNREAD_LIMIT_EVENTS if reads_later else _UNREAD_LIMIT
 
-    # On the way in and out the clock gets a name of its own first: to Python 3.11 `self._clock()`
-    # calls a method, which it would look for in the class; this saves 5 % of a block.
+    # Both ends of a block give the clock a local name first: Python 3.11 takes `self._clock()`
+    # for a method call and would look in the class. This saves 5 % of a block.
     def __enter__(self) -> Self:
         running = self._running
         thread = get_ident()
@@ -162,7 +167,7 @@ class Timer:
         try:
             unread.append(now - start)  # type: ignore[operator]
         except TypeError:  # no block is running, or a _Block
-            self._leave(start, now)
+            self._end(start, now)
         else:
             if len(unread) >= self._limit:
                 self._collect()
@@ -171,17 +176,17 @@ class Timer:
         """Begin a block in this thread.
 
         Raises:
-            TimerError: If one is running; only `with` and decorators may be nested.
+            TimerError: If one is running already; only `with` and decorators can be nested.
         """
         if get_ident() in self._running:
             raise TimerError(
-                f"Timer {self.name!r} is running in this thread already: stop() it first, or use "
-                "`with timer:`, which may be nested"
+                f"Timer {self.name!r} is already running in this thread: stop() it first, or use "
+                "`with timer:`, which can be nested"
             )
         self.__enter__()
 
     def stop(self) -> None:
-        """End the block of this thread, paused or not; `last` then tells how long it took.
+        """End the block of this thread, paused or not; `last` is then its duration.
 
         Raises:
             TimerError: If none is running.
@@ -189,19 +194,19 @@ class Timer:
         self.__exit__(None, None, None)
 
     def pause(self) -> None:
-        """Stop the clock within a block, to leave out what does not belong to it.
+        """Stop the clock inside a block, so that what follows does not count until `resume`.
 
         Raises:
-            TimerError: If no block is running, or it is paused already.
+            TimerError: If no block is running, or it is already paused.
         """
         now = self._clock()
         block = self._block(get_ident(), "pause")
         if block.start is None:
-            raise TimerError(f"Timer {self.name!r} is paused already: resume() it first")
-        block.end_stretch(now)
+            raise TimerError(f"Timer {self.name!r} is already paused: resume() it first")
+        block.stop_clock(now)
 
     def resume(self) -> None:
-        """Let the clock of a paused block go on.
+        """Start the clock of a paused block again.
 
         Raises:
             TimerError: If no block is running, or it is not paused.
@@ -220,7 +225,7 @@ class Timer:
         """Time each call of a function or coroutine function.
 
         Raises:
-            TypeError: If it is a generator function, whose call does no work yet.
+            TypeError: If it is a generator function, which does not run when it is called.
         """
         from ._decorator import decorate
 
@@ -245,15 +250,15 @@ class Timer:
 
     @property
     def text(self) -> str:
-        """Total time of all blocks that have ended, as people write it: `0:01:20` or `2.00 s`."""
+        """Total time of all blocks that have ended, for people: `0:01:20` or `2.00 s`."""
         return format_seconds(self.seconds)
 
     @property
     def last(self) -> float:
-        """Seconds of the block that ended last.
+        """Duration of the block that ended last, in seconds.
 
         Raises:
-            TimerError: If none has.
+            TimerError: If no block has ended yet.
         """
         with self._lock:
             self._collect(wait=True)
@@ -263,21 +268,21 @@ class Timer:
         return last / 1e9
 
     def statistics(self) -> Statistics:
-        """Statistics of all blocks that have ended, those of loaded attempts included."""
+        """Statistics of all blocks that have ended, including those of loaded attempts."""
         own = self._own_statistics()
-        if not self._earlier:
+        if not self._earlier_attempts:
             return own
         from ._files import attempt_of, statistics_of
 
-        attempts = list(self._earlier.values())
+        attempts = list(self._earlier_attempts.values())
         return statistics_of([*attempts, attempt_of("", own)] if own.count else attempts)
 
     def to_dict(self) -> dict[str, float]:
-        """`statistics()` by name; NaN where there is nothing to say."""
+        """`statistics()` as a dict; NaN where there is no value."""
         return self.statistics()._asdict()
 
     def to_dataframe(self) -> DataFrame:
-        """One row, with the timer's name as index and a column a statistic.
+        """One row, with the timer's name as index, and one column per statistic.
 
         Raises:
             ImportError: If pandas is not installed.
@@ -287,14 +292,15 @@ class Timer:
         return make_frame({self.name: self.statistics()})
 
     def save(self, path: str | Path) -> None:
-        """Merge this timer into a YAML, JSON or CSV file, by the suffix of its name.
+        """Merge this timer into a YAML, JSON or CSV file; the suffix decides which.
 
-        Saved again, a timer replaces what it saved before; what other timers and earlier
-        processes saved stays, and the totals are sums over all of them. The file is replaced as a
-        whole, so that it is valid at all times.
+        Saving again replaces what this timer saved before. What other timers and earlier
+        processes saved is kept, and totals cover all of them. The file is replaced as a whole, so
+        it is valid at any moment.
 
         Raises:
-            ValueError: If the suffix is another, or the file there is not a timer file; it stays.
+            ValueError: If the suffix is another one, or the file exists and is not a timer file;
+                it is left unchanged.
             ImportError: If the file is YAML and PyYAML is not installed.
         """
         from ._files import save
@@ -303,11 +309,11 @@ class Timer:
 
     @classmethod
     def load(cls, path: str | Path, name: str | None = None) -> Self:
-        """A timer that goes on where the saved ones have ended.
+        """A timer that continues from where the saved ones ended.
 
         Args:
-            path: A file that `save` has written.
-            name: Which of the file's timers; may be left out where it has only one.
+            path: A file written by `save`.
+            name: Which of the file's timers to load; not needed if it holds only one.
 
         Raises:
             ValueError: If it is not a timer file, or `name` is needed and missing.
@@ -317,14 +323,15 @@ class Timer:
         from ._files import read
 
         content = read(path)
-        known = ", ".join(sorted(content)) or "none"
+        names = ", ".join(sorted(content)) or "none"
         if name is None:
             if len(content) != 1:
-                raise ValueError(f"{path} has not one timer but these: {known}. Give the name.")
+                raise ValueError(f"{path} holds {len(content)} timers: {names}. Name one of them.")
             name = next(iter(content))
         if name not in content:
-            near = near_match(name, list(content))
-            raise KeyError(f"{path} has no timer {name!r}.{near} Known: {known}.")
+            raise KeyError(
+                f"{path} has no timer {name!r}.{near_match(name, content)} Known: {names}."
+            )
         timer = cls(name)
         timer._adopt(content[name]["attempts"])  # type: ignore[arg-type]
         return timer
@@ -344,7 +351,7 @@ class Timer:
         return f"<Timer {self}{', running' if self.running else ''}>"
 
     def _block(self, thread: int, action: str = "stop") -> _Block:
-        """The block of a thread, as an object that can be nested and paused."""
+        """The thread's block, as an object that can be nested and paused."""
         block = self._running.get(thread)
         if block is None:
             raise self._not_running(action)
@@ -358,61 +365,61 @@ class Timer:
             f"{action}(): start() it first, or use `with timer:`"
         )
 
-    def _leave(self, block: object, now: int | Mark) -> None:
-        """End a block that is not just a start."""
+    def _end(self, block: object, now: int | Mark) -> None:
+        """End one level of a block that is not just a start."""
         if not isinstance(block, _Block):
             raise self._not_running("stop")
         block.depth -= 1
         if block.depth:
             self._running[get_ident()] = block
             return
-        block.end_stretch(now)
-        self._add(block.took)
+        block.stop_clock(now)
+        self._add(block.elapsed)
 
     @contextmanager
     def _call_block(self) -> Iterator[None]:
-        """A block of one coroutine call; a call within it belongs to it."""
-        inside = _INSIDE.get()
-        if self in inside:
+        """A block for one coroutine call; calls inside it are part of it."""
+        timers = _CALLING.get()
+        if self in timers:
             yield
             return
-        token = _INSIDE.set((*inside, self))
+        token = _CALLING.set((*timers, self))
         try:
-            with self._measure():
+            with self._independent_block():
                 yield
         finally:
-            _INSIDE.reset(token)
+            _CALLING.reset(token)
 
     @contextmanager
-    def _measure(self) -> Iterator[None]:
-        """A block that keeps its start for itself, whatever else the thread is doing."""
+    def _independent_block(self) -> Iterator[None]:
+        """A block that keeps its own start, whatever else the thread is timing."""
         start = self._clock()
         try:
             yield
         finally:
             self._add(self._clock() - start)  # type: ignore[operator]
 
-    def _add(self, took: int | Span) -> None:
-        self._unread.append(took)
+    def _add(self, elapsed: int | Span) -> None:
+        self._unread.append(elapsed)
         if len(self._unread) >= self._limit:
             self._collect()
 
     def _collect(self, *, wait: bool = False) -> None:
-        """Move what has been collected into the totals."""
+        """Move unread durations into the totals."""
         with self._lock:
             size = len(self._unread)
             durations = self._unread[:size]
-            # Other threads append all the while, so the list must stay the same one.
+            # Other threads append in the meantime, so it must remain the same list.
             del self._unread[:size]
             if self._reads_later:
                 from ._cuda import read_spans
 
-                known, waiting = read_spans(durations, wait=wait, limit=self._limit // 2)
-                self._unread[:0] = waiting
+                finished, unfinished = read_spans(durations, wait=wait, limit=self._limit // 2)
+                self._unread[:0] = unfinished
             else:
-                known = durations  # type: ignore[assignment]
-            if known:
-                self._totals.add(known)
+                finished = durations  # type: ignore[assignment]
+            if finished:
+                self._totals.add(finished)
 
     def _own_statistics(self) -> Statistics:
         with self._lock:
@@ -420,7 +427,7 @@ class Timer:
             return self._totals.statistics()
 
     def _attempts(self) -> list[Attempt]:
-        """All attempts that this timer knows, its own last."""
+        """All attempts of this timer: those it was loaded or copied with, then its own."""
         from os import urandom
 
         from ._files import attempt_of
@@ -429,9 +436,9 @@ class Timer:
         if self._attempt_id is None:
             self._attempt_id = urandom(4).hex()
         return [
-            *self._earlier.values(),
+            *self._earlier_attempts.values(),
             *([attempt_of(self._attempt_id, own)] if own.count else []),
         ]
 
     def _adopt(self, attempts: list[Attempt]) -> None:
-        self._earlier = {str(attempt["id"]): attempt for attempt in attempts}
+        self._earlier_attempts = {str(attempt["id"]): attempt for attempt in attempts}

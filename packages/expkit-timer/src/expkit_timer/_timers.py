@@ -1,41 +1,43 @@
-"""Named timers that nest to a tree."""
+"""Named timers that nest to form a tree."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from threading import Lock
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Literal, ParamSpec, TypeAlias, TypeVar
+from typing import ParamSpec, TypeVar
 
 from ._text import format_seconds, near_match
 from ._timer import Timer, TimerError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
+    from typing import Literal, TypeAlias
 
     from pandas import DataFrame
 
     from ._files import Attempt
 
+    # Where a thread or coroutine is in the tree: the timer, the name that its block was given,
+    # and the place around it. A plain tuple, because one is made for each block.
+    _Place: TypeAlias = tuple[Timer, str, "_Place | None"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-# Where a thread or coroutine is in the tree: the timer, the name that its block was given, and the
-# place around it. A plain tuple, because one is made for each block.
-_Place: TypeAlias = "tuple[Timer, str, _Place | None]"
-
-
 class Timers(Mapping[str, Timer]):
-    """Timers by name; a block timed within a block of the same group becomes its child.
+    """Timers by name; a block inside another block of the same `Timers` becomes its child.
 
     `with timers("load"):` inside `with timers("epoch"):` counts for the timer `epoch/load`.
-    Inside means: in the same thread or coroutine; a generator that yields inside a block keeps it
-    open around whoever runs it. `timers["epoch/load"]` is that timer; `str` shows the tree.
+    Inside means in the same thread or coroutine; a generator that yields inside a block keeps it
+    open around the code that runs it. `timers["epoch/load"]` is that timer; `str` shows the tree.
 
     Args:
         cuda: As for `Timer`, for all of them.
@@ -60,21 +62,21 @@ class Timers(Mapping[str, Timer]):
         cuda: Literal["off", "events", "sync"] = "off",
         clock: Callable[[], int] = perf_counter_ns,
     ) -> None:
-        self._make = partial(Timer, cuda=cuda, clock=clock)
-        self._make()  # an unusable mode is told here, not in the middle of a training
+        self._make_timer = partial(Timer, cuda=cuda, clock=clock)
+        self._make_timer()  # an unusable mode raises here, not in the middle of a training
         self._timers: dict[str, Timer] = {}
         self._blocks: dict[str, TimedBlock] = {}
-        self._below: dict[tuple[Timer | None, str], Timer] = {}  # by the timer around and the name
+        self._children: dict[tuple[Timer | None, str], Timer] = {}  # by parent and name
         self._lock = Lock()
         self._place: ContextVar[_Place | None] = ContextVar("place", default=None)
 
     def __call__(self, name: str) -> TimedBlock:
-        """A context manager and decorator that times blocks below the block around them.
+        """A context manager and decorator that times blocks as children of the block around them.
 
-        A block directly within one of the same name (recursion) belongs to the outer one.
+        A block directly inside one of the same name (recursion) is part of the outer one.
 
         Raises:
-            ValueError: If the name is empty, or a part of it between slashes is.
+            ValueError: If the name, or a part of it between slashes, is empty.
         """
         try:
             return self._blocks[name]
@@ -82,7 +84,7 @@ class Timers(Mapping[str, Timer]):
             pass
         if not isinstance(name, str) or not all(part.strip() for part in name.split("/")):
             raise ValueError(
-                f"a timer's name must be a text such as 'load' or 'epoch/load', got {name!r}"
+                f"a timer's name must be a string such as 'load' or 'epoch/load', got {name!r}"
             )
         return self._blocks.setdefault(name, TimedBlock(self, name))
 
@@ -90,10 +92,10 @@ class Timers(Mapping[str, Timer]):
         try:
             return self._timers[path]
         except KeyError:
-            known = sorted(self._timers)
+            paths = sorted(self._timers)
             raise KeyError(
-                f"no timer {path!r} here.{near_match(str(path), known)} "
-                f"Known: {', '.join(known) or 'none'}. `with timers({path!r}):` makes one."
+                f"no timer {path!r}.{near_match(str(path), paths)} "
+                f"Known: {', '.join(paths) or 'none'}. `with timers({path!r}):` creates one."
             ) from None
 
     def __iter__(self) -> Iterator[str]:
@@ -103,11 +105,11 @@ class Timers(Mapping[str, Timer]):
         return len(self._timers)
 
     def to_dict(self) -> dict[str, dict[str, float]]:
-        """`Timer.to_dict` of each timer by its path."""
+        """`Timer.to_dict` of each timer, by path."""
         return {path: timer.to_dict() for path, timer in self.items()}
 
     def to_dataframe(self) -> DataFrame:
-        """A row a timer, with its path as index, and a column a statistic.
+        """One row per timer, with its path as index, and one column per statistic.
 
         Raises:
             ImportError: If pandas is not installed.
@@ -124,7 +126,7 @@ class Timers(Mapping[str, Timer]):
 
     @classmethod
     def load(cls, path: str | Path) -> Timers:
-        """Timers that go on where the saved ones have ended; see `Timer.load`."""
+        """Timers that continue from where the saved ones ended; see `Timer.load`."""
         from ._files import attempts_in, read
 
         timers = cls()
@@ -133,8 +135,8 @@ class Timers(Mapping[str, Timer]):
         return timers
 
     def __getstate__(self) -> tuple[dict[str, object], dict[str, list[Attempt]]]:
-        # Copies as those of `Timer` are.
-        return self._make.keywords, {path: timer._attempts() for path, timer in self.items()}
+        # A copy is like one of `Timer`.
+        return self._make_timer.keywords, {path: timer._attempts() for path, timer in self.items()}
 
     def __setstate__(self, state: tuple[dict[str, object], dict[str, list[Attempt]]]) -> None:
         options, attempts = state
@@ -150,29 +152,29 @@ class Timers(Mapping[str, Timer]):
         total_s = sum(timer.seconds for path, timer in self.items() if "/" not in path)
         return f"<Timers: {len(self)} timers, {format_seconds(total_s)} at the top>"
 
-    def _adopt(self, attempts: Mapping[str, list[Attempt]]) -> None:
-        for path, each in attempts.items():
-            self._timer(path)._adopt(each)
+    def _adopt(self, attempts_by_path: Mapping[str, list[Attempt]]) -> None:
+        for path, attempts in attempts_by_path.items():
+            self._timer(path)._adopt(attempts)
 
-    def _timer_below(self, around: Timer | None, name: str) -> Timer:
-        if around is None:
+    def _child(self, parent: Timer | None, name: str) -> Timer:
+        if parent is None:
             path = name
-        elif around.name == name or around.name.endswith(f"/{name}"):
-            path = around.name  # recursion
+        elif parent.name == name or parent.name.endswith(f"/{name}"):
+            path = parent.name  # recursion
         else:
-            path = f"{around.name}/{name}"
-        return self._below.setdefault((around, name), self._timer(path))
+            path = f"{parent.name}/{name}"
+        return self._children.setdefault((parent, name), self._timer(path))
 
     def _timer(self, path: str) -> Timer:
         timer = self._timers.get(path)
         if timer is None:
             with self._lock:
-                timer = self._timers.setdefault(path, self._make(path))
+                timer = self._timers.setdefault(path, self._make_timer(path))
         return timer
 
 
 class TimedBlock:
-    """A name that finds its timer when a block begins; made by calling `Timers`."""
+    """A block that looks up its timer when it begins; made by calling `Timers`."""
 
     __slots__ = ("_name", "_timers")
 
@@ -193,32 +195,32 @@ class TimedBlock:
         self._close().__exit__(kind, error, traceback)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Time each call of a function or coroutine function, below the block that calls it.
+        """Time each call of a function or coroutine function, as a child of the calling block.
 
         Raises:
-            TypeError: If it is a generator function, whose call does no work yet.
+            TypeError: If it is a generator function, which does not run when it is called.
         """
         from ._decorator import decorate
 
-        return decorate(self._name, function, self, self._lone_block)
+        return decorate(self._name, function, self, self._call_block)
 
     @contextmanager
-    def _lone_block(self) -> Iterator[None]:
-        around = self._timers._place.get()
+    def _call_block(self) -> Iterator[None]:
+        outer = self._timers._place.get()
         timer = self._open()
-        is_recursion = around is not None and around[0] is timer
+        is_recursion = outer is not None and outer[0] is timer
         try:
-            with nullcontext() if is_recursion else timer._measure():
+            with nullcontext() if is_recursion else timer._independent_block():
                 yield
         finally:
             self._close()
 
     def _open(self) -> Timer:
         timers, name = self._timers, self._name
-        around = timers._place.get()
-        key = (None if around is None else around[0], name)
-        timer = timers._below.get(key) or timers._timer_below(*key)
-        timers._place.set((timer, name, around))
+        outer = timers._place.get()
+        key = (None if outer is None else outer[0], name)
+        timer = timers._children.get(key) or timers._child(*key)
+        timers._place.set((timer, name, outer))
         return timer
 
     def _close(self) -> Timer:
@@ -230,8 +232,8 @@ class TimedBlock:
             place = place[2]
         if place is None:
             raise TimerError(f"the block {self._name!r} has not begun in this thread or coroutine")
-        timer, _, around = place
-        for other in reversed(inner):
-            around = (*other, around)
-        self._timers._place.set(around)
+        timer, _, outer = place
+        for timer_and_name in reversed(inner):
+            outer = (*timer_and_name, outer)
+        self._timers._place.set(outer)
         return timer

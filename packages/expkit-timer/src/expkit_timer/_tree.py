@@ -1,13 +1,18 @@
 """Timers as a tree of text; pure."""
 
-from collections.abc import Iterator, Mapping
+from __future__ import annotations
 
-from ._statistics import Statistics
 from ._text import format_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ._statistics import Statistics
 
 
 def format_tree(statistics: Mapping[str, Statistics]) -> str:
-    """One line a timer: total, share of the timer above, number of blocks, mean and deviation.
+    """One line per timer: total, share of its parent, count, mean and standard deviation.
 
     Args:
         statistics: By path, such as `epoch/load`.
@@ -24,19 +29,19 @@ def format_tree(statistics: Mapping[str, Statistics]) -> str:
 
 
 def _rows(
-    statistics: Mapping[str, Statistics], above: str, indent: str
+    statistics: Mapping[str, Statistics], prefix: str, indent: str
 ) -> Iterator[tuple[str, str, str, str, str]]:
-    # A path may have no timer of its own, only children: its name stands there all the same.
+    # A path may have children but no timer of its own; its name gets a line all the same.
     names = dict.fromkeys(
-        path[len(above) :].split("/")[0] for path in statistics if path.startswith(above)
+        path[len(prefix) :].split("/")[0] for path in statistics if path.startswith(prefix)
     )
-    parent = statistics.get(above.rstrip("/"))
-    for place, name in enumerate(names, start=1):
-        path, is_last = above + name, place == len(names)
-        branch = ("└─ " if is_last else "├─ ") if above else ""
+    parent = statistics.get(prefix.rstrip("/"))
+    for number, name in enumerate(names, start=1):
+        path, is_last = prefix + name, number == len(names)
+        branch = ("└─ " if is_last else "├─ ") if prefix else ""
         yield (indent + branch + name, *_columns(statistics.get(path), parent))
-        below = ("   " if is_last else "│  ") if above else ""
-        yield from _rows(statistics, f"{path}/", indent + below)
+        deeper = ("   " if is_last else "│  ") if prefix else ""
+        yield from _rows(statistics, f"{path}/", indent + deeper)
 
 
 def _columns(own: Statistics | None, parent: Statistics | None) -> tuple[str, str, str, str]:

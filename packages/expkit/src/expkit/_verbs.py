@@ -1,13 +1,18 @@
-"""Which verbs the `expkit` command has, and which package brings each."""
+"""Which verbs the `expkit` command has, and which package each comes with."""
+
+from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from importlib.metadata import EntryPoint
 
 GROUP = "expkit.commands"
 
-# So that an unknown verb can be answered with the package that brings it.
-BROUGHT_BY = {
+# So that the answer to a verb that is not installed can name its package.
+PACKAGES = {
     "status": "expkit-hydra",
     "show": "expkit-hydra",
     "cleanup": "expkit-hydra",
@@ -24,36 +29,36 @@ BROUGHT_BY = {
 }
 
 
-def verbs(entry_points: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
-    """The installed verbs by name, sorted; the first of two of one name wins."""
-    found: dict[str, EntryPoint] = {}
-    for entry_point in sorted(entry_points, key=lambda each: (each.name, each.value)):
-        found.setdefault(entry_point.name, entry_point)
-    return found
+def verbs_by_name(entry_points: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
+    """The installed verbs, sorted by name; of two with the same name the first wins."""
+    verbs: dict[str, EntryPoint] = {}
+    for entry_point in sorted(entry_points, key=lambda point: (point.name, point.value)):
+        verbs.setdefault(entry_point.name, entry_point)
+    return verbs
 
 
 def unknown_verb(verb: str, installed: Mapping[str, object]) -> str:
-    """What to tell somebody who typed a verb that is not installed."""
-    if verb in BROUGHT_BY:
-        package = BROUGHT_BY[verb]
+    """The answer to a verb that is not installed."""
+    if verb in PACKAGES:
+        package = PACKAGES[verb]
         return (
             f"`expkit {verb}` comes with {package}, which is not installed: pip install {package}"
         )
-    near = difflib.get_close_matches(verb, [*installed, *BROUGHT_BY], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"No verb {verb!r}.{hint} Installed: {', '.join(installed) or 'none'}."
+    matches = difflib.get_close_matches(verb, [*installed, *PACKAGES], n=1)
+    hint = f" Did you mean {matches[0]!r}?" if matches else ""
+    return f"There is no verb {verb!r}.{hint} Installed: {', '.join(installed) or 'none'}."
 
 
-def overview(installed: Mapping[str, str]) -> str:
-    """The text of `expkit --help`: one line a verb."""
-    width = max((len(verb) for verb in installed), default=0)
-    lines = [f"  {verb:<{width}}  {what}" for verb, what in installed.items()]
+def overview(descriptions: Mapping[str, str]) -> str:
+    """The text of `expkit --help`: one line per verb."""
+    width = max((len(verb) for verb in descriptions), default=0)
+    lines = [f"  {verb:<{width}}  {description}" for verb, description in descriptions.items()]
     return "\n".join(
         [
             "usage: expkit VERB results/EXPERIMENT [options]",
             "",
             *lines,
             "",
-            "`expkit VERB --help` tells what a verb takes, `expkit --version` what is installed.",
+            "`expkit VERB --help` explains a verb, `expkit --version` lists what is installed.",
         ]
     )
