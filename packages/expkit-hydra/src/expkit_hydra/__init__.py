@@ -15,7 +15,7 @@ _MODULES = {
     "RunCallback": "_callback",
     "cleanup": "_cleanup",
 }
-__all__ = ["Grid", "GridError", "GridRun", "RunCallback", "cleanup"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

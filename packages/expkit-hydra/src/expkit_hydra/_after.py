@@ -1,7 +1,7 @@
-"""Beside and after the runs: tracking, results.csv, figures, the table, and where it all is.
+"""During and after the runs: tracking, results.csv, figures, the table, and where it all is.
 
-The siblings that do the work are commands, run as subprocesses where they are installed; none
-of their failures is fatal, because the runs are what counts.
+The siblings that do the work are commands, run as subprocesses if they are installed; none of
+their failures is fatal, because the runs are what counts.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ._aftermath import note_done, was_done
-from ._console import again, command_line, installed_verbs, lasting_console, short_path
+from ._aftermath import have_succeeded, record_success
+from ._console import again, command_line, installed_verbs, short_path, tolerant_console
 from ._objective import unlogged
 from ._schedulers import ask_schedulers
 from ._settings import GridSettings, grid_settings
-from ._table import as_told, counts, most_telling, row, rows_of, table
+from ._table import counts_text, most_telling, row_of, rows_of, run_table, with_reports
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from ._grid import Grid
     from ._schedulers import SchedulerReport
 
-_MOST_COMPLAINTS = 5  # lines of a command's stderr, its last ones
-_DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt for ever
+_MOST_COMPLAINTS = 5  # of the last lines of a command's stderr
+_DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt forever
 
 
 def finish_grid(
@@ -56,17 +56,17 @@ def finish_grid(
         grid: The grid; None for a sweep that is not ours, whose table shows the experiment.
         config: The sweep's base configuration.
         experiment: The experiment's folder; None takes the grid's.
-        unless_done: True leaves out `sync` and `plot` where they have succeeded for the runs as
-            they are.
-        synchronised: Whether `sync` succeeded beside the runs, to their end. It is not tried again
-            at once where it failed. None: it did not run.
-        command: What runs the grid again; None is this process's command line.
+        unless_done: True leaves out `sync` and `plot` if they have succeeded for the runs as they
+            are.
+        synchronised: Whether `sync` succeeded during the runs, to their end. If it failed, it is
+            not tried again at once. None: it did not run.
+        command: The command that runs the grid again; None takes this process's command line.
     """
     from expkit_bookkeeping import find_runs, write_results_csv
 
-    chosen = grid_settings(config)
+    settings = grid_settings(config)
     folder = Path(experiment if experiment is not None else grid.experiment)  # type: ignore[union-attr]
-    screen = lasting_console()
+    screen = tolerant_console()
     view = ask_schedulers(folder)
     records = find_runs(folder, is_alive=view.is_alive)
     notes = []
@@ -75,24 +75,24 @@ def finish_grid(
     except OSError as error:
         notes.append(f"results.csv could not be written: {error}")
     drawn = (folder / "plots").is_dir() or "plot" not in installed_verbs()
-    if records and not (unless_done and drawn and was_done(folder, records, chosen.after)):
-        verbs = [verb for verb in chosen.after if verb != "sync" or synchronised is None]
+    if records and not (unless_done and drawn and have_succeeded(folder, records, settings.after)):
+        verbs = [verb for verb in settings.after if verb != "sync" or synchronised is None]
         try:
             complaints, succeeded = _run_verbs(verbs, folder, screen=screen)
             notes += complaints
             if succeeded and synchronised is not False:
-                note_done(folder, records, chosen.after)
-        except KeyboardInterrupt:  # the runs are done; the table is still worth showing
-            notes.append(f"{' and '.join(verbs)} interrupted; the runs are not concerned")
-    told = {} if grid is None else view.report(grid.runs, records)
-    show_table(grid, records=records, told=told, chosen=chosen, screen=screen)
-    missing = unlogged(chosen.metric, records)
+                record_success(folder, records, settings.after)
+        except KeyboardInterrupt:  # the runs are over; the table is still worth showing
+            notes.append(f"{' and '.join(verbs)} interrupted; the runs are not affected")
+    reports = {} if grid is None else view.report(grid.runs, records)
+    show_table(grid, records=records, reports=reports, settings=settings, screen=screen)
+    missing = unlogged(settings.metric, records)
     if missing is not None:
         notes.append(missing)
     for note in notes:
         screen.print(note, style="yellow", markup=False)
-    for label, text in where(folder, metric=chosen.metric, command=command):
-        # soft_wrap: a command that is folded cannot be copied.
+    for label, text in next_steps(folder, metric=settings.metric, command=command):
+        # soft_wrap: a folded command cannot be copied.
         screen.print(f"{label:<23}{text}", markup=False, soft_wrap=True)
 
 
@@ -100,29 +100,29 @@ def show_table(
     grid: Grid | None,
     *,
     records: Sequence[RunRecord],
-    told: Mapping[str, SchedulerReport],
-    chosen: GridSettings,
+    reports: Mapping[str, SchedulerReport],
+    settings: GridSettings,
     screen: Console,
 ) -> None:
     """Print the table of a grid's runs and a line of counts."""
     now = datetime.now(UTC)
     if grid is None:
-        rows, skipped = [row(each, now=now, metric=chosen.metric) for each in records], 0
+        rows, skipped = [row_of(run, now=now, metric=settings.metric) for run in records], 0
     else:
-        rows, skipped = rows_of(grid.runs, records, now=now, metric=chosen.metric)
-        rows = as_told(rows, told)
-    listed, hidden = most_telling(rows, maximize=chosen.maximize)
-    screen.print(table(listed, metric=chosen.metric, maximize=chosen.maximize))
+        rows, skipped = rows_of(grid.runs, records, now=now, metric=settings.metric)
+        rows = with_reports(rows, reports)
+    listed, hidden = most_telling(rows, maximize=settings.maximize)
+    screen.print(run_table(listed, metric=settings.metric, maximize=settings.maximize))
     if hidden:
         screen.print(f"… and {hidden} more; all {len(rows)} are in results.csv")
-    summary = counts(each.state for each in rows) or "no runs"
+    summary = counts_text(row.state for row in rows) or "no runs"
     screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
 
 
-def where(
+def next_steps(
     experiment: Path, *, metric: str | None, command: Sequence[str] | None = None
 ) -> list[tuple[str, str]]:
-    """Where things are, and the commands for what comes next, as (label, text)."""
+    """Where the results are, and the commands for the next steps, as (label, text)."""
     folder = short_path(experiment)
     lines = []
     if (experiment / "results.csv").is_file():
@@ -139,12 +139,13 @@ def where(
     return lines
 
 
-def _subprocess_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def _subprocess_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    environ = os.environ if environ is None else environ
     return {key: value for key, value in environ.items() if key != "EXPKIT_GRID"}
 
 
 class TrackingSync:
-    """`expkit sync --follow` beside the runs: one writer for the embedded tracking store.
+    """`expkit sync --follow` during the runs: one writer for the embedded tracking store.
 
     A context manager. The subprocess starts as soon as there is something to synchronise:
     starting it costs a second of imports, which a script without tracking should not pay.
@@ -154,7 +155,7 @@ class TrackingSync:
         self._experiment = experiment
         self._package = installed_verbs().get("sync") if wanted else None
         self._process: subprocess.Popen[bytes] | None = None
-        self._next_look_s = 0.0
+        self._next_poll_s = 0.0
 
     def __enter__(self) -> TrackingSync:
         # A script that has imported the sibling is about to use it.
@@ -167,15 +168,15 @@ class TrackingSync:
     def poll(self) -> None:
         """Start the subprocess if a run has a journal by now.
 
-        Called after each run, it asks about all of them: so the less often, the longer that takes.
+        Called after each run, this asks about all of them: the longer it takes, the less often.
         """
         begin_s = time.monotonic()
-        if self._package is None or self._process is not None or begin_s < self._next_look_s:
+        if self._package is None or self._process is not None or begin_s < self._next_poll_s:
             return
         if _has_journal(self._experiment):
             self._start()
         end_s = time.monotonic()
-        self._next_look_s = end_s + 20 * (end_s - begin_s)
+        self._next_poll_s = end_s + 20 * (end_s - begin_s)
 
     def __exit__(
         self,
@@ -183,7 +184,7 @@ class TrackingSync:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._next_look_s = 0.0
+        self._next_poll_s = 0.0
         self.poll()
         if self._process is None:
             return
@@ -198,7 +199,7 @@ class TrackingSync:
 
     @property
     def complete(self) -> bool:
-        """Whether all was synchronised when the block ended."""
+        """Whether everything was synchronised when the block ended."""
         return self._process is not None and self._process.returncode == 0
 
     def failure(self) -> str | None:
@@ -219,22 +220,22 @@ class TrackingSync:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=_subprocess_environment(),
-            # Ctrl-C goes to the whole foreground group; this one has to drain first.
+            # Ctrl-C goes to the whole foreground group, and this process has to drain first.
             start_new_session=True,
         )
 
 
 def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> tuple[list[str], bool]:
-    """Run commands one after another; returns what they complained of, and if all succeeded."""
+    """Run commands one after another; returns their complaints, and whether all succeeded."""
     installed = installed_verbs()
     notes = []
     succeeded = True
     for verb in verbs:
-        wanted = {"sync": _has_journal, "plot": _has_metrics}[verb]
-        if verb not in installed or not wanted(folder):
+        has_work = {"sync": _has_journal, "plot": _has_metrics}[verb]
+        if verb not in installed or not has_work(folder):
             continue
         with screen.status(f"{verb} …"):
-            done = subprocess.run(
+            completed = subprocess.run(
                 [sys.executable, "-m", installed[verb], verb, str(folder)],
                 env=_subprocess_environment(),
                 stdin=subprocess.DEVNULL,
@@ -242,14 +243,13 @@ def _run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> tuple[
                 text=True,
                 check=False,
             )
-        complaints = done.stderr.strip().splitlines()[-_MOST_COMPLAINTS:]
+        complaints = completed.stderr.strip().splitlines()[-_MOST_COMPLAINTS:]
         notes += [f"{verb}: {line}" for line in complaints]
-        if done.returncode != 0:
+        if completed.returncode != 0:
             succeeded = False
-            again = command_line(verb, short_path(folder))
             notes.append(
-                f"{verb} ended with exit code {done.returncode}; the runs are not concerned. "
-                f"Again: {again}"
+                f"{verb} ended with exit code {completed.returncode}; the runs are not affected. "
+                f"Again: {command_line(verb, short_path(folder))}"
             )
     return notes, succeeded
 
@@ -264,14 +264,14 @@ def _has_metrics(experiment: Path) -> bool:
 
 def _some_run_has(name: str, experiment: Path) -> bool:
     with contextlib.suppress(OSError), os.scandir(experiment / "training") as entries:
-        return any(os.path.exists(f"{each.path}/{name}") for each in entries)  # noqa: PTH110
+        return any(os.path.exists(f"{entry.path}/{name}") for entry in entries)  # noqa: PTH110
     return False
 
 
 def _one_plot(plots: Path, metric: str | None) -> Path | None:
-    """The figure to point at: the one of the metric, else the first."""
+    """The figure to point to: the one of the metric, or else the first."""
     if not plots.is_dir():
         return None
     figures = sorted(plots.glob("*.png")) or sorted(plots.glob("*.pdf"))
-    named = [each for each in figures if metric is not None and each.stem == metric]
+    named = [figure for figure in figures if metric is not None and figure.stem == metric]
     return (named or figures or [plots])[0]

@@ -1,4 +1,4 @@
-"""Python's collector of cycles, paused while nothing of what is made is garbage."""
+"""Python's garbage collector, paused while nothing that is made becomes garbage."""
 
 import contextlib
 import gc
@@ -7,10 +7,10 @@ from types import TracebackType
 
 
 class CollectorPause:
-    """No collection within the block, but for the parts in which the pause is lifted.
+    """No collection within the block, except where the pause is lifted.
 
     A run's configuration is thousands of nodes that know their parents. Collections while it is
-    read and written find nothing to free, and were a fifth of what a trivial run costs.
+    read and written find nothing to free, and cost a fifth of the time of a trivial run.
     """
 
     def __enter__(self) -> "CollectorPause":
@@ -29,7 +29,7 @@ class CollectorPause:
 
     @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
-        """For the user's code, whose choice stands from then on."""
+        """For the user's code, whose own choice holds from then on."""
         if self._enabled:
             gc.enable()
         try:

@@ -2,10 +2,12 @@
 
 Hydra composes in two steps: the defaults list, by the choices of groups, then the overrides of
 values, one after another. The first takes fifty milliseconds and is the same for all runs with the
-same choices. So it is done once, and of the second step each override's effect is kept: a run's
+same choices. So it is done once, and each override's effect in the second step is kept: a run's
 configuration is a base and the nodes that its own overrides put there. Whatever is more than a
-plain value on a key that is there (`+`, `++`, `~`, packages, Hydra's own keys) belongs to the base.
+plain value for an existing key (`+`, `++`, `~`, packages, Hydra's own keys) belongs to the base.
 """
+
+from __future__ import annotations
 
 import copy
 import logging
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from omegaconf.base import Node
 
 log = logging.getLogger(__name__)
-# Keys of Hydra's by which composing itself is changed, or which it fills in afterwards.
+# Hydra's keys that change composing itself, or that it fills in afterwards.
 _OF_COMPOSING = frozenset(
     ["hydra", "hydra.searchpath", "hydra.overrides", "hydra.overrides.task", "hydra.job"]
 )
@@ -35,32 +37,32 @@ MOST_BASES = 1024  # held at once, each about a quarter of a megabyte
 
 
 @dataclass(frozen=True, eq=False)
-class Patch:
-    """What one override of a value makes of a base: the node that it puts under a key.
+class NodePatch:
+    """What one override of a value changes in a base: the node that it puts under a key.
 
     Attributes:
         path: The key.
         node: The node.
-        is_leaf: Whether it is one value, and no reference.
+        is_leaf: Whether it is a single value and no reference.
         value: That value, else None.
-        is_constant: Whether it is data and holds no reference.
+        is_constant: Whether it is data without any reference.
         plain: That data, else None.
     """
 
     path: KeyPath
-    node: "Node"
+    node: Node
     is_leaf: bool = False
     value: object = None
     is_constant: bool = False
     plain: object = None
 
 
-def _patch(path: KeyPath, node: "Node") -> Patch:
+def _patch(path: KeyPath, node: Node) -> NodePatch:
     from omegaconf import Container, ValueNode
 
     constant = not (_refers(node) if isinstance(node, Container) else node._is_interpolation())
     is_leaf = constant and isinstance(node, ValueNode) and not node._is_missing()
-    return Patch(
+    return NodePatch(
         path,
         node,
         is_leaf=is_leaf,
@@ -70,7 +72,7 @@ def _patch(path: KeyPath, node: "Node") -> Patch:
     )
 
 
-def _with_value(example: Patch, value: object) -> Patch:
+def _with_value(example: NodePatch, value: object) -> NodePatch:
     """The patch for another value of a type that the node takes as it is."""
     node = copy.copy(example.node)
     node.__dict__["_val"] = value
@@ -81,9 +83,9 @@ def _is_special(value: object) -> bool:
     return isinstance(value, str) and ("${" in value or value == "???")
 
 
-def _is_same(kept: object, given: object) -> bool:
-    """Whether a node kept a value without converting it, as it then does with all of the type."""
-    return type(kept) in (int, float, bool, str) and type(kept) is type(given) and kept == given
+def _is_same(kept: object, value: object) -> bool:
+    """Whether a node kept a value unconverted, as it then does with every value of that type."""
+    return type(kept) in (int, float, bool, str) and type(kept) is type(value) and kept == value
 
 
 def _refers(node: Any) -> bool:
@@ -93,23 +95,24 @@ def _refers(node: Any) -> bool:
     return bool(node._is_interpolation())
 
 
-class Base:
+class BaseConfig:
     """A configuration as Hydra composed it, before the plain values of single runs."""
 
-    def __init__(self, config: "DictConfig", overrides: tuple[str, ...]) -> None:
+    def __init__(self, config: DictConfig, overrides: tuple[str, ...]) -> None:
         self.config = config
         self.overrides = overrides
-        self.shapes: dict[tuple[KeyPath, ...], object] = {}  # what is kept about its runs
-        self.takes_values: bool | None = None  # whether runs may put values into it; None: not yet
-        self._patches: dict[str, Patch | None] = {}
-        self._examples: dict[tuple[str, type], Patch] = {}
+        self.shapes: dict[tuple[KeyPath, ...], object] = {}  # what its runs have in common
+        # Whether runs may put values into it; None: not decided yet.
+        self.takes_values: bool | None = None
+        self._patches: dict[str, NodePatch | None] = {}
+        self._examples: dict[tuple[str, type], NodePatch] = {}
 
     @contextmanager
-    def lent(self, patches: Iterable[Patch], also: Iterable[KeyPath] = ()) -> Iterator[None]:
-        """Let the base hold the nodes of a run, for the length of a block.
+    def lent(self, patches: Iterable[NodePatch], also: Iterable[KeyPath] = ()) -> Iterator[None]:
+        """Let the base hold a run's nodes for the length of a block.
 
         Args:
-            patches: The run's own.
+            patches: The run's own nodes.
             also: Paths of nodes that the block will change.
         """
         nodes = [(patch.path, patch.node) for patch in patches]
@@ -127,11 +130,11 @@ class Base:
                 for content, key, original in reversed(saved):
                     content[key] = original
 
-    def patch(self, text: str, override: "Override") -> Patch | None:
-        """What an override makes of this base; None if only Hydra can say.
+    def patch(self, text: str, override: Override) -> NodePatch | None:
+        """What an override changes in this base; None if only Hydra can say.
 
         Args:
-            text: The override, by which the answer is kept.
+            text: The override, under which the answer is kept.
             override: The same, parsed.
         """
         if text not in self._patches:
@@ -146,7 +149,7 @@ class Base:
                 self._examples[override.key_or_group, type(value)] = patch
         return self._patches[text]
 
-    def _apply(self, path: KeyPath, override: "Override") -> Patch | None:
+    def _apply(self, path: KeyPath, override: Override) -> NodePatch | None:
         from hydra._internal.config_loader_impl import ConfigLoaderImpl
         from omegaconf import Container
 
@@ -158,7 +161,7 @@ class Base:
         if isinstance(original, Container) and not _is_real(original):
             return None  # a reference to another mapping, into which Hydra may merge
         if _merges_into_reference(original, override.value()):
-            return None  # which is to what the run's other values make of it
+            return None  # what the reference leads to depends on the run's other values
         content[path[-1]] = copy.deepcopy(original)
         try:
             # Hydra's own function: its conversions, its checks of types.
@@ -171,31 +174,31 @@ class Base:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """How a run's configuration is made.
+class Composition:
+    """How a run's configuration is composed.
 
     Attributes:
-        base: What it is made of.
+        base: What all runs with the same choices of groups share.
         patches: What the run's own overrides put there.
-        task_overrides: What Hydra lists as the run's, in the order given.
+        task_overrides: What Hydra lists as the run's overrides, in their order.
         is_whole: Whether Hydra has composed the run itself.
     """
 
-    base: Base
-    patches: tuple[Patch, ...]
+    base: BaseConfig
+    patches: tuple[NodePatch, ...]
     task_overrides: tuple[str, ...]
     is_whole: bool = False
 
-    def config(self) -> "DictConfig":
-        """The configuration, as Hydra composes it; new at each call."""
+    def config(self) -> DictConfig:
+        """The configuration as Hydra composes it; new at each call."""
         config = copy.deepcopy(self.base.config)
         if not self.is_whole:
             assemble(config, self.patches, self.task_overrides)
         return config
 
 
-def _task_overrides(found: Iterable[ReadOverride]) -> tuple[str, ...]:
-    return tuple([each.task_line for each in found if each.task_line is not None])
+def _task_overrides(overrides: Iterable[ReadOverride]) -> tuple[str, ...]:
+    return tuple([override.task_line for override in overrides if override.task_line is not None])
 
 
 class Composer:
@@ -203,28 +206,28 @@ class Composer:
 
     Args:
         config_loader: Hydra's.
-        master: The configuration of the sweep, whose hydra overrides every run takes over.
+        master: The configuration of the sweep; its overrides of Hydra's node hold for every run.
     """
 
-    def __init__(self, config_loader: "ConfigLoader", master: "DictConfig") -> None:
+    def __init__(self, config_loader: ConfigLoader, master: DictConfig) -> None:
         self._config_loader = config_loader
         self._master = master
         self._reader = OverrideReader(config_loader, master)
-        self._bases: OrderedDict[tuple[str, ...], Base] = OrderedDict()
-        self._together: dict[tuple[str | None, ...], bool] = {}
-        self.composed = 0  # configurations, by Hydra
-        self.alone = 0  # of them, those that no other run can share
+        self._bases: OrderedDict[tuple[str, ...], BaseConfig] = OrderedDict()
+        self._apart: dict[tuple[str | None, ...], bool] = {}  # by keys: see `_are_apart`
+        self.composed = 0  # configurations that Hydra composed
+        self.alone = 0  # those among them that no other run can share
 
-    def compose(self, index: int, overrides: Sequence[str]) -> "DictConfig":
+    def compose(self, index: int, overrides: Sequence[str]) -> DictConfig:
         """Compose one run's configuration.
 
         Raises:
             ConfigCompositionException: Hydra's error, with the run that it is about.
         """
-        return self.plan(index, overrides).config()
+        return self.work_out(index, overrides).config()
 
-    def plan(self, index: int, overrides: Sequence[str]) -> Plan:
-        """Find out how one run's configuration is made, which checks it.
+    def work_out(self, index: int, overrides: Sequence[str]) -> Composition:
+        """Work out how one run's configuration is composed, which checks it.
 
         Args:
             index: The run's number, for errors.
@@ -236,7 +239,7 @@ class Composer:
         from hydra.errors import CompactHydraException, ConfigCompositionException
 
         try:
-            return self._fast_plan(overrides) or self._slow_plan(overrides)
+            return self._from_base(overrides) or self._as_a_whole(overrides)
         except CompactHydraException as error:
             # Hydra prints the message and, if it is OmegaConf's, the cause.
             raise ConfigCompositionException(
@@ -249,50 +252,51 @@ class Composer:
         return self._reader.read(overrides) is not None
 
     def can_share(self, overrides: Sequence[str]) -> bool:
-        """Whether a run's values can be put into a base: none depends on another's place."""
-        found = self._reader.read(overrides)
-        return found is not None and self._are_apart(found)
+        """Whether a run's values can be put into a base: their order does not matter."""
+        read = self._reader.read(overrides)
+        return read is not None and self._are_apart(read)
 
-    def takes_values(self, base: Base) -> bool:
-        """Whether runs may put their values into a base, after what Hydra composed into it.
+    def takes_values(self, base: BaseConfig) -> bool:
+        """Whether runs may put their values into a base after what Hydra composed into it.
 
-        Not where that followed a reference: it would have led to the runs' values.
+        They may not where that followed a reference, which would have led to the runs' values.
         """
         if base.takes_values is None:
             base.takes_values = self._is_apart_from_values(base)
         return base.takes_values
 
-    def _is_apart_from_values(self, base: Base) -> bool:
-        found = self._reader.read(base.overrides)
-        if found is None or _refers(base.config.hydra.job._get_node("env_copy")):
+    def _is_apart_from_values(self, base: BaseConfig) -> bool:
+        read = self._reader.read(base.overrides)
+        if read is None or _refers(base.config.hydra.job._get_node("env_copy")):
             return False
-        pairs = list(zip(base.overrides, found, strict=True))
-        values = [each.parsed for _, each in pairs if each.value_key is not None]
-        if any(_crosses_reference(base.config, each.key_or_group) for each in values):
+        pairs = list(zip(base.overrides, read, strict=True))
+        values = [override.parsed for _, override in pairs if override.value_key is not None]
+        if any(_crosses_reference(base.config, value.key_or_group) for value in values):
             return False
-        if not any(isinstance(each.value(), dict) for each in values):
+        if not any(isinstance(value.value(), dict) for value in values):
             return True
-        try:  # before what is merged into it
-            before = self.base([text for text, each in pairs if each.value_key is None]).config
+        groups = [text for text, override in pairs if override.value_key is None]
+        try:
+            before = self.base(groups).config  # without the mappings that are merged into it
         except Exception:
             return False
         return not any(
-            _crosses_reference(before, each.key_or_group)
-            or _merges_into_reference(node_at(before, each.key_or_group), each.value())
-            for each in values
+            _crosses_reference(before, value.key_or_group)
+            or _merges_into_reference(node_at(before, value.key_or_group), value.value())
+            for value in values
         )
 
-    def patch(self, base: Base, text: str) -> Patch | None:
-        """What a plain override, read before, makes of a base; None if only Hydra can say."""
-        found = self._reader.read([text])
-        return None if found is None else base.patch(text, found[0].parsed)
+    def patch(self, base: BaseConfig, text: str) -> NodePatch | None:
+        """What a plain override, read before, changes in a base; None if only Hydra can say."""
+        read = self._reader.read([text])
+        return None if read is None else base.patch(text, read[0].parsed)
 
     def are_plain(self, overrides: Sequence[str]) -> bool:
-        """Whether these are plain values on keys, which need no composing by Hydra."""
-        found = self._reader.read(overrides)
-        return found is not None and all(each.is_plain for each in found)
+        """Whether these are plain values for keys, which Hydra need not compose."""
+        read = self._reader.read(overrides)
+        return read is not None and all(override.is_plain for override in read)
 
-    def base(self, overrides: Sequence[str]) -> Base:
+    def base(self, overrides: Sequence[str]) -> BaseConfig:
         """The base of all runs with these overrides, composed by Hydra.
 
         Raises:
@@ -301,67 +305,69 @@ class Composer:
         key = tuple(overrides)
         base = self._bases.get(key)
         if base is None:
-            base = self._bases[key] = Base(self._hydra_composes(key), key)
+            base = self._bases[key] = BaseConfig(self._hydra_composes(key), key)
             if len(self._bases) > MOST_BASES:
                 self._bases.popitem(last=False)
         else:
             self._bases.move_to_end(key)
         return base
 
-    def _fast_plan(self, overrides: Sequence[str]) -> Plan | None:
-        found = self._reader.read(overrides)
-        if found is None:
+    def _from_base(self, overrides: Sequence[str]) -> Composition | None:
+        """From a base and the run's values; None where only Hydra can compose the run."""
+        read = self._reader.read(overrides)
+        if read is None:
             return None
-        if not self._are_apart(found):
+        if not self._are_apart(read):
             return None
+        pairs = list(zip(overrides, read, strict=True))
         try:
-            base = self.base(
-                [text for text, each in zip(overrides, found, strict=True) if not each.is_plain]
-            )
+            base = self.base([text for text, override in pairs if not override.is_plain])
         except Exception:  # of several errors Hydra names the first, maybe another
             return None
-        if any(each.is_plain for each in found) and not self.takes_values(base):
+        plain = [(text, override.parsed) for text, override in pairs if override.is_plain]
+        if plain and not self.takes_values(base):
             return None
         patches = []
-        for text, each in zip(overrides, found, strict=True):
-            if each.is_plain:
-                patch = base.patch(text, each.parsed)
-                if patch is None:
-                    return None
-                patches.append(patch)
-        return Plan(base, tuple(patches), _task_overrides(found))
+        for text, parsed in plain:
+            patch = base.patch(text, parsed)
+            if patch is None:
+                return None
+            patches.append(patch)
+        return Composition(base, tuple(patches), _task_overrides(read))
 
-    def _are_apart(self, found: Sequence[ReadOverride]) -> bool:
-        keys = tuple([each.value_key for each in found])
-        if keys not in self._together:
+    def _are_apart(self, overrides: Sequence[ReadOverride]) -> bool:
+        keys = tuple([override.value_key for override in overrides])
+        if keys not in self._apart:
             values = [key for key in keys if key is not None]
-            # Where one key lies below another their order matters.
-            self._together[keys] = not overlap(values) and _OF_COMPOSING.isdisjoint(values)
-        return self._together[keys]
+            # Where one key lies below another, their order matters.
+            self._apart[keys] = not overlap(values) and _OF_COMPOSING.isdisjoint(values)
+        return self._apart[keys]
 
-    def _slow_plan(self, overrides: Sequence[str]) -> Plan:
+    def _as_a_whole(self, overrides: Sequence[str]) -> Composition:
         self.alone += 1
         config = self._hydra_composes(overrides)
-        return Plan(Base(config, tuple(overrides)), (), listed_overrides(config), is_whole=True)
+        return Composition(
+            BaseConfig(config, tuple(overrides)), (), listed_overrides(config), is_whole=True
+        )
 
-    def _hydra_composes(self, overrides: Sequence[str]) -> "DictConfig":
+    def _hydra_composes(self, overrides: Sequence[str]) -> DictConfig:
         self.composed += 1
         return self._config_loader.load_sweep_config(self._master, list(overrides))
 
 
-def assemble(config: "DictConfig", patches: Iterable[Patch], overrides: Sequence[str]) -> None:
+def assemble(config: DictConfig, patches: Iterable[NodePatch], overrides: Sequence[str]) -> None:
     """Change a base into the configuration that Hydra composes for a run.
 
     Args:
         config: The base, which is changed.
-        patches: What the run's own overrides put where.
+        patches: What the run's own overrides put there.
         overrides: All overrides of the run, as Hydra lists them.
     """
     put(config, patches)
     list_overrides(config, overrides)
 
 
-def put(config: "DictConfig", patches: Iterable[Patch]) -> None:
+def put(config: DictConfig, patches: Iterable[NodePatch]) -> None:
     """Put copies of a run's own nodes into a configuration."""
     for patch in patches:
         parent = container(config, patch.path[:-1])
@@ -371,8 +377,8 @@ def put(config: "DictConfig", patches: Iterable[Patch]) -> None:
         parent.__dict__["_content"][patch.path[-1]] = node
 
 
-def list_overrides(config: "DictConfig", overrides: Sequence[str]) -> None:
-    """Write a run's overrides to where Hydra lists them."""
+def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Write a run's overrides where Hydra lists them."""
     task = config.hydra.overrides.task
     task.clear()
     task.extend(overrides)
@@ -386,13 +392,13 @@ def list_overrides(config: "DictConfig", overrides: Sequence[str]) -> None:
     )
 
 
-def listed_overrides(config: "DictConfig") -> tuple[str, ...]:
+def listed_overrides(config: DictConfig) -> tuple[str, ...]:
     """A run's overrides as Hydra lists them; `a=${b}` is not resolved."""
     nodes = config.hydra.overrides.task.__dict__["_content"]
     return tuple([str(node._value()) for node in nodes])
 
 
-def container(config: "DictConfig", path: Iterable[str]) -> "DictConfig | None":
+def container(config: DictConfig, path: Iterable[str]) -> DictConfig | None:
     """The mapping under a path of keys, none of which is a reference or missing."""
     from omegaconf import DictConfig
 
@@ -402,43 +408,43 @@ def container(config: "DictConfig", path: Iterable[str]) -> "DictConfig | None":
             node = node.__dict__["_content"].get(key)
         if not isinstance(node, DictConfig) or not _is_real(node):
             return None
-    found: DictConfig = node
-    return found
+    mapping: DictConfig = node
+    return mapping
 
 
 def _is_real(node: Any) -> bool:
     return isinstance(node.__dict__["_content"], dict | list)
 
 
-def node_at(config: "DictConfig", key: str) -> Any:
+def node_at(config: DictConfig, key: str) -> Any:
     """The node under a dotted key, its references as they are; None where there is none."""
     *_, last = _nodes_to(config, key)
     return last
 
 
-def _crosses_reference(config: "DictConfig", key: str) -> bool:
+def _crosses_reference(config: DictConfig, key: str) -> bool:
     """Whether a dotted key leads through a reference."""
     return any(
         node is not None and node._is_interpolation() for node in _nodes_to(config, key)[:-1]
     )
 
 
-def _nodes_to(config: "DictConfig", key: str) -> list[Any]:
-    """The nodes on the way to a dotted key, the key's own at last; None for what is not there."""
-    found: list[Any] = [config]
+def _nodes_to(config: DictConfig, key: str) -> list[Any]:
+    """The nodes on the way to a dotted key, the key's own last; None for each that is missing."""
+    nodes: list[Any] = [config]
     for part in key.split("."):
-        content = None if found[-1] is None else found[-1].__dict__.get("_content")
+        content = None if nodes[-1] is None else nodes[-1].__dict__.get("_content")
         if isinstance(content, dict):
-            found.append(content.get(part))
+            nodes.append(content.get(part))
         elif isinstance(content, list) and part.isdecimal() and int(part) < len(content):
-            found.append(content[int(part)])
+            nodes.append(content[int(part)])
         else:
-            found.append(None)
-    return found
+            nodes.append(None)
+    return nodes
 
 
 def _merges_into_reference(node: Any, value: object) -> bool:
-    """Whether a mapping is merged into what a reference leads to, at a node or below it."""
+    """Whether a mapping would be merged into what a reference leads to, at a node or below it."""
     if node is None or not isinstance(value, dict):
         return False
     if node._is_interpolation():
@@ -450,15 +456,15 @@ def _merges_into_reference(node: Any, value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run lives, as far as it must be the same in every process."""
+class RunLocation:
+    """Where a run's folder is, as far as every process must agree on it."""
 
     run_name: str
-    pinned: tuple[tuple[str, str], ...] = ()  # experiment_id and results_dir, where they may move
+    pinned: tuple[tuple[str, str], ...] = ()  # experiment_id and results_dir, if they may move
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The overrides by which every launcher's job learns it."""
+        """The overrides that tell every launcher's job."""
         return tuple(to_override(key, value) for key, value in self.items())
 
     def items(self) -> tuple[tuple[str, str], ...]:
@@ -466,10 +472,10 @@ class Place:
         return (*self.pinned, ("run_name", self.run_name))
 
 
-def pinned_keys(master: "DictConfig") -> tuple[tuple[str, str], ...]:
-    """What a job on another machine, or after midnight, would resolve to another folder.
+def pinned_keys(master: DictConfig) -> tuple[tuple[str, str], ...]:
+    """What a job would resolve to another folder on another machine, or after midnight.
 
-    An `experiment_id` that refers to something is pinned for the grid, `results_dir` only where it
+    An `experiment_id` that refers to something is pinned for the grid, `results_dir` only if it
     holds a time: `${oc.env:SCRATCH}` is meant to be resolved where the job runs.
     """
     pinned = []
@@ -480,26 +486,28 @@ def pinned_keys(master: "DictConfig") -> tuple[tuple[str, str], ...]:
     return tuple(pinned)
 
 
-def settle(config: "DictConfig", place: Place, overrides: Sequence[str] | None = None) -> None:
-    """Change a composed configuration into what Hydra composes with the place's overrides.
+def settle(
+    config: DictConfig, location: RunLocation, overrides: Sequence[str] | None = None
+) -> None:
+    """Change a composed configuration into what Hydra composes with the location's overrides.
 
     The name is known only after composing; this saves composing once more.
 
     Args:
         config: The configuration, which is changed.
-        place: Where the run lives.
-        overrides: The run's overrides, where Hydra has not listed them yet.
+        location: Where the run's folder is.
+        overrides: The run's overrides, if Hydra has not listed them yet.
     """
     from omegaconf import open_dict, read_write
 
     with read_write(config), open_dict(config):
-        for key, value in place.items():
+        for key, value in location.items():
             config[key] = value
         listed = listed_overrides(config) if overrides is None else overrides
-        list_overrides(config, [*listed, *place.overrides])
+        list_overrides(config, [*listed, *location.overrides])
 
 
-def _self_comes_first(config_loader: "ConfigLoader", config_name: str | None) -> bool:
+def _self_comes_first(config_loader: ConfigLoader, config_name: str | None) -> bool:
     """Whether the primary configuration lists `_self_` before `expkit`."""
     repository = getattr(config_loader, "repository", None)
     if config_name is None or repository is None:
@@ -509,12 +517,12 @@ def _self_comes_first(config_loader: "ConfigLoader", config_name: str | None) ->
     if "_self_" not in names:
         return False
     others = ("expkit", "/expkit")
-    position = next((place for place, name in enumerate(names) if name in others), None)
+    position = next((index for index, name in enumerate(names) if name in others), None)
     return position is not None and names.index("_self_") < position
 
 
-def warn_about_order(config_loader: "ConfigLoader", config_name: str | None) -> None:
-    """Warn when the user's own keys lose against those of `expkit`."""
+def warn_about_order(config_loader: ConfigLoader, config_name: str | None) -> None:
+    """Warn when the keys of `expkit` win over the user's own."""
     if _self_comes_first(config_loader, config_name):
         log.warning(
             "In the defaults list of %s, _self_ stands before expkit, so expkit's own values win "
@@ -528,7 +536,7 @@ def _override_dirname(
     lines: Sequence[str], *, kv_sep: str, item_sep: str, exclude_keys: Sequence[str]
 ) -> str:
     """As Hydra makes `hydra.job.override_dirname` (config_loader_impl.get_overrides_dirname)."""
-    # `+group@package=choice` goes by the name of its group.
+    # `+group@package=choice` counts under the name of its group.
     keys = [line.partition("=")[0].lstrip("+~").partition("@")[0] for line in lines]
     kept = [line for key, line in zip(keys, lines, strict=True) if key not in exclude_keys]
     return item_sep.join(sorted(kept)).replace("=", kv_sep)

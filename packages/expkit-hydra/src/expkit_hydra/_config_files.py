@@ -1,8 +1,10 @@
-"""Reading the configuration's files once for all runs of a grid, not once a run.
+"""Reading the configuration's files once for all runs of a grid, not once per run.
 
-Hydra reads and parses each file anew for every run that it composes, which is half the time of
-composing a grid.
+Hydra reads and parses each file again for every run that it composes, which is half the time that
+composing a grid takes.
 """
+
+from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def files_read_once(config_loader: "ConfigLoader") -> Iterator[None]:
-    """Let Hydra's loader keep what it reads, for the length of a block."""
+def files_read_once(config_loader: ConfigLoader) -> Iterator[None]:
+    """Let Hydra's loader keep what it reads for the length of a block."""
     repository = getattr(config_loader, "repository", None)
     if repository is None:  # not Hydra's own loader
         yield
@@ -29,7 +31,7 @@ def files_read_once(config_loader: "ConfigLoader") -> Iterator[None]:
 
 
 class _KeepingRepository:
-    """A `ConfigRepository` that keeps what it has loaded; the rest is that repository's."""
+    """A `ConfigRepository` that keeps what it has loaded, in front of the real one."""
 
     def __init__(self, repository: Any, loaded: dict[object, Any]) -> None:
         self._repository = repository
@@ -38,13 +40,13 @@ class _KeepingRepository:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._repository, name)
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "_KeepingRepository":
+    def __deepcopy__(self, memo: dict[int, object]) -> _KeepingRepository:
         # Hydra copies the repository for each run and may give the copy another search path.
         return _KeepingRepository(copy.deepcopy(self._repository, memo), self._loaded)
 
     def load_config(self, config_path: str) -> Any:
-        """As Hydra's; a copy each time, for composing changes what it is given."""
-        sources = tuple((each.provider, each.path) for each in self._repository.get_sources())
+        """As Hydra's; a copy each time, because composing changes what it is given."""
+        sources = tuple((source.provider, source.path) for source in self._repository.get_sources())
         key = (sources, config_path)
         if key not in self._loaded:
             self._loaded[key] = self._repository.load_config(config_path=config_path)

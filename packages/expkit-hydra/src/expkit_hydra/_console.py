@@ -1,4 +1,4 @@
-"""What is printed: where to, and paths and commands as the user would type them.
+"""Where output is printed, and paths and commands as the user would type them.
 
 Imports neither Hydra nor OmegaConf, so that `expkit status` answers at once.
 """
@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TextIO, cast
+from typing import IO, TextIO, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,13 +25,13 @@ def console() -> Console:
     return _console_on(sys.stdout)
 
 
-def lasting_console(instead: str | None = None) -> Console:
-    """Where a sweep writes: as `console`, but that nobody reads it any more stops nothing.
+def tolerant_console(instead: str | None = None) -> Console:
+    """Where a sweep writes: as `console`, but a reader that has gone does not stop the sweep.
 
     Args:
         instead: What to say on stderr, once, when standard output is lost.
     """
-    return _console_on(cast(IO[str], Lasting(sys.stdout, instead)))
+    return _console_on(cast(IO[str], TolerantStream(sys.stdout, instead)))
 
 
 def _console_on(stream: IO[str]) -> Console:
@@ -41,10 +42,10 @@ def _console_on(stream: IO[str]) -> Console:
     return Console(file=stream, highlight=False, soft_wrap=False, width=width)
 
 
-class Lasting:
-    """A stream that takes what it cannot write: its reader has gone, or its disk is full.
+class TolerantStream:
+    """A stream that accepts what it cannot write, when its reader has gone or its disk is full.
 
-    From the first such failure on, all that this process writes there goes nowhere.
+    From the first such failure on, all that this process writes there is discarded.
     """
 
     def __init__(self, stream: TextIO, instead: str | None = None) -> None:
@@ -52,7 +53,7 @@ class Lasting:
         self._instead = instead
 
     def write(self, text: str) -> int:
-        """Write a text, or give up."""
+        """Write text, or give up."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -60,14 +61,14 @@ class Lasting:
             return len(text)
 
     def flush(self) -> None:
-        """Write what waits, or give up."""
+        """Write what is buffered, or give up."""
         try:
             self._stream.flush()
         except OSError as error:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        with contextlib.suppress(OSError):  # a stream without a descriptor goes on refusing
+        with contextlib.suppress(OSError):  # a stream without a descriptor keeps refusing
             discard(self._stream)
         instead, self._instead = self._instead, None
         if instead is not None:
@@ -79,7 +80,7 @@ class Lasting:
 
 
 def discard(stream: TextIO) -> None:
-    """Let what is written to a stream from now on, and what waits in it, go nowhere."""
+    """Discard what is buffered in a stream, and all that is written to it from now on."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, stream.fileno())
@@ -88,21 +89,21 @@ def discard(stream: TextIO) -> None:
 
 
 def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run a verb, which ends quietly when its reader has gone, as `| head` does.
+    """Run a verb, and end quietly if its reader goes away, as `| head` does.
 
-    The pattern is that of "Note on SIGPIPE" in Python's documentation of the module `signal`.
+    This follows "Note on SIGPIPE" in Python's documentation of the module `signal`.
 
     Returns:
-        Its exit code; 1 when the reader has gone.
+        Its exit code; 1 if the reader has gone.
     """
     try:
         try:
             return verb(arguments)
         finally:
-            sys.stdout.flush()  # here: the interpreter would complain when it ends
+            sys.stdout.flush()  # here, or the interpreter would complain at its end
     except BrokenPipeError:
         try:
-            print(flush=True)  # tells it from a pipe or socket of the verb's own
+            print(flush=True)  # tells standard output from a pipe or socket of the verb's own
         except BrokenPipeError:
             discard(sys.stdout)
             return 1
@@ -110,7 +111,7 @@ def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> 
 
 
 def short_path(path: Path) -> str:
-    """A path as the user would type it: relative where it lies below this directory."""
+    """A path as the user would type it: relative if it is below the working directory."""
     with contextlib.suppress(ValueError):
         return str(path.resolve().relative_to(Path.cwd()))
     return str(path)
@@ -129,7 +130,7 @@ def again(argv: Sequence[str] | None = None) -> str:
 
 
 def command_line(verb: str, *arguments: str) -> str:
-    """A command of expkit as it works here: by name, or by module where `expkit` is missing."""
+    """A command of expkit as it works here: by name, or by module if `expkit` is not installed."""
     if shutil.which("expkit") is not None:
         return shlex.join(["expkit", verb, *arguments])
     package = installed_verbs().get(verb, "expkit_hydra")
@@ -138,7 +139,7 @@ def command_line(verb: str, *arguments: str) -> str:
 
 def installed_verbs() -> dict[str, str]:
     """Installed verbs, each with the package that brings it."""
-    found: dict[str, str] = {}
-    for each in entry_points(group="expkit.commands"):
-        found.setdefault(each.name, each.module.partition(".")[0])
-    return found
+    packages: dict[str, str] = {}
+    for entry in entry_points(group="expkit.commands"):
+        packages.setdefault(entry.name, entry.module.partition(".")[0])
+    return packages

@@ -1,4 +1,6 @@
-"""What grid_search.yaml says of a grid."""
+"""What grid_search.yaml says about a grid."""
+
+from __future__ import annotations
 
 import platform
 import sys
@@ -19,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def describe(
-    config: "DictConfig",
+    config: DictConfig,
     expansion: Expansion,
     draft: Draft,
     *,
-    task_function: "TaskFunction | None" = None,
+    task_function: TaskFunction | None = None,
     argv: Sequence[str] | None = None,
 ) -> dict[str, object]:
-    """The description of a grid, but for what the files themselves add.
+    """The description of a grid, except for what writing its files adds.
 
     Args:
         config: The configuration of the sweep.
-        expansion: What was expanded.
+        expansion: The grid's axes.
         draft: Its runs.
         task_function: The user's function.
         argv: The command line; this process's by default.
@@ -60,8 +62,8 @@ def describe(
 
 
 def _swept(keys: Sequence[str], runs: Sequence[GridRun]) -> dict[str, list[object]]:
-    """The values of each swept key, in the order in which they come."""
-    # By what they look like: 1, 1.0 and True are equal and yet three values, lists have no hash.
+    """The values of each swept key, in their order."""
+    # By their text: 1, 1.0 and True are equal and yet three values, and lists have no hash.
     swept: dict[str, dict[str, object]] = {key: {} for key in keys}
     for run in runs:
         for key, value in run.values.items():
@@ -70,7 +72,7 @@ def _swept(keys: Sequence[str], runs: Sequence[GridRun]) -> dict[str, list[objec
 
 
 def _command(argv: Sequence[str]) -> list[str]:
-    """The command line without absolute paths of this machine."""
+    """The command line, without absolute paths of this machine."""
     script, *arguments = argv or [""]
     path = Path(script)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
@@ -80,8 +82,8 @@ def _command(argv: Sequence[str]) -> list[str]:
     return [script, *arguments]
 
 
-def _task(task_function: "TaskFunction | None") -> dict[str, object] | None:
-    """Where the user's function is; None where no other process would find it."""
+def _task(task_function: TaskFunction | None) -> dict[str, object] | None:
+    """Where the user's function is; None if no other process would find it."""
     if task_function is None:
         return None
     try:

@@ -1,22 +1,24 @@
-"""A grid in the making: which runs there are, and what becomes of each, in one pass.
+"""A grid before its files are written: which runs it has, and what becomes of each, in one pass.
 
-Only what a grid's files hold of a run is kept: configurations are looked at one after another.
+Only what a grid's files hold of a run is kept: configurations pass by one after another.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ._composition import Composer, Place
+from ._composition import Composer, RunLocation
 from ._errors import GridError
 from ._expansion import Expansion
 from ._frozen import FrozenConfigs
 from ._grid import GridRun
 from ._identity import NO_PART_OF_IDENTITY, ignored_keys, plain_value
-from ._members import Experiment, Member, members
+from ._members import ComposedRun, Experiment, composed_runs
 from ._names import refuse_shared_names
 from ._pruning import shape_of_run
-from ._shapes import Facts, Naming, Shape
+from ._shapes import Naming, ResolvedRun, Shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,27 +30,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class Draft:
-    """The runs of a grid, decided about.
+    """The runs of a grid, and what becomes of each.
 
     Attributes:
         experiment: The experiment's folder.
-        records: Its runs on which that was decided.
-        runs: The different runs of the product, in its order.
+        records: The experiment's runs, on which that was decided.
+        runs: The distinct runs of the product, in its order.
         selection: What becomes of them.
         frozen: The configurations of those that no rule skips.
-        blocks: Size of each block of a union, and how many of its runs stand before them already.
+        blocks: The size of each block of a union, and how many of its runs repeat earlier ones.
     """
 
     experiment: Path
-    records: "Sequence[RunRecord]"
-    selection: "Selection"
+    records: Sequence[RunRecord]
+    selection: Selection
     runs: list[GridRun] = field(default_factory=list)
     frozen: FrozenConfigs = field(default_factory=FrozenConfigs)
     blocks: list[dict[str, int]] = field(default_factory=list)
 
 
 def draft_grid(
-    config: "DictConfig", expansion: Expansion, composer: Composer, naming: Naming
+    config: DictConfig, expansion: Expansion, composer: Composer, naming: Naming
 ) -> Draft:
     """Compose, name, identify and decide about the runs of a grid.
 
@@ -59,9 +61,9 @@ def draft_grid(
         naming: How they are named.
 
     Raises:
-        GridError: If a rule or an option cannot be read, if the runs have no names or folders of
-            their own, if rules leave nothing, or if folders hold other configurations and
-            `expkit.on_change` is not given.
+        GridError: If a rule or an option cannot be read, if runs share a name or a folder, if
+            rules leave nothing, or if folders hold other configurations and `expkit.on_change` is
+            not given.
     """
     from expkit_filter import FilterError
 
@@ -73,7 +75,7 @@ def draft_grid(
 
 class _Drafting:
     def __init__(
-        self, config: "DictConfig", expansion: Expansion, composer: Composer, naming: Naming
+        self, config: DictConfig, expansion: Expansion, composer: Composer, naming: Naming
     ) -> None:
         from expkit_filter import RunFilter
 
@@ -87,19 +89,19 @@ class _Drafting:
         self._frozen = FrozenConfigs()
         self._seen: dict[str, GridRun] = {}  # by hash
         self._shapes: set[Shape] = set()
-        self._places: list[int] = []  # in the product, of the runs that are no duplicates
+        self._positions: list[int] = []  # in the product, of the runs that are no duplicates
 
     def draft(self) -> Draft:
-        stream = members(self._expansion, self._composer, self._naming, self._rules)
+        stream = composed_runs(self._expansion, self._composer, self._naming, self._rules)
         first = next(stream)
-        # Whatever becomes of the first run: it says where the experiment is.
-        self._experiment.enter(first.facts())
+        # Whatever becomes of the first run, it says where the experiment is.
+        self._experiment.enter(first.resolve())
         records, run_filter = self._open()
-        self._lasting = _without_state(run_filter)
+        self._stateless_filter = _without_state(run_filter)
         self._selecting = run_filter.selecting(self._candidates)
         self._take(first)
-        for member in stream:
-            self._take(member)
+        for run in stream:
+            self._take(run)
         kept = [run for run in self._runs if run.skipped_by is None]
         refuse_shared_names(
             [run.run_name for run in kept],
@@ -119,7 +121,7 @@ class _Drafting:
             blocks=self._count_blocks(),
         )
 
-    def _open(self) -> "tuple[Sequence[RunRecord], RunFilter]":
+    def _open(self) -> tuple[Sequence[RunRecord], RunFilter]:
         from expkit_bookkeeping import find_runs
         from expkit_filter import RunFilter
 
@@ -144,56 +146,57 @@ class _Drafting:
             ignore=[*sorted(NO_PART_OF_IDENTITY), *map(str, ignored)],
         )
 
-    def _take(self, member: Member) -> None:
+    def _take(self, run: ComposedRun) -> None:
         index = len(self._runs)
-        if member.held is not None:
-            if member.shape not in self._shapes:
-                self._shapes.add(member.shape)
-                self._selecting.note_names(member.shape.static)
-            values, run_name = member.shape.name(member.plan)
-            self._selecting.skip(*member.held, run_name)
+        if run.skipping_rule is not None:
+            if run.shape not in self._shapes:
+                self._shapes.add(run.shape)
+                self._selecting.note_names(run.shape.static)
+            values, run_name = run.shape.name(run.composition)
+            self._selecting.skip(*run.skipping_rule, run_name)
             folder = self._folder(run_name)
-            self._append(member, index, run_name, values, None, member.held[0], folder)
+            self._append(run, index, run_name, values, None, run.skipping_rule[0], folder)
             return
-        facts = member.facts()
-        folder = self._experiment.enter(facts)
-        if facts.config_hash in self._seen:
-            self._refuse_ignored(self._seen[facts.config_hash], member, facts)
+        resolved = run.resolve()
+        folder = self._experiment.enter(resolved)
+        if resolved.config_hash in self._seen:
+            self._refuse_ignored(self._seen[resolved.config_hash], run, resolved)
             return
-        candidate = _candidate(facts, folder)
+        candidate = _candidate(resolved, folder)
         decision = self._selecting.add(candidate)
-        rule = self._lasting_rule(decision, candidate)
+        rule = self._permanent_rule(decision, candidate)
         if rule is None:
-            self._frozen.add(index, member.plan, Place(facts.run_name, self._naming.pinned))
-        hashed = facts.config_hash
-        self._append(member, index, facts.run_name, facts.values, hashed, rule, folder)
-        self._seen[hashed] = self._runs[-1]
+            location = RunLocation(resolved.run_name, self._naming.pinned)
+            self._frozen.add(index, run.composition, location)
+        config_hash = resolved.config_hash
+        self._append(run, index, resolved.run_name, resolved.values, config_hash, rule, folder)
+        self._seen[config_hash] = self._runs[-1]
 
-    def _refuse_ignored(self, first: GridRun, member: Member, facts: Facts) -> None:
-        """Refuse to take a run for a repeated one that was asked for and differs.
+    def _refuse_ignored(self, first: GridRun, run: ComposedRun, resolved: ResolvedRun) -> None:
+        """Refuse to drop as repeated a run that was asked for and differs.
 
         Raises:
             GridError: If a group that the grid sweeps sets a key that `expkit.ignore` names.
         """
-        if first.values == facts.values:
+        if first.values == resolved.values:
             return
-        plan = self._composer.plan(member.position, first.overrides)
-        before = shape_of_run(plan, self._naming).facts(plan).data
-        ignored = ignored_keys(facts.data, self._naming.keys)
+        composition = self._composer.work_out(run.position, first.overrides)
+        before = shape_of_run(composition, self._naming).resolve(composition).data
+        ignored = ignored_keys(resolved.data, self._naming.keys)
         for key in ignored:
             path = key.split(".")
-            values = _value_at(before, path), _value_at(facts.data, path)
+            values = _value_at(before, path), _value_at(resolved.data, path)
             if values[0] != values[1]:
                 raise GridError(
-                    f"The runs {' '.join(first.overrides)} and {' '.join(member.overrides)} differ "
+                    f"The runs {' '.join(first.overrides)} and {' '.join(run.overrides)} differ "
                     f"only in {key} ({values[0]} and {values[1]}), which expkit.ignore leaves out "
                     "of what a run is: one of them would never run. Take it out: expkit.ignore=["
-                    f"{','.join(each for each in ignored if each != key)}]"
+                    f"{','.join(other for other in ignored if other != key)}]"
                 )
 
     def _append(
         self,
-        member: Member,
+        run: ComposedRun,
         index: int,
         run_name: str,
         values: Mapping[str, object],
@@ -201,12 +204,12 @@ class _Drafting:
         rule: int | None,
         folder: Path,
     ) -> None:
-        self._places.append(member.position)
+        self._positions.append(run.position)
         self._runs.append(
             GridRun(
                 index=index,
                 run_name=run_name,
-                overrides=member.overrides,
+                overrides=run.overrides,
                 values=values,
                 config_hash=config_hash,
                 skipped_by=None if rule is None else f"rule {rule}",
@@ -218,35 +221,35 @@ class _Drafting:
         assert self._experiment.folder is not None
         return self._experiment.folder / "training" / run_name
 
-    def _lasting_rule(self, decision: "Decision", candidate: "Candidate") -> int | None:
-        """The rule by which a run is no part of the grid, whatever has been done.
+    def _permanent_rule(self, decision: Decision, candidate: Candidate) -> int | None:
+        """The rule that takes a run out of the grid, whatever has been done.
 
-        Rules about what is done (`exists:`, `completed:`) leave a run in the grid: what they say
-        changes as runs finish, and the same grid is to stay the same.
+        Rules about what is done (`exists:`, `completed:`) leave a run in the grid: their answer
+        changes as runs finish, and the same grid must stay the same.
         """
         from expkit_filter import FilterError
 
         if decision.rule is None or not self._rules[decision.rule - 1].about_state:
             return decision.rule
         try:
-            return self._lasting.decide(candidate.config, folder=candidate.folder).rule
-        except FilterError:  # a rule that the rule about state kept from runs it cannot judge
+            return self._stateless_filter.decide(candidate.config, folder=candidate.folder).rule
+        except FilterError:  # the rule about state spared another rule runs it cannot judge
             return None
 
-    def _candidates(self) -> "Iterator[Candidate]":
-        """The different runs once more, without the short cuts: for messages."""
+    def _candidates(self) -> Iterator[Candidate]:
+        """The distinct runs once more, without the short cuts: for messages."""
         seen = set()
-        for member in members(self._expansion, self._composer, self._naming, show=False):
-            facts = member.facts()
-            if facts.config_hash not in seen:
-                seen.add(facts.config_hash)
-                yield _candidate(facts, self._folder(facts.run_name))
+        for run in composed_runs(self._expansion, self._composer, self._naming, show=False):
+            resolved = run.resolve()
+            if resolved.config_hash not in seen:
+                seen.add(resolved.config_hash)
+                yield _candidate(resolved, self._folder(resolved.run_name))
 
     def _count_blocks(self) -> list[dict[str, int]]:
         counts = []
         start = 0
         for size in self._expansion.sizes:
-            kept = sum(1 for place in self._places if start <= place < start + size)
+            kept = sum(1 for position in self._positions if start <= position < start + size)
             counts.append({"product": size, "duplicates": size - kept})
             start += size
         return counts
@@ -258,20 +261,20 @@ def _value_at(data: object, path: Sequence[str]) -> object:
     return data
 
 
-def _candidate(facts: Facts, folder: Path) -> "Candidate":
+def _candidate(run: ResolvedRun, folder: Path) -> Candidate:
     from expkit_filter import Candidate
 
-    return Candidate(facts.data, facts.run_name, folder, facts.config_hash)
+    return Candidate(run.data, run.run_name, folder, run.config_hash)
 
 
-def _without_state(run_filter: "RunFilter") -> "RunFilter":
-    """The same rules, but for those about what is done; the others keep their numbers."""
+def _without_state(run_filter: RunFilter) -> RunFilter:
+    """The same rules, except those about what is done; the others keep their numbers."""
     from expkit_filter import RunFilter
 
     return RunFilter(["False" if rule.about_state else rule for rule in run_filter.rules])
 
 
-def read_rules(config: "DictConfig") -> list[object]:
+def read_rules(config: DictConfig) -> list[object]:
     """The list `_filters`.
 
     Raises:

@@ -1,4 +1,6 @@
-"""From `hydra.sweeper.params` and the command line to a list of override lists."""
+"""From `hydra.sweeper.params` and the command line to the override lists of the runs."""
+
+from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Axis:
-    """One key with its values, as overrides; swept when the user wrote more than a fixed value."""
+    """One key with its values, as overrides; swept if the user wrote more than a fixed value."""
 
     key: str  # without Hydra's marks
     overrides: tuple[str, ...]
@@ -48,14 +50,14 @@ class Expansion:
             yield from itertools.product(*(axis.overrides for axis in block))
 
 
-def expand(params: object, arguments: Sequence[str], config_loader: "ConfigLoader") -> Expansion:
+def expand(params: object, arguments: Sequence[str], config_loader: ConfigLoader) -> Expansion:
     """Expand a grid.
 
     Args:
         params: `hydra.sweeper.params` as plain data: a mapping, or a list of mappings whose
-            products are united. A list sweeps its elements, text is in Hydra's sweep syntax.
-        arguments: Overrides of the command line; they win over params of the same key.
-        config_loader: Hydra's, which `glob` asks for the names of a group.
+            products are united. A list sweeps its elements; text is in Hydra's sweep syntax.
+        arguments: Overrides of the command line, which win over params of the same key.
+        config_loader: Hydra's, which `glob` asks for the options of a group.
 
     Raises:
         GridError: If a value cannot be swept.
@@ -63,7 +65,7 @@ def expand(params: object, arguments: Sequence[str], config_loader: "ConfigLoade
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parser = OverridesParser.create(config_loader=config_loader)
-    given = {
+    overriding = {
         axis.key: axis for axis in map(_axis_of_override, parser.parse_overrides(list(arguments)))
     }
     blocks = []
@@ -76,8 +78,8 @@ def expand(params: object, arguments: Sequence[str], config_loader: "ConfigLoade
             else:
                 axis = _axis_of_value(str(key), value)
             axes[axis.key] = axis
-        for key, axis in given.items():
-            # The key keeps its place and, being of the grid's keys, its part in the names.
+        for key, axis in overriding.items():
+            # The key keeps its position and, as one of the grid's keys, its part in the names.
             was_swept = key in axes and axes[key].swept
             axes[key] = Axis(key, axis.overrides, axis.swept or was_swept)
         blocks.append(tuple(axes.values()))
@@ -98,7 +100,7 @@ def _blocks(params: object) -> list[Mapping[str, object]]:
     return blocks
 
 
-def _axis_of_override(override: "Override") -> Axis:
+def _axis_of_override(override: Override) -> Axis:
     key = override.get_key_element()
     if override.is_delete() and not override.is_sweep_override():
         return Axis(f"~{bare_key(key)}", (str(override.input_line),), swept=False)

@@ -1,9 +1,11 @@
-"""The configurations of a grid as files: a base for each choice of groups, and a line a run.
+"""The configurations of a grid as files: one base per choice of groups, and one line per run.
 
-A line is found by the byte at which it begins. A run's names its base, the nodes that the run's
-own overrides put there, and its overrides; so that a run is small whatever its configuration is,
-and is read without reading the others.
+A line is found by the byte at which it begins. A run's line names its base, the nodes that the
+run's own overrides put there, and its overrides. So a run takes little space whatever its
+configuration is, and can be read without reading the others.
 """
+
+from __future__ import annotations
 
 import json
 import struct
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from ._composition import Patch, Place, Plan, container, put, settle
+from ._composition import Composition, NodePatch, RunLocation, container, put, settle
 from ._node_records import NodeDecoder, NodeEncoder, Types
 
 TYPE_CHECKING = False
@@ -28,7 +30,7 @@ class FrozenConfigs:
     """The configurations of a grid, as they are written.
 
     Attributes:
-        lines: Of the file, each with its end.
+        lines: The lines of the file, each with its line break.
         types: Classes of the configurations, by name: no import finds those of a `__main__`.
     """
 
@@ -39,32 +41,33 @@ class FrozenConfigs:
         self._numbers: dict[str, int] = {}
         self._bases: dict[tuple[str, ...], int] = {}
         self._runs: dict[int, int] = {}
-        self._patches: WeakKeyDictionary[Patch, str] = WeakKeyDictionary()
+        self._patches: WeakKeyDictionary[NodePatch, str] = WeakKeyDictionary()
         self._encoder = NodeEncoder(self._keep, self.types)
 
-    def add(self, index: int, plan: Plan, place: Place) -> None:
+    def add(self, index: int, composition: Composition, location: RunLocation) -> None:
         """Store a run's configuration as it is: nothing is resolved.
 
         Raises:
-            TypeError: If it holds what no line of JSON can.
+            TypeError: If it holds what JSON cannot.
         """
-        base = self._bases.get(plan.base.overrides)
+        shared = composition.base
+        base = self._bases.get(shared.overrides)
         if base is None:
-            base = self._bases[plan.base.overrides] = self._encoder.store(plan.base.config)
-        values = ",".join([self._text_of(patch) for patch in plan.patches])
+            base = self._bases[shared.overrides] = self._encoder.store(shared.config)
+        values = ",".join([self._text_of(patch) for patch in composition.patches])
         # None: Hydra has listed them itself.
-        overrides = json.dumps(None if plan.is_whole else plan.task_overrides)
-        pinned = json.dumps(place.pinned)
+        overrides = json.dumps(None if composition.is_whole else composition.task_overrides)
+        pinned = json.dumps(location.pinned)
         self._runs[index] = self._append(
             f'{{"run":{index},"base":{base},"values":{{{values}}},"overrides":{overrides},'
-            f'"run_name":{json.dumps(place.run_name)},"pinned":{pinned}}}'
+            f'"run_name":{json.dumps(location.run_name)},"pinned":{pinned}}}'
         )
 
     def index(self, count: int) -> bytes:
-        """Where the lines of the runs from 0 to `count` begin; see `pack_offsets`."""
+        """Where the lines of the runs below `count` begin; see `pack_offsets`."""
         return pack_offsets([self._runs.get(index) for index in range(count)])
 
-    def _text_of(self, patch: Patch) -> str:
+    def _text_of(self, patch: NodePatch) -> str:
         text = self._patches.get(patch)
         if text is None:
             child = json.dumps(
@@ -100,9 +103,10 @@ class FrozenReader:
         self._index = index
         self._types: Types = {} if types is None else types
         self._records: dict[int, dict[str, Any]] = {}  # of the bases, which runs share
-        self._constant: dict[int, bool] = {}  # by base: whether its launcher refers to nothing
+        # By base: whether its launcher's node holds no reference.
+        self._constant: dict[int, bool] = {}
 
-    def config(self, index: int) -> "DictConfig | None":
+    def config(self, index: int) -> DictConfig | None:
         """A run's configuration as Hydra composed it, new at each call; None if it has none.
 
         Raises:
@@ -115,8 +119,8 @@ class FrozenReader:
 
             def read(number: int) -> dict[str, Any]:
                 lines.seek(number)
-                found: dict[str, Any] = json.loads(lines.readline())
-                return found
+                entry: dict[str, Any] = json.loads(lines.readline())
+                return entry
 
             def record(number: int) -> dict[str, Any]:
                 if number not in self._records:
@@ -131,14 +135,14 @@ class FrozenReader:
                 path = tuple(key.split("."))
                 parent = container(config, path[:-1])
                 assert parent is not None
-                patches.append(Patch(path, decoder.load_child(child, parent, path[-1])))
+                patches.append(NodePatch(path, decoder.load_child(child, parent, path[-1])))
         put(config, patches)
         pinned = tuple((key, value) for key, value in line["pinned"])
-        settle(config, Place(line["run_name"], pinned), line["overrides"])
+        settle(config, RunLocation(line["run_name"], pinned), line["overrides"])
         return config
 
     def launcher_key(self, index: int) -> object:
-        """The same for runs whose `hydra.launcher` nodes cannot differ; None where it must be read.
+        """Equal for runs whose `hydra.launcher` nodes cannot differ; None if one must be read.
 
         Raises:
             LookupError: As `config`.
@@ -175,6 +179,6 @@ def read_offset(index: Path, number: int) -> int | None:
         return None
     with index.open("rb") as file:
         file.seek(number * _OFFSET.size)
-        found = file.read(_OFFSET.size)
-    start = _OFFSET.unpack(found)[0] if len(found) == _OFFSET.size else _NONE
+        entry = file.read(_OFFSET.size)
+    start = _OFFSET.unpack(entry)[0] if len(entry) == _OFFSET.size else _NONE
     return None if start == _NONE else int(start)

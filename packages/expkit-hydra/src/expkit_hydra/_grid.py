@@ -1,5 +1,7 @@
 """A grid and its files: written before the first run starts, never changed afterwards."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -29,20 +31,20 @@ if TYPE_CHECKING:
 DESCRIPTION = "grid_search.yaml"
 RUNS = "grid_search.jsonl"
 CONFIGS = "configs.jsonl"
-# Where the lines begin, eight bytes a run.
+# Where the lines begin, eight bytes per run.
 RUNS_INDEX = "grid_search.index"
 CONFIGS_INDEX = "configs.index"
 SCHEMA = 1
 
 
-RunVersion = tuple[str | None, int, str]  # of a run folder's content: id, attempt, state
+RunVersion = tuple[str | None, int, str]  # what a run folder holds: id, attempt, state
 
 
 @dataclass(frozen=True, slots=True)
 class GridRun:
-    """One run of a grid, as a line of `grid_search.jsonl` has it."""
+    """One run of a grid, as a line of `grid_search.jsonl` records it."""
 
-    index: int  # place in the product
+    index: int  # position among the grid's runs
     run_name: str
     overrides: tuple[str, ...]  # for Hydra; without the one that gives the run its name
     values: Mapping[str, object]  # the swept keys
@@ -51,7 +53,7 @@ class GridRun:
     folder: Path
 
     def to_line(self) -> str:
-        """The run without its place on disk, so that an experiment's folder can move."""
+        """The run without its folder, so that an experiment can move."""
         return json.dumps(
             {
                 "index": self.index,
@@ -67,13 +69,13 @@ class GridRun:
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid search: its runs, their frozen configurations and what there is to do now.
+    """A grid search: its runs, their frozen configurations and what is to be done now.
 
     `pending` are the runs to execute now, `fresh` the numbers of those whose folder, left by an
-    earlier run, moves to the trash before they start. `known` are, by number, the versions of
-    earlier runs that the sweep knew when it decided so: what a run finds beyond them when it
-    starts, somebody else has done meanwhile. `is_last_batch` is false where other runs of the
-    same sweep follow: results, figures and table wait for them.
+    earlier run, moves to the trash before they start. `known` holds, by number, the versions of
+    earlier runs on which the sweep decided that: any other version that a run finds when it
+    starts is somebody else's work since then. `is_last_batch` is false if other runs of the same
+    sweep follow: results, figures and table wait for them.
     """
 
     path: Path  # <experiment>/grids/<grid_id>
@@ -98,15 +100,15 @@ class Grid:
         return frozenset(run.run_name for run in self.runs)
 
     @property
-    def description(self) -> "dict[str, Any]":
+    def description(self) -> dict[str, Any]:
         """What `grid_search.yaml` says."""
         return _read_description(self.path)
 
-    def config(self, index: int) -> "DictConfig":
+    def config(self, index: int) -> DictConfig:
         """The run's configuration as Hydra composed it, types included; new at each call.
 
         Raises:
-            KeyError: If the run is skipped by a rule or unknown: no configuration is kept.
+            KeyError: If a rule skips the run, or there is no such run: no configuration is kept.
         """
         config = self._reader.config(index)
         if config is None:
@@ -117,7 +119,7 @@ class Grid:
         return config
 
     def launcher_key(self, index: int) -> object:
-        """Equal for runs whose `hydra.launcher` nodes cannot differ; None for one to be read."""
+        """Equal for runs whose `hydra.launcher` nodes cannot differ; None if one must be read."""
         return self._reader.launcher_key(index)
 
     @cached_property
@@ -125,10 +127,10 @@ class Grid:
         return FrozenReader(self.path / CONFIGS, self.path / CONFIGS_INDEX, self._types)
 
     @classmethod
-    def load(cls, path: "Path | str") -> "Grid":
-        """Read a grid from its folder, or an experiment's latest from the experiment's folder.
+    def load(cls, path: Path | str) -> Grid:
+        """Read a grid from its folder, or an experiment's latest grid from the experiment's folder.
 
-        Its `pending` are the runs that no rule skips and that have not been completed.
+        Its `pending` are the runs that no rule skips and that are not completed.
 
         Raises:
             FileNotFoundError: If there is no grid.
@@ -137,15 +139,15 @@ class Grid:
 
         grid = read_grid(path)
         records = find_runs(grid.experiment)
-        done = {record.config_hash for record in records if record.state == "completed"}
+        completed = {record.config_hash for record in records if record.state == "completed"}
         pending = [
-            run for run in grid.runs if run.skipped_by is None and run.config_hash not in done
+            run for run in grid.runs if run.skipped_by is None and run.config_hash not in completed
         ]
         return replace(grid, pending=pending, known=run_versions(pending, records))
 
 
-def read_grid(path: "Path | str") -> Grid:
-    """What a grid is, without asking what has been done: nothing is `pending`.
+def read_grid(path: Path | str) -> Grid:
+    """Read a grid without asking what has been done: nothing is `pending`.
 
     Raises:
         FileNotFoundError: If there is no grid.
@@ -155,8 +157,8 @@ def read_grid(path: "Path | str") -> Grid:
     return replace(grid, runs=list(iter(grid.runs)))
 
 
-def open_grid(path: "Path | str") -> Grid:
-    """As `read_grid`, but a run is read when it is asked for: for who needs one of thousands.
+def open_grid(path: Path | str) -> Grid:
+    """As `read_grid`, but each run is read on demand: for a caller that needs one of thousands.
 
     Raises:
         FileNotFoundError: If there is no grid.
@@ -174,7 +176,7 @@ def open_grid(path: "Path | str") -> Grid:
 
 
 class _RunsOnDisk(Sequence[GridRun]):
-    """The runs of a grid's files, a line each, found by the byte at which it begins."""
+    """The runs in a grid's files, one line each, found by the byte at which it begins."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -205,8 +207,8 @@ class _RunsOnDisk(Sequence[GridRun]):
 
     def names(self) -> frozenset[str]:
         """Names of all runs, in a tenth of the time that reading the runs takes."""
-        found = _NAME.findall((self._path / RUNS).read_bytes())
-        return frozenset(json.loads(name) for name in found)
+        names = _NAME.findall((self._path / RUNS).read_bytes())
+        return frozenset(json.loads(name) for name in names)
 
     def _run(self, line: bytes) -> GridRun:
         try:
@@ -219,15 +221,15 @@ class _RunsOnDisk(Sequence[GridRun]):
 _NAME = re.compile(rb'^\{"index": \d+, "run_name": ("(?:[^"\\]|\\.)*")', re.MULTILINE)
 
 
-def run_version(record: "RunRecord") -> RunVersion:
-    """What a run folder holds, as run.json says it: there a run that is lost is still running."""
+def run_version(record: RunRecord) -> RunVersion:
+    """The version of a run that run.json records; a lost run is still `running` there."""
     return record.id, record.attempt, "running" if record.state == "lost" else record.state
 
 
 def run_versions(
-    runs: Sequence[GridRun], records: "Sequence[RunRecord]"
+    runs: Sequence[GridRun], records: Sequence[RunRecord]
 ) -> dict[int, frozenset[RunVersion]]:
-    """By number of the run: the earlier runs of its name or of its configuration."""
+    """By a run's number, the versions of earlier runs with its name or its configuration."""
     by_name = {record.folder.name: run_version(record) for record in records}
     by_hash: dict[str | None, set[RunVersion]] = {}
     for record in records:
@@ -248,24 +250,24 @@ def write_grid(
     *,
     pending: Sequence[GridRun],
     fresh: Iterable[int] = (),
-    records: "Sequence[RunRecord]" = (),
+    records: Sequence[RunRecord] = (),
     now: datetime | None = None,
 ) -> Grid:
-    """Write the grid's files, or find them written: the same grid has the same folder.
+    """Write the grid's files, unless they exist: the same grid has the same folder.
 
     Args:
         experiment: Folder of the experiment.
         runs: All runs of the product, skipped ones included, in its order.
         configs: Configurations of the runs that no rule skips.
-        description: Content of grid_search.yaml but for schema, grid_id and created_at.
+        description: Content of grid_search.yaml except schema, grid_id and created_at.
         pending: The runs to execute now.
         fresh: Numbers of the runs whose folder moves to the trash first.
-        records: The experiment's runs on which that was decided.
+        records: The experiment's runs, on which that was decided.
         now: Time of writing, for tests.
     """
     import yaml
 
-    # Made under another name and moved, so that a grid's folder is never half written.
+    # Written under another name and moved, so that a grid's folder is never half written.
     draft = experiment / "grids" / f".{uuid4().hex}.tmp"
     draft.mkdir(parents=True)
     try:
@@ -307,11 +309,11 @@ def _write_lines(
 ) -> str:
     """Write what grows with the grid, line by line; returns the grid's id.
 
-    The id is twelve hexadecimal digits of what the grid is: when it was made and by which code
-    does not count.
+    The id is twelve hexadecimal digits of a hash over what the grid is; when and by which code it
+    was made does not count.
     """
-    lasting = {key: description.get(key) for key in ("experiment_id", "metric", "direction")}
-    digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode() + b"\n")
+    identifying = {key: description.get(key) for key in ("experiment_id", "metric", "direction")}
+    digest = hashlib.sha256(json.dumps(identifying, sort_keys=True).encode() + b"\n")
     lines = (f"{run.to_line()}\n" for run in runs)
     starts = _write(folder / RUNS, lines, digest.update)
     _write(folder / CONFIGS, configs.lines, digest.update)
@@ -320,8 +322,8 @@ def _write_lines(
     return digest.hexdigest()[:12]
 
 
-def _write(path: Path, lines: Iterable[str], notice: Callable[[bytes], None]) -> list[int]:
-    """Write lines; returns where they begin."""
+def _write(path: Path, lines: Iterable[str], add_to_hash: Callable[[bytes], None]) -> list[int]:
+    """Write lines; returns the bytes at which they begin."""
     starts = []
     size = 0
     with path.open("xb") as file:
@@ -329,7 +331,7 @@ def _write(path: Path, lines: Iterable[str], notice: Callable[[bytes], None]) ->
             data = line.encode()
             starts.append(size)
             size += file.write(data)
-            notice(data)
+            add_to_hash(data)
         file.flush()
         os.fsync(file.fileno())
     return starts
@@ -345,7 +347,7 @@ def _sync(folder: Path) -> None:
 
 
 def strict(value: object) -> object:
-    """Without the floats that JSON does not have; they become text, as docs/formats.md says."""
+    """Replace floats that JSON lacks by text, as docs/formats.md says."""
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(value)]
     if isinstance(value, Mapping):
@@ -368,7 +370,7 @@ def _from_line(line: bytes, experiment: Path) -> GridRun:
     )
 
 
-def _read_description(folder: Path) -> "dict[str, Any]":
+def _read_description(folder: Path) -> dict[str, Any]:
     import yaml
 
     try:

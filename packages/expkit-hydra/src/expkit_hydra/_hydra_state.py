@@ -1,5 +1,7 @@
 """Global state of Hydra and OmegaConf, borrowed for the length of a block."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +12,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def current_config(config: "DictConfig") -> Iterator[None]:
-    """Let `${hydra:…}` read this configuration: Hydra itself sets it only inside a job."""
+def current_config(config: DictConfig) -> Iterator[None]:
+    """Let `${hydra:…}` read this configuration, which Hydra itself sets only within a job."""
     from hydra.core.hydra_config import HydraConfig
 
     state = HydraConfig.instance()
@@ -25,11 +27,11 @@ def current_config(config: "DictConfig") -> Iterator[None]:
 
 
 @contextmanager
-def answers_of_one_run(config: "DictConfig") -> Iterator[None]:
-    """Let resolvers with a cache know nothing from before, and forget what they are asked.
+def answers_of_one_run(config: DictConfig) -> Iterator[None]:
+    """Let resolvers with a cache know nothing from before, and forget their answers afterwards.
 
-    OmegaConf keeps an answer by the text of the arguments: that to `${square:${width}}` for one run
-    would be given to all. Only the hour, `${now:…}`, is the same for all.
+    OmegaConf keeps an answer under the text of the arguments: the one to `${square:${width}}` for
+    one run would be given to all. Only the time, `${now:…}`, is the same for all.
     """
     metadata = config._metadata
     before = metadata.resolver_cache

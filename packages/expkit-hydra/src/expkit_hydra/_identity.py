@@ -1,5 +1,7 @@
 """What a configuration is: plain data for rules, and a hash that is the same on every machine."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +33,7 @@ NO_PART_OF_IDENTITY = frozenset(
     ]
 )
 _DATA = frozenset([str, int, float, bool, type(None)])
-# Their values depend on the machine or the hour; of Hydra's, not the choices of groups.
+# Their values depend on the machine or the time, except the choices of groups in Hydra's.
 VOLATILE_RESOLVERS = ("oc.env", "now", "hydra")
 _CHOICES = "runtime.choices"
 
@@ -44,7 +46,7 @@ class Identity:
     config_hash: str
 
 
-def identify(config: "DictConfig", *, swept: Sequence[str] = ()) -> Identity:
+def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
     """Resolve a composed configuration and hash it.
 
     Args:
@@ -53,37 +55,37 @@ def identify(config: "DictConfig", *, swept: Sequence[str] = ()) -> Identity:
     """
     with current_config(config):
         data = _plain_mapping(config)
-        lasting = data
+        stable = data
         if mentions_volatile(config):
             with answers_of_one_run(config), resolvers_as_text():
-                lasting = _plain_mapping(config)
-    return Identity(data=data, config_hash=hash_of(lasting, data, swept=swept))
+                stable = _plain_mapping(config)
+    return Identity(data=data, config_hash=hash_of(stable, data, swept=swept))
 
 
 def hash_of(
-    lasting: Mapping[str, object], data: Mapping[str, object], *, swept: Sequence[str]
+    stable: Mapping[str, object], data: Mapping[str, object], *, swept: Sequence[str]
 ) -> str:
     """The hash of a configuration.
 
     Args:
-        lasting: Its data, with the text of what depends on the machine or the hour.
+        stable: Its data, where what depends on the machine or the time is left as text.
         data: Its data as it is.
         swept: Keys that the grid sweeps.
     """
     from expkit_bookkeeping import config_hash
 
-    kept = {key: value for key, value in lasting.items() if key not in NO_PART_OF_IDENTITY}
+    kept = {key: value for key, value in stable.items() if key not in NO_PART_OF_IDENTITY}
     for key in ignored_keys(data, swept):
         _drop(kept, key.split("."))
     return config_hash(kept)
 
 
 def ignored_keys(data: Mapping[str, object], swept: Sequence[str]) -> Sequence[str]:
-    """Keys that leave a run the same run: those in `expkit.ignore`, unless they are swept.
+    """Keys that do not make a run another run: those in `expkit.ignore`, unless they are swept.
 
     Args:
         data: A configuration.
-        swept: Keys that the grid sweeps. One below or above another is swept with it.
+        swept: Keys that the grid sweeps. A key below or above one of them counts as swept.
     """
     expkit = data.get("expkit")
     ignored = expkit.get("ignore") if isinstance(expkit, Mapping) else None
@@ -98,11 +100,11 @@ def _without_swept(ignored: tuple[str, ...], swept: tuple[str, ...]) -> tuple[st
     return tuple(key for key in ignored if not any(overlap([key, path]) for path in paths))
 
 
-def write_config(config: "DictConfig", folder: Path) -> None:
+def write_config(config: DictConfig, folder: Path) -> None:
     """Write the run's `config.yaml`: the configuration resolved, without Hydra's node.
 
-    `Bookkeeping` writes the same; this is for scripts that do not open it, so that a later grid
-    can tell key by key what has changed.
+    `Bookkeeping` writes the same; this serves scripts that do not use it, so that a later grid
+    can say key by key what has changed.
     """
     import yaml
 
@@ -113,12 +115,12 @@ def write_config(config: "DictConfig", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
     text = yaml.dump(data, sort_keys=False, allow_unicode=True, Dumper=dumper)
-    # Not waiting for the disk: the grid's files hold the same.
+    # Without waiting for the disk: the grid's files hold the same.
     write_file(folder / "config.yaml", text, durable=False, sync_parent=False)
 
 
 def read_config(folder: Path) -> dict[str, object] | None:
-    """The configuration that a run folder holds; None where there is none that can be read."""
+    """The configuration that a run folder holds; None if it holds none that can be read."""
     import yaml
 
     for name in ("config.yaml", ".hydra/config.yaml"):
@@ -134,7 +136,7 @@ def read_config(folder: Path) -> dict[str, object] | None:
 def plain_value(value: object) -> object:
     """A node or value of a configuration as plain data, references resolved.
 
-    What cannot be resolved stays as the text that it is: a key that is missing while sweeping
+    What cannot be resolved stays as written: a key that is missing while sweeping
     (`hydra.job.num`), or one that only some runs have, is no reason to stop.
     """
     if type(value) in _DATA:
@@ -176,15 +178,15 @@ def plain_value(value: object) -> object:
 
 
 def _text_of_object(value: object) -> str:
-    """Text for what a resolver returned, a function say: the same in every process."""
+    """Text for an object that a resolver returned, such as a function: alike in every process."""
     name = getattr(value, "__qualname__", None)
     if isinstance(name, str):
         return f"{getattr(value, '__module__', None)}.{name}"
     return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
 
 
-def plain_text(config: "DictConfig") -> dict[str, object]:
-    """A configuration as plain data with its references as they are written."""
+def plain_text(config: DictConfig) -> dict[str, object]:
+    """A configuration as plain data, with its references as they are written."""
     from omegaconf import OmegaConf
 
     written = plain_value(OmegaConf.to_container(config, resolve=False))
@@ -192,7 +194,7 @@ def plain_text(config: "DictConfig") -> dict[str, object]:
     return written
 
 
-def _plain_mapping(config: "DictConfig") -> dict[str, object]:
+def _plain_mapping(config: DictConfig) -> dict[str, object]:
     content = config.__dict__["_content"]
     return {_plain_key(key): plain_value(node) for key, node in content.items() if key != "hydra"}
 
@@ -202,12 +204,12 @@ def _plain_key(key: object) -> str:
 
 
 def _raw_text(node: object) -> str:
-    # `_value()` of a node with an interpolation is the text as written.
+    # `_value()` of a reference is its text as written.
     return str(node._value())  # type: ignore[attr-defined]
 
 
 def _drop(data: dict[str, object], path: list[str]) -> None:
-    """Remove a dotted key; copies the mappings on the way, which the rules still read."""
+    """Remove a dotted key; the mappings on the way are copied, since the rules still read them."""
     key, *rest = path
     if key not in data:
         return
@@ -221,14 +223,14 @@ def _drop(data: dict[str, object], path: list[str]) -> None:
         data[key] = copied
 
 
-def mentions_volatile(config: "DictConfig") -> bool:
-    """Whether something outside Hydra's node depends on the machine, the hour or Hydra."""
+def mentions_volatile(config: DictConfig) -> bool:
+    """Whether anything outside Hydra's node depends on the machine, the time or Hydra."""
     content = config.__dict__["_content"]
     return is_volatile(node for key, node in content.items() if key != "hydra")
 
 
-def is_volatile(nodes: "Iterable[Node]") -> bool:
-    """Whether something in these nodes does."""
+def is_volatile(nodes: Iterable[Node]) -> bool:
+    """Whether anything in these nodes does."""
     from omegaconf import Container
 
     stack = list(nodes)
@@ -249,7 +251,7 @@ def is_volatile(nodes: "Iterable[Node]") -> bool:
 
 @contextmanager
 def resolvers_as_text() -> Iterator[None]:
-    """Let volatile resolvers give back what was asked of them, for the length of a block."""
+    """Let volatile resolvers return the text of their call, for the length of a block."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
     from omegaconf.basecontainer import BaseContainer
@@ -263,7 +265,7 @@ def resolvers_as_text() -> Iterator[None]:
         # Without `${`, which OmegaConf would take for another reference.
         return f"$({name}:{','.join(map(str, args))})"
 
-    # OmegaConf has no public way to read a resolver that is to be put back.
+    # OmegaConf has no public way to read a resolver in order to restore it.
     before = dict(BaseContainer._resolvers)
     for name in VOLATILE_RESOLVERS:
         OmegaConf.register_new_resolver(

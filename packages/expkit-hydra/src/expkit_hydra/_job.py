@@ -1,7 +1,7 @@
 """One run of a grid in this process: claimed, run as Hydra runs a job, and its end recorded.
 
-Whatever executes runs of a grid calls `execute_run`: the launcher in its own process, the
-processes it starts, and an array task on a cluster.
+All that executes runs of a grid calls `execute_run`: the launcher in its own process, the
+processes that it starts, and an array task on a cluster.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from ._collector import CollectorPause
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
@@ -31,20 +32,20 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 30.0
 CONSOLE_LOG = "console.log"
-LOOK_TAKES_AT_MOST_S = 3600.0  # from the sweep's look at what is done to the grid's files
+DECIDING_TAKES_AT_MOST_S = 3600.0  # from the sweep's reading of the runs to the grid's files
 INTERRUPTED, TERMINATED = 130, 143  # what a shell reports: 128 + number of the signal
 
-# Folders of the runs that `execute_run` has in hand: the callback leaves those alone.
-_in_hand: set[str] = set()
+# Folders of the runs that `execute_run` is executing: the callback leaves those alone.
+_executing: set[str] = set()
 
 
 @dataclass(frozen=True)
 class RunOutcome:
     """How a run of a grid went.
 
-    `state` is what run.json says, or `skipped` where the run was not started; `stop` is the exit
-    code for the whole sweep where somebody asked for its end. `owner` is the run as it stands
-    where another process has it.
+    `state` is what run.json says, or `skipped` if the run was not started; `stop` is the exit code
+    for the whole sweep if somebody asked it to end. `owner` is the record of the run if another
+    process has it.
     """
 
     run: GridRun
@@ -57,19 +58,19 @@ class RunOutcome:
 
 
 class RunOutput(Protocol):
-    """Somewhere else for a run's output."""
+    """Where a run's output can be sent."""
 
     def to(self, path: Path) -> AbstractContextManager[None]:
         """Append to this file what is printed within the block."""
 
 
-def in_hand(folder: Path) -> bool:
-    """Whether `execute_run` is running this folder's run in this process."""
-    return _key(folder) in _in_hand
+def is_executing(folder: Path) -> bool:
+    """Whether `execute_run` is executing this folder's run in this process."""
+    return _key(folder) in _executing
 
 
 def _key(folder: Path) -> str:
-    return os.path.abspath(folder)  # noqa: PTH100 - as Hydra does, which takes `..` away
+    return os.path.abspath(folder)  # noqa: PTH100 - as Hydra does, which removes `..`
 
 
 def execute_run(
@@ -89,10 +90,10 @@ def execute_run(
         task_function: The user's function.
         hydra_context: As Hydra gives it to launchers.
         output: Where the run's output goes; None leaves it alone.
-        is_alive: Tells whether the owner of a running run lives; None asks bookkeeping's.
+        is_alive: Says whether the owner of a running run is alive; None takes bookkeeping's.
 
     Returns:
-        How it went. No exception of the user's function leaves this function.
+        How it went. No exception from the user's function escapes.
     """
     with CollectorPause() as pause:
         return _execute(
@@ -134,14 +135,14 @@ def _execute(
     except (LookupError, OSError, ValueError) as trouble:
         reason = f"Its frozen configuration cannot be read: {trouble}"
         return RunOutcome(run, "failed", reason, error=trouble)
-    # Not before the configuration is there: the look is worth as much as it is recent.
+    # After the configuration is read: the older the record, the likelier it is out of date.
     before = read_run(run.folder)
-    why_not = _done_meanwhile(grid, run, before) or _ruled_out(config, run)
-    if why_not is not None:
-        return RunOutcome(run, "skipped", why_not)
+    skip_reason = _done_meanwhile(grid, run, before) or _ruled_out(config, run)
+    if skip_reason is not None:
+        return RunOutcome(run, "skipped", skip_reason)
     try:
         if _makes_room(grid, run, before):
-            with contextlib.suppress(FileNotFoundError):  # somebody else did so just now
+            with contextlib.suppress(FileNotFoundError):  # somebody else has just done so
                 move_to_trash(run.folder, reason="rerun")
         claim = claim_run(
             run.folder,
@@ -157,7 +158,7 @@ def _execute(
     except OSError as trouble:
         return RunOutcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
 
-    _in_hand.add(_key(run.folder))
+    _executing.add(_key(run.folder))
     try:
         with heartbeat(claim), contextlib.ExitStack() as stack:
             if output is not None:
@@ -176,7 +177,7 @@ def _execute(
             if state == "interrupted" and error is None:
                 stop = INTERRUPTED  # the loop left because should_stop() was true
     except ClaimLost as lost:
-        # Nobody has the run if its folder is gone: what it did is lost, and must not pass quietly.
+        # Nobody has the run if its folder is gone: its work is lost, which must not go unnoticed.
         if not run.folder.is_dir():
             return RunOutcome(run, "failed", str(lost), error=lost)
         return RunOutcome(run, "skipped", str(lost))
@@ -184,7 +185,7 @@ def _execute(
         reason = f"How the run ended could not be recorded: {trouble}"
         return RunOutcome(run, "failed", reason, error=trouble)
     finally:
-        _in_hand.discard(_key(run.folder))
+        _executing.discard(_key(run.folder))
     if job is None:
         job = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
         job.return_value = error
@@ -192,42 +193,42 @@ def _execute(
 
 
 def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str | None:
-    """Why a run is not to start after all: what others did since the sweep decided."""
+    """Why a run must not start after all: what others have done since the sweep decided."""
     from expkit_bookkeeping import read_run
 
     from ._grid import DESCRIPTION, run_version
 
-    known = grid.known.get(run.index, frozenset())
-    if before is not None and run_version(before) not in known:
+    known_versions = grid.known.get(run.index, frozenset())
+    if before is not None and run_version(before) not in known_versions:
         if before.config_hash not in (None, run.config_hash) and run.index not in grid.fresh:
             return (
-                "its folder was taken by a run of another configuration meanwhile; the same "
+                "its folder was taken by a run with another configuration meanwhile; the same "
                 "command says what differs"
             )
         if before.state == "completed" and before.config_hash == run.config_hash:
             return "was completed by another process meanwhile"
     with contextlib.suppress(OSError), os.scandir(run.folder.parent) as entries:
-        # What was there when the grid was made, the sweep has seen.
-        looked = _changed(grid.path / DESCRIPTION) - LOOK_TAKES_AT_MOST_S
+        # The sweep has seen what was there when the grid was made.
+        seen_until = _changed(grid.path / DESCRIPTION) - DECIDING_TAKES_AT_MOST_S
         for entry in entries:
-            if entry.name in grid.run_names:  # a run of this grid, so of another configuration
+            if entry.name in grid.run_names:  # of this grid, so it has another configuration
                 continue
-            # Reading costs thirty times as much, and each task of a large grid comes here.
-            if _changed(Path(entry.path, "run.json")) < looked:
+            # Reading takes thirty times as long, and each task of a large grid gets here.
+            if _changed(Path(entry.path, "run.json")) < seen_until:
                 continue
             other = read_run(Path(entry.path))
             if (
                 other is not None
                 and other.state == "completed"
                 and other.config_hash == run.config_hash
-                and run_version(other) not in known
+                and run_version(other) not in known_versions
             ):
                 return f"was completed as {entry.name} meanwhile"
     return None
 
 
 def _changed(path: Path) -> float:
-    """When a file was last changed or put here, by the clock of its file system; 0 without it."""
+    """When a file was last changed or put here, by its file system's clock; 0 if it is missing."""
     try:
         stat = path.stat()
     except OSError:
@@ -238,8 +239,8 @@ def _changed(path: Path) -> float:
 def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
     """Which rule skips a run after all: hours may have passed since the sweep asked.
 
-    Only rules about what is done (`exists:`, `completed:`, the user's own classes) can say
-    something else by now.
+    Only rules about what is done (`exists:`, `completed:`, the user's own classes) can have
+    another answer by now.
     """
     rules = config.get("_filters")
     if not rules or all(isinstance(rule, str) for rule in rules):
@@ -250,9 +251,9 @@ def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
     from ._identity import identify, plain_value
 
     try:
-        asked = RunFilter(plain_value(rules)).rules  # type: ignore[arg-type]
-        # The others keep their numbers.
-        run_filter = RunFilter([each if each.needs_run else "False" for each in asked])
+        all_rules = RunFilter(plain_value(rules)).rules  # type: ignore[arg-type]
+        # "False" in place of a rule that is not asked, so that the others keep their numbers.
+        run_filter = RunFilter([rule if rule.needs_run else "False" for rule in all_rules])
         with current_config(config):
             data = identify(config).data
         decision = run_filter.decide(data, run_name=run.run_name, folder=run.folder)
@@ -262,16 +263,16 @@ def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
 
 
 def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:
-    """Whether the folder that the run finds is one to move to the trash."""
+    """Whether the folder that the run finds has to move to the trash first."""
     from ._grid import run_version
 
     if run.index not in grid.fresh:
         return False
     if before is None:
         return run.folder.exists()
-    # A run of this configuration that began since the sweep looked is continued instead.
-    known = grid.known.get(run.index, frozenset())
-    return run_version(before) in known or before.config_hash != run.config_hash
+    # A run of this configuration that began after the sweep decided is continued instead.
+    known_versions = grid.known.get(run.index, frozenset())
+    return run_version(before) in known_versions or before.config_hash != run.config_hash
 
 
 def _run(
@@ -283,7 +284,7 @@ def _run(
     hydra_context: HydraContext,
     pause: CollectorPause,
 ) -> tuple[JobReturn | None, BaseException | None, int | None]:
-    """As Hydra runs a job; also what it lets through: an end of the process that was asked for."""
+    """Run as Hydra runs a job; also catch what Hydra lets through: a requested end."""
     from hydra.core.utils import JobReturn, JobStatus, env_override
     from omegaconf import open_dict
 
@@ -306,7 +307,7 @@ def _run(
     except KeyboardInterrupt as error:
         return None, error, INTERRUPTED
     except SystemExit as error:
-        if error.code in (None, 0):  # the script's own way to say that it is done
+        if error.code in (None, 0):  # so a script says that it is done
             return JobReturn(overrides=run.overrides, status=JobStatus.COMPLETED), None, None
         # Bookkeeping's SIGTERM handler raises SystemExit(143); any other one is the script's own.
         stop = error.code if error.code in (INTERRUPTED, TERMINATED) else None
@@ -315,7 +316,7 @@ def _run(
         return None, error, None
     finally:
         with contextlib.suppress(OSError):
-            os.chdir(cwd)  # a run that changes directory must not move the next one's
+            os.chdir(cwd)  # a run that changes the directory must not move the next run's
     failed = job.status == JobStatus.FAILED
     return job, job._return_value if failed else None, None
 
@@ -335,8 +336,8 @@ def record_end(claim: Claim, error: BaseException | None, *, stopped: bool = Fal
     )
     record = read_run(claim.folder)
     if record is not None and record.attempt == claim.attempt and record.state != "running":
-        # What is raised behind Bookkeeping's block is still the run's: as a completed one nobody
-        # would ever try it again.
+        # An error after Bookkeeping's block is still the run's: nobody would ever try a completed
+        # run again.
         fails_late = record.state == "completed" and not ended and error is not None
         if not fails_late:
             return record.state
@@ -348,7 +349,7 @@ def record_end(claim: Claim, error: BaseException | None, *, stopped: bool = Fal
 
 
 def _append_traceback(path: Path, error: BaseException) -> None:
-    # To the file and not through logging: the job's handlers may be off, or write elsewhere.
+    # To the file and not through logging: the run's handlers may be off, or write elsewhere.
     text = "".join(traceback.format_exception(error))
     with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
         file.write(f"[{datetime.now():%Y-%m-%d %H:%M:%S}] The run failed.\n{text}")
@@ -359,13 +360,13 @@ def user_frame(error: BaseException, project: Path | None = None) -> str | None:
 
     Args:
         error: The error.
-        project: The folder; None is the working directory. Where no frame is in it, the innermost
+        project: The folder; None is the working directory. If no frame is in it, the innermost
             frame of all is taken.
     """
     root = str(project or Path.cwd())
     frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if each.filename.startswith(f"{root}{os.sep}")]
-    own = [each for each in own if f"{os.sep}site-packages{os.sep}" not in each.filename]
+    own = [frame for frame in frames if frame.filename.startswith(f"{root}{os.sep}")]
+    own = [frame for frame in own if f"{os.sep}site-packages{os.sep}" not in frame.filename]
     for frame in reversed(own or frames):
         return f"{frame.filename.removeprefix(root + os.sep)}:{frame.lineno} in {frame.name}"
     return None
@@ -373,7 +374,7 @@ def user_frame(error: BaseException, project: Path | None = None) -> str | None:
 
 @contextmanager
 def heartbeat(claim: Claim, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
-    """Say in run.json that the owner lives, also for scripts that do not open Bookkeeping."""
+    """Renew the heartbeat in run.json, also for scripts that do not use Bookkeeping."""
     from expkit_bookkeeping import ClaimLost
 
     ended = threading.Event()
@@ -386,7 +387,7 @@ def heartbeat(claim: Claim, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
                 claim.heartbeat()
             except ClaimLost:
                 return
-            except OSError:  # a full disk or a server that is away; the next beat may get through
+            except OSError:  # a full disk or an unreachable server; the next beat may get through
                 continue
 
     thread = threading.Thread(target=beat, name="expkit-heartbeat", daemon=True)
@@ -398,25 +399,25 @@ def heartbeat(claim: Claim, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
         thread.join()
 
 
-class Output:
-    """Sends what a run prints to a file of its own, for a sweep with a readable console.
+class StreamOutput:
+    """Sends what a run prints to a file of its own, so that the sweep's console stays readable.
 
     A context manager that puts stand-ins in the place of sys.stdout and sys.stderr. They stay
-    the same objects for all runs: a logging handler that keeps one would otherwise write to the
+    the same objects for all runs: otherwise a logging handler that keeps one would write to the
     closed file of an earlier run.
     """
 
     def __init__(self) -> None:
         self._streams: tuple[_Stream, _Stream] | None = None
 
-    def __enter__(self) -> Output:
+    def __enter__(self) -> StreamOutput:
         self._streams = _Stream(sys.stdout), _Stream(sys.stderr)
         sys.stdout, sys.stderr = self._streams
         return self
 
     def __exit__(self, *exception: object) -> None:
         assert self._streams is not None
-        # Somebody else may have put another stream on top; that one stays.
+        # Others may have put another stream in its place; that one stays.
         if sys.stdout is self._streams[0]:
             sys.stdout = self._streams[0].own
         if sys.stderr is self._streams[1]:
@@ -429,7 +430,7 @@ class Output:
         breakpointhook = sys.breakpointhook
 
         def visible(*args: object, **kwargs: object) -> object:
-            self._back()  # a debugger's prompt in a file would look like a run that hangs
+            self._restore()  # a debugger's prompt in a file would look like a run that hangs
             return breakpointhook(*args, **kwargs)
 
         with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
@@ -440,9 +441,9 @@ class Output:
                 yield
             finally:
                 sys.breakpointhook = breakpointhook
-                self._back()
+                self._restore()
 
-    def _back(self) -> None:
+    def _restore(self) -> None:
         for stream in self._streams or ():
             stream.target = stream.own
 

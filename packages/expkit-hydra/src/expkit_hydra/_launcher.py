@@ -9,16 +9,32 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ._after import TrackingSync, finish_grid
-from ._console import again, command_line, lasting_console, short_path
+from ._console import again, command_line, short_path, tolerant_console
 from ._errors import GridError
-from ._job import CONSOLE_LOG, INTERRUPTED, TERMINATED, Output, RunOutcome, execute_run, user_frame
+from ._job import (
+    CONSOLE_LOG,
+    INTERRUPTED,
+    TERMINATED,
+    RunOutcome,
+    StreamOutput,
+    execute_run,
+    user_frame,
+)
 from ._objective import unlogged
 from ._settings import GridSettings, grid_settings
-from ._table import Row, counts, error_line, finished_line, owner, row, run_count
+from ._table import (
+    Row,
+    counts_text,
+    error_line,
+    finished_line,
+    owner_text,
+    row_of,
+    run_count,
+)
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
@@ -61,7 +77,7 @@ def launch(
         task_function: The user's function.
 
     Returns:
-        One result a job; that of a failed one raises its error when it is asked for its value.
+        One result per job; that of a failed job raises its error when its value is read.
     """
     from hydra.core.utils import configure_log, filter_overrides, run_job, setup_globals
     from omegaconf import open_dict
@@ -69,7 +85,7 @@ def launch(
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    screen = lasting_console()
+    screen = tolerant_console()
     returned = []
     for number, overrides in enumerate(job_overrides, start=initial_job_idx):
         screen.print(f"#{number}: {' '.join(filter_overrides(overrides))}", markup=False)
@@ -108,15 +124,15 @@ def launch_grid(
         hydra_context: As Hydra gives it to launchers.
         task_function: The user's function.
         n_jobs: Processes at a time; 1 runs in this process.
-        show_output: Whether what the runs print appears here. A grid with one pending run in
-            this process always shows it.
+        show_output: Whether the runs' output appears here. A grid with one pending run in this
+            process always shows it.
 
     Returns:
         One result for each run that was executed; none for a run that somebody else took.
 
     Raises:
-        GridError: If the function cannot be found by a process of its own, or this process is
-            one of several of a distributed run.
+        GridError: If another process cannot find the function, or if this process is one of
+            several of a distributed run.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM, once the runs have saved their
             state and the way to resume has been printed.
     """
@@ -130,18 +146,18 @@ def launch_grid(
             "distributed run. Start single runs under torchrun or srun, or the grid without it."
         )
     setup_globals()
-    chosen = grid_settings(config)
+    settings = grid_settings(config)
     status = command_line("status", short_path(grid.experiment))
-    screen = lasting_console(f"The grid goes on; {status} tells how far it is.")
+    screen = tolerant_console(f"The grid goes on; {status} shows how far it is.")
     runs = list(grid.pending)
     n_jobs = min(n_jobs, max(1, len(runs)))
     show_output = show_output or (n_jobs == 1 and len(runs) == 1)
-    tracking = TrackingSync(grid.experiment, wanted="sync" in chosen.after)
+    tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
     ended: list[RunOutcome] = []
-    explained: dict[str, str] = {}  # an error in full once, in a grid where all runs have it
+    explained: dict[str, str] = {}  # errors that were printed in full, with the run that had each
     stop: int | None = None
-    # Held over all runs: a signal that comes between two of them, or within one that does not ask
-    # for it, must not start the next.
+    # Kept over all runs: after a signal that comes between two of them, or within one that does
+    # not ask for it, the next must not start.
     signals = ExitStack()
     try:
         signals.enter_context(stop_signals())
@@ -178,7 +194,7 @@ def launch_grid(
                     len(ended),
                     runs,
                     grid,
-                    chosen=chosen,
+                    settings=settings,
                     explained=explained,
                     screen=screen,
                 )
@@ -197,16 +213,16 @@ def launch_grid(
     if stop is not None:
         _say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
-    for text in _others(ended):
+    for text in _runs_of_others(ended):
         screen.print(text, style="yellow", markup=False, soft_wrap=True)
-    # A failed one is not tried again at once: `failure` says how to.
+    # A sync that failed is not tried again at once: `failure` says how to.
     failure = tracking.failure()
     if grid.is_last_batch:
-        done = False if failure is not None else tracking.complete or None
-        finish_grid(grid, config=config, synchronised=done)
+        synchronised = False if failure is not None else tracking.complete or None
+        finish_grid(grid, config=config, synchronised=synchronised)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
-    return [_job_return(each) for each in ended if each.state != "skipped"]
+    return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
 
 
 def _execute_here(
@@ -223,13 +239,13 @@ def _execute_here(
 
     from expkit_bookkeeping import stop_requested
 
-    # The sweep's own console keeps the real stream that it was made with.
-    with nullcontext() if show_output else Output() as output:
+    # The sweep's own console keeps the real stream that it was created with.
+    with nullcontext() if show_output else StreamOutput() as output:
         for number, run in enumerate(runs, start=1):
             if stop_requested() is not None:
                 return
             if screen.is_terminal and output is not None:
-                # Without a newline: the line of the finished run takes its place.
+                # Without a line break: the line of the finished run overwrites it.
                 screen.print(f"[dim]\\[{number}/{len(runs)}] {run.run_name} …[/]", end="\r")
             yield execute_run(
                 grid,
@@ -268,49 +284,48 @@ def _report(
     runs: Sequence[GridRun],
     grid: Grid,
     *,
-    chosen: GridSettings,
+    settings: GridSettings,
     explained: dict[str, str],
     screen: Console,
 ) -> None:
-    """Say at once how a run went; of a failed one, why and where."""
+    """Say at once how a run went; if it failed, why and where."""
     from expkit_bookkeeping import read_run
 
     record = read_run(outcome.run.folder)
-    each = Row(outcome.run.run_name, outcome.state)
+    row = Row(outcome.run.run_name, outcome.state)
     if record is not None and outcome.state != "skipped":
         from dataclasses import replace
 
-        each = replace(
-            row(record, now=datetime.now(UTC), metric=chosen.metric), state=outcome.state
-        )
+        row = row_of(record, now=datetime.now(UTC), metric=settings.metric)
+        row = replace(row, state=outcome.state)
     width = max(len(run.run_name) for run in runs)
-    line = finished_line(position, len(runs), each, name_width=width, metric=chosen.metric)
+    line = finished_line(position, len(runs), row, name_width=width, metric=settings.metric)
     screen.print(line, soft_wrap=True)
     if outcome.state == "completed" and record is not None:
-        # After the first run already: a long grid is then worth stopping.
-        missing = unlogged(chosen.metric, [record])
+        # Already after the first run: then stopping a long grid still saves something.
+        missing = unlogged(settings.metric, [record])
         if missing is not None and explained.setdefault("metric", missing) is missing:
             screen.print(f"    {missing}", style="yellow", markup=False, soft_wrap=True)
     if outcome.state in ("completed", "interrupted"):
         return
     if outcome.owner is not None:
-        screen.print(f"    {owner(outcome.owner)} has it", style="dim", markup=False)
+        screen.print(f"    {owner_text(outcome.owner)} has it", style="dim", markup=False)
         return
-    why = outcome.reason
-    if outcome.error is not None and why is None:
+    reason = outcome.reason
+    if outcome.error is not None and reason is None:
         kind, message = type(outcome.error).__name__, str(outcome.error)
-        why = error_line({"type": kind, "message": message})
+        reason = error_line({"type": kind, "message": message})
         frame = user_frame(outcome.error)
         if frame is not None:
-            why = f"{why}\n{frame}"
-    if why is None and record is not None:
-        why = error_line(record.error)
+            reason = f"{reason}\n{frame}"
+    if reason is None and record is not None:
+        reason = error_line(record.error)
     indent = " " * 4
-    why = why or ""
-    first = explained.setdefault(why, outcome.run.run_name)
-    if first != outcome.run.run_name and "\n" in why:
-        why = f"{why.partition(chr(10))[0]} (as {first})"
-    for text in why.splitlines():
+    reason = reason or ""
+    first = explained.setdefault(reason, outcome.run.run_name)
+    if first != outcome.run.run_name and "\n" in reason:
+        reason = f"{reason.partition(chr(10))[0]} (as {first})"
+    for text in reason.splitlines():
         screen.print(indent + text, style="red", markup=False, soft_wrap=True)
     if outcome.state != "skipped":
         folder = short_path(outcome.run.folder)
@@ -318,19 +333,20 @@ def _report(
         screen.print(f"{indent}{folder}   ({show})", style="dim", markup=False, soft_wrap=True)
 
 
-def _others(ended: Sequence[RunOutcome]) -> list[str]:
-    """Of the runs that other processes had, a line a process."""
+def _runs_of_others(ended: Sequence[RunOutcome]) -> list[str]:
+    """One line per other process that had some of the runs."""
     from expkit_bookkeeping import is_alive, read_run
 
-    had: dict[tuple[object, ...], list[RunRecord]] = {}
-    for found in (outcome.owner for outcome in ended):
-        if found is not None:
-            had.setdefault((found.host, found.pid, found.process_start), []).append(found)
+    by_process: dict[tuple[object, ...], list[RunRecord]] = {}
+    for record in (outcome.owner for outcome in ended):
+        if record is not None:
+            process = (record.host, record.pid, record.process_start)
+            by_process.setdefault(process, []).append(record)
     lines = []
-    for records in had.values():
-        line = f"{run_count(len(records))} left to {owner(records[0])}."
-        now = [read_run(each.folder) for each in records]
-        if any(each is not None and each.state == "running" and is_alive(each) for each in now):
+    for records in by_process.values():
+        line = f"{run_count(len(records))} left to {owner_text(records[0])}."
+        present = [read_run(record.folder) for record in records]
+        if any(run is not None and run.state == "running" and is_alive(run) for run in present):
             line += " Wait for it, or stop it"
             is_here = records[0].host == platform.node()
             line += f": kill {records[0].pid}." if is_here else "."
@@ -347,9 +363,9 @@ def _say_how_to_resume(
     for run in runs:
         record = read_run(run.folder)
         states.append("pending" if record is None else record.state)
-    taken = {each.run.index: each.state for each in ended}
-    states = [taken.get(run.index, state) for run, state in zip(runs, states, strict=True)]
-    screen.print(f"Stopped: {counts(states)}. The same command goes on:", style="yellow")
+    ended_states = {outcome.run.index: outcome.state for outcome in ended}
+    states = [ended_states.get(run.index, state) for run, state in zip(runs, states, strict=True)]
+    screen.print(f"Stopped: {counts_text(states)}. The same command continues:", style="yellow")
     screen.print(f"    {again()}", markup=False, soft_wrap=True)
 
 
@@ -364,7 +380,7 @@ def _job_return(outcome: RunOutcome) -> JobReturn:
 
 
 def _free_memory() -> None:
-    """Let go of the last run's model before the next one is built."""
+    """Free the last run's model before the next one is built."""
     torch = sys.modules.get("torch")  # never imported from here
     if torch is None:
         return

@@ -1,16 +1,18 @@
-"""The runs of a grid before it is decided what becomes of them, one after another."""
+"""The runs of a grid, composed one after another, before anything is decided about them."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._composition import Composer, Plan
+from ._composition import Composer, Composition
 from ._errors import GridError
 from ._expansion import Expansion
 from ._identity import NO_PART_OF_IDENTITY
 from ._progress import progress
-from ._pruning import Held, Point, points, shape_of_run
-from ._shapes import Facts, Naming, Shape
+from ._pruning import ProductRun, SkippingRule, product_runs, shape_of_run
+from ._shapes import Naming, ResolvedRun, Shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,25 +20,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ComposedRun:
     """A run of the product, composed; one that a rule skips early is only named.
 
-    Its configuration is made when it is asked for, and belongs to who asks.
+    Its configuration is resolved only on demand.
     """
 
     position: int  # in the product
     overrides: tuple[str, ...]
-    held: Held | None  # the rule that skips it, where that was decided early
-    plan: Plan
+    skipping_rule: SkippingRule | None  # the rule that skips it, if that was decided early
+    composition: Composition
     shape: Shape
 
-    def facts(self) -> Facts:
-        """All about the run."""
-        return self.shape.facts(self.plan)
+    def resolve(self) -> ResolvedRun:
+        """All that is to be known of the run before it starts."""
+        return self.shape.resolve(self.composition)
 
 
 def refuse_keys(keys: Sequence[str]) -> None:
-    """Refuse to sweep what is no part of a run.
+    """Refuse to sweep keys that are no part of what a run is.
 
     Raises:
         GridError: Naming the key.
@@ -49,28 +51,28 @@ def refuse_keys(keys: Sequence[str]) -> None:
             )
 
 
-def members(
+def composed_runs(
     expansion: Expansion,
     composer: Composer,
     naming: Naming,
-    rules: "Sequence[Rule]" = (),
+    rules: Sequence[Rule] = (),
     *,
     show: bool = True,
-) -> Iterator[Member]:
+) -> Iterator[ComposedRun]:
     """Compose the runs of the product, one after another.
 
     Args:
         expansion: Their overrides.
         composer: Composes a run.
         naming: How they are named.
-        rules: Rules that are decided as early as they can be.
+        rules: Rules, each asked as early as it can be.
         show: Whether to show how far it is.
     """
-    walk: Iterable[Point] = points(expansion, composer, naming, rules)
-    for point in progress(walk, len(expansion)) if show else walk:
-        plan = composer.plan(point.position, point.overrides)
-        shape = shape_of_run(plan, naming)
-        yield Member(point.position, point.overrides, point.held, plan, shape)
+    runs: Iterable[ProductRun] = product_runs(expansion, composer, naming, rules)
+    for run in progress(runs, len(expansion)) if show else runs:
+        composition = composer.work_out(run.position, run.overrides)
+        shape = shape_of_run(composition, naming)
+        yield ComposedRun(run.position, run.overrides, run.skipping_rule, composition, shape)
 
 
 class Experiment:
@@ -78,40 +80,41 @@ class Experiment:
 
     def __init__(self) -> None:
         self.folder: Path | None = None
-        self._place: tuple[str, str] | None = None
+        self._identifiers: tuple[str, str] | None = None  # results_dir, experiment_id
         self._sweep_dir: str | None = None  # as it stands in the configurations
 
-    def enter(self, facts: Facts) -> Path:
+    def enter(self, run: ResolvedRun) -> Path:
         """The run's folder.
 
         Raises:
-            GridError: If the run belongs to another experiment than those before it, or if Hydra
-                would run it elsewhere.
+            GridError: If the run belongs to another experiment than the runs before it, or if
+                Hydra would run it elsewhere.
         """
-        if self._place is None or self.folder is None:
-            self._place = facts.experiment
-            results_dir, experiment_id = facts.experiment
+        if self._identifiers is None or self.folder is None:
+            self._identifiers = run.experiment
+            results_dir, experiment_id = run.experiment
             check_experiment_id(experiment_id)
             self.folder = Path(results_dir).absolute() / experiment_id
             self._training = self.folder / "training"
-        elif facts.experiment != self._place:
-            shown = ", ".join("/".join(each) for each in sorted([self._place, facts.experiment]))
+        elif run.experiment != self._identifiers:
+            pairs = sorted([self._identifiers, run.experiment])
+            shown = ", ".join("/".join(pair) for pair in pairs)
             raise GridError(
                 f"The runs of one grid have several experiment folders ({shown}): results_dir and "
                 "experiment_id must not depend on a swept key. Put what differs into run_name."
             )
-        folder = self._training / facts.run_name
-        sweep_dir, subdir = facts.output_dir
-        if sweep_dir == self._sweep_dir and subdir == facts.run_name:
+        folder = self._training / run.run_name
+        sweep_dir, subdir = run.output_dir
+        if sweep_dir == self._sweep_dir and subdir == run.run_name:
             return folder
         output_dir = Path(sweep_dir, subdir)
         if output_dir.absolute() != folder:
             raise GridError(
                 f"hydra.sweep.dir and hydra.sweep.subdir lead to {output_dir}, but the run "
-                f"{facts.run_name} belongs into {folder}. Leave both out and set results_dir and "
+                f"{run.run_name} belongs in {folder}. Leave both out and set results_dir and "
                 "experiment_id instead."
             )
-        if subdir == facts.run_name:
+        if subdir == run.run_name:
             self._sweep_dir = sweep_dir
         return folder
 
@@ -120,9 +123,9 @@ def check_experiment_id(experiment_id: str) -> None:
     """Refuse what is not the name of one folder: Hydra would write elsewhere.
 
     Raises:
-        GridError: If it is none.
+        GridError: If it is not.
     """
-    # None: `experiment_id: null`, as text by then.
+    # "None": what is left of `experiment_id: null` by then.
     if experiment_id.startswith(".") or experiment_id in ("", "None") or "/" in experiment_id:
         raise GridError(
             f"experiment_id is the name of one folder in results_dir, got {experiment_id!r}. "

@@ -1,4 +1,6 @@
-"""Names of runs: the values of the swept keys, or what the user's template gives."""
+"""Names of runs: made of the swept keys' values, or of the user's template."""
+
+from __future__ import annotations
 
 import hashlib
 import re
@@ -12,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-MAX_BYTES = 100  # leaves room for what runs put beside and below in 255 bytes of a file name
+MAX_BYTES = 100  # of 255 in a file name: leaves room for what is derived from a run's name
 NOTHING_SWEPT = "run"
 DEFAULT_TEMPLATE = "${expkit.name:}"
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._=+-]+")
@@ -37,7 +39,7 @@ def clean(name: object) -> str:
     """
     text = _FORBIDDEN.sub("-", str(name)).lstrip(".") or NOTHING_SWEPT
     if text.startswith("-"):
-        text = f"_{text}"  # or every command would take the folder for an option
+        text = f"_{text}"  # every command would take the folder for an option
     if len(text) > MAX_BYTES:
         digest = hashlib.sha256(str(name).encode()).hexdigest()[:8]
         text = f"{text[: MAX_BYTES - 9]}-{digest}"
@@ -45,7 +47,7 @@ def clean(name: object) -> str:
 
 
 def swept_keys(params: object) -> list[str]:
-    """Keys that `hydra.sweeper.params` sweeps, in their order; blocks of a union one after another.
+    """Keys that `hydra.sweeper.params` sweeps, in their order, block by block.
 
     >>> swept_keys([{"optimizer": ["sgd"], "lr": "0.1,0.01"}, {"lr": [1], "epochs": 5}])
     ['optimizer', 'lr']
@@ -61,12 +63,12 @@ def swept_keys(params: object) -> list[str]:
 
 
 def swept_values(
-    config: "DictConfig", keys: Sequence[str], *, hydra: "DictConfig | None" = None
+    config: DictConfig, keys: Sequence[str], *, hydra: DictConfig | None = None
 ) -> dict[str, object]:
     """The values that a composed configuration has for the swept keys; None where it has none.
 
-    A config group's value is the choice. Values come from the configuration and not from the
-    overrides, so that a run of the grid and the same run alone have one name.
+    The value of a config group is its choice. Values come from the configuration and not from the
+    overrides, so that a run of the grid and the same run alone have the same name.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -80,7 +82,7 @@ def swept_values(
             path = key.partition("@")[0]
             try:
                 selected = OmegaConf.select(config, path, throw_on_missing=False)
-            except OmegaConfBaseException:  # refers to nothing: that is for the run to say
+            except OmegaConfBaseException:  # it refers to nothing, which the run will say
                 from ._composition import node_at
 
                 selected = node_at(config, path)
@@ -88,8 +90,8 @@ def swept_values(
     return values
 
 
-def default_name(config: "DictConfig", hydra: "DictConfig") -> str:
-    """The name of a run by the configuration alone, for a run without `-m`.
+def default_name(config: DictConfig, hydra: DictConfig) -> str:
+    """The name of a run from its configuration alone, for a run without `-m`.
 
     Args:
         config: The run's configuration, with or without Hydra's node.
@@ -98,8 +100,8 @@ def default_name(config: "DictConfig", hydra: "DictConfig") -> str:
     return name_of(swept_values(config, naming_keys(hydra), hydra=hydra))
 
 
-def naming_keys(hydra: "DictConfig") -> list[str]:
-    """Keys that `hydra.sweeper.params` sweeps, else those given on the command line."""
+def naming_keys(hydra: DictConfig) -> list[str]:
+    """Keys that `hydra.sweeper.params` sweeps, or else those on the command line."""
     from omegaconf import OmegaConf
 
     params = OmegaConf.select(hydra, "sweeper.params")
@@ -113,11 +115,11 @@ def naming_keys(hydra: "DictConfig") -> list[str]:
     return [key for key in keys if key.partition(".")[0] not in NO_PART_OF_IDENTITY]
 
 
-def settle_name(config: "DictConfig") -> str:
+def settle_name(config: DictConfig) -> str:
     """Write the run's name into its configuration as text, cleaned; returns it.
 
-    Called before Hydra starts a run: what reads `run_name` later, with or without Hydra's node,
-    then finds the name of the folder.
+    Called before Hydra starts a run: whatever reads `run_name` later, with or without Hydra's
+    node, then reads the folder's name.
     """
     from omegaconf import open_dict, read_write
 
@@ -130,8 +132,8 @@ def settle_name(config: "DictConfig") -> str:
     return name
 
 
-def name_template(config: "DictConfig") -> str | None:
-    """The user's template of the name, None for the default."""
+def name_template(config: DictConfig) -> str | None:
+    """The user's template of the name; None for the default."""
     from omegaconf import OmegaConf
 
     raw = OmegaConf.to_container(config, resolve=False)
@@ -146,7 +148,7 @@ def name_template(config: "DictConfig") -> str | None:
     return None if text == DEFAULT_TEMPLATE else text
 
 
-def fill_template(config: "DictConfig", overrides: Sequence[str]) -> str:
+def fill_template(config: DictConfig, overrides: Sequence[str]) -> str:
     """The name that the user's template gives a run.
 
     Raises:
@@ -173,18 +175,18 @@ def refuse_shared_names(
     template: str | None,
     groups: Collection[str] = (),
 ) -> None:
-    """Two runs in one folder would overwrite each other.
+    """Refuse runs that share a name: in one folder they would overwrite each other.
 
     Args:
         names: Name of each run.
         values: Swept values of each run.
         hashes: Hash of each run's configuration.
-        indices: Number of each run, where they are not all.
-        template: The user's template of run_name, None for the default one.
+        indices: Number of each run; None counts from 0.
+        template: The user's template of run_name, None for the default.
         groups: Keys that are config groups; a template reaches their choice through Hydra.
 
     Raises:
-        GridError: Naming the first two such runs and the key that is missing in the name.
+        GridError: Naming the first two such runs and the key that the name lacks.
     """
     first: dict[str, int] = {}
     for index, name in enumerate(names):
@@ -220,7 +222,7 @@ def _reference(key: str, groups: Collection[str]) -> str:
 
 
 def _sweeps(value: object) -> bool:
-    """Whether a value in `hydra.sweeper.params` is more than a fixed value."""
+    """Whether a value in `hydra.sweeper.params` is more than one fixed value."""
     if isinstance(value, list | tuple):
         return True
     if not isinstance(value, str):

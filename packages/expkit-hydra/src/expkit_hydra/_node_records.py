@@ -1,8 +1,10 @@
-"""Nodes of a configuration as JSON: types, flags and interpolations kept, no pickle.
+"""Nodes of a configuration as JSON: types, flags and references kept, no pickle.
 
-Each container is a record of its own that refers to others by number; what the numbers are is the
-business of who keeps the records.
+Each container is a record of its own that refers to others by number; whoever keeps the records
+chooses the numbers.
 """
+
+from __future__ import annotations
 
 import json
 import typing
@@ -24,7 +26,7 @@ class NodeEncoder:
     """Turns nodes into records.
 
     Args:
-        keep: Takes the text of a record and gives the number to refer to it by.
+        keep: Takes the text of a record and returns the number that refers to it.
         types: Takes the classes that the nodes have, by name.
     """
 
@@ -32,8 +34,8 @@ class NodeEncoder:
         self._keep = keep
         self._types = types
 
-    def store(self, node: "Node") -> int:
-        """Keep a container as it is, nothing resolved, and all below it; returns its number."""
+    def store(self, node: Node) -> int:
+        """Keep a container and all below it as it is, nothing resolved; returns its number."""
         from omegaconf import DictConfig, ListConfig
 
         content = node.__dict__["_content"]
@@ -45,12 +47,12 @@ class NodeEncoder:
             ]
         elif isinstance(node, ListConfig) and isinstance(content, list):
             record["content"] = [self.child(child) for child in content]
-        else:  # None, ??? or an interpolation
+        else:  # None, ??? or a reference
             record["special"] = content
         return self._keep(json.dumps(record, separators=(",", ":"), allow_nan=False))
 
-    def child(self, node: "Node") -> object:
-        """A container's number, or a value: in a list when nothing but the value is special."""
+    def child(self, node: Node) -> object:
+        """A container's number, or a value: in a list if nothing but the value is special."""
         from omegaconf import AnyNode, Container, UnionNode
 
         if isinstance(node, Container):
@@ -72,7 +74,7 @@ class NodeEncoder:
             leaf["enum"] = self._encode_type(node.__dict__["enum_type"])
         return leaf
 
-    def _encode_metadata(self, node: "Node", any_type: object = None) -> dict[str, object]:
+    def _encode_metadata(self, node: Node, any_type: object = None) -> dict[str, object]:
         """What differs from an untyped optional node without flags."""
         metadata = node._metadata
         entries: dict[str, object] = {}
@@ -128,7 +130,7 @@ class NodeEncoder:
             return {"typing": name, "args": self._encode_types(hint)}
         if not isinstance(hint, type):
             raise TypeError(f"The type hint {hint!r} cannot be written to a grid's files.")
-        # Python 3.13 says pathlib._local, which other versions cannot import.
+        # Python 3.13 calls it pathlib._local, which other versions cannot import.
         module = "pathlib" if hint.__module__.startswith("pathlib.") else hint.__module__
         name = f"{module}:{hint.__qualname__}"
         self._types[name] = hint
@@ -142,16 +144,16 @@ class NodeDecoder:
     """Turns records into nodes.
 
     Args:
-        record: Gives the record that has a number.
-        types: Classes by name, beside those that can be imported.
+        record: Returns the record with a number.
+        types: Classes by name, besides those that can be imported.
     """
 
     def __init__(self, record: Callable[[int], dict[str, typing.Any]], types: Types) -> None:
         self._record = record
         self._types = types
 
-    def load(self, number: int, parent: "Node | None", key: object = None) -> "Node":
-        """The container that was kept under a number, and all below it.
+    def load(self, number: int, parent: Node | None, key: object = None) -> Node:
+        """The container kept under a number, and all below it.
 
         Raises:
             LookupError: If a class of a structured configuration cannot be imported.
@@ -181,8 +183,8 @@ class NodeDecoder:
         node.__dict__["_content"] = content
         return node
 
-    def load_child(self, child: object, parent: "Node", key: object) -> "Node":
-        """What `NodeEncoder.child` gave, as a node."""
+    def load_child(self, child: object, parent: Node, key: object) -> Node:
+        """The node that `NodeEncoder.child` encoded."""
         import omegaconf
 
         if isinstance(child, int):
@@ -269,7 +271,7 @@ class NodeDecoder:
 _SPECIAL: dict[str, object] = {"any": typing.Any, "none": type(None), "...": Ellipsis}
 
 
-def _blank(kind: "type[Node]", metadata: object, parent: "Node | None", slot: str) -> "Node":
+def _blank(kind: type[Node], metadata: object, parent: Node | None, slot: str) -> Node:
     """A node as unpickling would make it: no value is validated or converted again."""
     node = kind.__new__(kind)
     node.__setstate__({"_metadata": metadata, "_parent": parent, slot: None})
@@ -277,21 +279,21 @@ def _blank(kind: "type[Node]", metadata: object, parent: "Node | None", slot: st
 
 
 def _find_class(name: str) -> type:
-    """The class behind `module:qualified.name`; nothing but data classes, enums and builtins."""
+    """The class named `module:qualified.name`; only data classes, enums and builtins."""
     module_name, _, path = name.partition(":")
     try:
-        found: object = import_module(module_name)
+        value: object = import_module(module_name)
         for part in path.split("."):
-            found = getattr(found, part)
+            value = getattr(value, part)
     except (ImportError, AttributeError) as error:
         raise LookupError(
             f"The configuration has the type {name!r}, which cannot be imported here ({error}). "
             "Classes of structured configurations must live at the top level of a module that "
             "every process of the grid can import."
         ) from error
-    if not isinstance(found, type):
+    if not isinstance(value, type):
         raise LookupError(f"{name!r} in a frozen configuration is no class.")
-    harmless = module_name in ("builtins", "pathlib") or issubclass(found, Enum)
-    if not (harmless or is_dataclass(found) or hasattr(found, "__attrs_attrs__")):
+    harmless = module_name in ("builtins", "pathlib") or issubclass(value, Enum)
+    if not (harmless or is_dataclass(value) or hasattr(value, "__attrs_attrs__")):
         raise LookupError(f"{name!r} in a frozen configuration is no data class and no enum.")
-    return found
+    return value

@@ -1,4 +1,6 @@
-"""The metric of `expkit.metric`: Hydra's objective, and what to say where no run logs it."""
+"""The metric of `expkit.metric`: Hydra's objective, and a note where no run logs it."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -12,8 +14,8 @@ if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
 
-def fill_objective(config: "DictConfig", result: "JobReturn") -> None:
-    """Give a run that returned nothing the best value of `expkit.metric` for its objective."""
+def fill_objective(config: DictConfig, result: JobReturn) -> None:
+    """Let a run that returned nothing have the best value of `expkit.metric` as its objective."""
     from hydra.core.utils import JobStatus
     from omegaconf import OmegaConf
 
@@ -28,18 +30,18 @@ def fill_objective(config: "DictConfig", result: "JobReturn") -> None:
         result.return_value = record.best.get("value")
 
 
-def unlogged(metric: str | None, records: "Iterable[RunRecord]") -> str | None:
-    """What to say where runs were completed and none has logged `expkit.metric`; else None.
+def unlogged(metric: str | None, records: Iterable[RunRecord]) -> str | None:
+    """A note if runs were completed and none has logged `expkit.metric`; else None.
 
-    Without it there is no best checkpoint, no order in the table and no objective, all of which
-    go unnoticed until somebody looks for them.
+    Without the metric there is no best checkpoint, no order in the table and no objective, and
+    nobody notices until they look for them.
     """
     if metric is None:
         return None
-    done = [record for record in records if record.state == "completed" and record.metrics]
-    if not done or any(metric in (record.metrics or {}) for record in done):
+    completed = [record for record in records if record.state == "completed" and record.metrics]
+    if not completed or any(metric in (record.metrics or {}) for record in completed):
         return None
-    logged = sorted({name for record in done for name in record.metrics or {}})
+    logged = sorted({name for record in completed for name in record.metrics or {}})
     near = get_close_matches(metric, logged, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return (

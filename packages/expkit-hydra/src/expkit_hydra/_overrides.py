@@ -1,5 +1,7 @@
 """Hydra's overrides: written so that Hydra reads back what was meant, and read as Hydra does."""
 
+from __future__ import annotations
+
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str, ...]
 
-# What Hydra's grammar takes for a plain string; everything else goes into quotes.
+# What Hydra's grammar takes for a plain string; everything else is quoted.
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 # The keys of a mapping cannot be quoted.
 _PLAIN_KEY = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*( +[A-Za-z0-9_./+-]+)*")
@@ -38,8 +40,8 @@ def to_text(value: object) -> str:
     """The value in the syntax of the right-hand side of an override.
 
     Raises:
-        TypeError: If the value is nothing that YAML could hold, or a mapping with keys that
-            Hydra's syntax has no way to write.
+        TypeError: If YAML could not hold the value, or if it is a mapping with keys that Hydra's
+            syntax cannot write.
     """
     if value is None:
         return "null"
@@ -81,21 +83,21 @@ def bare_key(key: str) -> str:
 class ReadOverride:
     """An override and what Hydra will do with it."""
 
-    parsed: "Override"
-    is_plain: bool  # a plain value on a key of mappings: applied after the defaults list
+    parsed: Override
+    is_plain: bool  # a plain value for a key of mappings: applied after the defaults list
     value_key: str | None  # the key that it changes; None for a choice of a group
-    task_line: str | None  # as Hydra lists it among the job's; None for Hydra's own
+    task_line: str | None  # as Hydra lists it among the task's; None for one of Hydra's node
 
 
 class OverrideReader:
-    """Parses overrides as Hydra does, each once.
+    """Parses overrides as Hydra does, each of them once.
 
     Args:
-        config_loader: Hydra's, which knows what is a config group.
+        config_loader: Hydra's, which knows the config groups.
         master: The configuration of the sweep.
     """
 
-    def __init__(self, config_loader: "ConfigLoader", master: "DictConfig") -> None:
+    def __init__(self, config_loader: ConfigLoader, master: DictConfig) -> None:
         self._config_loader = config_loader
         self._master = master
         self._read: dict[str, ReadOverride] = {}
@@ -110,7 +112,7 @@ class OverrideReader:
         return [self._read[text] for text in overrides]
 
     def _read_integer(self, text: str) -> bool:
-        """Read an override that sets a key to another integer, as seeds are: no need to parse."""
+        """Read an override that sets a key to yet another integer, such as a seed, unparsed."""
         key, _, value = text.partition("=")
         example = self._integers.get(key)
         if example is None or not _INTEGER.fullmatch(value):
@@ -128,7 +130,7 @@ class OverrideReader:
         except HydraException:
             return None
         # Hydra takes a mapping for a value even where the key is a group.
-        others = [each.key_or_group for each in parsed if not isinstance(each._value, dict)]
+        others = [item.key_or_group for item in parsed if not isinstance(item._value, dict)]
         if not self._ask_about_groups(others, overrides):
             return None
         for text, override in zip(overrides, parsed, strict=True):
@@ -150,7 +152,7 @@ class OverrideReader:
         if all(key in self._is_group for key in keys):
             return True
         try:
-            found = self._config_loader.compute_defaults_list(
+            defaults = self._config_loader.compute_defaults_list(
                 self._master.hydra.job.config_name,
                 [*self._master.hydra.overrides.hydra, *overrides],
                 RunMode.RUN,
@@ -158,9 +160,9 @@ class OverrideReader:
         except Exception:
             return False  # Hydra is asked to compose, and says why it refuses
         values = {
-            each.key_or_group
-            for each in found.config_overrides
-            if not isinstance(each._value, dict)
+            override.key_or_group
+            for override in defaults.config_overrides
+            if not isinstance(override._value, dict)
         }
         for key in keys:
             self._is_group[key] = key not in values
@@ -168,7 +170,7 @@ class OverrideReader:
 
 
 def overlap(keys: Sequence[str]) -> bool:
-    """Whether one key is another, or lies below it: then their order matters.
+    """Whether one key equals another or lies below it: then their order matters.
 
     >>> overlap(["a.b", "a.c"]), overlap(["a", "a.c"]), overlap(["a", "a"])
     (False, True, True)
@@ -177,7 +179,7 @@ def overlap(keys: Sequence[str]) -> bool:
     return any(later.startswith(key) for key, later in itertools.pairwise(ordered))
 
 
-def _may_be_plain(override: "Override") -> bool:
+def _may_be_plain(override: Override) -> bool:
     from hydra.core.override_parser.types import OverrideType
 
     return (

@@ -1,9 +1,9 @@
-"""Runs of a grid in processes of their own, k at a time.
+"""Runs of a grid in processes of their own, several at a time.
 
-Every run gets a fresh interpreter (multiprocessing's spawn): a fork of a process that has
-threads or CUDA hangs or fails, and numpy alone starts threads when it is imported. Who knows that
-there are none may ask for forks, which share the imports. The child imports the script again, as
-multiprocessing does, instead of receiving a pickled function.
+Every run gets a fresh interpreter (multiprocessing's spawn): a fork of a process that has threads
+or CUDA hangs or fails, and importing numpy alone starts threads. A caller that knows it has none
+may ask for forks, which share its imports. The child imports the script again, as multiprocessing
+does, instead of receiving a pickled function.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._job import CONSOLE_LOG, INTERRUPTED, TERMINATED, RunOutcome, execute_run
 from ._program import TaskReference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
@@ -45,8 +46,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
-class _Order:
-    """What a child needs to know."""
+class _ChildArguments:
+    """What a child is given."""
 
     grid: Path
     run: GridRun
@@ -61,7 +62,7 @@ class _Order:
 
 
 @dataclass
-class _Child:
+class _ChildProcess:
     run: GridRun
     process: SpawnProcess
     pipe: Connection
@@ -71,7 +72,7 @@ class _Child:
 def threads_each(n_jobs: int) -> int:
     """Threads for each of `n_jobs` processes: the processors that this one may use, shared out.
 
-    Without this each process would start a thread a core, and they would slow each other down.
+    Otherwise each process would start one thread per core, and they would slow each other down.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
@@ -101,12 +102,12 @@ def execute_in_processes(
         show_output: Whether the runs print to this console instead of their console.log.
         start_method: `fork` shares what this process has imported; it must have neither threads
             nor a CUDA context.
-        is_alive: Tells whether the owner of a running run lives; with `spawn`, to be pickled.
-        with_jobs: Whether the outcomes are to have Hydra's `job`, with two configurations each.
+        is_alive: Says whether the owner of a running run is alive; `spawn` pickles it.
+        with_jobs: Whether the outcomes have Hydra's `job`, with two configurations each.
 
     Yields:
-        How each run went, in the order of their ends; None about once a second, so that the
-        caller can look after other things.
+        How each run went, in the order in which they ended; None about once a second, so that
+        the caller can attend to other things.
 
     Raises:
         GridError: If the function cannot be found by its name in a fresh interpreter.
@@ -118,7 +119,7 @@ def execute_in_processes(
     task = TaskReference.to(task_function)
     context: Any = get_context(start_method)
     waiting = list(reversed(runs))
-    children: list[_Child] = []
+    children: list[_ChildProcess] = []
     asked_to_stop = False
     was_frozen = gc.get_freeze_count() > 0
     try:
@@ -131,7 +132,7 @@ def execute_in_processes(
                 _ask_to_stop(children)
             while waiting and len(children) < n_jobs:
                 run = waiting.pop()
-                order = _Order(
+                arguments = _ChildArguments(
                     grid=grid.path,
                     run=run,
                     fresh=run.index in grid.fresh,
@@ -144,11 +145,13 @@ def execute_in_processes(
                     with_jobs=with_jobs,
                 )
                 ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(theirs, order), name=run.run_name)
-                with _environment(threads_each(n_jobs)), _signals_blocked():
+                process = context.Process(
+                    target=_child_main, args=(theirs, arguments), name=run.run_name
+                )
+                with _thread_limits(threads_each(n_jobs)), _signals_blocked():
                     process.start()
                 theirs.close()
-                children.append(_Child(run, process, ours))
+                children.append(_ChildProcess(run, process, ours))
             ended = _wait(children)
             for child in ended:
                 children.remove(child)
@@ -156,7 +159,7 @@ def execute_in_processes(
             if not ended:
                 yield None
     except BaseException as error:  # Ctrl-C, SIGTERM, or the caller is no longer interested
-        # Where SIGTERM went to the whole group, a second one of it disturbs nobody who is leaving.
+        # If SIGTERM went to the whole group, a second one does not disturb a child that is leaving.
         terminated = isinstance(error, SystemExit) and error.code == TERMINATED
         _stop(children, signal.SIGTERM if terminated else signal.SIGINT)
         raise
@@ -166,9 +169,9 @@ def execute_in_processes(
 
 
 def _share(grid: Grid, index: int) -> None:
-    """Do once what each fork would do again: half of what a trivial run costs.
+    """Do once what each fork would repeat: half of the time of a trivial run.
 
-    Nothing is resolved and nothing of the user's is called.
+    Nothing is resolved, and none of the user's code is called.
     """
     import faulthandler  # noqa: F401
 
@@ -188,22 +191,22 @@ def _share(grid: Grid, index: int) -> None:
 
 
 @contextmanager
-def _environment(threads: int, environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+def _thread_limits(threads: int, environ: Mapping[str, str] | None = None) -> Iterator[None]:
     from hydra.core.utils import env_override
 
-    # What the user has set stands.
-    wanted = {name: str(threads) for name in _THREAD_VARIABLES if name not in environ}
-    with env_override(wanted):
+    environ = os.environ if environ is None else environ
+    # What the user has set is kept.
+    with env_override({name: str(threads) for name in _THREAD_VARIABLES if name not in environ}):
         yield
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Start a child in which signals wait: amid its imports they would end it with a traceback."""
+    """Start a child in which signals wait: during its imports they would end in a traceback."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Started by the first process otherwise, and its start unblocks SIGINT.
+    # Otherwise the first process would start it, which unblocks SIGINT.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
@@ -220,9 +223,9 @@ def _accept_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
-def _wait(children: Sequence[_Child], timeout_s: float = 1.0) -> list[_Child]:
+def _wait(children: Sequence[_ChildProcess], timeout_s: float = 1.0) -> list[_ChildProcess]:
     """The children that have ended; waits a moment for the first."""
-    # Answers are read while the child lives: a large one would fill the pipe and block it.
+    # Answers are read while the child lives: a large one would fill the pipe and block the child.
     watched: list[object] = [child.process.sentinel for child in children]
     watched += [child.pipe for child in children if child.answer is None]
     ready = connection.wait(watched, timeout_s)  # type: ignore[arg-type]
@@ -230,7 +233,7 @@ def _wait(children: Sequence[_Child], timeout_s: float = 1.0) -> list[_Child]:
     for child in children:
         if child.pipe in ready and child.answer is None:
             _receive(child)
-        # Not the sentinel alone: a process that the run left behind keeps it open.
+        # Not by the sentinel alone: a process that the run left behind keeps it open.
         if child.process.exitcode is not None:
             if child.answer is None and child.pipe.poll():
                 _receive(child)
@@ -240,12 +243,12 @@ def _wait(children: Sequence[_Child], timeout_s: float = 1.0) -> list[_Child]:
     return ended
 
 
-def _receive(child: _Child) -> None:
+def _receive(child: _ChildProcess) -> None:
     with contextlib.suppress(EOFError, OSError):
         child.answer = pickle.loads(child.pipe.recv_bytes())
 
 
-def _outcome(child: _Child) -> RunOutcome:
+def _outcome(child: _ChildProcess) -> RunOutcome:
     code = child.process.exitcode
     child.process.close()
     child.pipe.close()
@@ -254,28 +257,30 @@ def _outcome(child: _Child) -> RunOutcome:
     assert code is not None
     if code < 0:
         with contextlib.suppress(ValueError):
-            how = f"was killed by {signal.Signals(-code).name}"
+            ending = f"was killed by {signal.Signals(-code).name}"
             if -code == signal.SIGKILL:
-                how += " (out of memory?)"
+                ending += " (out of memory?)"
             # Its owner is gone, so readers derive `lost`; only the owner writes run.json.
-            return RunOutcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
-    how = f"ended with exit code {code} before it could say how the run went"
-    return RunOutcome(child.run, "lost", f"its process {how}", error=_died(child.run, how))
+            return _lost(child.run, ending)
+    return _lost(child.run, f"ended with exit code {code} before it could say how the run went")
 
 
-def _died(run: GridRun, how: str) -> RuntimeError:
+def _lost(run: GridRun, ending: str) -> RunOutcome:
     log = run.folder / CONSOLE_LOG
-    return RuntimeError(f"The process of run {run.run_name!r} {how}; its last words are in {log}")
+    text = f"The process of run {run.run_name!r} {ending}; its last words are in {log}"
+    return RunOutcome(run, "lost", f"its process {ending}", error=RuntimeError(text))
 
 
-def _ask_to_stop(children: Sequence[_Child]) -> None:
+def _ask_to_stop(children: Sequence[_ChildProcess]) -> None:
     """Pass the warning on: the runs save what they have and leave."""
     for child in children:
         if _WARNING is not None and child.process.pid is not None and child.process.is_alive():
             os.kill(child.process.pid, _WARNING)
 
 
-def _stop(children: Sequence[_Child], number: signal.Signals, grace_s: float = GRACE_S) -> None:
+def _stop(
+    children: Sequence[_ChildProcess], number: signal.Signals, grace_s: float = GRACE_S
+) -> None:
     """Interrupt the children, wait for them to save what they have, and kill what is left."""
     for child in children:
         if child.process.pid is not None and child.process.is_alive():
@@ -292,13 +297,13 @@ def _stop(children: Sequence[_Child], number: signal.Signals, grace_s: float = G
         child.process.join()
 
 
-def _child(pipe: Connection, order: _Order) -> None:
+def _child_main(pipe: Connection, arguments: _ChildArguments) -> None:
     """What runs in the child."""
     # Out of the terminal's foreground group: Ctrl-C reaches the sweep, which passes it on once.
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    # `python train.py -m &` in a shell script makes the sweep ignore SIGINT, and a child inherits
-    # that; here the signal is how the sweep, or its death, ends the run.
+    # `python train.py -m &` in a shell script makes the sweep ignore SIGINT, which a child
+    # inherits; but by this signal the sweep, or its death, ends the run.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     from expkit_bookkeeping import stop_requested, stop_signals
@@ -308,14 +313,14 @@ def _child(pipe: Connection, order: _Order) -> None:
         try:
             _end_with_parent()
             if stop_requested() is not None:
-                why = "was asked to stop before it started"
-                outcome = RunOutcome(order.run, "skipped", why, stop=INTERRUPTED)
+                reason = "was asked to stop before it started"
+                outcome = RunOutcome(arguments.run, "skipped", reason, stop=INTERRUPTED)
             else:
-                outcome = _execute_order(order)
+                outcome = _execute_in_child(arguments)
         except KeyboardInterrupt:  # before the run was claimed; `execute_run` lets none through
             raise SystemExit(INTERRUPTED) from None
-        # Within the block: behind it, the warning would end the process before it has answered.
-        if not order.with_jobs:
+        # Within the block: after it, the warning would end the process before it has answered.
+        if not arguments.with_jobs:
             outcome = replace(outcome, job=None)
         pipe.send_bytes(_portable(outcome))
         pipe.close()
@@ -323,7 +328,7 @@ def _child(pipe: Connection, order: _Order) -> None:
             signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
 
 
-def _execute_order(order: _Order) -> RunOutcome:
+def _execute_in_child(arguments: _ChildArguments) -> RunOutcome:
     from hydra._internal.callbacks import Callbacks
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -332,26 +337,26 @@ def _execute_order(order: _Order) -> RunOutcome:
     from ._grid import open_grid
 
     GlobalHydra.instance().clear()  # a fork has its parent's
-    GlobalHydra.instance().initialize(Hydra(order.task_name, order.loader))
-    index = order.run.index
-    fresh = frozenset([index] if order.fresh else [])
-    grid = replace(open_grid(order.grid), fresh=fresh, known={index: order.known})
+    GlobalHydra.instance().initialize(Hydra(arguments.task_name, arguments.loader))
+    index = arguments.run.index
+    fresh = frozenset([index] if arguments.fresh else [])
+    grid = replace(open_grid(arguments.grid), fresh=fresh, known={index: arguments.known})
     try:
         callbacks = Callbacks(grid.config(index))
     except LookupError:
         callbacks = Callbacks()  # `execute_run` says what is wrong with the configuration
     return execute_run(
         grid,
-        order.run,
-        task_function=order.task.resolve(),
-        hydra_context=HydraContext(config_loader=order.loader, callbacks=callbacks),
-        output=None if order.show_output else ProcessOutput(),
-        is_alive=order.is_alive,
+        arguments.run,
+        task_function=arguments.task.resolve(),
+        hydra_context=HydraContext(config_loader=arguments.loader, callbacks=callbacks),
+        output=None if arguments.show_output else ProcessOutput(),
+        is_alive=arguments.is_alive,
     )
 
 
 def _end_with_parent() -> None:
-    """Be interrupted when the sweep's process dies: nobody would be there to start the rest."""
+    """Be interrupted when the sweep's process dies: nobody would start the remaining runs."""
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError):
@@ -364,7 +369,7 @@ def _end_with_parent() -> None:
 
 
 class ProcessOutput:
-    """Sends all that this process prints to a file, C libraries and the interpreter included."""
+    """Sends all output of this process to a file, also that of C libraries and the interpreter."""
 
     @contextmanager
     def to(self, path: Path) -> Iterator[None]:
@@ -377,12 +382,12 @@ class ProcessOutput:
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)
-        faulthandler.enable()  # says where a segmentation fault happened
+        faulthandler.enable()  # shows where a segmentation fault happened
         yield
 
 
 def _portable(outcome: RunOutcome) -> bytes:
-    """An outcome as bytes; what cannot be pickled is replaced by its text."""
+    """An outcome as bytes; text stands in for what cannot be pickled."""
     with contextlib.suppress(Exception):
         data = pickle.dumps(outcome)
         pickle.loads(data)  # exceptions with arguments of their own fail only here

@@ -1,7 +1,7 @@
 """The user's program as another process finds it: its script or module, and a function in it.
 
 A function is named and imported again, never pickled: registries and locks at the top level of a
-script cannot be, and its resolvers and structured configurations are to be there, too.
+script cannot be pickled, and its resolvers and structured configurations are needed, too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._errors import GridError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.types import TaskFunction
 
@@ -38,8 +39,8 @@ class TaskReference:
         """
         module = getattr(task_function, "__module__", None) or "?"
         qualname = getattr(task_function, "__qualname__", None) or type(task_function).__qualname__
-        for depth, found in enumerate(_unwrapped(module, qualname)):
-            if found is task_function:
+        for depth, function in enumerate(_unwrapped(module, qualname)):
+            if function is task_function:
                 return cls(module, qualname, depth)
         raise GridError(
             f"Other processes import the script again, and {qualname!r} is not at the top level "
@@ -48,33 +49,33 @@ class TaskReference:
 
     def resolve(self) -> TaskFunction:
         """The function itself, without the wrapper of `hydra.main`."""
-        found = list(_unwrapped(self.module, self.qualname))
-        if len(found) <= self.depth:
+        functions = list(_unwrapped(self.module, self.qualname))
+        if len(functions) <= self.depth:
             raise GridError(f"{self.qualname!r} is not at the top level of {self.module!r}.")
-        return found[self.depth]  # type: ignore[return-value]
+        return functions[self.depth]  # type: ignore[return-value]
 
 
 def _unwrapped(module: str, qualname: str) -> Iterator[object]:
-    """What a name stands for, then what that wraps, and so on."""
+    """What a name refers to, then what that wraps, and so on."""
     try:
-        found: object = sys.modules.get(module) or import_module(module)
+        value: object = sys.modules.get(module) or import_module(module)
         for part in qualname.split("."):
-            found = getattr(found, part)
+            value = getattr(value, part)
     except (AttributeError, ImportError):
         return
-    yield found
-    while hasattr(found, "__wrapped__"):
-        found = found.__wrapped__
-        yield found
+    yield value
+    while hasattr(value, "__wrapped__"):
+        value = value.__wrapped__
+        yield value
 
 
 @dataclass(frozen=True)
 class Program:
     """What another process needs in order to call the user's function.
 
-    `script` is the file that was started, `module` its name where `python -m` started it; with
-    neither, the function is in an importable module. `directory` and `path` are those of this
-    process, absolute. `version_base` is what `hydra.main` was given.
+    `script` is the file that was started, `module` its name if `python -m` started it; with
+    neither, the function is in an importable module. `directory` and `path` are this process's,
+    absolute. `version_base` is the argument of `hydra.main`.
     """
 
     task: TaskReference
@@ -116,14 +117,14 @@ class Program:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Program:
-        """From what `to_record` gave."""
+        """From the record that `to_record` made."""
         names = ("script", "module", "directory", "version_base")
-        known = {name: record[name] for name in names if name in record}
+        fields = {name: record[name] for name in names if name in record}
         task = TaskReference(**record["task"])
-        return cls(task=task, path=tuple(record.get("path") or ()), **known)
+        return cls(task=task, path=tuple(record.get("path") or ()), **fields)
 
     def describe(self) -> dict[str, object]:
-        """As a grid's description has it: relative to the working directory where it is below."""
+        """As a grid's description has it: relative to the working directory if it is below it."""
         script = self.script
         if script is not None and Path(script).is_relative_to(self.directory):
             script = str(Path(script).relative_to(self.directory))
@@ -137,7 +138,7 @@ class Program:
 
     @classmethod
     def described(cls, description: Mapping[str, Any]) -> Program:
-        """From what `describe` gave, for a process in the same working directory."""
+        """From the description that `describe` made, for a process in the same directory."""
         script, module = description.get("script"), description.get("module")
         task = TaskReference(
             "__main__" if script else str(module),
@@ -152,8 +153,8 @@ class Program:
     def load(self) -> TaskFunction:
         """Import the program here, as multiprocessing does in its children, and find the function.
 
-        The script becomes the module `__main__` without running what stands under
-        `if __name__ == "__main__"`.
+        The script becomes the module `__main__`, but its block `if __name__ == "__main__"` does
+        not run.
 
         Raises:
             GridError: If the program starts its Hydra app all the same, or has no such function.
@@ -181,7 +182,7 @@ class Program:
 
 @contextmanager
 def _no_app() -> Iterator[None]:
-    """Let `hydra.main` refuse to run: an import would else train the base configuration."""
+    """Let `hydra.main` refuse to run: otherwise an import might train the base configuration."""
     module: Any = import_module("hydra.main")
     before = module._run_hydra
 
@@ -201,6 +202,6 @@ def _no_app() -> Iterator[None]:
 def _version_base() -> str | None:
     from hydra import version
 
-    found: Any = version.getbase()
-    # A sentinel where nobody has set it.
-    return f"{found.major}.{found.minor}" if hasattr(found, "major") else None
+    base: Any = version.getbase()
+    # A sentinel if nobody has set it.
+    return f"{base.major}.{base.minor}" if hasattr(base, "major") else None

@@ -1,4 +1,4 @@
-"""How far composing a grid has come, for those who wait for it."""
+"""How far composing a grid has come, for a user who waits for it."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ REFRESH_S = 0.1
 
 
 def progress(items: Iterable[T], total: int) -> Iterator[T]:
-    """The items; with a line on stderr when composing them takes more than two seconds."""
+    """The items, with a line on stderr if composing them takes more than two seconds."""
     with progress_line(total) as advance:
         for item in items:
             yield item
@@ -38,10 +38,10 @@ def progress_line(
             from rich.console import Console
             from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-            from ._console import Lasting
+            from ._console import TolerantStream
 
             columns = ("Composing", MofNCompleteColumn(), TimeRemainingColumn())
-            stderr = cast(IO[str], Lasting(sys.stderr))
+            stderr = cast(IO[str], TolerantStream(sys.stderr))
             line = Progress(*columns, console=Console(file=stderr), transient=True)
             line.add_task("Composing", total=total)
             line.start()

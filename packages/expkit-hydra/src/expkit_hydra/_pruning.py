@@ -1,10 +1,12 @@
-"""The product of a grid's axes, with rules decided as early as the values they read are known."""
+"""The product of a grid's axes; rules are asked as soon as the values that they read are known."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ._composition import Base, Composer, Plan
+from ._composition import BaseConfig, Composer, Composition
 from ._expansion import Axis, Expansion
 from ._overrides import KeyPath
 from ._shapes import Naming, Shape
@@ -13,25 +15,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_filter import Rule
 
-Held = tuple[int, "bool | str"]  # number of a rule from 1, and its answer
+SkippingRule = tuple[int, bool | str]  # a rule's number, from 1, and its answer
 
 
-class Point(NamedTuple):
+class ProductRun(NamedTuple):
     """A run of the product."""
 
     position: int
     overrides: tuple[str, ...]
-    held: Held | None  # the rule that skips it, where that was decided early
+    skipping_rule: SkippingRule | None  # the rule that skips it, if that was decided early
 
 
-def points(
-    expansion: Expansion, composer: Composer, naming: Naming, rules: "Sequence[Rule]"
-) -> Iterator[Point]:
+def product_runs(
+    expansion: Expansion, composer: Composer, naming: Naming, rules: Sequence[Rule]
+) -> Iterator[ProductRun]:
     """Walk through the product in its order.
 
-    A rule is asked as soon as the values are bound that it and the rules before it read; no other
-    is asked about what it skips. Rules that need a whole run (its folder, its state, a class of
-    the user's), and those behind them, are left to who gets the point.
+    A rule is asked as soon as all values are bound that it and the rules before it read; no other
+    rule is asked about the runs that it skips. Rules that need a whole run (its folder, its state,
+    a class of the user's), and the rules after them, are left to the caller.
 
     Args:
         expansion: The axes.
@@ -41,8 +43,8 @@ def points(
     """
     position = 0
     for axes in expansion.blocks:
-        for overrides, held in _Block(axes, composer, naming, rules).walk():
-            yield Point(position, overrides, held)
+        for overrides, skipping_rule in _Block(axes, composer, naming, rules).walk():
+            yield ProductRun(position, overrides, skipping_rule)
             position += 1
 
 
@@ -51,13 +53,13 @@ class _Reading:
     """How a rule's names are read before a run is whole."""
 
     number: int
-    rule: "Rule"
+    rule: Rule
     depth: int  # how many axes have to be bound
     static: Mapping[str, object]  # names and values that are the same for all runs of the base
     own: tuple[tuple[str, KeyPath], ...]  # names and the keys that are swept
 
     def ask(self, values: Mapping[KeyPath, object]) -> bool | str | None:
-        """What the rule says; None if it has to be asked about the whole run."""
+        """The rule's answer; None if it has to be asked about the whole run."""
         from expkit_filter import Candidate, FilterError
 
         config = dict(self.static)
@@ -65,7 +67,7 @@ class _Reading:
             for name, path in self.own:
                 config[name] = values[path]
             return self.rule.holds(Candidate(config, ""), None)
-        except (KeyError, FilterError):  # who asks about the run names it in the error
+        except (KeyError, FilterError):  # asked again about the whole run, the error names it
             return None
 
 
@@ -73,64 +75,65 @@ class _Block:
     """One product of axes."""
 
     def __init__(
-        self, axes: Sequence[Axis], composer: Composer, naming: Naming, rules: "Sequence[Rule]"
+        self, axes: Sequence[Axis], composer: Composer, naming: Naming, rules: Sequence[Rule]
     ) -> None:
         self._axes = axes
         self._composer = composer
         self._naming = naming
         self._rules = rules
         self._plain = [False] * len(axes)
-        # Together: some groups may have to be chosen before Hydra can tell what is a group.
+        # All at once: some groups may have to be chosen before Hydra can tell what is a group.
         if rules and composer.reads([axis.overrides[0] for axis in axes]):
             self._plain = [composer.are_plain(axis.overrides) for axis in axes]
         self._paths = [tuple(axis.key.split(".")) for axis in axes]
         self._is_early = any(self._plain)
-        # The base is known when all axes are bound that Hydra composes.
-        self._base_depth = max((i for i, each in enumerate(self._plain, 1) if not each), default=0)
+        # The base is known once all axes are bound that Hydra composes.
+        composed = [depth for depth, plain in enumerate(self._plain, 1) if not plain]
+        self._base_depth = max(composed, default=0)
 
-    def walk(self) -> Iterator[tuple[tuple[str, ...], Held | None]]:
+    def walk(self) -> Iterator[tuple[tuple[str, ...], SkippingRule | None]]:
         """The runs in order."""
         yield from self._below((), None, (), None)
 
     def _below(
         self,
         bound: tuple[str, ...],
-        base: Base | None,
+        base: BaseConfig | None,
         readings: Sequence[_Reading],
-        held: Held | None,
-    ) -> Iterator[tuple[tuple[str, ...], Held | None]]:
+        skipping_rule: SkippingRule | None,
+    ) -> Iterator[tuple[tuple[str, ...], SkippingRule | None]]:
         depth = len(bound)
         if self._is_early and depth == self._base_depth:
             base, readings = self._read(bound)
-        if base is not None and held is None and readings and readings[0].depth <= depth:
-            held, readings = self._ask(bound, base, readings)
+        if base is not None and skipping_rule is None and readings and readings[0].depth <= depth:
+            skipping_rule, readings = self._ask(bound, base, readings)
         if depth == len(self._axes):
-            yield bound, held
+            yield bound, skipping_rule
             return
         for text in self._axes[depth].overrides:
-            yield from self._below((*bound, text), base, readings, held)
+            yield from self._below((*bound, text), base, readings, skipping_rule)
 
-    def _read(self, bound: tuple[str, ...]) -> tuple[Base | None, Sequence[_Reading]]:
+    def _read(self, bound: tuple[str, ...]) -> tuple[BaseConfig | None, Sequence[_Reading]]:
         rest = [axis.overrides[0] for axis in self._axes[len(bound) :]]
         if not self._composer.can_share([*bound, *rest]):
             return None, ()
         composed = [text for text, plain in zip(bound, self._plain, strict=False) if not plain]
         try:
             base = self._composer.base(composed)
-        except Exception:  # said of the first run
+        except Exception:  # raised again for the first run, which names it
             return None, ()
         if not self._composer.takes_values(base):
             return None, ()
         # What only Hydra can put in place may change any key: `list.0=5`, `link.lr=5`.
-        known = all(
+        are_patches = all(
             self._composer.patch(base, text) is not None
             for axis, plain in zip(self._axes, self._plain, strict=True)
             if plain
             for text in axis.overrides
         )
-        return (base, self._readings(base)) if known else (None, ())
+        return (base, self._readings(base)) if are_patches else (None, ())
 
-    def _readings(self, base: Base) -> Sequence[_Reading]:
+    def _readings(self, base: BaseConfig) -> Sequence[_Reading]:
         """The rules that can be asked early: up to the first that cannot."""
         depths = {
             path: max(depth, self._base_depth)
@@ -153,17 +156,17 @@ class _Block:
         return readings
 
     def _ask(
-        self, bound: tuple[str, ...], base: Base, readings: Sequence[_Reading]
-    ) -> tuple[Held | None, Sequence[_Reading]]:
-        """Ask the rules whose turn it is; what they say, and the rules for deeper axes."""
+        self, bound: tuple[str, ...], base: BaseConfig, readings: Sequence[_Reading]
+    ) -> tuple[SkippingRule | None, Sequence[_Reading]]:
+        """Ask the rules whose turn it is; returns their answer, and the rules for deeper axes."""
         values = {}
         for path, text, plain in zip(self._paths, bound, self._plain, strict=False):
             patch = self._composer.patch(base, text) if plain else None
             if patch is not None and patch.is_constant:
                 values[path] = patch.plain
-        for place, reading in enumerate(readings):
+        for position, reading in enumerate(readings):
             if reading.depth > len(bound):
-                return None, readings[place:]
+                return None, readings[position:]
             answer = reading.ask(values)
             if answer is None:
                 return None, ()
@@ -172,13 +175,14 @@ class _Block:
         return None, ()
 
 
-def shape_of_run(plan: Plan, naming: Naming) -> Shape:
+def shape_of_run(composition: Composition, naming: Naming) -> Shape:
     """The shape of the runs that set the same keys as this one."""
-    return shape_of(plan.base, tuple([patch.path for patch in plan.patches]), naming)
+    paths = tuple([patch.path for patch in composition.patches])
+    return shape_of(composition.base, paths, naming)
 
 
-def shape_of(base: Base, paths: tuple[KeyPath, ...], naming: Naming) -> Shape:
-    """The shape of the runs of a base that set these keys; made once."""
+def shape_of(base: BaseConfig, paths: tuple[KeyPath, ...], naming: Naming) -> Shape:
+    """The shape of the runs of a base that set these keys; worked out once."""
     shape = base.shapes.get(paths)
     if not isinstance(shape, Shape):
         shape = base.shapes[paths] = Shape(base, paths, naming)
@@ -187,9 +191,9 @@ def shape_of(base: Base, paths: tuple[KeyPath, ...], naming: Naming) -> Shape:
 
 def _read_static(shape: Shape, names: frozenset[str]) -> dict[str, object] | None:
     """Names and values that all runs of a shape share; None if a name is not shared by all."""
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     for name in names:
-        # An index stands behind a list, which is read as a whole.
+        # An index follows a list, which is read as a whole.
         path = tuple(name.partition("[")[0].split("."))
         if not shape.is_static(path):
             return None
@@ -199,5 +203,5 @@ def _read_static(shape: Shape, names: frozenset[str]) -> dict[str, object] | Non
                 break  # a name that no run has
             node = node[key]
         else:
-            found[".".join(path)] = node
-    return found
+            values[".".join(path)] = node
+    return values

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 
 def register_resolvers() -> None:
-    """Make the resolvers known to OmegaConf; may be called again and again."""
+    """Make the resolvers known to OmegaConf; may be called repeatedly."""
     from omegaconf import OmegaConf
 
     # Module-level functions, since launchers pickle the table of resolvers.
@@ -23,7 +23,7 @@ def resolve_name(*, _root_: Any) -> str:
         if not HydraConfig.initialized():
             raise ValueError(
                 "The default run_name is made of the swept keys, which only Hydra's own node "
-                "knows. Outside of a Hydra app give a name, e.g. the override run_name=test."
+                "knows. Outside a Hydra app give a name, e.g. the override run_name=test."
             )
         hydra_node = cast(Any, HydraConfig.get())
     return default_name(_root_, hydra_node)

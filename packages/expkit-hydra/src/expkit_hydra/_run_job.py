@@ -1,10 +1,13 @@
-"""A job as Hydra runs it, without its copies.
+"""A run as Hydra runs a job, without its copies.
 
 `hydra.core.utils.run_job` copies the configuration four times and writes three files with YAML's
-slow writer, which is most of what a trivial run costs. A run's configuration is made for this run
-alone, so that none of the copies is needed. What a job is given, finds and leaves is the same;
-tests compare the two. For other versions of Hydra than the one that was read, Hydra's is called.
+slow writer, which takes most of the time of a trivial run. A run's configuration is made for this
+run alone, so none of the copies is needed. What a job is given, finds and leaves is the same;
+tests compare the two. For any other version of Hydra than the one that was read, Hydra's own
+function is called.
 """
+
+from __future__ import annotations
 
 import contextlib
 import copy
@@ -25,19 +28,19 @@ SAME_AS = "1.3."  # versions of Hydra
 
 
 def run_job(
-    config: "DictConfig",
+    config: DictConfig,
     *,
-    task_function: "TaskFunction",
-    hydra_context: "HydraContext",
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
     around: AbstractContextManager[None] | None = None,
-) -> "JobReturn":
-    """Run a job of a sweep.
+) -> JobReturn:
+    """Run one run of a sweep: what Hydra's function of this name does with a job.
 
     Args:
-        config: The job's configuration, which is the job's from now on.
+        config: The run's configuration, which belongs to the run from now on.
         task_function: The user's function.
         hydra_context: As Hydra gives it to launchers.
-        around: What the user's part runs in; None: nothing.
+        around: A context for the user's part; None: no context.
     """
     import hydra
     from hydra import version
@@ -56,11 +59,11 @@ def run_job(
 
 
 def _run(
-    config: "DictConfig",
-    task_function: "TaskFunction",
-    hydra_context: "HydraContext",
+    config: DictConfig,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
     around: AbstractContextManager[None],
-) -> "JobReturn":
+) -> JobReturn:
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import (
         JobReturn,
@@ -121,7 +124,7 @@ def _run(
             os.chdir(old_cwd)
 
 
-def _only_hydra(config: "DictConfig") -> "DictConfig":
+def _only_hydra(config: DictConfig) -> DictConfig:
     """What `HydraConfig` holds: Hydra's node, whose references still reach the user's keys."""
     from omegaconf import DictConfig
 
@@ -130,7 +133,7 @@ def _only_hydra(config: "DictConfig") -> "DictConfig":
     return hidden
 
 
-def _without_hydra(config: "DictConfig") -> "DictConfig":
+def _without_hydra(config: DictConfig) -> DictConfig:
     """A copy for the user's function, which may change it."""
     content = config.__dict__["_content"]
     config.__dict__["_content"] = {key: node for key, node in content.items() if key != "hydra"}
@@ -141,7 +144,7 @@ def _without_hydra(config: "DictConfig") -> "DictConfig":
 
 
 def save(config: Any, path: Path) -> None:
-    """Write a configuration as `OmegaConf.save` does, with libyaml where it is there."""
+    """Write a configuration as `OmegaConf.save` does, with libyaml if it is installed."""
     path.write_text(to_yaml(config), encoding="utf-8")
 
 
@@ -150,22 +153,22 @@ def to_yaml(config: Any) -> str:
     return _dump(_as_written(config))
 
 
-def hydra_yaml(hidden: "DictConfig") -> str:
-    """The text of Hydra's node, which but for a few keys is the same for all runs."""
+def hydra_yaml(hidden: DictConfig) -> str:
+    """The text of Hydra's node, which is the same for all runs except for a few keys."""
     text = "hydra:\n"
     for key, value in _as_written(hidden)["hydra"].items():
         part = (key, repr(value))
         if part not in _parts:
             if len(_parts) > MOST_PARTS:
                 _parts.clear()
-            # As a whole, so that lines are broken where they would be.
+            # With its parents, so that lines are broken in the same places.
             _parts[part] = _dump({"hydra": {key: value}}).removeprefix("hydra:\n")
         text += _parts[part]
     return text
 
 
-def prepare(config: "DictConfig") -> None:
-    """Fill the caches of what a job does with its configuration, for the forks of this process."""
+def prepare(config: DictConfig) -> None:
+    """Fill the caches of what a run does with its configuration, for the forks of this process."""
     from omegaconf.errors import GrammarParseError
     from omegaconf.grammar_parser import parse
 
@@ -195,7 +198,7 @@ def _dump(data: object) -> str:
 
 @cache
 def _dumper() -> Any:
-    """OmegaConf's dumper, with libyaml where it is there."""
+    """OmegaConf's dumper, with libyaml if it is installed."""
     import yaml
     from omegaconf._utils import get_omega_conf_dumper
 
@@ -208,7 +211,7 @@ def _dumper() -> Any:
 
 
 def _as_written(node: Any) -> Any:
-    """`OmegaConf.to_container(node, enum_to_str=True)`, which asks each node for its flags."""
+    """`OmegaConf.to_container(node, enum_to_str=True)` without asking each node for its flags."""
     content = node.__dict__.get("_content")
     if isinstance(content, dict):
         return {_name(key): _as_written(child) for key, child in content.items()}

@@ -1,4 +1,6 @@
-"""What the user is told about a grid before anything starts."""
+"""What a sweep says about its grid before anything starts."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -36,14 +38,14 @@ def explain(draft: Draft) -> Iterator[str]:
     yield from shorten(others)
 
 
-def warnings(selection: "Selection", narrowed: Mapping[str, str]) -> Iterator[str]:
-    """What to look at: rules that never fire, and runs that cannot be read.
+def warnings(selection: Selection, narrowed: Mapping[str, str]) -> Iterator[str]:
+    """Warnings: rules that skip nothing, and runs that cannot be read.
 
     Args:
         selection: What became of the runs.
         narrowed: Keys of which the command line leaves fewer values, and how many.
     """
-    names = {each.warning: each.names for each in selection.unused}
+    names = {rule.warning: rule.names for rule in selection.unused}
     for warning in selection.warnings:
         left = [
             f"{key} to {counts}"
@@ -58,8 +60,8 @@ def narrowed(declared: Expansion, swept: Expansion) -> dict[str, str]:
     """Keys of which a command line leaves fewer values than the configuration sweeps.
 
     Args:
-        declared: As `hydra.sweeper.params` says it.
-        swept: With the command line.
+        declared: The axes of `hydra.sweeper.params` alone.
+        swept: The axes with the command line.
 
     Returns:
         By key, how many are left: `1 of 3 values`.
@@ -73,15 +75,15 @@ def narrowed(declared: Expansion, swept: Expansion) -> dict[str, str]:
 
 
 def _values(expansion: Expansion) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for axis in (axis for block in expansion.blocks for axis in block):
-        found.setdefault(axis.key, set()).update(axis.overrides)
-    return found
+        values.setdefault(axis.key, set()).update(axis.overrides)
+    return values
 
 
-def ends(draft: Draft) -> Iterator[str]:
-    """Rules with an example each, the first and the last run."""
-    warned = {each.number for each in draft.selection.unused}
+def dry_run_lines(draft: Draft) -> Iterator[str]:
+    """The rules with an example each, the first and the last run."""
+    warned = {rule.number for rule in draft.selection.unused}
     for number, row in enumerate(draft.selection.rules, start=1):
         if number in warned:
             continue

@@ -1,13 +1,13 @@
-"""The `expkit:` node of the configuration, as far as running a grid needs it."""
+"""The `expkit:` node of the configuration, as far as a grid needs it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from ._errors import GridError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -23,7 +23,7 @@ KEYS = (
 
 @dataclass(frozen=True)
 class GridSettings:
-    """What the user chose under `expkit:`; see expkit.yaml for what each key means."""
+    """The user's settings under `expkit:`; expkit.yaml says what each key means."""
 
     metric: str | None = None
     direction: str = "maximize"
@@ -48,12 +48,12 @@ def grid_settings(config: DictConfig) -> GridSettings:
 
     # `expkit: {metrc: loss}` in a file passes Hydra, and the run would go on without a metric.
     node = OmegaConf.select(config, "expkit")
-    for each in node if isinstance(node, DictConfig) else ():
-        _one_of_keys(str(each))
+    for key in node if isinstance(node, DictConfig) else ():
+        _check_key(str(key))
 
     def value(key: str, default: object) -> object:
-        found = OmegaConf.select(config, f"expkit.{key}", default=default)
-        return default if found is None else found
+        setting = OmegaConf.select(config, f"expkit.{key}", default=default)
+        return default if setting is None else setting
 
     after = value("after", [])
     verbs = list(after) if isinstance(after, list | ListConfig) else [after]
@@ -64,24 +64,24 @@ def grid_settings(config: DictConfig) -> GridSettings:
         rerun=_one_of("rerun", value("rerun", "missing"), RERUN),
         on_change=None if on_change is None else _one_of("on_change", on_change, ON_CHANGE),
         fresh=bool(value("fresh", False)),
-        after=tuple(_one_of("after", each, AFTER) for each in verbs),
+        after=tuple(_one_of("after", verb, AFTER) for verb in verbs),
     )
 
 
 def unread_rules(config: DictConfig) -> str | None:
-    """What to say of rules under a misspelt key; None where there are none.
+    """A warning about rules under a misspelt key; None if there are none.
 
     A grid whose rules are not read runs in full, and nobody notices. A key such as `filters` may
-    as well be the user's own (of a convolution), so only one that holds text is spoken of.
+    also be the user's own (of a convolution), so only one that holds text is mentioned.
     """
     from omegaconf import OmegaConf
 
     if config.get("_filters"):
         return None
-    for key in get_close_matches("_filters", [str(each) for each in config], n=3, cutoff=0.8):
+    for key in get_close_matches("_filters", [str(key) for key in config], n=3, cutoff=0.8):
         value = OmegaConf.to_container(config, resolve=False)[key]  # type: ignore[call-overload,index]
-        texts = value if isinstance(value, list) else [value]
-        if key != "_filters" and texts and all(isinstance(each, str) for each in texts):
+        rules = value if isinstance(value, list) else [value]
+        if key != "_filters" and rules and all(isinstance(rule, str) for rule in rules):
             return (
                 f"No run is skipped by rule: _filters is empty, but there is {key}: {value}. "
                 "Rules are read from _filters alone."
@@ -89,7 +89,7 @@ def unread_rules(config: DictConfig) -> str | None:
     return None
 
 
-def _one_of_keys(key: str) -> None:
+def _check_key(key: str) -> None:
     if key in KEYS:
         return
     near = get_close_matches(key, KEYS, n=1)

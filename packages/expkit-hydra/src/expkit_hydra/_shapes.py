@@ -1,10 +1,12 @@
-"""Configurations as plain data without making them: what the runs of one base have in common.
+"""Configurations as plain data, without composing each: what the runs of one base have in common.
 
 All runs of a base that set the same keys differ in the values of these keys and in what refers to
-them. A `Shape` resolves the rest once. What is left are holes: references that are followed by
-hand where they are plain (`${a.b}`, `text-${a}`), and by OmegaConf where they are not (resolvers,
-relative and nested references), in the base itself, to which the run's nodes are lent.
+them. A `Shape` resolves the rest once. Where nodes vary, plain references (`${a.b}`, `text-${a}`)
+are followed by hand, and OmegaConf follows the others (resolvers, relative and nested references)
+in the base itself, to which the run's nodes are lent.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ._composition import Base, Place, Plan, list_overrides, settle
+from ._composition import BaseConfig, Composition, RunLocation, list_overrides, settle
 from ._identity import hash_of, is_volatile, mentions_volatile, plain_value, resolvers_as_text
 from ._names import clean, fill_template, name_of, swept_values
 from ._overrides import KeyPath
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 Values = Mapping[KeyPath, object]  # of the keys that differ between runs, as their nodes hold them
-Program = Callable[[Values], object]
+Reader = Callable[[Values], object]  # reads a value by hand; KeyError: only OmegaConf can
 
 RUN_NAME: KeyPath = ("run_name",)
 # Hydra lists a run's overrides there.
@@ -36,8 +38,8 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is to be known of a run before it is started."""
+class ResolvedRun:
+    """All that is to be known of a run before it starts."""
 
     values: Mapping[str, object]  # of the swept keys
     run_name: str
@@ -49,7 +51,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How the runs of a grid are named and where they live.
+    """How the runs of a grid are named, and what is pinned of where they are.
 
     `keys` are the swept keys, `template` the user's text for run_name, None for the default.
     """
@@ -68,7 +70,7 @@ class Shape:
         naming: How they are named.
     """
 
-    def __init__(self, base: Base, paths: Iterable[KeyPath], naming: Naming) -> None:
+    def __init__(self, base: BaseConfig, paths: Iterable[KeyPath], naming: Naming) -> None:
         self._base = base
         self._naming = naming
         own = frozenset(paths)
@@ -77,15 +79,15 @@ class Shape:
             self._values = {key: before.of_swept_key(key) for key in naming.keys}
             self._name = before.leaf(RUN_NAME)
             self._experiment = [before.leaf(("results_dir",)), before.leaf(("experiment_id",))]
-        with self._settled(Place("?", naming.pinned), None):
+        with self._settled(RunLocation("?", naming.pinned), None):
             after = _Resolution(base.config, own.union([RUN_NAME, *LISTS]))
             self._sweep = [after.leaf(("hydra", "sweep", key)) for key in ("dir", "subdir")]
             self._data = after.template()
-        self._lasting = self._data
+        self._stable = self._data
         self._is_volatile = mentions_volatile(base.config)
         if self._is_volatile:
-            with self._settled(Place("?", naming.pinned), None), resolvers_as_text():
-                self._lasting = after.template()
+            with self._settled(RunLocation("?", naming.pinned), None), resolvers_as_text():
+                self._stable = after.template()
 
     @property
     def static(self) -> Mapping[str, object]:
@@ -93,105 +95,107 @@ class Shape:
         return self._data.static
 
     def is_static(self, path: KeyPath) -> bool:
-        """Whether what is under a path, if anything is, is the same for all runs."""
+        """Whether all runs have the same under a path, if they have anything there."""
         return not any(
-            hole.path[: len(path)] == path or path[: len(hole.path)] == hole.path
-            for hole in self._data.holes
+            node.path[: len(path)] == path or path[: len(node.path)] == node.path
+            for node in self._data.varying
         )
 
-    def name(self, plan: Plan) -> tuple[Mapping[str, object], str]:
+    def name(self, composition: Composition) -> tuple[Mapping[str, object], str]:
         """The values of a run's swept keys, and its name.
 
         Raises:
             GridError: If the template cannot be filled.
         """
-        raw = {patch.path: patch.value for patch in plan.patches if patch.is_leaf}
-        return self._name_of(plan, raw)
+        raw = {patch.path: patch.value for patch in composition.patches if patch.is_leaf}
+        return self._name_of(composition, raw)
 
-    def facts(self, plan: Plan) -> Facts:
-        """All about one run.
+    def resolve(self, composition: Composition) -> ResolvedRun:
+        """Resolve one run.
 
         Raises:
             GridError: If the template cannot be filled.
         """
-        raw = {patch.path: patch.value for patch in plan.patches if patch.is_leaf}
-        values, name = self._name_of(plan, raw)
-        experiment = self._leaves(self._experiment, raw, lambda: self._composed(plan))
+        patches = composition.patches
+        raw = {patch.path: patch.value for patch in patches if patch.is_leaf}
+        values, name = self._name_of(composition, raw)
+        experiment = self._leaves(self._experiment, raw, lambda: self._composed(composition))
         raw[RUN_NAME] = name
-        place = Place(name, self._naming.pinned)
+        location = RunLocation(name, self._naming.pinned)
 
         def settled() -> AbstractContextManager[object]:
-            return self._settled(place, plan)
+            return self._settled(location, composition)
 
         sweep = self._leaves(self._sweep, raw, settled)
-        plain = {patch.path: patch.plain for patch in plan.patches if patch.is_constant}
+        plain = {patch.path: patch.plain for patch in patches if patch.is_constant}
         plain[RUN_NAME] = name
         data = self._data.fill(raw, plain, settled)
-        lasting = data
+        stable = data
         if self._is_volatile or is_volatile(
-            patch.node for patch in plan.patches if not patch.is_constant
+            patch.node for patch in patches if not patch.is_constant
         ):
-            lasting = self._lasting.fill(raw, plain, settled, resolvers_as_text)
-        return Facts(
+            stable = self._stable.fill(raw, plain, settled, resolvers_as_text)
+        return ResolvedRun(
             values=values,
             run_name=name,
             experiment=(experiment[0], experiment[1]),
             output_dir=(sweep[0], sweep[1]),
             data=data,
-            config_hash=hash_of(lasting, data, swept=self._naming.keys),
+            config_hash=hash_of(stable, data, swept=self._naming.keys),
         )
 
-    def _name_of(self, plan: Plan, raw: Values) -> tuple[Mapping[str, object], str]:
+    def _name_of(self, composition: Composition, raw: Values) -> tuple[Mapping[str, object], str]:
         values: dict[str, object] = {}
         plain = {
-            patch.path: None if patch.plain == "???" else patch.plain  # missing: as none
-            for patch in plan.patches
+            patch.path: None if patch.plain == "???" else patch.plain  # a missing value is none
+            for patch in composition.patches
             if patch.is_constant
         }
-        for key, found in self._values.items():
-            if isinstance(found, _Constant):
-                values[key] = found.value
-            elif found in plain:
-                values[key] = plain[found]
+        for key, source in self._values.items():
+            if isinstance(source, _Constant):
+                values[key] = source.value
+            elif source in plain:
+                values[key] = plain[source]
             else:
-                with self._composed(plan):
+                with self._composed(composition):
                     values |= swept_values(self._base.config, [key])
         if self._naming.template is None:
             return values, name_of(values)
-        if self._name.program is not None:
+        if self._name.reader is not None:
             try:
-                return values, clean(self._name.program(raw))
+                return values, clean(self._name.reader(raw))
             except KeyError:  # a value that is itself a reference or no leaf
                 pass
-        with self._composed(plan):
-            return values, fill_template(self._base.config, plan.task_overrides)
+        with self._composed(composition):
+            return values, fill_template(self._base.config, composition.task_overrides)
 
     def _leaves(
         self,
-        leaves: "Sequence[_Leaf]",
+        leaves: Sequence[_Leaf],
         raw: Values,
         lend: Callable[[], AbstractContextManager[object]],
     ) -> list[str]:
         try:
-            return [str(_run(leaf.program, raw)) for leaf in leaves]
+            return [str(_read_with(leaf.reader, raw)) for leaf in leaves]
         except KeyError:
             with lend():
                 return [str(leaf.read()) for leaf in leaves]
 
     @contextmanager
-    def _composed(self, plan: Plan) -> Iterator[None]:
+    def _composed(self, composition: Composition) -> Iterator[None]:
         """Let the base be what Hydra composes for a run, for the length of a block."""
-        with self._base.lent(plan.patches, also=LISTS):
-            list_overrides(self._base.config, plan.task_overrides)
+        with self._base.lent(composition.patches, also=LISTS):
+            list_overrides(self._base.config, composition.task_overrides)
             yield
 
     @contextmanager
-    def _settled(self, place: Place, plan: Plan | None) -> Iterator[None]:
-        """The same, with the run's place in it."""
+    def _settled(self, location: RunLocation, composition: Composition | None) -> Iterator[None]:
+        """The same, with the run's location in it."""
         config = self._base.config
-        paths = [(key,) for key, _ in place.items()]
-        with self._base.lent(() if plan is None else plan.patches, also=[*paths, *LISTS]):
-            settle(config, place, () if plan is None else plan.task_overrides)
+        paths = [(key,) for key, _ in location.items()]
+        patches = () if composition is None else composition.patches
+        with self._base.lent(patches, also=[*paths, *LISTS]):
+            settle(config, location, () if composition is None else composition.task_overrides)
             yield
 
 
@@ -202,28 +206,28 @@ class _Constant:
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A value: by hand, or None where only OmegaConf can say; `read` asks it."""
+    """A value: `reader` reads it by hand, None where only OmegaConf can; `read` asks OmegaConf."""
 
-    program: Program | None
+    reader: Reader | None
     read: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class _Hole:
-    """A place in the data that differs between runs."""
+class _VaryingNode:
+    """A node that differs between runs."""
 
     path: tuple[str | int, ...]
-    program: Program | None
-    node: Any
-    key: KeyPath | None  # where a run's own value stands
+    reader: Reader | None
+    node: Any  # a function that gives it, if a run's own value is there
+    key: KeyPath | None  # under which a run's own value is found
 
 
 @dataclass(frozen=True)
 class _Template:
-    """Plain data with holes."""
+    """Plain data, and the nodes in it that differ between runs."""
 
     static: dict[str, object]
-    holes: tuple[_Hole, ...]
+    varying: tuple[_VaryingNode, ...]
 
     def fill(
         self,
@@ -238,23 +242,23 @@ class _Template:
             raw: The run's own values, as references read them.
             plain: The same as plain data.
             lend: Lets the base be the run's configuration.
-            extra: Entered as well where OmegaConf is asked.
+            extra: Entered as well while OmegaConf is asked.
         """
         filled: dict[tuple[str | int, ...], object] = {}
-        asked = []
-        for hole in self.holes:
-            if hole.key is not None and hole.key in plain:
-                filled[hole.path] = plain[hole.key]
+        unread = []
+        for varying in self.varying:
+            if varying.key is not None and varying.key in plain:
+                filled[varying.path] = plain[varying.key]
                 continue
             try:
-                filled[hole.path] = plain_value(_run(hole.program, raw))
+                filled[varying.path] = plain_value(_read_with(varying.reader, raw))
             except KeyError:
-                asked.append(hole)
-        if asked:
+                unread.append(varying)
+        if unread:
             with lend(), extra():
-                for hole in asked:
-                    node = hole.node() if hole.key is not None else hole.node
-                    filled[hole.path] = plain_value(node)
+                for varying in unread:
+                    node = varying.node() if varying.key is not None else varying.node
+                    filled[varying.path] = plain_value(node)
         data = dict(self.static)
         copied: dict[tuple[str | int, ...], Any] = {(): data}
         for path, value in filled.items():
@@ -269,16 +273,16 @@ class _Template:
         return data
 
 
-def _run(program: Program | None, raw: Values) -> object:
-    if program is None:
+def _read_with(reader: Reader | None, raw: Values) -> object:
+    if reader is None:
         raise KeyError
-    return program(raw)
+    return reader(raw)
 
 
 class _Resolution:
-    """Finds out what in a configuration differs between runs that set some keys of it."""
+    """Works out what in a configuration differs between runs that set some of its keys."""
 
-    def __init__(self, config: "DictConfig", own: frozenset[KeyPath]) -> None:
+    def __init__(self, config: DictConfig, own: frozenset[KeyPath]) -> None:
         self._config = config
         self._own = own
         self._above = {path[:depth] for path in own for depth in range(len(path))}
@@ -287,16 +291,16 @@ class _Resolution:
 
     def template(self) -> _Template:
         """The configuration as plain data, without Hydra's node."""
-        holes: list[_Hole] = []
+        varying: list[_VaryingNode] = []
         static = {
-            _plain_key(key): self._plain(node, (_plain_key(key),), holes)
+            _plain_key(key): self._plain(node, (_plain_key(key),), varying)
             for key, node in self._config.__dict__["_content"].items()
             if key != "hydra"
         }
-        return _Template(static, tuple(holes))
+        return _Template(static, tuple(varying))
 
-    def of_swept_key(self, key: str) -> "_Constant | KeyPath":
-        """The value of a swept key, or the path where a run's own value stands."""
+    def of_swept_key(self, key: str) -> _Constant | KeyPath:
+        """The value of a swept key, or the path under which a run's own value is found."""
         path = tuple(key.partition("@")[0].split("."))
         if key in self._config.hydra.runtime.choices or not self.varies(path):
             return _Constant(swept_values(self._config, [key])[key])
@@ -315,7 +319,7 @@ class _Resolution:
         if not self.varies(path):
             try:
                 value = read()
-            except OmegaConfBaseException:  # to be said of a run
+            except OmegaConfBaseException:  # raised again for a run, which names it
                 return _Leaf(None, read)
             return _Leaf(lambda _: value, read)
         return _Leaf(self._follow(path), read)
@@ -323,7 +327,7 @@ class _Resolution:
     def varies(self, path: KeyPath) -> bool:
         """Whether what is under a path may differ between the runs."""
         if path not in self._varying:
-            self._varying[path] = True  # what refers to itself is OmegaConf's to refuse
+            self._varying[path] = True  # OmegaConf refuses what refers to itself
             self._varying[path] = self._may_vary(path)
         return self._varying[path]
 
@@ -360,35 +364,35 @@ class _Resolution:
                 return True
         return False
 
-    def _plain(self, node: Any, path: tuple[str | int, ...], holes: list[_Hole]) -> object:
-        """Plain data of what is the same for all runs; None in the place of a hole."""
+    def _plain(self, node: Any, path: tuple[str | int, ...], varying: list[_VaryingNode]) -> object:
+        """Plain data of what is the same for all runs; None in place of a node that varies."""
         if path in self._own:
             key = tuple(map(str, path))
             owner: Any = _content(node._get_parent())
             last = node._key()
-            holes.append(_Hole(path, self._follow(key), lambda: owner[last], key))
+            varying.append(_VaryingNode(path, self._follow(key), lambda: owner[last], key))
             return None
         if node._is_interpolation():
             if self._text_varies(str(node._value())):
-                holes.append(_Hole(path, self._program(node), node, None))
+                varying.append(_VaryingNode(path, self._reader(node), node, None))
                 return None
             return plain_value(node)
         content = _content(node)
         if isinstance(content, dict):
             return {
-                _plain_key(key): self._plain(child, (*path, _plain_key(key)), holes)
+                _plain_key(key): self._plain(child, (*path, _plain_key(key)), varying)
                 for key, child in content.items()
             }
         if isinstance(content, list):
-            return [self._plain(child, (*path, i), holes) for i, child in enumerate(content)]
+            return [self._plain(child, (*path, i), varying) for i, child in enumerate(content)]
         return plain_value(node)
 
-    def _follow(self, path: KeyPath) -> Program | None:
-        """How the value under a path is read by hand."""
+    def _follow(self, path: KeyPath) -> Reader | None:
+        """What reads the value under a path by hand."""
         if path in self._own:
             return lambda values: values[path]
         below_own = any(path[:depth] in self._own for depth in range(len(path)))
-        if below_own or path in self._following:  # or to itself: OmegaConf's to follow or refuse
+        if below_own or path in self._following:  # OmegaConf follows it, or refuses a circle
             return None
         node: Any = self._config
         for key in path:
@@ -398,11 +402,11 @@ class _Resolution:
             node = content[key]
         self._following.add(path)
         try:
-            return self._program(node)
+            return self._reader(node)
         finally:
             self._following.remove(path)
 
-    def _program(self, node: Any) -> Program | None:
+    def _reader(self, node: Any) -> Reader | None:
         from omegaconf import AnyNode, StringNode, ValueNode
 
         if not isinstance(node, ValueNode) or node._is_missing():
@@ -414,16 +418,16 @@ class _Resolution:
         text = str(node._value())
         if type(node) not in (AnyNode, StringNode) or "\\" in text:
             return None
-        parts: list[str | Program] = []
+        parts: list[str | Reader] = []
         end = 0
         for token in _TOKEN.finditer(text):
             parts.append(text[end : token.start()])
             end = token.end()
             path = tuple(token["key"].split(".")) if token["key"] else None
-            program = self._follow(path) if path else None
-            if program is None:
+            reader = self._follow(path) if path else None
+            if reader is None:
                 return None
-            parts.append(program)
+            parts.append(reader)
         parts.append(text[end:])
         if any("${" in part for part in parts if isinstance(part, str)):
             return None
@@ -435,12 +439,12 @@ class _Resolution:
         )
 
 
-def _as_text(program: Program) -> Program:
-    """How a node of type text reads another's value."""
+def _as_text(reader: Reader) -> Reader:
+    """What a node of type text makes of another's value."""
 
     def read(values: Values) -> object:
-        value = program(values)
-        if value is None:  # it depends on the node whether that may be: OmegaConf's to say
+        value = reader(values)
+        if value is None:  # only OmegaConf can say whether the node may be None
             raise KeyError
         return str(value)
 
@@ -448,7 +452,7 @@ def _as_text(program: Program) -> Program:
 
 
 def _content(node: Any) -> object:
-    """What a container holds; text where it is a reference, None for what is no container."""
+    """What a container holds: text if it is a reference; None for what is no container."""
     return node.__dict__.get("_content")
 
 

@@ -1,4 +1,4 @@
-"""One run in full: which one is meant, its configuration, error and last lines."""
+"""One run in full: which one is meant, its configuration and last lines, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ._grid import Grid, GridRun, read_grid
 from ._schedulers import ask_schedulers
 from ._table import run_count
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
     from ._schedulers import SchedulerReport
 
-# What is the same for the whole experiment and says nothing about what the run trained.
+# They are the same for the whole experiment and say nothing about what the run trained.
 KIT_KEYS = ("_filters", "expkit", "mlflow", "plotting", "results_dir")
-_TAIL_BYTES = 64_000  # enough for any number of lines that one wants to see
+_TAIL_BYTES = 64_000  # enough for any number of lines that anybody wants to see
 
 
 @dataclass(frozen=True)
 class SelectedRun:
-    """The run that was meant; `record` is None where it was never started."""
+    """The run that the user means; `record` is None if it was never started."""
 
     run_name: str
     folder: Path
     record: RunRecord | None
     run: GridRun | None
     grid: Grid | None
-    report: SchedulerReport | None = None  # what a scheduler says of it
+    report: SchedulerReport | None = None  # what a scheduler says about it
 
     @property
     def state(self) -> str:
         """The state in words."""
         if self.record is None and self.run is not None and self.run.skipped_by is not None:
             return f"skipped by {self.run.skipped_by}"
-        told = None if self.report is None else self.report.state
-        return told or ("pending" if self.record is None else self.record.state)
+        reported = None if self.report is None else self.report.state
+        return reported or ("pending" if self.record is None else self.record.state)
 
 
 def find_run(experiment: Path, text: str) -> SelectedRun:
-    """The run that a name, a unique part of one, or a number in the latest grid stands for.
+    """The run that the user means by a name, a unique part of one, or a number in the latest grid.
 
     Args:
         experiment: The experiment's folder.
-        text: As the user typed it.
+        text: What the user typed.
 
     Raises:
-        LookupError: If no run or more than one is meant.
+        LookupError: If it means no run, or more than one.
     """
     from expkit_bookkeeping import find_runs
 
     view = ask_schedulers(experiment)
-    records = {each.run_name: each for each in find_runs(experiment, is_alive=view.is_alive)}
+    records = {run.run_name: run for run in find_runs(experiment, is_alive=view.is_alive)}
     try:
         grid = read_grid(experiment)
     except FileNotFoundError:
@@ -64,27 +64,27 @@ def find_run(experiment: Path, text: str) -> SelectedRun:
     runs = {} if grid is None else {run.run_name: run for run in grid.runs}
     names = sorted({*records, *runs})
 
-    def found(name: str) -> SelectedRun:
+    def select(name: str) -> SelectedRun:
         run = runs.get(name)
         folder = run.folder if run is not None else experiment / "training" / name
         record = records.get(name)
-        told = view.report([run] if run else [], [record] if record else []).get(name)
+        report = view.report([run] if run else [], [record] if record else []).get(name)
         return SelectedRun(
-            name, folder if record is None else record.folder, record, run, grid, told
+            name, folder if record is None else record.folder, record, run, grid, report
         )
 
     if text in records or text in runs:
-        return found(text)
+        return select(text)
     if text.isdigit() and grid is not None:
         for run in grid.runs:
             if run.index == int(text):
-                return found(run.run_name)
-    matching = [name for name in names if text in name]
-    if len(matching) == 1:
-        return found(matching[0])
-    if matching:
-        some = ", ".join(matching[:8]) + (", …" if len(matching) > 8 else "")
-        raise LookupError(f"{text!r} is part of {len(matching)} runs: {some}. Give more of one.")
+                return select(run.run_name)
+    matches = [name for name in names if text in name]
+    if len(matches) == 1:
+        return select(matches[0])
+    if matches:
+        some = ", ".join(matches[:8]) + (", …" if len(matches) > 8 else "")
+        raise LookupError(f"{text!r} is part of {len(matches)} runs: {some}. Give more of one.")
     from difflib import get_close_matches
 
     near = get_close_matches(text, names, n=1)
@@ -96,16 +96,16 @@ def find_run(experiment: Path, text: str) -> SelectedRun:
     )
 
 
-def debugger_command(found: SelectedRun) -> str | None:
-    """The command that repeats a run under pdb; None where nobody knows how it was started."""
-    if found.run is not None and found.grid is not None:
-        words = [str(word) for word in found.grid.description.get("command") or []]
-        if words and words[0].endswith(".py"):
-            return _pdb([words[0]], found.run.overrides)
-    return _command_of_job(found.folder / ".hydra")
+def debugger_command(selected: SelectedRun) -> str | None:
+    """The command that repeats a run under pdb; None if it is unknown how the run was started."""
+    if selected.run is not None and selected.grid is not None:
+        command = [str(part) for part in selected.grid.description.get("command") or []]
+        if command and command[0].endswith(".py"):
+            return _pdb(command[0], selected.run.overrides)
+    return _recorded_command(selected.folder / ".hydra")
 
 
-def _command_of_job(hydra: Path) -> str | None:
+def _recorded_command(hydra: Path) -> str | None:
     """From what Hydra wrote into the run's folder."""
     from omegaconf import OmegaConf
 
@@ -118,20 +118,19 @@ def _command_of_job(hydra: Path) -> str | None:
     if name is None:
         return None
     script = Path(cwd) / f"{name}.py"
-    try:
-        words = [str(script.relative_to(Path.cwd()))]
-    except ValueError:
-        words = [str(script)]
-    return _pdb(words, overrides) if script.is_file() else None
+    if not script.is_file():
+        return None
+    is_below = script.is_relative_to(Path.cwd())
+    return _pdb(str(script.relative_to(Path.cwd()) if is_below else script), overrides)
 
 
-def _pdb(words: Sequence[str], overrides: Sequence[str]) -> str:
+def _pdb(script: str, overrides: Sequence[str]) -> str:
     # `-c continue` runs to the error and stops there.
-    return shlex.join(["python", "-m", "pdb", "-c", "continue", *words, *overrides])
+    return shlex.join(["python", "-m", "pdb", "-c", "continue", script, *overrides])
 
 
 def last_lines(path: Path, number: int) -> list[str]:
-    """The last lines of a text file; none where it cannot be read."""
+    """The last lines of a text file; none if it cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -142,32 +141,32 @@ def last_lines(path: Path, number: int) -> list[str]:
     return text.splitlines()[-number:] if number else []
 
 
-def config_text(found: SelectedRun, *, with_kit: bool = False) -> str | None:
-    """The run's configuration as YAML: what the run wrote, else what the grid froze.
+def config_text(selected: SelectedRun, *, with_kit: bool = False) -> str | None:
+    """The run's configuration as YAML: what the run wrote, or else what the grid froze.
 
     Args:
-        found: The run.
-        with_kit: Whether the keys that only steer the kit are there, too.
+        selected: The run.
+        with_kit: Whether to include the keys that only steer the kit.
     """
     import yaml
 
-    data = _read_config(found)
+    data = _read_config(selected)
     if data is None:
         return None
-    left = {key: value for key, value in data.items() if with_kit or key not in KIT_KEYS}
-    return yaml.safe_dump(left, sort_keys=False, allow_unicode=True).rstrip()
+    shown = {key: value for key, value in data.items() if with_kit or key not in KIT_KEYS}
+    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip()
 
 
-def _read_config(found: SelectedRun) -> Mapping[str, object] | None:
+def _read_config(selected: SelectedRun) -> Mapping[str, object] | None:
     from ._identity import plain_text, read_config
 
-    written = read_config(found.folder)
+    written = read_config(selected.folder)
     if written is not None:
         return written
-    if found.run is None or found.grid is None:
+    if selected.run is None or selected.grid is None:
         return None
     try:
-        config = plain_text(found.grid.config(found.run.index))
+        config = plain_text(selected.grid.config(selected.run.index))
     except (LookupError, OSError):
         return None
     return {key: value for key, value in config.items() if key != "hydra"}

@@ -1,12 +1,13 @@
-"""What the sweep and `expkit status` show: lines, tables and counts; pure functions."""
+"""What a sweep and `expkit status` show: lines, tables and counts; pure functions."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -26,7 +27,7 @@ STYLES = {
     "pending": "dim",
     "unknown": "magenta",
 }
-# Counts are given in this order: what is done, what is under way, what went wrong.
+# The order of counts: what is done, what is under way, what went wrong.
 STATES = (
     "completed", "skipped", "running", "pending", "interrupted", "cancelled", "lost", "failed",
     "unsubmitted", "unknown",
@@ -50,15 +51,15 @@ class Row:
     best_step: int | None = None
     heartbeat_age_s: float | None = None
     error: str | None = None
-    job: str | None = None  # what a scheduler says of it
+    job: str | None = None  # what a scheduler says about it
     advice: str | None = None
 
 
-def row(record: RunRecord, *, now: datetime, metric: str | None = None) -> Row:
-    """What a table says of one run.
+def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Row:
+    """What a table says about one run.
 
     Args:
-        record: The run, as `find_runs` gives it.
+        record: The run, as `find_runs` returns it.
         now: The time against which the age of the heartbeat is measured.
         metric: The metric to show; None takes the one that the run itself calls its best.
     """
@@ -92,36 +93,39 @@ def rows_of(
     A completed run of the same configuration counts under whatever name it was trained, and is
     shown by that name.
     """
-    by_name = {each.run_name: each for each in records}
-    by_hash = {each.config_hash: each for each in records if each.state == "completed"}
+    by_name = {record.run_name: record for record in records}
+    completed = {record.config_hash: record for record in records if record.state == "completed"}
     rows = []
     skipped = 0
     for run in runs:
         if run.skipped_by is not None:
             skipped += 1
             continue
-        found, elsewhere = by_name.get(run.run_name), by_hash.get(run.config_hash)
-        if elsewhere is not None and (found is None or found.state != "completed"):
-            found = elsewhere
-        rows.append(
-            Row(run.run_name, "pending") if found is None else row(found, now=now, metric=metric)
-        )
+        record, elsewhere = by_name.get(run.run_name), completed.get(run.config_hash)
+        if elsewhere is not None and (record is None or record.state != "completed"):
+            record = elsewhere
+        if record is None:
+            rows.append(Row(run.run_name, "pending"))
+        else:
+            rows.append(row_of(record, now=now, metric=metric))
     return rows, skipped
 
 
-def as_told(rows: Iterable[Row], told: Mapping[str, SchedulerReport]) -> list[Row]:
-    """The rows with what a scheduler says of the runs, by name.
+def with_reports(rows: Iterable[Row], reports: Mapping[str, SchedulerReport]) -> list[Row]:
+    """The rows, with what a scheduler reports about runs, by name.
 
-    An error of an earlier attempt says nothing of one that waits or runs.
+    An error of an earlier attempt says nothing about a run that waits or runs again.
     """
-    found = []
-    for each in rows:
-        if (word := told.get(each.run_name)) is not None:
-            state = word.state or each.state
-            error = None if state in ("pending", "running") else each.error
-            each = replace(each, state=state, error=error, job=word.job, advice=word.advice)
-        found.append(each)
-    return found
+    merged = []
+    for row in rows:
+        report = reports.get(row.run_name)
+        if report is None:
+            merged.append(row)
+            continue
+        state = report.state or row.state
+        error = None if state in ("pending", "running") else row.error
+        merged.append(replace(row, state=state, error=error, job=report.job, advice=report.advice))
+    return merged
 
 
 def error_line(error: Mapping[str, object] | None) -> str | None:
@@ -136,7 +140,7 @@ def error_line(error: Mapping[str, object] | None) -> str | None:
         return None
     message = str(error.get("message") or "").strip().partition("\n")[0]
     kind = str(error.get("type") or "error")
-    if (kind, message) == ("SystemExit", "143"):  # so SIGTERM ends a run
+    if (kind, message) == ("SystemExit", "143"):  # this is how SIGTERM ends a run
         return "stopped by SIGTERM (scancel?)"
     return f"{kind}: {message}" if message else kind
 
@@ -144,7 +148,7 @@ def error_line(error: Mapping[str, object] | None) -> str | None:
 def duration_text(seconds: float | None) -> str:
     """A duration for people.
 
-    >>> [duration_text(each) for each in (None, 0.04, 1.23, 75, 3720, 90000)]
+    >>> [duration_text(seconds) for seconds in (None, 0.04, 1.23, 75, 3720, 90000)]
     ['', '0.0 s', '1.2 s', '1 min 15 s', '1 h 02 min', '1 d 01 h']
     """
     if seconds is None:
@@ -161,10 +165,10 @@ def duration_text(seconds: float | None) -> str:
     return f"{hours // 24} d {hours % 24:02d} h"
 
 
-def size(size_bytes: int) -> str:
+def size_text(size_bytes: int) -> str:
     """A size for people, in powers of 1000.
 
-    >>> [size(each) for each in (0, 999, 1500, 2_500_000, 7_000_000_000)]
+    >>> [size_text(size) for size in (0, 999, 1500, 2_500_000, 7_000_000_000)]
     ['0 B', '999 B', '1.5 kB', '2.5 MB', '7.0 GB']
     """
     if size_bytes < 1000:
@@ -180,39 +184,39 @@ def size(size_bytes: int) -> str:
 def value_text(value: float | None) -> str:
     """A metric's value with four digits.
 
-    >>> [value_text(each) for each in (None, 0.98104, 12345.6, 2.5e-7)]
+    >>> [value_text(value) for value in (None, 0.98104, 12345.6, 2.5e-7)]
     ['', '0.981', '1.235e+04', '2.5e-07']
     """
     return "" if value is None else f"{value:.4g}"
 
 
-def progress_text(each: Row) -> str:
-    """Epochs done and wanted; steps count from 0, and beyond the epochs they are batches.
+def progress_text(row: Row) -> str:
+    """Epochs done, and of how many; steps count from 0, and beyond the epochs they are batches.
 
     >>> progress_text(Row("a", "running", step=12, total=20))
     '13/20'
     >>> progress_text(Row("a", "running", step=1500, total=20))
     'step 1500'
     """
-    if each.step is None:
-        return "" if each.total is None else f"0/{each.total}"
-    if each.total is not None and each.step >= each.total:
-        return f"step {each.step}"
-    return f"{each.step + 1}" if each.total is None else f"{each.step + 1}/{each.total}"
+    if row.step is None:
+        return "" if row.total is None else f"0/{row.total}"
+    if row.total is not None and row.step >= row.total:
+        return f"step {row.step}"
+    return f"{row.step + 1}" if row.total is None else f"{row.step + 1}/{row.total}"
 
 
-def counts(states: Iterable[str]) -> str:
+def counts_text(states: Iterable[str]) -> str:
     """How many runs are in which state.
 
-    >>> counts(["failed", "completed", "completed"])
+    >>> counts_text(["failed", "completed", "completed"])
     '2 completed, 1 failed'
     """
-    found = list(states)
-    order = [*STATES, *sorted(set(found) - set(STATES))]
-    return ", ".join(f"{found.count(state)} {state}" for state in order if state in found)
+    counts = Counter(states)
+    order = [*STATES, *sorted(set(counts) - set(STATES))]
+    return ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
 
 
-def owner(record: RunRecord) -> str:
+def owner_text(record: RunRecord) -> str:
     """The process that has or had a run, and its job."""
     text = f"process {record.pid} on {record.host}"
     if record.slurm is not None:
@@ -230,66 +234,66 @@ def run_count(number: int) -> str:
 
 
 def finished_line(
-    position: int, total: int, each: Row, *, name_width: int, metric: str | None
+    position: int, total: int, row: Row, *, name_width: int, metric: str | None
 ) -> str:
-    r"""The line that the sweep prints when a run has ended, in rich's markup.
+    r"""The line that a sweep prints when a run has ended, in rich's markup.
 
-    >>> each = Row("cnn_1", "completed", elapsed_s=1.2, best=0.981)
-    >>> finished_line(3, 12, each, name_width=6, metric="val_accuracy")
+    >>> row = Row("cnn_1", "completed", elapsed_s=1.2, best=0.981)
+    >>> finished_line(3, 12, row, name_width=6, metric="val_accuracy")
     '\\[ 3/12] cnn_1   [green]completed  [/]     1.2 s  val_accuracy 0.981'
     """
     from rich.markup import escape
 
     digits = len(str(total))
-    style = STYLES.get(each.state, "default")
+    style = STYLES.get(row.state, "default")
     # The bracket is escaped: [3/12] would be markup.
     line = (
-        f"\\[{position:>{digits}}/{total}] {escape(each.run_name):<{name_width}}  "
-        f"[{style}]{each.state:<11}[/]  {duration_text(each.elapsed_s):>8}"
+        f"\\[{position:>{digits}}/{total}] {escape(row.run_name):<{name_width}}  "
+        f"[{style}]{row.state:<11}[/]  {duration_text(row.elapsed_s):>8}"
     )
-    if each.best is not None and metric is not None:
-        line += f"  {escape(metric)} {value_text(each.best)}"
+    if row.best is not None and metric is not None:
+        line += f"  {escape(metric)} {value_text(row.best)}"
     return line.rstrip()
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
-    ("attempt", lambda each: "" if each.attempt is None else str(each.attempt), True),
+    ("attempt", lambda row: "" if row.attempt is None else str(row.attempt), True),
     ("epochs", progress_text, True),
-    ("duration", lambda each: duration_text(each.elapsed_s), True),
-    ("BEST", lambda each: value_text(each.best), True),
-    ("at step", lambda each: "" if each.best_step is None else str(each.best_step), True),
-    ("heartbeat", lambda each: _ago(each.heartbeat_age_s), True),
-    ("job", lambda each: each.job or "", False),
-    ("error", lambda each: each.error or "", False),
+    ("duration", lambda row: duration_text(row.elapsed_s), True),
+    ("BEST", lambda row: value_text(row.best), True),
+    ("at step", lambda row: "" if row.best_step is None else str(row.best_step), True),
+    ("heartbeat", lambda row: _ago(row.heartbeat_age_s), True),
+    ("job", lambda row: row.job or "", False),
+    ("error", lambda row: row.error or "", False),
 )
 
 
-def table(rows: Sequence[Row], *, metric: str | None, maximize: bool = True) -> Table:
-    """A table of runs, the best in bold; columns in which no run has anything are left out."""
+def run_table(rows: Sequence[Row], *, metric: str | None, maximize: bool = True) -> Table:
+    """A table of runs, the best in bold; columns that are empty for all runs are left out."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("run", overflow="fold")
-    shown.add_column("state", no_wrap=True)
-    columns = [column for column in _COLUMNS if any(column[1](each) for each in rows)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("run", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    columns = [column for column in _COLUMNS if any(column[1](row) for row in rows)]
     for header, _, is_number in columns:
         name = (f"best {metric}" if metric else "best") if header == "BEST" else header
-        shown.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
-    measured = [each.best for each in rows if each.best is not None and each.best == each.best]
+        table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+    measured = [row.best for row in rows if row.best is not None and row.best == row.best]
     best = (max if maximize else min)(measured, default=None)
-    for each in rows:
-        style = STYLES.get(each.state, "default")
-        cells = [escape(text(each)) for _, text, _ in columns]
-        stands_out = best is not None and each.best == best
-        shown.add_row(
-            escape(each.run_name),
-            f"[{style}]{each.state}[/]",
+    for row in rows:
+        style = STYLES.get(row.state, "default")
+        cells = [escape(text(row)) for _, text, _ in columns]
+        is_best = best is not None and row.best == best
+        table.add_row(
+            escape(row.run_name),
+            f"[{style}]{row.state}[/]",
             *cells,
-            style="bold" if stands_out else None,
+            style="bold" if is_best else None,
         )
-    return shown
+    return table
 
 
 def most_telling(
@@ -297,18 +301,18 @@ def most_telling(
 ) -> tuple[list[Row], int]:
     """The rows to show of a large grid, in their order, and how many were left out.
 
-    What went wrong comes first, then the best by metric: in a thousand runs that is what one
-    looks for; all of them are in results.csv.
+    What went wrong comes first, then the best by metric: that is what one looks for among a
+    thousand runs; all of them are in results.csv.
     """
     if len(rows) <= limit:
         return list(rows), 0
 
-    def rank(each: Row) -> tuple[int, float]:
-        if each.state in ("failed", "interrupted", "lost", "unknown"):
+    def rank(row: Row) -> tuple[int, float]:
+        if row.state in ("failed", "interrupted", "lost", "unknown"):
             return 0, 0.0
-        if each.best is None or each.best != each.best:  # NaN
+        if row.best is None or row.best != row.best:  # NaN
             return 2, 0.0
-        return 1, -each.best if maximize else each.best
+        return 1, -row.best if maximize else row.best
 
     order = sorted(range(len(rows)), key=lambda index: rank(rows[index]))
     # At most half for what went wrong, or a broken grid would hide its own best runs.

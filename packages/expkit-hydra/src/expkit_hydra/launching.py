@@ -1,8 +1,9 @@
 """What other launchers build on; expkit-slurm is one.
 
-`execute_run` runs one run of a grid in this process, `execute_in_processes` several in processes of
-their own, `Program` says how another process finds the user's function, `finish_grid` writes and
-shows the results. The rest is what a launcher needs to read grids and to sound like the kit.
+`execute_run` executes one run of a grid in this process, `execute_in_processes` several in
+processes of their own, `Program` says how another process finds the user's function, and
+`finish_grid` writes and shows the results. The rest is what a launcher needs to read grids and to
+print in the kit's words.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -40,71 +41,39 @@ if TYPE_CHECKING:
     from ._table import error_line as error_line
 
 _MODULES = {
-    "SelectedRun": "_show",
-    "MAX_LINES": "_selection",
     "CONSOLE_LOG": "_job",
-    "RunOutcome": "_job",
+    "MAX_LINES": "_selection",
     "ProcessOutput": "_processes",
     "Program": "_program",
-    "SchedulerReport": "_schedulers",
-    "TrackingSync": "_after",
+    "RunOutcome": "_job",
     "RunVersion": "_grid",
+    "SchedulerReport": "_schedulers",
     "SchedulerView": "_schedulers",
+    "SelectedRun": "_show",
+    "TrackingSync": "_after",
     "command_line": "_console",
     "console": "_console",
     "current_config": "_hydra_state",
     "debugger_command": "_show",
     "duration_text": "_table",
     "error_line": "_table",
-    "execute_run": "_job",
     "execute_in_processes": "_processes",
+    "execute_run": "_job",
     "find_experiment": "_cleanup",
     "find_run": "_show",
     "finish_grid": "_after",
-    "run_versions": "_grid",
+    "grid_settings": "_settings",
     "last_lines": "_show",
     "open_grid": "_grid",
     "read_grid": "_grid",
     "register_resolvers": "_resolvers",
     "run_job": "_run_job",
     "run_verb": "_console",
-    "grid_settings": "_settings",
-    "short_path": "_console",
     "run_version": "_grid",
+    "run_versions": "_grid",
+    "short_path": "_console",
 }
-__all__ = [
-    "CONSOLE_LOG",
-    "MAX_LINES",
-    "ProcessOutput",
-    "Program",
-    "RunOutcome",
-    "RunVersion",
-    "SchedulerReport",
-    "SchedulerView",
-    "SelectedRun",
-    "TrackingSync",
-    "command_line",
-    "console",
-    "current_config",
-    "debugger_command",
-    "duration_text",
-    "error_line",
-    "execute_in_processes",
-    "execute_run",
-    "find_experiment",
-    "find_run",
-    "finish_grid",
-    "grid_settings",
-    "last_lines",
-    "open_grid",
-    "read_grid",
-    "register_resolvers",
-    "run_job",
-    "run_verb",
-    "run_version",
-    "run_versions",
-    "short_path",
-]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -128,7 +128,7 @@ def test_outside_of_an_app_the_name_must_be_given(app):
         named = compose("config", overrides=["run_name=test"])
 
     assert named.run_name == "test"
-    with pytest.raises(Exception, match=r"Outside of a Hydra app give a name, e\.g\. the override"):
+    with pytest.raises(Exception, match=r"Outside a Hydra app give a name, e\.g\. the override"):
         _ = config.run_name
 
 

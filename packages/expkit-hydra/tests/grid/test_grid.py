@@ -1,4 +1,4 @@
-"""Reading a grid, and the line that shows how composing goes on."""
+"""Reading a grid, and the line that shows how far composing it has come."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from expkit_hydra import Grid
-from expkit_hydra._composition import Base, Place, Plan
+from expkit_hydra._composition import BaseConfig, Composition, RunLocation
 from expkit_hydra._frozen import FrozenConfigs
 from expkit_hydra._grid import GridRun, write_grid
 from expkit_hydra._progress import progress_line
@@ -61,7 +61,9 @@ def test_processes_that_make_one_grid_at_once_share_its_folder(tmp_path):
     def make(_: int) -> Grid:
         config = OmegaConf.create({"seed": 1, "run_name": "?", "hydra": HYDRA})
         frozen = FrozenConfigs()
-        frozen.add(0, Plan(Base(config, ("seed=1",)), (), ("seed=1",)), Place("1"))
+        frozen.add(
+            0, Composition(BaseConfig(config, ("seed=1",)), (), ("seed=1",)), RunLocation("1")
+        )
         run = GridRun(0, "1", ("seed=1",), {"seed": 1}, "0" * 64, None, tmp_path / "training/1")
         return write_grid(tmp_path, [run], frozen, {"experiment_id": "x"}, pending=[run])
 

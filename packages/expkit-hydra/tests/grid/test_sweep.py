@@ -671,13 +671,12 @@ def test_an_unknown_command_after_the_grid_is_refused_before_it(app, launcher):
     assert not app.experiment.exists()
 
 
-def test_ctrl_c_while_the_grid_is_composed_is_one_sentence(app, monkeypatch):
-    from expkit_hydra._composition import Composer
-
-    def interrupted(*_: object) -> None:
+def test_ctrl_c_while_the_grid_is_composed_is_one_sentence(app):
+    def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Composer, "plan", interrupted)
+    OmegaConf.register_new_resolver("interrupt", interrupt, replace=True)
+    app.add("slow: ${interrupt:}")
     with pytest.raises(SystemExit) as stop:
         app.sweep()
 

@@ -73,7 +73,7 @@ def test_a_sibling_that_fails_is_reported_and_costs_nothing(siblings):
 
     assert "3 completed" in output
     assert "there is no disk left" in output
-    assert "plot ended with exit code 1; the runs are not concerned. Again: " in output
+    assert "plot ended with exit code 1; the runs are not affected. Again: " in output
     assert "sync ended with exit code 1; the journals are complete. Again: " in output
 
 

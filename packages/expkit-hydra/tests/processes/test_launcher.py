@@ -356,7 +356,7 @@ def test_under_hydras_own_launcher_an_edited_configuration_is_noticed(app):
     output = app.train("-m", "hydra/launcher=basic")
 
     assert (app.folder / "epochs.txt").read_text().split() == ["10", "20", "20"]
-    assert "Run 2 was composed anew by this launcher" in output
+    assert "This launcher composed run 2 again" in output
 
 
 def test_a_bad_setting_is_refused_before_anything_is_written(app):

@@ -40,7 +40,7 @@ def test_a_run_that_fails_says_below_its_traceback_how_to_go_on(app):
     states.mkdir()
     (states / "epoch_0003.pt").touch()
     output = app.train("x=2", code=1)
-    again = "The same command goes on from its checkpoint epoch_0003.pt."
+    again = "The same command continues from its checkpoint epoch_0003.pt."
     assert output.splitlines()[-1] == f"{where} {again}"
     # What is there now goes to the trash.
     output = app.train("x=2", "expkit.fresh=true", code=1)
@@ -72,20 +72,20 @@ def test_an_unfinished_run_goes_on(app):
 
     output = app.train("x=2")
 
-    assert "Run 2 goes on (failed, attempt 2)." in output
+    assert "Run 2 continues (failed, attempt 2)." in output
     assert app.records()["2"]["attempt"] == 2
     assert app.states() == {"2": "completed"}
     assert trashed(app) == []
 
 
-def test_an_unfinished_run_starts_anew_where_the_user_wants_it(app):
+def test_an_unfinished_run_starts_over_where_the_user_wants_it(app):
     app.touch("fail2")
     app.train("x=2", code=1)
     app.remove("fail2")
 
     output = app.train("x=2", "expkit.fresh=true")
 
-    assert "starts anew (expkit.fresh=true)" in output
+    assert "starts over (expkit.fresh=true)" in output
     assert app.records()["2"]["attempt"] == 1
     assert [each["reason"] for each in trashed(app)] == ["fresh"]
 
@@ -145,7 +145,7 @@ def test_a_killed_run_is_resumed(app):
 
     output = app.train("x=2")
 
-    assert "Run 2 goes on (lost, attempt 2)." in output
+    assert "Run 2 continues (lost, attempt 2)." in output
     assert app.states() == {"2": "completed"}
 
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from expkit_bookkeeping import RunRecord, claim_run
 from expkit_hydra import RunCallback
 from expkit_hydra._grid import GridRun
-from expkit_hydra._job import Output, heartbeat, user_frame
+from expkit_hydra._job import StreamOutput, heartbeat, user_frame
 from expkit_hydra._schedulers import SchedulerReport
-from expkit_hydra._table import Row, as_told, finished_line, most_telling, rows_of, table
+from expkit_hydra._table import Row, finished_line, most_telling, rows_of, run_table, with_reports
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 def test_columns_without_content_are_left_out():
     rows = [Row("a", "completed", attempt=1, elapsed_s=2.0), Row("b", "pending")]
 
-    headers = [str(column.header) for column in table(rows, metric=None).columns]
+    headers = [str(column.header) for column in run_table(rows, metric=None).columns]
 
     assert headers == ["run", "state", "attempt", "duration"]
 
@@ -43,12 +43,12 @@ def test_a_run_that_failed_and_is_done_under_another_name_counts_as_done(tmp_pat
 
 def test_a_scheduler_knows_what_run_json_does_not():
     rows = [Row("a", "pending"), Row("b", "failed", error="ValueError: no"), Row("c", "failed")]
-    told = {
+    reports = {
         "a": SchedulerReport("cancelled", "7_0 cancelled"),
         "b": SchedulerReport("pending", "8_0 PENDING"),
     }
 
-    assert as_told(rows, told) == [
+    assert with_reports(rows, reports) == [
         Row("a", "cancelled", job="7_0 cancelled"),
         Row("b", "pending", job="8_0 PENDING"),  # its error is the earlier attempt's
         rows[2],
@@ -58,7 +58,7 @@ def test_a_scheduler_knows_what_run_json_does_not():
 def test_names_with_brackets_are_no_markup():
     screen = Console(file=io.StringIO(), width=100)
 
-    screen.print(table([Row("[red]a[/]", "failed", error="KeyError: [0]")], metric=None))
+    screen.print(run_table([Row("[red]a[/]", "failed", error="KeyError: [0]")], metric=None))
     screen.print(finished_line(1, 1, Row("[red]a[/]", "failed"), name_width=9, metric=None))
 
     written = screen.file.getvalue()
@@ -100,7 +100,7 @@ def test_a_run_whose_metric_is_nan_is_never_among_the_best():
 def test_a_handler_that_keeps_the_stream_of_one_run_writes_to_the_next(tmp_path, monkeypatch):
     own = io.StringIO()
     monkeypatch.setattr(sys, "stdout", own)
-    with Output() as output:
+    with StreamOutput() as output:
         with output.to(tmp_path / "first"):
             kept = sys.stdout
             print("one")
@@ -119,7 +119,7 @@ def test_a_breakpoint_in_a_run_talks_to_the_terminal(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", own)
     monkeypatch.setattr(sys, "breakpointhook", lambda: print("(Pdb)"))
 
-    with Output() as output, output.to(tmp_path / "run"):
+    with StreamOutput() as output, output.to(tmp_path / "run"):
         breakpoint()
 
     assert own.getvalue() == "(Pdb)\n"
