@@ -118,6 +118,7 @@ class RunCallback(Callback):
         """Record the end of a run, unless its own Bookkeeping has done so."""
         from hydra.core.utils import JobStatus
 
+        from ._internals import raw_return_value
         from ._job import record_end
         from ._objective import fill_objective
 
@@ -127,7 +128,7 @@ class RunCallback(Callback):
         if claim is None:
             return
         failed = job_return.status == JobStatus.FAILED
-        record_end(claim, job_return._return_value if failed else None)
+        record_end(claim, raw_return_value(job_return) if failed else None)
 
     def on_run_end(self, config: DictConfig, **kwargs: object) -> None:
         """Say where a single run is; if it failed, below its traceback."""

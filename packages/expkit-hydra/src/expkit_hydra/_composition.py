@@ -19,6 +19,17 @@ from typing import Any
 
 from ._hydra_state import answers_of_one_run, current_config
 from ._identity import plain_value
+from ._internals import (
+    apply_override,
+    child_node,
+    content_of,
+    is_missing,
+    is_reference,
+    raw_value,
+    repository_of,
+    set_parent,
+    set_raw_value,
+)
 from ._overrides import KeyPath, OverrideReader, ReadOverride, overlap, to_override
 
 TYPE_CHECKING = False
@@ -60,13 +71,13 @@ class NodePatch:
 def _patch(path: KeyPath, node: Node) -> NodePatch:
     from omegaconf import Container, ValueNode
 
-    constant = not (_refers(node) if isinstance(node, Container) else node._is_interpolation())
-    is_leaf = constant and isinstance(node, ValueNode) and not node._is_missing()
+    constant = not (_refers(node) if isinstance(node, Container) else is_reference(node))
+    is_leaf = constant and isinstance(node, ValueNode) and not is_missing(node)
     return NodePatch(
         path,
         node,
         is_leaf=is_leaf,
-        value=node._value() if is_leaf else None,
+        value=raw_value(node) if is_leaf else None,
         is_constant=constant,
         plain=plain_value(node) if constant else None,
     )
@@ -75,7 +86,7 @@ def _patch(path: KeyPath, node: Node) -> NodePatch:
 def _with_value(example: NodePatch, value: object) -> NodePatch:
     """The patch for another value of a type that the node takes as it is."""
     node = copy.copy(example.node)
-    node.__dict__["_val"] = value
+    set_raw_value(node, value)
     return replace(example, node=node, value=value, plain=value)
 
 
@@ -89,10 +100,10 @@ def _is_same(kept: object, value: object) -> bool:
 
 
 def _refers(node: Any) -> bool:
-    content = node.__dict__.get("_content")
+    content = content_of(node)
     if isinstance(content, dict | list):
         return any(map(_refers, content.values() if isinstance(content, dict) else content))
-    return bool(node._is_interpolation())
+    return is_reference(node)
 
 
 class BaseConfig:
@@ -122,7 +133,7 @@ class BaseConfig:
                 for path, node in [*nodes, *((path, None) for path in also)]:
                     parent = container(self.config, path[:-1])
                     assert parent is not None
-                    content = parent.__dict__["_content"]
+                    content = content_of(parent)
                     saved.append((content, path[-1], content[path[-1]]))
                     content[path[-1]] = copy.deepcopy(content[path[-1]]) if node is None else node
                 yield
@@ -150,13 +161,12 @@ class BaseConfig:
         return self._patches[text]
 
     def _apply(self, path: KeyPath, override: Override) -> NodePatch | None:
-        from hydra._internal.config_loader_impl import ConfigLoaderImpl
         from omegaconf import Container
 
         parent = container(self.config, path[:-1])
-        if parent is None or path[-1] not in parent.__dict__["_content"]:
+        content = {} if parent is None else content_of(parent)
+        if path[-1] not in content:
             return None
-        content = parent.__dict__["_content"]
         original = content[path[-1]]
         if isinstance(original, Container) and not _is_real(original):
             return None  # a reference to another mapping, into which Hydra may merge
@@ -164,8 +174,7 @@ class BaseConfig:
             return None  # what the reference leads to depends on the run's other values
         content[path[-1]] = copy.deepcopy(original)
         try:
-            # Hydra's own function: its conversions, its checks of types.
-            ConfigLoaderImpl._apply_overrides_to_config([override], self.config)
+            apply_override(override, self.config)
             return _patch(path, content[path[-1]])
         except Exception:
             return None  # Hydra is asked for the whole run, and says why it refuses
@@ -267,7 +276,7 @@ class Composer:
 
     def _is_apart_from_values(self, base: BaseConfig) -> bool:
         read = self._reader.read(base.overrides)
-        if read is None or _refers(base.config.hydra.job._get_node("env_copy")):
+        if read is None or _refers(child_node(base.config.hydra.job, "env_copy")):
             return False
         pairs = list(zip(base.overrides, read, strict=True))
         values = [override.parsed for _, override in pairs if override.value_key is not None]
@@ -373,8 +382,8 @@ def put(config: DictConfig, patches: Iterable[NodePatch]) -> None:
         parent = container(config, patch.path[:-1])
         assert parent is not None
         node = copy.deepcopy(patch.node)
-        node._set_parent(parent)
-        parent.__dict__["_content"][patch.path[-1]] = node
+        set_parent(node, parent)
+        content_of(parent)[patch.path[-1]] = node
 
 
 def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -394,8 +403,8 @@ def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
 
 def listed_overrides(config: DictConfig) -> tuple[str, ...]:
     """A run's overrides as Hydra lists them; `a=${b}` is not resolved."""
-    nodes = config.hydra.overrides.task.__dict__["_content"]
-    return tuple([str(node._value()) for node in nodes])
+    nodes = content_of(config.hydra.overrides.task)
+    return tuple([str(raw_value(node)) for node in nodes])
 
 
 def container(config: DictConfig, path: Iterable[str]) -> DictConfig | None:
@@ -405,7 +414,7 @@ def container(config: DictConfig, path: Iterable[str]) -> DictConfig | None:
     node: Any = config
     for key in (None, *path):
         if key is not None:
-            node = node.__dict__["_content"].get(key)
+            node = content_of(node).get(key)
         if not isinstance(node, DictConfig) or not _is_real(node):
             return None
     mapping: DictConfig = node
@@ -413,7 +422,7 @@ def container(config: DictConfig, path: Iterable[str]) -> DictConfig | None:
 
 
 def _is_real(node: Any) -> bool:
-    return isinstance(node.__dict__["_content"], dict | list)
+    return isinstance(content_of(node), dict | list)
 
 
 def node_at(config: DictConfig, key: str) -> Any:
@@ -424,16 +433,14 @@ def node_at(config: DictConfig, key: str) -> Any:
 
 def _crosses_reference(config: DictConfig, key: str) -> bool:
     """Whether a dotted key leads through a reference."""
-    return any(
-        node is not None and node._is_interpolation() for node in _nodes_to(config, key)[:-1]
-    )
+    return any(node is not None and is_reference(node) for node in _nodes_to(config, key)[:-1])
 
 
 def _nodes_to(config: DictConfig, key: str) -> list[Any]:
     """The nodes on the way to a dotted key, the key's own last; None for each that is missing."""
     nodes: list[Any] = [config]
     for part in key.split("."):
-        content = None if nodes[-1] is None else nodes[-1].__dict__.get("_content")
+        content = None if nodes[-1] is None else content_of(nodes[-1])
         if isinstance(content, dict):
             nodes.append(content.get(part))
         elif isinstance(content, list) and part.isdecimal() and int(part) < len(content):
@@ -447,9 +454,9 @@ def _merges_into_reference(node: Any, value: object) -> bool:
     """Whether a mapping would be merged into what a reference leads to, at a node or below it."""
     if node is None or not isinstance(value, dict):
         return False
-    if node._is_interpolation():
+    if is_reference(node):
         return True
-    content = node.__dict__.get("_content")
+    content = content_of(node)
     return isinstance(content, dict) and any(
         _merges_into_reference(content.get(key), part) for key, part in value.items()
     )
@@ -480,7 +487,7 @@ def pinned_keys(master: DictConfig) -> tuple[tuple[str, str], ...]:
     """
     pinned = []
     for key in ("results_dir", "experiment_id"):
-        raw = str(master._get_node(key)._value())  # type: ignore[union-attr]
+        raw = str(raw_value(child_node(master, key)))
         if ("${" in raw and key == "experiment_id") or "now:" in raw:
             pinned.append((key, str(master[key])))
     return tuple(pinned)
@@ -509,7 +516,7 @@ def settle(
 
 def _self_comes_first(config_loader: ConfigLoader, config_name: str | None) -> bool:
     """Whether the primary configuration lists `_self_` before `expkit`."""
-    repository = getattr(config_loader, "repository", None)
+    repository = repository_of(config_loader)
     if config_name is None or repository is None:
         return False
     loaded = repository.load_config(config_name)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ._internals import repository_of, set_repository
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -19,15 +21,15 @@ if TYPE_CHECKING:
 @contextmanager
 def files_read_once(config_loader: ConfigLoader) -> Iterator[None]:
     """Let Hydra's loader keep what it reads for the length of a block."""
-    repository = getattr(config_loader, "repository", None)
-    if repository is None:  # not Hydra's own loader
+    repository = repository_of(config_loader)
+    if repository is None:
         yield
         return
-    config_loader.repository = _KeepingRepository(repository, {})  # type: ignore[attr-defined]
+    set_repository(config_loader, _KeepingRepository(repository, {}))
     try:
         yield
     finally:
-        config_loader.repository = repository  # type: ignore[attr-defined]
+        set_repository(config_loader, repository)
 
 
 class _KeepingRepository:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ._internals import metadata_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -33,7 +35,7 @@ def answers_of_one_run(config: DictConfig) -> Iterator[None]:
     OmegaConf keeps an answer under the text of the arguments: the one to `${square:${width}}` for
     one run would be given to all. Only the time, `${now:…}`, is the same for all.
     """
-    metadata = config._metadata
+    metadata = metadata_of(config)
     before = metadata.resolver_cache
     metadata.resolver_cache = defaultdict(dict, now=before["now"])
     try:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ._hydra_state import answers_of_one_run, current_config
+from ._internals import content_of, is_reference, raw_value, referent, resolvers
 from ._overrides import overlap
 
 TYPE_CHECKING = False
@@ -147,21 +148,21 @@ def plain_value(value: object) -> object:
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(value, Node):
-        if value._is_interpolation():
+        if is_reference(value):
             try:
-                resolved = value._dereference_node()
+                resolved = referent(value)
             except OmegaConfBaseException:
-                return _raw_text(value)
-            return plain_value(resolved) if resolved is not value else _raw_text(value)
+                return str(raw_value(value))
+            return plain_value(resolved) if resolved is not value else str(raw_value(value))
         if isinstance(value, Container):
-            content = value.__dict__["_content"]
+            content = content_of(value)
             if isinstance(content, dict):
                 return {_plain_key(key): plain_value(node) for key, node in content.items()}
             if isinstance(content, list):
                 return [plain_value(node) for node in content]
-            return content
-        inner = value._value()
-        return plain_value(inner)
+            plain: object = content
+            return plain
+        return plain_value(raw_value(value))
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, PurePath):
@@ -195,17 +196,12 @@ def plain_text(config: DictConfig) -> dict[str, object]:
 
 
 def _plain_mapping(config: DictConfig) -> dict[str, object]:
-    content = config.__dict__["_content"]
-    return {_plain_key(key): plain_value(node) for key, node in content.items() if key != "hydra"}
+    nodes = content_of(config).items()
+    return {_plain_key(key): plain_value(node) for key, node in nodes if key != "hydra"}
 
 
 def _plain_key(key: object) -> str:
     return key.name if isinstance(key, Enum) else str(key)
-
-
-def _raw_text(node: object) -> str:
-    # `_value()` of a reference is its text as written.
-    return str(node._value())  # type: ignore[attr-defined]
 
 
 def _drop(data: dict[str, object], path: list[str]) -> None:
@@ -225,8 +221,7 @@ def _drop(data: dict[str, object], path: list[str]) -> None:
 
 def mentions_volatile(config: DictConfig) -> bool:
     """Whether anything outside Hydra's node depends on the machine, the time or Hydra."""
-    content = config.__dict__["_content"]
-    return is_volatile(node for key, node in content.items() if key != "hydra")
+    return is_volatile(node for key, node in content_of(config).items() if key != "hydra")
 
 
 def is_volatile(nodes: Iterable[Node]) -> bool:
@@ -236,12 +231,12 @@ def is_volatile(nodes: Iterable[Node]) -> bool:
     stack = list(nodes)
     while stack:
         node = stack.pop()
-        if node._is_interpolation():
-            text = str(node._value())
+        if is_reference(node):
+            text = str(raw_value(node))
             if any(f"{name}:" in text for name in VOLATILE_RESOLVERS):
                 return True
         elif isinstance(node, Container):
-            content = node.__dict__["_content"]
+            content = content_of(node)
             if isinstance(content, dict):
                 stack.extend(content.values())
             elif isinstance(content, list):
@@ -254,7 +249,6 @@ def resolvers_as_text() -> Iterator[None]:
     """Let volatile resolvers return the text of their call, for the length of a block."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
-    from omegaconf.basecontainer import BaseContainer
 
     def text(name: str, *args: object) -> object:
         if name == "hydra" and str(args[0]).startswith(f"{_CHOICES}."):
@@ -265,8 +259,8 @@ def resolvers_as_text() -> Iterator[None]:
         # Without `${`, which OmegaConf would take for another reference.
         return f"$({name}:{','.join(map(str, args))})"
 
-    # OmegaConf has no public way to read a resolver in order to restore it.
-    before = dict(BaseContainer._resolvers)
+    table = resolvers()
+    before = dict(table)
     for name in VOLATILE_RESOLVERS:
         OmegaConf.register_new_resolver(
             name, lambda *args, _name=name: text(_name, *args), replace=True, use_cache=False
@@ -274,5 +268,5 @@ def resolvers_as_text() -> Iterator[None]:
     try:
         yield
     finally:
-        BaseContainer._resolvers.clear()
-        BaseContainer._resolvers.update(before)
+        table.clear()
+        table.update(before)

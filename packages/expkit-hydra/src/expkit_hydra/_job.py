@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from ._collector import CollectorPause
+from ._internals import raw_return_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -318,7 +319,7 @@ def _run(
         with contextlib.suppress(OSError):
             os.chdir(cwd)  # a run that changes the directory must not move the next run's
     failed = job.status == JobStatus.FAILED
-    return job, job._return_value if failed else None, None
+    return job, raw_return_value(job) if failed else None, None
 
 
 def record_end(claim: Claim, error: BaseException | None, *, stopped: bool = False) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ._errors import GridError
 from ._identity import NO_PART_OF_IDENTITY, plain_value
+from ._internals import child_node
 from ._overrides import bare_key
 
 TYPE_CHECKING = False
@@ -77,7 +78,7 @@ def swept_values(
     values: dict[str, object] = {}
     for key in keys:
         if key in choices:
-            values[key] = plain_value(choices._get_node(key))
+            values[key] = plain_value(child_node(choices, key))
         else:
             path = key.partition("@")[0]
             try:

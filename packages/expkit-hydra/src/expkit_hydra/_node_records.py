@@ -15,6 +15,18 @@ from importlib import import_module
 from pathlib import Path, PurePath
 from types import GenericAlias, UnionType
 
+from ._internals import (
+    blank_box,
+    content_of,
+    enum_type_of,
+    key_of,
+    make_metadata,
+    metadata_of,
+    raw_value,
+    set_content,
+    value_node,
+)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf.base import Node
@@ -38,7 +50,7 @@ class NodeEncoder:
         """Keep a container and all below it as it is, nothing resolved; returns its number."""
         from omegaconf import DictConfig, ListConfig
 
-        content = node.__dict__["_content"]
+        content = content_of(node)
         record: dict[str, object] = {"kind": "dict" if isinstance(node, DictConfig) else "list"}
         record |= self._encode_metadata(node, any_type=typing.Any)
         if isinstance(node, DictConfig) and isinstance(content, dict):
@@ -58,25 +70,26 @@ class NodeEncoder:
         if isinstance(node, Container):
             return self.store(node)
         if isinstance(node, UnionNode):
-            content = node.__dict__["_content"]
+            content = content_of(node)
             inner = (
                 content
                 if content is None or isinstance(content, str)
-                else {"node": self.child(content), "has_key": content._metadata.key is not None}
+                else {"node": self.child(content), "has_key": key_of(content) is not None}
             )
             return {"type": "UnionNode", "value": inner} | self._encode_metadata(node)
-        value = self._encode_value(node._value())
+        value = self._encode_value(raw_value(node))
         metadata = self._encode_metadata(node, any_type=typing.Any)
         if type(node) is AnyNode and not metadata:
             return [value]
         leaf: dict[str, object] = {"type": type(node).__name__, "value": value} | metadata
-        if "enum_type" in node.__dict__:
-            leaf["enum"] = self._encode_type(node.__dict__["enum_type"])
+        enum_type = enum_type_of(node)
+        if enum_type is not None:
+            leaf["enum"] = self._encode_type(enum_type)
         return leaf
 
     def _encode_metadata(self, node: Node, any_type: object = None) -> dict[str, object]:
         """What differs from an untyped optional node without flags."""
-        metadata = node._metadata
+        metadata = metadata_of(node)
         entries: dict[str, object] = {}
         if metadata.ref_type is not any_type:
             entries["ref"] = self._encode_type(metadata.ref_type)
@@ -162,12 +175,8 @@ class NodeDecoder:
 
         record = self._record(number)
         is_dict = record["kind"] == "dict"
-        node = _blank(
-            DictConfig if is_dict else ListConfig,
-            self._decode_metadata(record, key, container=True),
-            parent,
-            "_content",
-        )
+        metadata = self._decode_metadata(record, key, container=True)
+        node = blank_box(DictConfig if is_dict else ListConfig, metadata, parent)
         if "special" in record:
             content = record["special"]
         elif is_dict:
@@ -180,7 +189,7 @@ class NodeDecoder:
                 self.load_child(child, node, position)
                 for position, child in enumerate(record["content"])
             ]
-        node.__dict__["_content"] = content
+        set_content(node, content)
         return node
 
     def load_child(self, child: object, parent: Node, key: object) -> Node:
@@ -195,19 +204,17 @@ class NodeDecoder:
         kind = getattr(omegaconf, leaf["type"])
         if kind is omegaconf.UnionNode:
             metadata = self._decode_metadata(leaf, key, any_type=None)
-            node = _blank(kind, metadata, parent, "_content")
+            node = blank_box(kind, metadata, parent)
             inner = leaf["value"]
             if isinstance(inner, dict):
                 # Its child has the union's key or, after OmegaConf has copied it, none.
                 inner = self.load_child(inner["node"], node, key if inner["has_key"] else None)
-            node.__dict__["_content"] = inner
+            set_content(node, inner)
             return node
         metadata = self._decode_metadata(leaf, key)
-        node = _blank(kind, metadata, parent, "_val")
-        node.__dict__["_val"] = self._decode_value(leaf["value"])
-        if "enum" in leaf:
-            node.__dict__["enum_type"] = self._decode_type(leaf["enum"])
-        return node
+        enum_type = self._decode_type(leaf["enum"]) if "enum" in leaf else None
+        value = self._decode_value(leaf["value"])
+        return value_node(kind, metadata, parent, value, enum_type)
 
     def _decode_metadata(
         self,
@@ -217,8 +224,6 @@ class NodeDecoder:
         container: bool = False,
         any_type: object = typing.Any,
     ) -> object:
-        from omegaconf.base import ContainerMetadata, Metadata
-
         fields: dict[str, typing.Any] = {
             "ref_type": self._decode_type(record["ref"]) if "ref" in record else any_type,
             "object_type": self._decode_type(record["object"]) if "object" in record else None,
@@ -227,11 +232,9 @@ class NodeDecoder:
             "flags": dict(record.get("flags", {})),
             "flags_root": record.get("flags_root", False),
         }
-        if not container:
-            return Metadata(**fields)
-        for name in ("key_type", "element_type"):
+        for name in ("key_type", "element_type") if container else ():
             fields[name] = self._decode_type(record[name]) if name in record else typing.Any
-        return ContainerMetadata(**fields)
+        return make_metadata(fields, container=container)
 
     def _decode_value(self, value: object) -> object:
         if not isinstance(value, dict):
@@ -269,13 +272,6 @@ class NodeDecoder:
 
 
 _SPECIAL: dict[str, object] = {"any": typing.Any, "none": type(None), "...": Ellipsis}
-
-
-def _blank(kind: type[Node], metadata: object, parent: Node | None, slot: str) -> Node:
-    """A node as unpickling would make it: no value is validated or converted again."""
-    node = kind.__new__(kind)
-    node.__setstate__({"_metadata": metadata, "_parent": parent, slot: None})
-    return node
 
 
 def _find_class(name: str) -> type:

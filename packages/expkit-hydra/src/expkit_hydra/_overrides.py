@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ._internals import raw_override_value, with_integer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -117,7 +119,7 @@ class OverrideReader:
         example = self._integers.get(key)
         if example is None or not _INTEGER.fullmatch(value):
             return False
-        parsed = replace(example.parsed, _value=int(value), input_line=text)
+        parsed = with_integer(example.parsed, int(value), text)
         self._read[text] = replace(example, parsed=parsed, task_line=text)
         return True
 
@@ -130,19 +132,19 @@ class OverrideReader:
         except HydraException:
             return None
         # Hydra takes a mapping for a value even where the key is a group.
-        others = [item.key_or_group for item in parsed if not isinstance(item._value, dict)]
+        others = [item.key_or_group for item in parsed if not _is_mapping(item)]
         if not self._ask_about_groups(others, overrides):
             return None
         for text, override in zip(overrides, parsed, strict=True):
             key = override.key_or_group
-            is_value = isinstance(override._value, dict) or not self._is_group[key]
+            is_value = _is_mapping(override) or not self._is_group[key]
             self._read[text] = ReadOverride(
                 override,
                 is_plain=is_value and _may_be_plain(override),
                 value_key=key if is_value else None,
                 task_line=None if override.is_hydra_override() else str(override.input_line),
             )
-            if self._read[text].is_plain and type(override._value) is int:
+            if self._read[text].is_plain and type(raw_override_value(override)) is int:
                 self._integers[key] = self._read[text]
         return [self._read[text] for text in overrides]
 
@@ -162,7 +164,7 @@ class OverrideReader:
         values = {
             override.key_or_group
             for override in defaults.config_overrides
-            if not isinstance(override._value, dict)
+            if not _is_mapping(override)
         }
         for key in keys:
             self._is_group[key] = key not in values
@@ -177,6 +179,10 @@ def overlap(keys: Sequence[str]) -> bool:
     """
     ordered = sorted(f"{key}." for key in keys)
     return any(later.startswith(key) for key, later in itertools.pairwise(ordered))
+
+
+def _is_mapping(override: Override) -> bool:
+    return isinstance(raw_override_value(override), dict)
 
 
 def _may_be_plain(override: Override) -> bool:

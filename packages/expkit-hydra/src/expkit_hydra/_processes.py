@@ -23,6 +23,7 @@ from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from typing import Any
 
+from ._internals import import_logging_config, initialize_hydra, make_callbacks
 from ._job import CONSOLE_LOG, INTERRUPTED, TERMINATED, RunOutcome, execute_run
 from ._program import TaskReference
 
@@ -175,13 +176,12 @@ def _share(grid: Grid, index: int) -> None:
     """
     import faulthandler  # noqa: F401
 
-    import hydra._internal.logging_config  # noqa: F401
-
     from expkit_bookkeeping import claim_run, code_facts, move_to_trash, read_run  # noqa: F401
 
     from . import _objective  # noqa: F401
     from ._run_job import prepare
 
+    import_logging_config()
     # `execute_run` says what is wrong with the configuration.
     with contextlib.suppress(LookupError, OSError, ValueError):
         prepare(grid.config(index))
@@ -329,22 +329,18 @@ def _child_main(pipe: Connection, arguments: _ChildArguments) -> None:
 
 
 def _execute_in_child(arguments: _ChildArguments) -> RunOutcome:
-    from hydra._internal.callbacks import Callbacks
-    from hydra._internal.hydra import Hydra
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.types import HydraContext
 
     from ._grid import open_grid
 
-    GlobalHydra.instance().clear()  # a fork has its parent's
-    GlobalHydra.instance().initialize(Hydra(arguments.task_name, arguments.loader))
+    initialize_hydra(arguments.task_name, arguments.loader)
     index = arguments.run.index
     fresh = frozenset([index] if arguments.fresh else [])
     grid = replace(open_grid(arguments.grid), fresh=fresh, known={index: arguments.known})
     try:
-        callbacks = Callbacks(grid.config(index))
+        callbacks = make_callbacks(grid.config(index))
     except LookupError:
-        callbacks = Callbacks()  # `execute_run` says what is wrong with the configuration
+        callbacks = make_callbacks(None)  # `execute_run` says what is wrong with the configuration
     return execute_run(
         grid,
         arguments.run,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ._errors import GridError
+from ._internals import replaced_app
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,8 +184,6 @@ class Program:
 @contextmanager
 def _no_app() -> Iterator[None]:
     """Let `hydra.main` refuse to run: otherwise an import might train the base configuration."""
-    module: Any = import_module("hydra.main")
-    before = module._run_hydra
 
     def refuse(*arguments: object, **options: object) -> None:
         raise GridError(
@@ -192,11 +191,8 @@ def _no_app() -> Iterator[None]:
             'find its function: call main() under `if __name__ == "__main__":`.'
         )
 
-    module._run_hydra = refuse
-    try:
+    with replaced_app(refuse):
         yield
-    finally:
-        module._run_hydra = before
 
 
 def _version_base() -> str | None:

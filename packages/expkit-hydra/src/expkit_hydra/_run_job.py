@@ -9,7 +9,6 @@ function is called.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -18,13 +17,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ._internals import (
+    content_of,
+    flush_loggers,
+    is_node,
+    is_read_version,
+    parse_reference,
+    raw_value,
+    set_content,
+    yaml_dumper,
+)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
-
-SAME_AS = "1.3."  # versions of Hydra
 
 
 def run_job(
@@ -42,11 +50,9 @@ def run_job(
         hydra_context: As Hydra gives it to launchers.
         around: A context for the user's part; None: no context.
     """
-    import hydra
-    from hydra import version
     from hydra.core import utils
 
-    if hydra.__version__.startswith(SAME_AS) and version.base_at_least("1.2"):
+    if is_read_version():
         return _run(config, task_function, hydra_context, around or nullcontext())
     with around or nullcontext():
         return utils.run_job(
@@ -69,7 +75,6 @@ def _run(
         JobReturn,
         JobRuntime,
         JobStatus,
-        _flush_loggers,
         configure_log,
         env_override,
     )
@@ -115,7 +120,7 @@ def _run(
                 job.return_value = error
                 job.status = JobStatus.FAILED
         job.task_name = JobRuntime.instance().get("name")
-        _flush_loggers()
+        flush_loggers()
         hydra_context.callbacks.on_job_end(config=config, job_return=job)
         return job
     finally:
@@ -129,18 +134,18 @@ def _only_hydra(config: DictConfig) -> DictConfig:
     from omegaconf import DictConfig
 
     hidden = DictConfig({})
-    hidden.__dict__["_content"]["hydra"] = config.__dict__["_content"]["hydra"]
+    content_of(hidden)["hydra"] = content_of(config)["hydra"]
     return hidden
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
     """A copy for the user's function, which may change it."""
-    content = config.__dict__["_content"]
-    config.__dict__["_content"] = {key: node for key, node in content.items() if key != "hydra"}
+    content = content_of(config)
+    set_content(config, {key: node for key, node in content.items() if key != "hydra"})
     try:
         return copy.deepcopy(config)
     finally:
-        config.__dict__["_content"] = content
+        set_content(config, content)
 
 
 def save(config: Any, path: Path) -> None:
@@ -169,9 +174,6 @@ def hydra_yaml(hidden: DictConfig) -> str:
 
 def prepare(config: DictConfig) -> None:
     """Fill the caches of what a run does with its configuration, for the forks of this process."""
-    from omegaconf.errors import GrammarParseError
-    from omegaconf.grammar_parser import parse
-
     hydra_yaml(_only_hydra(config))
     waiting: list[object] = [_as_written(config)]
     while waiting:
@@ -179,8 +181,7 @@ def prepare(config: DictConfig) -> None:
         if isinstance(value, dict | list):
             waiting += value.values() if isinstance(value, dict) else value
         elif isinstance(value, str) and "${" in value:
-            with contextlib.suppress(GrammarParseError):
-                parse(value)
+            parse_reference(value)
 
 
 MOST_PARTS = 500
@@ -200,9 +201,8 @@ def _dump(data: object) -> str:
 def _dumper() -> Any:
     """OmegaConf's dumper, with libyaml if it is installed."""
     import yaml
-    from omegaconf._utils import get_omega_conf_dumper
 
-    dumper: Any = get_omega_conf_dumper()
+    dumper = yaml_dumper()
     if not yaml.__with_libyaml__:
         return dumper
     fast: Any = type("Dumper", (yaml.CDumper,), {})
@@ -212,14 +212,14 @@ def _dumper() -> Any:
 
 def _as_written(node: Any) -> Any:
     """`OmegaConf.to_container(node, enum_to_str=True)` without asking each node for its flags."""
-    content = node.__dict__.get("_content")
+    content = content_of(node)
     if isinstance(content, dict):
         return {_name(key): _as_written(child) for key, child in content.items()}
     if isinstance(content, list):
         return [_as_written(child) for child in content]
-    value = node._value()
+    value = raw_value(node)
     # A union holds a node of one of its types.
-    return _as_written(value) if hasattr(value, "_metadata") else _name(value)
+    return _as_written(value) if is_node(value) else _name(value)
 
 
 def _name(value: object) -> object:

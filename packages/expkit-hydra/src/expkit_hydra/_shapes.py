@@ -17,6 +17,7 @@ from typing import Any
 
 from ._composition import BaseConfig, Composition, RunLocation, list_overrides, settle
 from ._identity import hash_of, is_volatile, mentions_volatile, plain_value, resolvers_as_text
+from ._internals import content_of, is_missing, is_reference, key_of, parent_of, raw_value
 from ._names import clean, fill_template, name_of, swept_values
 from ._overrides import KeyPath
 
@@ -294,7 +295,7 @@ class _Resolution:
         varying: list[_VaryingNode] = []
         static = {
             _plain_key(key): self._plain(node, (_plain_key(key),), varying)
-            for key, node in self._config.__dict__["_content"].items()
+            for key, node in content_of(self._config).items()
             if key != "hydra"
         }
         return _Template(static, tuple(varying))
@@ -336,7 +337,7 @@ class _Resolution:
             return True
         node: Any = self._config
         for key in path:
-            content = _content(node)
+            content = content_of(node)
             if not isinstance(content, dict):
                 return True
             if key not in content:
@@ -345,9 +346,9 @@ class _Resolution:
         return self._node_varies(node, path)
 
     def _node_varies(self, node: Any, path: tuple[str | int, ...]) -> bool:
-        if node._is_interpolation():
-            return self._text_varies(str(node._value()))
-        content = _content(node)
+        if is_reference(node):
+            return self._text_varies(str(raw_value(node)))
+        content = content_of(node)
         if isinstance(content, dict):
             return any(self._node_varies(child, (*path, key)) for key, child in content.items())
         if isinstance(content, list):
@@ -368,16 +369,16 @@ class _Resolution:
         """Plain data of what is the same for all runs; None in place of a node that varies."""
         if path in self._own:
             key = tuple(map(str, path))
-            owner: Any = _content(node._get_parent())
-            last = node._key()
+            owner: Any = content_of(parent_of(node))
+            last = key_of(node)
             varying.append(_VaryingNode(path, self._follow(key), lambda: owner[last], key))
             return None
-        if node._is_interpolation():
-            if self._text_varies(str(node._value())):
+        if is_reference(node):
+            if self._text_varies(str(raw_value(node))):
                 varying.append(_VaryingNode(path, self._reader(node), node, None))
                 return None
             return plain_value(node)
-        content = _content(node)
+        content = content_of(node)
         if isinstance(content, dict):
             return {
                 _plain_key(key): self._plain(child, (*path, _plain_key(key)), varying)
@@ -396,7 +397,7 @@ class _Resolution:
             return None
         node: Any = self._config
         for key in path:
-            content = _content(node)
+            content = content_of(node)
             if not isinstance(content, dict) or key not in content:
                 return None
             node = content[key]
@@ -409,13 +410,13 @@ class _Resolution:
     def _reader(self, node: Any) -> Reader | None:
         from omegaconf import AnyNode, StringNode, ValueNode
 
-        if not isinstance(node, ValueNode) or node._is_missing():
+        if not isinstance(node, ValueNode) or is_missing(node):
             return None
-        if not node._is_interpolation():
-            value = node._value()
+        if not is_reference(node):
+            value = raw_value(node)
             return lambda _: value
         # A typed node would convert what it refers to.
-        text = str(node._value())
+        text = str(raw_value(node))
         if type(node) not in (AnyNode, StringNode) or "\\" in text:
             return None
         parts: list[str | Reader] = []
@@ -449,11 +450,6 @@ def _as_text(reader: Reader) -> Reader:
         return str(value)
 
     return read
-
-
-def _content(node: Any) -> object:
-    """What a container holds: text if it is a reference; None for what is no container."""
-    return node.__dict__.get("_content")
 
 
 def _plain_key(key: object) -> str:

@@ -20,6 +20,7 @@ from ._expansion import Expansion, expand
 from ._grid import Grid, GridRun, write_grid
 from ._hydra_state import current_config
 from ._identity import identify
+from ._internals import raw_return_value
 from ._job import INTERRUPTED
 from ._members import refuse_keys
 from ._names import name_template
@@ -289,7 +290,7 @@ def _raise_for_failures(
         if record is not None and record.state == "failed" and record.attempt >= attempts:
             again = "expkit.attempts is reached, expkit.rerun=failed tries again"
         name = run.run_name if run is not None else " ".join(result.overrides or ())
-        names.setdefault(_describe(result._return_value), []).append(name)
+        names.setdefault(_describe(raw_return_value(result)), []).append(name)
     lines = [
         f"  {', '.join(shorten(failed_runs))}: {error}" for error, failed_runs in names.items()
     ]

@@ -681,6 +681,7 @@ def test_ctrl_c_while_the_grid_is_composed_is_one_sentence(app):
         app.sweep()
 
     assert stop.value.code == 130
+    OmegaConf.clear_resolver("interrupt")
     assert "Interrupted while the grid was made. Nothing has been started." in app.log
     assert not app.experiment.exists()
 
