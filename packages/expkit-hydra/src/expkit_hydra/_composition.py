@@ -71,7 +71,7 @@ class NodePatch:
 def _patch(path: KeyPath, node: Node) -> NodePatch:
     from omegaconf import Container, ValueNode
 
-    constant = not (_refers(node) if isinstance(node, Container) else is_reference(node))
+    constant = not (holds_reference(node) if isinstance(node, Container) else is_reference(node))
     is_leaf = constant and isinstance(node, ValueNode) and not is_missing(node)
     return NodePatch(
         path,
@@ -99,10 +99,10 @@ def _is_same(kept: object, value: object) -> bool:
     return type(kept) in (int, float, bool, str) and type(kept) is type(value) and kept == value
 
 
-def _refers(node: Any) -> bool:
+def holds_reference(node: Any) -> bool:
     content = content_of(node)
     if isinstance(content, dict | list):
-        return any(map(_refers, content.values() if isinstance(content, dict) else content))
+        return any(map(holds_reference, content.values() if isinstance(content, dict) else content))
     return is_reference(node)
 
 
@@ -168,9 +168,9 @@ class BaseConfig:
         if path[-1] not in content:
             return None
         original = content[path[-1]]
-        if isinstance(original, Container) and not _is_real(original):
+        if isinstance(original, Container) and not is_real(original):
             return None  # a reference to another mapping, into which Hydra may merge
-        if _merges_into_reference(original, override.value()):
+        if merges_into_reference(original, override.value()):
             return None  # what the reference leads to depends on the run's other values
         content[path[-1]] = copy.deepcopy(original)
         try:
@@ -276,11 +276,11 @@ class Composer:
 
     def _is_apart_from_values(self, base: BaseConfig) -> bool:
         read = self._reader.read(base.overrides)
-        if read is None or _refers(child_node(base.config.hydra.job, "env_copy")):
+        if read is None or holds_reference(child_node(base.config.hydra.job, "env_copy")):
             return False
         pairs = list(zip(base.overrides, read, strict=True))
         values = [override.parsed for _, override in pairs if override.value_key is not None]
-        if any(_crosses_reference(base.config, value.key_or_group) for value in values):
+        if any(crosses_reference(base.config, value.key_or_group) for value in values):
             return False
         if not any(isinstance(value.value(), dict) for value in values):
             return True
@@ -290,8 +290,8 @@ class Composer:
         except Exception:
             return False
         return not any(
-            _crosses_reference(before, value.key_or_group)
-            or _merges_into_reference(node_at(before, value.key_or_group), value.value())
+            crosses_reference(before, value.key_or_group)
+            or merges_into_reference(node_at(before, value.key_or_group), value.value())
             for value in values
         )
 
@@ -415,28 +415,28 @@ def container(config: DictConfig, path: Iterable[str]) -> DictConfig | None:
     for key in (None, *path):
         if key is not None:
             node = content_of(node).get(key)
-        if not isinstance(node, DictConfig) or not _is_real(node):
+        if not isinstance(node, DictConfig) or not is_real(node):
             return None
     mapping: DictConfig = node
     return mapping
 
 
-def _is_real(node: Any) -> bool:
+def is_real(node: Any) -> bool:
     return isinstance(content_of(node), dict | list)
 
 
 def node_at(config: DictConfig, key: str) -> Any:
     """The node under a dotted key, its references as they are; None where there is none."""
-    *_, last = _nodes_to(config, key)
+    *_, last = nodes_to(config, key)
     return last
 
 
-def _crosses_reference(config: DictConfig, key: str) -> bool:
+def crosses_reference(config: DictConfig, key: str) -> bool:
     """Whether a dotted key leads through a reference."""
-    return any(node is not None and is_reference(node) for node in _nodes_to(config, key)[:-1])
+    return any(node is not None and is_reference(node) for node in nodes_to(config, key)[:-1])
 
 
-def _nodes_to(config: DictConfig, key: str) -> list[Any]:
+def nodes_to(config: DictConfig, key: str) -> list[Any]:
     """The nodes on the way to a dotted key, the key's own last; None for each that is missing."""
     nodes: list[Any] = [config]
     for part in key.split("."):
@@ -450,7 +450,7 @@ def _nodes_to(config: DictConfig, key: str) -> list[Any]:
     return nodes
 
 
-def _merges_into_reference(node: Any, value: object) -> bool:
+def merges_into_reference(node: Any, value: object) -> bool:
     """Whether a mapping would be merged into what a reference leads to, at a node or below it."""
     if node is None or not isinstance(value, dict):
         return False
@@ -458,7 +458,7 @@ def _merges_into_reference(node: Any, value: object) -> bool:
         return True
     content = content_of(node)
     return isinstance(content, dict) and any(
-        _merges_into_reference(content.get(key), part) for key, part in value.items()
+        merges_into_reference(content.get(key), part) for key, part in value.items()
     )
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ._draft import Draft
-from ._errors import GridError
 from ._expansion import Expansion
 from ._grid import GridRun
 from ._identity import plain_text
-from ._program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hydra.types import TaskFunction
     from omegaconf import DictConfig
 
 
@@ -25,7 +22,7 @@ def describe(
     expansion: Expansion,
     draft: Draft,
     *,
-    task_function: TaskFunction | None = None,
+    task: Mapping[str, object] | None = None,
     argv: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """The description of a grid, except for what writing its files adds.
@@ -34,7 +31,7 @@ def describe(
         config: The configuration of the sweep.
         expansion: The grid's axes.
         draft: Its runs.
-        task_function: The user's function.
+        task: Where the user's function is; None if no other process would find it.
         argv: The command line; this process's by default.
     """
     skipped = sum(1 for run in draft.runs if run.skipped_by is not None)
@@ -48,7 +45,7 @@ def describe(
         counts["blocks"] = draft.blocks
     return {
         "command": _command(sys.argv if argv is None else argv),
-        "task": _task(task_function),
+        "task": None if task is None else dict(task),
         "experiment_id": draft.experiment.name,
         "metric": config.expkit.get("metric"),
         "direction": config.expkit.get("direction"),
@@ -80,16 +77,6 @@ def _command(argv: Sequence[str]) -> list[str]:
     elif path.is_absolute():
         script = path.name
     return [script, *arguments]
-
-
-def _task(task_function: TaskFunction | None) -> dict[str, object] | None:
-    """Where the user's function is; None if no other process would find it."""
-    if task_function is None:
-        return None
-    try:
-        return Program.of(task_function).describe()
-    except GridError:
-        return None
 
 
 def _versions() -> dict[str, str]:

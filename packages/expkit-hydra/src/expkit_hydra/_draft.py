@@ -15,7 +15,7 @@ from ._expansion import Expansion
 from ._frozen import FrozenConfigs
 from ._grid import GridRun
 from ._identity import NO_PART_OF_IDENTITY, ignored_keys, plain_value
-from ._members import ComposedRun, Experiment, composed_runs
+from ._members import ComposedRun, Experiment, ShowProgress, composed_runs
 from ._names import refuse_shared_names
 from ._pruning import shape_of_run
 from ._shapes import Naming, ResolvedRun, Shape
@@ -50,7 +50,12 @@ class Draft:
 
 
 def draft_grid(
-    config: DictConfig, expansion: Expansion, composer: Composer, naming: Naming
+    config: DictConfig,
+    expansion: Expansion,
+    composer: Composer,
+    naming: Naming,
+    *,
+    show_progress: ShowProgress | None = None,
 ) -> Draft:
     """Compose, name, identify and decide about the runs of a grid.
 
@@ -59,6 +64,7 @@ def draft_grid(
         expansion: The runs' overrides.
         composer: Composes a run.
         naming: How they are named.
+        show_progress: Shows how far it is while it passes the runs on.
 
     Raises:
         GridError: If a rule or an option cannot be read, if runs share a name or a folder, if
@@ -68,7 +74,7 @@ def draft_grid(
     from expkit_filter import FilterError
 
     try:
-        return _Drafting(config, expansion, composer, naming).draft()
+        return _Drafting(config, expansion, composer, naming).draft(show_progress)
     except FilterError as error:
         raise GridError(str(error)) from error
 
@@ -91,8 +97,14 @@ class _Drafting:
         self._shapes: set[Shape] = set()
         self._positions: list[int] = []  # in the product, of the runs that are no duplicates
 
-    def draft(self) -> Draft:
-        stream = composed_runs(self._expansion, self._composer, self._naming, self._rules)
+    def draft(self, show_progress: ShowProgress | None) -> Draft:
+        stream = composed_runs(
+            self._expansion,
+            self._composer,
+            self._naming,
+            self._rules,
+            show_progress=show_progress,
+        )
         first = next(stream)
         # Whatever becomes of the first run, it says where the experiment is.
         self._experiment.enter(first.resolve())
@@ -239,7 +251,7 @@ class _Drafting:
     def _candidates(self) -> Iterator[Candidate]:
         """The distinct runs once more, without the short cuts: for messages."""
         seen = set()
-        for run in composed_runs(self._expansion, self._composer, self._naming, show=False):
+        for run in composed_runs(self._expansion, self._composer, self._naming):
             resolved = run.resolve()
             if resolved.config_hash not in seen:
                 seen.add(resolved.config_hash)

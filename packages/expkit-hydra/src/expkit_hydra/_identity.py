@@ -55,11 +55,11 @@ def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
         swept: Keys that the grid sweeps: they count even where `expkit.ignore` names them.
     """
     with current_config(config):
-        data = _plain_mapping(config)
+        data = plain_mapping(config)
         stable = data
         if mentions_volatile(config):
             with answers_of_one_run(config), resolvers_as_text():
-                stable = _plain_mapping(config)
+                stable = plain_mapping(config)
     return Identity(data=data, config_hash=hash_of(stable, data, swept=swept))
 
 
@@ -112,7 +112,7 @@ def write_config(config: DictConfig, folder: Path) -> None:
     from expkit_bookkeeping import write_file
 
     with current_config(config):
-        data = _plain_mapping(config)
+        data = plain_mapping(config)
     folder.mkdir(parents=True, exist_ok=True)
     dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
     text = yaml.dump(data, sort_keys=False, allow_unicode=True, Dumper=dumper)
@@ -157,7 +157,7 @@ def plain_value(value: object) -> object:
         if isinstance(value, Container):
             content = content_of(value)
             if isinstance(content, dict):
-                return {_plain_key(key): plain_value(node) for key, node in content.items()}
+                return {plain_key(key): plain_value(node) for key, node in content.items()}
             if isinstance(content, list):
                 return [plain_value(node) for node in content]
             plain: object = content
@@ -170,7 +170,7 @@ def plain_value(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
-        return {_plain_key(key): plain_value(item) for key, item in value.items()}
+        return {plain_key(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
@@ -195,12 +195,12 @@ def plain_text(config: DictConfig) -> dict[str, object]:
     return written
 
 
-def _plain_mapping(config: DictConfig) -> dict[str, object]:
+def plain_mapping(config: DictConfig) -> dict[str, object]:
     nodes = content_of(config).items()
-    return {_plain_key(key): plain_value(node) for key, node in nodes if key != "hydra"}
+    return {plain_key(key): plain_value(node) for key, node in nodes if key != "hydra"}
 
 
-def _plain_key(key: object) -> str:
+def plain_key(key: object) -> str:
     return key.name if isinstance(key, Enum) else str(key)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,15 @@ from ._composition import Composer, Composition
 from ._errors import GridError
 from ._expansion import Expansion
 from ._identity import NO_PART_OF_IDENTITY
-from ._progress import progress
 from ._pruning import ProductRun, SkippingRule, product_runs, shape_of_run
 from ._shapes import Naming, ResolvedRun, Shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_filter import Rule
+
+
+ShowProgress = Callable[[Iterable[ProductRun], int], Iterable[ProductRun]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def composed_runs(
     naming: Naming,
     rules: Sequence[Rule] = (),
     *,
-    show: bool = True,
+    show_progress: ShowProgress | None = None,
 ) -> Iterator[ComposedRun]:
     """Compose the runs of the product, one after another.
 
@@ -66,10 +68,10 @@ def composed_runs(
         composer: Composes a run.
         naming: How they are named.
         rules: Rules, each asked as early as it can be.
-        show: Whether to show how far it is.
+        show_progress: Shows how far it is while it passes the runs on.
     """
     runs: Iterable[ProductRun] = product_runs(expansion, composer, naming, rules)
-    for run in progress(runs, len(expansion)) if show else runs:
+    for run in runs if show_progress is None else show_progress(runs, len(expansion)):
         composition = composer.work_out(run.position, run.overrides)
         shape = shape_of_run(composition, naming)
         yield ComposedRun(run.position, run.overrides, run.skipping_rule, composition, shape)

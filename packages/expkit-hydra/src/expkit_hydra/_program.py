@@ -181,6 +181,14 @@ class Program:
         return self.task.resolve()
 
 
+def describe_task(task_function: TaskFunction) -> dict[str, object] | None:
+    """The program of a function as a grid's description has it; None if no process finds it."""
+    try:
+        return Program.of(task_function).describe()
+    except GridError:
+        return None
+
+
 @contextmanager
 def _no_app() -> Iterator[None]:
     """Let `hydra.main` refuse to run: otherwise an import might train the base configuration."""

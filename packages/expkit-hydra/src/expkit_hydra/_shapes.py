@@ -12,11 +12,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from ._composition import BaseConfig, Composition, RunLocation, list_overrides, settle
-from ._identity import hash_of, is_volatile, mentions_volatile, plain_value, resolvers_as_text
+from ._identity import (
+    hash_of,
+    is_volatile,
+    mentions_volatile,
+    plain_key,
+    plain_value,
+    resolvers_as_text,
+)
 from ._internals import content_of, is_missing, is_reference, key_of, parent_of, raw_value
 from ._names import clean, fill_template, name_of, swept_values
 from ._overrides import KeyPath
@@ -76,12 +82,12 @@ class Shape:
         self._naming = naming
         own = frozenset(paths)
         with base.lent(()):
-            before = _Resolution(base.config, own.union(LISTS))
+            before = Resolution(base.config, own.union(LISTS))
             self._values = {key: before.of_swept_key(key) for key in naming.keys}
             self._name = before.leaf(RUN_NAME)
             self._experiment = [before.leaf(("results_dir",)), before.leaf(("experiment_id",))]
         with self._settled(RunLocation("?", naming.pinned), None):
-            after = _Resolution(base.config, own.union([RUN_NAME, *LISTS]))
+            after = Resolution(base.config, own.union([RUN_NAME, *LISTS]))
             self._sweep = [after.leaf(("hydra", "sweep", key)) for key in ("dir", "subdir")]
             self._data = after.template()
         self._stable = self._data
@@ -153,7 +159,7 @@ class Shape:
             if patch.is_constant
         }
         for key, source in self._values.items():
-            if isinstance(source, _Constant):
+            if isinstance(source, Constant):
                 values[key] = source.value
             elif source in plain:
                 values[key] = plain[source]
@@ -172,12 +178,12 @@ class Shape:
 
     def _leaves(
         self,
-        leaves: Sequence[_Leaf],
+        leaves: Sequence[Leaf],
         raw: Values,
         lend: Callable[[], AbstractContextManager[object]],
     ) -> list[str]:
         try:
-            return [str(_read_with(leaf.reader, raw)) for leaf in leaves]
+            return [str(read_with(leaf.reader, raw)) for leaf in leaves]
         except KeyError:
             with lend():
                 return [str(leaf.read()) for leaf in leaves]
@@ -201,12 +207,12 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class _Constant:
+class Constant:
     value: object
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
+class Leaf:
     """A value: `reader` reads it by hand, None where only OmegaConf can; `read` asks OmegaConf."""
 
     reader: Reader | None
@@ -214,7 +220,7 @@ class _Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class _VaryingNode:
+class VaryingNode:
     """A node that differs between runs."""
 
     path: tuple[str | int, ...]
@@ -224,11 +230,11 @@ class _VaryingNode:
 
 
 @dataclass(frozen=True)
-class _Template:
+class Template:
     """Plain data, and the nodes in it that differ between runs."""
 
     static: dict[str, object]
-    varying: tuple[_VaryingNode, ...]
+    varying: tuple[VaryingNode, ...]
 
     def fill(
         self,
@@ -252,7 +258,7 @@ class _Template:
                 filled[varying.path] = plain[varying.key]
                 continue
             try:
-                filled[varying.path] = plain_value(_read_with(varying.reader, raw))
+                filled[varying.path] = plain_value(read_with(varying.reader, raw))
             except KeyError:
                 unread.append(varying)
         if unread:
@@ -274,13 +280,13 @@ class _Template:
         return data
 
 
-def _read_with(reader: Reader | None, raw: Values) -> object:
+def read_with(reader: Reader | None, raw: Values) -> object:
     if reader is None:
         raise KeyError
     return reader(raw)
 
 
-class _Resolution:
+class Resolution:
     """Works out what in a configuration differs between runs that set some of its keys."""
 
     def __init__(self, config: DictConfig, own: frozenset[KeyPath]) -> None:
@@ -290,24 +296,24 @@ class _Resolution:
         self._varying: dict[KeyPath, bool] = {}
         self._following: set[KeyPath] = set()
 
-    def template(self) -> _Template:
+    def template(self) -> Template:
         """The configuration as plain data, without Hydra's node."""
-        varying: list[_VaryingNode] = []
+        varying: list[VaryingNode] = []
         static = {
-            _plain_key(key): self._plain(node, (_plain_key(key),), varying)
+            plain_key(key): self._plain(node, (plain_key(key),), varying)
             for key, node in content_of(self._config).items()
             if key != "hydra"
         }
-        return _Template(static, tuple(varying))
+        return Template(static, tuple(varying))
 
-    def of_swept_key(self, key: str) -> _Constant | KeyPath:
+    def of_swept_key(self, key: str) -> Constant | KeyPath:
         """The value of a swept key, or the path under which a run's own value is found."""
         path = tuple(key.partition("@")[0].split("."))
         if key in self._config.hydra.runtime.choices or not self.varies(path):
-            return _Constant(swept_values(self._config, [key])[key])
+            return Constant(swept_values(self._config, [key])[key])
         return path
 
-    def leaf(self, path: KeyPath) -> _Leaf:
+    def leaf(self, path: KeyPath) -> Leaf:
         """The value under a path."""
         from omegaconf.errors import OmegaConfBaseException
 
@@ -321,9 +327,9 @@ class _Resolution:
             try:
                 value = read()
             except OmegaConfBaseException:  # raised again for a run, which names it
-                return _Leaf(None, read)
-            return _Leaf(lambda _: value, read)
-        return _Leaf(self._follow(path), read)
+                return Leaf(None, read)
+            return Leaf(lambda _: value, read)
+        return Leaf(self._follow(path), read)
 
     def varies(self, path: KeyPath) -> bool:
         """Whether what is under a path may differ between the runs."""
@@ -365,23 +371,23 @@ class _Resolution:
                 return True
         return False
 
-    def _plain(self, node: Any, path: tuple[str | int, ...], varying: list[_VaryingNode]) -> object:
+    def _plain(self, node: Any, path: tuple[str | int, ...], varying: list[VaryingNode]) -> object:
         """Plain data of what is the same for all runs; None in place of a node that varies."""
         if path in self._own:
             key = tuple(map(str, path))
             owner: Any = content_of(parent_of(node))
             last = key_of(node)
-            varying.append(_VaryingNode(path, self._follow(key), lambda: owner[last], key))
+            varying.append(VaryingNode(path, self._follow(key), lambda: owner[last], key))
             return None
         if is_reference(node):
             if self._text_varies(str(raw_value(node))):
-                varying.append(_VaryingNode(path, self._reader(node), node, None))
+                varying.append(VaryingNode(path, self._reader(node), node, None))
                 return None
             return plain_value(node)
         content = content_of(node)
         if isinstance(content, dict):
             return {
-                _plain_key(key): self._plain(child, (*path, _plain_key(key)), varying)
+                plain_key(key): self._plain(child, (*path, plain_key(key)), varying)
                 for key, child in content.items()
             }
         if isinstance(content, list):
@@ -450,7 +456,3 @@ def _as_text(reader: Reader) -> Reader:
         return str(value)
 
     return read
-
-
-def _plain_key(key: object) -> str:
-    return key.name if isinstance(key, Enum) else str(key)

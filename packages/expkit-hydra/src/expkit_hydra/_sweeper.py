@@ -24,6 +24,7 @@ from ._internals import raw_return_value
 from ._job import INTERRUPTED
 from ._members import refuse_keys
 from ._names import name_template
+from ._program import describe_task
 from ._progress import progress
 from ._selection import dry_run_lines, explain, narrowed, shorten, warnings
 from ._settings import grid_settings, unread_rules
@@ -126,7 +127,7 @@ class GridSweeper:
             log.warning(misplaced)
         refuse_keys(expansion.keys)
         naming = Naming(tuple(expansion.keys), name_template(config), pinned_keys(config))
-        draft = draft_grid(config, expansion, composer, naming)
+        draft = draft_grid(config, expansion, composer, naming, show_progress=progress)
         log.debug(
             "Hydra composed %d configurations for the %d runs, %d of them for one run alone",
             composer.composed,
@@ -145,7 +146,8 @@ class GridSweeper:
                 log.info(line)
             return None
         given_up = sum(decision.kind == "given_up" for decision in draft.selection.decisions)
-        description = describe(config, expansion, draft, task_function=self.task_function)
+        task = None if self.task_function is None else describe_task(self.task_function)
+        description = describe(config, expansion, draft, task=task)
         return _write(draft, description), given_up
 
     def _explain_launch(self, draft: Draft) -> None:
