@@ -6,12 +6,12 @@ if TYPE_CHECKING:
     from ._cleanup import cleanup as cleanup
     from ._errors import GridError as GridError
     from ._grid import Grid as Grid
-    from ._grid import GridRun as GridRun
+    from ._grid_run import GridRun as GridRun
 
 _MODULES = {
     "Grid": "_grid",
     "GridError": "_errors",
-    "GridRun": "_grid",
+    "GridRun": "_grid_run",
     "RunCallback": "_callback",
     "cleanup": "_cleanup",
 }

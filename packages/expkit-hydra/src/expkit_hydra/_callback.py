@@ -61,11 +61,11 @@ class RunCallback(Callback):
 
         from expkit_bookkeeping import RunClaimed, process_rank
 
-        from ._composition import warn_about_order
+        from ._config_files import warn_about_order
+        from ._experiment import check_experiment_id
         from ._hydra_state import current_config
         from ._identity import write_config
-        from ._job import heartbeat
-        from ._members import check_experiment_id
+        from ._lifetime import heartbeat
         from ._names import settle_name
         from ._settings import grid_settings
 
@@ -103,8 +103,9 @@ class RunCallback(Callback):
         """Claim a run that a foreign launcher has started."""
         from expkit_bookkeeping import process_rank
 
+        from ._execution import is_executing
         from ._identity import write_config
-        from ._job import heartbeat, is_executing
+        from ._lifetime import heartbeat
 
         folder = Path(config.hydra.runtime.output_dir)
         if self._claim is not None or is_executing(folder) or process_rank() != 0:
@@ -119,7 +120,7 @@ class RunCallback(Callback):
         from hydra.core.utils import JobStatus
 
         from ._internals import raw_return_value
-        from ._job import record_end
+        from ._lifetime import record_end
         from ._objective import fill_objective
 
         fill_objective(config, job_return)
@@ -140,7 +141,7 @@ class RunCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """After another sweeper than ours: results.csv, figures and the table."""
-        from ._after import finish_grid
+        from ._finishing import finish_grid
         from ._hydra_state import current_config
 
         if "expkit" in str(config.hydra.sweeper.get("_target_")):
@@ -168,7 +169,7 @@ class RunCallback(Callback):
     def _record_interruption(self) -> None:
         from expkit_bookkeeping import ClaimLost
 
-        from ._job import record_end
+        from ._lifetime import record_end
 
         claim, self._claim = self._claim, None
         self._heartbeat.close()
@@ -321,7 +322,7 @@ def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path)
     """Say so if a grid would skip this run; a single run is never skipped."""
     from expkit_filter import FilterError, RunFilter
 
-    from ._identity import plain_value
+    from ._plain_data import plain_value
 
     rules = plain_value(config.get("_filters")) or []
     if not isinstance(rules, list):
@@ -382,6 +383,6 @@ def _say(text: str) -> None:
 
 
 def _shown(path: Path) -> str:
-    from ._console import short_path
+    from ._command_lines import short_path
 
     return short_path(path)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ._draft import Draft
 from ._expansion import Expansion
-from ._grid import GridRun
-from ._identity import plain_text
+from ._grid_run import GridRun
+from ._plain_data import plain_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ._composition import Composer, RunLocation
+from ._composed_runs import ComposedRun, ShowProgress, composed_runs
+from ._composer import Composer
 from ._errors import GridError
 from ._expansion import Expansion
+from ._experiment import Experiment
 from ._frozen import FrozenConfigs
-from ._grid import GridRun
-from ._identity import NO_PART_OF_IDENTITY, ignored_keys, plain_value
-from ._members import ComposedRun, Experiment, ShowProgress, composed_runs
+from ._grid_run import GridRun
+from ._identity import NO_PART_OF_IDENTITY, ignored_keys
 from ._names import refuse_shared_names
-from ._pruning import shape_of_run
-from ._shapes import Naming, ResolvedRun, Shape
+from ._plain_data import plain_value
+from ._run_location import RunLocation
+from ._shape import Naming, ResolvedRun, Shape, shape_of_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

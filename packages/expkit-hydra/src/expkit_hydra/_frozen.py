@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from ._composition import Composition, NodePatch, RunLocation, container, put, settle
+from ._base_config import NodePatch, put
+from ._composer import Composition
 from ._node_records import NodeDecoder, NodeEncoder, Types
+from ._nodes import container
+from ._run_location import RunLocation, settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,24 +1,20 @@
-"""What a configuration is: plain data for rules, and a hash that is the same on every machine."""
+"""What a run is: its configuration as data, and a hash that is the same on every machine."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 from ._hydra_state import answers_of_one_run, current_config
-from ._internals import content_of, is_reference, raw_value, referent, resolvers
 from ._overrides import overlap
+from ._plain_data import plain_mapping
+from ._volatile import mentions_volatile, resolvers_as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-    from omegaconf.base import Node
 
 # They say where results go and how the kit behaves; a run is the same run whatever they are.
 NO_PART_OF_IDENTITY = frozenset(
@@ -33,10 +29,6 @@ NO_PART_OF_IDENTITY = frozenset(
         "mlflow",
     ]
 )
-_DATA = frozenset([str, int, float, bool, type(None)])
-# Their values depend on the machine or the time, except the choices of groups in Hydra's.
-VOLATILE_RESOLVERS = ("oc.env", "now", "hydra")
-_CHOICES = "runtime.choices"
 
 
 @dataclass(frozen=True)
@@ -134,76 +126,6 @@ def read_config(folder: Path) -> dict[str, object] | None:
     return None
 
 
-def plain_value(value: object) -> object:
-    """A node or value of a configuration as plain data, references resolved.
-
-    What cannot be resolved stays as written: a key that is missing while sweeping
-    (`hydra.job.num`), or one that only some runs have, is no reason to stop.
-    """
-    if type(value) in _DATA:
-        return value
-
-    from omegaconf import Container
-    from omegaconf.base import Node
-    from omegaconf.errors import OmegaConfBaseException
-
-    if isinstance(value, Node):
-        if is_reference(value):
-            try:
-                resolved = referent(value)
-            except OmegaConfBaseException:
-                return str(raw_value(value))
-            return plain_value(resolved) if resolved is not value else str(raw_value(value))
-        if isinstance(value, Container):
-            content = content_of(value)
-            if isinstance(content, dict):
-                return {plain_key(key): plain_value(node) for key, node in content.items()}
-            if isinstance(content, list):
-                return [plain_value(node) for node in content]
-            plain: object = content
-            return plain
-        return plain_value(raw_value(value))
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Mapping):
-        return {plain_key(key): plain_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return _text_of_object(value)
-
-
-def _text_of_object(value: object) -> str:
-    """Text for an object that a resolver returned, such as a function: alike in every process."""
-    name = getattr(value, "__qualname__", None)
-    if isinstance(name, str):
-        return f"{getattr(value, '__module__', None)}.{name}"
-    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
-
-
-def plain_text(config: DictConfig) -> dict[str, object]:
-    """A configuration as plain data, with its references as they are written."""
-    from omegaconf import OmegaConf
-
-    written = plain_value(OmegaConf.to_container(config, resolve=False))
-    assert isinstance(written, dict)
-    return written
-
-
-def plain_mapping(config: DictConfig) -> dict[str, object]:
-    nodes = content_of(config).items()
-    return {plain_key(key): plain_value(node) for key, node in nodes if key != "hydra"}
-
-
-def plain_key(key: object) -> str:
-    return key.name if isinstance(key, Enum) else str(key)
-
-
 def _drop(data: dict[str, object], path: list[str]) -> None:
     """Remove a dotted key; the mappings on the way are copied, since the rules still read them."""
     key, *rest = path
@@ -217,56 +139,3 @@ def _drop(data: dict[str, object], path: list[str]) -> None:
         copied = dict(inner)
         _drop(copied, rest)
         data[key] = copied
-
-
-def mentions_volatile(config: DictConfig) -> bool:
-    """Whether anything outside Hydra's node depends on the machine, the time or Hydra."""
-    return is_volatile(node for key, node in content_of(config).items() if key != "hydra")
-
-
-def is_volatile(nodes: Iterable[Node]) -> bool:
-    """Whether anything in these nodes does."""
-    from omegaconf import Container
-
-    stack = list(nodes)
-    while stack:
-        node = stack.pop()
-        if is_reference(node):
-            text = str(raw_value(node))
-            if any(f"{name}:" in text for name in VOLATILE_RESOLVERS):
-                return True
-        elif isinstance(node, Container):
-            content = content_of(node)
-            if isinstance(content, dict):
-                stack.extend(content.values())
-            elif isinstance(content, list):
-                stack.extend(content)
-    return False
-
-
-@contextmanager
-def resolvers_as_text() -> Iterator[None]:
-    """Let volatile resolvers return the text of their call, for the length of a block."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    def text(name: str, *args: object) -> object:
-        if name == "hydra" and str(args[0]).startswith(f"{_CHOICES}."):
-            current: Any = HydraConfig.instance().cfg
-            choice = current and OmegaConf.select(current, f"hydra.{args[0]}")
-            if choice is not None:
-                return choice
-        # Without `${`, which OmegaConf would take for another reference.
-        return f"$({name}:{','.join(map(str, args))})"
-
-    table = resolvers()
-    before = dict(table)
-    for name in VOLATILE_RESOLVERS:
-        OmegaConf.register_new_resolver(
-            name, lambda *args, _name=name: text(_name, *args), replace=True, use_cache=False
-        )
-    try:
-        yield
-    finally:
-        table.clear()
-        table.update(before)

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import gc
-import platform
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 
-from ._after import TrackingSync, finish_grid
-from ._console import again, command_line, short_path, tolerant_console
+from ._command_lines import command_line, short_path
 from ._errors import GridError
-from ._job import (
-    CONSOLE_LOG,
-    INTERRUPTED,
-    TERMINATED,
-    RunOutcome,
-    StreamOutput,
-    execute_run,
-    user_frame,
-)
-from ._objective import unlogged
-from ._settings import GridSettings, grid_settings
-from ._table import (
-    Row,
-    counts_text,
-    error_line,
-    finished_line,
-    owner_text,
-    row_of,
-    run_count,
-)
+from ._execution import RunOutcome, execute_run
+from ._finishing import finish_grid
+from ._lifetime import INTERRUPTED, TERMINATED
+from ._output import StreamOutput
+from ._screen import tolerant_console
+from ._settings import grid_settings
+from ._sibling_verbs import TrackingSync
+from ._sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +26,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from expkit_bookkeeping import RunRecord
-
-    from ._grid import Grid, GridRun
+    from ._grid import Grid
+    from ._grid_run import GridRun
 
 
 def check_n_jobs(n_jobs: int) -> None:
@@ -161,7 +145,7 @@ def launch_grid(
     signals = ExitStack()
     try:
         signals.enter_context(stop_signals())
-        _announce(grid, runs, n_jobs=n_jobs, show_output=show_output, screen=screen)
+        announce(grid, runs, n_jobs=n_jobs, show_output=show_output, screen=screen)
         if n_jobs == 1:
             outcomes = _execute_here(
                 grid,
@@ -189,7 +173,7 @@ def launch_grid(
                 if outcome is None:
                     continue
                 ended.append(outcome)
-                _report(
+                report_outcome(
                     outcome,
                     len(ended),
                     runs,
@@ -211,9 +195,9 @@ def launch_grid(
     finally:
         signals.close()
     if stop is not None:
-        _say_how_to_resume(ended, runs, screen=screen)
+        say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
-    for text in _runs_of_others(ended):
+    for text in runs_of_others(ended):
         screen.print(text, style="yellow", markup=False, soft_wrap=True)
     # A sync that failed is not tried again at once: `failure` says how to.
     failure = tracking.failure()
@@ -257,116 +241,6 @@ def _execute_here(
             # The job's handlers would catch what the sweep logs between two runs.
             configure_log(config.hydra.hydra_logging, config.hydra.verbose)
             _free_memory()
-
-
-def _announce(
-    grid: Grid, runs: Sequence[GridRun], *, n_jobs: int, show_output: bool, screen: Console
-) -> None:
-    if not runs:
-        return
-    how = "one after another"
-    if n_jobs > 1:
-        from ._processes import threads_each
-
-        threads = threads_each(n_jobs)
-        how = f"{n_jobs} at a time, {threads} thread{'' if threads == 1 else 's'} each"
-    screen.print("1 run" if len(runs) == 1 else f"{run_count(len(runs))}, {how}")
-    if not show_output:
-        folder = short_path(grid.experiment / "training")
-        screen.print(
-            f"output: {folder}/RUN/{CONSOLE_LOG}", style="dim", markup=False, soft_wrap=True
-        )
-
-
-def _report(
-    outcome: RunOutcome,
-    position: int,
-    runs: Sequence[GridRun],
-    grid: Grid,
-    *,
-    settings: GridSettings,
-    explained: dict[str, str],
-    screen: Console,
-) -> None:
-    """Say at once how a run went; if it failed, why and where."""
-    from expkit_bookkeeping import read_run
-
-    record = read_run(outcome.run.folder)
-    row = Row(outcome.run.run_name, outcome.state)
-    if record is not None and outcome.state != "skipped":
-        from dataclasses import replace
-
-        row = row_of(record, now=datetime.now(UTC), metric=settings.metric)
-        row = replace(row, state=outcome.state)
-    width = max(len(run.run_name) for run in runs)
-    line = finished_line(position, len(runs), row, name_width=width, metric=settings.metric)
-    screen.print(line, soft_wrap=True)
-    if outcome.state == "completed" and record is not None:
-        # Already after the first run: then stopping a long grid still saves something.
-        missing = unlogged(settings.metric, [record])
-        if missing is not None and explained.setdefault("metric", missing) is missing:
-            screen.print(f"    {missing}", style="yellow", markup=False, soft_wrap=True)
-    if outcome.state in ("completed", "interrupted"):
-        return
-    if outcome.owner is not None:
-        screen.print(f"    {owner_text(outcome.owner)} has it", style="dim", markup=False)
-        return
-    reason = outcome.reason
-    if outcome.error is not None and reason is None:
-        kind, message = type(outcome.error).__name__, str(outcome.error)
-        reason = error_line({"type": kind, "message": message})
-        frame = user_frame(outcome.error)
-        if frame is not None:
-            reason = f"{reason}\n{frame}"
-    if reason is None and record is not None:
-        reason = error_line(record.error)
-    indent = " " * 4
-    reason = reason or ""
-    first = explained.setdefault(reason, outcome.run.run_name)
-    if first != outcome.run.run_name and "\n" in reason:
-        reason = f"{reason.partition(chr(10))[0]} (as {first})"
-    for text in reason.splitlines():
-        screen.print(indent + text, style="red", markup=False, soft_wrap=True)
-    if outcome.state != "skipped":
-        folder = short_path(outcome.run.folder)
-        show = command_line("show", short_path(grid.experiment), outcome.run.run_name)
-        screen.print(f"{indent}{folder}   ({show})", style="dim", markup=False, soft_wrap=True)
-
-
-def _runs_of_others(ended: Sequence[RunOutcome]) -> list[str]:
-    """One line per other process that had some of the runs."""
-    from expkit_bookkeeping import is_alive, read_run
-
-    by_process: dict[tuple[object, ...], list[RunRecord]] = {}
-    for record in (outcome.owner for outcome in ended):
-        if record is not None:
-            process = (record.host, record.pid, record.process_start)
-            by_process.setdefault(process, []).append(record)
-    lines = []
-    for records in by_process.values():
-        line = f"{run_count(len(records))} left to {owner_text(records[0])}."
-        present = [read_run(record.folder) for record in records]
-        if any(run is not None and run.state == "running" and is_alive(run) for run in present):
-            line += " Wait for it, or stop it"
-            is_here = records[0].host == platform.node()
-            line += f": kill {records[0].pid}." if is_here else "."
-        lines.append(line)
-    return lines
-
-
-def _say_how_to_resume(
-    ended: Sequence[RunOutcome], runs: Sequence[GridRun], *, screen: Console
-) -> None:
-    from expkit_bookkeeping import read_run
-
-    states = []
-    for run in runs:
-        record = read_run(run.folder)
-        states.append("pending" if record is None else record.state)
-    ended_states = {outcome.run.index: outcome.state for outcome in ended}
-    states = [ended_states.get(run.index, state) for run, state in zip(runs, states, strict=True)]
-    screen.print(f"Stopped: {counts_text(states)}. The same command continues:", style="yellow")
-    screen.print(f"    {again()}", markup=False, soft_wrap=True)
 
 
 def _job_return(outcome: RunOutcome) -> JobReturn:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ._errors import GridError
-from ._identity import NO_PART_OF_IDENTITY, plain_value
+from ._identity import NO_PART_OF_IDENTITY
 from ._internals import child_node
 from ._overrides import bare_key
+from ._plain_data import plain_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def swept_values(
             try:
                 selected = OmegaConf.select(config, path, throw_on_missing=False)
             except OmegaConfBaseException:  # it refers to nothing, which the run will say
-                from ._composition import node_at
+                from ._nodes import node_at
 
                 selected = node_at(config, path)
             values[key] = plain_value(selected)

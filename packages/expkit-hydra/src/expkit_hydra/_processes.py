@@ -23,8 +23,10 @@ from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from typing import Any
 
+from ._execution import RunOutcome, execute_run
 from ._internals import import_logging_config, initialize_hydra, make_callbacks
-from ._job import CONSOLE_LOG, INTERRUPTED, TERMINATED, RunOutcome, execute_run
+from ._lifetime import INTERRUPTED, TERMINATED
+from ._output import CONSOLE_LOG, ProcessOutput
 from ._program import TaskReference
 
 TYPE_CHECKING = False
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 
     from expkit_bookkeeping import Liveness
 
-    from ._grid import Grid, GridRun, RunVersion
+    from ._grid import Grid
+    from ._grid_run import GridRun, RunVersion
 
 GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -179,7 +182,7 @@ def _share(grid: Grid, index: int) -> None:
     from expkit_bookkeeping import claim_run, code_facts, move_to_trash, read_run  # noqa: F401
 
     from . import _objective  # noqa: F401
-    from ._run_job import prepare
+    from ._hydra_run import prepare
 
     import_logging_config()
     # `execute_run` says what is wrong with the configuration.
@@ -362,24 +365,6 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None and os.getppid() != parent.pid:  # it died before the call
         raise KeyboardInterrupt
-
-
-class ProcessOutput:
-    """Sends all output of this process to a file, also that of C libraries and the interpreter."""
-
-    @contextmanager
-    def to(self, path: Path) -> Iterator[None]:
-        """Append to this file from now on: the process ends with its run."""
-        import faulthandler
-
-        sys.stdout.flush()
-        sys.stderr.flush()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        os.dup2(fd, 1)
-        os.dup2(fd, 2)
-        os.close(fd)
-        faulthandler.enable()  # shows where a segmentation fault happened
-        yield
 
 
 def _portable(outcome: RunOutcome) -> bytes:

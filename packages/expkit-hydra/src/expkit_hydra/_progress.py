@@ -38,7 +38,7 @@ def progress_line(
             from rich.console import Console
             from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-            from ._console import TolerantStream
+            from ._screen import TolerantStream
 
             columns = ("Composing", MofNCompleteColumn(), TimeRemainingColumn())
             stderr = cast(IO[str], TolerantStream(sys.stderr))

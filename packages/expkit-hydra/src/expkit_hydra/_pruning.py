@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ._composition import BaseConfig, Composer, Composition
+from ._base_config import BaseConfig
+from ._composer import Composer
 from ._expansion import Axis, Expansion
 from ._overrides import KeyPath
-from ._shapes import Naming, Shape
+from ._shape import Naming, Shape, shape_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,20 +174,6 @@ class _Block:
             if answer:
                 return (reading.number, answer), ()
         return None, ()
-
-
-def shape_of_run(composition: Composition, naming: Naming) -> Shape:
-    """The shape of the runs that set the same keys as this one."""
-    paths = tuple([patch.path for patch in composition.patches])
-    return shape_of(composition.base, paths, naming)
-
-
-def shape_of(base: BaseConfig, paths: tuple[KeyPath, ...], naming: Naming) -> Shape:
-    """The shape of the runs of a base that set these keys; worked out once."""
-    shape = base.shapes.get(paths)
-    if not isinstance(shape, Shape):
-        shape = base.shapes[paths] = Shape(base, paths, naming)
-    return shape
 
 
 def _read_static(shape: Shape, names: frozenset[str]) -> dict[str, object] | None:

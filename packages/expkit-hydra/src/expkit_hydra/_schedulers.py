@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping import Liveness, RunRecord
 
-    from ._grid import GridRun
+    from ._grid_run import GridRun
 
 GROUP = "expkit.schedulers"
 log = logging.getLogger(__name__)

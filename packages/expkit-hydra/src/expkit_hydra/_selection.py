@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ._draft import Draft
 from ._expansion import Expansion
 from ._overrides import overlap
-from ._table import run_count
+from ._texts import run_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._grid import Grid, GridRun, read_grid
+from ._grid import Grid, read_grid
+from ._grid_run import GridRun
 from ._schedulers import ask_schedulers
-from ._table import run_count
+from ._texts import run_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ def config_text(selected: SelectedRun, *, with_kit: bool = False) -> str | None:
 
 
 def _read_config(selected: SelectedRun) -> Mapping[str, object] | None:
-    from ._identity import plain_text, read_config
+    from ._identity import read_config
+    from ._plain_data import plain_text
 
     written = read_config(selected.folder)
     if written is not None:

@@ -11,25 +11,28 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from ._composition import Composer, RunLocation, pinned_keys, warn_about_order
-from ._config_files import files_read_once
+from ._composer import Composer
+from ._config_files import files_read_once, warn_about_order
 from ._description import describe
 from ._draft import Draft, draft_grid, read_rules
 from ._errors import GridError
 from ._expansion import Expansion, expand
-from ._grid import Grid, GridRun, write_grid
+from ._experiment import refuse_keys
+from ._grid import Grid
+from ._grid_run import GridRun
+from ._grid_writing import write_grid
 from ._hydra_state import current_config
 from ._identity import identify
 from ._internals import raw_return_value
-from ._job import INTERRUPTED
-from ._members import refuse_keys
+from ._lifetime import INTERRUPTED
 from ._names import name_template
 from ._program import describe_task
 from ._progress import progress
+from ._run_location import RunLocation, pinned_keys
 from ._selection import dry_run_lines, explain, narrowed, shorten, warnings
 from ._settings import grid_settings, unread_rules
-from ._shapes import Naming
-from ._table import run_count
+from ._shape import Naming
+from ._texts import run_count
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -159,7 +162,7 @@ class GridSweeper:
                 log.info(line)
 
     def _launch(self, grid: Grid, given_up: int) -> list[Sequence[JobReturn]]:
-        from ._after import finish_grid
+        from ._finishing import finish_grid
 
         assert self.config is not None
         config = self.config

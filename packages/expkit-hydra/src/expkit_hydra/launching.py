@@ -8,70 +8,70 @@ print in the kit's words.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._after import TrackingSync as TrackingSync
-    from ._after import finish_grid as finish_grid
     from ._cleanup import find_experiment as find_experiment
-    from ._console import command_line as command_line
-    from ._console import console as console
-    from ._console import run_verb as run_verb
-    from ._console import short_path as short_path
-    from ._grid import RunVersion as RunVersion
+    from ._command_lines import command_line as command_line
+    from ._command_lines import short_path as short_path
+    from ._execution import RunOutcome as RunOutcome
+    from ._execution import execute_run as execute_run
+    from ._finishing import finish_grid as finish_grid
     from ._grid import open_grid as open_grid
     from ._grid import read_grid as read_grid
-    from ._grid import run_version as run_version
-    from ._grid import run_versions as run_versions
+    from ._grid_run import RunVersion as RunVersion
+    from ._grid_run import run_version as run_version
+    from ._grid_run import run_versions as run_versions
+    from ._hydra_run import run_job as run_job
     from ._hydra_state import current_config as current_config
-    from ._job import CONSOLE_LOG as CONSOLE_LOG
-    from ._job import RunOutcome as RunOutcome
-    from ._job import execute_run as execute_run
-    from ._processes import ProcessOutput as ProcessOutput
+    from ._output import CONSOLE_LOG as CONSOLE_LOG
+    from ._output import ProcessOutput as ProcessOutput
     from ._processes import execute_in_processes as execute_in_processes
     from ._program import Program as Program
     from ._resolvers import register_resolvers as register_resolvers
-    from ._run_job import run_job as run_job
     from ._schedulers import SchedulerReport as SchedulerReport
     from ._schedulers import SchedulerView as SchedulerView
+    from ._screen import console as console
+    from ._screen import run_verb as run_verb
     from ._selection import MAX_LINES as MAX_LINES
     from ._settings import grid_settings as grid_settings
     from ._show import SelectedRun as SelectedRun
     from ._show import debugger_command as debugger_command
     from ._show import find_run as find_run
     from ._show import last_lines as last_lines
-    from ._table import duration_text as duration_text
-    from ._table import error_line as error_line
+    from ._sibling_verbs import TrackingSync as TrackingSync
+    from ._texts import duration_text as duration_text
+    from ._texts import error_line as error_line
 
 _MODULES = {
-    "CONSOLE_LOG": "_job",
+    "CONSOLE_LOG": "_output",
     "MAX_LINES": "_selection",
-    "ProcessOutput": "_processes",
+    "ProcessOutput": "_output",
     "Program": "_program",
-    "RunOutcome": "_job",
-    "RunVersion": "_grid",
+    "RunOutcome": "_execution",
+    "RunVersion": "_grid_run",
     "SchedulerReport": "_schedulers",
     "SchedulerView": "_schedulers",
     "SelectedRun": "_show",
-    "TrackingSync": "_after",
-    "command_line": "_console",
-    "console": "_console",
+    "TrackingSync": "_sibling_verbs",
+    "command_line": "_command_lines",
+    "console": "_screen",
     "current_config": "_hydra_state",
     "debugger_command": "_show",
-    "duration_text": "_table",
-    "error_line": "_table",
+    "duration_text": "_texts",
+    "error_line": "_texts",
     "execute_in_processes": "_processes",
-    "execute_run": "_job",
+    "execute_run": "_execution",
     "find_experiment": "_cleanup",
     "find_run": "_show",
-    "finish_grid": "_after",
+    "finish_grid": "_finishing",
     "grid_settings": "_settings",
     "last_lines": "_show",
     "open_grid": "_grid",
     "read_grid": "_grid",
     "register_resolvers": "_resolvers",
-    "run_job": "_run_job",
-    "run_verb": "_console",
-    "run_version": "_grid",
-    "run_versions": "_grid",
-    "short_path": "_console",
+    "run_job": "_hydra_run",
+    "run_verb": "_screen",
+    "run_version": "_grid_run",
+    "run_versions": "_grid_run",
+    "short_path": "_command_lines",
 }
 __all__ = [*_MODULES]
 

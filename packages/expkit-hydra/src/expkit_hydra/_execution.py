@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import threading
-import traceback
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TextIO
 
 from ._collector import CollectorPause
 from ._internals import raw_return_value
+from ._lifetime import INTERRUPTED, TERMINATED, heartbeat, record_end
+from ._output import CONSOLE_LOG, RunOutput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,15 +23,12 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-    from expkit_bookkeeping import Claim, Liveness, RunRecord
+    from expkit_bookkeeping import Liveness, RunRecord
 
-    from ._grid import Grid, GridRun
+    from ._grid import Grid
+    from ._grid_run import GridRun
 
-HEARTBEAT_S = 30.0
-CONSOLE_LOG = "console.log"
 DECIDING_TAKES_AT_MOST_S = 3600.0  # from the sweep's reading of the runs to the grid's files
-INTERRUPTED, TERMINATED = 130, 143  # what a shell reports: 128 + number of the signal
-
 # Folders of the runs that `execute_run` is executing: the callback leaves those alone.
 _executing: set[str] = set()
 
@@ -56,13 +49,6 @@ class RunOutcome:
     error: BaseException | None = None
     stop: int | None = None
     owner: RunRecord | None = None
-
-
-class RunOutput(Protocol):
-    """Where a run's output can be sent."""
-
-    def to(self, path: Path) -> AbstractContextManager[None]:
-        """Append to this file what is printed within the block."""
 
 
 def is_executing(folder: Path) -> bool:
@@ -197,7 +183,8 @@ def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str |
     """Why a run must not start after all: what others have done since the sweep decided."""
     from expkit_bookkeeping import read_run
 
-    from ._grid import DESCRIPTION, run_version
+    from ._grid import DESCRIPTION
+    from ._grid_run import run_version
 
     known_versions = grid.known.get(run.index, frozenset())
     if before is not None and run_version(before) not in known_versions:
@@ -249,7 +236,8 @@ def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
     from expkit_filter import FilterError, RunFilter
 
     from ._hydra_state import current_config
-    from ._identity import identify, plain_value
+    from ._identity import identify
+    from ._plain_data import plain_value
 
     try:
         all_rules = RunFilter(plain_value(rules)).rules  # type: ignore[arg-type]
@@ -265,7 +253,7 @@ def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
 
 def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:
     """Whether the folder that the run finds has to move to the trash first."""
-    from ._grid import run_version
+    from ._grid_run import run_version
 
     if run.index not in grid.fresh:
         return False
@@ -289,8 +277,8 @@ def _run(
     from hydra.core.utils import JobReturn, JobStatus, env_override
     from omegaconf import open_dict
 
+    from ._hydra_run import run_job
     from ._identity import write_config
-    from ._run_job import run_job
 
     with open_dict(config):
         config.hydra.job.id = str(run.index)
@@ -320,144 +308,3 @@ def _run(
             os.chdir(cwd)  # a run that changes the directory must not move the next run's
     failed = job.status == JobStatus.FAILED
     return job, raw_return_value(job) if failed else None, None
-
-
-def record_end(claim: Claim, error: BaseException | None, *, stopped: bool = False) -> str:
-    """Write how a run ended, unless the script's own Bookkeeping has done so; returns the state.
-
-    Args:
-        claim: The run's claim.
-        error: What the user's function raised; None if it returned.
-        stopped: Whether the sweep was asked to end.
-    """
-    from expkit_bookkeeping import read_run
-
-    ended = isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, SystemExit) and error.code in (INTERRUPTED, TERMINATED)
-    )
-    record = read_run(claim.folder)
-    if record is not None and record.attempt == claim.attempt and record.state != "running":
-        # An error after Bookkeeping's block is still the run's: nobody would ever try a completed
-        # run again.
-        fails_late = record.state == "completed" and not ended and error is not None
-        if not fails_late:
-            return record.state
-    state = "completed" if error is None else "interrupted" if ended or stopped else "failed"
-    if state == "failed" and error is not None:
-        _append_traceback(claim.folder / "training.log", error)
-    claim.finish(state, None if state == "completed" else error)
-    return state
-
-
-def _append_traceback(path: Path, error: BaseException) -> None:
-    # To the file and not through logging: the run's handlers may be off, or write elsewhere.
-    text = "".join(traceback.format_exception(error))
-    with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
-        file.write(f"[{datetime.now():%Y-%m-%d %H:%M:%S}] The run failed.\n{text}")
-
-
-def user_frame(error: BaseException, project: Path | None = None) -> str | None:
-    """Where in the user's code an error came from: the innermost frame below a folder.
-
-    Args:
-        error: The error.
-        project: The folder; None is the working directory. If no frame is in it, the innermost
-            frame of all is taken.
-    """
-    root = str(project or Path.cwd())
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename.startswith(f"{root}{os.sep}")]
-    own = [frame for frame in own if f"{os.sep}site-packages{os.sep}" not in frame.filename]
-    for frame in reversed(own or frames):
-        return f"{frame.filename.removeprefix(root + os.sep)}:{frame.lineno} in {frame.name}"
-    return None
-
-
-@contextmanager
-def heartbeat(claim: Claim, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
-    """Renew the heartbeat in run.json, also for scripts that do not use Bookkeeping."""
-    from expkit_bookkeeping import ClaimLost
-
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(interval_s):
-            try:
-                if claim.record.state != "running":
-                    return
-                claim.heartbeat()
-            except ClaimLost:
-                return
-            except OSError:  # a full disk or an unreachable server; the next beat may get through
-                continue
-
-    thread = threading.Thread(target=beat, name="expkit-heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-class StreamOutput:
-    """Sends what a run prints to a file of its own, so that the sweep's console stays readable.
-
-    A context manager that puts stand-ins in the place of sys.stdout and sys.stderr. They stay
-    the same objects for all runs: otherwise a logging handler that keeps one would write to the
-    closed file of an earlier run.
-    """
-
-    def __init__(self) -> None:
-        self._streams: tuple[_Stream, _Stream] | None = None
-
-    def __enter__(self) -> StreamOutput:
-        self._streams = _Stream(sys.stdout), _Stream(sys.stderr)
-        sys.stdout, sys.stderr = self._streams
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        assert self._streams is not None
-        # Others may have put another stream in its place; that one stays.
-        if sys.stdout is self._streams[0]:
-            sys.stdout = self._streams[0].own
-        if sys.stderr is self._streams[1]:
-            sys.stderr = self._streams[1].own
-
-    @contextmanager
-    def to(self, path: Path) -> Iterator[None]:
-        """Append to this file what is printed within the block."""
-        assert self._streams is not None
-        breakpointhook = sys.breakpointhook
-
-        def visible(*args: object, **kwargs: object) -> object:
-            self._restore()  # a debugger's prompt in a file would look like a run that hangs
-            return breakpointhook(*args, **kwargs)
-
-        with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
-            for stream in self._streams:
-                stream.target = file
-            sys.breakpointhook = visible
-            try:
-                yield
-            finally:
-                sys.breakpointhook = breakpointhook
-                self._restore()
-
-    def _restore(self) -> None:
-        for stream in self._streams or ():
-            stream.target = stream.own
-
-
-class _Stream:
-    """A stream that can change where it writes."""
-
-    def __init__(self, own: TextIO) -> None:
-        self.own = own
-        self.target = own
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.target, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.target)

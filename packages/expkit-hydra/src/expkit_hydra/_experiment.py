@@ -1,42 +1,13 @@
-"""The runs of a grid, composed one after another, before anything is decided about them."""
+"""The one experiment to which all runs of a grid belong, and what cannot be swept in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from ._composition import Composer, Composition
 from ._errors import GridError
-from ._expansion import Expansion
 from ._identity import NO_PART_OF_IDENTITY
-from ._pruning import ProductRun, SkippingRule, product_runs, shape_of_run
-from ._shapes import Naming, ResolvedRun, Shape
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from expkit_filter import Rule
-
-
-ShowProgress = Callable[[Iterable[ProductRun], int], Iterable[ProductRun]]
-
-
-@dataclass(frozen=True, slots=True)
-class ComposedRun:
-    """A run of the product, composed; one that a rule skips early is only named.
-
-    Its configuration is resolved only on demand.
-    """
-
-    position: int  # in the product
-    overrides: tuple[str, ...]
-    skipping_rule: SkippingRule | None  # the rule that skips it, if that was decided early
-    composition: Composition
-    shape: Shape
-
-    def resolve(self) -> ResolvedRun:
-        """All that is to be known of the run before it starts."""
-        return self.shape.resolve(self.composition)
+from ._shape import ResolvedRun
 
 
 def refuse_keys(keys: Sequence[str]) -> None:
@@ -51,30 +22,6 @@ def refuse_keys(keys: Sequence[str]) -> None:
                 f"{key} cannot be swept: it is no part of what a run is, so its values would make "
                 "no different runs. Start one grid for each value instead."
             )
-
-
-def composed_runs(
-    expansion: Expansion,
-    composer: Composer,
-    naming: Naming,
-    rules: Sequence[Rule] = (),
-    *,
-    show_progress: ShowProgress | None = None,
-) -> Iterator[ComposedRun]:
-    """Compose the runs of the product, one after another.
-
-    Args:
-        expansion: Their overrides.
-        composer: Composes a run.
-        naming: How they are named.
-        rules: Rules, each asked as early as it can be.
-        show_progress: Shows how far it is while it passes the runs on.
-    """
-    runs: Iterable[ProductRun] = product_runs(expansion, composer, naming, rules)
-    for run in runs if show_progress is None else show_progress(runs, len(expansion)):
-        composition = composer.work_out(run.position, run.overrides)
-        shape = shape_of_run(composition, naming)
-        yield ComposedRun(run.position, run.overrides, run.skipping_rule, composition, shape)
 
 
 class Experiment:

@@ -12,21 +12,10 @@ from __future__ import annotations
 import copy
 import os
 from contextlib import AbstractContextManager, nullcontext
-from enum import Enum
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from ._internals import (
-    content_of,
-    flush_loggers,
-    is_node,
-    is_read_version,
-    parse_reference,
-    raw_value,
-    set_content,
-    yaml_dumper,
-)
+from ._internals import content_of, flush_loggers, is_read_version, parse_reference, set_content
+from ._yaml_text import as_written, hydra_yaml, save
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,79 +137,13 @@ def _without_hydra(config: DictConfig) -> DictConfig:
         set_content(config, content)
 
 
-def save(config: Any, path: Path) -> None:
-    """Write a configuration as `OmegaConf.save` does, with libyaml if it is installed."""
-    path.write_text(to_yaml(config), encoding="utf-8")
-
-
-def to_yaml(config: Any) -> str:
-    """The text of `OmegaConf.to_yaml`."""
-    return _dump(_as_written(config))
-
-
-def hydra_yaml(hidden: DictConfig) -> str:
-    """The text of Hydra's node, which is the same for all runs except for a few keys."""
-    text = "hydra:\n"
-    for key, value in _as_written(hidden)["hydra"].items():
-        part = (key, repr(value))
-        if part not in _parts:
-            if len(_parts) > MOST_PARTS:
-                _parts.clear()
-            # With its parents, so that lines are broken in the same places.
-            _parts[part] = _dump({"hydra": {key: value}}).removeprefix("hydra:\n")
-        text += _parts[part]
-    return text
-
-
 def prepare(config: DictConfig) -> None:
     """Fill the caches of what a run does with its configuration, for the forks of this process."""
     hydra_yaml(_only_hydra(config))
-    waiting: list[object] = [_as_written(config)]
+    waiting: list[object] = [as_written(config)]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict | list):
             waiting += value.values() if isinstance(value, dict) else value
         elif isinstance(value, str) and "${" in value:
             parse_reference(value)
-
-
-MOST_PARTS = 500
-_parts: dict[tuple[str, str], str] = {}
-
-
-def _dump(data: object) -> str:
-    import yaml
-
-    text: str = yaml.dump(
-        data, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=_dumper()
-    )
-    return text
-
-
-@cache
-def _dumper() -> Any:
-    """OmegaConf's dumper, with libyaml if it is installed."""
-    import yaml
-
-    dumper = yaml_dumper()
-    if not yaml.__with_libyaml__:
-        return dumper
-    fast: Any = type("Dumper", (yaml.CDumper,), {})
-    fast.yaml_representers = dumper.yaml_representers
-    return fast
-
-
-def _as_written(node: Any) -> Any:
-    """`OmegaConf.to_container(node, enum_to_str=True)` without asking each node for its flags."""
-    content = content_of(node)
-    if isinstance(content, dict):
-        return {_name(key): _as_written(child) for key, child in content.items()}
-    if isinstance(content, list):
-        return [_as_written(child) for child in content]
-    value = raw_value(node)
-    # A union holds a node of one of its types.
-    return _as_written(value) if is_node(value) else _name(value)
-
-
-def _name(value: object) -> object:
-    return value.name if isinstance(value, Enum) else value
