@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from expkit_bookkeeping import Claim, RunRecord
 
-    from ._settings import GridSettings
+    from ._grid.settings import GridSettings
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +61,13 @@ class RunCallback(Callback):
 
         from expkit_bookkeeping import RunClaimed, process_rank
 
-        from ._config_files import warn_about_order
-        from ._experiment import check_experiment_id
-        from ._hydra_state import current_config
-        from ._identity import write_config
-        from ._lifetime import heartbeat
-        from ._names import settle_name
-        from ._settings import grid_settings
+        from ._composing.config_files import warn_about_order
+        from ._composing.global_state import current_config
+        from ._drafting.experiment import check_experiment_id
+        from ._grid.identity import write_config
+        from ._grid.names import settle_name
+        from ._grid.settings import grid_settings
+        from ._running.lifetime import heartbeat
 
         warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
         # Exceptions would become warnings here, and the run would start nevertheless.
@@ -103,9 +103,9 @@ class RunCallback(Callback):
         """Claim a run that a foreign launcher has started."""
         from expkit_bookkeeping import process_rank
 
-        from ._execution import is_executing
-        from ._identity import write_config
-        from ._lifetime import heartbeat
+        from ._grid.identity import write_config
+        from ._running.execution import is_executing
+        from ._running.lifetime import heartbeat
 
         folder = Path(config.hydra.runtime.output_dir)
         if self._claim is not None or is_executing(folder) or process_rank() != 0:
@@ -119,9 +119,9 @@ class RunCallback(Callback):
         """Record the end of a run, unless its own Bookkeeping has done so."""
         from hydra.core.utils import JobStatus
 
-        from ._internals import raw_return_value
-        from ._lifetime import record_end
-        from ._objective import fill_objective
+        from ._composing.internals import raw_return_value
+        from ._running.lifetime import record_end
+        from ._running.objective import fill_objective
 
         fill_objective(config, job_return)
         claim, self._claim = self._claim, None
@@ -141,8 +141,8 @@ class RunCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """After another sweeper than ours: results.csv, figures and the table."""
-        from ._finishing import finish_grid
-        from ._hydra_state import current_config
+        from ._composing.global_state import current_config
+        from ._console.finishing import finish_grid
 
         if "expkit" in str(config.hydra.sweeper.get("_target_")):
             return  # ours has done it, and knows the grid
@@ -169,7 +169,7 @@ class RunCallback(Callback):
     def _record_interruption(self) -> None:
         from expkit_bookkeeping import ClaimLost
 
-        from ._lifetime import record_end
+        from ._running.lifetime import record_end
 
         claim, self._claim = self._claim, None
         self._heartbeat.close()
@@ -185,9 +185,9 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
 
     from expkit_bookkeeping import claim_run, foreign_reason, move_to_trash
 
-    from ._hydra_state import current_config
-    from ._identity import identify
-    from ._names import swept_keys, swept_values
+    from ._composing.global_state import current_config
+    from ._grid.identity import identify
+    from ._grid.names import swept_keys, swept_values
 
     with current_config(config):
         folder = Path(str(config.hydra.run.dir)).absolute()
@@ -294,7 +294,7 @@ def _why_start_over(
 
 def _difference(folder: Path, data: Mapping[str, object]) -> str:
     """What differs from the configuration that a run folder holds, key by key."""
-    from ._identity import NO_PART_OF_IDENTITY, read_config
+    from ._grid.identity import NO_PART_OF_IDENTITY, read_config
 
     old = read_config(folder)
     if old is None:
@@ -322,7 +322,7 @@ def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path)
     """Say so if a grid would skip this run; a single run is never skipped."""
     from expkit_filter import FilterError, RunFilter
 
-    from ._plain_data import plain_value
+    from ._composing.plain_data import plain_value
 
     rules = plain_value(config.get("_filters")) or []
     if not isinstance(rules, list):
@@ -339,8 +339,8 @@ def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path)
 def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
     from expkit_bookkeeping import RunClaimed, claim_run
 
-    from ._grid import read_grid
-    from ._identity import identify
+    from ._grid.grid import read_grid
+    from ._grid.identity import identify
 
     run, grid_id = None, None
     try:
@@ -383,6 +383,6 @@ def _say(text: str) -> None:
 
 
 def _shown(path: Path) -> str:
-    from ._command_lines import short_path
+    from ._console.command_lines import short_path
 
     return short_path(path)

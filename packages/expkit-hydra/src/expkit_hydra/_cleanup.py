@@ -81,7 +81,7 @@ def cleanup(
         write_results_csv,
     )
 
-    from ._schedulers import ask_schedulers
+    from ._grid.schedulers import ask_schedulers
 
     folder = find_experiment(Path(experiment))
     if purge:

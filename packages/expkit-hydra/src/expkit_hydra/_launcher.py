@@ -8,16 +8,16 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
-from ._command_lines import command_line, short_path
-from ._errors import GridError
-from ._execution import RunOutcome, execute_run
-from ._finishing import finish_grid
-from ._lifetime import INTERRUPTED, TERMINATED
-from ._output import StreamOutput
-from ._screen import tolerant_console
-from ._settings import grid_settings
-from ._sibling_verbs import TrackingSync
-from ._sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
+from ._composing.errors import GridError
+from ._console.command_lines import command_line, short_path
+from ._console.finishing import finish_grid
+from ._console.screen import tolerant_console
+from ._console.sibling_verbs import TrackingSync
+from ._console.sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
+from ._grid.settings import grid_settings
+from ._running.execution import RunOutcome, execute_run
+from ._running.lifetime import INTERRUPTED, TERMINATED
+from ._running.output import StreamOutput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from ._grid import Grid
-    from ._grid_run import GridRun
+    from ._grid.grid import Grid
+    from ._grid.run import GridRun
 
 
 def check_n_jobs(n_jobs: int) -> None:
@@ -157,7 +157,7 @@ def launch_grid(
                 screen=screen,
             )
         else:
-            from ._processes import execute_in_processes
+            from ._running.processes import execute_in_processes
 
             outcomes = execute_in_processes(
                 grid,

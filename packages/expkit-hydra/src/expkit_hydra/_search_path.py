@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._resolvers import register_resolvers
+from ._grid.resolvers import register_resolvers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

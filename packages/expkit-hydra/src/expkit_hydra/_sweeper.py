@@ -11,28 +11,28 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from ._composer import Composer
-from ._config_files import files_read_once, warn_about_order
-from ._description import describe
-from ._draft import Draft, draft_grid, read_rules
-from ._errors import GridError
-from ._expansion import Expansion, expand
-from ._experiment import refuse_keys
-from ._grid import Grid
-from ._grid_run import GridRun
-from ._grid_writing import write_grid
-from ._hydra_state import current_config
-from ._identity import identify
-from ._internals import raw_return_value
-from ._lifetime import INTERRUPTED
-from ._names import name_template
-from ._program import describe_task
-from ._progress import progress
-from ._run_location import RunLocation, pinned_keys
-from ._selection import dry_run_lines, explain, narrowed, shorten, warnings
-from ._settings import grid_settings, unread_rules
-from ._shape import Naming
-from ._texts import run_count
+from ._composing.composer import Composer
+from ._composing.config_files import files_read_once, warn_about_order
+from ._composing.errors import GridError
+from ._composing.global_state import current_config
+from ._composing.internals import raw_return_value
+from ._composing.run_location import RunLocation, pinned_keys
+from ._console.preview import dry_run_lines, explain, narrowed, shorten, warnings
+from ._console.progress import progress
+from ._console.texts import run_count
+from ._drafting.description import describe
+from ._drafting.draft import Draft, draft_grid, read_rules
+from ._drafting.expansion import Expansion, expand
+from ._drafting.experiment import refuse_keys
+from ._drafting.shape import Naming
+from ._grid.grid import Grid
+from ._grid.identity import identify
+from ._grid.names import name_template
+from ._grid.run import GridRun
+from ._grid.settings import grid_settings, unread_rules
+from ._grid.writing import write_grid
+from ._running.lifetime import INTERRUPTED
+from ._running.program import describe_task
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class GridSweeper:
                 log.info(line)
 
     def _launch(self, grid: Grid, given_up: int) -> list[Sequence[JobReturn]]:
-        from ._finishing import finish_grid
+        from ._console.finishing import finish_grid
 
         assert self.config is not None
         config = self.config

@@ -13,8 +13,8 @@ from pathlib import Path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._cleanup import Cleanup
-    from ._rows import Row
-    from ._show import SelectedRun
+    from ._console.rows import Row
+    from ._console.run_details import SelectedRun
 
 
 def status(argv: Sequence[str]) -> int:
@@ -26,10 +26,10 @@ def status(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     from ._cleanup import find_experiment
-    from ._rows import most_telling
-    from ._screen import console
-    from ._table import run_table
-    from ._texts import counts_text
+    from ._console.rows import most_telling
+    from ._console.screen import console
+    from ._console.table import run_table
+    from ._console.texts import counts_text
 
     try:
         experiment = find_experiment(arguments.experiment)
@@ -37,7 +37,7 @@ def status(argv: Sequence[str]) -> int:
         return _refuse(error)
     rows, metric, maximize, skipped = _rows(experiment)
     if arguments.json:
-        from ._grid_run import strict
+        from ._grid.run import strict
 
         runs = [strict(asdict(row)) for row in rows]
         print(json.dumps({"skipped by rule": skipped, "runs": runs}, allow_nan=False))
@@ -69,7 +69,7 @@ def show(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     from ._cleanup import find_experiment
-    from ._show import find_run
+    from ._console.run_details import find_run
 
     try:
         selected = find_run(find_experiment(arguments.experiment), arguments.run)
@@ -144,9 +144,9 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     """One row per run, those of the latest grid first; metric; whether more is better; skipped."""
     from expkit_bookkeeping import find_runs
 
-    from ._grid import read_grid
-    from ._rows import row_of, rows_of, with_reports
-    from ._schedulers import ask_schedulers
+    from ._console.rows import row_of, rows_of, with_reports
+    from ._grid.grid import read_grid
+    from ._grid.schedulers import ask_schedulers
 
     now = datetime.now(UTC)
     view = ask_schedulers(experiment)
@@ -169,10 +169,10 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
 
 
 def _print_run(selected: SelectedRun, *, lines: int, with_kit: bool) -> None:
-    from ._command_lines import short_path
-    from ._output import CONSOLE_LOG
-    from ._show import config_text, debugger_command, last_lines
-    from ._texts import duration_text, owner_text, value_text
+    from ._console.command_lines import short_path
+    from ._console.run_details import config_text, debugger_command, last_lines
+    from ._console.texts import duration_text, owner_text, value_text
+    from ._running.output import CONSOLE_LOG
 
     record, report, state = selected.record, selected.report, selected.state
     print(f"{selected.run_name}: {state}")
@@ -214,11 +214,11 @@ def _print_cleanup(result: Cleanup, experiment: Path, *, argv: Sequence[str]) ->
     from rich.markup import escape
     from rich.table import Table
 
-    from ._command_lines import command_line, short_path
-    from ._rows import row_of
-    from ._screen import console
-    from ._table import STYLES, progress_text
-    from ._texts import size_text
+    from ._console.command_lines import command_line, short_path
+    from ._console.rows import row_of
+    from ._console.screen import console
+    from ._console.table import STYLES, progress_text
+    from ._console.texts import size_text
 
     screen = console()
     if result.removals:

@@ -56,8 +56,8 @@ class ExpkitLauncher(Launcher):
         config: "DictConfig",
     ) -> None:
         """Take what Hydra gives every launcher."""
+        from expkit_hydra._grid.settings import grid_settings
         from expkit_hydra._launcher import check_n_jobs
-        from expkit_hydra._settings import grid_settings
 
         check_n_jobs(self.n_jobs)
         grid_settings(config)  # refuses what is misspelt before anything is composed or written

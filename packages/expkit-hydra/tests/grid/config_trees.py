@@ -23,7 +23,7 @@ from same_config import (
     scramble,
 )
 
-from expkit_hydra._composer import Composer
+from expkit_hydra._composing.composer import Composer
 
 Overrides = tuple[str, ...]
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expkit_hydra import GridError
-from expkit_hydra._expansion import expand
-from expkit_hydra._overrides import to_override
+from expkit_hydra._composing.overrides import to_override
+from expkit_hydra._drafting.expansion import expand
 
 
 def jobs(params=None, *arguments):

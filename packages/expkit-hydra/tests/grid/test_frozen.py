@@ -14,7 +14,7 @@ from omegaconf import Container, OmegaConf, UnionNode
 from omegaconf.base import Node
 
 from expkit_hydra import Grid
-from expkit_hydra._node_records import NodeDecoder, NodeEncoder
+from expkit_hydra._grid.node_records import NodeDecoder, NodeEncoder
 
 
 def assert_same(left: Node, right: Node) -> None:
@@ -312,7 +312,7 @@ def test_a_run_that_a_rule_skips_has_no_configuration(app):
 
 
 def test_files_are_read_once_while_a_grid_is_made(app):
-    from expkit_hydra._config_files import files_read_once
+    from expkit_hydra._composing.config_files import files_read_once
 
     with app.running() as hydra:
         loader = hydra.config_loader

@@ -6,13 +6,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from expkit_hydra import Grid
-from expkit_hydra._base_config import BaseConfig
-from expkit_hydra._composer import Composition
-from expkit_hydra._frozen import FrozenConfigs
-from expkit_hydra._grid_run import GridRun
-from expkit_hydra._grid_writing import write_grid
-from expkit_hydra._progress import progress_line
-from expkit_hydra._run_location import RunLocation
+from expkit_hydra._composing.base_config import BaseConfig
+from expkit_hydra._composing.composer import Composition
+from expkit_hydra._composing.run_location import RunLocation
+from expkit_hydra._console.progress import progress_line
+from expkit_hydra._grid.frozen_configs import FrozenConfigs
+from expkit_hydra._grid.run import GridRun
+from expkit_hydra._grid.writing import write_grid
 
 
 def test_what_is_pending_is_read_from_the_runs(app):

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expkit_hydra import GridError
-from expkit_hydra._config_files import files_read_once
-from expkit_hydra._expansion import expand
-from expkit_hydra._hydra_state import current_config
-from expkit_hydra._identity import identify
-from expkit_hydra._names import clean, name_of, refuse_shared_names, swept_keys, swept_values
-from expkit_hydra._overrides import to_override, to_text
+from expkit_hydra._composing.config_files import files_read_once
+from expkit_hydra._composing.global_state import current_config
+from expkit_hydra._composing.overrides import to_override, to_text
+from expkit_hydra._drafting.expansion import expand
+from expkit_hydra._grid.identity import identify
+from expkit_hydra._grid.names import clean, name_of, refuse_shared_names, swept_keys, swept_values
 
 
 @given(st.text())

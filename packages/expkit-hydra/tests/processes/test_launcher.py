@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from expkit_bookkeeping import claim_run
 from expkit_hydra import GridError
+from expkit_hydra._grid.settings import grid_settings
 from expkit_hydra._launcher import check_n_jobs
-from expkit_hydra._settings import grid_settings
 
 
 def test_a_failing_run_stops_no_other_and_is_explained_at_once_and_at_the_end(app):

@@ -13,13 +13,13 @@ from rich.console import Console
 
 from expkit_bookkeeping import RunRecord, claim_run
 from expkit_hydra import RunCallback
-from expkit_hydra._grid_run import GridRun
-from expkit_hydra._lifetime import heartbeat
-from expkit_hydra._output import StreamOutput
-from expkit_hydra._rows import Row, most_telling, rows_of, with_reports
-from expkit_hydra._schedulers import SchedulerReport
-from expkit_hydra._sweep_report import user_frame
-from expkit_hydra._table import finished_line, run_table
+from expkit_hydra._console.rows import Row, most_telling, rows_of, with_reports
+from expkit_hydra._console.sweep_report import user_frame
+from expkit_hydra._console.table import finished_line, run_table
+from expkit_hydra._grid.run import GridRun
+from expkit_hydra._grid.schedulers import SchedulerReport
+from expkit_hydra._running.lifetime import heartbeat
+from expkit_hydra._running.output import StreamOutput
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
