@@ -290,7 +290,6 @@ def test_a_grid_freezes_what_hydra_composes(app, schema):
 
 
 def _multirun() -> Any:
-    from hydra.types import RunMode
 
     return RunMode.MULTIRUN
 
@@ -309,18 +308,3 @@ def test_a_run_that_a_rule_skips_has_no_configuration(app):
     skipped = next(run for run in app.grid().runs if run.skipped_by)
     with pytest.raises(KeyError, match=f"no configuration for run {skipped.index}"):
         app.grid().config(skipped.index)
-
-
-def test_files_are_read_once_while_a_grid_is_made(app):
-    from expkit_hydra._composing.config_files import files_read_once
-
-    with app.running() as hydra:
-        loader = hydra.config_loader
-        with files_read_once(loader):
-            first = loader.load_configuration("config", [], RunMode.RUN)
-            app.edit("epochs: 2", "epochs: 3")
-            second = loader.load_configuration("config", ["seed=2"], RunMode.RUN)
-        later = loader.load_configuration("config", [], RunMode.RUN)
-
-    assert (first.epochs, second.epochs, later.epochs) == (2, 2, 3)
-    assert (first.seed, second.seed) == (1, 2)

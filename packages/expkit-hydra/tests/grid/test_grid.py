@@ -1,17 +1,15 @@
-"""Reading a grid, and the line that shows how far composing it has come."""
+"""Reading and writing a grid's files."""
 
 import json
 
 import pytest
 from omegaconf import OmegaConf
 
-from expkit_hydra import Grid
+from expkit_hydra import Grid, GridRun
 from expkit_hydra._composing.base_config import BaseConfig
 from expkit_hydra._composing.composer import Composition
 from expkit_hydra._composing.run_location import RunLocation
-from expkit_hydra._console.progress import progress_line
 from expkit_hydra._grid.frozen_configs import FrozenConfigs
-from expkit_hydra._grid.run import GridRun
 from expkit_hydra._grid.writing import write_grid
 
 
@@ -84,17 +82,3 @@ def test_lines_are_strict_json(tmp_path):
     )
 
     assert json.loads(run.to_line())["values"] == {"lr": "NaN", "x": ["-Infinity"]}
-
-
-def test_composing_that_takes_long_shows_how_far_it_is(capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal then
-    times = iter([0.0, 1.0, 2.5, 3.0])
-
-    with progress_line(3, clock=lambda: next(times)) as advance:
-        advance()
-        quick = capsys.readouterr().err
-        advance()
-        advance()
-
-    assert quick == ""
-    assert "Composing" in capsys.readouterr().err

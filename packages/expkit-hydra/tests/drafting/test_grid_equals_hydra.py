@@ -25,12 +25,13 @@ from omegaconf.errors import OmegaConfBaseException
 from same_config import assert_same_config, hydra_reads
 
 from expkit_filter import Candidate, FilterError, RunFilter
+from expkit_hydra import Grid
 from expkit_hydra._composing.overrides import to_override
 from expkit_hydra._composing.plain_data import plain_value
-from expkit_hydra._grid.grid import Grid, read_grid
 from expkit_hydra._grid.identity import identify
 from expkit_hydra._grid.names import clean, name_of
 from expkit_hydra._grid.run import strict
+from expkit_hydra.launching import read_grid
 
 LONG = os.environ.get("EXPKIT_HYPOTHESIS") == "long"
 

@@ -1,9 +1,12 @@
 """Runs without `-m`: never skipped, resumed when unfinished, never on top of somebody else's."""
 
 import json
+import pickle
 import signal
 
 import pytest
+
+from expkit_hydra import RunCallback
 
 
 def trashed(app) -> list[dict[str, object]]:
@@ -253,3 +256,10 @@ def files_of(folder) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+def test_a_pickled_callback_takes_no_claim_with_it():
+    callback = RunCallback()
+    callback._claim = object()
+
+    assert pickle.loads(pickle.dumps(callback))._claim is None

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from expkit_bookkeeping import claim_run
 from expkit_hydra import GridError
-from expkit_hydra._grid.settings import grid_settings
-from expkit_hydra._launcher import check_n_jobs
+from expkit_hydra.launching import grid_settings
+from hydra_plugins.expkit_launcher import ExpkitLauncher
 
 
 def test_a_failing_run_stops_no_other_and_is_explained_at_once_and_at_the_end(app):
@@ -368,7 +368,7 @@ def test_a_bad_setting_is_refused_before_anything_is_written(app):
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("settings", "message"),
     [
         ({"direction": "maximise"}, "expkit.direction='maximise' is not known. Did you mean 'max"),
         ({"on_change": "redo"}, "Allowed: keep, continue, rerun."),
@@ -377,15 +377,17 @@ def test_a_bad_setting_is_refused_before_anything_is_written(app):
         ({"after": [3]}, "expkit.after=3 is not known."),
     ],
 )
-def test_a_setting_that_is_misspelt_is_named_with_what_is_allowed(given, says):
-    with pytest.raises(GridError, match=re.escape(says)):
-        grid_settings(OmegaConf.create({"expkit": given}))
+def test_a_setting_that_is_misspelt_is_named_with_what_is_allowed(settings, message):
+    with pytest.raises(GridError, match=re.escape(message)):
+        grid_settings(OmegaConf.create({"expkit": settings}))
 
 
 @pytest.mark.parametrize("n_jobs", [0, -1, True, 2.0, "2", None])
 def test_a_number_of_processes_that_makes_no_sense_is_refused(n_jobs):
+    launcher = ExpkitLauncher(n_jobs)
+
     with pytest.raises(GridError, match="must be a whole number of processes, 1 or more"):
-        check_n_jobs(n_jobs)
+        launcher.setup(hydra_context=None, task_function=None, config=OmegaConf.create())
 
 
 def test_a_function_that_a_new_process_cannot_find_is_refused(app):

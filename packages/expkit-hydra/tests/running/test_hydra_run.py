@@ -20,8 +20,8 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from same_config import assert_same_config
 
-from expkit_hydra._running.hydra_run import run_job
 from expkit_hydra._running.yaml_text import to_yaml
+from expkit_hydra.launching import run_job
 
 OVERRIDES = [
     "model=cnn",

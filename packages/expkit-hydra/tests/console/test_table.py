@@ -1,25 +1,15 @@
 """What tables say, from runs given as data."""
 
 import io
-import pickle
-import shutil
-import sys
-import threading
-import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 
-from expkit_bookkeeping import RunRecord, claim_run
-from expkit_hydra import RunCallback
+from expkit_bookkeeping import RunRecord
+from expkit_hydra import GridRun
 from expkit_hydra._console.rows import Row, most_telling, rows_of, with_reports
-from expkit_hydra._console.sweep_report import user_frame
 from expkit_hydra._console.table import finished_line, run_table
-from expkit_hydra._grid.run import GridRun
-from expkit_hydra._grid.schedulers import SchedulerReport
-from expkit_hydra._running.lifetime import heartbeat
-from expkit_hydra._running.output import StreamOutput
+from expkit_hydra.launching import SchedulerReport
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -98,73 +88,3 @@ def test_a_run_whose_metric_is_nan_is_never_among_the_best():
     shown, _ = most_telling(rows, limit=5)
 
     assert "nan" not in [row.run_name for row in shown]
-
-
-def test_a_handler_that_keeps_the_stream_of_one_run_writes_to_the_next(tmp_path, monkeypatch):
-    own = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", own)
-    with StreamOutput() as output:
-        with output.to(tmp_path / "first"):
-            kept = sys.stdout
-            print("one")
-        with output.to(tmp_path / "second"):
-            kept.write("two\n")
-        kept.write("between\n")
-
-    assert (tmp_path / "first").read_text() == "one\n"
-    assert (tmp_path / "second").read_text() == "two\n"
-    assert own.getvalue() == "between\n"
-    assert sys.stdout is own
-
-
-def test_a_breakpoint_in_a_run_talks_to_the_terminal(tmp_path, monkeypatch):
-    own = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", own)
-    monkeypatch.setattr(sys, "breakpointhook", lambda: print("(Pdb)"))
-
-    with StreamOutput() as output, output.to(tmp_path / "run"):
-        breakpoint()
-
-    assert own.getvalue() == "(Pdb)\n"
-
-
-def test_an_error_is_traced_to_the_users_code():
-    try:
-        Path("/nonexistent/file").read_text()
-    except OSError as error:
-        here = user_frame(error, Path(__file__).parent)
-        nowhere = user_frame(error, Path("/nonexistent"))
-
-    assert here.startswith("test_table.py:")
-    assert "pathlib" in nowhere  # a package since Python 3.13
-
-
-def test_a_run_whose_script_opens_no_bookkeeping_says_that_it_lives(tmp_path):
-    claim = claim_run(tmp_path / "training" / "a")
-    before = claim.record.heartbeat_at
-
-    with heartbeat(claim, interval_s=0.001):
-        deadline = time.monotonic() + 30
-        while claim.record.heartbeat_at == before and time.monotonic() < deadline:
-            time.sleep(0.001)
-
-    assert claim.record.heartbeat_at > before
-    claim.finish("completed")
-
-
-def test_a_heartbeat_ends_quietly_when_the_run_was_moved_away(tmp_path):
-    claim = claim_run(tmp_path / "training" / "a")
-
-    with heartbeat(claim, interval_s=0.001):
-        shutil.rmtree(tmp_path / "training")
-        deadline = time.monotonic() + 30
-        while any(each.name == "expkit-heartbeat" for each in threading.enumerate()):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-
-
-def test_a_pickled_callback_takes_no_claim_with_it():
-    callback = RunCallback()
-    callback._claim = object()
-
-    assert pickle.loads(pickle.dumps(callback))._claim is None

@@ -2,11 +2,8 @@
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
-from hypothesis import strategies as st
 
 from expkit_hydra import GridError
-from expkit_hydra._composing.overrides import to_override
 from expkit_hydra._drafting.expansion import expand
 
 
@@ -125,25 +122,3 @@ def test_a_mistake_in_the_syntax_is_hydras_own_error():
 
     with pytest.raises(OverrideParseException, match="choice"):
         expand({"k": "choice(1,2"}, [], None)
-
-
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text("abcXYZ_", min_size=1), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-
-
-@given(values)
-def test_hydra_reads_back_any_value(value):
-    (override,) = OverridesParser.create().parse_overrides([to_override("key", value)])
-
-    assert override.value() == value
-    assert type(override.value()) is type(value)
