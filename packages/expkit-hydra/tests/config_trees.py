@@ -78,21 +78,21 @@ class Comparison:
 
     def ask(self, overrides: Overrides) -> DictConfig | Exception:
         """Hydra's configuration or its refusal, and the assertion that the kit's is the same."""
-        wanted, values = self._answer(overrides)
+        expected, values = self._answer(overrides)
         try:
-            found = self._composer.compose(7, overrides)
+            composed = self._composer.compose(7, overrides)
         except Exception as error:
-            if not isinstance(wanted, Exception):
+            if not isinstance(expected, Exception):
                 raise AssertionError(f"{overrides}: the kit refuses what Hydra composes") from error
-            assert_same_refusal(error, wanted)
-            return wanted
-        assert not isinstance(wanted, Exception), f"{overrides}: Hydra refuses with {wanted!r}"
+            assert_same_refusal(error, expected)
+            return expected
+        assert not isinstance(expected, Exception), f"{overrides}: Hydra refuses with {expected!r}"
         try:
-            assert_same_config(found, wanted, values=values)
+            assert_same_config(composed, expected, values=values)
         except AssertionError as error:
             raise AssertionError(f"{overrides}: {error}") from None
-        scramble(found)  # the next answer must not know
-        return wanted
+        scramble(composed)  # the next answer must not know
+        return expected
 
     def check_sources(self) -> None:
         """Nothing has changed the sweep's own configuration."""
@@ -559,9 +559,9 @@ TREES = {"rich": RICH, "plain": PLAIN, "program": PROGRAM, "nothing": NOTHING}
 
 def override_lists(tree: Tree, master: DictConfig) -> st.SearchStrategy[Overrides]:
     """Overrides of keys that are there, seldom of others, and choices of the tree's groups."""
-    known = paths(master)
-    own = [path for path in known if not path.startswith("hydra")]
-    hydras = [path for path in known if path.startswith("hydra.") and "help" not in path]
+    existing = paths(master)
+    own = [path for path in existing if not path.startswith("hydra")]
+    hydras = [path for path in existing if path.startswith("hydra.") and "help" not in path]
     keys = st.one_of(
         st.sampled_from(own or ["nope"]),
         st.sampled_from(own or ["nope"]),
@@ -625,7 +625,7 @@ def trees(draw: st.DrawFn) -> Tree:
     """Groups with nested groups, packages, `override` entries and references among choices."""
     files: dict[str, str] = {}
     groups = draw(st.lists(st.sampled_from(_GROUPS), min_size=1, max_size=3, unique=True))
-    known: dict[str, tuple[str, ...]] = {}
+    options_by_group: dict[str, tuple[str, ...]] = {}
     entries: list[object] = []
     lasts: list[object] = []
     for group in groups:
@@ -640,19 +640,19 @@ def trees(draw: st.DrawFn) -> Tree:
         package = draw(st.sampled_from(["", "", "", f"@p.{group[0]}", "@_global_", "@_here_.y"]))
         first = draw(st.sampled_from([*options, None]))
         entries.append({f"{draw(st.sampled_from(['', '', 'optional ']))}{group}{package}": first})
-        known[f"{group}{package}"] = options
+        options_by_group[f"{group}{package}"] = options
         if draw(st.integers(0, 3)) == 0:
             entries.append({f"{group}@again.{group[0]}": options[0]})
-            known[f"{group}@again.{group[0]}"] = options
+            options_by_group[f"{group}@again.{group[0]}"] = options
     followed = groups[0]
-    if draw(st.booleans()) and f"{followed}" in known:
-        for option in known[followed]:
+    if draw(st.booleans()) and f"{followed}" in options_by_group:
+        for option in options_by_group[followed]:
             files[f"after/{option}_x.yaml"] = _file(draw(_bodies()), [], None)
         entries.append({"after": "${" + followed.replace("/", ".") + "}_x"})
     if draw(st.booleans()):
         schema = draw(st.sampled_from(["kinds", "layer", "flagged", "readonly"]))
         entries.append({"schemas@typed": schema})
-        known["schemas@typed"] = ("kinds", "layer", "wide")
+        options_by_group["schemas@typed"] = ("kinds", "layer", "wide")
     if draw(st.booleans()):
         entries.append({"optional gone": "nothing"})
     if draw(st.booleans()):
@@ -666,7 +666,7 @@ def trees(draw: st.DrawFn) -> Tree:
     arguments = draw(
         st.sampled_from([(), ("seed=3",), ("hydra.job.name=x", "hydra.sweep.subdir=s")])
     )
-    return Tree(files, groups=known, arguments=arguments)
+    return Tree(files, groups=options_by_group, arguments=arguments)
 
 
 @st.composite
@@ -685,7 +685,7 @@ def _defaults_within(
     if draw(st.booleans()) and entries:
         entries.insert(draw(st.integers(0, len(entries))), "_self_")
     before = groups[: groups.index(group)]
-    after = [each for each in groups if each not in (*before, group)]
+    after = [other for other in groups if other not in (*before, group)]
     if after and draw(st.integers(0, 4)) == 0:
         entries.append({f"override /{draw(st.sampled_from(after))}": "b"})
     return entries

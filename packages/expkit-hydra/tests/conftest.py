@@ -143,14 +143,14 @@ def app(
 
     monkeypatch.chdir(tmp_path)
     version.setbase("1.3")
-    made = App(tmp_path)
-    made.write("conf/config.yaml", CONFIG)
+    app = App(tmp_path)
+    app.write("conf/config.yaml", CONFIG)
     for model in ("mlp", "cnn"):
-        made.write(f"conf/model/{model}.yaml", f"name: {model}\n")
+        app.write(f"conf/model/{model}.yaml", f"name: {model}\n")
     for optimizer in ("sgd", "adam"):
-        made.write(f"conf/optimizer/{optimizer}.yaml", f"name: {optimizer}\nlr: 0.1\n")
-    logger, handler = logging.getLogger("expkit_hydra"), _Lines(made.log)
+        app.write(f"conf/optimizer/{optimizer}.yaml", f"name: {optimizer}\nlr: 0.1\n")
+    logger, handler = logging.getLogger("expkit_hydra"), _Lines(app.log)
     logger.addHandler(handler)
     monkeypatch.setattr(logger, "level", logging.INFO)
-    yield made
+    yield app
     logger.removeHandler(handler)

@@ -28,19 +28,19 @@ def assert_same_config(
             read in another process.
         values: What the right one's interpolations resolve to, where that is known.
     """
-    found = list(differences(left, right))
+    mismatches = list(differences(left, right))
     if cache:
-        caches = [dict(each._metadata.resolver_cache) for each in (left, right)]
+        caches = [dict(config._metadata.resolver_cache) for config in (left, right)]
         if caches[0] != caches[1]:
-            found.append(f"resolver cache: {caches[0]} is not {caches[1]}")
-    if not found:
+            mismatches.append(f"resolver cache: {caches[0]} is not {caches[1]}")
+    if not mismatches:
         mine, theirs = resolved(left), resolved(right) if values is None else values
-        found += [
+        mismatches += [
             f"{path}, resolved: {mine.get(path)} is not {theirs.get(path)}"
             for path in mine | theirs
             if mine.get(path) != theirs.get(path)
         ]
-    assert not found, "\n".join(found)
+    assert not mismatches, "\n".join(mismatches)
 
 
 def differences(left: Node, right: Node, path: str = "") -> Iterator[str]:
@@ -84,7 +84,7 @@ def _content_differences(left: Node, right: Node, path: str) -> Iterator[str]:
     else:
         pairs = [list(content.items() if isinstance(content, dict) else enumerate(content))
                  for content in (one, other)]  # fmt: skip
-        keys = [[(type(key), key) for key, _ in each] for each in pairs]
+        keys = [[(type(key), key) for key, _ in items] for items in pairs]
         if keys[0] != keys[1]:
             yield f"{here}, keys: {[key for _, key in keys[0]]} is not {[k for _, k in keys[1]]}"
             return

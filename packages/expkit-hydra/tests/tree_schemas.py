@@ -79,10 +79,10 @@ class Program:
 
 def store() -> None:
     """Fill the ConfigStore; `schemas` is a group that any tree may use."""
-    known = ConfigStore.instance()
-    known.store(group="schemas", name="kinds", node=Kinds)
-    known.store(group="schemas", name="layer", node=Layer)
-    known.store(group="schemas", name="wide", node=Wide)
+    store = ConfigStore.instance()
+    store.store(group="schemas", name="kinds", node=Kinds)
+    store.store(group="schemas", name="layer", node=Layer)
+    store.store(group="schemas", name="wide", node=Wide)
     flagged = OmegaConf.create(
         {
             "fixed": {"a": 1, "inner": {"b": [1, 2]}},
@@ -94,10 +94,10 @@ def store() -> None:
     OmegaConf.set_readonly(flagged.fixed, True)
     OmegaConf.set_struct(flagged.open, False)
     OmegaConf.set_struct(flagged.closed, True)
-    known.store(group="schemas", name="flagged", node=flagged)
+    store.store(group="schemas", name="flagged", node=flagged)
     readonly = OmegaConf.create({"seed": 5, "frozen": {"a": 1}})
     OmegaConf.set_readonly(readonly, True)
-    known.store(group="schemas", name="readonly", node=readonly)
-    known.store(group="schemas", name="readonly_root", node=readonly, package="_global_")
-    known.store(name="program", node=Program)
-    known.store(group="model", name="typed", node=Wide)
+    store.store(group="schemas", name="readonly", node=readonly)
+    store.store(group="schemas", name="readonly_root", node=readonly, package="_global_")
+    store.store(name="program", node=Program)
+    store.store(group="model", name="typed", node=Wide)

@@ -29,8 +29,8 @@ def test_dry_run_counts_by_rule_and_writes_nothing(app):
 def test_a_rule_that_never_fires_is_told_once_and_why_the_command_line_may_be_the_reason(app):
     app.sweep("expkit.dry_run=true", "model=mlp", "optimizer.lr=0.001")
 
-    told = [line for line in app.log if "rule 1" in line]
-    assert told == [
+    lines = [text for text in app.log if "rule 1" in text]
+    assert lines == [
         "rule 1 (model.name == 'mlp' and optimizer.lr > 0.01) never fires in this grid. This "
         "command line narrows model to 1 of 2 values, optimizer.lr to 1 of 2 values: perhaps "
         "that is why."
@@ -40,8 +40,8 @@ def test_a_rule_that_never_fires_is_told_once_and_why_the_command_line_may_be_th
 def test_a_rule_that_never_fires_in_the_whole_grid_is_not_put_down_to_the_command_line(app):
     app.sweep("expkit.dry_run=true", "_filters=['optimizer.lr > 1']", "model=mlp", "seed=1")
 
-    (told,) = [line for line in app.log if "rule 1" in line]
-    assert told == "rule 1 (optimizer.lr > 1) never fires in this grid."
+    (line,) = [text for text in app.log if "rule 1" in text]
+    assert line == "rule 1 (optimizer.lr > 1) never fires in this grid."
 
 
 def test_a_grid_runs_each_run_once_and_the_same_command_runs_nothing(app):
@@ -524,7 +524,7 @@ def test_a_run_that_another_sweep_completes_under_another_name_is_not_trained_ag
 
     def train(cfg: DictConfig) -> None:
         if cfg.seed == 1:  # meanwhile, elsewhere
-            run = next(each for each in app.grid().runs if each.values["seed"] == 2)
+            run = next(run for run in app.grid().runs if run.values["seed"] == 2)
             folder = app.experiment / "training" / "cnn_sgd_0.1_2_0.0"
             claim_run(folder, config_hash=run.config_hash).finish("completed")
 
@@ -532,7 +532,7 @@ def test_a_run_that_another_sweep_completes_under_another_name_is_not_trained_ag
     app.sweep("model=cnn", "optimizer.lr=0.1")
 
     assert app.names() == ["cnn_sgd_0.1_1"]
-    assert {each.run_name for each in find_runs(app.experiment)} == {
+    assert {record.run_name for record in find_runs(app.experiment)} == {
         "cnn_sgd_0.1_1",
         "cnn_sgd_0.1_2_0.0",
     }
@@ -543,20 +543,20 @@ def test_a_run_does_not_read_what_was_done_before_its_grid_was_made(app, monkeyp
 
     read, read_run = [], expkit_bookkeeping.read_run
 
-    def noted(folder):
+    def record_read(folder):
         read.append(folder.name)
         return read_run(folder)
 
     app.sweep("model=mlp", "optimizer.lr=0.001")
-    monkeypatch.setattr(expkit_bookkeeping, "read_run", noted)
+    monkeypatch.setattr(expkit_bookkeeping, "read_run", record_read)
     again = ("model=cnn", "optimizer.lr=0.1", "expkit.rerun=all")
     app.sweep(*again)
     assert "mlp_sgd_0.001_1" in read  # it might have been completed while the sweep looked
 
     read.clear()
-    made = app.grid().path / "grid_search.yaml"
-    hours_later = made.stat().st_mtime + 2 * 3600
-    os.utime(made, (hours_later, hours_later))
+    description = app.grid().path / "grid_search.yaml"
+    hours_later = description.stat().st_mtime + 2 * 3600
+    os.utime(description, (hours_later, hours_later))
     app.sweep(*again)
     assert set(read) == {"cnn_sgd_0.1_1", "cnn_sgd_0.1_2"}
 

@@ -53,13 +53,13 @@ def _hydra() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Comparison]:
     """One a tree: Hydra's answers are kept from test to test."""
-    made: dict[str, Comparison] = {}
+    comparisons: dict[str, Comparison] = {}
 
     def make(name: str) -> Comparison:
-        if name not in made:
-            made[name] = Comparison(TREES[name], tmp_path_factory.mktemp(name))
-        made[name].renew()
-        return made[name]
+        if name not in comparisons:
+            comparisons[name] = Comparison(TREES[name], tmp_path_factory.mktemp(name))
+        comparisons[name].renew()
+        return comparisons[name]
 
     return make
 

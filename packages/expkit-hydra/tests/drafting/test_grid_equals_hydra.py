@@ -205,13 +205,13 @@ def sweeps(draw: st.DrawFn) -> Sweep:
     runs = 1
     for key in keys:
         most = 1 if key in FIXED_ONLY else (24 if LONG else 8) // runs
-        chosen = draw(
+        values = draw(
             st.lists(
                 st.sampled_from(VALUES[key]), min_size=1, max_size=min(3, max(most, 1)), unique=True
             )
         )
-        runs *= len(chosen)
-        axes[key] = tuple(chosen)
+        runs *= len(values)
+        axes[key] = tuple(values)
     rules = draw(st.lists(st.sampled_from(RULES), max_size=3))
     template = draw(st.sampled_from(TEMPLATES))
     if template is not None and draw(st.integers(0, 4)) > 0:  # else most have runs of one name
@@ -319,16 +319,17 @@ def check_grid(grid: Grid, sweep: Sweep, grids: Grids) -> None:
     assert [run.index for run in grid.runs] == list(range(len(grid.runs)))
 
     # In the order of the product; what is missing has the configuration of an earlier run.
-    wanted = [tuple(overrides) for overrides in sweep.product()]
+    product = [tuple(overrides) for overrides in sweep.product()]
     kept = [tuple(run.overrides) for run in grid.runs]
-    assert kept == [overrides for overrides in wanted if overrides in set(kept)]
-    missing = [overrides for overrides in wanted if overrides not in set(kept)]
+    assert kept == [overrides for overrides in product if overrides in set(kept)]
+    missing = [overrides for overrides in product if overrides not in set(kept)]
     for overrides, config in zip(missing, grids.compose(sweep, missing), strict=True):
         settled = copy.deepcopy(config)
         name = name_in(config, sweep)
         settled.run_name = name
-        found = identify(settled, swept=sweep.swept).config_hash
-        assert found in hashes[: sum(wanted.index(each) < wanted.index(overrides) for each in kept)]
+        config_hash = identify(settled, swept=sweep.swept).config_hash
+        position = product.index(overrides)
+        assert config_hash in hashes[: sum(product.index(other) < position for other in kept)]
 
 
 def check_refusal(error: Exception, sweep: Sweep, grids: Grids) -> None:
@@ -348,13 +349,13 @@ def check_refusal(error: Exception, sweep: Sweep, grids: Grids) -> None:
     for config in composed:
         config.run_name = name_in(config, sweep)
     identities = [identify(config, swept=sweep.swept) for config in composed]
-    runs = [Candidate(each.data, str(each.data["run_name"])) for each in identities]
+    runs = [Candidate(identity.data, str(identity.data["run_name"])) for identity in identities]
     judge = RunFilter(list(sweep.rules))
     if f"0 of {len(runs)} runs are left" in text:
         assert all(judge.decide(run.config, run_name=run.run_name).rule for run in runs), text
     elif "would both be named" in text:
         names = {run.run_name for run in runs}
-        assert len(names) < len({each.config_hash for each in identities})
+        assert len(names) < len({identity.config_hash for identity in identities})
     elif isinstance(error.__cause__, FilterError):
         with pytest.raises(FilterError, match=re.escape(text.partition(" such as ")[0][:40])):
             judge.select(runs)

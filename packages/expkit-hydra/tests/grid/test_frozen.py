@@ -64,7 +64,7 @@ class Records:
         return NodeEncoder(self._keep, self.types).store(config)
 
     def load(self, number: int, types: dict[str, object] | None = None) -> Any:
-        return NodeDecoder(lambda each: json.loads(self.texts[each]), types or {}).load(
+        return NodeDecoder(lambda number: json.loads(self.texts[number]), types or {}).load(
             number, None
         )
 
@@ -185,7 +185,7 @@ def test_equal_parts_are_stored_once(app):
 def test_a_run_is_read_without_the_others(app):
     app.sweep("_filters=[]")
     grid = app.grid()
-    wanted = grid.config(7)
+    expected = grid.config(7)
     lines = (grid.path / "configs.jsonl").read_text().splitlines(keepends=True)
     damaged = [
         "x" * (len(line) - 1) + "\n"
@@ -196,7 +196,7 @@ def test_a_run_is_read_without_the_others(app):
     assert damaged != lines
     (grid.path / "configs.jsonl").write_text("".join(damaged))
 
-    assert_same(app.grid().config(7), wanted)
+    assert_same(app.grid().config(7), expected)
 
 
 plain = st.recursive(

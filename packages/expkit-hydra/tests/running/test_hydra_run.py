@@ -107,13 +107,15 @@ def run_both(app: Any, overrides: list[str], task: Any = None) -> list[tuple[Any
     ids=["plain", "chdir", "no files", "verbose", "subdir"],
 )  # fmt: skip
 def test_a_job_sees_and_leaves_what_hydras_does(app, more):
-    (theirs, wanted, their_folder), (ours, found, our_folder) = run_both(app, [*OVERRIDES, *more])
+    (theirs, their_view, their_folder), (ours, our_view, our_folder) = run_both(
+        app, [*OVERRIDES, *more]
+    )
 
     def without_place(value: Any) -> str:
         text = repr(value)
         return text.replace(str(their_folder), "FOLDER").replace(str(our_folder), "FOLDER")
 
-    assert without_place(found.facts) == without_place(wanted.facts)
+    assert without_place(our_view.facts) == without_place(their_view.facts)
     for name in ("overrides", "task_name", "status", "_return_value"):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert without_place(ours.working_dir) == without_place(theirs.working_dir)
@@ -169,12 +171,12 @@ plain = st.recursive(
 def test_the_quick_writer_of_yaml_writes_what_omegaconf_reads_back(data):
     try:
         config = OmegaConf.create(data)
-        wanted = OmegaConf.to_container(config)
-        assume(repr(yaml.safe_load(OmegaConf.to_yaml(config))) == repr(wanted))
+        expected = OmegaConf.to_container(config)
+        assume(repr(yaml.safe_load(OmegaConf.to_yaml(config))) == repr(expected))
     except (OmegaConfBaseException, GrammarParseError, yaml.YAMLError):
         reject()  # OmegaConf's own writer cannot
 
-    assert repr(yaml.safe_load(to_yaml(config))) == repr(wanted)
+    assert repr(yaml.safe_load(to_yaml(config))) == repr(expected)
 
 
 class Color(Enum):

@@ -274,7 +274,9 @@ def test_cleanup_leaves_a_run_that_somebody_resumes_meanwhile(mixed):
 
     # Run 2 was read as failed or as running, in whatever order the folders were found.
     assert mixed.states()["2"] == "running"
-    assert [each.record.run_name for each in done.removals if each.trash is not None] == ["3"]
+    assert [removal.record.run_name for removal in done.removals if removal.trash is not None] == [
+        "3"
+    ]
     mixed.remove("hang2")
     mixed.finish(started[0])
     assert mixed.states()["2"] == "completed"

@@ -232,7 +232,7 @@ def test_processes_run_side_by_side_each_with_its_share_of_threads(app):
     seen = [(app.folder / f"environment{x}").read_text().split() for x in (1, 2, 3)]
     assert len({pid for *_, pid in seen} | {str(process.pid)}) == 4
     threads = max(1, len(os.sched_getaffinity(0)) // 2)
-    assert {each[1] for each in seen} == {str(threads)}
+    assert {values[1] for values in seen} == {str(threads)}
     assert (app.experiment / "training" / "2" / "console.log").read_text() == "printed by 2\n"
 
 

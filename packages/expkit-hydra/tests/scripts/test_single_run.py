@@ -65,7 +65,7 @@ def test_a_finished_run_makes_room_and_says_so(app):
     assert app.calls() == ["2", "2"]
     assert "Run 2 was completed; it moved to results/first/.trash/2." in output
     assert app.records()["2"]["attempt"] == 1
-    assert [each["reason"] for each in trashed(app)] == ["rerun"]
+    assert [line["reason"] for line in trashed(app)] == ["rerun"]
 
 
 def test_an_unfinished_run_goes_on(app):
@@ -90,7 +90,7 @@ def test_an_unfinished_run_starts_over_where_the_user_wants_it(app):
 
     assert "starts over (expkit.fresh=true)" in output
     assert app.records()["2"]["attempt"] == 1
-    assert [each["reason"] for each in trashed(app)] == ["fresh"]
+    assert [line["reason"] for line in trashed(app)] == ["fresh"]
 
 
 def test_a_checkpoint_of_another_configuration_is_not_resumed_unasked(app):
