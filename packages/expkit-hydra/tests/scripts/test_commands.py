@@ -274,9 +274,8 @@ def test_cleanup_leaves_a_run_that_somebody_resumes_meanwhile(mixed):
 
     # Run 2 was read as failed or as running, in whatever order the folders were found.
     assert mixed.states()["2"] == "running"
-    assert [removal.record.run_name for removal in done.removals if removal.trash is not None] == [
-        "3"
-    ]
+    moved = [removal for removal in done.removals if removal.trash is not None]
+    assert [removal.record.run_name for removal in moved] == ["3"]
     mixed.remove("hang2")
     mixed.finish(started[0])
     assert mixed.states()["2"] == "completed"

@@ -7,7 +7,7 @@ No other module of this package reaches for a name of theirs that begins with an
   resolves references and walks up its parents for flags, which would be most of the time that a
   grid takes. (`is_reference` … `set_content`)
 * Nodes from a grid's files: built without validating or converting a value again, as unpickling
-  builds them. (`metadata_of`, `make_metadata`, `blank_box`, `value_node`)
+  builds them. (`metadata_of`, `metadata_classes`, `blank_box`, `value_node`)
 * The table of resolvers, which has no public way to restore a resolver. (`resolvers`)
 * One override applied to a configuration, with Hydra's conversions and checks, and overrides of
   integers that need no parsing. (`apply_override`, `raw_override_value`, `with_integer`)
@@ -126,11 +126,11 @@ def metadata_of(node: Node) -> Any:
     return node._metadata
 
 
-def make_metadata(fields: dict[str, Any], *, container: bool) -> object:
-    """The metadata of a container or of another node."""
+def metadata_classes() -> tuple[type, type]:
+    """The classes of the metadata of containers, and of other nodes."""
     from omegaconf.base import ContainerMetadata, Metadata
 
-    return (ContainerMetadata if container else Metadata)(**fields)
+    return ContainerMetadata, Metadata
 
 
 def enum_type_of(node: Node) -> Any:

@@ -20,7 +20,7 @@ from .._composing.internals import (
     content_of,
     enum_type_of,
     key_of,
-    make_metadata,
+    metadata_classes,
     metadata_of,
     raw_value,
     set_content,
@@ -164,6 +164,7 @@ class NodeDecoder:
     def __init__(self, record: Callable[[int], dict[str, typing.Any]], types: Types) -> None:
         self._record = record
         self._types = types
+        self._container_metadata, self._metadata = metadata_classes()
 
     def load(self, number: int, parent: Node | None, key: object = None) -> Node:
         """The container kept under a number, and all below it.
@@ -232,9 +233,11 @@ class NodeDecoder:
             "flags": dict(record.get("flags", {})),
             "flags_root": record.get("flags_root", False),
         }
-        for name in ("key_type", "element_type") if container else ():
+        if not container:
+            return self._metadata(**fields)
+        for name in ("key_type", "element_type"):
             fields[name] = self._decode_type(record[name]) if name in record else typing.Any
-        return make_metadata(fields, container=container)
+        return self._container_metadata(**fields)
 
     def _decode_value(self, value: object) -> object:
         if not isinstance(value, dict):
