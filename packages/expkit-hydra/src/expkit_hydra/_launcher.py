@@ -54,14 +54,14 @@ def launch(
     """Run override lists one after another, for sweepers that know nothing of a `Grid`.
 
     Args:
-        job_overrides: Overrides of each job.
-        initial_job_idx: Number of the first job.
+        job_overrides: Overrides of each run.
+        initial_job_idx: Number of the first run.
         config: The sweep's base configuration.
         hydra_context: As Hydra gives it to launchers.
         task_function: The user's function.
 
     Returns:
-        One result per job; that of a failed job raises its error when its value is read.
+        One result per run; that of a failed run raises its error when its value is read.
     """
     from hydra.core.utils import configure_log, filter_overrides, run_job, setup_globals
     from omegaconf import open_dict
@@ -73,15 +73,15 @@ def launch(
     returned = []
     for number, overrides in enumerate(job_overrides, start=initial_job_idx):
         screen.print(f"#{number}: {' '.join(filter_overrides(overrides))}", markup=False)
-        job_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(job_config):
-            job_config.hydra.job.id = number
-            job_config.hydra.job.num = number
+        run_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
+        with open_dict(run_config):
+            run_config.hydra.job.id = number
+            run_config.hydra.job.num = number
         returned.append(
             run_job(
                 hydra_context=hydra_context,
                 task_function=task_function,
-                config=job_config,
+                config=run_config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
@@ -238,7 +238,7 @@ def _execute_here(
                 hydra_context=hydra_context,
                 output=output,
             )
-            # The job's handlers would catch what the sweep logs between two runs.
+            # The run's handlers would catch what the sweep logs between two runs.
             configure_log(config.hydra.hydra_logging, config.hydra.verbose)
             _free_memory()
 
@@ -248,9 +248,9 @@ def _job_return(outcome: RunOutcome) -> JobReturn:
 
     if outcome.job is not None:
         return outcome.job
-    job = JobReturn(overrides=outcome.run.overrides, status=JobStatus.FAILED)
-    job.return_value = outcome.error or RuntimeError(outcome.reason or "The run has no result.")
-    return job
+    result = JobReturn(overrides=outcome.run.overrides, status=JobStatus.FAILED)
+    result.return_value = outcome.error or RuntimeError(outcome.reason or "The run has no result.")
+    return result
 
 
 def _free_memory() -> None:

@@ -176,12 +176,12 @@ class GridSweeper:
                 batch = replace(grid, pending=tuple(pending), is_last_batch=is_last)
                 returns = self.launcher.launch_grid(batch)
             else:
-                jobs = [
+                override_lists = [
                     [*run.overrides, *RunLocation(run.run_name, pinned).overrides]
                     for run in pending
                 ]
                 try:
-                    returns = self.launcher.launch(jobs, initial_job_idx=start)
+                    returns = self.launcher.launch(override_lists, initial_job_idx=start)
                 except Exception as error:
                     # Some launchers raise if a job was killed; the other batches go on.
                     log.error("The launcher stopped with %s: %s", type(error).__name__, error)
@@ -208,23 +208,23 @@ class GridSweeper:
         assert self.hydra_context is not None
         config = self.config
         rules = read_rules(config)
-        jobs = list(expansion)
+        runs = list(expansion)
         with files_read_once(self.hydra_context.config_loader):
-            for index, job in progress(enumerate(jobs), len(jobs)):
-                composer.work_out(index, job)  # which refuses what Hydra refuses
+            for index, overrides in progress(enumerate(runs), len(runs)):
+                composer.work_out(index, overrides)  # which refuses what Hydra refuses
             if rules:
-                jobs = _left_by_rules(rules, jobs, composer)
+                runs = _left_by_rules(rules, runs, composer)
         # As Hydra's own sweeper does; tools that read a sweep's folder look for this file.
         sweep_dir = Path(str(config.hydra.sweep.dir))
         sweep_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, sweep_dir / "multirun.yaml")
         batches = [
-            self.launcher.launch([list(job) for job in batch], initial_job_idx=start)
-            for start, batch in _batches(jobs, self.max_batch_size)
+            self.launcher.launch([list(overrides) for overrides in batch], initial_job_idx=start)
+            for start, batch in _batches(runs, self.max_batch_size)
         ]
         for batch in batches:
             for result in batch:
-                _ = result.return_value  # raises what the job raised
+                _ = result.return_value  # raises what the run raised
         return batches
 
 
@@ -234,13 +234,13 @@ def _has_tree(config: DictConfig) -> bool:
 
 
 def _left_by_rules(
-    rules: list[object], jobs: list[tuple[str, ...]], composer: Composer
+    rules: list[object], runs: list[tuple[str, ...]], composer: Composer
 ) -> list[tuple[str, ...]]:
     from expkit_filter import Candidate, FilterError, RunFilter
 
     def candidates() -> Iterator[Candidate]:
-        for index, job in enumerate(jobs):
-            yield Candidate(identify(composer.compose(index, job)).data, run_name=str(index))
+        for index, overrides in enumerate(runs):
+            yield Candidate(identify(composer.compose(index, overrides)).data, run_name=str(index))
 
     try:
         selecting = RunFilter(rules).selecting(candidates)
@@ -250,7 +250,7 @@ def _left_by_rules(
     except FilterError as error:
         raise GridError(str(error)) from error
     log.info(selection.summary())
-    return [jobs[position] for position in selection.to_run]
+    return [runs[position] for position in selection.to_run]
 
 
 def _write(draft: Draft, description: Mapping[str, object]) -> Grid:

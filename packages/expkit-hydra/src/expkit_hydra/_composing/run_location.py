@@ -43,7 +43,7 @@ class RunLocation:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The overrides that tell every launcher's job."""
+        """The overrides that tell a run where its folder is, under any launcher."""
         return tuple(to_override(key, value) for key, value in self.items())
 
     def items(self) -> tuple[tuple[str, str], ...]:
@@ -52,10 +52,10 @@ class RunLocation:
 
 
 def pinned_keys(master: DictConfig) -> tuple[tuple[str, str], ...]:
-    """What a job would resolve to another folder on another machine, or after midnight.
+    """What a run would resolve to another folder on another machine, or after midnight.
 
     An `experiment_id` that refers to something is pinned for the grid, `results_dir` only if it
-    holds a time: `${oc.env:SCRATCH}` is meant to be resolved where the job runs.
+    holds a time: `${oc.env:SCRATCH}` is meant to be resolved where the run executes.
     """
     pinned = []
     for key in ("results_dir", "experiment_id"):

@@ -112,10 +112,10 @@ def _recorded_command(hydra: Path) -> str | None:
 
     if not (hydra / "hydra.yaml").is_file() or not (hydra / "overrides.yaml").is_file():
         return None
-    job = OmegaConf.load(hydra / "hydra.yaml")
+    config = OmegaConf.load(hydra / "hydra.yaml")
     overrides = [str(text) for text in OmegaConf.load(hydra / "overrides.yaml")]
-    name = OmegaConf.select(job, "hydra.job.name", default=None)
-    cwd = OmegaConf.select(job, "hydra.runtime.cwd", default=".")
+    name = OmegaConf.select(config, "hydra.job.name", default=None)
+    cwd = OmegaConf.select(config, "hydra.runtime.cwd", default=".")
     if name is None:
         return None
     script = Path(cwd) / f"{name}.py"

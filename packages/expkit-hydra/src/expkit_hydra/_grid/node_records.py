@@ -1,7 +1,7 @@
 """Nodes of a configuration as JSON: types, flags and references kept, no pickle.
 
-Each container is a record of its own that refers to others by number; whoever keeps the records
-chooses the numbers.
+Each container is a record of its own that refers to others by number; the keeper of the
+records chooses the numbers.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def _execute(
                 stack.enter_context(output.to(run.folder / CONSOLE_LOG))
                 if claim.attempt > 1:
                     print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}")
-            job, error, stop = _run(
+            result, error, stop = _run(
                 config,
                 run,
                 grid.path,
@@ -173,10 +173,10 @@ def _execute(
         return RunOutcome(run, "failed", reason, error=trouble)
     finally:
         _executing.discard(_key(run.folder))
-    if job is None:
-        job = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
-        job.return_value = error
-    return RunOutcome(run, state, job=job, error=error, stop=stop)
+    if result is None:
+        result = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
+        result.return_value = error
+    return RunOutcome(run, state, job=result, error=error, stop=stop)
 
 
 def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str | None:
@@ -287,7 +287,7 @@ def _run(
     try:
         write_config(config, run.folder)
         with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
-            job = run_job(
+            result = run_job(
                 config,
                 task_function=task_function,
                 hydra_context=hydra_context,
@@ -306,5 +306,5 @@ def _run(
     finally:
         with contextlib.suppress(OSError):
             os.chdir(cwd)  # a run that changes the directory must not move the next run's
-    failed = job.status == JobStatus.FAILED
-    return job, raw_return_value(job) if failed else None, None
+    failed = result.status == JobStatus.FAILED
+    return result, raw_return_value(result) if failed else None, None

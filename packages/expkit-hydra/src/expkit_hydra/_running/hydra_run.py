@@ -90,15 +90,15 @@ def _run(
             config.hydra.runtime.output_dir = os.path.abspath(output_dir)  # noqa: PTH100
         OmegaConf.set_readonly(config.hydra, True)
 
-        job = JobReturn()
-        job.cfg = task_config = _without_hydra(config)
-        job.hydra_cfg = hidden
-        job.overrides = OmegaConf.to_container(config.hydra.overrides.task)  # type: ignore[assignment]
+        result = JobReturn()
+        result.cfg = task_config = _without_hydra(config)
+        result.hydra_cfg = hidden
+        result.overrides = OmegaConf.to_container(config.hydra.overrides.task)  # type: ignore[assignment]
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         chdir = bool(config.hydra.job.chdir)
         if chdir:
             os.chdir(output_dir)
-        job.working_dir = output_dir if chdir else str(old_cwd)
+        result.working_dir = output_dir if chdir else str(old_cwd)
         configure_log(config.hydra.job_logging, config.hydra.verbose)
         if config.hydra.output_subdir is not None:
             folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
@@ -109,15 +109,15 @@ def _run(
         with env_override(config.hydra.job.env_set), around:
             hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
             try:
-                job.return_value = task_function(task_config)
-                job.status = JobStatus.COMPLETED
+                result.return_value = task_function(task_config)
+                result.status = JobStatus.COMPLETED
             except Exception as error:
-                job.return_value = error
-                job.status = JobStatus.FAILED
-        job.task_name = JobRuntime.instance().get("name")
+                result.return_value = error
+                result.status = JobStatus.FAILED
+        result.task_name = JobRuntime.instance().get("name")
         flush_loggers()
-        hydra_context.callbacks.on_job_end(config=config, job_return=job)
-        return job
+        hydra_context.callbacks.on_job_end(config=config, job_return=result)
+        return result
     finally:
         state.cfg = before
         if chdir:

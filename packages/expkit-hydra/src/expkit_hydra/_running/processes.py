@@ -376,9 +376,9 @@ def _portable(outcome: RunOutcome) -> bytes:
     error = outcome.error
     if error is not None:
         error = RuntimeError(f"{type(error).__name__}: {error}")
-    job = outcome.job
-    if job is not None:
-        job = replace(job)
-        job.cfg = job.hydra_cfg = None
-        job.return_value = error  # None, where the function returned something of its own
-    return pickle.dumps(replace(outcome, error=error, job=job))
+    result = outcome.job
+    if result is not None:
+        result = replace(result)
+        result.cfg = result.hydra_cfg = None
+        result.return_value = error  # None, if the function returned something of its own
+    return pickle.dumps(replace(outcome, error=error, job=result))
