@@ -4,18 +4,18 @@ TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._callback import RunCallback as RunCallback
     from ._cleanup import cleanup as cleanup
-    from ._errors import GridError as GridError
-    from ._grid import Grid as Grid
-    from ._grid import GridRun as GridRun
+    from ._composing.errors import GridError as GridError
+    from ._grid.grid import Grid as Grid
+    from ._grid.run import GridRun as GridRun
 
 _MODULES = {
-    "Grid": "_grid",
-    "GridError": "_errors",
-    "GridRun": "_grid",
+    "Grid": "_grid.grid",
+    "GridError": "_composing.errors",
+    "GridRun": "_grid.run",
     "RunCallback": "_callback",
     "cleanup": "_cleanup",
 }
-__all__ = ["Grid", "GridError", "GridRun", "RunCallback", "cleanup"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

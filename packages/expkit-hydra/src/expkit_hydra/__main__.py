@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from ._console import run_verb
+from ._console.screen import run_verb
 from .commands import VERBS
 
 

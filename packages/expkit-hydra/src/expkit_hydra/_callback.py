@@ -1,9 +1,9 @@
 """The callback `expkit`: single runs, and runs under launchers that know nothing of a `Grid`.
 
-Hydra turns exceptions of callbacks into warnings, so an exception cannot stop a job; SystemExit
-passes through (`hydra._internal.callbacks.Callbacks._notify` catches Exception). A single run
-that must not start is stopped that way. Under a foreign launcher that would end all runs of the
-process, so there the callback warns, and `Bookkeeping` refuses the run that somebody else holds.
+Hydra turns exceptions of callbacks into warnings, so an exception cannot stop a run; SystemExit
+passes through (Hydra's `Callbacks._notify` catches Exception). A single run that must not start
+is stopped that way. Under a foreign launcher this would end all runs of the process, so there the
+callback warns, and `Bookkeeping` refuses the run that somebody else holds.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra.experimental.callback import Callback
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import TaskFunction
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from expkit_bookkeeping import Claim, RunRecord
 
-    from ._settings import GridSettings
+    from ._grid.settings import GridSettings
 
 log = logging.getLogger(__name__)
 
@@ -35,45 +35,45 @@ class RunCallback(Callback):
     """Gives every run that our launchers do not start a claim, a state and a hash.
 
     A single run (no `-m`) is never skipped: a finished run of the same name moves to the trash,
-    an unfinished one resumes, and `expkit.fresh=true` starts anew. Under another launcher the
+    an unfinished one resumes, and `expkit.fresh=true` starts over. Under another launcher the
     callback compares the configuration with the grid's, claims the run and records its end.
     """
 
     def __init__(self) -> None:
         self._claim: Claim | None = None
-        self._single: Claim | None = None  # until it was said how the single run ended
+        self._single: Claim | None = None  # of a single run, until its end has been reported
         self._heartbeat = ExitStack()
         self._pid = os.getpid()
 
     def __reduce__(self) -> tuple[type[RunCallback], tuple[()]]:
-        # Launchers that run jobs elsewhere pickle callbacks; a claim belongs to its process.
+        # Launchers that run jobs elsewhere pickle callbacks, and a claim belongs to its process.
         return type(self), ()
 
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
         """Prepare the folder of a single run and claim it, before Hydra writes into it.
 
         Raises:
-            SystemExit: If another process holds the run, or its folder holds an unfinished run
-                of another configuration.
+            SystemExit: If another process holds the run, or if its folder holds an unfinished run
+                with another configuration.
         """
         from hydra.core.global_hydra import GlobalHydra
         from omegaconf.errors import OmegaConfBaseException
 
         from expkit_bookkeeping import RunClaimed, process_rank
 
-        from ._composition import warn_about_order
-        from ._hydra_state import current_config
-        from ._identity import write_config
-        from ._job import heartbeat
-        from ._members import check_experiment_id
-        from ._names import settle_name
-        from ._settings import grid_settings
+        from ._composing.config_files import warn_about_order
+        from ._composing.global_state import current_config
+        from ._drafting.experiment import check_experiment_id
+        from ._grid.identity import write_config
+        from ._grid.names import settle_name
+        from ._grid.settings import grid_settings
+        from ._running.lifetime import heartbeat
 
         warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
         # Exceptions would become warnings here, and the run would start nevertheless.
         try:
             name = settle_name(config)
-            with current_config(config):  # by default it is the script's name
+            with current_config(config):  # the default is the script's name, from Hydra's node
                 check_experiment_id(str(config.experiment_id))
         except OmegaConfBaseException as error:
             reason = str(error).partition("\n")[0]
@@ -83,7 +83,7 @@ class RunCallback(Callback):
         if config.expkit.get("dry_run"):
             _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
             raise SystemExit(0)
-        if process_rank() != 0:  # the other processes of a distributed run take part in rank 0's
+        if process_rank() != 0:  # rank 0 claims for the other processes of a distributed run
             return
         try:
             self._claim = _prepare_single_run(config, grid_settings(config))
@@ -103,11 +103,12 @@ class RunCallback(Callback):
         """Claim a run that a foreign launcher has started."""
         from expkit_bookkeeping import process_rank
 
-        from ._identity import write_config
-        from ._job import heartbeat, in_hand
+        from ._grid.identity import write_config
+        from ._running.execution import is_executing
+        from ._running.lifetime import heartbeat
 
         folder = Path(config.hydra.runtime.output_dir)
-        if self._claim is not None or in_hand(folder) or process_rank() != 0:
+        if self._claim is not None or is_executing(folder) or process_rank() != 0:
             return
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
@@ -118,8 +119,9 @@ class RunCallback(Callback):
         """Record the end of a run, unless its own Bookkeeping has done so."""
         from hydra.core.utils import JobStatus
 
-        from ._job import record_end
-        from ._objective import fill_objective
+        from ._composing.internals import raw_return_value
+        from ._running.lifetime import record_end
+        from ._running.objective import fill_objective
 
         fill_objective(config, job_return)
         claim, self._claim = self._claim, None
@@ -127,10 +129,10 @@ class RunCallback(Callback):
         if claim is None:
             return
         failed = job_return.status == JobStatus.FAILED
-        record_end(claim, job_return._return_value if failed else None)
+        record_end(claim, raw_return_value(job_return) if failed else None)
 
     def on_run_end(self, config: DictConfig, **kwargs: object) -> None:
-        """Say where a single run is; of one that failed, below its traceback."""
+        """Say where a single run is; if it failed, below its traceback."""
         from hydra.core.utils import JobReturn, JobStatus
 
         result = kwargs.get("job_return")
@@ -138,9 +140,9 @@ class RunCallback(Callback):
             self._say_how_it_ended()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
-        """After a sweeper of somebody else's: results.csv, figures and the table."""
-        from ._after import finish_grid
-        from ._hydra_state import current_config
+        """After another sweeper than ours: results.csv, figures and the table."""
+        from ._composing.global_state import current_config
+        from ._console.finishing import finish_grid
 
         if "expkit" in str(config.hydra.sweeper.get("_target_")):
             return  # ours has done it, and knows the grid
@@ -167,7 +169,7 @@ class RunCallback(Callback):
     def _record_interruption(self) -> None:
         from expkit_bookkeeping import ClaimLost
 
-        from ._job import record_end
+        from ._running.lifetime import record_end
 
         claim, self._claim = self._claim, None
         self._heartbeat.close()
@@ -178,14 +180,14 @@ class RunCallback(Callback):
                 log.warning("The end of run %s was not recorded: %s", claim.folder, error)
 
 
-def _prepare_single_run(config: DictConfig, chosen: GridSettings) -> Claim:
+def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     from omegaconf import OmegaConf
 
     from expkit_bookkeeping import claim_run, foreign_reason, move_to_trash
 
-    from ._hydra_state import current_config
-    from ._identity import identify
-    from ._names import swept_keys, swept_values
+    from ._composing.global_state import current_config
+    from ._grid.identity import identify
+    from ._grid.names import swept_keys, swept_values
 
     with current_config(config):
         folder = Path(str(config.hydra.run.dir)).absolute()
@@ -207,12 +209,12 @@ def _prepare_single_run(config: DictConfig, chosen: GridSettings) -> Claim:
     _warn_of_rules(config, identity.data, folder)
     record = _present(folder)
     if record is not None:
-        why = _why_anew(record, identity.config_hash, identity.data, chosen)
-        if why is not None:
-            trash = move_to_trash(record, reason="fresh" if chosen.fresh else "rerun")
-            _say(f"{why}; it moved to {_shown(trash)}")
+        reason = _why_start_over(record, identity.config_hash, identity.data, settings)
+        if reason is not None:
+            trash = move_to_trash(record, reason="fresh" if settings.fresh else "rerun")
+            _say(f"{reason}; it moved to {_shown(trash)}")
         elif record.state != "running":
-            _say(f"Run {record.run_name} goes on ({record.state}, attempt {record.attempt + 1}).")
+            _say(f"Run {record.run_name} continues ({record.state}, attempt {record.attempt + 1}).")
     return claim_run(
         folder,
         run_name=str(config.run_name),
@@ -234,23 +236,23 @@ def _ending(record: RunRecord, argv: Sequence[str]) -> str | None:
     """Where a single run is and, unless it is completed, what the same command does."""
     from expkit_bookkeeping import find_checkpoints
 
-    how = {"completed": "is completed", "failed": "failed", "interrupted": "was interrupted"}
-    if record.state not in how:
+    endings = {"completed": "is completed", "failed": "failed", "interrupted": "was interrupted"}
+    if record.state not in endings:
         return None
-    text = f"Run {record.run_name} {how[record.state]}: {_shown(record.folder)}"
+    text = f"Run {record.run_name} {endings[record.state]}: {_shown(record.folder)}"
     if record.state == "completed":
         return text
     command = "The same command"
-    if any(each.lstrip("+").startswith("expkit.fresh=") for each in argv):
+    if any(argument.lstrip("+").startswith("expkit.fresh=") for argument in argv):
         command += " without expkit.fresh"
     checkpoints = find_checkpoints(record.folder)
     if not checkpoints:
         return f"{text}. {command} tries again; there is no checkpoint."
-    return f"{text}. {command} goes on from its checkpoint {checkpoints[-1].path.name}."
+    return f"{text}. {command} continues from its checkpoint {checkpoints[-1].path.name}."
 
 
 def _present(folder: Path) -> RunRecord | None:
-    """The run that the folder holds; `lost` where its owner is gone."""
+    """The run that the folder holds; `lost` if its owner is gone."""
     from dataclasses import replace
 
     from expkit_bookkeeping import is_alive, read_run
@@ -261,10 +263,10 @@ def _present(folder: Path) -> RunRecord | None:
     return record
 
 
-def _why_anew(
-    record: RunRecord, config_hash: str, data: Mapping[str, object], chosen: GridSettings
+def _why_start_over(
+    record: RunRecord, config_hash: str, data: Mapping[str, object], settings: GridSettings
 ) -> str | None:
-    """Why an earlier run of this name makes room; None if it goes on.
+    """Why an earlier run of this name makes room for a new one; None if it continues.
 
     Raises:
         ValueError: If it is unfinished, has checkpoints and another configuration.
@@ -273,26 +275,26 @@ def _why_anew(
 
     name = record.run_name
     if record.state == "running":
-        return None  # the claim tells whether it is this very process
-    if chosen.fresh:
-        return f"Run {name} starts anew (expkit.fresh=true): there was one ({record.state})"
+        return None  # claiming it says whether this very process has it
+    if settings.fresh:
+        return f"Run {name} starts over (expkit.fresh=true): there was one ({record.state})"
     if record.state == "completed":
         return f"Run {name} was completed"
-    if record.config_hash in (None, config_hash) or chosen.on_change == "continue":
+    if record.config_hash in (None, config_hash) or settings.on_change == "continue":
         return None
-    if chosen.on_change == "rerun" or not find_checkpoints(record.folder):
+    if settings.on_change == "rerun" or not find_checkpoints(record.folder):
         return f"Run {name} ({record.state}) had another configuration"
     raise ValueError(
         f"Run {name} ({record.state}) in {_shown(record.folder)} has checkpoints, and it had "
         f"another configuration: {_difference(record.folder, data)}. Choose "
-        "expkit.on_change=continue to go on from its checkpoint, or expkit.fresh=true to start "
-        "anew (the old run moves to .trash)."
+        "expkit.on_change=continue to continue from its checkpoint, or expkit.fresh=true to start "
+        "over (the old run moves to .trash)."
     )
 
 
 def _difference(folder: Path, data: Mapping[str, object]) -> str:
     """What differs from the configuration that a run folder holds, key by key."""
-    from ._identity import NO_PART_OF_IDENTITY, read_config
+    from ._grid.identity import NO_PART_OF_IDENTITY, read_config
 
     old = read_config(folder)
     if old is None:
@@ -309,18 +311,18 @@ def _difference(folder: Path, data: Mapping[str, object]) -> str:
 def _flat(value: object, path: str = "") -> list[tuple[str, object]]:
     if isinstance(value, Mapping) and value:
         return [
-            each
+            leaf
             for key, item in value.items()
-            for each in _flat(item, f"{path}.{key}" if path else str(key))
+            for leaf in _flat(item, f"{path}.{key}" if path else str(key))
         ]
     return [(path, value)]
 
 
 def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path) -> None:
-    """A single run is never skipped; but say so when the grid would skip it."""
+    """Say so if a grid would skip this run; a single run is never skipped."""
     from expkit_filter import FilterError, RunFilter
 
-    from ._identity import plain_value
+    from ._composing.plain_data import plain_value
 
     rules = plain_value(config.get("_filters")) or []
     if not isinstance(rules, list):
@@ -337,21 +339,21 @@ def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path)
 def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
     from expkit_bookkeeping import RunClaimed, claim_run
 
-    from ._grid import read_grid
-    from ._identity import identify
+    from ._grid.grid import read_grid
+    from ._grid.identity import identify
 
     run, grid_id = None, None
     try:
         grid = read_grid(folder.parents[1])
         grid_id = grid.grid_id
-        run = next((each for each in grid.runs if each.run_name == folder.name), None)
+        run = next((run for run in grid.runs if run.run_name == folder.name), None)
     except (FileNotFoundError, ValueError):
-        pass  # a sweeper of somebody else's
+        pass  # another sweeper than ours
     config_hash = identify(config, swept=[] if run is None else list(run.values)).config_hash
     if run is not None and run.config_hash != config_hash:
         log.warning(
-            "Run %s was composed anew by this launcher, and its configuration is no longer the "
-            "grid's. Files in conf/ were edited meanwhile? hydra/launcher=expkit runs what was "
+            "This launcher composed run %s again, and its configuration is no longer the grid's. "
+            "Have files in conf/ been edited meanwhile? hydra/launcher=expkit runs what was "
             "frozen when the grid was made.",
             folder.name,
         )
@@ -367,19 +369,20 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
     except RunClaimed as error:
         log.warning(
             "%s This launcher starts it all the same: a callback cannot stop it. Bookkeeping "
-            "refuses it, where the script uses it.",
+            "refuses it, if the script uses Bookkeeping.",
             error,
         )
         return None
 
 
 def _say(text: str) -> None:
-    # Before Hydra has configured logging for the job; stderr, so that a pipe stays clean.
-    with suppress(OSError):  # nobody reads it: for Hydra a failed callback, with the run unclaimed
+    # Before Hydra has configured logging for the run; stderr, so that a pipe stays clean.
+    # If nobody reads it, the callback must not fail: the run would go on without a claim.
+    with suppress(OSError):
         sys.stderr.write(f"{text}\n")
 
 
 def _shown(path: Path) -> str:
-    from ._console import short_path
+    from ._console.command_lines import short_path
 
     return short_path(path)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
-# All others stay: completed, running, and `unknown`, whose run.json nobody can read.
+# All others stay: completed, running, and `unknown`, whose run.json cannot be read.
 REMOVABLE = ("failed", "interrupted", "lost")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -63,7 +63,7 @@ def cleanup(
         keep_resumable: Keep runs that have a checkpoint.
         older_than: Keep runs that ended, or gave their last sign of life, more recently.
         purge: Also delete the runs in the trash for good: the folders that `removed.jsonl` names.
-        is_alive: Tells whether the owner of a running run lives; see `find_runs`.
+        is_alive: Says whether the owner of a running run is alive; see `find_runs`.
         now: The present time, for tests.
 
     Returns:
@@ -71,7 +71,7 @@ def cleanup(
 
     Raises:
         FileNotFoundError: If there is no such experiment.
-        PermissionError: If the trash is to be purged and is a link; nothing was done then.
+        PermissionError: If the trash is to be purged and is a link; then nothing is done.
     """
     from expkit_bookkeeping import (
         RunClaimed,
@@ -81,14 +81,14 @@ def cleanup(
         write_results_csv,
     )
 
-    from ._schedulers import ask_schedulers
+    from ._grid.schedulers import ask_schedulers
 
     folder = find_experiment(Path(experiment))
     if purge:
         _check_trash(folder)
     records = find_runs(folder, is_alive=is_alive or ask_schedulers(folder).is_alive)
     present = now or datetime.now(UTC)
-    chosen = []
+    removals = []
     for record in records:
         if record.state not in REMOVABLE:
             continue
@@ -98,26 +98,26 @@ def cleanup(
         if older_than is not None and present - last_sign(record, present) < older_than:
             continue
         newest = checkpoints[-1].path.name if checkpoints else None
-        chosen.append(Removal(record, newest, folder_size(record.folder)))
-    names = {removal.record.run_name for removal in chosen}
+        removals.append(Removal(record, newest, folder_size(record.folder)))
+    names = {removal.record.run_name for removal in removals}
     states = [record.state for record in records if record.run_name not in names]
     if not dry_run:
-        for place, removal in enumerate(chosen):
+        for position, removal in enumerate(removals):
             try:
-                # It looks at the claim again: a run that was resumed since stays.
+                # It checks the claim again: a run that has been resumed since stays.
                 trash = move_to_trash(removal.record, reason="cleanup")
-                chosen[place] = replace(removal, trash=trash)
+                removals[position] = replace(removal, trash=trash)
             except (RunClaimed, OSError) as error:
-                chosen[place] = replace(removal, kept=str(error))
-        if any(removal.trash is not None for removal in chosen):
+                removals[position] = replace(removal, kept=str(error))
+        if any(removal.trash is not None for removal in removals):
             write_results_csv(folder)
     size = sum(folder_size(entry) for entry in _trashed_folders(folder))
     if purge and not dry_run:
         for entry in _trashed_folders(folder):
-            shutil.rmtree(entry)  # removed.jsonl stays: `sync` reads from it what is gone
+            shutil.rmtree(entry)  # removed.jsonl stays: it tells `sync` what is gone
     return Cleanup(
         dry_run=dry_run,
-        removals=tuple(chosen),
+        removals=tuple(removals),
         left_alone={state: states.count(state) for state in dict.fromkeys(sorted(states))},
         trash_bytes=size,
         purged=purge and not dry_run,
@@ -146,7 +146,7 @@ def find_experiment(folder: Path) -> Path:
     """The experiment's folder, checked.
 
     Raises:
-        FileNotFoundError: If it is none, with what was probably meant.
+        FileNotFoundError: If it is none, with the folder that was probably meant.
     """
     if (folder / "training").is_dir() or (folder / "grid_search.yaml").is_file():
         return folder
@@ -166,19 +166,19 @@ def find_experiment(folder: Path) -> Path:
 
     near = get_close_matches(folder.name, beside, n=1)
     hint = f" Did you mean {folder.parent / near[0]}?" if near else ""
-    known = f" In {folder.parent}: {', '.join(beside)}." if beside else ""
-    what = "has no training/ folder" if folder.is_dir() else "is a file"
+    others = f" In {folder.parent}: {', '.join(beside)}." if beside else ""
+    problem = "has no training/ folder" if folder.is_dir() else "is a file"
     if not folder.exists():
-        what = "does not exist"
+        problem = "does not exist"
     raise FileNotFoundError(
-        f"{folder} {what}, so it is no experiment.{hint}{known} "
+        f"{folder} {problem}, so it is no experiment.{hint}{others} "
         "An experiment's folder is results/EXPERIMENT; `python train.py -m` makes one."
     )
 
 
 def _experiments(folder: Path) -> list[str]:
     try:
-        return [each.name for each in folder.iterdir() if (each / "training").is_dir()]
+        return [path.name for path in folder.iterdir() if (path / "training").is_dir()]
     except OSError:
         return []
 
@@ -196,7 +196,7 @@ def folder_size(folder: Path) -> int:
 
 
 def last_sign(record: RunRecord, default: datetime) -> datetime:
-    """When a run ended or gave its last sign of life; `default` where it never said."""
+    """When a run ended or gave its last sign of life; `default` if it never did."""
     for text in (record.ended_at, record.heartbeat_at, record.started_at):
         if text is not None:
             try:
@@ -208,9 +208,9 @@ def last_sign(record: RunRecord, default: datetime) -> datetime:
 
 
 def _trashed_folders(experiment: Path) -> Sequence[Path]:
-    """What the trash holds of this experiment's runs: the folders that removed.jsonl names.
+    """The experiment's runs in its trash: the folders that removed.jsonl names.
 
-    Anything else in it belongs to somebody else, and so does all that lies behind a link.
+    Anything else in it belongs to somebody else, as does all that a link leads to.
     """
     trash = experiment / ".trash"
     if trash.is_symlink():
@@ -224,7 +224,7 @@ def _trashed_folders(experiment: Path) -> Sequence[Path]:
 
 
 def _trashed_name(line: str) -> str | None:
-    """The name of the folder in `.trash/` that a line of removed.jsonl is about."""
+    """The name of the folder in `.trash/` that a line of removed.jsonl names."""
     try:
         moved_to = json.loads(line)["trash"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import gc
-import platform
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ._after import TrackingSync, finish_grid
-from ._console import again, command_line, lasting_console, short_path
-from ._errors import GridError
-from ._job import CONSOLE_LOG, INTERRUPTED, TERMINATED, Output, RunOutcome, execute_run, user_frame
-from ._objective import unlogged
-from ._settings import GridSettings, grid_settings
-from ._table import Row, counts, error_line, finished_line, owner, row, run_count
+from ._composing.errors import GridError
+from ._console.command_lines import command_line, short_path
+from ._console.finishing import finish_grid
+from ._console.screen import tolerant_console
+from ._console.sibling_verbs import TrackingSync
+from ._console.sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
+from ._grid.settings import grid_settings
+from ._running.execution import RunOutcome, execute_run
+from ._running.lifetime import INTERRUPTED, TERMINATED
+from ._running.output import StreamOutput
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from expkit_bookkeeping import RunRecord
-
-    from ._grid import Grid, GridRun
+    from ._grid.grid import Grid
+    from ._grid.run import GridRun
 
 
 def check_n_jobs(n_jobs: int) -> None:
@@ -54,14 +54,14 @@ def launch(
     """Run override lists one after another, for sweepers that know nothing of a `Grid`.
 
     Args:
-        job_overrides: Overrides of each job.
-        initial_job_idx: Number of the first job.
+        job_overrides: Overrides of each run.
+        initial_job_idx: Number of the first run.
         config: The sweep's base configuration.
         hydra_context: As Hydra gives it to launchers.
         task_function: The user's function.
 
     Returns:
-        One result a job; that of a failed one raises its error when it is asked for its value.
+        One result per run; that of a failed run raises its error when its value is read.
     """
     from hydra.core.utils import configure_log, filter_overrides, run_job, setup_globals
     from omegaconf import open_dict
@@ -69,19 +69,19 @@ def launch(
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    screen = lasting_console()
+    screen = tolerant_console()
     returned = []
     for number, overrides in enumerate(job_overrides, start=initial_job_idx):
         screen.print(f"#{number}: {' '.join(filter_overrides(overrides))}", markup=False)
-        job_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(job_config):
-            job_config.hydra.job.id = number
-            job_config.hydra.job.num = number
+        run_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
+        with open_dict(run_config):
+            run_config.hydra.job.id = number
+            run_config.hydra.job.num = number
         returned.append(
             run_job(
                 hydra_context=hydra_context,
                 task_function=task_function,
-                config=job_config,
+                config=run_config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
@@ -108,15 +108,15 @@ def launch_grid(
         hydra_context: As Hydra gives it to launchers.
         task_function: The user's function.
         n_jobs: Processes at a time; 1 runs in this process.
-        show_output: Whether what the runs print appears here. A grid with one pending run in
-            this process always shows it.
+        show_output: Whether the runs' output appears here. A grid with one pending run in this
+            process always shows it.
 
     Returns:
         One result for each run that was executed; none for a run that somebody else took.
 
     Raises:
-        GridError: If the function cannot be found by a process of its own, or this process is
-            one of several of a distributed run.
+        GridError: If another process cannot find the function, or if this process is one of
+            several of a distributed run.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM, once the runs have saved their
             state and the way to resume has been printed.
     """
@@ -130,22 +130,22 @@ def launch_grid(
             "distributed run. Start single runs under torchrun or srun, or the grid without it."
         )
     setup_globals()
-    chosen = grid_settings(config)
+    settings = grid_settings(config)
     status = command_line("status", short_path(grid.experiment))
-    screen = lasting_console(f"The grid goes on; {status} tells how far it is.")
+    screen = tolerant_console(f"The grid goes on; {status} shows how far it is.")
     runs = list(grid.pending)
     n_jobs = min(n_jobs, max(1, len(runs)))
     show_output = show_output or (n_jobs == 1 and len(runs) == 1)
-    tracking = TrackingSync(grid.experiment, wanted="sync" in chosen.after)
+    tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
     ended: list[RunOutcome] = []
-    explained: dict[str, str] = {}  # an error in full once, in a grid where all runs have it
+    explained: dict[str, str] = {}  # errors that were printed in full, with the run that had each
     stop: int | None = None
-    # Held over all runs: a signal that comes between two of them, or within one that does not ask
-    # for it, must not start the next.
+    # Kept over all runs: after a signal that comes between two of them, or within one that does
+    # not ask for it, the next must not start.
     signals = ExitStack()
     try:
         signals.enter_context(stop_signals())
-        _announce(grid, runs, n_jobs=n_jobs, show_output=show_output, screen=screen)
+        announce(grid, runs, n_jobs=n_jobs, show_output=show_output, screen=screen)
         if n_jobs == 1:
             outcomes = _execute_here(
                 grid,
@@ -157,7 +157,7 @@ def launch_grid(
                 screen=screen,
             )
         else:
-            from ._processes import execute_in_processes
+            from ._running.processes import execute_in_processes
 
             outcomes = execute_in_processes(
                 grid,
@@ -173,12 +173,12 @@ def launch_grid(
                 if outcome is None:
                     continue
                 ended.append(outcome)
-                _report(
+                report_outcome(
                     outcome,
                     len(ended),
                     runs,
                     grid,
-                    chosen=chosen,
+                    settings=settings,
                     explained=explained,
                     screen=screen,
                 )
@@ -195,18 +195,18 @@ def launch_grid(
     finally:
         signals.close()
     if stop is not None:
-        _say_how_to_resume(ended, runs, screen=screen)
+        say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
-    for text in _others(ended):
+    for text in runs_of_others(ended):
         screen.print(text, style="yellow", markup=False, soft_wrap=True)
-    # A failed one is not tried again at once: `failure` says how to.
+    # A sync that failed is not tried again at once: `failure` says how to.
     failure = tracking.failure()
     if grid.is_last_batch:
-        done = False if failure is not None else tracking.complete or None
-        finish_grid(grid, config=config, synchronised=done)
+        synchronised = False if failure is not None else tracking.complete or None
+        finish_grid(grid, config=config, synchronised=synchronised)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
-    return [_job_return(each) for each in ended if each.state != "skipped"]
+    return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
 
 
 def _execute_here(
@@ -223,13 +223,13 @@ def _execute_here(
 
     from expkit_bookkeeping import stop_requested
 
-    # The sweep's own console keeps the real stream that it was made with.
-    with nullcontext() if show_output else Output() as output:
+    # The sweep's own console keeps the real stream that it was created with.
+    with nullcontext() if show_output else StreamOutput() as output:
         for number, run in enumerate(runs, start=1):
             if stop_requested() is not None:
                 return
             if screen.is_terminal and output is not None:
-                # Without a newline: the line of the finished run takes its place.
+                # Without a line break: the line of the finished run overwrites it.
                 screen.print(f"[dim]\\[{number}/{len(runs)}] {run.run_name} …[/]", end="\r")
             yield execute_run(
                 grid,
@@ -238,119 +238,9 @@ def _execute_here(
                 hydra_context=hydra_context,
                 output=output,
             )
-            # The job's handlers would catch what the sweep logs between two runs.
+            # The run's handlers would catch what the sweep logs between two runs.
             configure_log(config.hydra.hydra_logging, config.hydra.verbose)
             _free_memory()
-
-
-def _announce(
-    grid: Grid, runs: Sequence[GridRun], *, n_jobs: int, show_output: bool, screen: Console
-) -> None:
-    if not runs:
-        return
-    how = "one after another"
-    if n_jobs > 1:
-        from ._processes import threads_each
-
-        threads = threads_each(n_jobs)
-        how = f"{n_jobs} at a time, {threads} thread{'' if threads == 1 else 's'} each"
-    screen.print("1 run" if len(runs) == 1 else f"{run_count(len(runs))}, {how}")
-    if not show_output:
-        folder = short_path(grid.experiment / "training")
-        screen.print(
-            f"output: {folder}/RUN/{CONSOLE_LOG}", style="dim", markup=False, soft_wrap=True
-        )
-
-
-def _report(
-    outcome: RunOutcome,
-    position: int,
-    runs: Sequence[GridRun],
-    grid: Grid,
-    *,
-    chosen: GridSettings,
-    explained: dict[str, str],
-    screen: Console,
-) -> None:
-    """Say at once how a run went; of a failed one, why and where."""
-    from expkit_bookkeeping import read_run
-
-    record = read_run(outcome.run.folder)
-    each = Row(outcome.run.run_name, outcome.state)
-    if record is not None and outcome.state != "skipped":
-        from dataclasses import replace
-
-        each = replace(
-            row(record, now=datetime.now(UTC), metric=chosen.metric), state=outcome.state
-        )
-    width = max(len(run.run_name) for run in runs)
-    line = finished_line(position, len(runs), each, name_width=width, metric=chosen.metric)
-    screen.print(line, soft_wrap=True)
-    if outcome.state == "completed" and record is not None:
-        # After the first run already: a long grid is then worth stopping.
-        missing = unlogged(chosen.metric, [record])
-        if missing is not None and explained.setdefault("metric", missing) is missing:
-            screen.print(f"    {missing}", style="yellow", markup=False, soft_wrap=True)
-    if outcome.state in ("completed", "interrupted"):
-        return
-    if outcome.owner is not None:
-        screen.print(f"    {owner(outcome.owner)} has it", style="dim", markup=False)
-        return
-    why = outcome.reason
-    if outcome.error is not None and why is None:
-        kind, message = type(outcome.error).__name__, str(outcome.error)
-        why = error_line({"type": kind, "message": message})
-        frame = user_frame(outcome.error)
-        if frame is not None:
-            why = f"{why}\n{frame}"
-    if why is None and record is not None:
-        why = error_line(record.error)
-    indent = " " * 4
-    why = why or ""
-    first = explained.setdefault(why, outcome.run.run_name)
-    if first != outcome.run.run_name and "\n" in why:
-        why = f"{why.partition(chr(10))[0]} (as {first})"
-    for text in why.splitlines():
-        screen.print(indent + text, style="red", markup=False, soft_wrap=True)
-    if outcome.state != "skipped":
-        folder = short_path(outcome.run.folder)
-        show = command_line("show", short_path(grid.experiment), outcome.run.run_name)
-        screen.print(f"{indent}{folder}   ({show})", style="dim", markup=False, soft_wrap=True)
-
-
-def _others(ended: Sequence[RunOutcome]) -> list[str]:
-    """Of the runs that other processes had, a line a process."""
-    from expkit_bookkeeping import is_alive, read_run
-
-    had: dict[tuple[object, ...], list[RunRecord]] = {}
-    for found in (outcome.owner for outcome in ended):
-        if found is not None:
-            had.setdefault((found.host, found.pid, found.process_start), []).append(found)
-    lines = []
-    for records in had.values():
-        line = f"{run_count(len(records))} left to {owner(records[0])}."
-        now = [read_run(each.folder) for each in records]
-        if any(each is not None and each.state == "running" and is_alive(each) for each in now):
-            line += " Wait for it, or stop it"
-            is_here = records[0].host == platform.node()
-            line += f": kill {records[0].pid}." if is_here else "."
-        lines.append(line)
-    return lines
-
-
-def _say_how_to_resume(
-    ended: Sequence[RunOutcome], runs: Sequence[GridRun], *, screen: Console
-) -> None:
-    from expkit_bookkeeping import read_run
-
-    states = []
-    for run in runs:
-        record = read_run(run.folder)
-        states.append("pending" if record is None else record.state)
-    taken = {each.run.index: each.state for each in ended}
-    states = [taken.get(run.index, state) for run, state in zip(runs, states, strict=True)]
-    screen.print(f"Stopped: {counts(states)}. The same command goes on:", style="yellow")
-    screen.print(f"    {again()}", markup=False, soft_wrap=True)
 
 
 def _job_return(outcome: RunOutcome) -> JobReturn:
@@ -358,13 +248,13 @@ def _job_return(outcome: RunOutcome) -> JobReturn:
 
     if outcome.job is not None:
         return outcome.job
-    job = JobReturn(overrides=outcome.run.overrides, status=JobStatus.FAILED)
-    job.return_value = outcome.error or RuntimeError(outcome.reason or "The run has no result.")
-    return job
+    result = JobReturn(overrides=outcome.run.overrides, status=JobStatus.FAILED)
+    result.return_value = outcome.error or RuntimeError(outcome.reason or "The run has no result.")
+    return result
 
 
 def _free_memory() -> None:
-    """Let go of the last run's model before the next one is built."""
+    """Free the last run's model before the next one is built."""
     torch = sys.modules.get("torch")  # never imported from here
     if torch is None:
         return

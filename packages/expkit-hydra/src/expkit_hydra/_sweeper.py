@@ -1,4 +1,4 @@
-"""The sweeper `expkit`: expands, composes, names, hashes and filters a grid, then launches it."""
+"""The sweeper `expkit`: expands, composes, names, hashes and filters a grid, and launches it."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,23 +11,28 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from ._composition import Composer, Place, pinned_keys, warn_about_order
-from ._config_files import files_read_once
-from ._description import describe
-from ._draft import Draft, draft_grid, read_rules
-from ._errors import GridError
-from ._expansion import Expansion, expand
-from ._grid import Grid, GridRun, write_grid
-from ._hydra_state import current_config
-from ._identity import identify
-from ._job import INTERRUPTED
-from ._members import refuse_keys
-from ._names import name_template
-from ._progress import progress
-from ._selection import ends, explain, narrowed, shorten, warnings
-from ._settings import grid_settings, unread_rules
-from ._shapes import Naming
-from ._table import run_count
+from ._composing.composer import Composer
+from ._composing.config_files import files_read_once, warn_about_order
+from ._composing.errors import GridError
+from ._composing.global_state import current_config
+from ._composing.internals import raw_return_value
+from ._composing.run_location import RunLocation, pinned_keys
+from ._console.preview import dry_run_lines, explain, narrowed, shorten, warnings
+from ._console.progress import progress
+from ._console.texts import run_count
+from ._drafting.description import describe
+from ._drafting.draft import Draft, draft_grid, read_rules
+from ._drafting.expansion import Expansion, expand
+from ._drafting.experiment import refuse_keys
+from ._drafting.shape import Naming
+from ._grid.grid import Grid
+from ._grid.identity import identify
+from ._grid.names import name_template
+from ._grid.run import GridRun
+from ._grid.settings import grid_settings, unread_rules
+from ._grid.writing import write_grid
+from ._running.lifetime import INTERRUPTED
+from ._running.program import describe_task
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -36,11 +41,11 @@ T = TypeVar("T")
 class GridSweeper:
     """Runs what is missing of a grid.
 
-    With `defaults: [expkit, …]` the grid has files, names and states. Without, in an app that only
-    selects `hydra/sweeper=expkit`, it sweeps as Hydra's basic sweeper does, rules aside.
+    With `defaults: [expkit, …]` the grid has files, names and states. Without it, in an app that
+    only selects `hydra/sweeper=expkit`, it sweeps as Hydra's basic sweeper does, except for rules.
 
     Args:
-        max_batch_size: Most runs that the launcher is given at once; None is all.
+        max_batch_size: The most runs that the launcher is given at once; None means all.
         params: Keys and their values, or a list of such mappings whose grids are united.
     """
 
@@ -77,10 +82,10 @@ class GridSweeper:
             arguments: Overrides of the command line; those with several values are swept.
 
         Returns:
-            What the runs returned, a list a batch.
+            What the runs returned, one list per batch.
 
         Raises:
-            GridError: If the grid cannot be run as asked, or when runs of it have failed.
+            GridError: If the grid cannot be run as asked, or if runs of it have failed.
         """
         assert self.config is not None
         assert self.hydra_context is not None
@@ -97,18 +102,18 @@ class GridSweeper:
             warn_about_order(loader, config.hydra.job.config_name)
             try:
                 with files_read_once(loader):
-                    made = self._make_grid(
+                    grid_and_given_up = self._make_grid(
                         expansion, composer, declared=lambda: expand(params, [], loader)
                     )
             except KeyboardInterrupt:
                 log.warning("Interrupted while the grid was made. Nothing has been started.")
                 raise SystemExit(INTERRUPTED) from None
-            return [] if made is None else self._launch(*made)
+            return [] if grid_and_given_up is None else self._launch(*grid_and_given_up)
 
     def _make_grid(
         self, expansion: Expansion, composer: Composer, *, declared: Callable[[], Expansion]
     ) -> tuple[Grid, int] | None:
-        """The grid and how many runs of it are given up; None for a dry run.
+        """The grid, and how many of its runs are given up; None for a dry run.
 
         Args:
             expansion: The runs' overrides.
@@ -117,16 +122,15 @@ class GridSweeper:
         """
         assert self.config is not None
         config = self.config
-        if grid_settings(
-            config
-        ).fresh:  # which refuses what is misspelt before anything is composed
-            log.warning("expkit.fresh is for single runs; a grid starts anew by expkit.rerun=all.")
+        settings = grid_settings(config)  # refuses what is misspelt before anything is composed
+        if settings.fresh:
+            log.warning("expkit.fresh is for single runs; expkit.rerun=all starts a grid over.")
         misplaced = unread_rules(config)
         if misplaced is not None:
             log.warning(misplaced)
         refuse_keys(expansion.keys)
         naming = Naming(tuple(expansion.keys), name_template(config), pinned_keys(config))
-        draft = draft_grid(config, expansion, composer, naming)
+        draft = draft_grid(config, expansion, composer, naming, show_progress=progress)
         log.debug(
             "Hydra composed %d configurations for the %d runs, %d of them for one run alone",
             composer.composed,
@@ -141,15 +145,16 @@ class GridSweeper:
         if config.expkit.get("dry_run"):
             if hasattr(self.launcher, "explain_grid"):
                 self._explain_launch(draft)
-            for line in ends(draft):
+            for line in dry_run_lines(draft):
                 log.info(line)
             return None
-        given_up = sum(each.kind == "given_up" for each in draft.selection.decisions)
-        description = describe(config, expansion, draft, task_function=self.task_function)
+        given_up = sum(decision.kind == "given_up" for decision in draft.selection.decisions)
+        task = None if self.task_function is None else describe_task(self.task_function)
+        description = describe(config, expansion, draft, task=task)
         return _write(draft, description), given_up
 
     def _explain_launch(self, draft: Draft) -> None:
-        """Let the launcher say what it would do, with a grid that is gone afterwards."""
+        """Let the launcher say what it would do, for a grid that is deleted afterwards."""
         with TemporaryDirectory(prefix="expkit-") as folder:
             elsewhere = replace(draft, experiment=Path(folder) / draft.experiment.name)
             grid = _write(elsewhere, {})
@@ -157,7 +162,7 @@ class GridSweeper:
                 log.info(line)
 
     def _launch(self, grid: Grid, given_up: int) -> list[Sequence[JobReturn]]:
-        from ._after import finish_grid
+        from ._console.finishing import finish_grid
 
         assert self.config is not None
         config = self.config
@@ -171,22 +176,25 @@ class GridSweeper:
                 batch = replace(grid, pending=tuple(pending), is_last_batch=is_last)
                 returns = self.launcher.launch_grid(batch)
             else:
-                jobs = [[*run.overrides, *Place(run.run_name, pinned).overrides] for run in pending]
+                override_lists = [
+                    [*run.overrides, *RunLocation(run.run_name, pinned).overrides]
+                    for run in pending
+                ]
                 try:
-                    returns = self.launcher.launch(jobs, initial_job_idx=start)
+                    returns = self.launcher.launch(override_lists, initial_job_idx=start)
                 except Exception as error:
-                    # Some launchers raise for a job that was killed; the other batches go on.
+                    # Some launchers raise if a job was killed; the other batches go on.
                     log.error("The launcher stopped with %s: %s", type(error).__name__, error)
                     broken = broken or error
                     continue
             batches.append(returns)
-        # Launchers that know grids finish them, some of them long after this process.
+        # Launchers that know grids finish them, some long after this process has ended.
         if not has_grids or not grid.pending:
             finish_grid(grid, config=config, unless_done=not grid.pending)
         if broken is not None:
             raise broken
         _raise_for_failures(grid, batches, attempts=int(config.expkit.get("attempts") or 3))
-        if given_up:  # or a chain of commands would go on as if the grid were complete
+        if given_up:  # else a chain of commands would go on as if the grid were complete
             raise GridError(
                 f"{given_up} of {run_count(len(grid.runs))} failed too often, not started. Once "
                 "the cause is gone, expkit.rerun=failed tries again."
@@ -194,45 +202,45 @@ class GridSweeper:
         return batches
 
     def _sweep_plainly(self, expansion: Expansion, composer: Composer) -> list[Sequence[JobReturn]]:
-        """Without expkit's keys in the configuration: as Hydra's basic sweeper, and rules."""
+        """Sweep as Hydra's basic sweeper, and by rules: the configuration lacks expkit's keys."""
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
         config = self.config
         rules = read_rules(config)
-        jobs = list(expansion)
+        runs = list(expansion)
         with files_read_once(self.hydra_context.config_loader):
-            for index, job in progress(enumerate(jobs), len(jobs)):
-                composer.plan(index, job)  # which refuses what Hydra refuses
+            for index, overrides in progress(enumerate(runs), len(runs)):
+                composer.work_out(index, overrides)  # which refuses what Hydra refuses
             if rules:
-                jobs = _left_by_rules(rules, jobs, composer)
+                runs = _left_by_rules(rules, runs, composer)
         # As Hydra's own sweeper does; tools that read a sweep's folder look for this file.
         sweep_dir = Path(str(config.hydra.sweep.dir))
         sweep_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, sweep_dir / "multirun.yaml")
         batches = [
-            self.launcher.launch([list(job) for job in batch], initial_job_idx=start)
-            for start, batch in _batches(jobs, self.max_batch_size)
+            self.launcher.launch([list(overrides) for overrides in batch], initial_job_idx=start)
+            for start, batch in _batches(runs, self.max_batch_size)
         ]
         for batch in batches:
             for result in batch:
-                _ = result.return_value  # raises what the job raised
+                _ = result.return_value  # raises what the run raised
         return batches
 
 
 def _has_tree(config: DictConfig) -> bool:
-    """Whether the line `expkit` of the defaults list, or the user, gave the keys of the tree."""
+    """Whether `expkit` in the defaults list, or the user, has set the keys of the results tree."""
     return all(key in config for key in ("results_dir", "experiment_id", "run_name", "expkit"))
 
 
 def _left_by_rules(
-    rules: list[object], jobs: list[tuple[str, ...]], composer: Composer
+    rules: list[object], runs: list[tuple[str, ...]], composer: Composer
 ) -> list[tuple[str, ...]]:
     from expkit_filter import Candidate, FilterError, RunFilter
 
     def candidates() -> Iterator[Candidate]:
-        for index, job in enumerate(jobs):
-            yield Candidate(identify(composer.compose(index, job)).data, run_name=str(index))
+        for index, overrides in enumerate(runs):
+            yield Candidate(identify(composer.compose(index, overrides)).data, run_name=str(index))
 
     try:
         selecting = RunFilter(rules).selecting(candidates)
@@ -242,7 +250,7 @@ def _left_by_rules(
     except FilterError as error:
         raise GridError(str(error)) from error
     log.info(selection.summary())
-    return [jobs[position] for position in selection.to_run]
+    return [runs[position] for position in selection.to_run]
 
 
 def _write(draft: Draft, description: Mapping[str, object]) -> Grid:
@@ -287,8 +295,10 @@ def _raise_for_failures(
         if record is not None and record.state == "failed" and record.attempt >= attempts:
             again = "expkit.attempts is reached, expkit.rerun=failed tries again"
         name = run.run_name if run is not None else " ".join(result.overrides or ())
-        names.setdefault(_describe(result._return_value), []).append(name)
-    lines = [f"  {', '.join(shorten(found))}: {error}" for error, found in names.items()]
+        names.setdefault(_describe(raw_return_value(result)), []).append(name)
+    lines = [
+        f"  {', '.join(shorten(failed_runs))}: {error}" for error, failed_runs in names.items()
+    ]
     raise GridError(
         "\n".join(
             [
@@ -300,11 +310,11 @@ def _raise_for_failures(
 
 
 def _run_of(result: JobReturn, grid: Grid) -> GridRun | None:
-    """The run that a result is of: launchers need not return one for each, nor in order."""
+    """The run that a result belongs to: launchers may return fewer results, in any order."""
     overrides = tuple(result.overrides or ())
-    # The run's name comes behind its own; a run of another block may have fewer.
-    fitting = [run for run in grid.pending if overrides[: len(run.overrides)] == run.overrides]
-    return max(fitting, key=lambda run: len(run.overrides), default=None)
+    # The override of the run's name follows its own; a run of another block may have fewer.
+    matches = [run for run in grid.pending if overrides[: len(run.overrides)] == run.overrides]
+    return max(matches, key=lambda run: len(run.overrides), default=None)
 
 
 def _describe(error: object) -> str:

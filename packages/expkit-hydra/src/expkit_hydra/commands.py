@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._cleanup import Cleanup
-    from ._show import SelectedRun
-    from ._table import Row
+    from ._console.rows import Row
+    from ._console.run_details import SelectedRun
 
 
 def status(argv: Sequence[str]) -> int:
@@ -22,12 +22,14 @@ def status(argv: Sequence[str]) -> int:
     parser = _parser("status", status)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
-        "--all", action="store_true", help="a line for each run, also where there are many"
+        "--all", action="store_true", help="one line per run, however many there are"
     )
     arguments = parser.parse_args(argv)
     from ._cleanup import find_experiment
-    from ._console import console
-    from ._table import counts, most_telling, table
+    from ._console.rows import most_telling
+    from ._console.screen import console
+    from ._console.table import run_table
+    from ._console.texts import counts_text
 
     try:
         experiment = find_experiment(arguments.experiment)
@@ -35,7 +37,7 @@ def status(argv: Sequence[str]) -> int:
         return _refuse(error)
     rows, metric, maximize, skipped = _rows(experiment)
     if arguments.json:
-        from ._grid import strict
+        from ._grid.run import strict
 
         runs = [strict(asdict(row)) for row in rows]
         print(json.dumps({"skipped by rule": skipped, "runs": runs}, allow_nan=False))
@@ -43,12 +45,12 @@ def status(argv: Sequence[str]) -> int:
     screen = console()
     listed, hidden = (rows, 0) if arguments.all else most_telling(rows, maximize=maximize)
     if rows:
-        screen.print(table(listed, metric=metric, maximize=maximize))
+        screen.print(run_table(listed, metric=metric, maximize=maximize))
     if hidden:
         screen.print(f"… and {hidden} more (--all)")
-    summary = counts(row.state for row in rows) or "no runs yet"
+    summary = counts_text(row.state for row in rows) or "no runs yet"
     screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
-    for advice in dict.fromkeys(filter(None, (each.advice for each in rows))):
+    for advice in dict.fromkeys(filter(None, (row.advice for row in rows))):
         screen.print(advice, markup=False, soft_wrap=True)
     return 0
 
@@ -67,13 +69,13 @@ def show(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     from ._cleanup import find_experiment
-    from ._show import find_run
+    from ._console.run_details import find_run
 
     try:
-        found = find_run(find_experiment(arguments.experiment), arguments.run)
+        selected = find_run(find_experiment(arguments.experiment), arguments.run)
     except (FileNotFoundError, LookupError, ValueError) as error:
         return _refuse(error)
-    _print_run(found, lines=arguments.lines, with_kit=arguments.all)
+    _print_run(selected, lines=arguments.lines, with_kit=arguments.all)
     return 0
 
 
@@ -94,7 +96,7 @@ def cleanup(argv: Sequence[str]) -> int:
     from . import _cleanup
 
     try:
-        done = _cleanup.cleanup(
+        result = _cleanup.cleanup(
             arguments.experiment,
             dry_run=not arguments.yes,
             keep_resumable=arguments.keep_resumable,
@@ -103,8 +105,8 @@ def cleanup(argv: Sequence[str]) -> int:
         )
     except (FileNotFoundError, PermissionError) as error:
         return _refuse(error)
-    _print_cleanup(done, arguments.experiment, argv=argv)
-    return 1 if any(removal.kept is not None for removal in done.removals) else 0
+    _print_cleanup(result, arguments.experiment, argv=argv)
+    return 1 if any(removal.kept is not None for removal in result.removals) else 0
 
 
 VERBS = {"status": status, "show": show, "cleanup": cleanup}
@@ -139,12 +141,12 @@ def _refuse(error: Exception) -> int:
 
 
 def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
-    """A row a run, those of the latest grid first; metric; whether more is better; skipped."""
+    """One row per run, those of the latest grid first; metric; whether more is better; skipped."""
     from expkit_bookkeeping import find_runs
 
-    from ._grid import read_grid
-    from ._schedulers import ask_schedulers
-    from ._table import as_told, row, rows_of
+    from ._console.rows import row_of, rows_of, with_reports
+    from ._grid.grid import read_grid
+    from ._grid.schedulers import ask_schedulers
 
     now = datetime.now(UTC)
     view = ask_schedulers(experiment)
@@ -153,33 +155,32 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
         grid = read_grid(experiment)
         description = grid.description
     except FileNotFoundError:
-        return [row(record, now=now) for record in records], None, True, 0
+        return [row_of(record, now=now) for record in records], None, True, 0
     except ValueError as error:  # the runs can be listed nevertheless
         print(error, file=sys.stderr)
-        return [row(record, now=now) for record in records], None, True, 0
+        return [row_of(record, now=now) for record in records], None, True, 0
     metric = description.get("metric")
     rows, skipped = rows_of(grid.runs, records, now=now, metric=metric)
-    listed = {each.run_name for each in rows}
-    rows += [
-        row(record, now=now, metric=metric) for record in records if record.run_name not in listed
-    ]
-    rows = as_told(rows, view.report(grid.runs, records))
+    listed = {row.run_name for row in rows}
+    others = [record for record in records if record.run_name not in listed]
+    rows += [row_of(record, now=now, metric=metric) for record in others]
+    rows = with_reports(rows, view.report(grid.runs, records))
     return rows, metric, description.get("direction") != "minimize", skipped
 
 
-def _print_run(found: SelectedRun, *, lines: int, with_kit: bool) -> None:
-    from ._console import short_path
-    from ._job import CONSOLE_LOG
-    from ._show import config_text, debugger_command, last_lines
-    from ._table import duration_text, owner, value_text
+def _print_run(selected: SelectedRun, *, lines: int, with_kit: bool) -> None:
+    from ._console.command_lines import short_path
+    from ._console.run_details import config_text, debugger_command, last_lines
+    from ._console.texts import duration_text, owner_text, value_text
+    from ._running.output import CONSOLE_LOG
 
-    record, state = found.record, found.state
-    print(f"{found.run_name}: {state}")
-    print(f"folder: {short_path(found.folder)}")
-    if found.report is not None and found.report.job is not None:
-        print("; ".join(filter(None, (f"job: {found.report.job}", found.report.advice))))
+    record, report, state = selected.record, selected.report, selected.state
+    print(f"{selected.run_name}: {state}")
+    print(f"folder: {short_path(selected.folder)}")
+    if report is not None and report.job is not None:
+        print("; ".join(filter(None, (f"job: {report.job}", report.advice))))
     if record is not None:
-        print(f"attempt {record.attempt}, {duration_text(record.elapsed_s)}, {owner(record)}")
+        print(f"attempt {record.attempt}, {duration_text(record.elapsed_s)}, {owner_text(record)}")
         print(f"started {record.started_at}, ended {record.ended_at or '—'}")
         if record.best:
             best = record.best
@@ -188,7 +189,7 @@ def _print_run(found: SelectedRun, *, lines: int, with_kit: bool) -> None:
             print(f"best {best.get('metric')}: {text} at step {best.get('step')}")
         if record.reason is not None:
             print(record.reason)
-    config = config_text(found, with_kit=with_kit)
+    config = config_text(selected, with_kit=with_kit)
     if config is not None:
         print(f"\n--- configuration\n{config}")
     if record is not None and record.error:
@@ -196,59 +197,63 @@ def _print_run(found: SelectedRun, *, lines: int, with_kit: bool) -> None:
         plain = f"{record.error.get('type')}: {record.error.get('message')}"
         print(f"\n--- error\n{str(trace or plain).rstrip()}")
     for name in ("training.log", CONSOLE_LOG):
-        tail = last_lines(found.folder / name, lines)
-        # The console's log mostly repeats the other; a crash of the interpreter is only there.
+        tail = last_lines(selected.folder / name, lines)
+        # The console's log mostly repeats the other, but a crash of the interpreter is only there.
         if tail and (name != CONSOLE_LOG or state in ("lost", "running")):
-            print(f"\n--- last lines of {short_path(found.folder / name)}")
+            print(f"\n--- last lines of {short_path(selected.folder / name)}")
             print("\n".join(tail))
-    command = debugger_command(found)
+    command = debugger_command(selected)
     if command is not None:
         print(f"\n--- again, in a debugger\n{command}")
         if state == "completed":  # a single run is never skipped, and takes the folder
-            print("moves this completed run to .trash; results_dir=debug behind it leaves it here")
+            print("moves this completed run to .trash; append results_dir=debug to leave it here")
 
 
-def _print_cleanup(done: Cleanup, experiment: Path, *, argv: Sequence[str]) -> None:
+def _print_cleanup(result: Cleanup, experiment: Path, *, argv: Sequence[str]) -> None:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    from ._console import command_line, console, short_path
-    from ._table import STYLES, progress_text, row, size
+    from ._console.command_lines import command_line, short_path
+    from ._console.rows import row_of
+    from ._console.screen import console
+    from ._console.table import STYLES, progress_text
+    from ._console.texts import size_text
 
     screen = console()
-    if done.removals:
+    if result.removals:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for header in ("run", "state", "epochs", "newest checkpoint", "size", ""):
             table.add_column(header, justify="right" if header == "size" else "left")
         now = datetime.now(UTC)
-        for removal in done.removals:
+        for removal in result.removals:
             record = removal.record
             table.add_row(
                 escape(record.run_name),
                 f"[{STYLES[record.state]}]{record.state}[/]",
-                progress_text(row(record, now=now)),
+                progress_text(row_of(record, now=now)),
                 removal.checkpoint or "none",
-                size(removal.size_bytes),
+                size_text(removal.size_bytes),
                 escape(removal.kept or ""),
             )
         screen.print(table)
-    total = size(sum(removal.size_bytes for removal in done.removals))
-    alone = ", ".join(f"{number} {state}" for state, number in done.left_alone.items())
-    if alone:
-        screen.print(f"left alone: {alone}")
-    number = len(done.removals)
+    total = size_text(sum(removal.size_bytes for removal in result.removals))
+    left_alone = ", ".join(f"{number} {state}" for state, number in result.left_alone.items())
+    if left_alone:
+        screen.print(f"left alone: {left_alone}")
+    number = len(result.removals)
     trash = short_path(experiment / ".trash")
     again = command_line("cleanup", *argv, "--yes")
-    if not done.removals:
+    if not result.removals:
         screen.print("nothing to remove")
-    elif done.dry_run:
+    elif result.dry_run:
         screen.print(f"{number} to remove, {total}. Nothing was changed. To move them to {trash}:")
         screen.print(f"    {again}", markup=False, soft_wrap=True)
     else:
-        moved = sum(removal.trash is not None for removal in done.removals)
+        moved = sum(removal.trash is not None for removal in result.removals)
         screen.print(f"{moved} of {number} moved to {trash}, {total}")
-    if done.purged:
-        screen.print(f"trash emptied: {size(done.trash_bytes)} freed")
-    elif done.trash_bytes:
-        screen.print(f"{size(done.trash_bytes)} in the trash; --purge --yes frees them for good")
+    in_trash = size_text(result.trash_bytes)
+    if result.purged:
+        screen.print(f"trash emptied: {in_trash} freed")
+    elif result.trash_bytes:
+        screen.print(f"{in_trash} in the trash; --purge --yes frees them for good")

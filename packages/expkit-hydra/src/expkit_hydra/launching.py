@@ -1,110 +1,79 @@
 """What other launchers build on; expkit-slurm is one.
 
-`execute_run` runs one run of a grid in this process, `execute_in_processes` several in processes of
-their own, `Program` says how another process finds the user's function, `finish_grid` writes and
-shows the results. The rest is what a launcher needs to read grids and to sound like the kit.
+`execute_run` executes one run of a grid in this process, `execute_in_processes` several in
+processes of their own, `Program` says how another process finds the user's function, and
+`finish_grid` writes and shows the results. The rest is what a launcher needs to read grids and to
+print in the kit's words.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._after import TrackingSync as TrackingSync
-    from ._after import finish_grid as finish_grid
     from ._cleanup import find_experiment as find_experiment
-    from ._console import command_line as command_line
-    from ._console import console as console
-    from ._console import run_verb as run_verb
-    from ._console import short_path as short_path
-    from ._grid import RunVersion as RunVersion
-    from ._grid import open_grid as open_grid
-    from ._grid import read_grid as read_grid
-    from ._grid import run_version as run_version
-    from ._grid import run_versions as run_versions
-    from ._hydra_state import current_config as current_config
-    from ._job import CONSOLE_LOG as CONSOLE_LOG
-    from ._job import RunOutcome as RunOutcome
-    from ._job import execute_run as execute_run
-    from ._processes import ProcessOutput as ProcessOutput
-    from ._processes import execute_in_processes as execute_in_processes
-    from ._program import Program as Program
-    from ._resolvers import register_resolvers as register_resolvers
-    from ._run_job import run_job as run_job
-    from ._schedulers import SchedulerReport as SchedulerReport
-    from ._schedulers import SchedulerView as SchedulerView
-    from ._selection import MAX_LINES as MAX_LINES
-    from ._settings import grid_settings as grid_settings
-    from ._show import SelectedRun as SelectedRun
-    from ._show import debugger_command as debugger_command
-    from ._show import find_run as find_run
-    from ._show import last_lines as last_lines
-    from ._table import duration_text as duration_text
-    from ._table import error_line as error_line
+    from ._composing.global_state import current_config as current_config
+    from ._console.command_lines import command_line as command_line
+    from ._console.command_lines import short_path as short_path
+    from ._console.finishing import finish_grid as finish_grid
+    from ._console.preview import MAX_LINES as MAX_LINES
+    from ._console.run_details import SelectedRun as SelectedRun
+    from ._console.run_details import debugger_command as debugger_command
+    from ._console.run_details import find_run as find_run
+    from ._console.run_details import last_lines as last_lines
+    from ._console.screen import console as console
+    from ._console.screen import run_verb as run_verb
+    from ._console.sibling_verbs import TrackingSync as TrackingSync
+    from ._console.texts import duration_text as duration_text
+    from ._console.texts import error_line as error_line
+    from ._grid.grid import open_grid as open_grid
+    from ._grid.grid import read_grid as read_grid
+    from ._grid.resolvers import register_resolvers as register_resolvers
+    from ._grid.run import RunVersion as RunVersion
+    from ._grid.run import run_version as run_version
+    from ._grid.run import run_versions as run_versions
+    from ._grid.schedulers import SchedulerReport as SchedulerReport
+    from ._grid.schedulers import SchedulerView as SchedulerView
+    from ._grid.settings import grid_settings as grid_settings
+    from ._running.execution import RunOutcome as RunOutcome
+    from ._running.execution import execute_run as execute_run
+    from ._running.hydra_run import run_job as run_job
+    from ._running.output import CONSOLE_LOG as CONSOLE_LOG
+    from ._running.output import ProcessOutput as ProcessOutput
+    from ._running.processes import execute_in_processes as execute_in_processes
+    from ._running.program import Program as Program
 
 _MODULES = {
-    "SelectedRun": "_show",
-    "MAX_LINES": "_selection",
-    "CONSOLE_LOG": "_job",
-    "RunOutcome": "_job",
-    "ProcessOutput": "_processes",
-    "Program": "_program",
-    "SchedulerReport": "_schedulers",
-    "TrackingSync": "_after",
-    "RunVersion": "_grid",
-    "SchedulerView": "_schedulers",
-    "command_line": "_console",
-    "console": "_console",
-    "current_config": "_hydra_state",
-    "debugger_command": "_show",
-    "duration_text": "_table",
-    "error_line": "_table",
-    "execute_run": "_job",
-    "execute_in_processes": "_processes",
+    "CONSOLE_LOG": "_running.output",
+    "MAX_LINES": "_console.preview",
+    "ProcessOutput": "_running.output",
+    "Program": "_running.program",
+    "RunOutcome": "_running.execution",
+    "RunVersion": "_grid.run",
+    "SchedulerReport": "_grid.schedulers",
+    "SchedulerView": "_grid.schedulers",
+    "SelectedRun": "_console.run_details",
+    "TrackingSync": "_console.sibling_verbs",
+    "command_line": "_console.command_lines",
+    "console": "_console.screen",
+    "current_config": "_composing.global_state",
+    "debugger_command": "_console.run_details",
+    "duration_text": "_console.texts",
+    "error_line": "_console.texts",
+    "execute_in_processes": "_running.processes",
+    "execute_run": "_running.execution",
     "find_experiment": "_cleanup",
-    "find_run": "_show",
-    "finish_grid": "_after",
-    "run_versions": "_grid",
-    "last_lines": "_show",
-    "open_grid": "_grid",
-    "read_grid": "_grid",
-    "register_resolvers": "_resolvers",
-    "run_job": "_run_job",
-    "run_verb": "_console",
-    "grid_settings": "_settings",
-    "short_path": "_console",
-    "run_version": "_grid",
+    "find_run": "_console.run_details",
+    "finish_grid": "_console.finishing",
+    "grid_settings": "_grid.settings",
+    "last_lines": "_console.run_details",
+    "open_grid": "_grid.grid",
+    "read_grid": "_grid.grid",
+    "register_resolvers": "_grid.resolvers",
+    "run_job": "_running.hydra_run",
+    "run_verb": "_console.screen",
+    "run_version": "_grid.run",
+    "run_versions": "_grid.run",
+    "short_path": "_console.command_lines",
 }
-__all__ = [
-    "CONSOLE_LOG",
-    "MAX_LINES",
-    "ProcessOutput",
-    "Program",
-    "RunOutcome",
-    "RunVersion",
-    "SchedulerReport",
-    "SchedulerView",
-    "SelectedRun",
-    "TrackingSync",
-    "command_line",
-    "console",
-    "current_config",
-    "debugger_command",
-    "duration_text",
-    "error_line",
-    "execute_in_processes",
-    "execute_run",
-    "find_experiment",
-    "find_run",
-    "finish_grid",
-    "grid_settings",
-    "last_lines",
-    "open_grid",
-    "read_grid",
-    "register_resolvers",
-    "run_job",
-    "run_verb",
-    "run_version",
-    "run_versions",
-    "short_path",
-]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -7,11 +7,11 @@ before it is in sys.modules, where postponed annotations of a dataclass cannot b
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
@@ -25,7 +25,7 @@ class ExpkitLauncherConf:
     """Configuration of the launcher `expkit`.
 
     `n_jobs`: processes at a time; 1 runs in this process.
-    `show_output`: what the runs print appears here, too, not only in their console.log.
+    `show_output`: the runs' output appears here, too, not only in their console.log.
     """
 
     _target_: str = "hydra_plugins.expkit_launcher.ExpkitLauncher"
@@ -44,7 +44,6 @@ class ExpkitLauncher(Launcher):
     def __init__(self, n_jobs: int = 1, show_output: bool = False) -> None:
         self.n_jobs = n_jobs
         self.show_output = show_output
-        # Optional[...], not `X | None`: the latter is evaluated, and the names are not imported.
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
         self.task_function: TaskFunction | None = None
@@ -57,8 +56,8 @@ class ExpkitLauncher(Launcher):
         config: "DictConfig",
     ) -> None:
         """Take what Hydra gives every launcher."""
+        from expkit_hydra._grid.settings import grid_settings
         from expkit_hydra._launcher import check_n_jobs
-        from expkit_hydra._settings import grid_settings
 
         check_n_jobs(self.n_jobs)
         grid_settings(config)  # refuses what is misspelt before anything is composed or written

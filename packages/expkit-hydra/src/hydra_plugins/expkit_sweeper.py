@@ -1,20 +1,21 @@
 """Where Hydra looks for plugins; the sweeper itself is expkit_hydra._sweeper.
 
-Hydra executes this module at the start of every Hydra application in the environment, and anew
+Hydra executes this module at the start of every Hydra application in the environment, and again
 at each scan: it imports nothing heavy, and no exception but ImportError may leave it. No
-postponed annotations here: Hydra executes it before it is in sys.modules, where those of a data
-class cannot be resolved.
+postponed annotations here: Hydra executes it before it is in sys.modules, where those of a
+dataclass cannot be resolved.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 class ExpkitSweeperConf:
     """Configuration of the sweeper `expkit`.
 
-    `max_batch_size`: most runs that the launcher is given at once. `params`: keys and their
+    `max_batch_size`: the most runs that the launcher is given at once. `params`: keys and their
     values, or a list of such mappings whose grids are united.
     """
 
     _target_: str = "hydra_plugins.expkit_sweeper.ExpkitSweeper"
-    _recursive_: bool = False  # values of params with a _target_ are the runs' business
+    _recursive_: bool = False  # values of params with a _target_ are for the runs to instantiate
     max_batch_size: Optional[int] = None  # noqa: UP045 - read by OmegaConf
     params: Any = None
 

@@ -14,7 +14,7 @@ from omegaconf import Container, OmegaConf, UnionNode
 from omegaconf.base import Node
 
 from expkit_hydra import Grid
-from expkit_hydra._node_records import NodeDecoder, NodeEncoder
+from expkit_hydra._grid.node_records import NodeDecoder, NodeEncoder
 
 
 def assert_same(left: Node, right: Node) -> None:
@@ -64,7 +64,7 @@ class Records:
         return NodeEncoder(self._keep, self.types).store(config)
 
     def load(self, number: int, types: dict[str, object] | None = None) -> Any:
-        return NodeDecoder(lambda each: json.loads(self.texts[each]), types or {}).load(
+        return NodeDecoder(lambda number: json.loads(self.texts[number]), types or {}).load(
             number, None
         )
 
@@ -185,7 +185,7 @@ def test_equal_parts_are_stored_once(app):
 def test_a_run_is_read_without_the_others(app):
     app.sweep("_filters=[]")
     grid = app.grid()
-    wanted = grid.config(7)
+    expected = grid.config(7)
     lines = (grid.path / "configs.jsonl").read_text().splitlines(keepends=True)
     damaged = [
         "x" * (len(line) - 1) + "\n"
@@ -196,7 +196,7 @@ def test_a_run_is_read_without_the_others(app):
     assert damaged != lines
     (grid.path / "configs.jsonl").write_text("".join(damaged))
 
-    assert_same(app.grid().config(7), wanted)
+    assert_same(app.grid().config(7), expected)
 
 
 plain = st.recursive(
@@ -290,7 +290,6 @@ def test_a_grid_freezes_what_hydra_composes(app, schema):
 
 
 def _multirun() -> Any:
-    from hydra.types import RunMode
 
     return RunMode.MULTIRUN
 
@@ -309,18 +308,3 @@ def test_a_run_that_a_rule_skips_has_no_configuration(app):
     skipped = next(run for run in app.grid().runs if run.skipped_by)
     with pytest.raises(KeyError, match=f"no configuration for run {skipped.index}"):
         app.grid().config(skipped.index)
-
-
-def test_files_are_read_once_while_a_grid_is_made(app):
-    from expkit_hydra._config_files import files_read_once
-
-    with app.running() as hydra:
-        loader = hydra.config_loader
-        with files_read_once(loader):
-            first = loader.load_configuration("config", [], RunMode.RUN)
-            app.edit("epochs: 2", "epochs: 3")
-            second = loader.load_configuration("config", ["seed=2"], RunMode.RUN)
-        later = loader.load_configuration("config", [], RunMode.RUN)
-
-    assert (first.epochs, second.epochs, later.epochs) == (2, 2, 3)
-    assert (first.seed, second.seed) == (1, 2)

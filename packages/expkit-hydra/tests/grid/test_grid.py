@@ -1,15 +1,16 @@
-"""Reading a grid, and the line that shows how composing goes on."""
+"""Reading and writing a grid's files."""
 
 import json
 
 import pytest
 from omegaconf import OmegaConf
 
-from expkit_hydra import Grid
-from expkit_hydra._composition import Base, Place, Plan
-from expkit_hydra._frozen import FrozenConfigs
-from expkit_hydra._grid import GridRun, write_grid
-from expkit_hydra._progress import progress_line
+from expkit_hydra import Grid, GridRun
+from expkit_hydra._composing.base_config import BaseConfig
+from expkit_hydra._composing.composer import Composition
+from expkit_hydra._composing.run_location import RunLocation
+from expkit_hydra._grid.frozen_configs import FrozenConfigs
+from expkit_hydra._grid.writing import write_grid
 
 
 def test_what_is_pending_is_read_from_the_runs(app):
@@ -61,7 +62,9 @@ def test_processes_that_make_one_grid_at_once_share_its_folder(tmp_path):
     def make(_: int) -> Grid:
         config = OmegaConf.create({"seed": 1, "run_name": "?", "hydra": HYDRA})
         frozen = FrozenConfigs()
-        frozen.add(0, Plan(Base(config, ("seed=1",)), (), ("seed=1",)), Place("1"))
+        frozen.add(
+            0, Composition(BaseConfig(config, ("seed=1",)), (), ("seed=1",)), RunLocation("1")
+        )
         run = GridRun(0, "1", ("seed=1",), {"seed": 1}, "0" * 64, None, tmp_path / "training/1")
         return write_grid(tmp_path, [run], frozen, {"experiment_id": "x"}, pending=[run])
 
@@ -79,17 +82,3 @@ def test_lines_are_strict_json(tmp_path):
     )
 
     assert json.loads(run.to_line())["values"] == {"lr": "NaN", "x": ["-Infinity"]}
-
-
-def test_composing_that_takes_long_shows_how_far_it_is(capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal then
-    times = iter([0.0, 1.0, 2.5, 3.0])
-
-    with progress_line(3, clock=lambda: next(times)) as advance:
-        advance()
-        quick = capsys.readouterr().err
-        advance()
-        advance()
-
-    assert quick == ""
-    assert "Composing" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import textwrap
 import pytest
 from omegaconf import OmegaConf
 
-from expkit_hydra._identity import identify
+from expkit_hydra._grid.identity import identify
 
 
 @pytest.fixture

@@ -3,17 +3,11 @@
 import re
 
 import pytest
-from hydra.types import RunMode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from expkit_hydra import GridError
-from expkit_hydra._config_files import files_read_once
-from expkit_hydra._expansion import expand
-from expkit_hydra._hydra_state import current_config
-from expkit_hydra._identity import identify
-from expkit_hydra._names import clean, name_of, refuse_shared_names, swept_keys, swept_values
-from expkit_hydra._overrides import to_override, to_text
+from expkit_hydra._grid.names import clean, name_of, refuse_shared_names, swept_keys
 
 
 @given(st.text())
@@ -92,43 +86,6 @@ def test_names_that_are_equal_once_cleaned_are_refused():
         refuse_shared_names(
             ["a-b", "a-b"], [{"note": "a b"}, {"note": "a-b"}], ["1", "2"], template=None
         )
-
-
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(),
-        st.floats(allow_nan=False),
-        st.text(st.characters(codec="ascii", exclude_categories=["C"])),
-        st.lists(st.integers(), max_size=3),
-    )
-)
-def test_a_run_alone_and_in_a_grid_have_one_name_and_one_hash(app, value):
-    app.write(
-        "conf/config.yaml",
-        """
-        defaults: [expkit, _self_]
-        experiment_id: digits
-        value: null
-        hydra: {sweeper: {params: {value: [1]}}}
-        """,
-    )
-    override = to_override("value", value)
-    with app.running() as hydra, files_read_once(hydra.config_loader):
-        alone = hydra.compose_config("config", [override], RunMode.RUN)
-        with current_config(alone):
-            name = alone.run_name
-        # As `-m` reads the command line.
-        in_grid = hydra.compose_config("config", [f"{override},0"], RunMode.MULTIRUN)
-        (run, _) = expand(None, [f"value={to_text(value)},0"], hydra.config_loader)
-        composed = hydra.config_loader.load_sweep_config(in_grid, list(run))
-
-    assert name == name_of(swept_values(composed, ["value"]))
-    assert identify(alone).config_hash == identify(composed).config_hash
 
 
 def test_one_configuration_may_have_one_name():

@@ -1,0 +1,174 @@
+"""One run in full: which one is meant, its configuration and last lines, and how to repeat it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._grid.grid import Grid, read_grid
+from .._grid.run import GridRun
+from .._grid.schedulers import ask_schedulers
+from .texts import run_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from expkit_bookkeeping import RunRecord
+
+    from .._grid.schedulers import SchedulerReport
+
+# They are the same for the whole experiment and say nothing about what the run trained.
+KIT_KEYS = ("_filters", "expkit", "mlflow", "plotting", "results_dir")
+_TAIL_BYTES = 64_000  # enough for any number of lines that anybody wants to see
+
+
+@dataclass(frozen=True)
+class SelectedRun:
+    """The run that the user means; `record` is None if it was never started."""
+
+    run_name: str
+    folder: Path
+    record: RunRecord | None
+    run: GridRun | None
+    grid: Grid | None
+    report: SchedulerReport | None = None  # what a scheduler says about it
+
+    @property
+    def state(self) -> str:
+        """The state in words."""
+        if self.record is None and self.run is not None and self.run.skipped_by is not None:
+            return f"skipped by {self.run.skipped_by}"
+        reported = None if self.report is None else self.report.state
+        return reported or ("pending" if self.record is None else self.record.state)
+
+
+def find_run(experiment: Path, text: str) -> SelectedRun:
+    """The run that the user means by a name, a unique part of one, or a number in the latest grid.
+
+    Args:
+        experiment: The experiment's folder.
+        text: What the user typed.
+
+    Raises:
+        LookupError: If it means no run, or more than one.
+    """
+    from expkit_bookkeeping import find_runs
+
+    view = ask_schedulers(experiment)
+    records = {run.run_name: run for run in find_runs(experiment, is_alive=view.is_alive)}
+    try:
+        grid = read_grid(experiment)
+    except FileNotFoundError:
+        grid = None
+    runs = {} if grid is None else {run.run_name: run for run in grid.runs}
+    names = sorted({*records, *runs})
+
+    def select(name: str) -> SelectedRun:
+        run = runs.get(name)
+        folder = run.folder if run is not None else experiment / "training" / name
+        record = records.get(name)
+        report = view.report([run] if run else [], [record] if record else []).get(name)
+        return SelectedRun(
+            name, folder if record is None else record.folder, record, run, grid, report
+        )
+
+    if text in records or text in runs:
+        return select(text)
+    if text.isdigit() and grid is not None:
+        for run in grid.runs:
+            if run.index == int(text):
+                return select(run.run_name)
+    matches = [name for name in names if text in name]
+    if len(matches) == 1:
+        return select(matches[0])
+    if matches:
+        some = ", ".join(matches[:8]) + (", …" if len(matches) > 8 else "")
+        raise LookupError(f"{text!r} is part of {len(matches)} runs: {some}. Give more of one.")
+    from difflib import get_close_matches
+
+    near = get_close_matches(text, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    numbers = f", or a number from 0 to {len(grid.runs) - 1}" if grid is not None else ""
+    raise LookupError(
+        f"No run {text!r} in {experiment}.{hint} Give a name, a unique part of one{numbers}; "
+        f"`expkit status` lists the {run_count(len(names))}."
+    )
+
+
+def debugger_command(selected: SelectedRun) -> str | None:
+    """The command that repeats a run under pdb; None if it is unknown how the run was started."""
+    if selected.run is not None and selected.grid is not None:
+        command = [str(part) for part in selected.grid.description.get("command") or []]
+        if command and command[0].endswith(".py"):
+            return _pdb(command[0], selected.run.overrides)
+    return _recorded_command(selected.folder / ".hydra")
+
+
+def _recorded_command(hydra: Path) -> str | None:
+    """From what Hydra wrote into the run's folder."""
+    from omegaconf import OmegaConf
+
+    if not (hydra / "hydra.yaml").is_file() or not (hydra / "overrides.yaml").is_file():
+        return None
+    config = OmegaConf.load(hydra / "hydra.yaml")
+    overrides = [str(text) for text in OmegaConf.load(hydra / "overrides.yaml")]
+    name = OmegaConf.select(config, "hydra.job.name", default=None)
+    cwd = OmegaConf.select(config, "hydra.runtime.cwd", default=".")
+    if name is None:
+        return None
+    script = Path(cwd) / f"{name}.py"
+    if not script.is_file():
+        return None
+    is_below = script.is_relative_to(Path.cwd())
+    return _pdb(str(script.relative_to(Path.cwd()) if is_below else script), overrides)
+
+
+def _pdb(script: str, overrides: Sequence[str]) -> str:
+    # `-c continue` runs to the error and stops there.
+    return shlex.join(["python", "-m", "pdb", "-c", "continue", script, *overrides])
+
+
+def last_lines(path: Path, number: int) -> list[str]:
+    """The last lines of a text file; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return text.splitlines()[-number:] if number else []
+
+
+def config_text(selected: SelectedRun, *, with_kit: bool = False) -> str | None:
+    """The run's configuration as YAML: what the run wrote, or else what the grid froze.
+
+    Args:
+        selected: The run.
+        with_kit: Whether to include the keys that only steer the kit.
+    """
+    import yaml
+
+    data = _read_config(selected)
+    if data is None:
+        return None
+    shown = {key: value for key, value in data.items() if with_kit or key not in KIT_KEYS}
+    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _read_config(selected: SelectedRun) -> Mapping[str, object] | None:
+    from .._composing.plain_data import plain_text
+    from .._grid.identity import read_config
+
+    written = read_config(selected.folder)
+    if written is not None:
+        return written
+    if selected.run is None or selected.grid is None:
+        return None
+    try:
+        config = plain_text(selected.grid.config(selected.run.index))
+    except (LookupError, OSError):
+        return None
+    return {key: value for key, value in config.items() if key != "hydra"}

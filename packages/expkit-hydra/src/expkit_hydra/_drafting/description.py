@@ -1,0 +1,93 @@
+"""What grid_search.yaml says about a grid."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .._composing.plain_data import plain_text
+from .._grid.run import GridRun
+from .draft import Draft
+from .expansion import Expansion
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def describe(
+    config: DictConfig,
+    expansion: Expansion,
+    draft: Draft,
+    *,
+    task: Mapping[str, object] | None = None,
+    argv: Sequence[str] | None = None,
+) -> dict[str, object]:
+    """The description of a grid, except for what writing its files adds.
+
+    Args:
+        config: The configuration of the sweep.
+        expansion: The grid's axes.
+        draft: Its runs.
+        task: Where the user's function is; None if no other process would find it.
+        argv: The command line; this process's by default.
+    """
+    skipped = sum(1 for run in draft.runs if run.skipped_by is not None)
+    counts: dict[str, object] = {
+        "product": len(expansion),
+        "duplicates": len(expansion) - len(draft.runs),
+        "skipped by rule": skipped,
+        "to run": len(draft.runs) - skipped,
+    }
+    if len(expansion.blocks) > 1:
+        counts["blocks"] = draft.blocks
+    return {
+        "command": _command(sys.argv if argv is None else argv),
+        "task": None if task is None else dict(task),
+        "experiment_id": draft.experiment.name,
+        "metric": config.expkit.get("metric"),
+        "direction": config.expkit.get("direction"),
+        "swept": _swept(expansion.keys, draft.runs),
+        "counts": counts,
+        "filters": [dict(row) for row in draft.selection.rules],
+        "versions": _versions(),
+        "code": _code(),
+        "config": {key: value for key, value in plain_text(config).items() if key != "hydra"},
+    }
+
+
+def _swept(keys: Sequence[str], runs: Sequence[GridRun]) -> dict[str, list[object]]:
+    """The values of each swept key, in their order."""
+    # By their text: 1, 1.0 and True are equal and yet three values, and lists have no hash.
+    swept: dict[str, dict[str, object]] = {key: {} for key in keys}
+    for run in runs:
+        for key, value in run.values.items():
+            swept[key].setdefault(repr(value), value)
+    return {key: list(values.values()) for key, values in swept.items()}
+
+
+def _command(argv: Sequence[str]) -> list[str]:
+    """The command line, without absolute paths of this machine."""
+    script, *arguments = argv or [""]
+    path = Path(script)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        script = str(path.relative_to(Path.cwd()))
+    elif path.is_absolute():
+        script = path.name
+    return [script, *arguments]
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("hydra-core", "omegaconf", "expkit-hydra", "expkit-filter", "expkit-bookkeeping")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def _code() -> dict[str, object]:
+    from expkit_bookkeeping import code_facts
+
+    facts = code_facts()
+    return {key: facts.get(key) for key in ("commit", "dirty")}

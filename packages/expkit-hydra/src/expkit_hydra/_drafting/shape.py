@@ -1,0 +1,200 @@
+"""Configurations as plain data, without composing each: what the runs of one base have in common.
+
+All runs of a base that set the same keys differ in the values of these keys and in what refers to
+them. A `Shape` resolves the rest once, as a template, and fills it for each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from .._composing.base_config import BaseConfig
+from .._composing.composer import Composition
+from .._composing.overrides import KeyPath
+from .._composing.run_location import RunLocation, list_overrides, settle
+from .._composing.volatile import is_volatile, mentions_volatile, resolvers_as_text
+from .._grid.identity import hash_of
+from .._grid.names import clean, fill_template, name_of, swept_values
+from .template import Constant, Leaf, Resolution, Values, read_with
+
+RUN_NAME: KeyPath = ("run_name",)
+# Hydra lists a run's overrides there.
+LISTS: tuple[KeyPath, ...] = (("hydra", "overrides", "task"), ("hydra", "job", "override_dirname"))
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRun:
+    """All that is to be known of a run before it starts."""
+
+    values: Mapping[str, object]  # of the swept keys
+    run_name: str
+    experiment: tuple[str, str]  # results_dir, experiment_id
+    output_dir: tuple[str, str]  # where Hydra would run it: hydra.sweep.dir and subdir
+    data: Mapping[str, object]  # the configuration, resolved, without Hydra's node
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How the runs of a grid are named, and what is pinned of where they are.
+
+    `keys` are the swept keys, `template` the user's text for run_name, None for the default.
+    """
+
+    keys: tuple[str, ...]
+    template: str | None
+    pinned: tuple[tuple[str, str], ...]
+
+
+class Shape:
+    """The runs of a base that set the same keys.
+
+    Args:
+        base: Their base.
+        paths: The keys that their own overrides set.
+        naming: How they are named.
+    """
+
+    def __init__(self, base: BaseConfig, paths: Iterable[KeyPath], naming: Naming) -> None:
+        self._base = base
+        self._naming = naming
+        own = frozenset(paths)
+        with base.lent(()):
+            before = Resolution(base.config, own.union(LISTS))
+            self._values = {key: before.of_swept_key(key) for key in naming.keys}
+            self._name = before.leaf(RUN_NAME)
+            self._experiment = [before.leaf(("results_dir",)), before.leaf(("experiment_id",))]
+        with self._settled(RunLocation("?", naming.pinned), None):
+            after = Resolution(base.config, own.union([RUN_NAME, *LISTS]))
+            self._sweep = [after.leaf(("hydra", "sweep", key)) for key in ("dir", "subdir")]
+            self._data = after.template()
+        self._stable = self._data
+        self._is_volatile = mentions_volatile(base.config)
+        if self._is_volatile:
+            with self._settled(RunLocation("?", naming.pinned), None), resolvers_as_text():
+                self._stable = after.template()
+
+    @property
+    def static(self) -> Mapping[str, object]:
+        """The configuration, resolved, as far as it is the same for all runs."""
+        return self._data.static
+
+    def is_static(self, path: KeyPath) -> bool:
+        """Whether all runs have the same under a path, if they have anything there."""
+        return not any(
+            node.path[: len(path)] == path or path[: len(node.path)] == node.path
+            for node in self._data.varying
+        )
+
+    def name(self, composition: Composition) -> tuple[Mapping[str, object], str]:
+        """The values of a run's swept keys, and its name.
+
+        Raises:
+            GridError: If the template cannot be filled.
+        """
+        raw = {patch.path: patch.value for patch in composition.patches if patch.is_leaf}
+        return self._name_of(composition, raw)
+
+    def resolve(self, composition: Composition) -> ResolvedRun:
+        """Resolve one run.
+
+        Raises:
+            GridError: If the template cannot be filled.
+        """
+        patches = composition.patches
+        raw = {patch.path: patch.value for patch in patches if patch.is_leaf}
+        values, name = self._name_of(composition, raw)
+        experiment = self._leaves(self._experiment, raw, lambda: self._composed(composition))
+        raw[RUN_NAME] = name
+        location = RunLocation(name, self._naming.pinned)
+
+        def settled() -> AbstractContextManager[object]:
+            return self._settled(location, composition)
+
+        sweep = self._leaves(self._sweep, raw, settled)
+        plain = {patch.path: patch.plain for patch in patches if patch.is_constant}
+        plain[RUN_NAME] = name
+        data = self._data.fill(raw, plain, settled)
+        stable = data
+        if self._is_volatile or is_volatile(
+            patch.node for patch in patches if not patch.is_constant
+        ):
+            stable = self._stable.fill(raw, plain, settled, resolvers_as_text)
+        return ResolvedRun(
+            values=values,
+            run_name=name,
+            experiment=(experiment[0], experiment[1]),
+            output_dir=(sweep[0], sweep[1]),
+            data=data,
+            config_hash=hash_of(stable, data, swept=self._naming.keys),
+        )
+
+    def _name_of(self, composition: Composition, raw: Values) -> tuple[Mapping[str, object], str]:
+        values: dict[str, object] = {}
+        plain = {
+            patch.path: None if patch.plain == "???" else patch.plain  # a missing value is none
+            for patch in composition.patches
+            if patch.is_constant
+        }
+        for key, source in self._values.items():
+            if isinstance(source, Constant):
+                values[key] = source.value
+            elif source in plain:
+                values[key] = plain[source]
+            else:
+                with self._composed(composition):
+                    values |= swept_values(self._base.config, [key])
+        if self._naming.template is None:
+            return values, name_of(values)
+        if self._name.reader is not None:
+            try:
+                return values, clean(self._name.reader(raw))
+            except KeyError:  # a value that is itself a reference or no leaf
+                pass
+        with self._composed(composition):
+            return values, fill_template(self._base.config, composition.task_overrides)
+
+    def _leaves(
+        self,
+        leaves: Sequence[Leaf],
+        raw: Values,
+        lend: Callable[[], AbstractContextManager[object]],
+    ) -> list[str]:
+        try:
+            return [str(read_with(leaf.reader, raw)) for leaf in leaves]
+        except KeyError:
+            with lend():
+                return [str(leaf.read()) for leaf in leaves]
+
+    @contextmanager
+    def _composed(self, composition: Composition) -> Iterator[None]:
+        """Let the base be what Hydra composes for a run, for the length of a block."""
+        with self._base.lent(composition.patches, also=LISTS):
+            list_overrides(self._base.config, composition.task_overrides)
+            yield
+
+    @contextmanager
+    def _settled(self, location: RunLocation, composition: Composition | None) -> Iterator[None]:
+        """The same, with the run's location in it."""
+        config = self._base.config
+        paths = [(key,) for key, _ in location.items()]
+        patches = () if composition is None else composition.patches
+        with self._base.lent(patches, also=[*paths, *LISTS]):
+            settle(config, location, () if composition is None else composition.task_overrides)
+            yield
+
+
+def shape_of_run(composition: Composition, naming: Naming) -> Shape:
+    """The shape of the runs that set the same keys as this one."""
+    paths = tuple([patch.path for patch in composition.patches])
+    return shape_of(composition.base, paths, naming)
+
+
+def shape_of(base: BaseConfig, paths: tuple[KeyPath, ...], naming: Naming) -> Shape:
+    """The shape of the runs of a base that set these keys; worked out once."""
+    shape = base.shapes.get(paths)
+    if not isinstance(shape, Shape):
+        shape = base.shapes[paths] = Shape(base, paths, naming)
+    return shape

@@ -1,0 +1,187 @@
+"""The configurations of a grid as files: one base per choice of groups, and one line per run.
+
+A line is found by the byte at which it begins. A run's line names its base, the nodes that the
+run's own overrides put there, and its overrides. So a run takes little space whatever its
+configuration is, and can be read without reading the others.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from .._composing.base_config import NodePatch, put
+from .._composing.composer import Composition
+from .._composing.nodes import container
+from .._composing.run_location import RunLocation, settle
+from .node_records import NodeDecoder, NodeEncoder, Types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_OFFSET = struct.Struct("<Q")
+OFFSET_BYTES = _OFFSET.size
+_NONE = 2**64 - 1
+
+
+class FrozenConfigs:
+    """The configurations of a grid, as they are written.
+
+    Attributes:
+        lines: The lines of the file, each with its line break.
+        types: Classes of the configurations, by name: no import finds those of a `__main__`.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.types: Types = {}
+        self._size = 0
+        self._numbers: dict[str, int] = {}
+        self._bases: dict[tuple[str, ...], int] = {}
+        self._runs: dict[int, int] = {}
+        self._patches: WeakKeyDictionary[NodePatch, str] = WeakKeyDictionary()
+        self._encoder = NodeEncoder(self._keep, self.types)
+
+    def add(self, index: int, composition: Composition, location: RunLocation) -> None:
+        """Store a run's configuration as it is: nothing is resolved.
+
+        Raises:
+            TypeError: If it holds what JSON cannot.
+        """
+        shared = composition.base
+        base = self._bases.get(shared.overrides)
+        if base is None:
+            base = self._bases[shared.overrides] = self._encoder.store(shared.config)
+        values = ",".join([self._text_of(patch) for patch in composition.patches])
+        # None: Hydra has listed them itself.
+        overrides = json.dumps(None if composition.is_whole else composition.task_overrides)
+        pinned = json.dumps(location.pinned)
+        self._runs[index] = self._append(
+            f'{{"run":{index},"base":{base},"values":{{{values}}},"overrides":{overrides},'
+            f'"run_name":{json.dumps(location.run_name)},"pinned":{pinned}}}'
+        )
+
+    def index(self, count: int) -> bytes:
+        """Where the lines of the runs below `count` begin; see `pack_offsets`."""
+        return pack_offsets([self._runs.get(index) for index in range(count)])
+
+    def _text_of(self, patch: NodePatch) -> str:
+        text = self._patches.get(patch)
+        if text is None:
+            child = json.dumps(
+                self._encoder.child(patch.node), separators=(",", ":"), allow_nan=False
+            )
+            text = self._patches[patch] = f"{json.dumps('.'.join(patch.path))}:{child}"
+        return text
+
+    def _keep(self, text: str) -> int:
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = self._append(text)
+        return number
+
+    def _append(self, text: str) -> int:
+        start = self._size
+        self.lines.append(f"{text}\n")
+        self._size += len(text) + 1  # json.dumps gives ASCII
+        return start
+
+
+class FrozenReader:
+    """Reads single configurations of a grid's files.
+
+    Args:
+        configs: The lines.
+        index: Where they begin.
+        types: Classes by name, beside those that can be imported.
+    """
+
+    def __init__(self, configs: Path, index: Path, types: Types | None = None) -> None:
+        self._configs = configs
+        self._index = index
+        self._types: Types = {} if types is None else types
+        self._records: dict[int, dict[str, Any]] = {}  # of the bases, which runs share
+        # By base: whether its launcher's node holds no reference.
+        self._constant: dict[int, bool] = {}
+
+    def config(self, index: int) -> DictConfig | None:
+        """A run's configuration as Hydra composed it, new at each call; None if it has none.
+
+        Raises:
+            LookupError: If a class of a structured configuration cannot be imported.
+        """
+        start = read_offset(self._index, index)
+        if start is None:
+            return None
+        with self._configs.open("rb") as lines:
+
+            def read(number: int) -> dict[str, Any]:
+                lines.seek(number)
+                entry: dict[str, Any] = json.loads(lines.readline())
+                return entry
+
+            def record(number: int) -> dict[str, Any]:
+                if number not in self._records:
+                    self._records[number] = read(number)
+                return self._records[number]
+
+            decoder = NodeDecoder(record, self._types)
+            line = read(start)
+            config = cast("DictConfig", decoder.load(line["base"], None))
+            patches = []
+            for key, child in line["values"].items():
+                path = tuple(key.split("."))
+                parent = container(config, path[:-1])
+                assert parent is not None
+                patches.append(NodePatch(path, decoder.load_child(child, parent, path[-1])))
+        put(config, patches)
+        pinned = tuple((key, value) for key, value in line["pinned"])
+        settle(config, RunLocation(line["run_name"], pinned), line["overrides"])
+        return config
+
+    def launcher_key(self, index: int) -> object:
+        """Equal for runs whose `hydra.launcher` nodes cannot differ; None if one must be read.
+
+        Raises:
+            LookupError: As `config`.
+        """
+        from omegaconf import OmegaConf
+
+        start = read_offset(self._index, index)
+        if start is None:
+            return None
+        with self._configs.open("rb") as lines:
+            lines.seek(start)
+            line = json.loads(lines.readline())
+        base: int = line["base"]
+        own = {key: node for key, node in line["values"].items() if key.startswith("hydra.")}
+        if base not in self._constant:
+            config = self.config(index)
+            assert config is not None
+            node = OmegaConf.select(config, "hydra.launcher", throw_on_missing=False)
+            self._constant[base] = "${" not in str(
+                OmegaConf.to_container(node, resolve=False) if node is not None else node
+            )
+        text = json.dumps(own, sort_keys=True)
+        return (base, text) if self._constant[base] and "${" not in text else None
+
+
+def pack_offsets(starts: Iterable[int | None]) -> bytes:
+    """The bytes at which lines begin, eight bytes each, little-endian; all ones for None."""
+    return b"".join([_OFFSET.pack(_NONE if start is None else start) for start in starts])
+
+
+def read_offset(index: Path, number: int) -> int | None:
+    """Where a run's line begins, in bytes; None if it has none."""
+    if number < 0:
+        return None
+    with index.open("rb") as file:
+        file.seek(number * _OFFSET.size)
+        entry = file.read(_OFFSET.size)
+    start = _OFFSET.unpack(entry)[0] if len(entry) == _OFFSET.size else _NONE
+    return None if start == _NONE else int(start)

@@ -1,0 +1,141 @@
+"""What a run is: its configuration as data, and a hash that is the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from .._composing.global_state import answers_of_one_run, current_config
+from .._composing.overrides import overlap
+from .._composing.plain_data import plain_mapping
+from .._composing.volatile import mentions_volatile, resolvers_as_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+# They say where results go and how the kit behaves; a run is the same run whatever they are.
+NO_PART_OF_IDENTITY = frozenset(
+    [
+        "hydra",
+        "_filters",
+        "plotting",
+        "results_dir",
+        "experiment_id",
+        "run_name",
+        "expkit",
+        "mlflow",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A configuration as data."""
+
+    data: Mapping[str, object]  # resolved, without Hydra's node
+    config_hash: str
+
+
+def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
+    """Resolve a composed configuration and hash it.
+
+    Args:
+        config: As Hydra composed it; it is not changed.
+        swept: Keys that the grid sweeps: they count even where `expkit.ignore` names them.
+    """
+    with current_config(config):
+        data = plain_mapping(config)
+        stable = data
+        if mentions_volatile(config):
+            with answers_of_one_run(config), resolvers_as_text():
+                stable = plain_mapping(config)
+    return Identity(data=data, config_hash=hash_of(stable, data, swept=swept))
+
+
+def hash_of(
+    stable: Mapping[str, object], data: Mapping[str, object], *, swept: Sequence[str]
+) -> str:
+    """The hash of a configuration.
+
+    Args:
+        stable: Its data, where what depends on the machine or the time is left as text.
+        data: Its data as it is.
+        swept: Keys that the grid sweeps.
+    """
+    from expkit_bookkeeping import config_hash
+
+    kept = {key: value for key, value in stable.items() if key not in NO_PART_OF_IDENTITY}
+    for key in ignored_keys(data, swept):
+        _drop(kept, key.split("."))
+    return config_hash(kept)
+
+
+def ignored_keys(data: Mapping[str, object], swept: Sequence[str]) -> Sequence[str]:
+    """Keys that do not make a run another run: those in `expkit.ignore`, unless they are swept.
+
+    Args:
+        data: A configuration.
+        swept: Keys that the grid sweeps. A key below or above one of them counts as swept.
+    """
+    expkit = data.get("expkit")
+    ignored = expkit.get("ignore") if isinstance(expkit, Mapping) else None
+    if not isinstance(ignored, Iterable) or isinstance(ignored, str):
+        return ()
+    return _without_swept(tuple(map(str, ignored)), tuple(swept))
+
+
+@lru_cache
+def _without_swept(ignored: tuple[str, ...], swept: tuple[str, ...]) -> tuple[str, ...]:
+    paths = [key.partition("@")[0] for key in swept]
+    return tuple(key for key in ignored if not any(overlap([key, path]) for path in paths))
+
+
+def write_config(config: DictConfig, folder: Path) -> None:
+    """Write the run's `config.yaml`: the configuration resolved, without Hydra's node.
+
+    `Bookkeeping` writes the same; this serves scripts that do not use it, so that a later grid
+    can say key by key what has changed.
+    """
+    import yaml
+
+    from expkit_bookkeeping import write_file
+
+    with current_config(config):
+        data = plain_mapping(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+    text = yaml.dump(data, sort_keys=False, allow_unicode=True, Dumper=dumper)
+    # Without waiting for the disk: the grid's files hold the same.
+    write_file(folder / "config.yaml", text, durable=False, sync_parent=False)
+
+
+def read_config(folder: Path) -> dict[str, object] | None:
+    """The configuration that a run folder holds; None if it holds none that can be read."""
+    import yaml
+
+    for name in ("config.yaml", ".hydra/config.yaml"):
+        try:
+            loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        if isinstance(loaded, dict):
+            return loaded
+    return None
+
+
+def _drop(data: dict[str, object], path: list[str]) -> None:
+    """Remove a dotted key; the mappings on the way are copied, since the rules still read them."""
+    key, *rest = path
+    if key not in data:
+        return
+    if not rest:
+        del data[key]
+        return
+    inner = data[key]
+    if isinstance(inner, Mapping):
+        copied = dict(inner)
+        _drop(copied, rest)
+        data[key] = copied

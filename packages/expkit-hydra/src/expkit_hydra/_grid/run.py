@@ -1,0 +1,73 @@
+"""One run of a grid, and the versions of what its folder has held."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from expkit_bookkeeping import RunRecord
+
+RunVersion = tuple[str | None, int, str]  # what a run folder holds: id, attempt, state
+
+
+@dataclass(frozen=True, slots=True)
+class GridRun:
+    """One run of a grid, as a line of `grid_search.jsonl` records it."""
+
+    index: int  # position among the grid's runs
+    run_name: str
+    overrides: tuple[str, ...]  # for Hydra; without the one that gives the run its name
+    values: Mapping[str, object]  # the swept keys
+    config_hash: str | None  # None where a rule skipped the run before it was composed
+    skipped_by: str | None  # the rule, or None for a run that belongs to the grid
+    folder: Path
+
+    def to_line(self) -> str:
+        """The run without its folder, so that an experiment can move."""
+        return json.dumps(
+            {
+                "index": self.index,
+                "run_name": self.run_name,
+                "overrides": self.overrides,
+                "values": strict(self.values),
+                "config_hash": self.config_hash,
+                "skipped_by": self.skipped_by,
+            },
+            allow_nan=False,
+        )
+
+
+def run_version(record: RunRecord) -> RunVersion:
+    """The version of a run that run.json records; a lost run is still `running` there."""
+    return record.id, record.attempt, "running" if record.state == "lost" else record.state
+
+
+def run_versions(
+    runs: Sequence[GridRun], records: Sequence[RunRecord]
+) -> dict[int, frozenset[RunVersion]]:
+    """By a run's number, the versions of earlier runs with its name or its configuration."""
+    by_name = {record.folder.name: run_version(record) for record in records}
+    by_hash: dict[str | None, set[RunVersion]] = {}
+    for record in records:
+        by_hash.setdefault(record.config_hash, set()).add(run_version(record))
+    return {
+        run.index: frozenset(by_hash.get(run.config_hash, ()))
+        | {by_name[name] for name in (run.run_name,) if name in by_name}
+        for run in runs
+        if run.run_name in by_name or run.config_hash in by_hash
+    }
+
+
+def strict(value: object) -> object:
+    """Replace floats that JSON lacks by text, as docs/formats.md says."""
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(value)]
+    if isinstance(value, Mapping):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    return value

@@ -1,0 +1,310 @@
+"""One run of a grid in this process: claimed, run as Hydra runs a job, and its end recorded.
+
+All that executes runs of a grid calls `execute_run`: the launcher in its own process, the
+processes that it starts, and an array task on a cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from .._composing.internals import raw_return_value
+from .collector_pause import CollectorPause
+from .lifetime import INTERRUPTED, TERMINATED, heartbeat, record_end
+from .output import CONSOLE_LOG, RunOutput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+    from expkit_bookkeeping import Liveness, RunRecord
+
+    from .._grid.grid import Grid
+    from .._grid.run import GridRun
+
+DECIDING_TAKES_AT_MOST_S = 3600.0  # from the sweep's reading of the runs to the grid's files
+# Folders of the runs that `execute_run` is executing: the callback leaves those alone.
+_executing: set[str] = set()
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run of a grid went.
+
+    `state` is what run.json says, or `skipped` if the run was not started; `stop` is the exit code
+    for the whole sweep if somebody asked it to end. `owner` is the record of the run if another
+    process has it.
+    """
+
+    run: GridRun
+    state: str
+    reason: str | None = None
+    job: JobReturn | None = None
+    error: BaseException | None = None
+    stop: int | None = None
+    owner: RunRecord | None = None
+
+
+def is_executing(folder: Path) -> bool:
+    """Whether `execute_run` is executing this folder's run in this process."""
+    return _key(folder) in _executing
+
+
+def _key(folder: Path) -> str:
+    return os.path.abspath(folder)  # noqa: PTH100 - as Hydra does, which removes `..`
+
+
+def execute_run(
+    grid: Grid,
+    run: GridRun,
+    *,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    output: RunOutput | None = None,
+    is_alive: Liveness | None = None,
+) -> RunOutcome:
+    """Run one run of a grid in this process, unless somebody else has it.
+
+    Args:
+        grid: The grid.
+        run: One of its runs.
+        task_function: The user's function.
+        hydra_context: As Hydra gives it to launchers.
+        output: Where the run's output goes; None leaves it alone.
+        is_alive: Says whether the owner of a running run is alive; None takes bookkeeping's.
+
+    Returns:
+        How it went. No exception from the user's function escapes.
+    """
+    with CollectorPause() as pause:
+        return _execute(
+            grid,
+            run,
+            task_function=task_function,
+            hydra_context=hydra_context,
+            output=output,
+            is_alive=is_alive,
+            pause=pause,
+        )
+
+
+def _execute(
+    grid: Grid,
+    run: GridRun,
+    *,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    output: RunOutput | None,
+    is_alive: Liveness | None,
+    pause: CollectorPause,
+) -> RunOutcome:
+    from hydra.core.utils import JobReturn, JobStatus
+
+    from expkit_bookkeeping import (
+        ClaimLost,
+        RunClaimed,
+        claim_run,
+        move_to_trash,
+        read_run,
+    )
+    from expkit_bookkeeping import (
+        is_alive as is_alive_here,
+    )
+
+    try:
+        config = grid.config(run.index)
+    except (LookupError, OSError, ValueError) as trouble:
+        reason = f"Its frozen configuration cannot be read: {trouble}"
+        return RunOutcome(run, "failed", reason, error=trouble)
+    # After the configuration is read: the older the record, the likelier it is out of date.
+    before = read_run(run.folder)
+    skip_reason = _done_meanwhile(grid, run, before) or _ruled_out(config, run)
+    if skip_reason is not None:
+        return RunOutcome(run, "skipped", skip_reason)
+    try:
+        if _makes_room(grid, run, before):
+            with contextlib.suppress(FileNotFoundError):  # somebody else has just done so
+                move_to_trash(run.folder, reason="rerun")
+        claim = claim_run(
+            run.folder,
+            run_name=run.run_name,
+            experiment_id=grid.experiment.name,
+            config_hash=run.config_hash,
+            grid_id=grid.grid_id,
+            swept=run.values,
+            is_alive=is_alive or is_alive_here,
+        )
+    except RunClaimed as claimed:
+        return RunOutcome(run, "skipped", str(claimed), owner=read_run(run.folder))
+    except OSError as trouble:
+        return RunOutcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
+
+    _executing.add(_key(run.folder))
+    try:
+        with heartbeat(claim), contextlib.ExitStack() as stack:
+            if output is not None:
+                stack.enter_context(output.to(run.folder / CONSOLE_LOG))
+                if claim.attempt > 1:
+                    print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}")
+            result, error, stop = _run(
+                config,
+                run,
+                grid.path,
+                task_function=task_function,
+                hydra_context=hydra_context,
+                pause=pause,
+            )
+            state = record_end(claim, error, stopped=stop is not None)
+            if state == "interrupted" and error is None:
+                stop = INTERRUPTED  # the loop left because should_stop() was true
+    except ClaimLost as lost:
+        # Nobody has the run if its folder is gone: its work is lost, which must not go unnoticed.
+        if not run.folder.is_dir():
+            return RunOutcome(run, "failed", str(lost), error=lost)
+        return RunOutcome(run, "skipped", str(lost))
+    except OSError as trouble:
+        reason = f"How the run ended could not be recorded: {trouble}"
+        return RunOutcome(run, "failed", reason, error=trouble)
+    finally:
+        _executing.discard(_key(run.folder))
+    if result is None:
+        result = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
+        result.return_value = error
+    return RunOutcome(run, state, job=result, error=error, stop=stop)
+
+
+def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str | None:
+    """Why a run must not start after all: what others have done since the sweep decided."""
+    from expkit_bookkeeping import read_run
+
+    from .._grid.grid import DESCRIPTION
+    from .._grid.run import run_version
+
+    known_versions = grid.known.get(run.index, frozenset())
+    if before is not None and run_version(before) not in known_versions:
+        if before.config_hash not in (None, run.config_hash) and run.index not in grid.fresh:
+            return (
+                "its folder was taken by a run with another configuration meanwhile; the same "
+                "command says what differs"
+            )
+        if before.state == "completed" and before.config_hash == run.config_hash:
+            return "was completed by another process meanwhile"
+    with contextlib.suppress(OSError), os.scandir(run.folder.parent) as entries:
+        # The sweep has seen what was there when the grid was made.
+        seen_until = _changed(grid.path / DESCRIPTION) - DECIDING_TAKES_AT_MOST_S
+        for entry in entries:
+            if entry.name in grid.run_names:  # of this grid, so it has another configuration
+                continue
+            # Reading takes thirty times as long, and each task of a large grid gets here.
+            if _changed(Path(entry.path, "run.json")) < seen_until:
+                continue
+            other = read_run(Path(entry.path))
+            if (
+                other is not None
+                and other.state == "completed"
+                and other.config_hash == run.config_hash
+                and run_version(other) not in known_versions
+            ):
+                return f"was completed as {entry.name} meanwhile"
+    return None
+
+
+def _changed(path: Path) -> float:
+    """When a file was last changed or put here, by its file system's clock; 0 if it is missing."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0.0
+    return max(stat.st_mtime, stat.st_ctime)
+
+
+def _ruled_out(config: DictConfig, run: GridRun) -> str | None:
+    """Which rule skips a run after all: hours may have passed since the sweep asked.
+
+    Only rules about what is done (`exists:`, `completed:`, the user's own classes) can have
+    another answer by now.
+    """
+    rules = config.get("_filters")
+    if not rules or all(isinstance(rule, str) for rule in rules):
+        return None
+    from expkit_filter import FilterError, RunFilter
+
+    from .._composing.global_state import current_config
+    from .._composing.plain_data import plain_value
+    from .._grid.identity import identify
+
+    try:
+        all_rules = RunFilter(plain_value(rules)).rules  # type: ignore[arg-type]
+        # "False" in place of a rule that is not asked, so that the others keep their numbers.
+        run_filter = RunFilter([rule if rule.needs_run else "False" for rule in all_rules])
+        with current_config(config):
+            data = identify(config).data
+        decision = run_filter.decide(data, run_name=run.run_name, folder=run.folder)
+    except FilterError as error:
+        return f"a rule cannot be asked: {error}"
+    return decision.reason if decision.skip else None
+
+
+def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:
+    """Whether the folder that the run finds has to move to the trash first."""
+    from .._grid.run import run_version
+
+    if run.index not in grid.fresh:
+        return False
+    if before is None:
+        return run.folder.exists()
+    # A run of this configuration that began after the sweep decided is continued instead.
+    known_versions = grid.known.get(run.index, frozenset())
+    return run_version(before) in known_versions or before.config_hash != run.config_hash
+
+
+def _run(
+    config: DictConfig,
+    run: GridRun,
+    grid_path: Path,
+    *,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    pause: CollectorPause,
+) -> tuple[JobReturn | None, BaseException | None, int | None]:
+    """Run as Hydra runs a job; also catch what Hydra lets through: a requested end."""
+    from hydra.core.utils import JobReturn, JobStatus, env_override
+    from omegaconf import open_dict
+
+    from .._grid.identity import write_config
+    from .hydra_run import run_job
+
+    with open_dict(config):
+        config.hydra.job.id = str(run.index)
+        config.hydra.job.num = run.index
+    cwd = Path.cwd()
+    try:
+        write_config(config, run.folder)
+        with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
+            result = run_job(
+                config,
+                task_function=task_function,
+                hydra_context=hydra_context,
+                around=pause.lifted(),
+            )
+    except KeyboardInterrupt as error:
+        return None, error, INTERRUPTED
+    except SystemExit as error:
+        if error.code in (None, 0):  # so a script says that it is done
+            return JobReturn(overrides=run.overrides, status=JobStatus.COMPLETED), None, None
+        # Bookkeeping's SIGTERM handler raises SystemExit(143); any other one is the script's own.
+        stop = error.code if error.code in (INTERRUPTED, TERMINATED) else None
+        return None, error, stop
+    except Exception as error:  # before or after the user's function: folders, logging, callbacks
+        return None, error, None
+    finally:
+        with contextlib.suppress(OSError):
+            os.chdir(cwd)  # a run that changes the directory must not move the next run's
+    failed = result.status == JobStatus.FAILED
+    return result, raw_return_value(result) if failed else None, None

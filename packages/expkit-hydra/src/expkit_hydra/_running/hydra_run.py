@@ -1,0 +1,155 @@
+"""A run as Hydra runs a job, without its copies.
+
+`hydra.core.utils.run_job` copies the configuration four times and writes three files with YAML's
+slow writer, which takes most of the time of a trivial run. A run's configuration is made for this
+run alone, so none of the copies is needed. What a job is given, finds and leaves is the same;
+tests compare the two. For any other version of Hydra than the one that was read, Hydra's own
+function is called.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from .._composing.internals import (
+    content_of,
+    flush_loggers,
+    is_read_version,
+    parse_reference,
+    set_content,
+)
+from .yaml_text import as_written, hydra_yaml, save
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+
+def run_job(
+    config: DictConfig,
+    *,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    around: AbstractContextManager[None] | None = None,
+) -> JobReturn:
+    """Run one run of a sweep: what Hydra's function of this name does with a job.
+
+    Args:
+        config: The run's configuration, which belongs to the run from now on.
+        task_function: The user's function.
+        hydra_context: As Hydra gives it to launchers.
+        around: A context for the user's part; None: no context.
+    """
+    from hydra.core import utils
+
+    if is_read_version():
+        return _run(config, task_function, hydra_context, around or nullcontext())
+    with around or nullcontext():
+        return utils.run_job(
+            hydra_context=hydra_context,
+            task_function=task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+def _run(
+    config: DictConfig,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    around: AbstractContextManager[None],
+) -> JobReturn:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.utils import (
+        JobReturn,
+        JobRuntime,
+        JobStatus,
+        configure_log,
+        env_override,
+    )
+    from omegaconf import OmegaConf, open_dict, read_write
+
+    old_cwd = Path.cwd()
+    state = HydraConfig.instance()
+    before = state.cfg
+    chdir = False
+    try:
+        hidden = _only_hydra(config)
+        state.cfg = hidden  # type: ignore[assignment]
+        output_dir = os.path.join(  # noqa: PTH118 - as Hydra: an absolute subdir wins
+            str(OmegaConf.select(config, "hydra.sweep.dir")),
+            str(OmegaConf.select(config, "hydra.sweep.subdir")),
+        )
+        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+            config.hydra.runtime.output_dir = os.path.abspath(output_dir)  # noqa: PTH100
+        OmegaConf.set_readonly(config.hydra, True)
+
+        result = JobReturn()
+        result.cfg = task_config = _without_hydra(config)
+        result.hydra_cfg = hidden
+        result.overrides = OmegaConf.to_container(config.hydra.overrides.task)  # type: ignore[assignment]
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        chdir = bool(config.hydra.job.chdir)
+        if chdir:
+            os.chdir(output_dir)
+        result.working_dir = output_dir if chdir else str(old_cwd)
+        configure_log(config.hydra.job_logging, config.hydra.verbose)
+        if config.hydra.output_subdir is not None:
+            folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
+            folder.mkdir(parents=True, exist_ok=True)
+            save(task_config, folder / "config.yaml")
+            (folder / "hydra.yaml").write_text(hydra_yaml(hidden), encoding="utf-8")
+            save(config.hydra.overrides.task, folder / "overrides.yaml")
+        with env_override(config.hydra.job.env_set), around:
+            hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
+            try:
+                result.return_value = task_function(task_config)
+                result.status = JobStatus.COMPLETED
+            except Exception as error:
+                result.return_value = error
+                result.status = JobStatus.FAILED
+        result.task_name = JobRuntime.instance().get("name")
+        flush_loggers()
+        hydra_context.callbacks.on_job_end(config=config, job_return=result)
+        return result
+    finally:
+        state.cfg = before
+        if chdir:
+            os.chdir(old_cwd)
+
+
+def _only_hydra(config: DictConfig) -> DictConfig:
+    """What `HydraConfig` holds: Hydra's node, whose references still reach the user's keys."""
+    from omegaconf import DictConfig
+
+    hidden = DictConfig({})
+    content_of(hidden)["hydra"] = content_of(config)["hydra"]
+    return hidden
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    """A copy for the user's function, which may change it."""
+    content = content_of(config)
+    set_content(config, {key: node for key, node in content.items() if key != "hydra"})
+    try:
+        return copy.deepcopy(config)
+    finally:
+        set_content(config, content)
+
+
+def prepare(config: DictConfig) -> None:
+    """Fill the caches of what a run does with its configuration, for the forks of this process."""
+    hydra_yaml(_only_hydra(config))
+    waiting: list[object] = [as_written(config)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and "${" in value:
+            parse_reference(value)

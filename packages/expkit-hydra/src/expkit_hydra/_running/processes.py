@@ -1,0 +1,384 @@
+"""Runs of a grid in processes of their own, several at a time.
+
+Every run gets a fresh interpreter (multiprocessing's spawn): a fork of a process that has threads
+or CUDA hangs or fails, and importing numpy alone starts threads. A caller that knows it has none
+may ask for forks, which share its imports. The child imports the script again, as multiprocessing
+does, instead of receiving a pickled function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import connection, get_context, resource_tracker
+from pathlib import Path
+from typing import Any
+
+from .._composing.internals import import_logging_config, initialize_hydra, make_callbacks
+from .execution import RunOutcome, execute_run
+from .lifetime import INTERRUPTED, TERMINATED
+from .output import CONSOLE_LOG, ProcessOutput
+from .program import TaskReference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.types import HydraContext, TaskFunction
+
+    from expkit_bookkeeping import Liveness
+
+    from .._grid.grid import Grid
+    from .._grid.run import GridRun, RunVersion
+
+GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_WARNING = getattr(signal, "SIGUSR1", None)  # Slurm's, before the time limit; not on Windows
+_BLOCKED = {number for number in (signal.SIGINT, _WARNING) if number is not None}
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class _ChildArguments:
+    """What a child is given."""
+
+    grid: Path
+    run: GridRun
+    fresh: bool
+    known: frozenset[RunVersion]
+    task: TaskReference
+    task_name: str
+    loader: ConfigLoader
+    show_output: bool
+    is_alive: Liveness | None
+    with_jobs: bool
+
+
+@dataclass
+class _ChildProcess:
+    run: GridRun
+    process: SpawnProcess
+    pipe: Connection
+    answer: RunOutcome | None = None
+
+
+def threads_each(n_jobs: int) -> int:
+    """Threads for each of `n_jobs` processes: the processors that this one may use, shared out.
+
+    Otherwise each process would start one thread per core, and they would slow each other down.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, cores // n_jobs)
+
+
+def execute_in_processes(
+    grid: Grid,
+    runs: Sequence[GridRun],
+    *,
+    n_jobs: int,
+    task_function: TaskFunction,
+    hydra_context: HydraContext,
+    show_output: bool,
+    start_method: str = "spawn",
+    is_alive: Liveness | None = None,
+    with_jobs: bool = True,
+) -> Generator[RunOutcome | None]:
+    """Run runs, `n_jobs` at a time.
+
+    Args:
+        grid: The grid.
+        runs: The runs to execute, in the order of their start.
+        n_jobs: Processes at a time.
+        task_function: The user's function; must be at the top level of its module.
+        hydra_context: As Hydra gives it to launchers.
+        show_output: Whether the runs print to this console instead of their console.log.
+        start_method: `fork` shares what this process has imported; it must have neither threads
+            nor a CUDA context.
+        is_alive: Says whether the owner of a running run is alive; `spawn` pickles it.
+        with_jobs: Whether the outcomes have Hydra's `job`, with two configurations each.
+
+    Yields:
+        How each run went, in the order in which they ended; None about once a second, so that
+        the caller can attend to other things.
+
+    Raises:
+        GridError: If the function cannot be found by its name in a fresh interpreter.
+    """
+    from hydra.core.utils import JobRuntime
+
+    from expkit_bookkeeping import stop_requested
+
+    task = TaskReference.to(task_function)
+    context: Any = get_context(start_method)
+    waiting = list(reversed(runs))
+    children: list[_ChildProcess] = []
+    asked_to_stop = False
+    was_frozen = gc.get_freeze_count() > 0
+    try:
+        if start_method == "fork" and len(runs) > 1:
+            _share(grid, runs[0].index)
+        while waiting or children:
+            if not asked_to_stop and stop_requested() is not None:
+                asked_to_stop = True
+                waiting.clear()
+                _ask_to_stop(children)
+            while waiting and len(children) < n_jobs:
+                run = waiting.pop()
+                arguments = _ChildArguments(
+                    grid=grid.path,
+                    run=run,
+                    fresh=run.index in grid.fresh,
+                    known=grid.known.get(run.index, frozenset()),
+                    task=task,
+                    task_name=str(JobRuntime.instance().get("name")),
+                    loader=hydra_context.config_loader,
+                    show_output=show_output,
+                    is_alive=is_alive,
+                    with_jobs=with_jobs,
+                )
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(
+                    target=_child_main, args=(theirs, arguments), name=run.run_name
+                )
+                with _thread_limits(threads_each(n_jobs)), _signals_blocked():
+                    process.start()
+                theirs.close()
+                children.append(_ChildProcess(run, process, ours))
+            ended = _wait(children)
+            for child in ended:
+                children.remove(child)
+                yield _outcome(child)
+            if not ended:
+                yield None
+    except BaseException as error:  # Ctrl-C, SIGTERM, or the caller is no longer interested
+        # If SIGTERM went to the whole group, a second one does not disturb a child that is leaving.
+        terminated = isinstance(error, SystemExit) and error.code == TERMINATED
+        _stop(children, signal.SIGTERM if terminated else signal.SIGINT)
+        raise
+    finally:
+        if not was_frozen:
+            gc.unfreeze()
+
+
+def _share(grid: Grid, index: int) -> None:
+    """Do once what each fork would repeat: half of the time of a trivial run.
+
+    Nothing is resolved, and none of the user's code is called.
+    """
+    import faulthandler  # noqa: F401
+
+    from expkit_bookkeeping import claim_run, code_facts, move_to_trash, read_run  # noqa: F401
+
+    from . import objective  # noqa: F401
+    from .hydra_run import prepare
+
+    import_logging_config()
+    # `execute_run` says what is wrong with the configuration.
+    with contextlib.suppress(LookupError, OSError, ValueError):
+        prepare(grid.config(index))
+    code_facts()
+    gc.collect()
+    gc.freeze()  # else the first collection of each fork copies all of its memory
+
+
+@contextmanager
+def _thread_limits(threads: int, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+    from hydra.core.utils import env_override
+
+    environ = os.environ if environ is None else environ
+    # What the user has set is kept.
+    with env_override({name: str(threads) for name in _THREAD_VARIABLES if name not in environ}):
+        yield
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Start a child in which signals wait: during its imports they would end in a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Otherwise the first process would start it, which unblocks SIGINT.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _accept_signals() -> None:
+    """End quietly if SIGINT came during the imports; from now on signals have their handlers."""
+    if hasattr(signal, "pthread_sigmask"):
+        if signal.SIGINT in signal.sigpending():
+            os._exit(INTERRUPTED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
+
+
+def _wait(children: Sequence[_ChildProcess], timeout_s: float = 1.0) -> list[_ChildProcess]:
+    """The children that have ended; waits a moment for the first."""
+    # Answers are read while the child lives: a large one would fill the pipe and block the child.
+    watched: list[object] = [child.process.sentinel for child in children]
+    watched += [child.pipe for child in children if child.answer is None]
+    ready = connection.wait(watched, timeout_s)  # type: ignore[arg-type]
+    ended = []
+    for child in children:
+        if child.pipe in ready and child.answer is None:
+            _receive(child)
+        # Not by the sentinel alone: a process that the run left behind keeps it open.
+        if child.process.exitcode is not None:
+            if child.answer is None and child.pipe.poll():
+                _receive(child)
+            ended.append(child)
+    if not ended and any(child.pipe in ready for child in children):
+        time.sleep(0.01)  # the pipe of a child that is about to end stays readable
+    return ended
+
+
+def _receive(child: _ChildProcess) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        child.answer = pickle.loads(child.pipe.recv_bytes())
+
+
+def _outcome(child: _ChildProcess) -> RunOutcome:
+    code = child.process.exitcode
+    child.process.close()
+    child.pipe.close()
+    if child.answer is not None:
+        return child.answer
+    assert code is not None
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            ending = f"was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                ending += " (out of memory?)"
+            # Its owner is gone, so readers derive `lost`; only the owner writes run.json.
+            return _lost(child.run, ending)
+    return _lost(child.run, f"ended with exit code {code} before it could say how the run went")
+
+
+def _lost(run: GridRun, ending: str) -> RunOutcome:
+    log = run.folder / CONSOLE_LOG
+    text = f"The process of run {run.run_name!r} {ending}; its last words are in {log}"
+    return RunOutcome(run, "lost", f"its process {ending}", error=RuntimeError(text))
+
+
+def _ask_to_stop(children: Sequence[_ChildProcess]) -> None:
+    """Pass the warning on: the runs save what they have and leave."""
+    for child in children:
+        if _WARNING is not None and child.process.pid is not None and child.process.is_alive():
+            os.kill(child.process.pid, _WARNING)
+
+
+def _stop(
+    children: Sequence[_ChildProcess], number: signal.Signals, grace_s: float = GRACE_S
+) -> None:
+    """Interrupt the children, wait for them to save what they have, and kill what is left."""
+    for child in children:
+        if child.process.pid is not None and child.process.is_alive():
+            os.kill(child.process.pid, number)
+    deadline = time.monotonic() + grace_s
+    try:
+        for child in children:
+            child.process.join(max(0.0, deadline - time.monotonic()))
+    except KeyboardInterrupt:  # a second Ctrl-C: the user will not wait
+        pass
+    for child in children:
+        if child.process.is_alive():
+            child.process.kill()
+        child.process.join()
+
+
+def _child_main(pipe: Connection, arguments: _ChildArguments) -> None:
+    """What runs in the child."""
+    # Out of the terminal's foreground group: Ctrl-C reaches the sweep, which passes it on once.
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    # `python train.py -m &` in a shell script makes the sweep ignore SIGINT, which a child
+    # inherits; but by this signal the sweep, or its death, ends the run.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    from expkit_bookkeeping import stop_requested, stop_signals
+
+    with stop_signals():
+        _accept_signals()
+        try:
+            _end_with_parent()
+            if stop_requested() is not None:
+                reason = "was asked to stop before it started"
+                outcome = RunOutcome(arguments.run, "skipped", reason, stop=INTERRUPTED)
+            else:
+                outcome = _execute_in_child(arguments)
+        except KeyboardInterrupt:  # before the run was claimed; `execute_run` lets none through
+            raise SystemExit(INTERRUPTED) from None
+        # Within the block: after it, the warning would end the process before it has answered.
+        if not arguments.with_jobs:
+            outcome = replace(outcome, job=None)
+        pipe.send_bytes(_portable(outcome))
+        pipe.close()
+        if _WARNING is not None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
+
+
+def _execute_in_child(arguments: _ChildArguments) -> RunOutcome:
+    from hydra.types import HydraContext
+
+    from .._grid.grid import open_grid
+
+    initialize_hydra(arguments.task_name, arguments.loader)
+    index = arguments.run.index
+    fresh = frozenset([index] if arguments.fresh else [])
+    grid = replace(open_grid(arguments.grid), fresh=fresh, known={index: arguments.known})
+    try:
+        callbacks = make_callbacks(grid.config(index))
+    except LookupError:
+        callbacks = make_callbacks(None)  # `execute_run` says what is wrong with the configuration
+    return execute_run(
+        grid,
+        arguments.run,
+        task_function=arguments.task.resolve(),
+        hydra_context=HydraContext(config_loader=arguments.loader, callbacks=callbacks),
+        output=None if arguments.show_output else ProcessOutput(),
+        is_alive=arguments.is_alive,
+    )
+
+
+def _end_with_parent() -> None:
+    """Be interrupted when the sweep's process dies: nobody would start the remaining runs."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it died before the call
+        raise KeyboardInterrupt
+
+
+def _portable(outcome: RunOutcome) -> bytes:
+    """An outcome as bytes; text stands in for what cannot be pickled."""
+    with contextlib.suppress(Exception):
+        data = pickle.dumps(outcome)
+        pickle.loads(data)  # exceptions with arguments of their own fail only here
+        return data
+    error = outcome.error
+    if error is not None:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    result = outcome.job
+    if result is not None:
+        result = replace(result)
+        result.cfg = result.hydra_cfg = None
+        result.return_value = error  # None, if the function returned something of its own
+    return pickle.dumps(replace(outcome, error=error, job=result))

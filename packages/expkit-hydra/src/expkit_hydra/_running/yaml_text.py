@@ -1,0 +1,80 @@
+"""Configurations as OmegaConf writes them to YAML, faster."""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .._composing.internals import content_of, is_node, raw_value, yaml_dumper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def save(config: Any, path: Path) -> None:
+    """Write a configuration as `OmegaConf.save` does, with libyaml if it is installed."""
+    path.write_text(to_yaml(config), encoding="utf-8")
+
+
+def to_yaml(config: Any) -> str:
+    """The text that `OmegaConf.to_yaml` makes."""
+    return _dump(as_written(config))
+
+
+def hydra_yaml(hidden: DictConfig) -> str:
+    """The text of Hydra's node, which is the same for all runs except for a few keys."""
+    text = "hydra:\n"
+    for key, value in as_written(hidden)["hydra"].items():
+        part = (key, repr(value))
+        if part not in _parts:
+            if len(_parts) > MOST_PARTS:
+                _parts.clear()
+            # With its parents, so that lines are broken in the same places.
+            _parts[part] = _dump({"hydra": {key: value}}).removeprefix("hydra:\n")
+        text += _parts[part]
+    return text
+
+
+MOST_PARTS = 500
+_parts: dict[tuple[str, str], str] = {}
+
+
+def _dump(data: object) -> str:
+    import yaml
+
+    text: str = yaml.dump(
+        data, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=_dumper()
+    )
+    return text
+
+
+@cache
+def _dumper() -> Any:
+    """OmegaConf's dumper, with libyaml if it is installed."""
+    import yaml
+
+    dumper = yaml_dumper()
+    if not yaml.__with_libyaml__:
+        return dumper
+    fast: Any = type("Dumper", (yaml.CDumper,), {})
+    fast.yaml_representers = dumper.yaml_representers
+    return fast
+
+
+def as_written(node: Any) -> Any:
+    """`OmegaConf.to_container(node, enum_to_str=True)` without asking each node for its flags."""
+    content = content_of(node)
+    if isinstance(content, dict):
+        return {_name(key): as_written(child) for key, child in content.items()}
+    if isinstance(content, list):
+        return [as_written(child) for child in content]
+    value = raw_value(node)
+    # A union holds a node of one of its types.
+    return as_written(value) if is_node(value) else _name(value)
+
+
+def _name(value: object) -> object:
+    return value.name if isinstance(value, Enum) else value

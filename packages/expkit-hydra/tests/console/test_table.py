@@ -1,0 +1,90 @@
+"""What tables say, from runs given as data."""
+
+import io
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from expkit_bookkeeping import RunRecord
+from expkit_hydra import GridRun
+from expkit_hydra._console.rows import Row, most_telling, rows_of, with_reports
+from expkit_hydra._console.table import finished_line, run_table
+from expkit_hydra.launching import SchedulerReport
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def test_columns_without_content_are_left_out():
+    rows = [Row("a", "completed", attempt=1, elapsed_s=2.0), Row("b", "pending")]
+
+    headers = [str(column.header) for column in run_table(rows, metric=None).columns]
+
+    assert headers == ["run", "state", "attempt", "duration"]
+
+
+def test_a_run_that_failed_and_is_done_under_another_name_counts_as_done(tmp_path):
+    run = GridRun(0, "mlp_1", (), {}, "abc", None, tmp_path)
+    records = [
+        RunRecord(tmp_path, "mlp", "completed", config_hash="abc"),
+        RunRecord(tmp_path, "mlp_1", "failed", config_hash="abc"),
+    ]
+
+    (shown,), _ = rows_of([run], records, now=NOW, metric=None)
+
+    assert (shown.run_name, shown.state) == ("mlp", "completed")
+
+
+def test_a_scheduler_knows_what_run_json_does_not():
+    rows = [Row("a", "pending"), Row("b", "failed", error="ValueError: no"), Row("c", "failed")]
+    reports = {
+        "a": SchedulerReport("cancelled", "7_0 cancelled"),
+        "b": SchedulerReport("pending", "8_0 PENDING"),
+    }
+
+    assert with_reports(rows, reports) == [
+        Row("a", "cancelled", job="7_0 cancelled"),
+        Row("b", "pending", job="8_0 PENDING"),  # its error is the earlier attempt's
+        rows[2],
+    ]
+
+
+def test_names_with_brackets_are_no_markup():
+    screen = Console(file=io.StringIO(), width=100)
+
+    screen.print(run_table([Row("[red]a[/]", "failed", error="KeyError: [0]")], metric=None))
+    screen.print(finished_line(1, 1, Row("[red]a[/]", "failed"), name_width=9, metric=None))
+
+    written = screen.file.getvalue()
+    assert written.count("[red]a[/]") == 2
+    assert "KeyError: [0]" in written
+    assert "[1/1]" in written
+
+
+def test_of_many_runs_the_failed_and_the_best_are_shown_in_their_order():
+    rows = [Row(f"run{n}", "completed", best=float(n)) for n in range(100)]
+    rows[50] = Row("broken", "failed")
+
+    shown, hidden = most_telling(rows, limit=10)
+    lowest, _ = most_telling(rows, limit=10, maximize=False)
+
+    assert hidden == 90
+    assert [row.run_name for row in shown] == ["broken", *(f"run{n}" for n in range(91, 100))]
+    assert [row.run_name for row in lowest] == [*(f"run{n}" for n in range(9)), "broken"]
+
+
+def test_a_broken_grid_does_not_hide_its_own_best_runs():
+    rows = [Row(f"bad{n}", "failed") for n in range(90)]
+    rows += [Row(f"good{n}", "completed", best=float(n)) for n in range(10)]
+
+    shown, _ = most_telling(rows, limit=20)
+
+    assert sum(row.state == "completed" for row in shown) == 10
+
+
+def test_a_run_whose_metric_is_nan_is_never_among_the_best():
+    rows = [Row("nan", "completed", best=float("nan"))]
+    rows += [Row(f"run{n}", "completed", best=float(n)) for n in range(10)]
+
+    shown, _ = most_telling(rows, limit=5)
+
+    assert "nan" not in [row.run_name for row in shown]
