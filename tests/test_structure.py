@@ -19,7 +19,7 @@ LAZY = [
 WINGS = [
     wing for folder in PACKAGES for wing in folder.glob("_*/") if (wing / "__init__.py").exists()
 ]
-MOST_ROOMS = 14  # in one wing; about ten are easy to keep in sight
+MOST_ROOMS = 12  # in one wing; about ten are easy to keep in sight
 # Private parts of Hydra and OmegaConf: only this module knows them.
 INTERNALS = "expkit_hydra._composing.internals"
 PRIVATE_MODULES = ("hydra._internal", "omegaconf._")

@@ -10,6 +10,8 @@ TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._cleanup import find_experiment as find_experiment
     from ._composing.global_state import current_config as current_config
+    from ._composing.internals import raw_return_value as raw_return_value
+    from ._composing.internals import resolvers as resolvers
     from ._console.command_lines import command_line as command_line
     from ._console.command_lines import short_path as short_path
     from ._console.finishing import finish_grid as finish_grid
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from ._running.execution import RunOutcome as RunOutcome
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
+    from ._running.late_loader import hydra_context as hydra_context
     from ._running.output import CONSOLE_LOG as CONSOLE_LOG
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
@@ -63,10 +66,13 @@ _MODULES = {
     "find_run": "_console.run_details",
     "finish_grid": "_console.finishing",
     "grid_settings": "_grid.settings",
+    "hydra_context": "_running.late_loader",
     "last_lines": "_console.run_details",
     "open_grid": "_grid.grid",
+    "raw_return_value": "_composing.internals",
     "read_grid": "_grid.grid",
     "register_resolvers": "_grid.resolvers",
+    "resolvers": "_composing.internals",
     "run_job": "_running.hydra_run",
     "run_verb": "_console.screen",
     "run_version": "_grid.run",

@@ -281,10 +281,11 @@ def _of_result(status: RunStatus, result: JobReturn) -> RunStatus:
     from hydra.core.utils import JobStatus
 
     from expkit_hydra import GridError
+    from expkit_hydra.launching import raw_return_value
 
     if result.status == JobStatus.COMPLETED:
         return replace(status, state="completed")
-    error = result._return_value
+    error = raw_return_value(result)
     line = str(error).strip().partition("\n")[0]
     reason = line if isinstance(error, GridError) else f"{type(error).__name__}: {line}"
     return replace(status, state="failed", reason=reason)

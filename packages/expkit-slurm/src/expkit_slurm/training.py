@@ -26,8 +26,8 @@ from ._cluster.scheduler import Scheduler
 from ._submissions.layout import RECORD
 from ._submissions.record import SubmittedRun, places_of_task, read_runs, read_submission
 from ._task.distributed import RankError, Ranks, join_torch_distributed, srun_command
+from ._task.follower import run_follower
 from ._task.forking import start_method
-from ._task.hydra_context import hydra_context, run_follower
 from ._task.log import banner, code_line, open_task_log, run_line
 from ._task.program import few_collections, load_task_function
 from ._task.stopping import (
@@ -148,14 +148,13 @@ class SlurmTraining:
         return _exit_code([outcome])
 
     def _execute(self, grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> RunOutcome:
-        from expkit_hydra.launching import ProcessOutput, execute_run
+        from expkit_hydra.launching import ProcessOutput, execute_run, hydra_context
 
-        context = hydra_context(grid, run)
         return execute_run(
             grid,
             run,
             task_function=task_function,
-            hydra_context=context,
+            hydra_context=hydra_context(grid, run),
             output=None if self._show_output else ProcessOutput(),
             is_alive=QueueLiveness(),
         )
@@ -211,7 +210,7 @@ class SlurmTraining:
 
     def _run_packed(self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction) -> int:
         from expkit_bookkeeping import stop_requested
-        from expkit_hydra.launching import execute_in_processes
+        from expkit_hydra.launching import execute_in_processes, hydra_context
 
         settings = self._submission.settings if self._submission is not None else None
         at_once = 1 if settings is None else settings.parallel_per_task

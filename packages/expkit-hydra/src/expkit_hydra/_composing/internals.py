@@ -23,7 +23,7 @@ pass through here, so these are plain functions around one access each (about 20
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -243,6 +243,19 @@ def initialize_hydra(task_name: str, config_loader: ConfigLoader) -> None:
 
     GlobalHydra.instance().clear()  # a fork has its parent's
     GlobalHydra.instance().initialize(Hydra(task_name, config_loader))
+
+
+def make_config_loader(sources: Sequence[tuple[str, str]]) -> ConfigLoader:
+    """Hydra's own loader for configuration sources, given as (provider, path)."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+    search_path = ConfigSearchPathImpl()
+    for provider, path in sources:
+        search_path.append(provider, path)
+    return ConfigLoaderImpl(search_path)
 
 
 def make_callbacks(config: DictConfig | None) -> Any:

@@ -69,10 +69,11 @@ def pickled_function(task_function: TaskFunction) -> bytes:
         SlurmError: If it cannot be pickled.
     """
     from hydra import version
-    from omegaconf.basecontainer import BaseContainer
+
+    from expkit_hydra.launching import resolvers
 
     base: Any = version.getbase()
-    common = {"task_function": task_function, "resolvers": dict(BaseContainer._resolvers)}
+    common = {"task_function": task_function, "resolvers": dict(resolvers())}
     parts = {
         "path": _search_path(),
         "common": _pickled(common),
@@ -85,13 +86,14 @@ def pickled_function(task_function: TaskFunction) -> bytes:
 def read_function(path: Path) -> TaskFunction:
     """The function of a grid, as `pickled_function` gave it."""
     from hydra import version
-    from omegaconf.basecontainer import BaseContainer
+
+    from expkit_hydra.launching import resolvers
 
     parts = pickle.loads((path / PICKLE).read_bytes())
     sys.path[:] = parts["path"]
     common = pickle.loads(parts["common"])
     # As hydra.core.singleton does it, but for those that this process has already.
-    BaseContainer._resolvers = {**common["resolvers"], **BaseContainer._resolvers}
+    resolvers().update({**common["resolvers"], **resolvers()})
     if parts["version_base"] is not None:
         version.setbase(parts["version_base"])
     task_function: TaskFunction = common["task_function"]
@@ -127,8 +129,10 @@ def write_result(path: Path, number: int, job: JobReturn) -> None:
     """Leave a job's result, and in its log what went wrong."""
     from hydra.core.utils import JobStatus
 
+    from expkit_hydra.launching import raw_return_value
+
     if job.status == JobStatus.FAILED:
-        error = job._return_value
+        error = raw_return_value(job)
         text = "".join(traceback.format_exception(error)).rstrip()
         print(text, file=sys.stderr, flush=True)
         if error.__traceback__ is not None:  # no pickle holds it
@@ -186,7 +190,9 @@ def _portable(job: JobReturn) -> bytes:
     import cloudpickle
     from hydra.core.utils import JobStatus
 
-    value = job._return_value
+    from expkit_hydra.launching import raw_return_value
+
+    value = raw_return_value(job)
     try:
         data: bytes = cloudpickle.dumps(job)
         pickle.loads(data)  # an exception with arguments of its own fails only here

@@ -1,4 +1,4 @@
-"""Hydra's part of a task: its state as under `hydra.main`, without a search for plugins."""
+"""A rank above 0 of a distributed run: takes part, and writes nothing but its error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
-    from hydra.types import HydraContext
 
     from expkit_hydra import Grid, GridRun
 
@@ -26,29 +25,17 @@ TO_CONSOLE = {
 }
 
 
-def hydra_context(grid: Grid, run: GridRun) -> HydraContext:
-    """Hydra's state as under `hydra.main`, without its plugins."""
-    from hydra._internal.callbacks import Callbacks
-    from hydra._internal.hydra import Hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import HydraContext
-
-    from expkit_hydra.launching import register_resolvers
-
-    from .config_loader import LateConfigLoader
-
-    register_resolvers()
-    config = grid.config(run.index)
-    loader = LateConfigLoader.of(config)
-    GlobalHydra.instance().initialize(Hydra(str(config.hydra.job.name), loader))
-    return HydraContext(config_loader=loader, callbacks=Callbacks(config))
-
-
 def run_follower(
     grid: Grid, run: GridRun, task_function: Callable[[Any], Any], ranks: Ranks
 ) -> None:
-    """A rank above 0: takes part, and writes nothing but its error."""
+    """Take part in rank 0's run.
+
+    Raises:
+        SystemExit: If the user's function failed or asked for the end.
+    """
     from hydra.core.utils import JobStatus
+
+    from expkit_hydra.launching import raw_return_value
 
     if ranks.wait_for_rank_0() is not None:
         return
@@ -62,8 +49,9 @@ def run_follower(
         ranks.leave_error(error)
         raise
     if job.status == JobStatus.FAILED:
-        ranks.leave_error(job._return_value)
-        traceback.print_exception(job._return_value)
+        failure = raw_return_value(job)
+        ranks.leave_error(failure)
+        traceback.print_exception(failure)
         raise SystemExit(1)
 
 
@@ -71,7 +59,7 @@ def _run_quietly(grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) 
     """As Hydra runs a job, except that nothing is written to the run's folder."""
     from omegaconf import open_dict
 
-    from expkit_hydra.launching import run_job
+    from expkit_hydra.launching import hydra_context, run_job
 
     context = hydra_context(grid, run)
     config = grid.config(run.index)

@@ -1,7 +1,8 @@
-"""Hydra's configuration loader, created on first use.
+"""Hydra's state in a process that `hydra.main` has not started, such as a task of a cluster.
 
-A task needs none: its configuration is frozen. Creating one scans all of Hydra's plugins, which is
-a tenth of what a task costs; scripts that call `hydra.compose` within a run still get theirs.
+Such a process needs no configuration loader: its configuration is frozen. Creating one scans all of
+Hydra's plugins, which is a tenth of what a task costs. So it is created on first use: scripts that
+call `hydra.compose` within a run still get theirs.
 """
 
 from __future__ import annotations
@@ -10,9 +11,28 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 
+from .._composing.internals import initialize_hydra, make_callbacks, make_config_loader
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hydra.types import HydraContext
     from omegaconf import DictConfig
+
+    from .._grid.grid import Grid
+    from .._grid.run import GridRun
+
+
+def hydra_context(grid: Grid, run: GridRun) -> HydraContext:
+    """Set Hydra's state for a run of a grid, as under `hydra.main` but without its plugins."""
+    from hydra.types import HydraContext
+
+    from .._grid.resolvers import register_resolvers
+
+    register_resolvers()
+    config = grid.config(run.index)
+    loader = LateConfigLoader.of(config)
+    initialize_hydra(str(config.hydra.job.name), loader)
+    return HydraContext(config_loader=loader, callbacks=make_callbacks(config))
 
 
 class LateConfigLoader(ConfigLoader):
@@ -37,15 +57,7 @@ class LateConfigLoader(ConfigLoader):
 
     def _loader(self) -> ConfigLoader:
         if self._created is None:
-            from hydra._internal.config_loader_impl import ConfigLoaderImpl
-            from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-            from hydra.core.plugins import Plugins
-
-            Plugins.instance()
-            search_path = ConfigSearchPathImpl()
-            for provider, path in self._sources:
-                search_path.append(provider, path)
-            self._created = ConfigLoaderImpl(search_path)
+            self._created = make_config_loader(self._sources)
         return self._created
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
