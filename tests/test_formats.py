@@ -53,7 +53,7 @@ def test_bookkeeping_reads_run_json(experiment):
 
 
 def test_bookkeeping_writes_the_keys_of_run_json_and_of_a_claim(tmp_path):
-    from expkit_bookkeeping import claim_run
+    from expkit_bookkeeping.launching import claim_run
 
     claim_run(tmp_path / "digits" / "training" / "a", run_name="a").finish("completed")
 
@@ -97,7 +97,7 @@ def test_bookkeeping_writes_metrics_that_plotting_reads_back(tmp_path):
 
 
 def test_a_moved_run_leaves_the_line_that_sync_looks_for(tmp_path):
-    from expkit_bookkeeping import claim_run, move_to_trash
+    from expkit_bookkeeping.launching import claim_run, move_to_trash
 
     folder = tmp_path / "digits" / "training" / "a"
     claim_run(folder, run_name="a").finish("failed", ValueError("no"))

@@ -8,14 +8,12 @@ import pytest
 from expkit_bookkeeping import (
     Bookkeeping,
     RunSettings,
-    claim_run,
     config_hash,
     load_metrics,
-    move_to_trash,
     read_run,
     results,
-    write_file,
 )
+from expkit_bookkeeping.launching import claim_run, move_to_trash, write_file
 
 HERE = Path("results")
 BASE = {"experiment_id": "digits", "run_name": "a"}

@@ -17,17 +17,8 @@ import numpy as np
 import pytest
 import yaml
 
-from expkit_bookkeeping import (
-    Bookkeeping,
-    ClaimLost,
-    RunClaimed,
-    claim_run,
-    find_runs,
-    read_run,
-    request_stop,
-    stop_requested,
-    stop_signals,
-)
+from expkit_bookkeeping import Bookkeeping, ClaimLost, RunClaimed, find_runs, read_run
+from expkit_bookkeeping.launching import claim_run, request_stop, stop_requested, stop_signals
 
 CONFIG = {
     "results_dir": "results",

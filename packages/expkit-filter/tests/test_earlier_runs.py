@@ -1,6 +1,6 @@
 import pytest
 
-from expkit_bookkeeping import claim_run
+from expkit_bookkeeping.launching import claim_run
 from expkit_filter import RunFilter
 
 CONFIG = {"model": {"name": "cnn", "dropout": 0.0}, "lr": 0.1}

@@ -199,7 +199,7 @@ def test_completed_runs_are_told_apart_by_code(experiment, tmp_path, monkeypatch
     calls = []
 
     def code_changes(record):
-        from expkit_bookkeeping import code_changes
+        from expkit_bookkeeping.launching import code_changes
 
         calls.append(record)
         return code_changes(record, tmp_path)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_bookkeeping import Bookkeeping, claim_run, cut_metrics, load_metrics
+from expkit_bookkeeping import Bookkeeping, load_metrics
 from expkit_bookkeeping._recording.metrics import MetricsFile, metric_lines, metric_rows
+from expkit_bookkeeping.launching import claim_run, cut_metrics
 
 VALUES = st.floats() | st.integers(-(2**53), 2**53)
 

@@ -14,21 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from expkit_bookkeeping import (
-    ClaimLost,
-    RunClaimed,
-    claim_run,
-    find_runs,
-    is_alive,
-    move_to_trash,
-    read_run,
-)
+from expkit_bookkeeping import ClaimLost, RunClaimed, find_runs, read_run
+from expkit_bookkeeping.launching import claim_run, is_alive, move_to_trash
 
 HOLD = """
 import sys
 import time
 from pathlib import Path
-from expkit_bookkeeping import claim_run
+from expkit_bookkeeping.launching import claim_run
 claim_run(Path(sys.argv[1]), run_name="a")
 print("claimed", flush=True)
 sys.stdin.read()
@@ -37,7 +30,8 @@ RACE = """
 import sys
 import time
 from pathlib import Path
-from expkit_bookkeeping import RunClaimed, claim_run
+from expkit_bookkeeping import RunClaimed
+from expkit_bookkeeping.launching import claim_run
 sys.stdin.readline()
 try:
     claim_run(Path(sys.argv[1]))
@@ -463,7 +457,7 @@ UPDATES = """
 import sys
 import time
 from pathlib import Path
-from expkit_bookkeeping import claim_run
+from expkit_bookkeeping.launching import claim_run
 claim = claim_run(Path(sys.argv[1]))
 print("claimed", flush=True)
 while True:

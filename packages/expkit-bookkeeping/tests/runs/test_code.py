@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_bookkeeping import code_changes, code_facts, config_hash, read_run
+from expkit_bookkeeping import config_hash, read_run
 from expkit_bookkeeping._runs.environment import environment_facts, gpu_names
+from expkit_bookkeeping.launching import code_changes, code_facts
 
 TRAIN = """
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_a_package_run_with_dash_m_is_seen_from_above_its_top_level(tmp_path):
     (package / "__init__.py").write_text("")
     (package / "training" / "__init__.py").write_text("")
     (package / "training" / "run.py").write_text(
-        "from expkit_bookkeeping import code_facts; print(*code_facts()['sources'])"
+        "from expkit_bookkeeping.launching import code_facts; print(*code_facts()['sources'])"
     )
 
     done = subprocess.run(
@@ -115,7 +116,8 @@ os.environ["EXPKIT_SNAPSHOT"] = json.dumps(
 )
 sys.path[0] = copy if "copied" in sys.argv else root
 import models
-from expkit_bookkeeping import code_changes, code_facts, read_run
+from expkit_bookkeeping import read_run
+from expkit_bookkeeping.launching import code_changes, code_facts
 record = read_run(os.path.join(root, "results/digits/training/a"))
 print(json.dumps([code_facts(), code_changes(record)]))
 """

@@ -114,7 +114,7 @@ class Decider:
         key = repr((record.code or {}).get("sources"))
         if key not in self._changes_by_sources:
             if self._code_changes is None:
-                from expkit_bookkeeping import code_changes
+                from expkit_bookkeeping.launching import code_changes
 
                 self._code_changes = code_changes
             self._changes_by_sources[key] = list(self._code_changes(record))

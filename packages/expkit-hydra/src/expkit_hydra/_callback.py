@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from hydra.types import TaskFunction
     from omegaconf import DictConfig
 
-    from expkit_bookkeeping import Claim, RunRecord
+    from expkit_bookkeeping import RunRecord
+    from expkit_bookkeeping.launching import Claim
 
     from ._grid.settings import GridSettings
 
@@ -183,7 +184,7 @@ class RunCallback(Callback):
 def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     from omegaconf import OmegaConf
 
-    from expkit_bookkeeping import claim_run, foreign_reason, move_to_trash
+    from expkit_bookkeeping.launching import claim_run, foreign_reason, move_to_trash
 
     from ._composing.global_state import current_config
     from ._grid.identity import identify
@@ -255,7 +256,8 @@ def _present(folder: Path) -> RunRecord | None:
     """The run that the folder holds; `lost` if its owner is gone."""
     from dataclasses import replace
 
-    from expkit_bookkeeping import is_alive, read_run
+    from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import is_alive
 
     record = read_run(folder)
     if record is not None and record.state == "running" and is_alive(record) is False:
@@ -337,7 +339,8 @@ def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path)
 
 
 def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
-    from expkit_bookkeeping import RunClaimed, claim_run
+    from expkit_bookkeeping import RunClaimed
+    from expkit_bookkeeping.launching import claim_run
 
     from ._grid.grid import read_grid
     from ._grid.identity import identify

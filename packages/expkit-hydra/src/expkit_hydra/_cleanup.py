@@ -73,13 +73,8 @@ def cleanup(
         FileNotFoundError: If there is no such experiment.
         PermissionError: If the trash is to be purged and is a link; then nothing is done.
     """
-    from expkit_bookkeeping import (
-        RunClaimed,
-        find_checkpoints,
-        find_runs,
-        move_to_trash,
-        write_results_csv,
-    )
+    from expkit_bookkeeping import RunClaimed, find_checkpoints, find_runs, write_results_csv
+    from expkit_bookkeeping.launching import move_to_trash
 
     from ._grid.schedulers import ask_schedulers
 

@@ -122,7 +122,8 @@ def launch_grid(
     """
     from hydra.core.utils import setup_globals
 
-    from expkit_bookkeeping import process_rank, stop_requested, stop_signals
+    from expkit_bookkeeping import process_rank
+    from expkit_bookkeeping.launching import stop_requested, stop_signals
 
     if process_rank() != 0:
         raise GridError(
@@ -221,7 +222,7 @@ def _execute_here(
 ) -> Generator[RunOutcome | None]:
     from hydra.core.utils import configure_log
 
-    from expkit_bookkeeping import stop_requested
+    from expkit_bookkeeping.launching import stop_requested
 
     # The sweep's own console keeps the real stream that it was created with.
     with nullcontext() if show_output else StreamOutput() as output:

@@ -1,4 +1,4 @@
-"""What other launchers build on; expkit-slurm is one.
+"""What other launchers build on; expkit-slurm is one. Names here may change between minor versions.
 
 `execute_run` executes one run of a grid in this process, `execute_in_processes` several in
 processes of their own, `Program` says how another process finds the user's function, and

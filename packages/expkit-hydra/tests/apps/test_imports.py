@@ -35,7 +35,7 @@ print(sum(seconds for name, seconds in times.items() if "expkit" in name))
 
 
 def test_status_answers_without_hydra(tmp_path):
-    from expkit_bookkeeping import claim_run
+    from expkit_bookkeeping.launching import claim_run
 
     claim_run(tmp_path / "training" / "a").finish("completed")
     code = f"""

@@ -520,7 +520,8 @@ def test_what_comes_after_a_grid_comes_once_however_many_batches_there_are(app, 
 
 def test_a_run_that_another_sweep_completes_under_another_name_is_not_trained_again(app):
     """The other grid sweeps an axis more, so its names are longer."""
-    from expkit_bookkeeping import claim_run, find_runs
+    from expkit_bookkeeping import find_runs
+    from expkit_bookkeeping.launching import claim_run
 
     def train(cfg: DictConfig) -> None:
         if cfg.seed == 1:  # meanwhile, elsewhere
@@ -562,7 +563,8 @@ def test_a_run_does_not_read_what_was_done_before_its_grid_was_made(app, monkeyp
 
 
 def test_a_folder_that_another_configuration_takes_meanwhile_is_left_alone(app):
-    from expkit_bookkeeping import claim_run, read_run
+    from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import claim_run
 
     folder = app.experiment / "training" / "cnn_sgd_0.1_2"
 
@@ -579,7 +581,8 @@ def test_a_folder_that_another_configuration_takes_meanwhile_is_left_alone(app):
 
 def test_two_sweeps_that_train_all_again_divide_the_runs(app):
     """In batches, too: what the sweep knew when it decided counts, not when its batch starts."""
-    from expkit_bookkeeping import claim_run, move_to_trash, read_run
+    from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import claim_run, move_to_trash
 
     app.sweep("model=cnn", "optimizer.lr=0.1")
     folder = app.experiment / "training" / "cnn_sgd_0.1_2"

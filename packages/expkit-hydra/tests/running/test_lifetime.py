@@ -4,7 +4,7 @@ import shutil
 import threading
 import time
 
-from expkit_bookkeeping import claim_run
+from expkit_bookkeeping.launching import claim_run
 from expkit_hydra._running.lifetime import heartbeat
 
 

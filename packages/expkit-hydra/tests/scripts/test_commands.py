@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
-from expkit_bookkeeping import is_alive
+from expkit_bookkeeping.launching import is_alive
 from expkit_hydra import cleanup
 from expkit_hydra.commands import cleanup as cleanup_command
 from expkit_hydra.commands import show, status
@@ -145,7 +145,7 @@ def test_status_lists_the_runs_of_an_experiment_whose_grid_is_damaged(mixed, cap
 
 
 def test_status_as_json_is_strict_where_a_metric_is_nan(app, capsys):
-    from expkit_bookkeeping import claim_run
+    from expkit_bookkeeping.launching import claim_run
 
     best = {"metric": "loss", "direction": "minimize", "value": "NaN", "step": 0}
     claim_run(app.experiment / "training" / "1").finish("completed", best=best)

@@ -10,7 +10,7 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
-from expkit_bookkeeping import claim_run
+from expkit_bookkeeping.launching import claim_run
 from expkit_hydra import GridError
 from expkit_hydra.launching import grid_settings
 from hydra_plugins.expkit_launcher import ExpkitLauncher

@@ -174,7 +174,7 @@ def _compose(
 @contextmanager
 def _cancelled_on_leaving(path: Path, scheduler: Scheduler, say: Say) -> Iterator[None]:
     """Cancel the jobs when the wait is interrupted: nobody is left to take what they return."""
-    from expkit_bookkeeping import stop_signals
+    from expkit_bookkeeping.launching import stop_signals
 
     with stop_signals():
         try:
@@ -331,7 +331,7 @@ def _command(submission: Submission, place: int) -> str:
 
 def run_job_at(submission: Submission, place: int) -> int:
     """Run one of the jobs in its array task; returns the exit code."""
-    from expkit_bookkeeping import stop_requested, stop_signals
+    from expkit_bookkeeping.launching import stop_requested, stop_signals
 
     from ._task.stopping import TimeLeft, stop_before_limit
 

@@ -153,7 +153,7 @@ def _wait(
     config: DictConfig,
     screen: Console,
 ) -> Sequence[JobReturn]:
-    from expkit_bookkeeping import stop_signals
+    from expkit_bookkeeping.launching import stop_signals
     from expkit_hydra.launching import TrackingSync, finish_grid, grid_settings
 
     settings = grid_settings(config)

@@ -92,7 +92,7 @@ class SlurmTraining:
             The exit code of the task: 0 if none of its runs failed, so that Slurm, sacct and
             dependencies see what happened.
         """
-        from expkit_bookkeeping import stop_signals
+        from expkit_bookkeeping.launching import stop_signals
 
         # From the start: a signal during the imports would end the process with a traceback.
         with stop_signals():
@@ -128,7 +128,7 @@ class SlurmTraining:
         return self._run_packed(grid, runs, task_function)
 
     def _run_one(self, grid: Grid, run: GridRun, task_function: TaskFunction) -> int:
-        from expkit_bookkeeping import stop_requested
+        from expkit_bookkeeping.launching import stop_requested
 
         left = self._time_left()
         with ExitStack() as stack:
@@ -163,7 +163,7 @@ class SlurmTraining:
         self, grid: Grid, run: GridRun, task_function: Callable[[Any], Any]
     ) -> RunOutcome | None:
         """This process's part of a distributed run; None for the ranks that record nothing."""
-        from expkit_bookkeeping import claim_run
+        from expkit_bookkeeping.launching import claim_run
 
         assert self._job is not None
         base = self._submission.path if self._submission is not None else grid.path
@@ -195,7 +195,7 @@ class SlurmTraining:
         srun then terminates rank 0 while the job itself runs on; where Slurm cancels, requeues or
         preempts the job, it is ending by now.
         """
-        from expkit_bookkeeping import stop_requested
+        from expkit_bookkeeping.launching import stop_requested
 
         assert self._job is not None
         if outcome.state != "interrupted" or stop_requested() != "SIGTERM":
@@ -209,7 +209,7 @@ class SlurmTraining:
         )
 
     def _run_packed(self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction) -> int:
-        from expkit_bookkeeping import stop_requested
+        from expkit_bookkeeping.launching import stop_requested
         from expkit_hydra.launching import execute_in_processes, hydra_context
 
         settings = self._submission.settings if self._submission is not None else None

@@ -16,7 +16,7 @@ from expkit_slurm._submissions.snapshot import Snapshot, copy_sources
 TRAIN = """
 import json, sys
 import models
-from expkit_bookkeeping import code_facts
+from expkit_bookkeeping.launching import code_facts
 print(json.dumps({"lr": models.LR, **code_facts()}))
 """
 

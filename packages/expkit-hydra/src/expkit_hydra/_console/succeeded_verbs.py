@@ -30,7 +30,7 @@ def have_succeeded(experiment: Path, records: Iterable[RunRecord], verbs: Sequen
 
 def record_success(experiment: Path, records: Iterable[RunRecord], verbs: Sequence[str]) -> None:
     """Record that these commands have succeeded; if that cannot be written, they will repeat."""
-    from expkit_bookkeeping import write_file
+    from expkit_bookkeeping.launching import write_file
 
     with contextlib.suppress(OSError):
         write_file(experiment / NAME, json.dumps(_content(records, verbs)) + "\n")

@@ -105,7 +105,8 @@ def report_outcome(
 
 def runs_of_others(ended: Sequence[RunOutcome]) -> list[str]:
     """One line per other process that had some of the runs."""
-    from expkit_bookkeeping import is_alive, read_run
+    from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import is_alive
 
     by_process: dict[tuple[object, ...], list[RunRecord]] = {}
     for record in (outcome.owner for outcome in ended):

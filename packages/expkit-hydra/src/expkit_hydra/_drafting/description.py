@@ -87,7 +87,7 @@ def _versions() -> dict[str, str]:
 
 
 def _code() -> dict[str, object]:
-    from expkit_bookkeeping import code_facts
+    from expkit_bookkeeping.launching import code_facts
 
     facts = code_facts()
     return {key: facts.get(key) for key in ("commit", "dirty")}

@@ -101,7 +101,7 @@ def write_config(config: DictConfig, folder: Path) -> None:
     """
     import yaml
 
-    from expkit_bookkeeping import write_file
+    from expkit_bookkeeping.launching import write_file
 
     with current_config(config):
         data = plain_mapping(config)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from expkit_bookkeeping import Liveness, RunRecord
+    from expkit_bookkeeping import RunRecord
+    from expkit_bookkeeping.launching import Liveness
 
     from .run import GridRun
 
@@ -61,7 +62,7 @@ class SchedulerView:
 
 def ask_schedulers(experiment: Path) -> SchedulerView:
     """What the installed schedulers say about an experiment; without any, what the machine says."""
-    from expkit_bookkeeping import is_alive
+    from expkit_bookkeeping.launching import is_alive
 
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from expkit_bookkeeping import write_file
+from expkit_bookkeeping.launching import write_file
 
 from .frozen_configs import FrozenConfigs, pack_offsets
 from .grid import CONFIGS, CONFIGS_INDEX, DESCRIPTION, RUNS, RUNS_INDEX, Grid

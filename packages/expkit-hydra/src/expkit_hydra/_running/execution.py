@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-    from expkit_bookkeeping import Liveness, RunRecord
+    from expkit_bookkeeping import RunRecord
+    from expkit_bookkeeping.launching import Liveness
 
     from .._grid.grid import Grid
     from .._grid.run import GridRun
@@ -106,16 +107,9 @@ def _execute(
 ) -> RunOutcome:
     from hydra.core.utils import JobReturn, JobStatus
 
-    from expkit_bookkeeping import (
-        ClaimLost,
-        RunClaimed,
-        claim_run,
-        move_to_trash,
-        read_run,
-    )
-    from expkit_bookkeeping import (
-        is_alive as is_alive_here,
-    )
+    from expkit_bookkeeping import ClaimLost, RunClaimed, read_run
+    from expkit_bookkeeping.launching import claim_run, move_to_trash
+    from expkit_bookkeeping.launching import is_alive as is_alive_here
 
     try:
         config = grid.config(run.index)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from expkit_bookkeeping import Claim
+    from expkit_bookkeeping.launching import Claim
 
 
 HEARTBEAT_S = 30.0

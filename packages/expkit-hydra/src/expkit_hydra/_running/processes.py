@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.types import HydraContext, TaskFunction
 
-    from expkit_bookkeeping import Liveness
+    from expkit_bookkeeping.launching import Liveness
 
     from .._grid.grid import Grid
     from .._grid.run import GridRun, RunVersion
@@ -118,7 +118,7 @@ def execute_in_processes(
     """
     from hydra.core.utils import JobRuntime
 
-    from expkit_bookkeeping import stop_requested
+    from expkit_bookkeeping.launching import stop_requested
 
     task = TaskReference.to(task_function)
     context: Any = get_context(start_method)
@@ -179,7 +179,7 @@ def _share(grid: Grid, index: int) -> None:
     """
     import faulthandler  # noqa: F401
 
-    from expkit_bookkeeping import claim_run, code_facts, move_to_trash, read_run  # noqa: F401
+    from expkit_bookkeeping.launching import code_facts
 
     from . import objective  # noqa: F401
     from .hydra_run import prepare
@@ -309,7 +309,7 @@ def _child_main(pipe: Connection, arguments: _ChildArguments) -> None:
     # inherits; but by this signal the sweep, or its death, ends the run.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    from expkit_bookkeeping import stop_requested, stop_signals
+    from expkit_bookkeeping.launching import stop_requested, stop_signals
 
     with stop_signals():
         _accept_signals()

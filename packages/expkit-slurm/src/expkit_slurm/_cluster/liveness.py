@@ -31,7 +31,7 @@ class QueueLiveness:
 
     def __call__(self, record: RunRecord) -> bool | None:
         """Whether the owner lives; None where nobody can tell."""
-        from expkit_bookkeeping import is_alive
+        from expkit_bookkeeping.launching import is_alive
 
         alive = is_alive(record)
         job = owner_job(record)

@@ -127,7 +127,7 @@ class Submission:
 
     def write(self) -> None:
         """Write submission.json, durable when this returns."""
-        from expkit_bookkeeping import write_file
+        from expkit_bookkeeping.launching import write_file
 
         record = {"schema": SCHEMA, "id": self.id, **asdict(replace(self, path=Path()))}
         del record["path"]
@@ -183,7 +183,7 @@ class Submission:
 
 def write_runs(path: Path, runs: Iterable[SubmittedRun]) -> None:
     """Write runs.jsonl of a new submission."""
-    from expkit_bookkeeping import write_file
+    from expkit_bookkeeping.launching import write_file
 
     write_file(path / RUNS, "".join(f"{run.to_line()}\n" for run in runs))
 

@@ -125,7 +125,7 @@ def submit_plan(
     program, pickled = _program(request, grid, say)
     previous = request.previous
     if previous is None:
-        from expkit_bookkeeping import code_facts
+        from expkit_bookkeeping.launching import code_facts
 
         config = grid.config(plan.runs[0].index)
         facts: dict[str, Any] = {"code": code_facts(), "conf": hash_conf_files(config)}

@@ -169,7 +169,7 @@ def copy_sources(
             f"snapshot=copy found no sources of the project in {root}: the program is imported "
             "from elsewhere. Set snapshot=none."
         )
-    from expkit_bookkeeping import code_facts
+    from expkit_bookkeeping.launching import code_facts
 
     facts: dict[str, Any] = code_facts(root)
     return Snapshot(

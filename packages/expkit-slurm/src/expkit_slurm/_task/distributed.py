@@ -48,7 +48,7 @@ class Ranks:
 
     def announce(self, reason: str | None) -> None:
         """Rank 0: let the others start (None), or give the reason not to."""
-        from expkit_bookkeeping import write_file
+        from expkit_bookkeeping.launching import write_file
 
         self.folder.mkdir(parents=True, exist_ok=True)
         write_file(self.folder / "go.json", json.dumps({"reason": reason}) + "\n")
@@ -69,7 +69,7 @@ class Ranks:
 
     def leave_error(self, error: BaseException) -> None:
         """Leave this rank's error for rank 0, unless another rank was first."""
-        from expkit_bookkeeping import write_file
+        from expkit_bookkeeping.launching import write_file
 
         facts = {
             "rank": self.rank,

@@ -75,7 +75,7 @@ _BANNER = re.compile(r"\[[\d: -]+\] Slurm job ")
 
 def code_line(submission: Submission | None) -> str:
     """Which code runs, and whether it is the code of the submission."""
-    from expkit_bookkeeping import code_facts
+    from expkit_bookkeeping.launching import code_facts
 
     facts: dict[str, Any] = code_facts()
     commit = facts.get("commit")

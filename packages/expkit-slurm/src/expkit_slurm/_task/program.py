@@ -38,7 +38,7 @@ def load_task_function(
         from .._submissions.payload import read_function
 
         return read_function(submission.path)
-    from expkit_bookkeeping import stop_requested
+    from expkit_bookkeeping.launching import stop_requested
     from expkit_hydra.launching import Program
 
     program = _program(grid, submission)

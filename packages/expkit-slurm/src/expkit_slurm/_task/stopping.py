@@ -66,7 +66,7 @@ def stop_before_limit(left: TimeLeft, grace_s: float) -> Iterator[None]:
         left: The time left.
         grace_s: Seconds that a run needs to save its state.
     """
-    from expkit_bookkeeping import request_stop
+    from expkit_bookkeeping.launching import request_stop
 
     ended = threading.Event()
 
@@ -88,7 +88,7 @@ def stop_before_limit(left: TimeLeft, grace_s: float) -> Iterator[None]:
 @contextmanager
 def stop_before_limit_by_alarm(left: TimeLeft, grace_s: float) -> Iterator[None]:
     """The same without a thread: for a process that forks others and trains nothing itself."""
-    from expkit_bookkeeping import request_stop
+    from expkit_bookkeeping.launching import request_stop
 
     seconds = left.seconds()
     if seconds is None:
@@ -157,7 +157,7 @@ def requeue(
         used_up = ", used up" if limit else ""
         line = stop_line(f"{what}; not requeued ({name}={limit}{used_up})", advice)
         return RequeueOutcome(False, line)
-    from expkit_bookkeeping import write_file
+    from expkit_bookkeeping.launching import write_file
 
     # Before Slurm is asked: from then on this process may end at any moment.
     path.parent.mkdir(exist_ok=True)

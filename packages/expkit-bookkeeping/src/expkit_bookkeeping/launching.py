@@ -1,0 +1,52 @@
+"""What launchers build on: claims, liveness, code, stop signals, durable files.
+
+expkit-filter, expkit-hydra and expkit-slurm do. Names here may change between minor versions; what
+training code and notebooks use is in `expkit_bookkeeping` itself.
+"""
+
+TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
+if TYPE_CHECKING:
+    from ._files.durable import write_file as write_file
+    from ._recording.metrics import cut_metrics as cut_metrics
+    from ._recording.signals import request_stop as request_stop
+    from ._recording.signals import stop_requested as stop_requested
+    from ._recording.signals import stop_signals as stop_signals
+    from ._runs.claims import Claim as Claim
+    from ._runs.claims import claim_run as claim_run
+    from ._runs.code import code_changes as code_changes
+    from ._runs.code import code_facts as code_facts
+    from ._runs.folder_ownership import foreign_reason as foreign_reason
+    from ._runs.records import Liveness as Liveness
+    from ._runs.records import is_alive as is_alive
+    from ._runs.trash import move_to_trash as move_to_trash
+
+_MODULES = {
+    "Claim": "_runs.claims",
+    "Liveness": "_runs.records",
+    "claim_run": "_runs.claims",
+    "code_changes": "_runs.code",
+    "code_facts": "_runs.code",
+    "cut_metrics": "_recording.metrics",
+    "foreign_reason": "_runs.folder_ownership",
+    "is_alive": "_runs.records",
+    "move_to_trash": "_runs.trash",
+    "request_stop": "_recording.signals",
+    "stop_requested": "_recording.signals",
+    "stop_signals": "_recording.signals",
+    "write_file": "_files.durable",
+}
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_MODULES[name]}", __package__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
