@@ -80,3 +80,15 @@ def test_plugins_for_hydra_have_annotations_that_its_scanner_can_evaluate():
 
     assert plugins
     assert [plugin for plugin in plugins if "__future__" in imported(plugin)] == []
+
+
+def test_the_command_knows_which_package_each_verb_comes_with():
+    from expkit._verbs import PACKAGES as package_of
+
+    declared = {
+        verb: package.name
+        for package in LEAVES
+        for verb in project(package).get("entry-points", {}).get("expkit.commands", {})
+    }
+
+    assert package_of == declared

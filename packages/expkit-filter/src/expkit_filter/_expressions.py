@@ -16,8 +16,9 @@ from types import CodeType
 
 from ._dotted_names import MISSING, KeyPath, is_defined, join, look_up, split
 from ._errors import FilterError, MissingName
+from ._functions import FUNCTIONS, METHODS
 from ._messages import near_matches, shown
-from ._operations import FUNCTIONS, MOST_BITS, item, modulo, multiply, power
+from ._operations import MOST_BITS, item, modulo, multiply, power
 
 LONGEST_TEXT = 4000  # characters
 DEEPEST_NESTING = 50  # far below where Python's own compiler overflows its stack
@@ -26,7 +27,6 @@ NO_COMMENTS = (
     "give a reason ({expr: …, reason: …})."
 )
 EXAMPLE = "A rule is e.g. model.name == 'mlp' and optimizer.lr > 0.01"
-METHODS = ("startswith", "endswith")
 CONSTANTS = {"true": True, "false": False, "null": None}  # as YAML writes them
 OPERATORS: dict[type[ast.operator], Callable[..., object] | None] = {
     ast.Add: None,  # None: Python's own, whose result is hardly larger than its operands

@@ -1,6 +1,4 @@
-"""The operations of expressions: Python's, bounded in time and memory. Pure functions."""
-
-from collections.abc import Callable, Sequence
+"""The operators of expressions: Python's, bounded in time and memory. Pure functions."""
 
 from ._dotted_names import MISSING, look_up
 from ._messages import shown
@@ -51,48 +49,9 @@ def modulo(left: object, right: object) -> object:
     return left % right  # type: ignore[operator]
 
 
-def _round(number: float, digits: int = 0) -> object:
-    if not -400 <= digits <= 400:  # beyond any float; round(1, -10**9) would compute 10**10**9
-        raise OverflowError("round() takes at most 400 digits")
-    return round(number, digits) if digits else round(number)
-
-
 def item(value: object, key: object) -> object:
     """The item under a computed key or index."""
     result = look_up(value, (key,) if isinstance(key, (str, int)) else ())
     if result is MISSING or not isinstance(key, (str, int)):
         raise KeyError(f"no item {shown(key)} in {shown(value)}")
     return result
-
-
-def _starts_with(text: str, start: str | Sequence[str]) -> bool:
-    return _text(text, "startswith").startswith(_affix(start))
-
-
-def _ends_with(text: str, end: str | Sequence[str]) -> bool:
-    return _text(text, "endswith").endswith(_affix(end))
-
-
-def _text(value: object, function: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{function} needs a text, got {shown(value)}")
-    return value
-
-
-def _affix(value: str | Sequence[str]) -> str | tuple[str, ...]:
-    return value if isinstance(value, str) else tuple(value)
-
-
-# The function, and its least and greatest number of arguments.
-FUNCTIONS: dict[str, tuple[Callable[..., object], int, int | None]] = {
-    "len": (len, 1, 1),
-    "abs": (abs, 1, 1),
-    "min": (min, 1, None),
-    "max": (max, 1, None),
-    "round": (_round, 1, 2),
-    "str": (str, 1, 1),
-    "int": (int, 1, 1),
-    "float": (float, 1, 1),
-    "startswith": (_starts_with, 2, 2),
-    "endswith": (_ends_with, 2, 2),
-}

@@ -69,6 +69,14 @@ _OVER = frozenset(
 )
 
 
+_RUNNING = ("RUNNING", "COMPLETING")
+
+
+def is_running(task: Task) -> bool:
+    """Whether a task's program runs or is just ending; other active states are unusual."""
+    return task.state in _RUNNING
+
+
 def phase_of(state: str) -> Phase:
     """What a state means; an unknown one counts as active, never as over.
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from .._cluster.errors import SlurmError
-from .._cluster.tasks import Phase, Task, cause_of, phase_of
+from .._cluster.tasks import Phase, Task, cause_of, is_running, phase_of
 from .._submissions.record import UNSETTLED, Array, task_name
 
 TYPE_CHECKING = False
@@ -124,7 +124,7 @@ def derive_status(facts: RunFacts) -> RunStatus:
 
 def _of_active_task(facts: RunFacts, record: RunRecord | None, task: Task) -> RunStatus:
     if record is None:
-        waits = facts.is_packed or not _is_running(task)
+        waits = facts.is_packed or not is_running(task)
         return _status(facts, None, "pending" if waits else "running", _unusual_state(task))
     if record.state == "failed":
         return _status(facts, record, "failed")
@@ -151,13 +151,9 @@ def _of_ended_task(facts: RunFacts, record: RunRecord | None, task: Task | None)
     return _status(facts, None, "lost", f"{why}, before the run started")
 
 
-def _is_running(task: Task) -> bool:
-    return task.state in ("RUNNING", "COMPLETING")
-
-
 def _unusual_state(task: Task) -> str | None:
     """The state of an active task where it is neither of the two usual ones."""
-    return None if _is_running(task) else f"Slurm: {task.state}"
+    return None if is_running(task) else f"Slurm: {task.state}"
 
 
 def _status(
