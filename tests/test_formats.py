@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 import yaml
@@ -163,3 +164,16 @@ def test_slurm_reads_the_submission_and_finds_the_runs_of_a_task(tmp_path):
     assert list(json.loads((folder / "submission.json").read_text())) == list(
         json.loads(EXAMPLES["submission.json"])
     )
+
+
+def test_a_sink_has_the_methods_that_the_page_says():
+    from expkit_bookkeeping import Sink
+    from expkit_bookkeeping._recording.sinks import METHODS
+
+    page = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
+    described = re.findall(r"def (\w+)\(self", page.partition("## Sinks")[2].partition("\n## ")[0])
+
+    assert described == list(METHODS)
+    assert described == [
+        name for name in vars(Sink) if callable(vars(Sink)[name]) and name[0] != "_"
+    ]

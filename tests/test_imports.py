@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from workspace import environment
+from workspace import REPOSITORY, environment
 
 HEAVY = {
     "hydra", "matplotlib", "mlflow", "numpy", "omegaconf", "pandas", "rich", "seaborn", "sklearn",
@@ -15,6 +15,11 @@ PACKAGES = [
     "expkit", "expkit_bookkeeping", "expkit_filter", "expkit_hydra", "expkit_mlflow",
     "expkit_plotting", "expkit_registry", "expkit_seed", "expkit_slurm", "expkit_timer",
 ]  # fmt: skip
+PUBLIC_MODULES = [
+    f"{path.parent.name}.{path.stem}"
+    for name in ("commands", "launching", "reading")
+    for path in sorted(REPOSITORY.glob(f"packages/*/src/expkit*/{name}.py"))
+]
 PROBE = """
 import importlib, json, sys
 package = importlib.import_module(sys.argv[1])
@@ -48,14 +53,8 @@ def test_importing_a_package_loads_nothing_heavy_and_its_names_are_there(package
     assert not [other for other in loaded if other.startswith("expkit") and other != package]
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "expkit_hydra.commands", "expkit_hydra.launching", "expkit_mlflow.commands",
-        "expkit_plotting.commands", "expkit_slurm.commands",
-    ],
-)  # fmt: skip
-def test_verbs_are_listed_without_loading_anything_heavy(module):
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_importing_a_public_module_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True

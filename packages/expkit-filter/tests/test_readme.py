@@ -12,3 +12,13 @@ def test_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(block, str(README), "exec"), namespace)
 
     assert namespace["selection"].to_run
+
+
+def test_the_readme_and_the_docstring_list_every_function():
+    from expkit_filter._expressions import Expression
+    from expkit_filter._functions import FUNCTIONS
+
+    listed = f"`{' '.join(FUNCTIONS)} defined`"
+
+    assert listed in README.read_text(encoding="utf-8")
+    assert listed in " ".join(Expression.__doc__.split())
