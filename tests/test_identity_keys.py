@@ -43,8 +43,8 @@ def test_a_filter_alone_names_no_key_that_is_no_part_of_a_run(tmp_path):
     assert not [key for key in kit if key in decision.reason]
 
 
-@pytest.mark.parametrize("name", ["cnn/1", "a\\b"])
-def test_a_run_name_with_a_separator_is_refused_by_whoever_makes_the_folder(name, tmp_path):
+@pytest.mark.parametrize("name", ["cnn/1", "a\\b", ".hidden", ".."])
+def test_a_run_name_is_one_visible_folder_for_whoever_makes_it(name, tmp_path):
     config = {"experiment_id": "e", "run_name": name, "results_dir": str(tmp_path)}
 
     with pytest.raises(ValueError, match="run_name"):

@@ -194,3 +194,11 @@ def test_what_yaml_does_not_have_is_refused_by_name():
     circle.append(circle)
     with pytest.raises(ValueError, match="holds itself"):
         yaml_text(circle)
+
+
+def test_mlflow_writes_numbers_of_numpy_as_numbers():
+    import numpy as np
+
+    data = {"lr": np.float64(0.1), "seed": np.int64(3), "amp": np.bool_(True), "eps": np.float32(2)}
+
+    assert yaml.safe_load(mlflow_yaml(data)) == {"lr": 0.1, "seed": 3, "amp": True, "eps": 2.0}

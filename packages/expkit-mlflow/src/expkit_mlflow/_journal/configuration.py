@@ -67,7 +67,16 @@ def yaml_text(config: Mapping[str, object]) -> str:
         style = '"' if _LINE_END.search(text) else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
+    def represent_other(dumper: yaml.SafeDumper, value: object) -> yaml.Node:
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # numpy and torch
+            plain = value.item()
+            if type(plain) in (bool, int, float):
+                return dumper.represent_data(plain)
+        if isinstance(value, Mapping):
+            return dumper.represent_data(dict(value))
+        return represent_text(dumper, str(value))
+
     Dumper.add_representer(str, represent_text)
     Dumper.add_implicit_resolver("tag:expkit,number", _NUMBER, list("-+.0123456789"))
-    Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
+    Dumper.add_multi_representer(object, represent_other)
     return yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True)
