@@ -7,6 +7,9 @@ training code and notebooks use is in `expkit_bookkeeping` itself.
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._files.durable import write_file as write_file
+    from ._files.plain_data import json_data as json_data
+    from ._files.yaml_files import read_yaml as read_yaml
+    from ._files.yaml_files import yaml_text as yaml_text
     from ._recording.metrics import cut_metrics as cut_metrics
     from ._recording.signals import request_stop as request_stop
     from ._recording.signals import stop_requested as stop_requested
@@ -16,24 +19,31 @@ if TYPE_CHECKING:
     from ._runs.code import code_changes as code_changes
     from ._runs.code import code_facts as code_facts
     from ._runs.folder_ownership import foreign_reason as foreign_reason
+    from ._runs.hashes import IGNORED_BY_DEFAULT as IGNORED_BY_DEFAULT
+    from ._runs.hashes import NO_PART_OF_IDENTITY as NO_PART_OF_IDENTITY
     from ._runs.records import Liveness as Liveness
     from ._runs.records import is_alive as is_alive
     from ._runs.trash import move_to_trash as move_to_trash
 
 _MODULES = {
     "Claim": "_runs.claims",
+    "IGNORED_BY_DEFAULT": "_runs.hashes",
     "Liveness": "_runs.records",
+    "NO_PART_OF_IDENTITY": "_runs.hashes",
     "claim_run": "_runs.claims",
     "code_changes": "_runs.code",
     "code_facts": "_runs.code",
     "cut_metrics": "_recording.metrics",
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",
+    "json_data": "_files.plain_data",
     "move_to_trash": "_runs.trash",
+    "read_yaml": "_files.yaml_files",
     "request_stop": "_recording.signals",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
     "write_file": "_files.durable",
+    "yaml_text": "_files.yaml_files",
 }
 __all__ = [*_MODULES]
 

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as st_numpy
 from hypothesis.extra import pandas as st_pandas
 
 from expkit_bookkeeping import Bookkeeping
-from expkit_bookkeeping._results.values import SPECIAL, load_results, save_results
+from expkit_bookkeeping._files.plain_data import SPECIAL_NUMBERS
+from expkit_bookkeeping._results.values import load_results, save_results
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def trees(text):
 
 
 TREES = trees(TEXT)
-JSON_TREES = trees(TEXT.filter(lambda text: text not in SPECIAL))  # a test of bad input has those
+JSON_TREES = trees(TEXT.filter(lambda text: text not in SPECIAL_NUMBERS))  # a test of bad input has those
 
 
 @given(data=st.dictionaries(TEXT | st.integers() | st.booleans(), TREES) | st.lists(TREES))

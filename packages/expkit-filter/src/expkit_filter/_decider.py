@@ -137,11 +137,11 @@ class Decider:
 def _differences(
     record: RunRecord, config: Mapping[str, object], ignore: Sequence[str]
 ) -> list[str]:
-    import yaml
+    from expkit_bookkeeping.launching import read_yaml
 
     try:
-        old = yaml.safe_load((record.folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        old = read_yaml(record.folder / "config.yaml")
+    except (OSError, ValueError):
         old = None
     if not isinstance(old, Mapping):
         return ["? config.yaml of the earlier run is missing or damaged, only the hashes differ"]

@@ -347,7 +347,10 @@ def _refuse_interpolations(value: object) -> None:
 
 
 def _plain(value: object) -> object:
-    """Nested mappings and sequences, also Hydra's own, as dict and list."""
+    """Nested mappings and sequences, also Hydra's own, as dict and list.
+
+    Not bookkeeping's walk: whatever else a rule holds is the argument of a class, and stays.
+    """
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
     from expkit_bookkeeping import RunRecord
 
-NO_IDENTITY = (
-    "hydra", "_filters", "plotting", "results_dir", "experiment_id", "run_name", "expkit",
-    "device", "num_workers",
-)  # fmt: skip
-
 
 class RunFilter:
     """Decides which runs are skipped: by rules, and by what has been done already.
@@ -42,7 +37,8 @@ class RunFilter:
         on_change: For a folder of this name with another configuration: `keep` skips the run,
             `continue` goes on training in that folder, `rerun` moves it to the trash and starts
             over; None raises an error.
-        ignore: Keys that are not part of a run's identity; differences leave them out.
+        ignore: Keys that are not part of a run's identity; differences leave them out. By default
+            those that only steer expkit, `device` and `num_workers`.
         code_changes: Returns the source files of a record that have changed since; by default
             `expkit_bookkeeping.code_changes`.
 
@@ -62,7 +58,7 @@ class RunFilter:
         rerun: str = "missing",
         attempts: int = 3,
         on_change: str | None = None,
-        ignore: Sequence[str] = NO_IDENTITY,
+        ignore: Sequence[str] | None = None,
         code_changes: Callable[[RunRecord], Sequence[str]] | None = None,
     ) -> None:
         parsed_rules = parse_rules(rules)
@@ -76,7 +72,7 @@ class RunFilter:
             rerun=rerun,
             attempts=attempts,
             on_change=on_change,
-            ignore=tuple(ignore),
+            ignore=_no_identity() if ignore is None else tuple(ignore),
             code_changes=code_changes,
         )
 
@@ -140,6 +136,12 @@ class RunFilter:
         Counts the last `select` and every `decide` since.
         """
         return self._decider.explain()
+
+
+def _no_identity() -> tuple[str, ...]:
+    from expkit_bookkeeping.launching import IGNORED_BY_DEFAULT, NO_PART_OF_IDENTITY
+
+    return (*sorted(NO_PART_OF_IDENTITY), *IGNORED_BY_DEFAULT)
 
 
 def _one_of(option: str, value: object, allowed: Sequence[str]) -> str:

@@ -296,7 +296,9 @@ def _why_start_over(
 
 def _difference(folder: Path, data: Mapping[str, object]) -> str:
     """What differs from the configuration that a run folder holds, key by key."""
-    from ._grid.identity import NO_PART_OF_IDENTITY, read_config
+    from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+
+    from ._grid.identity import read_config
 
     old = read_config(folder)
     if old is None:

@@ -37,9 +37,9 @@ def status(argv: Sequence[str]) -> int:
         return _refuse(error)
     rows, metric, maximize, skipped = _rows(experiment)
     if arguments.json:
-        from ._grid.run import strict
+        from expkit_bookkeeping.launching import json_data
 
-        runs = [strict(asdict(row)) for row in rows]
+        runs = [json_data(asdict(row)) for row in rows]
         print(json.dumps({"skipped by rule": skipped, "runs": runs}, allow_nan=False))
         return 0
     screen = console()

@@ -24,13 +24,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from same_config import assert_same_config, hydra_reads
 
+from expkit_bookkeeping.launching import json_data
 from expkit_filter import Candidate, FilterError, RunFilter
 from expkit_hydra import Grid
 from expkit_hydra._composing.overrides import to_override
 from expkit_hydra._composing.plain_data import plain_value
 from expkit_hydra._grid.identity import identify
 from expkit_hydra._grid.names import clean, name_of
-from expkit_hydra._grid.run import strict
 from expkit_hydra.launching import read_grid
 
 LONG = os.environ.get("EXPKIT_HYPOTHESIS") == "long"
@@ -304,7 +304,7 @@ def check_grid(grid: Grid, sweep: Sweep, grids: Grids) -> None:
         identity = identify(config, swept=sweep.swept)
         hashes.append(identity.config_hash)
         assert run.run_name == name_in(config, sweep), run.overrides
-        assert dict(run.values) == strict(values_in(config, sweep)), run.overrides
+        assert dict(run.values) == json_data(values_in(config, sweep)), run.overrides
         # A run that a rule skips by its swept keys alone is never looked at as a whole.
         if run.config_hash is not None or run.skipped_by is None:
             assert run.config_hash == identity.config_hash, run.overrides

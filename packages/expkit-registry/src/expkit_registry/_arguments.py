@@ -34,7 +34,8 @@ class Request(NamedTuple):
 def to_plain(value: object) -> object:
     """A copy of the value with OmegaConf's containers resolved to dicts and lists.
 
-    omegaconf is imported only for values that come from it.
+    omegaconf is imported only for values that come from it. Not the walk to plain data of
+    expkit-bookkeeping: arguments of classes stay what they are, tuples and objects included.
     """
     if type(value).__module__.partition(".")[0] == "omegaconf":
         from omegaconf import OmegaConf

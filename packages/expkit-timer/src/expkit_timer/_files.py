@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
+    from typing import Any
 
 Attempt = dict[str, object]  # what one process timed: an id and the fields of Statistics
 Content = dict[str, dict[str, object]]  # by timer: the totals and the list of attempts
@@ -147,14 +148,38 @@ def _load_yaml(text: str) -> object:
     yaml = _yaml()
     try:
         return yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
 
 def _dump_yaml(content: Content) -> str:
+    import re
+
+    yaml = _yaml()
+
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc, name-defined]
+        pass
+
+    def represent_text(dumper: Any, text: str) -> object:
+        style = '"' if re.search("[\x85\u2028\u2029\ufeff]", text) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    # OmegaConf and readers of YAML 1.2 take more for numbers than PyYAML does, such as the id
+    # 695e0514: quote it. As in expkit-bookkeeping's `_files/yaml_files.py`; a test dumps with each.
+    number = re.compile(
+        r"^[-+]?(?:0[ox][0-9A-Fa-f_]+|\.?[0-9][0-9_:.]*(?:[eE][-+]?[0-9_]*)?|\.(?:inf|nan))$",
+        re.IGNORECASE,
+    )
+    Dumper.add_representer(str, represent_text)
+    Dumper.add_implicit_resolver("tag:expkit,number", number, list("-+.0123456789"))
     # None writes the innermost mappings, the attempts, on one line each.
-    text = _yaml().safe_dump(
-        content, default_flow_style=None, sort_keys=False, allow_unicode=True, width=1000
+    text = yaml.dump(
+        content,
+        Dumper=Dumper,
+        default_flow_style=None,
+        sort_keys=False,
+        allow_unicode=True,
+        width=1000,
     )
     return str(text)
 

@@ -120,7 +120,10 @@ def loader_generators(loader: object) -> list[Generator]:
 
 
 def _without_arrays(value: object) -> object:
-    """Replace arrays by their bytes, as torch before 2.3 has no tensor of uint32."""
+    """Replace arrays by their bytes, as torch before 2.3 has no tensor of uint32.
+
+    Not the walk to plain data: states keep tuples and numbers of all types, for `saveable`.
+    """
     if isinstance(value, Mapping):
         return {key: _without_arrays(part) for key, part in value.items()}
     if hasattr(value, "tobytes"):

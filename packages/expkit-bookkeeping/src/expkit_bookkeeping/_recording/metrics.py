@@ -11,11 +11,10 @@ from operator import index
 from pathlib import Path
 
 from .._files.durable import write_file
+from .._files.plain_data import SPECIAL_NUMBERS, special_text
 
 FILE_NAME = "metrics.jsonl"
 MAX_PENDING = 10_000  # lines kept while the disk refuses them; then the error is raised
-
-_SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +267,7 @@ def _line(step: int, time: float, metrics: Mapping[str, float]) -> str:
     except ValueError:
         body = json.dumps(
             {
-                key: value if -1.8e308 < value < 1.8e308 else _special(value)
+                key: value if -1.8e308 < value < 1.8e308 else special_text(value)
                 for key, value in metrics.items()
             }
         )
@@ -282,19 +281,13 @@ def _without(line: MetricLine, names: Collection[str], step: int) -> dict[str, f
     return {name: value for name, value in line.metrics.items() if name not in names}
 
 
-def _special(value: float) -> str:
-    if value != value:
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
-
-
 def _parsed(text: bytes) -> MetricLine | None:
     try:
         line = json.loads(text)
         step, metrics = line["step"], line["metrics"]
         for key, value in metrics.items():
             if isinstance(value, str):
-                metrics[key] = _SPECIAL[value]
+                metrics[key] = SPECIAL_NUMBERS[value]
         return MetricLine(step, line["time"], metrics) if isinstance(step, int) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .._files.durable import write_file
+from .._files.yaml_files import yaml_text
 from .._runs.claims import Claim, ClaimLost
 from .._runs.environment import environment_facts
 from .log import RunLog
@@ -78,7 +79,7 @@ class OpenRun:
         self._earlier_metrics = {name for row in rows.values() for name in row}
         self.progress.restore(rows)
         if config:
-            _write_changed(self.folder / "config.yaml", _yaml(config))
+            _write_changed(self.folder / "config.yaml", yaml_text(config))
         self._write_environment()
         self._heartbeat_at = self._clock()
         self._thread.start()
@@ -259,7 +260,7 @@ class OpenRun:
         """Write environment.yaml: at the start and, with what was imported since, at the end."""
         facts = environment_facts()
         if facts != self._environment:
-            _write_changed(self.folder / "environment.yaml", _yaml(facts))
+            _write_changed(self.folder / "environment.yaml", yaml_text(facts))
             self._environment = facts
 
 
@@ -269,9 +270,3 @@ def _write_changed(path: Path, text: str) -> None:
         if path.read_text(encoding="utf-8") == text:
             return
     write_file(path, text, sync_parent=False)
-
-
-def _yaml(value: object) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100))

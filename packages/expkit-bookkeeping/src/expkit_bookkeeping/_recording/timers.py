@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from .._files.durable import write_file
+from .._files.yaml_files import read_yaml
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,10 +61,8 @@ class TimerFile:
 
     def statistics(self) -> dict[str, dict[str, float]]:
         """The numbers of each timer in the file; empty if it cannot be read."""
-        import yaml
-
-        with contextlib.suppress(OSError, UnicodeError, yaml.YAMLError):
-            timers = yaml.safe_load(self.path.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError):
+            timers = read_yaml(self.path)
             if isinstance(timers, dict):
                 return {
                     str(name): {

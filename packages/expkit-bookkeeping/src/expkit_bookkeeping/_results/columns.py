@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .._files.plain_data import SPECIAL_NUMBERS
 from .._runs.records import collector_paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._runs.records import RunRecord
 
-_SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 # Columns that every row has; a swept key or a metric with such a name gets a prefix.
 _FIXED = ("run_name", "state", "attempt", "seconds", "best_step", "code", "path")
 
@@ -93,7 +93,7 @@ def _best(record: RunRecord) -> Mapping[str, object] | None:
 
 
 def _number(value: object) -> object:
-    return _SPECIAL.get(value, value) if isinstance(value, str) else value
+    return SPECIAL_NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
 def _code(record: RunRecord) -> str | None:

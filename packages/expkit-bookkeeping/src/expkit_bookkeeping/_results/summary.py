@@ -15,6 +15,7 @@ from typing import Any
 from .._checkpoints.rng import restore_rng_state, rng_state
 from .._checkpoints.states import unwrap
 from .._files.durable import write_file
+from .._files.yaml_files import yaml_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def save_model_summary(
             f"{type(cause).__name__}: {_first_line(cause)}"
         )
     text, data = _by_parameters(module) if described is None else described
-    write_file(folder / "model_summary.yaml", _yaml(data))
+    write_file(folder / "model_summary.yaml", yaml_text(data, compact=True))
     write_file(folder / "model_summary.txt", text + "\n")
     return folder / "model_summary.txt"
 
@@ -259,9 +260,3 @@ def _unchanged(module: nn.Module) -> Iterator[None]:
                 if buffer is not None and value is not None:
                     buffer.copy_(value)
         restore_rng_state(random_states, report=lambda text: None)
-
-
-def _yaml(data: object) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .._files.durable import atomic_path, write_file
 from .._files.paths import missing_file_error, path_inside
-from .._files.saveable import MAX_DEPTH, type_name
+from .._files.plain_data import SPECIAL_NUMBERS, NotPlain, PlainRules, plain_data
+from .._files.saveable import type_name
+from .._files.yaml_files import parse_yaml, yaml_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import numpy
     import pandas
 
-SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 SCHEMA_SUFFIX = ".schema.json"
 
 
@@ -147,55 +147,34 @@ def to_plain(value: object, path: str = "results", *, as_json: bool = False) -> 
     >>> to_plain({"epoch": (1, 2)})
     {'epoch': [1, 2]}
     """
-    return _to_plain(value, path, as_json, 0)
+    return plain_data(value, path, _IN_JSON if as_json else _IN_YAML)
 
 
-def _to_plain(value: object, path: str, as_json: bool, depth: int) -> object:
-    if value is None or type(value) in (bool, int):
-        return value
-    if depth > MAX_DEPTH:
-        raise TypeError(f"{path[:120]}… holds itself or is nested too deeply to be saved.")
-    if isinstance(value, float):
-        value = float(value)
-        if as_json and not math.isfinite(value):
-            return next(text for text, number in SPECIAL.items() if repr(number) == repr(value))
-        return value
-    if isinstance(value, str):
-        if as_json and value in SPECIAL:
-            raise TypeError(
-                f"{path} is the text {value!r}, which in JSON stands for the number. "
-                "Save it as .yaml, which tells them apart."
-            )
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int(value)
-    if _is_config(value):
-        value = sys.modules["omegaconf"].OmegaConf.to_container(value, resolve=True)
-    if isinstance(value, Mapping):
-        result: dict[object, object] = {}
-        for key, part in value.items():
-            name = _plain_key(key, path, as_json)
-            step = f".{name}" if isinstance(name, str) else f"[{name!r}]"
-            result[name] = _to_plain(part, path + step, as_json, depth + 1)
-        return result
-    if isinstance(value, (list, tuple)):
-        parts = enumerate(value)
-        return [_to_plain(part, f"{path}[{i}]", as_json, depth + 1) for i, part in parts]
+def _listed(value: object) -> object:
     if type(value).__module__.partition(".")[0] in ("numpy", "torch") and hasattr(value, "tolist"):
-        items = value.tolist()
+        items: object = value.tolist()
         if type(items) is not type(value):  # not numpy's long double
-            return _to_plain(items, path, as_json, depth + 1)
-    raise TypeError(
+            return items
+    raise NotPlain
+
+
+def _refusal(path: str, value: object) -> str:
+    return (
         f"{path} is a {type_name(value)}. Results in YAML and JSON are numbers, text, None, "
         "lists and dicts of them: convert it, or save it in a file of its own."
     )
 
 
-def _plain_key(key: object, path: str, as_json: bool) -> object:
-    name = _to_plain(key, f"the key {key!r} of {path}", False, 0)
+def _key(key: object, path: str) -> object:
+    name = plain_data(key, f"the key {key!r} of {path}", _IN_YAML)
     if isinstance(name, (list, dict)):
         raise TypeError(f"The key {key!r} of {path} is a {type_name(key)}; use text or a number.")
-    if as_json and not isinstance(name, str):
+    return name
+
+
+def _json_key(key: object, path: str) -> object:
+    name = _key(key, path)
+    if not isinstance(name, str):
         raise TypeError(
             f"The key {name!r} of {path} is not text, and JSON would turn it into text. Save it as "
             ".yaml, which keeps it."
@@ -203,22 +182,28 @@ def _plain_key(key: object, path: str, as_json: bool) -> object:
     return name
 
 
-def _save_yaml(path: Path, data: object) -> None:
-    import yaml
+def _json_text(text: str, path: str) -> str:
+    if text in SPECIAL_NUMBERS:
+        raise TypeError(
+            f"{path} is the text {text!r}, which in JSON stands for the number. "
+            "Save it as .yaml, which tells them apart."
+        )
+    return text
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(to_plain(data), Dumper=dumper, sort_keys=False, allow_unicode=True)
-    write_file(path, text)
+
+# Unlike a configuration, results are refused where they would not be read back equal: so members
+# of enumerations become their values, and text that JSON would confuse is an error.
+_PLAIN = frozenset([type(None), bool, int])
+_IN_YAML = PlainRules(_PLAIN | {float, str}, convert=_listed, key=_key, refusal=_refusal)
+_IN_JSON = PlainRules(_PLAIN, convert=_listed, key=_json_key, refusal=_refusal, text=_json_text)
+
+
+def _save_yaml(path: Path, data: object) -> None:
+    write_file(path, yaml_text(to_plain(data)))
 
 
 def _load_yaml(path: Path) -> object:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(path.read_bytes(), loader)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+    return parse_yaml(path.read_text(encoding="utf-8"))
 
 
 def _save_json(path: Path, data: object) -> None:
@@ -232,7 +217,7 @@ def _load_json(path: Path) -> object:
             return {key: numbers(part) for key, part in value.items()}
         if isinstance(value, list):
             return [numbers(part) for part in value]
-        return SPECIAL.get(value, value) if isinstance(value, str) else value
+        return SPECIAL_NUMBERS.get(value, value) if isinstance(value, str) else value
 
     return numbers(json.loads(path.read_bytes()))
 

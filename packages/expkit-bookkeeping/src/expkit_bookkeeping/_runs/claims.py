@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .._files.durable import remove_leftovers, write_file, write_temporary
-from .hashes import canonical
+from .._files.plain_data import json_data
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
     STALE_S,
@@ -171,7 +171,7 @@ class Claim:
         return dict(self._data)
 
     def _write(self, data: dict[str, object], *, durable: bool = True) -> None:
-        text = json.dumps(canonical(data, ""), indent=1, ensure_ascii=False)
+        text = json.dumps(json_data(data), indent=1, ensure_ascii=False)
         # Checked again before the move: a file server that was away may have held the data back
         # for so long that the next owner has written by now.
         path = self.folder / "run.json"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from .._files.plain_data import PlainRules, plain_data, without_numpy
+
 DIRECTIONS = ("maximize", "minimize")
 
 
@@ -59,7 +61,11 @@ def plain_config(config: object) -> dict[str, object]:
             f"A configuration is a DictConfig or a mapping, not {type(config).__name__}: "
             f"{config!r}."
         )
-    return {str(key): _plain(value, str(key)) for key, value in config.items() if key != "hydra"}
+    return {
+        str(key): plain_data(value, str(key), _CONFIG)
+        for key, value in config.items()
+        if key != "hydra"
+    }
 
 
 def run_settings(config: Mapping[str, object]) -> RunSettings:
@@ -125,30 +131,27 @@ def _start_folder() -> Path:
     return Path()
 
 
-def _plain(value: object, path: str) -> object:
-    if isinstance(value, enum.Enum):
-        return value.name
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if isinstance(value, Mapping):
-        return {
-            key if isinstance(key, (str, int, float, bool)) else str(key): _plain(
-                item, f"{path}.{key}"
-            )
-            for key, item in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{path}[{number}]") for number, item in enumerate(value)]
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, bytes):
-        return value
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        return value.item()  # type: ignore[attr-defined]
-    for kind in (str, int, float):  # subclasses, which YAML would write as Python objects
-        if isinstance(value, kind):
-            return kind(value)
-    raise TypeError(
+def _config_value(value: object) -> object:
+    return str(value) if isinstance(value, PurePath) else without_numpy(value)
+
+
+def _config_key(key: object, path: str) -> object:
+    if isinstance(key, enum.Enum):
+        return key.name
+    return key if type(key) in (int, float, bool) else str(key)
+
+
+def _config_refusal(path: str, value: object) -> str:
+    return (
         f"{path} of the configuration is a {type(value).__name__}, which is not data: {value!r}. "
         "Allowed: None, bool, int, float, str, path, enum, list and mapping."
     )
+
+
+# YAML has NaN, bytes and keys that are numbers, so unlike in JSON they stay what they are.
+_CONFIG = PlainRules(
+    as_is=frozenset([type(None), bool, int, float, str, bytes]),
+    convert=_config_value,
+    key=_config_key,
+    refusal=_config_refusal,
+)

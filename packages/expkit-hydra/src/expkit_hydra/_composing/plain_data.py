@@ -1,4 +1,8 @@
-"""Configurations as plain data."""
+"""Configurations as plain data.
+
+Not bookkeeping's walk: it reads OmegaConf's nodes without their checks, several times as fast,
+keeps what cannot be resolved as it is written, and makes text of what resolvers return.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from .._grid.schedulers import SchedulerReport
 
-# They are the same for the whole experiment and say nothing about what the run trained.
-KIT_KEYS = ("_filters", "expkit", "mlflow", "plotting", "results_dir")
 _TAIL_BYTES = 64_000  # enough for any number of lines that anybody wants to see
 
 
@@ -149,13 +147,14 @@ def config_text(selected: SelectedRun, *, with_kit: bool = False) -> str | None:
         selected: The run.
         with_kit: Whether to include the keys that only steer the kit.
     """
-    import yaml
+    from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, yaml_text
 
     data = _read_config(selected)
     if data is None:
         return None
-    shown = {key: value for key, value in data.items() if with_kit or key not in KIT_KEYS}
-    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip()
+    # Those only steer the kit, but for the two that say which run this is.
+    hidden = () if with_kit else NO_PART_OF_IDENTITY - {"experiment_id", "run_name"}
+    return yaml_text({key: value for key, value in data.items() if key not in hidden}).rstrip()
 
 
 def _read_config(selected: SelectedRun) -> Mapping[str, object] | None:

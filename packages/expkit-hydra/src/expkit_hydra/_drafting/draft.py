@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+
 from .._composing.composer import Composer
 from .._composing.errors import GridError
 from .._composing.plain_data import plain_value
 from .._composing.run_location import RunLocation
 from .._grid.frozen_configs import FrozenConfigs
-from .._grid.identity import NO_PART_OF_IDENTITY, ignored_keys
+from .._grid.identity import ignored_keys
 from .._grid.names import refuse_shared_names
 from .._grid.run import GridRun
 from .composed_runs import ComposedRun, ShowProgress, composed_runs

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+
 from .._composing.errors import GridError
-from .._grid.identity import NO_PART_OF_IDENTITY
 from .shape import ResolvedRun
 
 

@@ -210,7 +210,10 @@ class Resolution:
         return False
 
     def _plain(self, node: Any, path: tuple[str | int, ...], varying: list[VaryingNode]) -> object:
-        """Plain data of what is the same for all runs; None in place of a node that varies."""
+        """Plain data of what is the same for all runs; None in place of a node that varies.
+
+        Not `plain_value`, which resolves: here it is to be seen which nodes would differ.
+        """
         if path in self._own:
             key = tuple(map(str, path))
             owner: Any = content_of(parent_of(node))

@@ -197,12 +197,9 @@ def _from_line(line: bytes, experiment: Path) -> GridRun:
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    import yaml
+    from expkit_bookkeeping.launching import read_yaml
 
-    try:
-        loaded = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{folder / DESCRIPTION} is damaged: {error}") from error
+    loaded = read_yaml(folder / DESCRIPTION)
     if not isinstance(loaded, dict):
         raise ValueError(f"{folder / DESCRIPTION} is not the description of a grid.")
     return loaded

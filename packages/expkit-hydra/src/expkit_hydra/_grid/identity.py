@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+
 from .._composing.global_state import answers_of_one_run, current_config
 from .._composing.overrides import overlap
 from .._composing.plain_data import plain_mapping
@@ -15,20 +17,6 @@ from .._composing.volatile import mentions_volatile, resolvers_as_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-# They say where results go and how the kit behaves; a run is the same run whatever they are.
-NO_PART_OF_IDENTITY = frozenset(
-    [
-        "hydra",
-        "_filters",
-        "plotting",
-        "results_dir",
-        "experiment_id",
-        "run_name",
-        "expkit",
-        "mlflow",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -99,27 +87,23 @@ def write_config(config: DictConfig, folder: Path) -> None:
     `Bookkeeping` writes the same; this serves scripts that do not use it, so that a later grid
     can say key by key what has changed.
     """
-    import yaml
-
-    from expkit_bookkeeping.launching import write_file
+    from expkit_bookkeeping.launching import write_file, yaml_text
 
     with current_config(config):
         data = plain_mapping(config)
     folder.mkdir(parents=True, exist_ok=True)
-    dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
-    text = yaml.dump(data, sort_keys=False, allow_unicode=True, Dumper=dumper)
     # Without waiting for the disk: the grid's files hold the same.
-    write_file(folder / "config.yaml", text, durable=False, sync_parent=False)
+    write_file(folder / "config.yaml", yaml_text(data), durable=False, sync_parent=False)
 
 
 def read_config(folder: Path) -> dict[str, object] | None:
     """The configuration that a run folder holds; None if it holds none that can be read."""
-    import yaml
+    from expkit_bookkeeping.launching import read_yaml
 
     for name in ("config.yaml", ".hydra/config.yaml"):
         try:
-            loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
+            loaded = read_yaml(folder / name)
+        except (OSError, ValueError):
             continue
         if isinstance(loaded, dict):
             return loaded

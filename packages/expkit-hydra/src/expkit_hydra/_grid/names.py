@@ -6,11 +6,12 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+
 from .._composing.errors import GridError
 from .._composing.internals import child_node
 from .._composing.overrides import bare_key
 from .._composing.plain_data import plain_value
-from .identity import NO_PART_OF_IDENTITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from expkit_bookkeeping.launching import json_data
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
@@ -33,7 +35,7 @@ class GridRun:
                 "index": self.index,
                 "run_name": self.run_name,
                 "overrides": self.overrides,
-                "values": strict(self.values),
+                "values": json_data(self.values),
                 "config_hash": self.config_hash,
                 "skipped_by": self.skipped_by,
             },
@@ -60,14 +62,3 @@ def run_versions(
         for run in runs
         if run.run_name in by_name or run.config_hash in by_hash
     }
-
-
-def strict(value: object) -> object:
-    """Replace floats that JSON lacks by text, as docs/formats.md says."""
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(value)]
-    if isinstance(value, Mapping):
-        return {key: strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    return value

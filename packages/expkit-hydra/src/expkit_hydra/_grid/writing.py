@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from expkit_bookkeeping.launching import write_file
+from expkit_bookkeeping.launching import write_file, yaml_text
 
 from .frozen_configs import FrozenConfigs, pack_offsets
 from .grid import CONFIGS, CONFIGS_INDEX, DESCRIPTION, RUNS, RUNS_INDEX, Grid
@@ -47,8 +47,6 @@ def write_grid(
         records: The experiment's runs, on which that was decided.
         now: Time of writing, for tests.
     """
-    import yaml
-
     # Written under another name and moved, so that a grid's folder is never half written.
     draft = experiment / "grids" / f".{uuid4().hex}.tmp"
     draft.mkdir(parents=True)
@@ -57,10 +55,8 @@ def write_grid(
         path = experiment / "grids" / grid_id
         if not (path / RUNS).is_file():
             created = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
-            text = yaml.safe_dump(
-                {"schema": SCHEMA, "grid_id": grid_id, "created_at": created, **description},
-                sort_keys=False,
-                allow_unicode=True,
+            text = yaml_text(
+                {"schema": SCHEMA, "grid_id": grid_id, "created_at": created, **description}
             )
             write_file(draft / DESCRIPTION, text)
             try:

@@ -1,9 +1,12 @@
-"""Configurations as OmegaConf writes them to YAML, faster."""
+"""Configurations as OmegaConf writes them to YAML, faster.
+
+Not bookkeeping's writer: these are Hydra's own files, with paths and references as Hydra has them.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +48,11 @@ _parts: dict[tuple[str, str], str] = {}
 def _dump(data: object) -> str:
     import yaml
 
-    text: str = yaml.dump(
-        data, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=_dumper()
-    )
-    return text
+    dump = partial(yaml.dump, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    try:
+        return str(dump(data, Dumper=_dumper()))
+    except UnicodeEncodeError:  # half of a character, as in a path that is not UTF-8
+        return str(dump(data, Dumper=yaml_dumper()))
 
 
 @cache

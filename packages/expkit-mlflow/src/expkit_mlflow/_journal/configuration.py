@@ -1,10 +1,17 @@
 """Configurations: resolved, flat as parameters, and as YAML."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 
-# Keys that say where and how a run is kept, not what it is.
+# Both as in expkit-bookkeeping's `_files/yaml_files.py`; a test dumps with each.
+_NUMBER = re.compile(
+    r"^[-+]?(?:0[ox][0-9A-Fa-f_]+|\.?[0-9][0-9_:.]*(?:[eE][-+]?[0-9_]*)?|\.(?:inf|nan))$",
+    re.IGNORECASE,
+)
+_LINE_END = re.compile("[\x85\u2028\u2029\ufeff]")
+# Keys that say where and how a run is kept, not what it is: as in expkit-bookkeeping, a test says.
 IGNORED = frozenset(
     {
         "_filters",
@@ -46,11 +53,30 @@ def flatten(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]
 
 
 def yaml_text(config: Mapping[str, object]) -> str:
-    """The configuration as YAML; values that YAML does not have become text."""
+    """The configuration as YAML; values that YAML does not have become text.
+
+    Text that OmegaConf or a reader of YAML 1.2 would take for a number, such as `1e5`, is quoted.
+    """
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        pass
+        def ignore_aliases(self, data: object) -> bool:
+            return True
 
-    Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
+    def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        style = '"' if _LINE_END.search(text) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    def represent_other(dumper: yaml.SafeDumper, value: object) -> yaml.Node:
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # numpy and torch
+            plain = value.item()
+            if type(plain) in (bool, int, float):
+                return dumper.represent_data(plain)
+        if isinstance(value, Mapping):
+            return dumper.represent_data(dict(value))
+        return represent_text(dumper, str(value))
+
+    Dumper.add_representer(str, represent_text)
+    Dumper.add_implicit_resolver("tag:expkit,number", _NUMBER, list("-+.0123456789"))
+    Dumper.add_multi_representer(object, represent_other)
     return yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True)

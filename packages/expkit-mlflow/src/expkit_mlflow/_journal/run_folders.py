@@ -44,5 +44,5 @@ def name_from_time(time_s: float) -> str:
 
 
 def is_folder_name(name: str) -> bool:
-    """Whether the text can name one folder."""
-    return bool(name) and name not in (".", "..") and not re.search(r"[/\\\0]", name)
+    """Whether the text can name one folder that readers of experiments look into."""
+    return bool(name) and not name.startswith(".") and not re.search(r"[/\\\0]", name)

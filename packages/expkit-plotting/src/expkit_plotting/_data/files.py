@@ -48,7 +48,7 @@ def read_yaml(path: Path) -> Mapping[str, object]:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise PlottingError(f"{short_path(path)}: cannot be read: {error}") from None
     if content is None:
         return {}

@@ -32,11 +32,7 @@ def read_folder(folder: Path) -> Experiment:
         return _experiment([folder], name="", home=folder.parent.parent)
     training = folder / "training" if (folder / "training").is_dir() else folder
     folders = [path.parent for path in training.glob(f"*/{METRICS}")]
-    # Run names may hold folders of their own, as `${model}/${seed}`.
-    folders += [path.parent for path in training.glob(f"*/*/{METRICS}")]
-    folders = [
-        path for path in folders if not any(part.startswith(".") for part in path.parts[-2:])
-    ]
+    folders = [path for path in folders if not path.name.startswith(".")]
     if not folders:
         raise PlottingError(_nothing_in(folder, training))
     folders.sort(key=lambda path: natural_key(str(path)))
