@@ -6,7 +6,13 @@ training code and notebooks use is in `expkit_bookkeeping` itself.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
+    from ._files.durable import append_line as append_line
     from ._files.durable import write_file as write_file
+    from ._files.json_files import NewerFileError as NewerFileError
+    from ._files.json_files import UnreadableFileError as UnreadableFileError
+    from ._files.json_files import check_schema as check_schema
+    from ._files.json_files import parse_json as parse_json
+    from ._files.json_files import read_json as read_json
     from ._recording.metrics import cut_metrics as cut_metrics
     from ._recording.signals import request_stop as request_stop
     from ._recording.signals import stop_requested as stop_requested
@@ -23,6 +29,10 @@ if TYPE_CHECKING:
 _MODULES = {
     "Claim": "_runs.claims",
     "Liveness": "_runs.records",
+    "NewerFileError": "_files.json_files",
+    "UnreadableFileError": "_files.json_files",
+    "append_line": "_files.durable",
+    "check_schema": "_files.json_files",
     "claim_run": "_runs.claims",
     "code_changes": "_runs.code",
     "code_facts": "_runs.code",
@@ -30,6 +40,8 @@ _MODULES = {
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",
     "move_to_trash": "_runs.trash",
+    "parse_json": "_files.json_files",
+    "read_json": "_files.json_files",
     "request_stop": "_recording.signals",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",

@@ -141,7 +141,7 @@ def _differences(
 
     try:
         old = yaml.safe_load((record.folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         old = None
     if not isinstance(old, Mapping):
         return ["? config.yaml of the earlier run is missing or damaged, only the hashes differ"]

@@ -26,7 +26,12 @@ class NewerFileError(UnreadableFileError):
 
 
 def read_json(
-    path: Path, kind: type = dict, *, schema: int | None = None, package: str = PACKAGE
+    path: Path,
+    kind: type = dict,
+    *,
+    schema: int | None = None,
+    package: str = PACKAGE,
+    depth: int = MAX_DEPTH,
 ) -> object:
     """Read a JSON file, whatever somebody has made of it.
 
@@ -35,19 +40,20 @@ def read_json(
         kind: The type that its content must have: dict, list, or object for any.
         schema: The highest schema that the caller knows; None for a file without one.
         package: Who wrote the file, and has to be upgraded if its schema is higher.
+        depth: How deep its content may be nested.
 
     Raises:
         FileNotFoundError: If there is no such file.
         NewerFileError: If a newer version wrote it.
         UnreadableFileError: If it cannot be read, is not JSON of this kind, is larger than 64 MiB,
-            nested more than 200 deep, or holds a whole number that no float can hold.
+            nested deeper, or holds a whole number that no float can hold.
     """
     raw = read_bounded(os.fspath(path))
     if raw is None:
         raise FileNotFoundError(2, os.strerror(2), os.fspath(path))
     if isinstance(raw, OSError):
         raise UnreadableFileError(f"{path} cannot be read: {raw}") from raw
-    return parse_json(raw, path, kind, schema=schema, package=package)
+    return parse_json(raw, path, kind, schema=schema, package=package, depth=depth)
 
 
 def parse_json(
@@ -57,10 +63,11 @@ def parse_json(
     *,
     schema: int | None = None,
     package: str = PACKAGE,
+    depth: int = MAX_DEPTH,
 ) -> object:
     """The content of a JSON text from the file `path`, such as one of its lines; as `read_json`."""
     try:
-        content = decode(raw)
+        content = decode(raw, depth)
         if not isinstance(content, kind):
             raise ValueError(f"it holds {type(content).__name__}, not {kind.__name__}")
     except (ValueError, RecursionError) as error:
@@ -89,7 +96,7 @@ def check_schema(
         )
 
 
-def decode(raw: bytes | str) -> object:
+def decode(raw: bytes | str, depth: int = MAX_DEPTH) -> object:
     """The content of a JSON text within the bounds of `read_json`.
 
     Raises:
@@ -97,8 +104,8 @@ def decode(raw: bytes | str) -> object:
         RecursionError: If it is nested so deep that Python refuses it first.
     """
     content = decode_shallow(raw)
-    if may_be_deep(raw) and _depth(content) > MAX_DEPTH:
-        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    if may_be_deep(raw) and _is_deeper(content, depth):
+        raise ValueError(f"it is nested more than {depth} deep")
     return content
 
 
@@ -139,20 +146,20 @@ def read_bounded(path: str) -> bytes | OSError | None:
         return error
 
 
-def _depth(content: object) -> int:
-    """How deep a value is nested, without recursion; and no further than needed."""
-    depth = 0
+def _is_deeper(content: object, depth: int) -> bool:
+    """Whether a value is nested more than `depth` deep; without recursion."""
     level = [content]
-    while level and depth <= MAX_DEPTH + 1:
+    for _ in range(depth + 1):
         inner: list[object] = []
         for value in level:
             if isinstance(value, dict):
                 inner.extend(value.values())
             elif isinstance(value, list):
                 inner.extend(value)
+        if not inner:
+            return False
         level = inner
-        depth += 1
-    return depth - 1
+    return True
 
 
 def _whole_number(digits: str) -> int:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
+from typing import Any, cast
 
 from .._files.durable import write_file
+from .._files.json_files import decode
 
 FILE_NAME = "metrics.jsonl"
 MAX_PENDING = 10_000  # lines kept while the disk refuses them; then the error is raised
@@ -290,13 +292,13 @@ def _special(value: float) -> str:
 
 def _parsed(text: bytes) -> MetricLine | None:
     try:
-        line = json.loads(text)
+        line = cast("dict[str, Any]", decode(text))
         step, metrics = line["step"], line["metrics"]
         for key, value in metrics.items():
             if isinstance(value, str):
                 metrics[key] = _SPECIAL[value]
         return MetricLine(step, line["time"], metrics) if isinstance(step, int) else None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -62,7 +62,7 @@ class TimerFile:
         """The numbers of each timer in the file; empty if it cannot be read."""
         import yaml
 
-        with contextlib.suppress(OSError, UnicodeError, yaml.YAMLError):
+        with contextlib.suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
             timers = yaml.safe_load(self.path.read_text(encoding="utf-8"))
             if isinstance(timers, dict):
                 return {

@@ -119,7 +119,7 @@ def read_config(folder: Path) -> dict[str, object] | None:
     for name in ("config.yaml", ".hydra/config.yaml"):
         try:
             loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             continue
         if isinstance(loaded, dict):
             return loaded
