@@ -104,14 +104,16 @@ def append_line(path: Path, line: str) -> None:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
     fd = os.open(path, flags, 0o666)
     try:
+        _wait_for_lock(fd)
         size = os.lseek(fd, 0, os.SEEK_END)
-        if size and os.lseek(fd, size - 1, os.SEEK_SET) >= 0 and os.read(fd, 1) != b"\n":
-            data = b"\n" + data
+        if size:
+            os.lseek(fd, size - 1, os.SEEK_SET)
+            if os.read(fd, 1) != b"\n":
+                data = b"\n" + data
         written = os.write(fd, data)
         if written < len(data):  # a full disk takes what fits and reports no error
-            end = os.lseek(fd, 0, os.SEEK_CUR)
-            if os.fstat(fd).st_size == end:  # else another process has appended since
-                os.ftruncate(fd, end - written)
+            if os.fstat(fd).st_size == size + written:  # without locks another one may have written
+                os.ftruncate(fd, size)
             raise OSError(
                 errno.ENOSPC,
                 f"{os.strerror(errno.ENOSPC)}: {written} of {len(data)} bytes of a line fitted",
@@ -120,6 +122,17 @@ def append_line(path: Path, line: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _wait_for_lock(fd: int) -> None:
+    """Let one process after another append, where the file system has locks.
+
+    A page of a line that is being written can be seen before the rest.
+    """
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX)
 
 
 def sync_folder(folder: Path) -> None:
