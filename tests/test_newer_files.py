@@ -167,6 +167,25 @@ def test_a_file_of_a_newer_version_is_refused_by_name_and_stays(results, pattern
     assert path.read_bytes() == before
 
 
+def test_an_encoder_of_a_newer_version_is_refused_by_name(tmp_path):
+    from expkit_bookkeeping import Bookkeeping
+
+    class Labels:
+        names = ("cat", "dog")
+
+        def to_dict(self):
+            return {"names": list(self.names)}
+
+        def from_dict(self, state):
+            self.names = tuple(state["names"])
+
+    with Bookkeeping(tmp_path / "run", console=False) as run:
+        path = run.save_encoder(Labels(), "labels")
+        make_newer(path)
+        with pytest.raises(ValueError, match=r"labels\.json was written by a newer version"):
+            run.load_encoder(Labels(), "labels")
+
+
 def test_what_a_newer_version_did_after_a_grid_is_not_written_over(results):
     from expkit_hydra._console.succeeded_verbs import have_succeeded, record_success
 

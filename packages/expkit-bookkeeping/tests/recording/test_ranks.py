@@ -9,7 +9,8 @@ import pytest
 RANK = """
 import sys
 import torch.distributed as dist
-from expkit_bookkeeping import Bookkeeping, request_stop
+from expkit_bookkeeping import Bookkeeping
+from expkit_bookkeeping.launching import request_stop
 
 dist.init_process_group("gloo")
 with Bookkeeping(sys.argv[1], console=False) as run:
