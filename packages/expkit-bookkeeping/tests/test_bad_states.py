@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from expkit_bookkeeping import Bookkeeping
+from expkit_bookkeeping import Bookkeeping, find_checkpoints
 
 if "torch" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
     import torch
@@ -467,3 +467,48 @@ def test_a_state_may_not_have_a_checkpoints_name_as_those_are_removed(run, name)
         run.save_model(torch.nn.Linear(1, 1), name)
 
     assert contents(run.folder) == []
+
+
+STRUCTURES = {
+    "without epoch": lambda content: content.pop("epoch"),
+    "without states": lambda content: content.pop("states"),
+    "without rng": lambda content: content.pop("rng"),
+    "an epoch of text": lambda content: content.update(epoch="3"),
+    "states in a list": lambda content: content.update(states=[]),
+    "a number of generators": lambda content: content.update(generators=3),
+    "timers as a mapping": lambda content: content.update(timers={}),
+    "a schema of text": lambda content: content.update(schema="1"),
+}
+
+
+@needs_torch
+@pytest.mark.parametrize("change", STRUCTURES.values(), ids=STRUCTURES)
+def test_a_checkpoint_of_right_bytes_and_wrong_structure_is_passed_over(tmp_path, change, caplog):
+    with Bookkeeping(tmp_path / "run", console=False) as run:
+        run.save_checkpoint(0, note="the older one")
+        run.save_checkpoint(1, note="the newer one")
+    path = tmp_path / "run" / "states" / "epoch_0001.pt"
+    content = torch.load(path)
+    change(content)
+    torch.save(content, path)
+    before = path.read_bytes()
+
+    with Bookkeeping(tmp_path / "run", console=False) as run:
+        start = run.resume(note="none")
+
+        assert (start, start.extra["note"]) == (1, "the older one")
+        log = (tmp_path / "run" / "training.log").read_text()
+        assert f"{path} is" in log
+        assert "passed over" in log
+    assert path.read_bytes() == before
+
+
+@needs_torch
+def test_a_folder_by_the_name_of_a_checkpoint_does_not_stop_resuming(tmp_path):
+    with Bookkeeping(tmp_path / "run", console=False) as run:
+        run.save_checkpoint(0, note="kept")
+    (tmp_path / "run" / "states" / "epoch_0007.pt").mkdir()
+
+    with Bookkeeping(tmp_path / "run", console=False) as run:
+        assert run.resume(note="none").extra["note"] == "kept"
+    assert [file.epoch for file in find_checkpoints(tmp_path / "run")] == [0]

@@ -6,7 +6,13 @@ training code and notebooks use is in `expkit_bookkeeping` itself.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
+    from ._files.durable import append_line as append_line
     from ._files.durable import write_file as write_file
+    from ._files.json_files import NewerFileError as NewerFileError
+    from ._files.json_files import UnreadableFileError as UnreadableFileError
+    from ._files.json_files import check_schema as check_schema
+    from ._files.json_files import parse_json as parse_json
+    from ._files.json_files import read_json as read_json
     from ._files.plain_data import json_data as json_data
     from ._files.yaml_files import read_yaml as read_yaml
     from ._files.yaml_files import yaml_text as yaml_text
@@ -30,6 +36,10 @@ _MODULES = {
     "IGNORED_BY_DEFAULT": "_runs.hashes",
     "Liveness": "_runs.records",
     "NO_PART_OF_IDENTITY": "_runs.hashes",
+    "NewerFileError": "_files.json_files",
+    "UnreadableFileError": "_files.json_files",
+    "append_line": "_files.durable",
+    "check_schema": "_files.json_files",
     "claim_run": "_runs.claims",
     "code_changes": "_runs.code",
     "code_facts": "_runs.code",
@@ -38,6 +48,8 @@ _MODULES = {
     "is_alive": "_runs.records",
     "json_data": "_files.plain_data",
     "move_to_trash": "_runs.trash",
+    "parse_json": "_files.json_files",
+    "read_json": "_files.json_files",
     "read_yaml": "_files.yaml_files",
     "request_stop": "_recording.signals",
     "stop_requested": "_recording.signals",

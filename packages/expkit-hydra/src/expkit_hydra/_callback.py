@@ -214,7 +214,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         if reason is not None:
             trash = move_to_trash(record, reason="fresh" if settings.fresh else "rerun")
             _say(f"{reason}; it moved to {_shown(trash)}")
-        elif record.state != "running":
+        elif record.state != "running" and not record.is_newer:
             _say(f"Run {record.run_name} continues ({record.state}, attempt {record.attempt + 1}).")
     return claim_run(
         folder,

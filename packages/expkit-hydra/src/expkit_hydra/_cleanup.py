@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -220,10 +219,13 @@ def _trashed_folders(experiment: Path) -> Sequence[Path]:
 
 def _trashed_name(line: str) -> str | None:
     """The name of the folder in `.trash/` that a line of removed.jsonl names."""
+    from expkit_bookkeeping.launching import UnreadableFileError, parse_json
+
     try:
-        moved_to = json.loads(line)["trash"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        entry = parse_json(line, "removed.jsonl", schema=1)
+    except UnreadableFileError:
         return None
+    moved_to = entry.get("trash") if isinstance(entry, dict) else None
     if not isinstance(moved_to, str):
         return None
     parent, _, name = moved_to.partition("/")

@@ -3,11 +3,12 @@
 import io
 from datetime import UTC, datetime
 
+import pytest
 from rich.console import Console
 
 from expkit_bookkeeping import RunRecord
 from expkit_hydra import GridRun
-from expkit_hydra._console.rows import Row, most_telling, rows_of, with_reports
+from expkit_hydra._console.rows import Row, most_telling, row_of, rows_of, with_reports
 from expkit_hydra._console.table import finished_line, run_table
 from expkit_hydra.launching import SchedulerReport
 
@@ -88,3 +89,30 @@ def test_a_run_whose_metric_is_nan_is_never_among_the_best():
     shown, _ = most_telling(rows, limit=5)
 
     assert "nan" not in [row.run_name for row in shown]
+
+
+def running(tmp_path, **facts):
+    record = RunRecord(tmp_path, "a", "running", host="node7", **facts)
+    return row_of(record, now=NOW)
+
+
+def test_a_running_run_that_cannot_be_asked_says_so_once_its_heartbeat_is_old(tmp_path):
+    old = running(tmp_path, heartbeat_at="2026-11-20T00:00:00+00:00")
+    new = running(tmp_path, heartbeat_at="2026-11-22T23:59:00+00:00")
+
+    assert old.error == (
+        "uncertain: node7 cannot be asked from here, and its last heartbeat is 3 d 00 h old; "
+        "30 minutes after run.json was written or copied it is lost"
+    )
+    assert new.error is None
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-11-20", "2026-11-20T00:00:00", ""])
+def test_a_heartbeat_that_is_no_time_is_not_shown(tmp_path, text):
+    assert running(tmp_path, heartbeat_at=text).heartbeat_age_s is None
+
+
+def test_a_run_that_cannot_be_read_says_why(tmp_path):
+    record = RunRecord(tmp_path, "a", "unknown", reason="run.json is damaged: no text")
+
+    assert row_of(record, now=NOW).error == "run.json is damaged: no text"

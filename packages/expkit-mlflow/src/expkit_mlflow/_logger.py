@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, SupportsFloat, runtime_checkable
 
 from ._journal.configuration import IGNORED, flatten, resolved, yaml_text
-from ._journal.entries import JOURNAL_NAME, STATUS
+from ._journal.entries import JOURNAL_NAME, SCHEMA, STATUS
 from ._journal.experiments import experiment_folder
 from ._journal.metrics import add_numbers, timings, whole_step
 from ._journal.processes import this_process
@@ -457,6 +457,7 @@ class MLFlowLogger:
         self._append(
             {
                 "kind": "run",
+                "schema": SCHEMA,
                 "id": run_id,
                 "experiment": experiment,
                 "run_name": run_name,

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -180,12 +181,18 @@ def test_a_run_whose_owner_is_gone_is_closed_and_a_live_one_is_not(experiment, k
     dead.wait()
     machine = str(kit.this_process()["process_start"]).partition("/")[0]
     log(experiment, "dead", end=None, pid=dead.pid, process_start=f"{machine}/1", kit=kit)
-    log(experiment, "elsewhere", end=None, process_start=start, host="node7", kit=kit)
+    now = datetime.now(UTC).isoformat()
+    there = {"process_start": start, "host": "node7"}
+    log(experiment, "elsewhere", end=None, heartbeat_at=now, **there, kit=kit)
+    long_ago = "2025-11-23T08:05:50.000000+00:00"  # run.json is new, as after a copy without times
+    log(experiment, "copied", end=None, heartbeat_at=long_ago, **there, kit=kit)
     log(experiment, "alive", end=None, kit=kit)
     sync(experiment)
 
     status = {name: run.info.status for name, run in kit.runs(experiment).items()}
-    assert status == {"dead": "KILLED", "elsewhere": "RUNNING", "alive": "RUNNING"}
+    assert status == {
+        "dead": "KILLED", "elsewhere": "RUNNING", "copied": "KILLED", "alive": "RUNNING"
+    }  # fmt: skip
 
     record = experiment / "training/elsewhere/run.json"
     old = time.time() - 31 * 60

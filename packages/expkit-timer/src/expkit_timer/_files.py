@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Attempt = dict[str, object]  # what one process timed: an id and the fields of Statistics
 Content = dict[str, dict[str, object]]  # by timer: the totals and the list of attempts
 
+SCHEMA = 1  # of a file that says nothing of it
 _FIELDS = Statistics._fields
 _COLUMNS = ("name", "id", *_FIELDS)
 _LOCK_TIMEOUT_S = 10.0
@@ -82,7 +83,7 @@ def read(path: str | Path) -> Content:
     """The content of a timer file.
 
     Raises:
-        ValueError: If it is not one; the message says where.
+        ValueError: If it is not one, or a newer version wrote it; the message says where.
         FileNotFoundError: If there is no such file.
         ImportError: If the file is YAML and PyYAML is not installed.
     """
@@ -90,10 +91,17 @@ def read(path: str | Path) -> Content:
     load, _ = _format_for(path)
     try:
         content = load(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a timer file: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a timer file: it holds {type(content).__name__}")
+    if isinstance(content.get("schema"), int):  # a timer of this name would be a mapping
+        schema = content.pop("schema")
+        if schema > SCHEMA:
+            raise ValueError(
+                f"{path} was written by a newer version of expkit-timer (schema {schema}; this one "
+                f"reads {SCHEMA}): upgrade it, pip install -U expkit-timer"
+            )
     return {str(name): _check(path, str(name), entry) for name, entry in content.items()}
 
 

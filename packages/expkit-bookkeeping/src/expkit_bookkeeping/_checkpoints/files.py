@@ -41,7 +41,7 @@ def parse_name(path: Path) -> CheckpointFile | None:
 
 
 def find_checkpoints(folder: Path) -> list[CheckpointFile]:
-    """Checkpoints of a run folder, oldest first, judged by their names alone.
+    """Checkpoints of a run folder, oldest first: its files with a checkpoint's name.
 
     Damaged ones that `resume` came across are left out, as it has renamed them.
     """
@@ -49,7 +49,8 @@ def find_checkpoints(folder: Path) -> list[CheckpointFile]:
         paths = list((folder / "states").iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(file for path in paths if (file := parse_name(path)) is not None)
+    files = (parse_name(path) for path in paths)
+    return sorted(file for file in files if file is not None and not file.path.is_dir())
 
 
 def reason_for_no_best(folder: Path, settings: RunSettings) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from .._files.durable import remove_leftovers
+from .._files.json_files import NewerFileError, UnreadableFileError, check_schema
 from .._files.torch_archives import DamagedFileError, read_torch
 from .files import find_checkpoints
 from .rng import loader_generators, restore_rng_state, start_other_rank
@@ -91,7 +92,8 @@ def resume(
         The epoch to run next, with `batch` and `extra`; 0 on a new run or if no file is valid.
 
     Raises:
-        ValueError: If the checkpoint lacks the state of one of the objects.
+        ValueError: If the checkpoint lacks the state of one of the objects, or a newer version
+            wrote it.
         RuntimeError: If a state does not fit, such as that of another model.
         OSError: If a checkpoint exists but cannot be read.
     """
@@ -127,12 +129,37 @@ def _read(path: Path, rank: int, report: Report) -> CheckpointContent | None:
     if not isinstance(content, dict) or "schema" not in content:
         report(f"{path} is no checkpoint of save_checkpoint() and is passed over.")
         return None
-    if content["schema"] > SCHEMA:
-        raise ValueError(
-            f"{path} has schema {content['schema']}, this version of expkit-bookkeeping reads up "
-            f"to {SCHEMA}. Update it: pip install -U expkit-bookkeeping"
-        )
+    try:
+        check_schema(content, path, SCHEMA)
+    except NewerFileError:
+        raise  # to start over, or from an older one, would overwrite what the newer version wrote
+    except UnreadableFileError as error:
+        report(f"{error}. It is passed over.")
+        return None
+    fault = _fault(content)
+    if fault is not None:
+        report(f"{path} is no checkpoint of save_checkpoint(): {fault}. It is passed over.")
+        return None
     return cast(CheckpointContent, content)
+
+
+def _fault(content: Mapping[str, object]) -> str | None:
+    """What a checkpoint lacks that restoring it takes; None if it is complete."""
+    count, no_count = (int,), (int, type(None))
+    kinds: dict[str, tuple[type, ...]] = {
+        "epoch": count, "batch": no_count, "step": no_count, "metrics_size": no_count,
+        "states": (dict,), "extra": (dict,), "loader": (object,), "generators": (list,),
+        "rng": (dict,),
+    }  # fmt: skip
+    for name, allowed in kinds.items():
+        if name not in content:
+            return f"it lacks {name!r}"
+        value = content[name]
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            return f"its {name!r} is {type(value).__name__}"
+    if not isinstance(content.get("timers"), (str, type(None))):
+        return f"its 'timers' is {type(content['timers']).__name__}"
+    return None
 
 
 def _restore(
@@ -180,9 +207,10 @@ def _restore(
                 f"has {len(generators)}: the order of the samples may differ from a run that was "
                 "not stopped."
             )
-        for generator, state in zip(generators, saved, strict=False):
-            generator.set_state(state)
-        restore_rng_state(content["rng"], report)
+        with _restoring(path, "the random state"):
+            for generator, state in zip(generators, saved, strict=False):
+                generator.set_state(state)
+            restore_rng_state(content["rng"], report)
     else:
         start_other_rank(content["rng"], generators, rank)
     return ResumePoint(

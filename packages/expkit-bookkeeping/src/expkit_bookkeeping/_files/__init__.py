@@ -1,6 +1,5 @@
-"""How anything is written and read: durable files, YAML, torch archives, tables, users' paths.
+"""How anything is written and read: durable files, JSON, YAML, torch archives, tables, paths.
 
-Others take `write_file`, `atomic_path`, `append_line`, `path_inside`, `write_torch`, `read_torch`,
-`saveable`, `yaml_text`, `read_yaml`, `plain_data`, `json_data`. It knows nothing of runs and
-stands on no other wing.
+Others take `write_file`, `atomic_path`, `append_line`, `read_json`, `read_yaml`, `yaml_text`,
+`plain_data`, `path_inside`, `write_torch`, `read_torch`, `saveable`. Stands on no other wing.
 """

@@ -1,6 +1,7 @@
 """Files that a crash cannot tear: replaced as a whole, or appended to line by line."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,13 +93,46 @@ def atomic_path(path: Path, check: Callable[[], None] | None = None) -> Iterator
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line with a single write, so that lines of several processes do not mix."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    """Append one line as a whole, with a single write: lines of several processes do not mix.
+
+    If somebody else's write ended within a line, this one begins on a line of its own.
+
+    Raises:
+        OSError: If the line could not be written as a whole; then nothing of it is left.
+    """
+    data = line.encode() + b"\n"
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    fd = os.open(path, flags, 0o666)
     try:
-        os.write(fd, line.encode() + b"\n")
+        _wait_for_lock(fd)
+        size = os.lseek(fd, 0, os.SEEK_END)
+        if size:
+            os.lseek(fd, size - 1, os.SEEK_SET)
+            if os.read(fd, 1) != b"\n":
+                data = b"\n" + data
+        written = os.write(fd, data)
+        if written < len(data):  # a full disk takes what fits and reports no error
+            if os.fstat(fd).st_size == size + written:  # without locks another one may have written
+                os.ftruncate(fd, size)
+            raise OSError(
+                errno.ENOSPC,
+                f"{os.strerror(errno.ENOSPC)}: {written} of {len(data)} bytes of a line fitted",
+                os.fspath(path),
+            )
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _wait_for_lock(fd: int) -> None:
+    """Let one process after another append, where the file system has locks.
+
+    A page of a line that is being written can be seen before the rest.
+    """
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX)
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
+from typing import Any, cast
 
 from .._files.durable import write_file
+from .._files.json_files import decode
 from .._files.plain_data import SPECIAL_NUMBERS, special_text
 
 FILE_NAME = "metrics.jsonl"
@@ -283,13 +285,13 @@ def _without(line: MetricLine, names: Collection[str], step: int) -> dict[str, f
 
 def _parsed(text: bytes) -> MetricLine | None:
     try:
-        line = json.loads(text)
+        line = cast("dict[str, Any]", decode(text))
         step, metrics = line["step"], line["metrics"]
         for key, value in metrics.items():
             if isinstance(value, str):
                 metrics[key] = SPECIAL_NUMBERS[value]
         return MetricLine(step, line["time"], metrics) if isinstance(step, int) else None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

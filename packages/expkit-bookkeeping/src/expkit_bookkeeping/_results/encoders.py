@@ -19,17 +19,21 @@ from typing import TypeVar
 
 from .._checkpoints.states import load_into, state_of
 from .._files.durable import write_file
+from .._files.json_files import NewerFileError, read_json
 from .._files.paths import missing_file_error, path_inside
 from .._files.saveable import MAX_DEPTH, type_name
 from .._files.torch_archives import read_torch, write_torch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import numpy
 
 T = TypeVar("T")
 SUFFIXES = (".json", ".pt", ".pkl")
 FORMAT = "expkit-encoder"
+SCHEMA = 1
 _ADVICE = "pickle=True saves it as it is, in a file that runs code when it is loaded."
 
 
@@ -61,7 +65,7 @@ def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = Fal
         write_torch(path.with_name(path.name + suffix), state_of(encoder, name))
     else:
         suffix = ".json"
-        data = {"format": FORMAT, "schema": 1, **_described(encoder, name)}
+        data = {"format": FORMAT, "schema": SCHEMA, **_described(encoder, name)}
         text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
         write_file(path.with_name(path.name + suffix), text + "\n")
     for other in SUFFIXES:
@@ -127,9 +131,11 @@ def load_encoder(folder: Path, encoder: type[T] | T, name: str, *, pickle: bool 
 
 def _read_json(file: Path) -> dict[str, object]:
     try:
-        data = json.loads(file.read_bytes())
+        data: Any = read_json(file, schema=SCHEMA, depth=5 * MAX_DEPTH)
         if data["format"] != FORMAT or not {"class", "content", "made_by"} <= data.keys():
             raise ValueError("it is another program's")
+    except NewerFileError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is damaged or no encoder of expkit: {error}.") from error
     return data  # type: ignore[no-any-return]

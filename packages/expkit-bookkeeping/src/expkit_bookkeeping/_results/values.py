@@ -10,8 +10,10 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 from .._files.durable import atomic_path, write_file
+from .._files.json_files import read_json
 from .._files.paths import missing_file_error, path_inside
 from .._files.plain_data import SPECIAL_NUMBERS, NotPlain, PlainRules, plain_data
 from .._files.saveable import type_name
@@ -219,7 +221,10 @@ def _load_json(path: Path) -> object:
             return [numbers(part) for part in value]
         return SPECIAL_NUMBERS.get(value, value) if isinstance(value, str) else value
 
-    return numbers(json.loads(path.read_bytes()))
+    try:
+        return numbers(json.loads(path.read_bytes()))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 # --- numpy -----------------------------------------------------------------------------------
@@ -276,7 +281,7 @@ def _load_csv(path: Path) -> pandas.DataFrame:
     schema = path.with_name(path.name + SCHEMA_SUFFIX)
     if not schema.is_file():  # another program's
         return pandas.read_csv(path)
-    return read_table(path.read_bytes().decode(), json.loads(schema.read_bytes()))
+    return read_table(path.read_bytes().decode(), cast(dict[str, object], read_json(schema)))
 
 
 def _import_pyarrow() -> None:

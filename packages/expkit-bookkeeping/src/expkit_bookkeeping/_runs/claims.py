@@ -14,6 +14,7 @@ from .._files.durable import remove_leftovers, write_file, write_temporary
 from .._files.plain_data import json_data
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
+    SCHEMA,
     STALE_S,
     Liveness,
     RunRecord,
@@ -24,7 +25,6 @@ from .records import (
     read_run,
 )
 
-SCHEMA = 1
 _LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FUSE
 FINAL_STATES = ("completed", "failed", "interrupted")
 
@@ -210,7 +210,7 @@ def claim_run(
         The claim.
 
     Raises:
-        RunClaimed: If the run's owner is alive, or may be.
+        RunClaimed: If the run's owner is alive, or may be, or a newer version wrote the run.
         OSError: If the folder cannot be written.
     """
     folder = Path(folder).absolute()  # as the training code may change the working directory
@@ -227,6 +227,7 @@ def claim_run(
         # The folder is read once, and the next claim is the number after the one that was judged.
         # With a second reading, a claim made in between would be taken for the judged one.
         record = claimed_record(folder)
+        check_not_newer(record)
         if (
             record is not None
             and is_owned_by(record, process)
@@ -300,6 +301,7 @@ def _write_start(
     data: dict[str, object] = {} if former is None else dict(former.data)
     now = _iso(claim._clock())
     current = read_run(claim.folder)
+    check_not_newer(current)
     if current is not None and current.state == "unknown":  # bad input never costs data
         with contextlib.suppress(OSError):
             os.replace(claim.folder / "run.json", claim.folder / "run.json.damaged")  # noqa: PTH105
@@ -357,6 +359,16 @@ def is_owned_by(record: RunRecord, process: ProcessIdentity) -> bool:
     """Whether a process is the one that claimed a run."""
     identity = (process.host, process.pid, process.process_start)
     return (record.host, record.pid, record.process_start) == identity
+
+
+def check_not_newer(record: RunRecord | None) -> None:
+    """Check that no newer version wrote a run: what it means by the files is not known here.
+
+    Raises:
+        RunClaimed: If one did.
+    """
+    if record is not None and record.is_newer:
+        raise RunClaimed(f"Run {record.run_name!r} is left as it is: {record.reason}")
 
 
 def _describe_owner(record: RunRecord) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -12,8 +11,12 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from .._files.json_files import decode
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .records import RunRecord
 
 SNAPSHOT_VARIABLE = "EXPKIT_SNAPSHOT"
@@ -83,14 +86,14 @@ def _snapshot_in_use() -> Snapshot | None:
     if not text:
         return None
     try:
-        facts = json.loads(text)
+        facts: Any = decode(text)
         snapshot = Snapshot(
             Path(facts["copy"]).resolve(),
             Path(facts["root"]).resolve(),
             facts.get("commit"),
             facts.get("dirty"),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     # A task may start another project's script, which inherits the variable.
     import_paths = (os.path.realpath(entry) for entry in sys.path)

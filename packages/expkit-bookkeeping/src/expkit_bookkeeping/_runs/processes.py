@@ -1,12 +1,15 @@
 """What identifies a process, and whether it is still alive."""
 
 import contextlib
+import importlib.util
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+CLOCK_S = 5  # two readings of one process's start differ by less, and no pid returns so soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +75,22 @@ def process_start(pid: int) -> str | None:
     """A text `MACHINE/START` that no later process with this pid shares; None if none runs.
 
     MACHINE names one boot of one kernel and its pid namespace: in another container the same pid
-    is another process.
+    is another process. Where there is no /proc, it names the host, and START is in seconds since
+    the epoch, whatever the time zone and the language of the shell.
     """
     if sys.platform == "linux":
         ticks = _linux_start(pid)
         return None if ticks is None else f"{_this_machine()}/{ticks}"
-    if os.name == "posix":
-        import subprocess
-
-        command = ["ps", "-o", "lstart=", "-p", str(pid)]
-        ps = subprocess.run(command, capture_output=True, text=True, check=False)
-        text = " ".join(ps.stdout.split())
-        return f"{host_name()}/{text}" if text else None
-    return None
+    seconds = _psutil_start(pid)
+    return None if seconds is None else f"{host_name()}:psutil/{seconds}"
 
 
 def same_machine(start: str | None, other: str | None) -> bool:
-    """Whether two texts of `process_start` are from one machine, so that pids can be compared."""
+    """Whether two texts of `process_start` are from one machine, so that pids can be compared.
+
+    One that version 0.1 wrote where there is no /proc, `HOST/Mon Nov 23 08:00:00 2026`, is from no
+    machine: its time is in an unknown time zone.
+    """
     if start is None or other is None:
         return False
     return start.partition("/")[0] == other.partition("/")[0]
@@ -104,9 +106,11 @@ def same_boot(start: str | None, other: str | None) -> bool:
 
 def process_is_alive(pid: int, start: str) -> bool | None:
     """Whether the process with this pid and start runs; None if the system does not say."""
+    if not 0 < pid < 1 << 31:  # no process has it, and os.kill would take it for a group
+        return None
     now = process_start(pid)
     if now is not None:
-        return now == start
+        return now == start or _about_equal(now, start)
     if os.name != "posix":  # os.kill(pid, 0) would end the process on Windows
         return None
     try:
@@ -115,7 +119,36 @@ def process_is_alive(pid: int, start: str) -> bool | None:
         return False
     except PermissionError:  # hidden /proc entries of another user
         return None
-    return False  # it exists, but has no start: a zombie, killed and not yet reaped
+    # It exists, but has no start: a zombie, killed and not yet reaped. Or psutil is missing.
+    return False if sys.platform == "linux" or _has_psutil() else None
+
+
+def _about_equal(start: str, other: str) -> bool:
+    """Whether two starts of one pid are a few seconds apart, as rounding and a set clock do."""
+    machine, _, seconds = start.partition("/")
+    other_machine, _, other_seconds = other.partition("/")
+    if not machine.endswith(":psutil") or machine != other_machine:
+        return False
+    return other_seconds.isdecimal() and abs(int(seconds) - int(other_seconds)) <= CLOCK_S
+
+
+def _psutil_start(pid: int) -> int | None:
+    try:
+        import psutil
+    except ImportError:
+        return None
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        seconds: int = round(process.create_time())
+    except psutil.Error:
+        return None
+    return seconds
+
+
+def _has_psutil() -> bool:
+    return importlib.util.find_spec("psutil") is not None
 
 
 def _linux_start(pid: int) -> str | None:

@@ -2,19 +2,32 @@
 
 import contextlib
 import gc
-import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
+from .._files.json_files import (
+    NewerFileError,
+    UnreadableFileError,
+    check_schema,
+    decode_shallow,
+    may_be_deep,
+    parse_json,
+    read_bounded,
+    read_json,
+)
 from .processes import process_is_alive, same_boot, same_machine, this_process
 
 STATES = ("running", "completed", "failed", "interrupted")
+SCHEMA = 1  # of run.json and of claims
 BATCH = 100  # files parsed at once
-READ_BYTES = 1 << 14  # at once; a run.json has two to five thousand
 STALE_S = 30 * 60  # an owner that cannot be asked counts as gone after so long without a heartbeat
 REBOOTED_STALE_S = 2 * 60  # the same host has rebooted: four heartbeats have been missed
+COPIED_S = 24 * 60 * 60  # clocks differ by less: such a file was written by a copy, not its owner
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,7 @@ class RunRecord:
     code: Mapping[str, object] | None = None
     error: Mapping[str, object] | None = None
     reason: str | None = None  # why the state is "unknown"
+    is_newer: bool = False  # a newer version wrote it: nothing in this folder may change
     data: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
@@ -58,8 +72,8 @@ def read_run(folder: Path) -> RunRecord | None:
         folder: The run folder.
 
     Returns:
-        The record; its state is `unknown`, with a reason, if run.json is damaged. None if there is
-        no run.json.
+        The record; its state is `unknown`, with a reason, if run.json is damaged or a newer version
+        wrote it. None if there is no run.json.
     """
     folder = Path(folder)
     return _read([(str(folder), folder.name)])[0]
@@ -69,7 +83,8 @@ def is_alive(record: RunRecord) -> bool | None:
     """Whether the owner of a running run is alive: True, False, or None if it is uncertain.
 
     On the owner's machine the process table is asked. Elsewhere the owner counts as gone after 30
-    minutes without a heartbeat, measured by the file system's clock and not by this machine's.
+    minutes without a heartbeat, measured by the file system's clock and not by this machine's; and
+    at once if run.json was written more than a day after the last heartbeat, by copying it.
 
     Args:
         record: A record whose state is `running`.
@@ -90,7 +105,19 @@ def is_alive(record: RunRecord) -> bool | None:
     age_s = heartbeat_age_s(record.folder)
     if age_s is not None and age_s > (REBOOTED_STALE_S if rebooted else STALE_S):
         return False
-    return None
+    # A copy without times has new files with old heartbeats; their owner writes elsewhere.
+    return False if _heartbeat_before_file_s(record) > COPIED_S else None
+
+
+def _heartbeat_before_file_s(record: RunRecord) -> float:
+    """Seconds from the last heartbeat, by its owner's clock, to when run.json was written here."""
+    if record.heartbeat_at is None or highest_claim(record.folder) > record.attempt:
+        return 0.0
+    try:
+        heartbeat_s = datetime.fromisoformat(record.heartbeat_at).timestamp()
+        return (record.folder / "run.json").stat().st_mtime - heartbeat_s
+    except (OSError, ValueError, OverflowError):
+        return 0.0
 
 
 def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRecord]:
@@ -166,16 +193,24 @@ def highest_claim(folder: Path) -> int:
     except OSError:
         return 0
     numbers = (name[:-5] for name in names if name.endswith(".json"))
-    return max((int(number) for number in numbers if number.isdigit()), default=0)
+    # Nine digits: more are no attempt's number, and what isdigit() takes, int() may refuse.
+    return max((int(number) for number in numbers if _NUMBER.fullmatch(number)), default=0)
 
 
 def claimed_record(folder: Path) -> RunRecord | None:
     """The record of a run and its present owner, even if that has not written run.json yet."""
     record = read_run(folder)
     number = highest_claim(folder)
-    if number == 0 or (record is not None and 0 < number <= record.attempt):
+    if number == 0 or (record is not None and (record.is_newer or 0 < number <= record.attempt)):
         return record
-    content = _read_json(claim_path(folder, number))
+    content: object = {}
+    path = claim_path(folder, number)
+    try:
+        content = read_json(path, schema=SCHEMA)
+    except NewerFileError as error:
+        return _unknown(folder, folder.name, error, str(path))
+    except (FileNotFoundError, UnreadableFileError):  # its owner is unknown, and may be alive
+        pass
     claim = _record(folder, folder.name, content if isinstance(content, dict) else {})
     base = record or RunRecord(folder, folder.name, "running")
     return replace(
@@ -195,51 +230,61 @@ def claimed_record(folder: Path) -> RunRecord | None:
 
 def _read(folders: Sequence[tuple[str, str]]) -> list[RunRecord | None]:
     """The records of run folders, each a path and a name; None for one without run.json."""
-    raws = [_raw(f"{path}/run.json") for path, _ in folders]
-    parsed = iter(_parsed([raw for raw in raws if isinstance(raw, bytes)]))
+    paths = [f"{path}/run.json" for path, _ in folders]
+    raws = [read_bounded(path) for path in paths]
+    parsed = iter(_parsed([(raw, path) for raw, path in zip(raws, paths, strict=True) if raw]))
     records: list[RunRecord | None] = []
-    for (path, name), raw in zip(folders, raws, strict=True):
+    for (path, name), raw, file in zip(folders, raws, paths, strict=True):
         if raw is None:
             records.append(None)
             continue
-        data = raw if isinstance(raw, OSError) else next(parsed)
-        if isinstance(data, dict) and data.get("state") in STATES:
-            records.append(_record(Path(path), name, data))
-            continue
-        reason = f"{path}/run.json {_fault(data)}"
-        records.append(RunRecord(Path(path), name, "unknown", reason=reason))
+        data = next(parsed) if raw else UnreadableFileError(f"{file} is damaged: it is empty")
+        if isinstance(data, dict):
+            newer = _newer_file(data, file)
+            if newer is None and data.get("state") in STATES:
+                records.append(_record(Path(path), name, data))
+                continue
+            if newer is not None:
+                data = newer
+        records.append(_unknown(Path(path), name, data, file))
     return records
 
 
-def _raw(path: str) -> bytes | OSError | None:
-    # For tens of thousands of runs: no Path and no file object, which doubles the system calls.
-    try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        try:
-            content = b""
-            while chunk := os.read(file, READ_BYTES):
-                content += chunk
-            return content
-        finally:
-            os.close(file)
-    except (FileNotFoundError, NotADirectoryError):
+def _unknown(folder: Path, name: str, data: object, file: str) -> RunRecord:
+    """The record of a run whose run.json says nothing that can be relied on."""
+    if isinstance(data, UnreadableFileError):
+        is_newer = isinstance(data, NewerFileError)
+        return RunRecord(folder, name, "unknown", reason=str(data), is_newer=is_newer)
+    state = data.get("state") if isinstance(data, dict) else type(data).__name__
+    shown = repr(state) if len(repr(state)) < 80 else f"{repr(state)[:80]}…"
+    reason = f"{file} has no known state: {shown}; known: {', '.join(STATES)}"
+    return RunRecord(folder, name, "unknown", reason=reason)
+
+
+def _newer_file(data: dict[str, object], file: str) -> UnreadableFileError | None:
+    if data.get("schema", SCHEMA) == SCHEMA:  # of tens of thousands of files
         return None
-    except OSError as error:
+    try:
+        check_schema(data, file, SCHEMA)
+    except UnreadableFileError as error:
         return error
+    return None
 
 
-def _parsed(raws: list[bytes]) -> list[object]:
-    """The contents, parsed together; a ValueError in place of each that is damaged.
+def _parsed(raws: Sequence[tuple[bytes | OSError, str]]) -> list[object]:
+    """The contents of files with these paths; an UnreadableFileError in place of each damaged one.
 
     Parsing them together takes two thirds of the time and half of the memory, as equal keys become
     one object. A torn one leaves a bracket open, which no intact one closes; then each is parsed
     alone.
     """
     contents: list[object] = []
-    with contextlib.suppress(ValueError):
-        contents = json.loads(b"[" + b",".join(raws) + b"]")
+    texts = [raw for raw, _ in raws if isinstance(raw, bytes)]
+    if len(texts) == len(raws) and not any(map(may_be_deep, texts)):
+        with contextlib.suppress(ValueError):
+            contents = decode_shallow(b"[" + b",".join(texts) + b"]")  # type: ignore[assignment]
     if len(contents) != len(raws):
-        contents = [_parsed_alone(raw) for raw in raws]
+        contents = [_parsed_alone(raw, path) for raw, path in raws]
     code = None
     for data in contents:  # the runs of a grid share their code, which is the largest part
         if isinstance(data, dict) and data.get("code") is not None:
@@ -249,20 +294,13 @@ def _parsed(raws: list[bytes]) -> list[object]:
     return contents
 
 
-def _parsed_alone(raw: bytes) -> object:
+def _parsed_alone(raw: bytes | OSError, path: str) -> object:
+    if isinstance(raw, OSError):
+        return UnreadableFileError(f"{path} cannot be read: {raw}")
     try:
-        return json.loads(raw)
-    except ValueError as error:
+        return parse_json(raw, path, object)
+    except UnreadableFileError as error:
         return error
-
-
-def _fault(data: object) -> str:
-    if isinstance(data, OSError):
-        return f"cannot be read: {data}"
-    if isinstance(data, ValueError):
-        return f"is damaged: {data}"
-    state = data.get("state") if isinstance(data, dict) else type(data).__name__
-    return f"has no known state: {state!r}; known: {', '.join(STATES)}"
 
 
 @contextlib.contextmanager
@@ -280,13 +318,13 @@ def collector_paused() -> Iterator[None]:
 
 def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
     get = data.get
-    attempt, elapsed_s, pid = get("attempt"), get("elapsed_s"), get("pid")
+    elapsed_s = get("elapsed_s")
     return RunRecord(
         folder=folder,
         run_name=_text(get("run_name")) or name,
         state=_text(get("state")) or "unknown",
         id=_text(get("id")),
-        attempt=attempt if isinstance(attempt, int) else 0,
+        attempt=_count(get("attempt")) or 0,
         experiment_id=_text(get("experiment_id")),
         config_hash=_text(get("config_hash")),
         grid_id=_text(get("grid_id")),
@@ -300,7 +338,7 @@ def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
         ended_at=_text(get("ended_at")),
         elapsed_s=elapsed_s if isinstance(elapsed_s, (int, float)) else 0.0,
         host=_text(get("host")),
-        pid=pid if isinstance(pid, int) else None,
+        pid=_count(get("pid")),
         process_start=_text(get("process_start")),
         slurm=_mapping(get("slurm")),
         code=_mapping(get("code")),
@@ -313,6 +351,11 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _count(value: object) -> int | None:
+    """A number that can be an attempt's or a process's; None for any other value."""
+    return value if type(value) is int and 0 < value < 1 << 31 else None
+
+
 def _mapping(value: object) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
@@ -320,10 +363,3 @@ def _mapping(value: object) -> dict[str, object] | None:
 def _restarts(slurm: Mapping[str, object]) -> int:
     count = slurm.get("restart_count")
     return count if isinstance(count, int) else 0
-
-
-def _read_json(path: Path) -> object:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .._files.durable import append_line, sync_folder
-from .claims import RunClaimed, claimed_message, is_owned_by
+from .claims import RunClaimed, check_not_newer, claimed_message, is_owned_by
 from .folder_ownership import foreign_reason
 from .processes import this_process
 from .records import Liveness, RunRecord, claimed_record, is_alive
@@ -33,7 +33,7 @@ def move_to_trash(
         Where the folder is now.
 
     Raises:
-        RunClaimed: If another process that may be alive owns the run.
+        RunClaimed: If another process that may be alive owns the run, or a newer version wrote it.
         FileNotFoundError: If there is no such folder.
         PermissionError: If expkit did not make the folder, or this program was started in it or
             its script lies in it.
@@ -47,6 +47,7 @@ def move_to_trash(
     if reason_to_stay is not None:
         raise PermissionError(f"{folder} {reason_to_stay}. It was not moved to the trash.")
     current = claimed_record(folder)
+    check_not_newer(current)
     if (
         current is not None
         and current.state == "running"

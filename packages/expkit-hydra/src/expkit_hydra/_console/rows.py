@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .texts import error_line
+from .texts import duration_text, error_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from .._grid.run import GridRun
     from .._grid.schedulers import SchedulerReport
+
+
+DOUBTFUL_S = 30 * 60  # an owner renews its heartbeat every 30 s
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Ro
     if metric is not None and best.get("metric") != metric:
         value, step = _number((record.metrics or {}).get(metric)), None
     age = None
-    if record.state in ("running", "lost", "unknown") and record.heartbeat_at is not None:
-        age = max(0.0, (now - _time(record.heartbeat_at)).total_seconds())
+    heartbeat_at = _time(record.heartbeat_at)
+    if record.state in ("running", "lost", "unknown") and heartbeat_at is not None:
+        age = max(0.0, (now - heartbeat_at).total_seconds())
     return Row(
         run_name=record.run_name,
         state=record.state,
@@ -63,7 +68,19 @@ def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Ro
         best=value,
         best_step=step,
         heartbeat_age_s=age,
-        error=error_line(record.error),
+        error=error_line(record.error) or record.reason or _doubt(record, age),
+    )
+
+
+def _doubt(record: RunRecord, age_s: float | None) -> str | None:
+    """Why a run that counts as running may be none; its owner cannot be asked from here."""
+    if record.state != "running" or age_s is None or age_s <= DOUBTFUL_S:
+        return None
+    if record.host == platform.node():  # which was asked
+        return None
+    return (
+        f"uncertain: {record.host or 'its host'} cannot be asked from here, and its last heartbeat "
+        f"is {duration_text(age_s)} old; 30 minutes after run.json was written or copied it is lost"
     )
 
 
@@ -149,5 +166,10 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _time(value: object) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+def _time(text: str | None) -> datetime | None:
+    """The time of a text with a time zone; None for any other text."""
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return None if time.tzinfo is None else time

@@ -17,23 +17,40 @@ if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
 
 NAME = ".after.json"
+SCHEMA = 1
 
 
 def have_succeeded(experiment: Path, records: Iterable[RunRecord], verbs: Sequence[str]) -> bool:
     """Whether these commands have succeeded since the last of these runs changed."""
+    from expkit_bookkeeping.launching import UnreadableFileError
+
     try:
-        content = json.loads((experiment / NAME).read_bytes())
-    except (OSError, ValueError):
+        return bool(_read(experiment) == _content(records, verbs))
+    except (FileNotFoundError, UnreadableFileError):
         return False
-    return bool(content == _content(records, verbs))
 
 
 def record_success(experiment: Path, records: Iterable[RunRecord], verbs: Sequence[str]) -> None:
-    """Record that these commands have succeeded; if that cannot be written, they will repeat."""
-    from expkit_bookkeeping.launching import write_file
+    """Record that these commands have succeeded; if that cannot be written, they will repeat.
+
+    A file of a newer version stays as it is.
+    """
+    from expkit_bookkeeping.launching import NewerFileError, UnreadableFileError, write_file
 
     with contextlib.suppress(OSError):
+        try:
+            _read(experiment)
+        except NewerFileError:
+            return
+        except (FileNotFoundError, UnreadableFileError):
+            pass
         write_file(experiment / NAME, json.dumps(_content(records, verbs)) + "\n")
+
+
+def _read(experiment: Path) -> object:
+    from expkit_bookkeeping.launching import read_json
+
+    return read_json(experiment / NAME, schema=SCHEMA, package="expkit-hydra")
 
 
 def _content(records: Iterable[RunRecord], verbs: Sequence[str]) -> dict[str, object]:
@@ -41,4 +58,4 @@ def _content(records: Iterable[RunRecord], verbs: Sequence[str]) -> dict[str, ob
         [str(run.id), str(run.state), str(run.attempt), str(run.ended_at)] for run in records
     )
     runs = hashlib.sha256(json.dumps(states).encode()).hexdigest()
-    return {"schema": 1, "after": list(verbs), "runs": runs}
+    return {"schema": SCHEMA, "after": list(verbs), "runs": runs}

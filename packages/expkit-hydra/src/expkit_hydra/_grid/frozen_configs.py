@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from expkit_bookkeeping.launching import parse_json
+
 from .._composing.base_config import NodePatch, put
 from .._composing.composer import Composition
 from .._composing.nodes import container
@@ -24,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+SCHEMA = 1  # of a line, which has none yet
 _OFFSET = struct.Struct("<Q")
 OFFSET_BYTES = _OFFSET.size
 _NONE = 2**64 - 1
@@ -114,6 +117,7 @@ class FrozenReader:
 
         Raises:
             LookupError: If a class of a structured configuration cannot be imported.
+            ValueError: If the line is damaged, or a newer version wrote it.
         """
         start = read_offset(self._index, index)
         if start is None:
@@ -122,8 +126,7 @@ class FrozenReader:
 
             def read(number: int) -> dict[str, Any]:
                 lines.seek(number)
-                entry: dict[str, Any] = json.loads(lines.readline())
-                return entry
+                return self._entry(lines.readline())
 
             def record(number: int) -> dict[str, Any]:
                 if number not in self._records:
@@ -144,6 +147,10 @@ class FrozenReader:
         settle(config, RunLocation(line["run_name"], pinned), line["overrides"])
         return config
 
+    def _entry(self, line: bytes) -> dict[str, Any]:
+        content = parse_json(line, self._configs, schema=SCHEMA, package="expkit-hydra")
+        return cast("dict[str, Any]", content)
+
     def launcher_key(self, index: int) -> object:
         """Equal for runs whose `hydra.launcher` nodes cannot differ; None if one must be read.
 
@@ -157,7 +164,7 @@ class FrozenReader:
             return None
         with self._configs.open("rb") as lines:
             lines.seek(start)
-            line = json.loads(lines.readline())
+            line = self._entry(lines.readline())
         base: int = line["base"]
         own = {key: node for key, node in line["values"].items() if key.startswith("hydra.")}
         if base not in self._constant:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import cast, overload
+
+from expkit_bookkeeping.launching import NewerFileError, check_schema, parse_json
 
 from .frozen_configs import OFFSET_BYTES, FrozenReader, read_offset
 from .node_records import Types
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+SCHEMA = 1
+PACKAGE = "expkit-hydra"
 DESCRIPTION = "grid_search.yaml"
 RUNS = "grid_search.jsonl"
 CONFIGS = "configs.jsonl"
@@ -113,7 +117,7 @@ def read_grid(path: Path | str) -> Grid:
 
     Raises:
         FileNotFoundError: If there is no grid.
-        ValueError: If its files are damaged.
+        ValueError: If its files are damaged, or a newer version wrote them.
     """
     grid = open_grid(path)
     return replace(grid, runs=list(iter(grid.runs)))
@@ -124,6 +128,7 @@ def open_grid(path: Path | str) -> Grid:
 
     Raises:
         FileNotFoundError: If there is no grid.
+        ValueError: If a newer version wrote it.
     """
     path = Path(path).absolute()
     if not (path / RUNS).is_file():
@@ -134,6 +139,7 @@ def open_grid(path: Path | str) -> Grid:
                 "`python train.py -m` makes one."
             )
         path = path / "grids" / str(_read_description(path).get("grid_id"))
+    _check_first_line(path / DESCRIPTION)
     return Grid(path=path, grid_id=path.name, runs=_RunsOnDisk(path), pending=())
 
 
@@ -174,7 +180,9 @@ class _RunsOnDisk(Sequence[GridRun]):
 
     def _run(self, line: bytes) -> GridRun:
         try:
-            return _from_line(line, self._experiment)
+            return _from_line(line, self._path / RUNS, self._experiment)
+        except NewerFileError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self._path / RUNS} is damaged: {error!r}.") from error
 
@@ -183,8 +191,8 @@ class _RunsOnDisk(Sequence[GridRun]):
 _NAME = re.compile(rb'^\{"index": \d+, "run_name": ("(?:[^"\\]|\\.)*")', re.MULTILINE)
 
 
-def _from_line(line: bytes, experiment: Path) -> GridRun:
-    entry = json.loads(line)
+def _from_line(line: bytes, path: Path, experiment: Path) -> GridRun:
+    entry = cast("dict[str, Any]", parse_json(line, path, schema=SCHEMA, package=PACKAGE))
     return GridRun(
         index=entry["index"],
         run_name=entry["run_name"],
@@ -202,4 +210,23 @@ def _read_description(folder: Path) -> dict[str, Any]:
     loaded = read_yaml(folder / DESCRIPTION)
     if not isinstance(loaded, dict):
         raise ValueError(f"{folder / DESCRIPTION} is not the description of a grid.")
+    check_schema(loaded, folder / DESCRIPTION, SCHEMA, package=PACKAGE)
     return loaded
+
+
+def _check_first_line(description: Path) -> None:
+    """Check the schema, which is the first line: a task reads no whole base configuration for it.
+
+    Raises:
+        NewerFileError: If it is higher than ours.
+    """
+    try:
+        with description.open("rb") as file:
+            schema = _SCHEMA_LINE.match(file.read(64))
+    except FileNotFoundError:
+        return
+    if schema is not None:
+        check_schema({"schema": int(schema[1])}, description, SCHEMA, package=PACKAGE)
+
+
+_SCHEMA_LINE = re.compile(rb"schema: (\d{1,9})\s")

@@ -14,14 +14,12 @@ from uuid import uuid4
 from expkit_bookkeeping.launching import write_file, yaml_text
 
 from .frozen_configs import FrozenConfigs, pack_offsets
-from .grid import CONFIGS, CONFIGS_INDEX, DESCRIPTION, RUNS, RUNS_INDEX, Grid
+from .grid import CONFIGS, CONFIGS_INDEX, DESCRIPTION, RUNS, RUNS_INDEX, SCHEMA, Grid
 from .run import GridRun, run_versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping import RunRecord
-
-SCHEMA = 1
 
 
 def write_grid(

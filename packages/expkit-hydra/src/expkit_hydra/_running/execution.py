@@ -135,7 +135,10 @@ def _execute(
             is_alive=is_alive or is_alive_here,
         )
     except RunClaimed as claimed:
-        return RunOutcome(run, "skipped", str(claimed), owner=read_run(run.folder))
+        owner = read_run(run.folder)
+        if owner is not None and owner.is_newer:  # whose it is, its reason says
+            owner = None
+        return RunOutcome(run, "skipped", str(claimed), owner=owner)
     except OSError as trouble:
         return RunOutcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
 

@@ -19,9 +19,12 @@ def inferred_end(journal: Path, head: Entry) -> tuple[str, float | None] | None:
     record_path = journal.parent / "run.json"
     try:
         record = json.loads(record_path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         record = {}
     if isinstance(record, dict) and record.get("id") == head["id"]:
+        schema = record.get("schema", 1)
+        if not isinstance(schema, int) or schema > 1:  # a newer version knows how it stands
+            return None
         status = STATUS.get(str(record.get("state")))
         if status is not None:
             return status, _seconds(record.get("ended_at"))

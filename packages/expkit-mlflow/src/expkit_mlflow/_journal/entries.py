@@ -3,6 +3,7 @@
 import math
 
 JOURNAL_NAME = "tracking.jsonl"
+SCHEMA = 1  # of the `run` entries
 # MLflow's status by the state in run.json.
 STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 

@@ -6,7 +6,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .entries import Entry
+from .entries import SCHEMA, Entry
+
+
+class NewerJournalError(ValueError):
+    """A journal that a newer version wrote: what it means by its entries is not known here.
+
+    Attributes:
+        run_id: The id of its run, if it says one.
+    """
+
+    def __init__(self, message: str, run_id: str | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
 
 
 def read_entries(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
@@ -23,22 +35,38 @@ def read_entries(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
             offset += len(line)
             try:
                 entry = json.loads(line.decode())  # json would guess the encoding of each line
-            except ValueError:
+            except (ValueError, RecursionError):
                 entry = None
             yield (entry if isinstance(entry, dict) else {}), offset
 
 
 def read_attempts(path: Path) -> list[Entry]:
-    """The `run` entries, one per attempt, read without parsing the metrics between them."""
+    """The `run` entries, one per attempt, read without parsing the metrics between them.
+
+    Raises:
+        NewerJournalError: If a newer version wrote one of them.
+    """
     entries = []
     with path.open("rb") as file:
         for line in file:
             if b'"run"' in line[:32] and line.endswith(b"\n"):
-                with contextlib.suppress(ValueError):
-                    entry = json.loads(line)
-                    if isinstance(entry, dict) and entry.get("kind") == "run":
-                        entries.append(entry)
+                entry = None
+                with contextlib.suppress(ValueError, RecursionError):
+                    entry = json.loads(line.decode())
+                if isinstance(entry, dict) and entry.get("kind") == "run":
+                    _check_schema(entry, path)
+                    entries.append(entry)
     return entries
+
+
+def _check_schema(entry: Entry, path: Path) -> None:
+    schema = entry.get("schema", SCHEMA)
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerJournalError(
+            f"{path} was written by a newer version of expkit-mlflow (schema {schema}; this one "
+            f"reads {SCHEMA}): upgrade it, pip install -U expkit-mlflow",
+            run_id=str(entry["id"]) if entry.get("id") else None,
+        )
 
 
 def has_ended(path: Path) -> bool:

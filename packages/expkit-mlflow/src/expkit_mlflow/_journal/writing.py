@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .entries import Entry, json_number
 from .ownership import release_lock, take_lock
-from .reading import read_entries
+from .reading import read_attempts, read_entries
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class Journal:
         limit: How many entries are kept in memory at most while the disk does not answer. Above it
             the caller waits; if the disk refuses, the oldest are dropped, with one warning.
         write: Replaces `os.write` in tests of a full disk.
+
+    Raises:
+        NewerJournalError: If a newer version wrote the file.
 
     Attributes:
         path: The file.
@@ -79,6 +82,8 @@ class Journal:
         self._wake = threading.Event()
         self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            read_attempts(path)  # a newer version's journal is not written
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         _open_journals.add(self)
         self.is_owner = take_lock(self._fd)

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .._journal.processes import file_age_s, process_start, this_process
+from .._journal.processes import (
+    file_age_s,
+    process_is_alive,
+    process_start,
+    same_machine,
+    this_process,
+)
 from .errors import TrackingError
 
 LOCK_NAME = ".mlflow.lock"
@@ -183,11 +189,10 @@ def _is_stale(path: Path) -> bool:
         start, pid = str(holder["process_start"]), int(holder["pid"])
     except OSError:
         return False
-    except (ValueError, TypeError, KeyError):  # the holder is unknown
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # who holds it?
         start, pid = "", 0
-    own = process_start(os.getpid())
-    if own and start.partition("/")[0] == own.partition("/")[0]:
-        return process_start(pid) != start
+    if same_machine(start, process_start(os.getpid())):
+        return process_is_alive(pid, start) is False
     age_s = file_age_s(path)
     return age_s is not None and age_s > STALE_S
 
@@ -199,7 +204,7 @@ def _holder_facts() -> bytes:
 
 def _held_error(path: Path, holder_file: Path, wait_s: float) -> TrackingError:
     holder = "another process"
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         facts = json.loads(holder_file.read_bytes())
         holder = f"process {facts['pid']} on {facts['host']} since {facts['since']}"
     return TrackingError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from .._journal.endings import inferred_end, is_sending
 from .._journal.entries import JOURNAL_NAME, Entry
 from .._journal.experiments import ended_together, experiment_at, find_journals
-from .._journal.reading import read_attempts, read_entries
+from .._journal.reading import NewerJournalError, read_attempts, read_entries
 from .._store.client import REMOVED_TAG, Store, StoredRun
 from .._store.database import (
     DatabaseRun,
@@ -92,6 +92,7 @@ class Synchronizer:
         self._stores: dict[str, Store] = {}
         self._drains: dict[Path, JournalDrain] = {}
         self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}  # with inode and size
+        self._newer: dict[Path, NewerJournalError] = {}  # journals of a newer version
         self._database_runs: dict[str, DatabaseRun] | None = None  # None: ask MLflow
         self._run_names: set[str] = set()  # of these
         self._stored_runs: dict[tuple[str, str], dict[str, StoredRun]] = {}
@@ -113,6 +114,7 @@ class Synchronizer:
         heads = self._read_heads([only] if only is not None else find_journals(self.folder))
         tombstones = [] if only is not None else self._tombstones(heads)
         report.runs = len(heads)
+        report.problems.extend(map(str, self._newer.values()))
         if not heads and not tombstones:
             return report
         with one_writer(self.folder / LOCK_NAME, wait_s=self._wait_s):
@@ -167,12 +169,17 @@ class Synchronizer:
 
     def _read_heads(self, journals: list[Path]) -> dict[Path, Entry]:
         heads = {}
+        self._newer.clear()
         for path in journals:
             with contextlib.suppress(FileNotFoundError):  # moved to .trash meanwhile
                 stat = path.stat()
                 version = (stat.st_ino, stat.st_size)
                 if path not in self._heads or self._heads[path][0] != version:
-                    attempts = read_attempts(path)
+                    try:
+                        attempts = read_attempts(path)
+                    except NewerJournalError as error:
+                        self._newer[path] = error
+                        continue
                     if not attempts or not {"id", "experiment", "run_name"} <= attempts[-1].keys():
                         continue
                     head = {**attempts[-1], "time": attempts[0].get("time")}
@@ -234,7 +241,11 @@ class Synchronizer:
 
     def _present(self) -> set[str]:
         heads = self._read_heads(find_journals(self.folder)).values()
-        return {str(head["id"]) for head in heads}
+        return {str(head["id"]) for head in heads} | self._newer_ids()
+
+    def _newer_ids(self) -> set[str]:
+        """The ids of the runs whose journals are a newer version's: their folders are there."""
+        return {error.run_id for error in self._newer.values() if error.run_id is not None}
 
     def _runs(self, uri: str, experiment: str) -> dict[str, StoredRun]:
         """All runs of an experiment, from one request that is valid while the lock is held."""
@@ -275,12 +286,13 @@ class Synchronizer:
         return self._credentials.get(uri, uri) if isinstance(uri, str) else ""
 
     def _tombstones(self, heads: Mapping[Path, Entry]) -> list[Entry]:
-        present = {head["id"] for head in heads.values()}
+        present = {head["id"] for head in heads.values()} | self._newer_ids()
         path = self.folder / ".trash" / "removed.jsonl"
         if not path.exists():
             return []
         ids = present | self._deleted_ids  # a folder that was moved back is no longer removed
-        entries = (entry for entry, _ in read_entries(path))
+        # Of a newer version's line it is not known what became of the run.
+        entries = (entry for entry, _ in read_entries(path) if entry.get("schema", 1) == 1)
         return [entry for entry in entries if entry.get("id") and entry["id"] not in ids]
 
     def _delete(
@@ -294,7 +306,11 @@ class Synchronizer:
             places = set(common_places)
             journal = self.folder / str(tombstone.get("trash")) / JOURNAL_NAME
             if journal.is_file():
-                attempts = read_attempts(journal)
+                try:
+                    attempts = read_attempts(journal)
+                except NewerJournalError as error:
+                    report.problems.append(str(error))
+                    continue
                 places |= {(self._uri(head), str(head["experiment"])) for head in attempts}
             for uri, experiment in places:
                 if uri == "" and not has_store(self.folder / "mlflow.db"):

@@ -146,7 +146,7 @@ def _read_record(path: Path) -> Mapping[str, object]:
         record = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         _log.warning("%s cannot be read (%s); plotting its run without labels.", path, error)
         return {}
     return record if isinstance(record, Mapping) else {}
@@ -220,7 +220,7 @@ def _rows(content: bytes, path: Path) -> list[dict[str, Any]]:
     for text in (content, whole):  # the last line may be torn
         try:  # one call for all lines is three times as fast as one per line
             rows: list[dict[str, Any]] = json.loads(b"[" + text.replace(b"\n", b",") + b"]")
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if set(map(type, rows)) <= {dict}:
             return rows
@@ -229,7 +229,7 @@ def _rows(content: bytes, path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
             rows.append(row)

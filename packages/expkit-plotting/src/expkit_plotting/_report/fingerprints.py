@@ -92,6 +92,6 @@ def _data_hash(fingerprint: object) -> str:
 def _read(file: Path) -> dict[str, object]:
     try:
         fingerprints = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return fingerprints if isinstance(fingerprints, dict) else {}

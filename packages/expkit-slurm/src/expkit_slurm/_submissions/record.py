@@ -17,6 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from expkit_bookkeeping.launching import NewerFileError, parse_json, read_json
+
 from .._cluster.options import Options
 from .layout import FOLDER, LOGS, RECORD, RUNS
 from .settings import SubmissionSettings
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from expkit_hydra.launching import RunVersion
 
 SCHEMA = 1
+PACKAGE = "expkit-slurm"
 # What became of an array. The state is written before sbatch and after it, so a manager that dies
 # in between leaves `submitting`, and the next one asks Slurm for the array by its name.
 PLANNED, SUBMITTING, SUBMITTED, REFUSED = "planned", "submitting", "submitted", "refused"
@@ -59,7 +62,7 @@ class SubmittedRun:
     @classmethod
     def from_line(cls, line: str | bytes) -> SubmittedRun:
         """From a line of runs.jsonl."""
-        record = json.loads(line)
+        record: Any = parse_json(line, RUNS, schema=SCHEMA, package=PACKAGE)
         versions = frozenset(
             (version[0], version[1], version[2]) for version in record.get("known", ())
         )
@@ -200,16 +203,18 @@ def read_submission(path: Path) -> Submission:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If it is damaged.
+        ValueError: If it is damaged, or a newer version wrote it.
     """
     try:
-        record: dict[str, Any] = json.loads((path / RECORD).read_bytes())
+        record: Any = read_json(path / RECORD, schema=SCHEMA, package=PACKAGE)
         values = {name: record[name] for name in _KEYS if name in record}
         values["settings"] = SubmissionSettings(**record["settings"])
         values["arrays"] = tuple(_array(array) for array in record["arrays"])
         if record.get("finaliser") is not None:
             values["finaliser"] = _array(record["finaliser"])
         return Submission(path=path.absolute(), **values)
+    except NewerFileError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path / RECORD} is damaged: {error!r}.") from error
 

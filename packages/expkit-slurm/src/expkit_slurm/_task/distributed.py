@@ -21,6 +21,8 @@ from .._cluster.errors import SlurmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .._cluster.current_job import CurrentJob
 
 POLL_S = 0.05
@@ -59,10 +61,13 @@ class Ranks:
         Raises:
             SlurmError: If rank 0 announces nothing for ten minutes.
         """
+        from expkit_bookkeeping.launching import read_json
+
         path = self.folder / "go.json"
         for _ in range(int(PATIENCE_S / POLL_S)):
             with contextlib.suppress(OSError, ValueError):
-                reason: str | None = json.loads(path.read_bytes())["reason"]
+                go: Any = read_json(path)
+                reason: str | None = go["reason"]
                 return reason
             sleep(POLL_S)
         raise SlurmError(f"Rank 0 did not say within {PATIENCE_S:.0f} s whether the run starts.")
@@ -110,10 +115,12 @@ class Ranks:
 
     def first_error(self, *, patience_s: float = ECHO_S) -> RankError | None:
         """Rank 0: what another rank raised first; None if none has within the time."""
+        from expkit_bookkeeping.launching import read_json
+
         deadline = time.monotonic() + patience_s
         while True:
             with contextlib.suppress(OSError, ValueError):
-                facts = json.loads((self.folder / "error.json").read_bytes())
+                facts: Any = read_json(self.folder / "error.json")
                 error = RankError(f"rank {facts['rank']}: {facts['type']}: {facts['message']}")
                 error.add_note(facts["traceback"])
                 return error

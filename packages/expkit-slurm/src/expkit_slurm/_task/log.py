@@ -19,8 +19,10 @@ def open_task_log() -> Callable[[str], None]:
     fd = os.dup(1)
 
     def write_line(text: str) -> None:
+        data = f"{text}\n".encode()
         with contextlib.suppress(OSError):
-            os.write(fd, f"{text}\n".encode())
+            while data:  # a full disk or pipe takes what fits
+                data = data[os.write(fd, data) :]
 
     return write_line
 

@@ -178,8 +178,10 @@ def retry_advice(experiment: Path) -> str:
 
 
 def _read_counts(path: Path) -> dict[str, int]:
+    from expkit_bookkeeping.launching import UnreadableFileError, read_json
+
     try:
-        counts = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        counts = read_json(path)
+    except (FileNotFoundError, UnreadableFileError):
         return {}
     return counts if isinstance(counts, dict) else {}
