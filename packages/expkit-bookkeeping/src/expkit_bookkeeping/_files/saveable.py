@@ -228,6 +228,10 @@ _ALLOWED = (
 
 def type_name(value: object) -> str:
     """Full name of a value's class, for errors and files."""
-    kind = type(value)
+    return class_name(type(value))
+
+
+def class_name(kind: type) -> str:
+    """Full name of a class."""
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return module + kind.__qualname__

@@ -2,6 +2,9 @@
 
 CSV loses dtypes, the index, and the difference between empty text and a missing value; the schema
 beside it keeps them. pandas is already imported: somebody has a DataFrame.
+
+CSV is the default where pyarrow is installed, too: spreadsheets open it, and one program writes
+the same files on all machines.
 """
 
 from __future__ import annotations

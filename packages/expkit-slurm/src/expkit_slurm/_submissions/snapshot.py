@@ -1,4 +1,9 @@
-"""The project's importable sources as they are now, copied for tasks that start later."""
+"""The project's importable sources as they are now, copied for tasks that start later.
+
+submitit's RsyncSnapshot is no substitute: it clones all that git has, data too; it fails without
+git, and where a tracked file was deleted or has an umlaut in its name; it leaves out generated and
+compiled modules; and it changes into the copy, where relative paths find no data.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,10 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from .._cluster.errors import SlurmError
 
@@ -97,31 +102,19 @@ class Snapshot:
 
     def to_record(self) -> dict[str, object]:
         """As JSON; without the path of the copy, which lies below the record's own."""
-        return {
-            "root": str(self.root),
-            "files": self.files,
-            "size_bytes": self.size_bytes,
-            "untracked": list(self.untracked),
-            "commit": self.commit,
-            "dirty": self.dirty,
-            "left_out": list(self.left_out),
-            "outside": list(self.outside),
-        }
+        facts = {name: getattr(self, name) for name in _RECORDED}
+        lists = {name: list(fact) for name, fact in facts.items() if isinstance(fact, tuple)}
+        return {"root": str(self.root), **facts, **lists}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], target: Path) -> Snapshot:
         """From what `to_record` returned, and the path of the copy."""
-        return cls(
-            root=Path(record["root"]),
-            target=target,
-            files=record["files"],
-            size_bytes=record["size_bytes"],
-            untracked=tuple(record["untracked"]),
-            commit=record["commit"],
-            dirty=record["dirty"],
-            left_out=tuple(record["left_out"]),
-            outside=tuple(record["outside"]),
-        )
+        facts = {name: record[name] for name in _RECORDED}
+        tuples = {name: tuple(fact) for name, fact in facts.items() if isinstance(fact, list)}
+        return cls(root=Path(record["root"]), target=target, **{**facts, **tuples})
+
+
+_RECORDED = tuple(field.name for field in fields(Snapshot) if field.name not in ("root", "target"))
 
 
 def copy_sources(
@@ -336,9 +329,9 @@ def _copy_all(names: Sequence[str], root: Path, target: Path) -> tuple[dict[str,
             elif status.st_size > LARGEST_BYTES:
                 left_out.append(f"{name} ({status.st_size / 1e6:.0f} MB)")
             else:
-                with (root / name).open("rb") as source:
-                    sizes[name] = _write(source, target / name)
-                shutil.copystat(root / name, target / name)
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / name, target / name)
+                sizes[name] = (target / name).stat().st_size
         except FileNotFoundError:
             if (root / name).is_symlink():  # else it was deleted without `git rm`
                 left_out.append(f"{name} (a link to nothing)")
@@ -356,13 +349,6 @@ def _copy_all(names: Sequence[str], root: Path, target: Path) -> tuple[dict[str,
             place.symlink_to((root / name).resolve())
             left_out.append(f"{name} (a link, so live)")
     return sizes, left_out
-
-
-def _write(source: IO[bytes], place: Path) -> int:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("wb") as copy:
-        shutil.copyfileobj(source, copy)
-        return copy.tell()
 
 
 def _editable_mappings() -> Iterator[dict[str, str]]:
