@@ -130,12 +130,15 @@ class Claim:
         if state not in FINAL_STATES:
             raise ValueError(f"A run cannot end as {state!r}. Known: {', '.join(FINAL_STATES)}.")
         from .code import code_facts
+        from .code_records import record_code
 
+        self.check()
         ending: dict[str, object] = {
             "state": state,
             "ended_at": _iso(self._clock()),
             "error": None if error is None else _error_facts(error),
-            "code": code_facts(),  # with the sources imported since the start
+            # with the sources imported since the start
+            "code": record_code(self.folder, code_facts()),
         }
         self.update(**fields, **ending)
 
@@ -335,6 +338,7 @@ def _write_start(
     claim._elapsed_before_s = elapsed_s
 
     from .code import code_facts
+    from .code_records import record_code
 
     merged.update(claim._process.facts())
     merged.update(
@@ -342,7 +346,7 @@ def _write_start(
         attempt=claim.attempt,
         ended_at=None,
         error=None,
-        code=code_facts(),
+        code=record_code(claim.folder, code_facts()),
     )
     claim._data = merged
     with _update_lock:
