@@ -15,12 +15,15 @@ from .hashes import canonical
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
     STALE_S,
+    TO_RUN,
     Liveness,
     RunRecord,
     claim_path,
     claimed_record,
     heartbeat_age_s,
+    highest_claim,
     is_alive,
+    read_claim,
     read_run,
 )
 
@@ -161,6 +164,7 @@ class Claim:
                 f"Run {self.folder.name!r} is gone from {self.folder} (moved to the trash or "
                 "renamed?). This process writes nothing more for it."
             )
+        check_purpose(self.folder, ClaimLost)
         raise ClaimLost(
             f"Run {self.folder.name!r} in {self.folder} now belongs to {_describe_owner(record)}, "
             f"attempt {record.attempt}; this process held attempt {self.attempt}, was taken for "
@@ -230,6 +234,7 @@ def claim_run(
         # The folder is read once, and the next claim is the number after the one that was judged.
         # With a second reading, a claim made in between would be taken for the judged one.
         record = claimed_record(folder)
+        check_purpose(folder)
         if (
             record is not None
             and is_owned_by(record, process)
@@ -249,11 +254,24 @@ def claim_run(
 
 
 def link_claim(
-    folder: Path, attempt: int, process: ProcessIdentity, clock: Callable[[], float]
+    folder: Path,
+    attempt: int,
+    process: ProcessIdentity,
+    clock: Callable[[], float],
+    *,
+    purpose: str = TO_RUN,
+    shared: bool = False,
 ) -> bool:
     """Make claim number `attempt` for this process; False if another process was first."""
     path = claim_path(folder, attempt)
-    facts = {"schema": SCHEMA, "attempt": attempt, "claimed_at": _iso(clock()), **process.facts()}
+    facts = {
+        "schema": SCHEMA,
+        "attempt": attempt,
+        "purpose": purpose,
+        "shared": shared,
+        "claimed_at": _iso(clock()),
+        **process.facts(),
+    }
     # Without waiting for the disk: run.json follows at once, durable, and says the same.
     finished = write_temporary(path, json.dumps(facts, ensure_ascii=False) + "\n", durable=False)
     try:
@@ -355,6 +373,22 @@ def _write_start(
         # The next heartbeat makes the move durable; a power cut before then frees the run.
         claim._write(merged, durable=False)
     return claim
+
+
+def check_purpose(folder: Path, error: type[RuntimeError] = RunClaimed) -> None:
+    """Check that a run folder is not held for anything else than to run.
+
+    Raises:
+        RunClaimed: If it is; or the error that is given.
+    """
+    claim = read_claim(folder, highest_claim(folder))
+    if claim.purpose != TO_RUN:
+        raise error(
+            f"Run {folder.name!r} in {folder} is held for {claim.purpose!r}, not to run, by "
+            f"process {claim.pid} on {claim.host or 'an unknown host'} since {claim.claimed_at} "
+            f"(claim {claim.number:04d}). This version of expkit-bookkeeping cannot take it over; "
+            "a newer one can."
+        )
 
 
 def is_owned_by(record: RunRecord, process: ProcessIdentity) -> bool:

@@ -50,6 +50,22 @@ class RunRecord:
 
 Liveness = Callable[[RunRecord], bool | None]
 
+TO_RUN, TO_REMOVE = "run", "remove"  # what a claim is for
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFacts:
+    """One file of claims/, as docs/formats.md describes it: who holds the run, and what for."""
+
+    number: int
+    purpose: str = TO_RUN  # a word of a newer version is kept as it is
+    shared: bool = False
+    claimed_at: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    process_start: str | None = None
+    slurm: Mapping[str, object] | None = None
+
 
 def read_run(folder: Path) -> RunRecord | None:
     """Read a run's run.json as it is: the state of a run whose owner is gone is still `running`.
@@ -169,20 +185,41 @@ def highest_claim(folder: Path) -> int:
     return max((int(number) for number in numbers if number.isdigit()), default=0)
 
 
+def read_claim(folder: Path, number: int) -> ClaimFacts:
+    """The claim with this number; one that cannot be read counts as somebody's, to run."""
+    content = _read_json(claim_path(folder, number))
+    data = content if isinstance(content, dict) else {}
+    pid, purpose = data.get("pid"), data.get("purpose", TO_RUN)
+    return ClaimFacts(
+        number,
+        purpose if isinstance(purpose, str) else repr(purpose),
+        shared=data.get("shared") is True,
+        claimed_at=_text(data.get("claimed_at")),
+        host=_text(data.get("host")),
+        pid=pid if isinstance(pid, int) else None,
+        process_start=_text(data.get("process_start")),
+        slurm=_mapping(data.get("slurm")),
+    )
+
+
 def claimed_record(folder: Path) -> RunRecord | None:
-    """The record of a run and its present owner, even if that has not written run.json yet."""
+    """The record of a run and its present owner, even if that has not written run.json yet.
+
+    A claim for anything else than to run is no attempt, and its owner is not the run's.
+    """
     record = read_run(folder)
     number = highest_claim(folder)
-    if number == 0 or (record is not None and 0 < number <= record.attempt):
+    written = 0 if record is None else record.attempt
+    while number > written and (claim := read_claim(folder, number)).purpose != TO_RUN:
+        number -= 1
+    if number <= written:
         return record
-    content = _read_json(claim_path(folder, number))
-    claim = _record(folder, folder.name, content if isinstance(content, dict) else {})
     base = record or RunRecord(folder, folder.name, "running")
     return replace(
         base,
         state="running",
         attempt=number,
-        started_at=_text(claim.data.get("claimed_at")),
+        started_at=claim.claimed_at,
         heartbeat_at=None,
         ended_at=None,
         host=claim.host,
