@@ -300,3 +300,21 @@ def test_folders_with_blanks_and_percent_signs_and_results_elsewhere(app, tmp_pa
     assert "2 completed" in output
     statuses = app.manager(results / "first").status()
     assert all("Slurm job" in status.log.read_text() for status in statuses)
+
+
+def test_a_task_keeps_what_its_function_returned_and_the_choices(app):
+    script = app.folder / "train.py"
+    script.write_text(
+        script.read_text().replace(
+            '\n\nif __name__ == "__main__":',
+            '    return (cfg.x, float("inf"))\n\n\nif __name__ == "__main__":',
+        )
+    )
+
+    app.submit()
+    app.wait()
+
+    record = read_run(app.experiment / "training" / "1")
+    assert record.returned == (1, float("inf"))
+    assert record.data["choices"] == record.choices
+    assert record.data["unresolved"] == {}

@@ -7,6 +7,7 @@ training code and notebooks use is in `expkit_bookkeeping` itself.
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._files.durable import write_file as write_file
+    from ._files.tagged_json import to_tagged as to_tagged
     from ._recording.metrics import cut_metrics as cut_metrics
     from ._recording.signals import request_stop as request_stop
     from ._recording.signals import stop_requested as stop_requested
@@ -35,6 +36,7 @@ _MODULES = {
     "request_stop": "_recording.signals",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
+    "to_tagged": "_files.tagged_json",
     "write_file": "_files.durable",
 }
 __all__ = [*_MODULES]

@@ -194,6 +194,8 @@ def claim_run(
     config_hash: str | None = None,
     grid_id: str | None = None,
     swept: Mapping[str, object] | None = None,
+    choices: Mapping[str, object] | None = None,
+    unresolved: Mapping[str, object] | None = None,
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -210,6 +212,9 @@ def claim_run(
         config_hash: See `config_hash`.
         grid_id: The grid that the run belongs to.
         swept: The swept keys and this run's values.
+        choices: The chosen option of each config group.
+        unresolved: By key, what `config_hash` counts instead of a value that depends on the
+            machine or the time.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -229,6 +234,8 @@ def claim_run(
         "config_hash": config_hash,
         "grid_id": grid_id,
         "swept": None if swept is None else dict(swept),
+        "choices": None if choices is None else dict(choices),
+        "unresolved": None if unresolved is None else dict(unresolved),
     }
     while True:
         # The folder is read once, and the next claim is the number after the one that was judged.
@@ -340,9 +347,12 @@ def _write_start(
         "config_hash": None,
         "grid_id": None,
         "swept": {},
+        "choices": {},
+        "unresolved": {},
         "progress": None,
         "metrics": {},
         "best": None,
+        "returned": None,
         "code": None,
         "error": None,
     }
@@ -364,6 +374,7 @@ def _write_start(
         attempt=claim.attempt,
         ended_at=None,
         error=None,
+        returned=None,
         code=record_code(claim.folder, code_facts()),
     )
     claim._data = merged

@@ -30,8 +30,11 @@ class RunRecord:
     config_hash: str | None = None
     grid_id: str | None = None
     swept: Mapping[str, object] = field(default_factory=dict)
+    choices: Mapping[str, object] = field(default_factory=dict)
+    unresolved: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, object] = field(default_factory=dict)
     best: Mapping[str, object] | None = None
+    returned: object = None
     progress: Mapping[str, object] | None = None
     created_at: str | None = None
     started_at: str | None = None
@@ -328,8 +331,11 @@ def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
         config_hash=_text(get("config_hash")),
         grid_id=_text(get("grid_id")),
         swept=_mapping(get("swept")) or {},
+        choices=_mapping(get("choices")) or {},
+        unresolved=_mapping(get("unresolved")) or {},
         metrics=_mapping(get("metrics")) or {},
         best=_mapping(get("best")),
+        returned=_returned(get("returned")),
         progress=_mapping(get("progress")),
         created_at=_text(get("created_at")),
         started_at=_text(get("started_at")),
@@ -352,6 +358,17 @@ def _text(value: object) -> str | None:
 
 def _mapping(value: object) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
+
+
+def _returned(data: object) -> object:
+    if not isinstance(data, (dict, list)):  # a number mostly, or null
+        return data
+    from .._files.tagged_json import from_tagged
+
+    try:
+        return from_tagged(data)
+    except (ValueError, RecursionError):  # of a newer version; `data` has it as it is
+        return None
 
 
 def _restarts(slurm: Mapping[str, object]) -> int:
