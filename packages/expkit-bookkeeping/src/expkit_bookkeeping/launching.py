@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ._runs.claims import claim_run as claim_run
     from ._runs.code import code_changes as code_changes
     from ._runs.code import code_facts as code_facts
+    from ._runs.code_records import read_sources as read_sources
+    from ._runs.code_records import record_code as record_code
     from ._runs.code_records import recorded_sources as recorded_sources
     from ._runs.folder_ownership import foreign_reason as foreign_reason
     from ._runs.records import Liveness as Liveness
@@ -32,6 +34,8 @@ _MODULES = {
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",
     "move_to_trash": "_runs.trash",
+    "read_sources": "_runs.code_records",
+    "record_code": "_runs.code_records",
     "recorded_sources": "_runs.code_records",
     "request_stop": "_recording.signals",
     "stop_requested": "_recording.signals",

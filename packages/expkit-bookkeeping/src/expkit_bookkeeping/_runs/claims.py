@@ -133,7 +133,7 @@ class Claim:
         if state not in FINAL_STATES:
             raise ValueError(f"A run cannot end as {state!r}. Known: {', '.join(FINAL_STATES)}.")
         from .code import code_facts
-        from .code_records import record_code
+        from .code_records import record_code_of_run
 
         self.check()
         ending: dict[str, object] = {
@@ -141,7 +141,7 @@ class Claim:
             "ended_at": _iso(self._clock()),
             "error": None if error is None else _error_facts(error),
             # with the sources imported since the start
-            "code": record_code(self.folder, code_facts()),
+            "code": record_code_of_run(self.folder, code_facts()),
         }
         self.update(**fields, **ending)
 
@@ -366,7 +366,7 @@ def _write_start(
     claim._elapsed_before_s = elapsed_s
 
     from .code import code_facts
-    from .code_records import record_code
+    from .code_records import record_code_of_run
 
     merged.update(claim._process.facts())
     merged.update(
@@ -375,7 +375,7 @@ def _write_start(
         ended_at=None,
         error=None,
         returned=None,
-        code=record_code(claim.folder, code_facts()),
+        code=record_code_of_run(claim.folder, code_facts()),
     )
     claim._data = merged
     with _update_lock:

@@ -23,28 +23,31 @@ _HASH = re.compile("[0-9a-f]{64}")  # nothing else from run.json becomes part of
 
 
 def record_code(folder: Path, facts: Mapping[str, object]) -> dict[str, object]:
-    """Store the sources of a run, unless they are, and return what its run.json holds of them.
+    """Store the sources of a process, unless they are, and return what else is to be recorded.
 
     Args:
-        folder: The run folder. A run outside an experiment stores its sources in it.
+        folder: The experiment's folder.
         facts: What `code_facts` returns.
 
     Returns:
         `commit`, `dirty` and `sources_hash` (None without sources). Where the sources cannot be
-        stored, the facts themselves: run.json then holds the sources, as those of version 0.1.0.
+        stored, the facts themselves, with `sources`, as version 0.1.0 recorded them.
     """
     sources = facts.get("sources")
     code = {key: value for key, value in facts.items() if key != "sources"}
     if not isinstance(sources, Mapping) or not sources:
         return {**code, "sources_hash": None}
     digest = config_hash(sources)
-    in_experiment = folder.parent.name == "training"
-    target = (folder.parent.parent if in_experiment else folder) / FOLDER
     try:
-        _store(target / f"{digest}.json", sources)
+        _store(folder / FOLDER / f"{digest}.json", sources)
     except OSError:
         return dict(facts)
     return {**code, "sources_hash": digest}
+
+
+def record_code_of_run(folder: Path, facts: Mapping[str, object]) -> dict[str, object]:
+    """`record_code` for a run folder; a run outside an experiment stores its sources in its own."""
+    return record_code(folder.parent.parent if folder.parent.name == "training" else folder, facts)
 
 
 def recorded_sources(record: RunRecord) -> dict[str, str] | None:
@@ -56,15 +59,20 @@ def recorded_sources(record: RunRecord) -> dict[str, str] | None:
     Returns:
         None if there is no record of them, or if it is damaged.
     """
-    code = record.code or {}
+    # `training/RUN` and `.trash/RUN` lie as deep.
+    experiment = record.folder.absolute().parent.parent
+    return read_sources(record.code or {}, experiment, record.folder)
+
+
+def read_sources(code: Mapping[str, object], *folders: Path) -> dict[str, str] | None:
+    """The sources that `record_code` has stored in one of these folders; see `recorded_sources`."""
     inline = code.get("sources")
     if isinstance(inline, Mapping):  # of version 0.1.0
         return dict(inline)
     digest = code.get("sources_hash")
     if not isinstance(digest, str) or not _HASH.fullmatch(digest):
         return None
-    # `training/RUN` and `.trash/RUN` lie as deep.
-    for folder in (record.folder.absolute().parent.parent, record.folder):
+    for folder in folders:
         sources = _read(folder / FOLDER / f"{digest}.json", digest)
         if sources is not None:
             return sources
