@@ -53,7 +53,7 @@ class RunRecord:
 
 Liveness = Callable[[RunRecord], bool | None]
 
-TO_RUN, TO_REMOVE = "run", "remove"  # what a claim is for
+TO_RUN = "run"  # what a claim is for; also of those of version 0.1.0, which do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ def _parsed(raws: list[bytes]) -> list[object]:
     if len(contents) != len(raws):
         contents = [_parsed_alone(raw) for raw in raws]
     code = None
-    for data in contents:  # the runs of a grid share their code, which is the largest part
+    for data in contents:  # the runs of a grid share their code; in 0.1.0 it lists all sources
         if isinstance(data, dict) and data.get("code") is not None:
             if data["code"] == code:
                 data["code"] = code
