@@ -64,6 +64,20 @@ def test_bookkeeping_writes_the_keys_of_run_json_and_of_a_claim(tmp_path):
     assert list(claim) == list(json.loads(EXAMPLES["claims/0001.json"]))
 
 
+def test_bookkeeping_reads_and_writes_the_sources_of_a_run(experiment):
+    from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import claim_run, recorded_sources
+
+    example = json.loads(EXAMPLES["code.json"])
+    record = read_run(run_folder(experiment))
+    claim_run(experiment / "training" / "a")
+    (written,) = (experiment / "code").iterdir()
+    (experiment / "code" / f"{record.code['sources_hash']}.json").write_text(EXAMPLES["code.json"])
+
+    assert recorded_sources(record) == example["sources"]
+    assert list(json.loads(written.read_text())) == list(example)
+
+
 def test_bookkeeping_writes_the_row_of_results_csv(experiment):
     from expkit_bookkeeping import write_results_csv
 

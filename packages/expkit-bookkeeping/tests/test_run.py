@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 import yaml
 
-from expkit_bookkeeping import Bookkeeping, ClaimLost, RunClaimed, find_runs, read_run
+from expkit_bookkeeping import (
+    Bookkeeping,
+    ClaimLost,
+    RunClaimed,
+    RunSettings,
+    find_runs,
+    read_run,
+)
 from expkit_bookkeeping.launching import claim_run, request_stop, stop_requested, stop_signals
 
 CONFIG = {
@@ -83,6 +90,37 @@ def test_a_configuration_decides_the_folder_and_what_is_in_it(folder):
     assert (record.run_name, record.experiment_id) == ("cnn_1", "digits")
     assert record.progress == {"step": 0, "total": 20}
     assert yaml.safe_load((folder / "environment.yaml").read_text())["python"] in sys.version
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", None])
+def test_progress_counts_epochs_before_and_after_a_resume(folder, metric):
+    settings = RunSettings(metric=metric, epochs=9)
+    for first in (0, 2):
+        with Bookkeeping(folder, settings=settings, console=False) as run:
+            assert run.resume() == first
+            for epoch in (first, first + 1):
+                for batch in range(50):
+                    run.log_metrics({"loss": 0.5}, step=50 * epoch + batch)
+                run.log_metrics({"val_accuracy": 0.5 + epoch / 100}, step=epoch)
+                run.save_checkpoint(epoch)
+    assert read_run(folder).progress == {"step": 3, "total": 9}
+
+    with Bookkeeping(folder, settings=settings, console=False) as run:
+        assert run.resume() == 4
+
+    record = read_run(folder)
+    assert record.progress == {"step": 3, "total": 9}
+    assert record.metrics == {"loss": 0.5, "val_accuracy": 0.53}
+
+
+def test_a_batch_logged_last_does_not_hide_how_many_epochs_are_done(folder):
+    settings = RunSettings(metric="val_accuracy", epochs=9)
+    with Bookkeeping(folder, settings=settings, console=False) as run:
+        run.log_metrics({"loss": 0.7}, step=1)
+        run.log_metrics({"val_accuracy": 0.5}, step=0)
+        run.log_metrics({"loss": 0.6}, step=70)
+
+    assert read_run(folder).progress == {"step": 0, "total": 9}
 
 
 def test_a_dict_config_is_resolved_and_hydras_node_left_out(folder):

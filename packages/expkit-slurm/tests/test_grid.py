@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from expkit_bookkeeping import read_run
+from expkit_bookkeeping.launching import recorded_sources
+
 # Whether Hydra's plugins were looked for: that import is what a task must not pay.
 PLUGINS = """
 import sys
@@ -132,7 +135,7 @@ def test_a_copy_of_the_code_runs_as_it_was_at_submission(app):
     assert "config: frozen; code: copied (snapshot=copy)" in said
     assert [app.log(x).split()[0] for x in range(3)] == ["old", "old", "old"]
     assert "as copied at submission" in statuses["2"].log.read_text()
-    assert set(app.record(2)["code"]["sources"]) == {
+    assert set(recorded_sources(read_run(app.experiment / "training" / "2"))) == {
         "project/__init__.py",
         "project/values.py",
         "train.py",
@@ -297,3 +300,21 @@ def test_folders_with_blanks_and_percent_signs_and_results_elsewhere(app, tmp_pa
     assert "2 completed" in output
     statuses = app.manager(results / "first").status()
     assert all("Slurm job" in status.log.read_text() for status in statuses)
+
+
+def test_a_task_keeps_what_its_function_returned_and_the_choices(app):
+    script = app.folder / "train.py"
+    script.write_text(
+        script.read_text().replace(
+            '\n\nif __name__ == "__main__":',
+            '    return (cfg.x, float("inf"))\n\n\nif __name__ == "__main__":',
+        )
+    )
+
+    app.submit()
+    app.wait()
+
+    record = read_run(app.experiment / "training" / "1")
+    assert record.returned == (1, float("inf"))
+    assert record.data["choices"] == record.choices
+    assert record.data["unresolved"] == {}

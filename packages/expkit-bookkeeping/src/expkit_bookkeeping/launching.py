@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._files.json_files import parse_json as parse_json
     from ._files.json_files import read_json as read_json
     from ._files.plain_data import json_data as json_data
+    from ._files.tagged_json import to_tagged as to_tagged
     from ._files.yaml_files import read_yaml as read_yaml
     from ._files.yaml_files import yaml_text as yaml_text
     from ._recording.metrics import cut_metrics as cut_metrics
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ._runs.claims import claim_run as claim_run
     from ._runs.code import code_changes as code_changes
     from ._runs.code import code_facts as code_facts
+    from ._runs.code_records import read_sources as read_sources
+    from ._runs.code_records import record_code as record_code
+    from ._runs.code_records import recorded_sources as recorded_sources
     from ._runs.folder_ownership import foreign_reason as foreign_reason
     from ._runs.hashes import IGNORED_BY_DEFAULT as IGNORED_BY_DEFAULT
     from ._runs.hashes import NO_PART_OF_IDENTITY as NO_PART_OF_IDENTITY
@@ -50,10 +54,14 @@ _MODULES = {
     "move_to_trash": "_runs.trash",
     "parse_json": "_files.json_files",
     "read_json": "_files.json_files",
+    "read_sources": "_runs.code_records",
     "read_yaml": "_files.yaml_files",
+    "record_code": "_runs.code_records",
+    "recorded_sources": "_runs.code_records",
     "request_stop": "_recording.signals",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
+    "to_tagged": "_files.tagged_json",
     "write_file": "_files.durable",
     "yaml_text": "_files.yaml_files",
 }

@@ -611,3 +611,46 @@ def test_claims_at_once_that_clear_away_each_others_files_have_one_winner(tmp_pa
     claims = sorted(path.name for path in (tmp_path / "claims").iterdir())
     assert sum(won) == len(claims)
     assert all(path.endswith(".json") for path in claims)
+
+
+@pytest.mark.parametrize("purpose", ["remove", "archive", 7])
+def test_a_claim_for_something_else_is_no_attempt_and_not_overtaken(folder, purpose):
+    claim = claim_run(folder, run_name="a")
+    path = folder / "claims" / "0002.json"
+    content = json.loads((folder / "claims" / "0001.json").read_text())
+    path.write_text(json.dumps({**content, "attempt": 2, "purpose": purpose, "pid": 4711}))
+
+    (record,) = find_runs(folder.parent.parent)
+
+    assert (record.state, record.attempt, record.pid) == ("running", 1, os.getpid())
+    with pytest.raises(ClaimLost, match=f"held for '?{purpose}'?, not to run, by process 4711"):
+        claim.heartbeat()
+    with pytest.raises(RunClaimed, match="claim 0002"):
+        claim_run(folder, is_alive=lambda record: False)
+    with pytest.raises(RunClaimed, match="claim 0002"):
+        move_to_trash(folder, reason="cleanup", is_alive=lambda record: False)
+    assert sorted(path.name for path in (folder / "claims").iterdir()) == ["0001.json", "0002.json"]
+
+
+def test_a_folder_that_is_held_only_for_something_else_is_no_run(folder):
+    claims = folder / "claims"
+    claims.mkdir(parents=True)
+    (claims / "0001.json").write_text('{"schema": 1, "attempt": 1, "purpose": "remove"}')
+
+    assert find_runs(folder.parent.parent) == []
+    with pytest.raises(RunClaimed, match="held for 'remove'"):
+        claim_run(folder)
+
+
+def test_a_claim_of_version_0_1_0_says_no_purpose_and_is_to_run(folder):
+    claim_run(folder)
+    path = folder / "claims" / "0001.json"
+    content = json.loads(path.read_text())
+    assert (content.pop("purpose"), content.pop("shared")) == ("run", False)
+    path.write_text(json.dumps(content))
+    (folder / "run.json").unlink()
+
+    (record,) = find_runs(folder.parent.parent)
+
+    assert (record.state, record.attempt, record.pid) == ("running", 1, os.getpid())
+    assert claim_run(folder).attempt == 1

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_bookkeeping import config_hash, read_run
+from expkit_bookkeeping import ClaimLost, config_hash, read_run
 from expkit_bookkeeping._runs.environment import environment_facts, gpu_names
-from expkit_bookkeeping.launching import code_changes, code_facts
+from expkit_bookkeeping.launching import (
+    claim_run,
+    code_changes,
+    code_facts,
+    move_to_trash,
+    recorded_sources,
+)
 
 TRAIN = """
 from pathlib import Path
@@ -52,7 +59,7 @@ def record(project):
 def test_a_run_records_commit_dirty_flag_and_its_own_imported_sources(project, record):
     assert record.code["commit"] == git(project, "rev-parse", "HEAD")
     assert record.code["dirty"] is False
-    assert list(record.code["sources"]) == ["models.py", "train.py"]
+    assert list(recorded_sources(record)) == ["models.py", "train.py"]
 
 
 def test_a_source_edited_during_the_run_is_recorded_as_it_was_imported(project, record):
@@ -79,9 +86,139 @@ def test_without_git_there_are_sources_all_the_same(tmp_path):
     (tmp_path / "models.py").write_text("")
     subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True)
 
-    code = read_run(tmp_path / "results/digits/training/a").code
-    assert (code["commit"], code["dirty"]) == (None, None)
-    assert list(code["sources"]) == ["models.py", "train.py"]
+    record = read_run(tmp_path / "results/digits/training/a")
+    assert (record.code["commit"], record.code["dirty"]) == (None, None)
+    assert list(recorded_sources(record)) == ["models.py", "train.py"]
+
+
+MANY = """
+import importlib, sys
+for number in range(500):
+    importlib.import_module(f"package_of_this_project.module_{number:03d}")
+from expkit_bookkeeping import Bookkeeping
+with Bookkeeping("results/digits/training/" + sys.argv[1], swept={"seed": 1}) as run:
+    for epoch in range(2):
+        run.log_metrics({"loss": 0.5, "val_accuracy": 0.5}, step=epoch)
+        run.save_checkpoint(epoch)
+"""
+
+
+@pytest.fixture
+def large_project(tmp_path):
+    package = tmp_path / "package_of_this_project"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for number in range(500):
+        (package / f"module_{number:03d}.py").write_text(f"VALUE = {number}\n")
+    (tmp_path / "train.py").write_text(MANY)
+    return tmp_path
+
+
+def test_the_sources_of_a_large_project_are_stored_once_for_all_runs(large_project):
+    pytest.importorskip("torch")
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, "train.py", name], cwd=large_project, check=True)
+
+    experiment = large_project / "results/digits"
+    (stored,) = (experiment / "code").iterdir()
+    for name in ("a", "b"):
+        record = read_run(experiment / "training" / name)
+        assert (record.folder / "run.json").stat().st_size <= 2500
+        assert record.code["sources_hash"] == stored.stem
+        assert len(recorded_sources(record)) == 502
+        assert code_changes(record, large_project) == []
+    (large_project / "package_of_this_project/module_007.py").write_text("VALUE = 8\n")
+    assert code_changes(record, large_project) == ["package_of_this_project/module_007.py"]
+
+
+def test_a_file_of_sources_is_never_written_again(project, record):
+    (stored,) = (project / "results/digits/code").iterdir()
+    before = stored.stat()
+    subprocess.run(["git", "checkout", "-q", "models.py"], cwd=project, check=True)
+    subprocess.run([sys.executable, "train.py"], cwd=project, check=True)
+
+    assert (stored.stat().st_ino, stored.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert list(stored.parent.iterdir()) == [stored]
+
+
+def test_a_run_in_the_trash_keeps_its_record_of_sources(project, record):
+    before = recorded_sources(record)
+    trash = move_to_trash(record, reason="cleanup")
+
+    assert recorded_sources(read_run(trash)) == before
+    assert (project / "results/digits/code").is_dir()
+
+
+def test_a_run_outside_an_experiment_keeps_its_sources_in_its_own_folder(project):
+    script = TRAIN.replace("results/digits/training/a", "runs/a")
+    (project / "train.py").write_text(script)
+    subprocess.run([sys.executable, "train.py"], cwd=project, check=True)
+    assert sorted(path.name for path in (project / "runs").iterdir()) == ["a"]
+
+    moved = (project / "runs" / "a").rename(project / "b")
+
+    assert list(recorded_sources(read_run(moved))) == ["models.py", "train.py"]
+
+
+def test_sources_in_run_json_itself_are_read_as_version_0_1_0_wrote_them(project, record):
+    path = record.folder / "run.json"
+    code = {"commit": None, "dirty": None, "sources": recorded_sources(record)}
+    path.write_text(json.dumps({**record.data, "code": code}))
+
+    older = read_run(record.folder)
+
+    assert recorded_sources(older) == recorded_sources(record)
+    assert code_changes(older, project) == code_changes(record, project) == ["models.py"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        Path.unlink,
+        lambda path: path.write_text(path.read_text().replace("models.py", "others.py")),
+        lambda path: path.write_text(path.read_text()[:-20]),
+        lambda path: path.write_text(path.read_text().replace('"schema": 1', '"schema": 2')),
+    ],
+    ids=["gone", "changed", "torn", "newer"],
+)
+def test_a_lost_record_of_sources_is_said_and_not_taken_for_this_code(project, record, spoil):
+    (stored,) = (project / "results/digits/code").iterdir()
+    spoil(stored)
+
+    assert recorded_sources(record) is None
+    assert code_changes(record, project) == [f"code/{stored.name}"]
+
+
+@pytest.mark.parametrize("digest", ["../../secret", "", 7, None, "A" * 64])
+def test_a_run_json_cannot_name_a_file_elsewhere(project, record, digest):
+    path = record.folder / "run.json"
+    path.write_text(json.dumps({**record.data, "code": {"sources_hash": digest}}))
+
+    assert recorded_sources(read_run(record.folder)) is None
+
+
+def test_an_experiment_that_refuses_the_sources_leaves_them_to_run_json(project, record):
+    experiment = project / "results" / "digits"
+    shutil.rmtree(experiment / "code")
+    (experiment / "code").touch()  # as a full disk or a missing permission would
+
+    subprocess.run([sys.executable, "train.py"], cwd=project, check=True)
+
+    record = read_run(record.folder)
+    assert list(record.code["sources"]) == ["models.py", "train.py"]
+
+    assert recorded_sources(record) == record.code["sources"]
+
+
+def test_a_run_whose_experiment_was_moved_away_makes_no_new_one(tmp_path):
+    experiment = tmp_path / "digits"
+    claim = claim_run(experiment / "training" / "a")
+    experiment.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(ClaimLost):
+        claim.finish("completed")
+
+    assert not experiment.exists()
 
 
 def test_a_package_run_with_dash_m_is_seen_from_above_its_top_level(tmp_path):
@@ -142,7 +279,7 @@ def test_code_imported_from_a_copy_is_recorded_under_the_projects_names(project,
     code, changed = from_copy(copy, project, "copied")
 
     assert code["commit"] == "4f2a"
-    assert code["sources"] == {"models.py": record.code["sources"]["models.py"]}
+    assert code["sources"] == {"models.py": recorded_sources(record)["models.py"]}
     assert changed == []  # although the project's own models.py is another one now
 
 
@@ -150,7 +287,7 @@ def test_a_copy_that_a_process_does_not_import_from_is_not_its_code(project, rec
     code, changed = from_copy(copy, project)
 
     assert code["commit"] == git(project, "rev-parse", "HEAD")
-    assert code["sources"]["models.py"] != record.code["sources"]["models.py"]
+    assert code["sources"]["models.py"] != recorded_sources(record)["models.py"]
     assert changed == ["models.py"]
 
 

@@ -111,7 +111,8 @@ class Decider:
     def code_changes_of(self, record: RunRecord) -> Sequence[str]:
         """The source files of a record that have changed since."""
         # Runs of one grid share their sources: hash those files once, not once per run.
-        key = repr((record.code or {}).get("sources"))
+        code = record.code or {}
+        key = repr((code.get("sources_hash"), code.get("sources")))
         if key not in self._changes_by_sources:
             if self._code_changes is None:
                 from expkit_bookkeeping.launching import code_changes

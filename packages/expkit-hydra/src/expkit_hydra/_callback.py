@@ -124,13 +124,17 @@ class RunCallback(Callback):
         from ._running.lifetime import record_end
         from ._running.objective import fill_objective
 
+        returned = raw_return_value(job_return)  # before it is filled with the best metric
         fill_objective(config, job_return)
         claim, self._claim = self._claim, None
         self._heartbeat.close()
         if claim is None:
             return
         failed = job_return.status == JobStatus.FAILED
-        record_end(claim, raw_return_value(job_return) if failed else None)
+        if failed:
+            record_end(claim, returned)
+        else:
+            record_end(claim, None, returned=returned)
 
     def on_run_end(self, config: DictConfig, **kwargs: object) -> None:
         """Say where a single run is; if it failed, below its traceback."""
@@ -187,7 +191,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     from expkit_bookkeeping.launching import claim_run, foreign_reason, move_to_trash
 
     from ._composing.global_state import current_config
-    from ._grid.identity import identify
+    from ._grid.identity import group_choices, identify
     from ._grid.names import swept_keys, swept_values
 
     with current_config(config):
@@ -222,6 +226,8 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         experiment_id=experiment_id,
         config_hash=identity.config_hash,
         swept=swept,
+        choices=group_choices(config),
+        unresolved=identity.unresolved,
     )
 
 
@@ -345,7 +351,7 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
     from expkit_bookkeeping.launching import claim_run
 
     from ._grid.grid import read_grid
-    from ._grid.identity import identify
+    from ._grid.identity import group_choices, identify
 
     run, grid_id = None, None
     try:
@@ -354,8 +360,8 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
         run = next((run for run in grid.runs if run.run_name == folder.name), None)
     except (FileNotFoundError, ValueError):
         pass  # another sweeper than ours
-    config_hash = identify(config, swept=[] if run is None else list(run.values)).config_hash
-    if run is not None and run.config_hash != config_hash:
+    identity = identify(config, swept=[] if run is None else list(run.values))
+    if run is not None and run.config_hash != identity.config_hash:
         log.warning(
             "This launcher composed run %s again, and its configuration is no longer the grid's. "
             "Have files in conf/ been edited meanwhile? hydra/launcher=expkit runs what was "
@@ -367,9 +373,11 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
             folder,
             run_name=folder.name,
             experiment_id=folder.parents[1].name,
-            config_hash=config_hash,
+            config_hash=identity.config_hash,
             grid_id=grid_id if run is not None else None,
             swept=None if run is None else run.values,
+            choices=group_choices(config),
+            unresolved=identity.unresolved,
         )
     except RunClaimed as error:
         log.warning(

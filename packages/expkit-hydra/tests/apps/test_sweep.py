@@ -477,7 +477,7 @@ def test_runs_of_older_code_are_told_apart_and_not_retrained(app):
     app.sweep("model=cnn", "seed=1")
     record = app.experiment / "training/cnn_sgd_0.1_1/run.json"
     data = json.loads(record.read_text())
-    data["code"]["sources"] = {"models.py": "0" * 64}
+    data["code"] = {"sources": {"models.py": "0" * 64}}
     record.write_text(json.dumps(data))
     app.seen.clear()
 

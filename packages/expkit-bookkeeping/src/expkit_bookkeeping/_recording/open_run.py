@@ -13,7 +13,7 @@ from .._files.yaml_files import yaml_text
 from .._runs.claims import Claim, ClaimLost
 from .._runs.environment import environment_facts
 from .log import RunLog
-from .metrics import MetricsFile, metric_rows
+from .metrics import MetricsFile, metric_lines, metric_rows
 from .periodic import PeriodicThread
 from .progress import Progress
 from .timers import TimerFile
@@ -75,9 +75,9 @@ class OpenRun:
         self._name = record.run_name
         now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
         self.log.write_banner(f"attempt {record.attempt}, {now}, {record.host}, pid {record.pid}")
-        rows = metric_rows(self.folder)
-        self._earlier_metrics = {name for row in rows.values() for name in row}
-        self.progress.restore(rows)
+        lines = list(metric_lines(self.folder))
+        self._earlier_metrics = {name for line in lines for name in line.metrics}
+        self.progress.restore(lines)
         if config:
             _write_changed(self.folder / "config.yaml", yaml_text(config))
         self._write_environment()
@@ -138,7 +138,7 @@ class OpenRun:
         """Forget what was logged at or after `step`, which the run will now log again."""
         self.metrics.cut(step, size)
         self._earlier_metrics.clear()
-        self.progress.restore(metric_rows(self.folder))
+        self.progress.restore(metric_lines(self.folder))
 
     def _replace_earlier_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Drop what earlier attempts logged: an attempt that did not resume has its own curves."""
@@ -149,7 +149,7 @@ class OpenRun:
         if not replaced:
             return
         self.metrics.replace(names, step)
-        self.progress.restore(metric_rows(self.folder))
+        self.progress.restore(metric_lines(self.folder))
         self.warn_once(
             "replaced",
             f"This attempt logs {', '.join(sorted(names))} from step {step} again without "

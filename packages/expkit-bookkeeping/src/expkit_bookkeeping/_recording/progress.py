@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._runs.settings import RunSettings
+    from .metrics import MetricLine
 
 
 class Progress:
@@ -21,15 +22,19 @@ class Progress:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self.restore({})
+        self.restore(())
 
-    def restore(self, rows: Mapping[int, Mapping[str, float]]) -> None:
-        """Start over from the metrics of each step, in order, as a file holds them."""
+    def restore(self, lines: Iterable[MetricLine]) -> None:
+        """Start over from what was logged, in the order in which it was.
+
+        Sorted by step, what counts batches would come after what counts epochs.
+        """
         self.step: int | None = None
+        self._metric_step: int | None = None
         self._last: dict[str, float] = {}
         self._best: tuple[float, int] | None = None
-        for step, values in rows.items():
-            self.count(step, values)
+        for line in lines:
+            self.count(line.step, line.metrics)
         self.metric_value: float | None = None
 
     def count(self, step: int, values: Mapping[str, float]) -> None:
@@ -38,6 +43,7 @@ class Progress:
         self.step = step
         metric = self._settings.metric
         if metric is not None and metric in values:
+            self._metric_step = step
             value = self.metric_value = values[metric]
             if not math.isnan(value) and self._is_better(value):
                 self._best = (value, step)
@@ -53,10 +59,15 @@ class Progress:
         return {**names, "value": value, "step": step}
 
     def facts(self) -> dict[str, object]:
-        """The keys progress, metrics and best of run.json."""
+        """The keys progress, metrics and best of run.json.
+
+        Progress counts what the steps of `expkit.metric` count, mostly epochs, even where other
+        metrics count batches; until it is logged, it is the step that was logged last.
+        """
         total = self._settings.epochs
+        step = self.step if self._metric_step is None else self._metric_step
         return {
-            "progress": None if self.step is None else {"step": self.step, "total": total},
+            "progress": None if step is None else {"step": step, "total": total},
             "metrics": dict(self._last),
             "best": self.best,
         }

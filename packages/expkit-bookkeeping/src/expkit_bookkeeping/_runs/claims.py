@@ -16,12 +16,15 @@ from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
     SCHEMA,
     STALE_S,
+    TO_RUN,
     Liveness,
     RunRecord,
     claim_path,
     claimed_record,
     heartbeat_age_s,
+    highest_claim,
     is_alive,
+    read_claim,
     read_run,
 )
 
@@ -130,12 +133,15 @@ class Claim:
         if state not in FINAL_STATES:
             raise ValueError(f"A run cannot end as {state!r}. Known: {', '.join(FINAL_STATES)}.")
         from .code import code_facts
+        from .code_records import record_code_of_run
 
+        self.check()
         ending: dict[str, object] = {
             "state": state,
             "ended_at": _iso(self._clock()),
             "error": None if error is None else _error_facts(error),
-            "code": code_facts(),  # with the sources imported since the start
+            # with the sources imported since the start
+            "code": record_code_of_run(self.folder, code_facts()),
         }
         self.update(**fields, **ending)
 
@@ -158,6 +164,7 @@ class Claim:
                 f"Run {self.folder.name!r} is gone from {self.folder} (moved to the trash or "
                 "renamed?). This process writes nothing more for it."
             )
+        check_purpose(self.folder, ClaimLost)
         raise ClaimLost(
             f"Run {self.folder.name!r} in {self.folder} now belongs to {_describe_owner(record)}, "
             f"attempt {record.attempt}; this process held attempt {self.attempt}, was taken for "
@@ -187,6 +194,8 @@ def claim_run(
     config_hash: str | None = None,
     grid_id: str | None = None,
     swept: Mapping[str, object] | None = None,
+    choices: Mapping[str, object] | None = None,
+    unresolved: Mapping[str, object] | None = None,
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -203,6 +212,9 @@ def claim_run(
         config_hash: See `config_hash`.
         grid_id: The grid that the run belongs to.
         swept: The swept keys and this run's values.
+        choices: The chosen option of each config group.
+        unresolved: By key, what `config_hash` counts instead of a value that depends on the
+            machine or the time.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -222,12 +234,15 @@ def claim_run(
         "config_hash": config_hash,
         "grid_id": grid_id,
         "swept": None if swept is None else dict(swept),
+        "choices": None if choices is None else dict(choices),
+        "unresolved": None if unresolved is None else dict(unresolved),
     }
     while True:
         # The folder is read once, and the next claim is the number after the one that was judged.
         # With a second reading, a claim made in between would be taken for the judged one.
         record = claimed_record(folder)
         check_not_newer(record)
+        check_purpose(folder)
         if (
             record is not None
             and is_owned_by(record, process)
@@ -247,11 +262,24 @@ def claim_run(
 
 
 def link_claim(
-    folder: Path, attempt: int, process: ProcessIdentity, clock: Callable[[], float]
+    folder: Path,
+    attempt: int,
+    process: ProcessIdentity,
+    clock: Callable[[], float],
+    *,
+    purpose: str = TO_RUN,
+    shared: bool = False,
 ) -> bool:
     """Make claim number `attempt` for this process; False if another process was first."""
     path = claim_path(folder, attempt)
-    facts = {"schema": SCHEMA, "attempt": attempt, "claimed_at": _iso(clock()), **process.facts()}
+    facts = {
+        "schema": SCHEMA,
+        "attempt": attempt,
+        "purpose": purpose,
+        "shared": shared,
+        "claimed_at": _iso(clock()),
+        **process.facts(),
+    }
     # Without waiting for the disk: run.json follows at once, durable, and says the same.
     finished = write_temporary(path, json.dumps(facts, ensure_ascii=False) + "\n", durable=False)
     try:
@@ -321,9 +349,12 @@ def _write_start(
         "config_hash": None,
         "grid_id": None,
         "swept": {},
+        "choices": {},
+        "unresolved": {},
         "progress": None,
         "metrics": {},
         "best": None,
+        "returned": None,
         "code": None,
         "error": None,
     }
@@ -337,6 +368,7 @@ def _write_start(
     claim._elapsed_before_s = elapsed_s
 
     from .code import code_facts
+    from .code_records import record_code_of_run
 
     merged.update(claim._process.facts())
     merged.update(
@@ -344,7 +376,8 @@ def _write_start(
         attempt=claim.attempt,
         ended_at=None,
         error=None,
-        code=code_facts(),
+        returned=None,
+        code=record_code_of_run(claim.folder, code_facts()),
     )
     claim._data = merged
     with _update_lock:
@@ -353,6 +386,22 @@ def _write_start(
         # The next heartbeat makes the move durable; a power cut before then frees the run.
         claim._write(merged, durable=False)
     return claim
+
+
+def check_purpose(folder: Path, error: type[RuntimeError] = RunClaimed) -> None:
+    """Check that a run folder is not held for anything else than to run.
+
+    Raises:
+        RunClaimed: If it is; or the error that is given.
+    """
+    claim = read_claim(folder, highest_claim(folder))
+    if claim.purpose != TO_RUN:
+        raise error(
+            f"Run {folder.name!r} in {folder} is held for {claim.purpose!r}, not to run, by "
+            f"process {claim.pid} on {claim.host or 'an unknown host'} since {claim.claimed_at} "
+            f"(claim {claim.number:04d}). This version of expkit-bookkeeping cannot take it over; "
+            "a newer one can."
+        )
 
 
 def is_owned_by(record: RunRecord, process: ProcessIdentity) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -52,16 +51,20 @@ def code_changes(record: RunRecord, root: Path | None = None) -> list[str]:
         root: The project's folder; see `code_facts`.
 
     Returns:
-        Paths relative to the root, sorted. Empty: the run was made with this code.
+        Paths relative to the root, sorted. Empty: the run was made with this code. If the run's
+        sources were recorded and the record is gone or damaged, its name is the only one.
     """
+    from .code_records import recorded_sources
+
     snapshot = _snapshot_in_use() if root is None else None
     if snapshot is not None:
         roots: tuple[Path, ...] = (snapshot.path, snapshot.root)
     else:
         roots = (project_root() if root is None else Path(root).resolve(),)
-    sources = (record.code or {}).get("sources")
-    if not isinstance(sources, Mapping):
-        return []
+    sources = recorded_sources(record)
+    if sources is None:
+        digest = (record.code or {}).get("sources_hash")
+        return [] if digest is None else [f"code/{digest}.json"]
 
     def current_hash(name: str) -> str | None:
         hashes = (_cache.file_hash(root / name) for root in roots)

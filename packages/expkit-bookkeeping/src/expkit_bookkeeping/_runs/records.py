@@ -43,8 +43,11 @@ class RunRecord:
     config_hash: str | None = None
     grid_id: str | None = None
     swept: Mapping[str, object] = field(default_factory=dict)
+    choices: Mapping[str, object] = field(default_factory=dict)
+    unresolved: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, object] = field(default_factory=dict)
     best: Mapping[str, object] | None = None
+    returned: object = None
     progress: Mapping[str, object] | None = None
     created_at: str | None = None
     started_at: str | None = None
@@ -63,6 +66,22 @@ class RunRecord:
 
 
 Liveness = Callable[[RunRecord], bool | None]
+
+TO_RUN = "run"  # what a claim is for; also of those of version 0.1.0, which do not say
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFacts:
+    """One file of claims/, as docs/formats.md describes it: who holds the run, and what for."""
+
+    number: int
+    purpose: str = TO_RUN  # a word of a newer version is kept as it is
+    shared: bool = False
+    claimed_at: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    process_start: str | None = None
+    slurm: Mapping[str, object] | None = None
 
 
 def read_run(folder: Path) -> RunRecord | None:
@@ -197,27 +216,56 @@ def highest_claim(folder: Path) -> int:
     return max((int(number) for number in numbers if _NUMBER.fullmatch(number)), default=0)
 
 
-def claimed_record(folder: Path) -> RunRecord | None:
-    """The record of a run and its present owner, even if that has not written run.json yet."""
-    record = read_run(folder)
-    number = highest_claim(folder)
-    if number == 0 or (record is not None and (record.is_newer or 0 < number <= record.attempt)):
-        return record
+def read_claim(folder: Path, number: int) -> ClaimFacts:
+    """The claim with this number; one that cannot be read counts as somebody's, to run.
+
+    Raises:
+        NewerFileError: If a newer version wrote it.
+    """
     content: object = {}
-    path = claim_path(folder, number)
     try:
-        content = read_json(path, schema=SCHEMA)
-    except NewerFileError as error:
-        return _unknown(folder, folder.name, error, str(path))
+        content = read_json(claim_path(folder, number), schema=SCHEMA)
+    except NewerFileError:
+        raise
     except (FileNotFoundError, UnreadableFileError):  # its owner is unknown, and may be alive
         pass
-    claim = _record(folder, folder.name, content if isinstance(content, dict) else {})
+    data = content if isinstance(content, dict) else {}
+    purpose = data.get("purpose", TO_RUN)
+    return ClaimFacts(
+        number,
+        purpose if isinstance(purpose, str) else repr(purpose),
+        shared=data.get("shared") is True,
+        claimed_at=_text(data.get("claimed_at")),
+        host=_text(data.get("host")),
+        pid=_count(data.get("pid")),
+        process_start=_text(data.get("process_start")),
+        slurm=_mapping(data.get("slurm")),
+    )
+
+
+def claimed_record(folder: Path) -> RunRecord | None:
+    """The record of a run and its present owner, even if that has not written run.json yet.
+
+    A claim for anything else than to run is no attempt, and its owner is not the run's.
+    """
+    record = read_run(folder)
+    number = highest_claim(folder)
+    written = 0 if record is None else record.attempt
+    if record is not None and record.is_newer:
+        return record
+    try:
+        while number > written and (claim := read_claim(folder, number)).purpose != TO_RUN:
+            number -= 1
+    except NewerFileError as error:
+        return _unknown(folder, folder.name, error, str(claim_path(folder, number)))
+    if number <= written:
+        return record
     base = record or RunRecord(folder, folder.name, "running")
     return replace(
         base,
         state="running",
         attempt=number,
-        started_at=_text(claim.data.get("claimed_at")),
+        started_at=claim.claimed_at,
         heartbeat_at=None,
         ended_at=None,
         host=claim.host,
@@ -286,7 +334,7 @@ def _parsed(raws: Sequence[tuple[bytes | OSError, str]]) -> list[object]:
     if len(contents) != len(raws):
         contents = [_parsed_alone(raw, path) for raw, path in raws]
     code = None
-    for data in contents:  # the runs of a grid share their code, which is the largest part
+    for data in contents:  # the runs of a grid share their code; in 0.1.0 it lists all sources
         if isinstance(data, dict) and data.get("code") is not None:
             if data["code"] == code:
                 data["code"] = code
@@ -329,8 +377,11 @@ def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
         config_hash=_text(get("config_hash")),
         grid_id=_text(get("grid_id")),
         swept=_mapping(get("swept")) or {},
+        choices=_mapping(get("choices")) or {},
+        unresolved=_mapping(get("unresolved")) or {},
         metrics=_mapping(get("metrics")) or {},
         best=_mapping(get("best")),
+        returned=_returned(get("returned")),
         progress=_mapping(get("progress")),
         created_at=_text(get("created_at")),
         started_at=_text(get("started_at")),
@@ -358,6 +409,17 @@ def _count(value: object) -> int | None:
 
 def _mapping(value: object) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
+
+
+def _returned(data: object) -> object:
+    if not isinstance(data, (dict, list)):  # a number mostly, or null
+        return data
+    from .._files.tagged_json import from_tagged
+
+    try:
+        return from_tagged(data)
+    except (ValueError, RecursionError):  # of a newer version; `data` has it as it is
+        return None
 
 
 def _restarts(slurm: Mapping[str, object]) -> int:

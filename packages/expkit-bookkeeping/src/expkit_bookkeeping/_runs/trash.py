@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .._files.durable import append_line, sync_folder
-from .claims import RunClaimed, check_not_newer, claimed_message, is_owned_by
+from .claims import (
+    RunClaimed,
+    check_not_newer,
+    check_purpose,
+    claimed_message,
+    is_owned_by,
+)
 from .folder_ownership import foreign_reason
 from .processes import this_process
 from .records import Liveness, RunRecord, claimed_record, is_alive
@@ -58,6 +64,7 @@ def move_to_trash(
         and is_alive(current) is not False
     ):
         raise RunClaimed(claimed_message(folder, current))
+    check_purpose(folder)
     now = datetime.fromtimestamp(clock(), UTC)
     # resolve() only the parent: the folder itself may be a link to another disk
     parent = folder.parent.resolve()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
 
 from .._composing.global_state import answers_of_one_run, current_config
 from .._composing.overrides import overlap
-from .._composing.plain_data import plain_mapping
+from .._composing.plain_data import plain_mapping, plain_value
 from .._composing.volatile import mentions_volatile, resolvers_as_text
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ class Identity:
 
     data: Mapping[str, object]  # resolved, without Hydra's node
     config_hash: str
+    unresolved: Mapping[str, object]  # by key, what the hash counts instead of the data
 
 
 def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
@@ -40,7 +41,26 @@ def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
         if mentions_volatile(config):
             with answers_of_one_run(config), resolvers_as_text():
                 stable = plain_mapping(config)
-    return Identity(data=data, config_hash=hash_of(stable, data, swept=swept))
+    counted = _counted(stable, data, swept)
+    return Identity(
+        data=data,
+        config_hash=_hash(counted),
+        unresolved={} if stable is data else dict(_differences(counted, data)),
+    )
+
+
+def unresolved_texts(config: DictConfig, *, swept: Sequence[str] = ()) -> Mapping[str, object]:
+    """`Identity.unresolved` alone; at once where nothing is volatile."""
+    if not mentions_volatile(config):
+        return {}
+    return identify(config, swept=swept).unresolved
+
+
+def group_choices(config: DictConfig) -> dict[str, object]:
+    """The chosen option of each config group of the user's."""
+    choices = plain_value(config.hydra.runtime.choices)
+    assert isinstance(choices, dict)
+    return {group: option for group, option in choices.items() if not group.startswith("hydra/")}
 
 
 def hash_of(
@@ -53,12 +73,35 @@ def hash_of(
         data: Its data as it is.
         swept: Keys that the grid sweeps.
     """
+    return _hash(_counted(stable, data, swept))
+
+
+def _hash(counted: Mapping[str, object]) -> str:
     from expkit_bookkeeping import config_hash
 
+    return config_hash(counted)
+
+
+def _counted(
+    stable: Mapping[str, object], data: Mapping[str, object], swept: Sequence[str]
+) -> dict[str, object]:
+    """What of a configuration counts for its hash."""
     kept = {key: value for key, value in stable.items() if key not in NO_PART_OF_IDENTITY}
     for key in ignored_keys(data, swept):
         _drop(kept, key.split("."))
-    return config_hash(kept)
+    return kept
+
+
+def _differences(counted: object, data: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Where what counts differs from the data: the key, joined by dots, and what counts."""
+    if isinstance(counted, Mapping) and isinstance(data, Mapping):
+        for key, value in counted.items():
+            yield from _differences(value, data.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(counted, list) and isinstance(data, list) and len(counted) == len(data):
+        for number, (value, item) in enumerate(zip(counted, data, strict=True)):
+            yield from _differences(value, item, f"{path}.{number}")
+    elif counted != data:
+        yield path, counted
 
 
 def ignored_keys(data: Mapping[str, object], swept: Sequence[str]) -> Sequence[str]:

@@ -7,6 +7,7 @@ processes that it starts, and an array task on a cluster.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,6 +112,8 @@ def _execute(
     from expkit_bookkeeping.launching import claim_run, move_to_trash
     from expkit_bookkeeping.launching import is_alive as is_alive_here
 
+    from .._grid.identity import group_choices, unresolved_texts
+
     try:
         config = grid.config(run.index)
     except (LookupError, OSError, ValueError) as trouble:
@@ -132,6 +135,8 @@ def _execute(
             config_hash=run.config_hash,
             grid_id=grid.grid_id,
             swept=run.values,
+            choices=group_choices(config),
+            unresolved=unresolved_texts(config, swept=list(run.values)),
             is_alive=is_alive or is_alive_here,
         )
     except RunClaimed as claimed:
@@ -141,6 +146,14 @@ def _execute(
         return RunOutcome(run, "skipped", str(claimed), owner=owner)
     except OSError as trouble:
         return RunOutcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
+
+    returned: list[object] = []  # as Hydra's result may be filled with the best metric
+
+    @functools.wraps(task_function)
+    def run_task(task_config: DictConfig) -> object:
+        value = task_function(task_config)
+        returned.append(value)
+        return value
 
     _executing.add(_key(run.folder))
     try:
@@ -153,11 +166,12 @@ def _execute(
                 config,
                 run,
                 grid.path,
-                task_function=task_function,
+                task_function=run_task,
                 hydra_context=hydra_context,
                 pause=pause,
             )
-            state = record_end(claim, error, stopped=stop is not None)
+            value = returned[0] if returned else None
+            state = record_end(claim, error, returned=value, stopped=stop is not None)
             if state == "interrupted" and error is None:
                 stop = INTERRUPTED  # the loop left because should_stop() was true
     except ClaimLost as lost:

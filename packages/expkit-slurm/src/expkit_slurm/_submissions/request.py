@@ -125,10 +125,11 @@ def submit_plan(
     program, pickled = _program(request, grid, say)
     previous = request.previous
     if previous is None:
-        from expkit_bookkeeping.launching import code_facts
+        from expkit_bookkeeping.launching import code_facts, record_code
 
         config = grid.config(plan.runs[0].index)
-        facts: dict[str, Any] = {"code": code_facts(), "conf": hash_conf_files(config)}
+        code = record_code(grid.experiment, code_facts())
+        facts: dict[str, Any] = {"code": code, "conf": hash_conf_files(config)}
     else:  # changes are counted from the sweep on, not from the last retry
         facts = {"code": previous.code, "conf": previous.conf}
     submission = new_submission(

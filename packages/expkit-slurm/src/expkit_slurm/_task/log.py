@@ -77,7 +77,7 @@ _BANNER = re.compile(r"\[[\d: -]+\] Slurm job ")
 
 def code_line(submission: Submission | None) -> str:
     """Which code runs, and whether it is the code of the submission."""
-    from expkit_bookkeeping.launching import code_facts
+    from expkit_bookkeeping.launching import code_facts, read_sources
 
     facts: dict[str, Any] = code_facts()
     commit = facts.get("commit")
@@ -88,7 +88,11 @@ def code_line(submission: Submission | None) -> str:
         return text
     if submission.snapshot is not None:
         return f"{text}, as copied at submission"
-    then: dict[str, str] = submission.code.get("sources") or {}
+    then = read_sources(submission.code, submission.experiment)
+    if then is None:
+        if submission.code.get("sources_hash") is not None:
+            return f"{text}; the record of the submission's code is gone"
+        then = {}
     now: dict[str, str] = facts["sources"]
     changed = sorted(name for name, digest in then.items() if now.get(name, digest) != digest)
     if changed or submission.code.get("commit") != commit:
