@@ -51,11 +51,12 @@ def test_importing_a_package_loads_nothing_heavy_and_its_names_are_there(package
 @pytest.mark.parametrize(
     "module",
     [
-        "expkit_hydra.commands", "expkit_hydra.launching", "expkit_mlflow.commands",
+        "expkit_bookkeeping.launching", "expkit_bookkeeping.reading", "expkit_hydra.commands",
+        "expkit_hydra.launching", "expkit_hydra.reading", "expkit_mlflow.commands",
         "expkit_plotting.commands", "expkit_slurm.commands",
     ],
 )  # fmt: skip
-def test_verbs_are_listed_without_loading_anything_heavy(module):
+def test_verbs_and_what_others_build_on_are_listed_without_loading_anything_heavy(module):
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True

@@ -137,13 +137,11 @@ class Decider:
 def _differences(
     record: RunRecord, config: Mapping[str, object], ignore: Sequence[str]
 ) -> list[str]:
-    import yaml
+    from expkit_bookkeeping.reading import read_config
 
     try:
-        old = yaml.safe_load((record.folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        old = None
-    if not isinstance(old, Mapping):
+        old = read_config(record.folder)
+    except (OSError, ValueError):
         return ["? config.yaml of the earlier run is missing or damaged, only the hashes differ"]
     return compare_configs(old, config, ignore) or [
         "? config.yaml is the same, only the hashes differ (keys left out of them, or versions)"

@@ -123,17 +123,35 @@ def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[Ru
         return
     for start in range(0, len(folders), BATCH):
         batch = folders[start : start + BATCH]
-        for (path, name), written in zip(batch, _read(batch), strict=True):
+        for (path, _), written in zip(batch, _read(batch), strict=True):
             # None: killed between its claim and its run.json
             record = claimed_record(Path(path)) if written is None else written
-            if record is None:
-                continue
-            if record.state == "running" and is_alive(record) is False:
-                # It may have ended between the two checks; then run.json says so by now.
-                current = _read([(path, name)])[0] or record
-                lost = current.state == "running" and current.attempt == record.attempt
-                record = replace(current, state="lost") if lost else current
-            yield record
+            if record is not None:
+                yield _lost_if_ownerless(record, is_alive)
+
+
+def find_run(folder: Path, *, is_alive: Liveness = is_alive) -> RunRecord | None:
+    """One run as `find_runs` gives it: as its present owner claimed it, or `lost`.
+
+    Args:
+        folder: The run folder.
+        is_alive: Says whether the owner of a running run is alive.
+
+    Returns:
+        The record; its state is `unknown`, with a reason, if run.json is damaged. None if there is
+        neither a run.json nor a claim.
+    """
+    record = claimed_record(Path(folder))
+    return None if record is None else _lost_if_ownerless(record, is_alive)
+
+
+def _lost_if_ownerless(record: RunRecord, is_alive: Liveness) -> RunRecord:
+    if record.state != "running" or is_alive(record) is not False:
+        return record
+    # It may have ended between the two checks; then run.json says so by now.
+    current = read_run(record.folder) or record
+    lost = current.state == "running" and current.attempt == record.attempt
+    return replace(current, state="lost") if lost else current
 
 
 def heartbeat_age_s(folder: Path) -> float | None:

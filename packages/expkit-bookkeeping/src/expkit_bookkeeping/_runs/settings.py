@@ -62,6 +62,29 @@ def plain_config(config: object) -> dict[str, object]:
     return {str(key): _plain(value, str(key)) for key, value in config.items() if key != "hydra"}
 
 
+def read_config(folder: Path) -> dict[str, object]:
+    """The configuration of a run, as its config.yaml holds it.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        FileNotFoundError: If it has no config.yaml: the run was given no configuration.
+        ValueError: If config.yaml is damaged, or holds something else; the text names the file.
+    """
+    import yaml
+
+    path = Path(folder) / "config.yaml"
+    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    try:
+        config = yaml.load(path.read_bytes(), Loader=loader)  # a safe one
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is damaged: it holds no configuration but {config!r:.80}.")
+    return config
+
+
 def run_settings(config: Mapping[str, object]) -> RunSettings:
     """The settings of a plain configuration.
 

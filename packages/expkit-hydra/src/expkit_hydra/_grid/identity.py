@@ -116,14 +116,17 @@ def read_config(folder: Path) -> dict[str, object] | None:
     """The configuration that a run folder holds; None if it holds none that can be read."""
     import yaml
 
-    for name in ("config.yaml", ".hydra/config.yaml"):
-        try:
-            loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
-            continue
-        if isinstance(loaded, dict):
-            return loaded
-    return None
+    from expkit_bookkeeping import reading
+
+    try:
+        return reading.read_config(folder)
+    except (OSError, ValueError):
+        pass  # under a foreign launcher only Hydra wrote one
+    try:
+        loaded = yaml.safe_load((folder / ".hydra/config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return loaded if isinstance(loaded, dict) else None
 
 
 def _drop(data: dict[str, object], path: list[str]) -> None:
