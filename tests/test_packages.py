@@ -13,6 +13,7 @@ PACKAGES = [*LEAVES, REPOSITORY / "packages" / "expkit"]
 CHAIN = ["expkit_bookkeeping", "expkit_filter", "expkit_hydra", "expkit_slurm"]
 # What packages that work alone ask about folders that others wrote, in functions only.
 READS = {
+    "expkit-mlflow": {"expkit_bookkeeping.reading"},
     "expkit-plotting": {"expkit_bookkeeping.reading", "expkit_hydra.reading"},
 }
 

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -87,7 +88,7 @@ def is_alive(record: RunRecord) -> bool | None:
         and record.slurm is None
         and not same_boot(record.process_start, process.process_start)
     )
-    age_s = heartbeat_age_s(record.folder)
+    age_s = None if _wrote_just_now(record.folder) else heartbeat_age_s(record.folder)
     if age_s is not None and age_s > (REBOOTED_STALE_S if rebooted else STALE_S):
         return False
     return None
@@ -152,6 +153,17 @@ def _lost_if_ownerless(record: RunRecord, is_alive: Liveness) -> RunRecord:
     current = read_run(record.folder) or record
     lost = current.state == "running" and current.attempt == record.attempt
     return replace(current, state="lost") if lost else current
+
+
+def _wrote_just_now(folder: Path) -> bool:
+    """Whether run.json is from the last minute by this machine's clock: the exact age costs a file.
+
+    If the clocks differ by more, a dead owner is noticed a minute later.
+    """
+    try:
+        return 0 <= time.time() - (folder / "run.json").stat().st_mtime < 60
+    except OSError:
+        return False
 
 
 def heartbeat_age_s(folder: Path) -> float | None:
