@@ -28,6 +28,7 @@ nox.options.sessions = [
     "types",
     "build",
     "tests",
+    "tests_runs",
     "tests_torch",
     "tests_newer",
     "integration",
@@ -37,6 +38,7 @@ LEAVES = sorted(Path("packages").glob("expkit-*"))
 PACKAGES = [*LEAVES, Path("packages/expkit")]
 CONSTRAINTS = ("-c", "constraints.txt")  # plain `torch` would pull several GB of CUDA packages
 CHAIN = ("expkit-bookkeeping", "expkit-filter", "expkit-hydra", "expkit-slurm")
+READ_RUN_FOLDERS = ("expkit-mlflow", "expkit-plotting")  # with their extra `runs`
 USE_TORCH_IF_THERE = ("expkit-seed", "expkit-timer", "expkit-bookkeeping")
 TEST_TOOLS = ("hypothesis", "mypy", "pytest")
 ON_NEWER_PYTHONS = (
@@ -60,9 +62,19 @@ PEERS = (  # what benchmarks/ measures expkit beside
 SPREAD_OVER_CORES = ("expkit-mlflow", "expkit-plotting", "expkit-hydra", "expkit-slurm")
 
 
+def siblings_below(package: Path, *, extras: bool = False) -> tuple[str, ...]:
+    """The packages below one in the chain; with extras, what it reads run folders with as well."""
+    if package.name in CHAIN:
+        return CHAIN[: CHAIN.index(package.name)]
+    # expkit-hydra tells about grids, and needs what lies below it.
+    return (
+        CHAIN[: CHAIN.index("expkit-slurm")] if extras and package.name in READ_RUN_FOLDERS else ()
+    )
+
+
 def requirements_of_tests(package: Path, *, extras: bool = False) -> list[str]:
-    """What the tests of one package need: itself, the chain below it, its test group."""
-    below = CHAIN[: CHAIN.index(package.name)] if package.name in CHAIN else ()
+    """What the tests of one package need: itself, its siblings below, its test group."""
+    below = siblings_below(package, extras=extras)
     project = nox.project.load_toml(package / "pyproject.toml")
     names = project["project"].get("optional-dependencies", {}) if extras else {}
     return [
@@ -134,11 +146,26 @@ def demo(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("package", [nox.param(path, id=path.name) for path in LEAVES])
 def tests(session: nox.Session, package: Path) -> None:
-    """Test one package with none of its siblings but those below it in the chain."""
+    """Test one package with none of its siblings but those below it in the chain.
+
+    What mlflow and plotting make of run folders is skipped here: `tests_runs` shows it.
+    """
     session.install(*requirements_of_tests(package), *CONSTRAINTS)
     session.run(
         "pytest", "-q", str(package), *spread(package), *session.posargs,
         env=parts_required_in_ci("latex", "mlflow", "chromium", "slurm"),
+    )  # fmt: skip
+
+
+@nox.session
+def tests_runs(session: nox.Session) -> None:
+    """The tests of mlflow and plotting that read run folders, with the packages that wrote them."""
+    packages = [Path("packages", name) for name in READ_RUN_FOLDERS]
+    requirements = (requirements_of_tests(package, extras=True) for package in packages)
+    session.install(*chain.from_iterable(requirements), *CONSTRAINTS)
+    session.run(
+        "pytest", "-q", "-m", "runs", *map(str, packages), "-n", "2", "--dist", "loadfile",
+        *session.posargs, env={"EXPKIT_REQUIRE": "runs"},
     )  # fmt: skip
 
 
@@ -169,7 +196,7 @@ def tests_newer(session: nox.Session) -> None:
 @nox.parametrize("package", [nox.param(path, id=path.name) for path in LEAVES])
 def minimum(session: nox.Session, package: Path) -> None:
     """Test one package with the lowest versions that it and those below it allow."""
-    below = CHAIN[: CHAIN.index(package.name)] if package.name in CHAIN else ()
+    below = siblings_below(package, extras=True)
     constraints = Path(session.create_tmp(), "lowest.txt").resolve()
     lowest = lowest_versions([*(Path("packages", name) for name in below), package])
     constraints.write_text("\n".join(lowest) + "\n", "utf-8")

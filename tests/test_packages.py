@@ -1,6 +1,8 @@
 import ast
+import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,11 @@ from workspace import REPOSITORY
 LEAVES = sorted(REPOSITORY.glob("packages/expkit-*"))
 PACKAGES = [*LEAVES, REPOSITORY / "packages" / "expkit"]
 CHAIN = ["expkit_bookkeeping", "expkit_filter", "expkit_hydra", "expkit_slurm"]
+# What packages that work alone ask about folders that others wrote, in functions only.
+READS = {
+    "expkit-mlflow": {"expkit_bookkeeping.reading"},
+    "expkit-plotting": {"expkit_bookkeeping.reading", "expkit_hydra.reading"},
+}
 
 
 def name(path: Path) -> str:
@@ -46,19 +53,57 @@ def test_a_package_has_the_license_and_a_changelog_with_its_version(package):
     assert (package / "src" / package.name.replace("-", "_") / "py.typed").exists()
 
 
+def siblings(package: Path) -> Iterator[tuple[str, bool]]:
+    """Modules of other packages that a package imports, and whether a function does."""
+    own = package.name.replace("-", "_")
+    for source in package.glob("src/**/*.py"):
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        inside = {id(node) for function in functions for node in ast.walk(function)}
+        for_types = {
+            id(node)
+            for block in tree.body
+            if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+            for node in ast.walk(block)
+        }
+        for node in ast.walk(tree):
+            modules: list[str] = []
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module or ""]
+            for module in modules:
+                if module.startswith("expkit") and module.partition(".")[0] != own:
+                    yield module, id(node) in inside | for_types
+
+
 @pytest.mark.parametrize("package", LEAVES, ids=name)
 def test_arrows_between_packages_follow_the_one_chain(package):
     module = package.name.replace("-", "_")
-    allowed = {module, *(CHAIN[: CHAIN.index(module)] if module in CHAIN else ())}
+    below = CHAIN[: CHAIN.index(module)] if module in CHAIN else ()
 
-    siblings = {
-        name
-        for source in package.glob("src/**/*.py")
-        for name in imported(source)
-        if name.startswith("expkit")
+    others = {
+        sibling: in_function
+        for sibling, in_function in siblings(package)
+        if sibling.partition(".")[0] not in below
     }
 
-    assert siblings <= allowed
+    assert set(others) <= READS.get(package.name, set())
+    assert all(others.values())  # installed or not, the package can be imported
+
+
+@pytest.mark.parametrize("package", LEAVES, ids=name)
+def test_what_a_package_can_do_without_is_an_extra_with_the_range_that_its_errors_name(package):
+    metadata = project(package)
+    required = {name for name in metadata["dependencies"] if name.startswith("expkit-")}
+    runs = metadata.get("optional-dependencies", {}).get("runs", [])
+
+    if package.name not in READS:
+        assert runs == []
+        return
+    (source,) = package.glob("src/**/siblings.py")
+    assert required == set()
+    assert f"\nBOOKKEEPING = {json.dumps(*runs)}\n" in source.read_text()
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=name)

@@ -32,6 +32,13 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
 
 
+@pytest.fixture(autouse=True)
+def _reader_of_run_folders(request: pytest.FixtureRequest) -> None:
+    """Session `tests_runs` says EXPKIT_REQUIRE=runs; else these tests are skipped without it."""
+    if request.node.get_closest_marker("runs") is not None:
+        require("runs", _has("expkit_bookkeeping"))
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new store; MLflow needs two seconds to create one, but none for a copy."""

@@ -130,6 +130,7 @@ def test_sync_leaves_a_run_alone_that_is_still_sending_its_journal(folder, serve
     assert sync(folder).points == 0
 
 
+@pytest.mark.runs
 def test_removed_runs_are_marked_as_deleted_on_the_server(folder, kit, server):
     with MLFlowLogger(folder, "r", tracking_uri=server) as tracking:
         tracking.log_metrics({"loss": 1.0}, 0)

@@ -1,5 +1,6 @@
-"""Run folders as docs/formats.md describes them, with plausible curves; and real LaTeX."""
+"""Run folders as expkit-bookkeeping writes them, with plausible curves; and real LaTeX."""
 
+import importlib.util
 import itertools
 import json
 import math
@@ -91,6 +92,25 @@ def _private_cache(tmp_path_factory, monkeypatch) -> None:
     """Outcomes of LaTeX probes neither come from this machine's cache nor go into it."""
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Whatever takes a run folder needs the packages that read it."""
+    for item in items:
+        if {"experiment", "run_folder"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("runs")
+
+
+@pytest.fixture(autouse=True)
+def _reader_of_run_folders(request) -> None:
+    """Session `tests_runs` says EXPKIT_REQUIRE=runs; else these tests are skipped without it."""
+    if request.node.get_closest_marker("runs") is None:
+        return
+    for name in ("expkit_bookkeeping", "expkit_hydra"):
+        if importlib.util.find_spec(name) is None:
+            if "runs" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+                pytest.fail(f"{name} is required here and missing")
+            pytest.skip(f"needs {name}, which reads what it wrote")
 
 
 @pytest.fixture

@@ -99,6 +99,7 @@ def test_a_source_without_curves_is_refused(source, complaint, tmp_path, monkeyp
         PlotMetrics(source)
 
 
+@pytest.mark.runs
 def test_an_empty_folder_says_what_was_looked_for(tmp_path):
     with pytest.raises(PlottingError, match=r"holds no runs: neither training/\*/metrics\.jsonl"):
         PlotMetrics(tmp_path)

@@ -138,13 +138,11 @@ class Decider:
 def _differences(
     record: RunRecord, config: Mapping[str, object], ignore: Sequence[str]
 ) -> list[str]:
-    from expkit_bookkeeping.launching import read_yaml
+    from expkit_bookkeeping.reading import read_config
 
     try:
-        old = read_yaml(record.folder / "config.yaml")
+        old = read_config(record.folder)
     except (OSError, ValueError):
-        old = None
-    if not isinstance(old, Mapping):
         return ["? config.yaml of the earlier run is missing or damaged, only the hashes differ"]
     return compare_configs(old, config, ignore) or [
         "? config.yaml is the same, only the hashes differ (keys left out of them, or versions)"

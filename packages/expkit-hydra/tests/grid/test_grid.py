@@ -1,6 +1,8 @@
 """Reading and writing a grid's files."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from omegaconf import OmegaConf
@@ -45,6 +47,39 @@ def test_a_damaged_description_is_named(app):
 
     with pytest.raises(ValueError, match=r"grid_search.yaml is not the description of a grid"):
         app.grid()
+
+
+def test_the_runs_and_the_settings_of_a_grid_can_be_read_without_hydra(app):
+    skip_mlp = "_filters=[\"model.name == 'mlp'\"]"
+    watched = ("expkit.metric=loss", "expkit.direction=minimize")
+    app.sweep("model=cnn,mlp", "optimizer.lr=0.1", "seed=1", skip_mlp, *watched)
+    code = """if True:
+        import sys
+        from expkit_hydra.reading import grid_runs, grid_settings
+        runs, settings = grid_runs(sys.argv[1]), grid_settings(sys.argv[1])
+        print([(run.index, run.run_name, run.values["seed"], run.skipped_by) for run in runs])
+        print(settings.metric, settings.direction, settings.swept["model"], [*settings.swept])
+        print([name for name in ("hydra", "omegaconf") if name in sys.modules])
+    """
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, app.experiment], capture_output=True, text=True, check=True
+    )
+
+    runs, settings, heavy = done.stdout.splitlines()
+    assert runs == "[(0, 'cnn_sgd_0.1_1', 1, None), (1, 'mlp_sgd_0.1_1', 1, 'rule 1')]"
+    assert settings == (
+        "loss minimize ['cnn', 'mlp'] ['model', 'optimizer', 'optimizer.lr', 'seed']"
+    )
+    assert heavy == "[]"
+
+
+def test_an_experiment_without_a_grid_has_no_settings(tmp_path):
+    from expkit_hydra.reading import grid_runs, grid_settings
+
+    assert grid_settings(tmp_path) is None
+    with pytest.raises(FileNotFoundError, match="No grid in"):
+        grid_runs(tmp_path)
 
 
 HYDRA = {

@@ -108,6 +108,7 @@ def test_nan_and_inf_become_tags_and_curves_stay_finite(experiment, kit, caplog)
     assert caplog.text.count("loss is NaN at step 1") == 1
 
 
+@pytest.mark.runs
 def test_a_resumed_run_continues_its_mlflow_run(experiment, kit, caplog):
     log(experiment, "r", [("loss", step, 1.0 / (step + 1)) for step in range(4)], end=None, kit=kit)
     sync(experiment)
@@ -159,6 +160,7 @@ def test_steps_out_of_order_all_arrive(experiment, kit):
     assert kit.history(experiment, run, "loss") == [(3, 3.0), (4, 4.0), (5, 5.0), (9, 9.0)]
 
 
+@pytest.mark.runs
 @pytest.mark.parametrize(
     ("state", "status"),
     [("completed", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")],
@@ -175,6 +177,7 @@ def test_run_json_ends_a_run_whose_journal_does_not(experiment, kit, state, stat
     assert (run.info.status, run.info.end_time) == (status, 1795421152000)
 
 
+@pytest.mark.runs
 def test_a_run_whose_owner_is_gone_is_closed_and_a_live_one_is_not(experiment, kit):
     dead = kit.python("")
     start = "boot:1/1"
@@ -219,6 +222,7 @@ def test_a_lone_run_that_was_killed_is_closed(experiment, kit):
     assert run.data.metrics == {"loss": 0.5}
 
 
+@pytest.mark.runs
 def test_removed_runs_are_marked_as_deleted(experiment, kit):
     run = log(experiment, "r", kit=kit)
     log(experiment, "kept", kit=kit)
@@ -235,6 +239,7 @@ def test_removed_runs_are_marked_as_deleted(experiment, kit):
     assert sync(experiment).deleted == 0
 
 
+@pytest.mark.runs
 def test_a_new_run_in_a_removed_ones_place_is_another_run(experiment, kit):
     synchronizer = Synchronizer(experiment)
     run = log(experiment, "r", kit=kit)
@@ -295,6 +300,7 @@ def test_artifacts_are_found_after_the_folder_moved(experiment, kit, tmp_path):
     assert set(kit.runs(moved)) == {"r", "s"}
 
 
+@pytest.mark.runs
 def test_a_folder_of_an_artifact_arrives_whole(experiment, kit):
     log(experiment, "r", end=None, kit=kit)
     plots = experiment / "training/r/plots"
@@ -388,6 +394,7 @@ def test_eight_runs_that_find_no_store_yet_all_arrive(tmp_path, kit):
         assert len(kit.history(folder, run, "loss")) == 100
 
 
+@pytest.mark.runs
 def test_follow_drains_until_its_stdin_is_closed(experiment, kit):
     command = [sys.executable, "-m", "expkit_mlflow", "sync", str(experiment)]
     command += ["--follow", "--interval", "0.1", "--show-ui"]
@@ -585,6 +592,7 @@ def test_in_a_store_of_several_folders_only_the_same_folders_run_is_tagged(tmp_p
     assert marks == {"1": runs["3"].info.run_id, "2": None, "3": None}
 
 
+@pytest.mark.runs
 def test_a_removed_run_that_was_moved_back_is_live_again(experiment, kit):
     run = log(experiment, "r", kit=kit)
     sync(experiment)
@@ -601,6 +609,7 @@ def test_a_removed_run_that_was_moved_back_is_live_again(experiment, kit):
     assert str(synchronizer.once()).endswith("nothing missing")
 
 
+@pytest.mark.runs
 def test_tombstones_in_a_renamed_folder_make_no_empty_experiment(experiment, kit):
     run = log(experiment, "r", kit=kit)
     log(experiment, "s", kit=kit)
@@ -631,6 +640,7 @@ def test_a_store_that_somebody_replaced_is_written_and_not_the_deleted_one(
     assert names == [("r",), ("s",)]
 
 
+@pytest.mark.runs
 def test_a_running_run_of_the_embedded_store_is_sent_to_the_server_that_is_named(
     experiment, kit, server
 ):

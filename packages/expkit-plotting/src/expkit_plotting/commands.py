@@ -141,7 +141,7 @@ def _run(work: Callable[[], list[str]]) -> int:
         warnings.simplefilter("default")
         try:
             lines = work()
-        except (PlottingError, OSError) as error:
+        except (PlottingError, ImportError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     for message in dict.fromkeys(str(warning.message) for warning in warned

@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -145,8 +146,6 @@ def test_top_keeps_the_best_by_the_metrics_direction(metric, best):
 
 
 def test_the_direction_of_the_experiments_own_metric_is_known(run_folder, tmp_path):
-    import json
-
     for i in range(3):
         folder = run_folder(tmp_path / "e" / "training" / f"r{i}", {"x": i}, {"cost": [float(i)]})
         record = json.loads((folder / "run.json").read_text())
@@ -334,7 +333,8 @@ def test_a_number_is_the_one_in_the_grid(experiment):
     folder = experiment({"model": ["mlp", "cnn"], "seed": [1, 2]})
     (folder / "grid_search.yaml").write_text("schema: 1\ngrid_id: a1b2c3\n")
     (folder / "grids" / "a1b2c3").mkdir(parents=True)
-    lines = [f'{{"index": {i}, "run_name": "mlp_{i}"}}\n' for i in (1, 2)]
+    facts = {"overrides": [], "values": {}, "config_hash": None, "skipped_by": None}
+    lines = [json.dumps({"index": i, "run_name": f"mlp_{i}", **facts}) + "\n" for i in (1, 2)]
     (folder / "grids" / "a1b2c3" / "grid_search.jsonl").write_text("".join(lines))
 
     assert PlotMetrics(folder, STYLE).run_recipe("1")[0].title == "mlp_1"

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -121,7 +122,7 @@ def is_alive(record: RunRecord) -> bool | None:
         and record.slurm is None
         and not same_boot(record.process_start, process.process_start)
     )
-    age_s = heartbeat_age_s(record.folder)
+    age_s = None if _wrote_just_now(record.folder) else heartbeat_age_s(record.folder)
     if age_s is not None and age_s > (REBOOTED_STALE_S if rebooted else STALE_S):
         return False
     # A copy without times has new files with old heartbeats; their owner writes elsewhere.
@@ -169,17 +170,46 @@ def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[Ru
         return
     for start in range(0, len(folders), BATCH):
         batch = folders[start : start + BATCH]
-        for (path, name), written in zip(batch, _read(batch), strict=True):
+        for (path, _), written in zip(batch, _read(batch), strict=True):
             # None: killed between its claim and its run.json
             record = claimed_record(Path(path)) if written is None else written
-            if record is None:
-                continue
-            if record.state == "running" and is_alive(record) is False:
-                # It may have ended between the two checks; then run.json says so by now.
-                current = _read([(path, name)])[0] or record
-                lost = current.state == "running" and current.attempt == record.attempt
-                record = replace(current, state="lost") if lost else current
-            yield record
+            if record is not None:
+                yield _lost_if_ownerless(record, is_alive)
+
+
+def find_run(folder: Path, *, is_alive: Liveness = is_alive) -> RunRecord | None:
+    """One run as `find_runs` gives it: as its present owner claimed it, or `lost`.
+
+    Args:
+        folder: The run folder.
+        is_alive: Says whether the owner of a running run is alive.
+
+    Returns:
+        The record; its state is `unknown`, with a reason, if run.json is damaged. None if there is
+        neither a run.json nor a claim.
+    """
+    record = claimed_record(Path(folder))
+    return None if record is None else _lost_if_ownerless(record, is_alive)
+
+
+def _lost_if_ownerless(record: RunRecord, is_alive: Liveness) -> RunRecord:
+    if record.state != "running" or is_alive(record) is not False:
+        return record
+    # It may have ended between the two checks; then run.json says so by now.
+    current = read_run(record.folder) or record
+    lost = current.state == "running" and current.attempt == record.attempt
+    return replace(current, state="lost") if lost else current
+
+
+def _wrote_just_now(folder: Path) -> bool:
+    """Whether run.json is from the last minute by this machine's clock: the exact age costs a file.
+
+    If the clocks differ by more, a dead owner is noticed a minute later.
+    """
+    try:
+        return 0 <= time.time() - (folder / "run.json").stat().st_mtime < 60
+    except OSError:
+        return False
 
 
 def heartbeat_age_s(folder: Path) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from .._files.plain_data import PlainRules, plain_data, without_numpy
+from .._files.yaml_files import read_yaml
 
 DIRECTIONS = ("maximize", "minimize")
 
@@ -66,6 +67,23 @@ def plain_config(config: object) -> dict[str, object]:
         for key, value in config.items()
         if key != "hydra"
     }
+
+
+def read_config(folder: Path) -> dict[str, object]:
+    """The configuration of a run, as its config.yaml holds it.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        FileNotFoundError: If it has no config.yaml: the run was given no configuration.
+        ValueError: If config.yaml is damaged, or holds something else; the text names the file.
+    """
+    path = Path(folder) / "config.yaml"
+    config = read_yaml(path)
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is damaged: it holds no configuration but {config!r:.80}.")
+    return config
 
 
 def run_settings(config: Mapping[str, object]) -> RunSettings:

@@ -4,10 +4,13 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import cast
 
 from .._files.durable import append_line, sync_folder
+from .._files.json_files import parse_json
 from .claims import (
     RunClaimed,
     check_not_newer,
@@ -17,7 +20,31 @@ from .claims import (
 )
 from .folder_ownership import foreign_reason
 from .processes import this_process
-from .records import Liveness, RunRecord, claimed_record, is_alive
+from .records import SCHEMA, Liveness, RunRecord, claimed_record, is_alive
+
+REMOVED = ".trash/removed.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedRun:
+    """One line of `removed.jsonl`: a run folder that was moved to the trash.
+
+    Attributes:
+        id: The run's id; None if it never had one.
+        run_name: Its name.
+        state: Its state when it was moved.
+        removed_at: When, ISO 8601 in UTC.
+        reason: Why, in a word: cleanup, rerun, fresh.
+        trash: Where the folder was moved to, which may be empty by now; None if the line names no
+            place below the experiment's `.trash/`.
+    """
+
+    id: str | None
+    run_name: str
+    state: str
+    removed_at: str
+    reason: str
+    trash: Path | None
 
 
 def move_to_trash(
@@ -86,9 +113,50 @@ def move_to_trash(
         "trash": target.relative_to(experiment).as_posix(),
     }
     try:
-        append_line(trash / "removed.jsonl", json.dumps(line, ensure_ascii=False))
+        append_line(experiment / REMOVED, json.dumps(line, ensure_ascii=False))
     except OSError:  # a full disk: a run must not vanish without a line that says so
         os.rename(target, parent / folder.name)  # noqa: PTH104
         sync_folder(parent)
         raise
     return target
+
+
+def removed_runs(experiment: Path) -> list[RemovedRun]:
+    """The runs that were ever moved to an experiment's trash, the oldest first.
+
+    A run that was moved back is still listed. A torn last line is left for later, and a damaged
+    one elsewhere is passed over.
+
+    Args:
+        experiment: The experiment's folder.
+    """
+    experiment = Path(experiment)
+    try:
+        raw = (experiment / REMOVED).read_bytes()
+    except FileNotFoundError:
+        return []
+    removed = []
+    for text in raw.split(b"\n")[:-1]:
+        try:  # of a newer version's line it is not known what became of the run
+            line = parse_json(text, experiment / REMOVED, schema=SCHEMA)
+        except ValueError:
+            continue
+        removed.append(_removed_run(cast("dict[str, object]", line), experiment))
+    return removed
+
+
+def _removed_run(line: dict[str, object], experiment: Path) -> RemovedRun:
+    def text(key: str) -> str:
+        value = line.get(key)
+        return value if isinstance(value, str) else ""
+
+    trash = PurePosixPath(text("trash"))
+    inside = trash.parts[:1] == (".trash",) and len(trash.parts) > 1 and ".." not in trash.parts
+    return RemovedRun(
+        id=text("id") or None,
+        run_name=text("run_name"),
+        state=text("state"),
+        removed_at=text("removed_at"),
+        reason=text("reason"),
+        trash=experiment / trash if inside else None,
+    )

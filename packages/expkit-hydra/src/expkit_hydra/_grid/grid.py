@@ -68,7 +68,7 @@ class Grid:
     @property
     def description(self) -> dict[str, Any]:
         """What `grid_search.yaml` says."""
-        return _read_description(self.path)
+        return read_description(self.path)
 
     def config(self, index: int) -> DictConfig:
         """The run's configuration as Hydra composed it, types included; new at each call.
@@ -138,7 +138,7 @@ def open_grid(path: Path | str) -> Grid:
                 f"(results/EXPERIMENT) or of a grid in it (results/EXPERIMENT/grids/ID); "
                 "`python train.py -m` makes one."
             )
-        path = path / "grids" / str(_read_description(path).get("grid_id"))
+        path = path / "grids" / str(read_description(path).get("grid_id"))
     _check_first_line(path / DESCRIPTION)
     return Grid(path=path, grid_id=path.name, runs=_RunsOnDisk(path), pending=())
 
@@ -204,7 +204,12 @@ def _from_line(line: bytes, path: Path, experiment: Path) -> GridRun:
     )
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """What the `grid_search.yaml` in a folder says.
+
+    Raises:
+        ValueError: If it is damaged, or a newer version wrote it.
+    """
     from expkit_bookkeeping.launching import read_yaml
 
     loaded = read_yaml(folder / DESCRIPTION)

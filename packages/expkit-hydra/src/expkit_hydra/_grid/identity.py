@@ -141,16 +141,18 @@ def write_config(config: DictConfig, folder: Path) -> None:
 
 def read_config(folder: Path) -> dict[str, object] | None:
     """The configuration that a run folder holds; None if it holds none that can be read."""
+    from expkit_bookkeeping import reading
     from expkit_bookkeeping.launching import read_yaml
 
-    for name in ("config.yaml", ".hydra/config.yaml"):
-        try:
-            loaded = read_yaml(folder / name)
-        except (OSError, ValueError):
-            continue
-        if isinstance(loaded, dict):
-            return loaded
-    return None
+    try:
+        return reading.read_config(folder)
+    except (OSError, ValueError):
+        pass  # under a foreign launcher only Hydra wrote one
+    try:
+        loaded = read_yaml(folder / ".hydra" / "config.yaml")
+    except (OSError, ValueError):
+        return None
+    return loaded if isinstance(loaded, dict) else None
 
 
 def _drop(data: dict[str, object], path: list[str]) -> None:

@@ -1,6 +1,5 @@
 """The end of a run whose journal does not record it."""
 
-import json
 from datetime import datetime
 from pathlib import Path
 
@@ -8,29 +7,29 @@ from .entries import STATUS, Entry
 from .ownership import has_owner
 from .processes import is_gone
 from .reading import has_ended
+from .siblings import reader_of_runs
 
 
 def inferred_end(journal: Path, head: Entry) -> tuple[str, float | None] | None:
     """MLflow's status and the time of the end, for a journal without `end`; None if still running.
 
-    run.json says how the run ended. Without Bookkeeping there is none: then the run was killed if
-    the journal's owner is gone.
+    Bookkeeping says how its run ended. A lone run was killed if its journal's owner is gone.
+
+    Raises:
+        ImportError: If there is a run.json, and no expkit-bookkeeping to read it.
     """
-    record_path = journal.parent / "run.json"
-    try:
-        record = json.loads(record_path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        record = {}
-    if isinstance(record, dict) and record.get("id") == head["id"]:
-        schema = record.get("schema", 1)
-        if not isinstance(schema, int) or schema > 1:  # a newer version knows how it stands
+    if (journal.parent / "run.json").exists():
+        with reader_of_runs("How a run ended whose journal does not say it"):
+            from expkit_bookkeeping.reading import find_run
+
+        record = find_run(journal.parent)
+        if record is not None and record.is_newer:  # only a newer version knows how it stands
             return None
-        status = STATUS.get(str(record.get("state")))
-        if status is not None:
-            return status, _seconds(record.get("ended_at"))
-        if is_gone(record, record_path):
-            return "KILLED", _seconds(record.get("heartbeat_at"))
-        return None
+        if record is not None and record.id == head["id"]:
+            if record.state == "lost":
+                return "KILLED", _seconds(record.heartbeat_at)
+            status = STATUS.get(record.state)
+            return None if status is None else (status, _seconds(record.ended_at))
     if has_owner(journal) or not is_gone(head, journal):
         return None
     return "KILLED", journal.stat().st_mtime

@@ -1,5 +1,7 @@
 """The drain of all journals of an experiment, by the one process that holds its lock."""
 
+from __future__ import annotations
+
 import contextlib
 import gc
 import logging
@@ -10,7 +12,8 @@ from pathlib import Path
 from .._journal.endings import inferred_end, is_sending
 from .._journal.entries import JOURNAL_NAME, Entry
 from .._journal.experiments import ended_together, experiment_at, find_journals
-from .._journal.reading import NewerJournalError, read_attempts, read_entries
+from .._journal.reading import NewerJournalError, read_attempts
+from .._journal.siblings import reader_of_runs
 from .._store.client import REMOVED_TAG, Store, StoredRun
 from .._store.database import (
     DatabaseRun,
@@ -27,6 +30,10 @@ from .._store.uris import check_uri, is_server
 from .drain import JournalDrain
 from .report import SyncReport
 from .superseded import remove_superseded, tag_superseded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from expkit_bookkeeping.reading import RemovedRun
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +119,7 @@ class Synchronizer:
         """
         report = SyncReport(self.folder)
         heads = self._read_heads([only] if only is not None else find_journals(self.folder))
-        tombstones = [] if only is not None else self._tombstones(heads)
+        tombstones = [] if only is not None else self._tombstones(heads, report)
         report.runs = len(heads)
         report.problems.extend(map(str, self._newer.values()))
         if not heads and not tombstones:
@@ -162,6 +169,9 @@ class Synchronizer:
                 unusable.add(uri)
                 report.problems.append(str(error))
                 self._drains.pop(path, None)  # it may count as sent what was not
+            except ImportError as error:  # the same for all runs
+                if str(error) not in report.problems:
+                    report.problems.append(str(error))
             except Exception as error:  # one damaged run must not hold the others back
                 log_traceback(logger)
                 report.problems.append(f"{path.parent.name}: {first_line(error)}")
@@ -285,27 +295,30 @@ class Synchronizer:
         uri = head.get("tracking_uri")
         return self._credentials.get(uri, uri) if isinstance(uri, str) else ""
 
-    def _tombstones(self, heads: Mapping[Path, Entry]) -> list[Entry]:
-        present = {head["id"] for head in heads.values()} | self._newer_ids()
-        path = self.folder / ".trash" / "removed.jsonl"
-        if not path.exists():
+    def _tombstones(self, heads: Mapping[Path, Entry], report: SyncReport) -> list[RemovedRun]:
+        if not (self.folder / ".trash").is_dir():
             return []
-        ids = present | self._deleted_ids  # a folder that was moved back is no longer removed
-        # Of a newer version's line it is not known what became of the run.
-        entries = (entry for entry, _ in read_entries(path) if entry.get("schema", 1) == 1)
-        return [entry for entry in entries if entry.get("id") and entry["id"] not in ids]
+        try:
+            with reader_of_runs("Marking removed runs as deleted"):
+                from expkit_bookkeeping.reading import removed_runs
+        except ImportError as error:  # everything else can be sent
+            report.problems.append(str(error))
+            return []
+        # A folder that was moved back is no longer removed.
+        ids = {head["id"] for head in heads.values()} | self._newer_ids() | self._deleted_ids
+        return [run for run in removed_runs(self.folder) if run.id and run.id not in ids]
 
     def _delete(
-        self, tombstones: list[Entry], heads: Mapping[Path, Entry], report: SyncReport
+        self, tombstones: list[RemovedRun], heads: Mapping[Path, Entry], report: SyncReport
     ) -> None:
         common_places = {(self._uri(head), str(head["experiment"])) for head in heads.values()}
         if has_store(self.folder / "mlflow.db") and self._tracking_uri is None:
             common_places.add(("", self.folder.name))
         for tombstone in tombstones:
-            run_id = str(tombstone["id"])
+            run_id = str(tombstone.id)
             places = set(common_places)
-            journal = self.folder / str(tombstone.get("trash")) / JOURNAL_NAME
-            if journal.is_file():
+            journal = None if tombstone.trash is None else tombstone.trash / JOURNAL_NAME
+            if journal is not None and journal.is_file():
                 try:
                     attempts = read_attempts(journal)
                 except NewerJournalError as error:
@@ -317,7 +330,7 @@ class Synchronizer:
                     continue
                 stored = self._runs(uri, experiment).get(run_id)
                 if stored is not None and not stored.deleted:
-                    self._store(uri).remove_run(stored, str(tombstone.get("reason") or "removed"))
+                    self._store(uri).remove_run(stored, tombstone.reason or "removed")
                     report.deleted += 1
             self._deleted_ids.add(run_id)
 

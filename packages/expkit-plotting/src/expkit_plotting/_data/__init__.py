@@ -1,6 +1,6 @@
 """Where curves come from: run folders, tables and dicts become runs, groups and recipes.
 
 Others take `read_source`, `run_recipe` and `metric_recipe`, and facts (`Run`, `Curve`, `Recipe`).
-Only `run_folders` knows what an experiment looks like on disk. Errors and files are here too,
+`run_folders` asks the packages that wrote a folder what it holds. Errors and files are here too,
 because everything else needs them. Stands on nothing else in this package.
 """

@@ -31,11 +31,12 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run: the values of its swept keys, and its curves by metric."""
+    """One run: the values of its swept keys, its curves by metric, and its folder if it has one."""
 
     name: str
     settings: Mapping[str, object]
     metrics: Mapping[str, Curve]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

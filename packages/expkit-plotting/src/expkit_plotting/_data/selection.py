@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from .errors import PlottingError, listed, near_match
@@ -120,13 +121,10 @@ def _find_run(name: str | int | None, experiment: Experiment) -> Run:
         if len(runs) == 1:
             return runs[0]
         raise PlottingError(f"Name one of the {len(runs)} runs: {listed(names)}.")
-    text = str(name)
-    names_by_number = dict(enumerate(names))
-    if text.isdecimal() and experiment.folder is not None:
-        names_by_number = numbers_in_grid(experiment.folder) or names_by_number
-    full_name = text
+    text = full_name = str(name)
     if text.isdecimal() and text not in names:
-        full_name = names_by_number.get(int(text), text)
+        names_by_number = {} if experiment.folder is None else numbers_in_grid(experiment.folder)
+        full_name = (names_by_number or dict(enumerate(names))).get(int(text), text)
     matches = [run for run in runs if run.name == full_name]
     matches = matches or [run for run in runs if text in run.name]
     if len(matches) == 1:
@@ -146,7 +144,7 @@ def _title(experiment: str, runs: int) -> str:
 
 
 def _only(run: Run, metrics: Sequence[str]) -> Run:
-    return Run(run.name, run.settings, {name: run.metrics[name] for name in metrics})
+    return replace(run, metrics={name: run.metrics[name] for name in metrics})
 
 
 def _no_metric(metric: str, metrics: Sequence[str] | Mapping[str, object], owner: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from .._data.errors import PlottingError
 from .._data.recipe import Recipe
-from .._data.run_folders import experiment_folder
 from .._data.runs import Run
 from .._data.selection import metric_recipe, run_recipe
 from .._data.sources import read_source
@@ -83,7 +82,7 @@ def plot_experiment(
     experiment = read_source(folder)
     plot_style = as_style(style, folder)
     options = dict(options or {})
-    plots_folder = out or experiment_folder(folder) / "plots"
+    plots_folder = out or (experiment.folder or folder.parent) / "plots"
     subfolder = "" if out or _is_own(plot_style, style, folder) else style_folder(str(style))
     plots = ExperimentPlots(plot_style.filetypes)
     figures: list[_Figure] = []
@@ -101,7 +100,7 @@ def plot_experiment(
                     raise
                 plots.runs_without_metrics.append(name)
                 continue
-            path = run_figure_path(runs[0].name, folder, out)
+            path = run_figure_path(runs[0], plots_folder, out)
             figures.append(_Figure(path.parent / subfolder / path.name, recipe, runs))
     fingerprints = FigureFingerprints(plots_folder)
     appearance = hash_of((), plot_style, _uses_latex(plot_style), _versions())

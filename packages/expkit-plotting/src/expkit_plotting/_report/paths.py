@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._data.run_folders import experiment_folder, folder_of_run, holds_a_run
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._data.runs import Run
 
 LONGEST_NAME = 90  # bytes; file systems allow 255 for two of these, a suffix and a temporary name
 RUN_FIGURE = "metrics"
@@ -60,18 +62,16 @@ def metric_figure_name(metric: str, options: Mapping[str, Any], metrics: Sequenc
     return name
 
 
-def run_figure_path(name: str, folder: Path, out: Path | None) -> Path:
+def run_figure_path(run: Run, plots: Path, out: Path | None) -> Path:
     """The path, without suffix, of a run's figure: in its own folder, else among all plots.
 
     Args:
-        name: The run's name.
-        folder: What was asked to be plotted: the experiment's folder or a part of it.
+        run: The run.
+        plots: The folder for figures over all runs.
         out: The folder for all figures, if they go elsewhere.
     """
     if out is not None:
-        return out / file_name(name)
-    home = experiment_folder(folder)
-    run_folder = folder_of_run(name, home) or (folder if holds_a_run(folder) else None)
-    if run_folder is not None:
-        return run_folder / "plots" / RUN_FIGURE
-    return home / "plots" / "runs" / file_name(name)
+        return out / file_name(run.name)
+    if run.folder is not None:
+        return run.folder / "plots" / RUN_FIGURE
+    return plots / "runs" / file_name(run.name)

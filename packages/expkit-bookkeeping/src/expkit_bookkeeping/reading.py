@@ -1,0 +1,52 @@
+"""Reading what Bookkeeping wrote: states, configurations, curves and removed runs; nothing changes.
+
+Programs that take results further use it, as expkit-plotting and expkit-mlflow do. Names and
+meanings here stay as they are between minor versions; plain Python types throughout, no pandas.
+"""
+
+TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
+if TYPE_CHECKING:
+    from ._results.curves import Curve as Curve
+    from ._results.curves import experiment_folder as experiment_folder
+    from ._results.curves import folders_with_metrics as folders_with_metrics
+    from ._results.curves import read_curves as read_curves
+    from ._runs.records import Liveness as Liveness
+    from ._runs.records import RunRecord as RunRecord
+    from ._runs.records import find_run as find_run
+    from ._runs.records import find_runs as find_runs
+    from ._runs.records import is_alive as is_alive
+    from ._runs.records import read_run as read_run
+    from ._runs.settings import read_config as read_config
+    from ._runs.trash import RemovedRun as RemovedRun
+    from ._runs.trash import removed_runs as removed_runs
+
+_MODULES = {
+    "Curve": "_results.curves",
+    "Liveness": "_runs.records",
+    "RemovedRun": "_runs.trash",
+    "RunRecord": "_runs.records",
+    "experiment_folder": "_results.curves",
+    "find_run": "_runs.records",
+    "find_runs": "_runs.records",
+    "folders_with_metrics": "_results.curves",
+    "is_alive": "_runs.records",
+    "read_config": "_runs.settings",
+    "read_curves": "_results.curves",
+    "read_run": "_runs.records",
+    "removed_runs": "_runs.trash",
+}
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_MODULES[name]}", __package__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
