@@ -114,14 +114,14 @@ def test_the_last_value_of_each_step_counts_whatever_was_logged_when(tmp_path_fa
 
 
 def test_folders_with_metrics_are_those_of_an_experiment_of_its_training_or_of_one_run(tmp_path):
-    names = ["b", "a", "cnn/1", ".trashed"]
+    names = ["b", "a", "a/deeper", ".trashed"]
     for name in names:
         folder = tmp_path / "digits" / "training" / name
         folder.mkdir(parents=True)
         (folder / "metrics.jsonl").write_text("")
     training = tmp_path / "digits" / "training"
     (training / "pending").mkdir()
-    expected = [training / name for name in ("a", "b", "cnn/1")]
+    expected = [training / name for name in ("a", "b")]
 
     assert folders_with_metrics(tmp_path / "digits") == expected
     assert folders_with_metrics(training) == expected
