@@ -1,6 +1,5 @@
 """What programs that go on with results read: one run, its configuration, what was removed."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -41,7 +40,7 @@ def test_a_run_that_ends_while_its_owner_is_asked_for_is_not_lost(tmp_path):
 
 def test_a_claim_without_run_json_is_a_run(tmp_path):
     claim_run(tmp_path / "a", run_name="a")
-    os.unlink(tmp_path / "a" / "run.json")
+    (tmp_path / "a" / "run.json").unlink()
 
     assert find_run(tmp_path / "a").state == "running"
 
@@ -58,7 +57,7 @@ def test_a_configuration_is_read_as_it_was_given(tmp_path):
 def test_a_damaged_configuration_is_named(tmp_path, text):
     (tmp_path / "config.yaml").write_bytes(text.encode("latin-1"))
 
-    with pytest.raises(ValueError, match="config.yaml is damaged"):
+    with pytest.raises(ValueError, match=r"config\.yaml is damaged"):
         read_config(tmp_path)
 
 

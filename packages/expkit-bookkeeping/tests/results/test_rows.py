@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from expkit_bookkeeping import (Bookkeeping, find_runs, result_rows, results, write_results_csv)
-from expkit_bookkeeping.launching import (claim_run)
+from expkit_bookkeeping import Bookkeeping, find_runs, result_rows, results, write_results_csv
+from expkit_bookkeeping.launching import claim_run
 
 FAILED = "cnn_3"
 

@@ -43,7 +43,9 @@ def trees(text):
 
 
 TREES = trees(TEXT)
-JSON_TREES = trees(TEXT.filter(lambda text: text not in SPECIAL_NUMBERS))  # a test of bad input has those
+JSON_TREES = trees(
+    TEXT.filter(lambda text: text not in SPECIAL_NUMBERS)
+)  # a test of bad input has those
 
 
 @given(data=st.dictionaries(TEXT | st.integers() | st.booleans(), TREES) | st.lists(TREES))

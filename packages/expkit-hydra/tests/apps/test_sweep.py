@@ -783,3 +783,23 @@ def test_a_grid_that_is_loaded_knows_the_earlier_runs_of_what_it_has_to_do(app):
     (run,) = grid.pending
     ((_, attempt, state),) = grid.known[run.index]
     assert (attempt, state) == (1, "failed")
+
+
+@pytest.mark.parametrize("name", ["READ_HYDRA", "READ_OMEGACONF"])
+def test_with_versions_that_were_not_tested_hydra_composes_every_run_and_the_grid_is_the_same(
+    app, monkeypatch, name
+):
+    app.sweep()
+    grid = app.grid()
+    monkeypatch.setattr(f"expkit_hydra._composing.internals.{name}", "9.")
+
+    app.sweep("expkit.rerun=all")
+
+    assert _hashes(app.grid()) == _hashes(grid)
+    assert len(app.seen) == 2 * 6
+    for first, again in zip(app.seen[:6], app.seen[6:], strict=True):
+        assert OmegaConf.to_container(first) == OmegaConf.to_container(again)
+
+
+def _hashes(grid):
+    return {run.run_name: run.config_hash for run in grid.runs if run.skipped_by is None}

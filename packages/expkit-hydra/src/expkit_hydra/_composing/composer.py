@@ -5,6 +5,9 @@ values, one after another. The first takes fifty milliseconds and is the same fo
 same choices. So it is done once, and each override's effect in the second step is kept: a run's
 configuration is a base and the nodes that its own overrides put there. Whatever is more than a
 plain value for an existing key (`+`, `++`, `~`, packages, Hydra's own keys) belongs to the base.
+
+This takes 0.6 ms per configuration, and Hydra alone 6 to 7 ms. It uses private parts of Hydra and
+OmegaConf: with versions in which these were not tested, Hydra composes every run.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .base_config import BaseConfig, NodePatch, put
-from .internals import child_node
+from .internals import are_tested_versions, child_node
 from .nodes import crosses_reference, holds_reference, merges_into_reference, node_at
 from .override_reader import OverrideReader, ReadOverride
 from .overrides import overlap
@@ -73,6 +76,7 @@ class Composer:
         self._config_loader = config_loader
         self._master = master
         self._reader = OverrideReader(config_loader, master)
+        self._knows_versions = are_tested_versions()
         self._bases: OrderedDict[tuple[str, ...], BaseConfig] = OrderedDict()
         self._apart: dict[tuple[str | None, ...], bool] = {}  # by keys: see `_are_apart`
         self.composed = 0  # configurations that Hydra composed
@@ -113,7 +117,7 @@ class Composer:
 
     def can_share(self, overrides: Sequence[str]) -> bool:
         """Whether a run's values can be put into a base: their order does not matter."""
-        read = self._reader.read(overrides)
+        read = self._reader.read(overrides) if self._knows_versions else None
         return read is not None and self._are_apart(read)
 
     def takes_values(self, base: BaseConfig) -> bool:
@@ -174,7 +178,7 @@ class Composer:
 
     def _from_base(self, overrides: Sequence[str]) -> Composition | None:
         """From a base and the run's values; None where only Hydra can compose the run."""
-        read = self._reader.read(overrides)
+        read = self._reader.read(overrides) if self._knows_versions else None
         if read is None:
             return None
         if not self._are_apart(read):

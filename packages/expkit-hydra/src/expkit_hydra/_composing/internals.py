@@ -37,7 +37,18 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from omegaconf.base import Node
 
-READ_HYDRA = "1.3."  # the versions whose `run_job` was read
+READ_HYDRA = "1.3."  # the versions whose private parts were read and tested
+READ_OMEGACONF = "2.3."
+
+
+def are_tested_versions() -> bool:
+    """Whether the installed Hydra and OmegaConf are those whose private parts were tested."""
+    import hydra
+    import omegaconf
+
+    return hydra.__version__.startswith(READ_HYDRA) and omegaconf.__version__.startswith(
+        READ_OMEGACONF
+    )
 
 
 def is_read_version() -> bool:
