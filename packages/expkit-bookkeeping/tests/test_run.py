@@ -94,6 +94,7 @@ def test_a_configuration_decides_the_folder_and_what_is_in_it(folder):
 
 @pytest.mark.parametrize("metric", ["val_accuracy", None])
 def test_progress_counts_epochs_before_and_after_a_resume(folder, metric):
+    pytest.importorskip("torch")
     settings = RunSettings(metric=metric, epochs=9)
     for first in (0, 2):
         with Bookkeeping(folder, settings=settings, console=False) as run:
@@ -823,6 +824,8 @@ def test_a_run_without_metrics_has_no_empty_file_of_them(folder):
 
 
 def test_opening_and_closing_waits_for_the_disk_seven_times(folder, monkeypatch):
+    with Bookkeeping.from_config({**CONFIG, "run_name": "first"}, console=False):
+        pass  # stores the sources, which the next run shares
     calls = []
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(fd), sync(fd)))

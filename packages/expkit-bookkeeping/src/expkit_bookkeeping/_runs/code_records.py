@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .._files.durable import sync_folder, write_file
+from .._files.json_files import read_json
 from .hashes import config_hash
 
 TYPE_CHECKING = False
@@ -92,12 +93,11 @@ def _store(path: Path, sources: Mapping[str, object]) -> None:
 
 
 def _read(path: Path, digest: str) -> dict[str, str] | None:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+    try:  # a file of a newer schema may mean something else
+        content = read_json(path, schema=SCHEMA)
+    except (OSError, ValueError):
         return None
     sources = content.get("sources") if isinstance(content, dict) else None
-    # A file of a newer schema may mean something else; a damaged one has another hash.
-    if not isinstance(sources, dict) or content.get("schema") != SCHEMA:
+    if not isinstance(sources, dict):
         return None
-    return sources if config_hash(sources) == digest else None
+    return sources if config_hash(sources) == digest else None  # a damaged one has another
