@@ -209,7 +209,7 @@ def integration(session: nox.Session) -> None:
     """Test what no package can test alone, with all ten installed from built wheels."""
     wheels = build_wheels(session, Path("build", "integration"))
     session.install("--force-reinstall", "--no-deps", *wheels)
-    session.install(*wheels, "torch", "scikit-learn", "pytest", *CONSTRAINTS)
+    session.install(*wheels, "torch", "scikit-learn", "hypothesis", "pytest", *CONSTRAINTS)
     session.run(
         "pytest", "-q", "tests", "packages/expkit/tests", *session.posargs,
         env=parts_required_in_ci("latex", "mlflow", "chromium", "slurm", "torch"),
