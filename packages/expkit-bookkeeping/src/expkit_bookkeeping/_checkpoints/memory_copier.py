@@ -3,6 +3,9 @@
 torch copies each tensor with all of its threads and waits for the last of them: if another program
 uses a core, 10 MB in 100 tensors then take 200 ms, and 1 ms with one thread. Here a thread takes
 the next piece when it is done with one, so that nobody waits longer than for one piece.
+
+A plain copy by one thread, of a third of the code, takes 1.3 times as long at 100 MB and 1.4 times
+at 10 MB (measured by benchmarks/checkpoints.py on two idle cores, 2026-11-30).
 """
 
 from __future__ import annotations
