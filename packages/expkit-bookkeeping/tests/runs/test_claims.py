@@ -417,7 +417,6 @@ def test_a_run_stays_where_it_is_when_its_move_cannot_be_noted(folder):
 def test_a_folder_that_expkit_did_not_make_is_not_moved_to_the_trash(folder, in_it):
     (folder / in_it).parent.mkdir(parents=True)
     (folder / in_it).write_text('{"state": "completed"}')
-    (folder / "data.csv").touch()
 
     with pytest.raises(PermissionError, match="holds files that expkit did not write"):
         move_to_trash(folder, reason="cleanup")

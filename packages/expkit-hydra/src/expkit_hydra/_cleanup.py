@@ -202,34 +202,24 @@ def last_sign(record: RunRecord, default: datetime) -> datetime:
 
 
 def _trashed_folders(experiment: Path) -> Sequence[Path]:
-    """The experiment's runs in its trash: the folders that removed.jsonl names.
+    """The folders in an experiment's trash that removed.jsonl names.
 
-    Anything else in it belongs to somebody else, as does all that a link leads to.
+    Anything else in it belongs to somebody else, and so does all that lies behind a link.
     """
+    from expkit_bookkeeping.reading import removed_runs
+
     trash = experiment / ".trash"
     if trash.is_symlink():
         return []
     try:
-        lines = (trash / "removed.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        folders = {run.trash for run in removed_runs(experiment) if run.trash is not None}
     except OSError:
         return []
-    folders = {trash / name for name in filter(None, map(_trashed_name, lines))}
-    return sorted(folder for folder in folders if folder.is_dir() and not folder.is_symlink())
-
-
-def _trashed_name(line: str) -> str | None:
-    """The name of the folder in `.trash/` that a line of removed.jsonl names."""
-    from expkit_bookkeeping.launching import UnreadableFileError, parse_json
-
-    try:
-        entry = parse_json(line, "removed.jsonl", schema=1)
-    except UnreadableFileError:
-        return None
-    moved_to = entry.get("trash") if isinstance(entry, dict) else None
-    if not isinstance(moved_to, str):
-        return None
-    parent, _, name = moved_to.partition("/")
-    return name if parent == ".trash" and name not in ("", ".", "..") and "/" not in name else None
+    return sorted(
+        folder
+        for folder in folders
+        if folder.parent == trash and folder.is_dir() and not folder.is_symlink()
+    )
 
 
 def _check_trash(experiment: Path) -> None:

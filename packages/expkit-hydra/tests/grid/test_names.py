@@ -89,4 +89,4 @@ def test_names_that_are_equal_once_cleaned_are_refused():
 
 
 def test_one_configuration_may_have_one_name():
-    refuse_shared_names(["a", "a"], [{}, {}], ["1", "1"], template=None)
+    assert refuse_shared_names(["a", "a"], [{}, {}], ["1", "1"], template=None) is None

@@ -301,6 +301,7 @@ def test_processes_end_when_the_sweep_is_killed(app):
     app.finish(process, signal.SIGKILL)
 
     app.wait_until(lambda: set(app.states().values()) == {"interrupted"})
+    assert sorted(app.calls()) == ["1", "2"]  # and the third never starts
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="uses Linux's prctl")
@@ -317,6 +318,7 @@ def test_processes_of_a_sweep_in_the_background_of_a_script_end_with_it(app, num
     app.finish(process, number)
 
     app.wait_until(lambda: set(app.states().values()) == {"interrupted"})
+    assert sorted(app.calls()) == ["1", "2"]
 
 
 def test_under_hydras_own_launcher_runs_have_states_and_are_not_repeated(app):

@@ -38,6 +38,8 @@ def test_the_thread_writes_without_being_asked(path, kit):
     journal.append(HEAD)
 
     kit.wait_for(lambda: path.stat().st_size, "the background thread wrote nothing")
+
+    assert json.loads(path.read_text())["kind"] == HEAD["kind"]
     journal.close()
 
 

@@ -100,7 +100,8 @@ def test_a_holder_without_a_name_does_not_block_forever(tmp_path):
     os.utime(held, (old, old))
 
     with one_writer(tmp_path / "lock", wait_s=5):
-        pass
+        assert held.read_text()  # now with a name
+    assert not held.exists()
 
 
 def test_without_hard_links_the_systems_lock_suffices_and_is_needed(tmp_path, monkeypatch):
@@ -137,7 +138,8 @@ def test_a_child_forked_meanwhile_does_not_hold_the_lock(tmp_path, kit):
     child = int(process.stdout.readline())
     try:
         with one_writer(tmp_path / "lock", wait_s=1):
-            pass
+            os.kill(child, 0)  # it still lives
+            assert (tmp_path / "lock.held").exists()
     finally:
         os.kill(child, signal.SIGKILL)
         process.communicate()

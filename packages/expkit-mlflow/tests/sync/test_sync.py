@@ -741,3 +741,6 @@ def test_follow_without_any_interval_ends_when_its_stdin_is_closed(tmp_path):
     with os.fdopen(reading) as stream:
         follow_grid(Synchronizer(tmp_path), stream, interval_s=0)
     follow_grid(Synchronizer(tmp_path), None)
+    assert [path.name for path in tmp_path.iterdir()] == [
+        "training"
+    ]  # nothing to send, nothing made

@@ -259,7 +259,7 @@ def test_an_option_that_cannot_take_back_a_line_is_refused(write, line, values):
 def test_gpus_go_beside_a_gres_that_is_none(write):
     script = read_script(write('#!/bin/bash\n#SBATCH --gres=lscratch:10\nexec "$@"\n'))
 
-    refuse_conflicts(script, sbatch_options({"gpus_per_node": 1, "mem": "4G"}))
+    assert refuse_conflicts(script, sbatch_options({"gpus_per_node": 1, "mem": "4G"})) is None
 
 
 @given(st.lists(st.text("ab#'\"\\ =é", min_size=1)))

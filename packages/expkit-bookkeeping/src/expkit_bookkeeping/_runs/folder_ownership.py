@@ -6,9 +6,8 @@ from pathlib import Path
 from .records import highest_claim, read_run
 
 # What a folder may hold that is still free: Hydra's own files, and what file systems leave.
-_FREE_NAMES = (".hydra", ".gitkeep", "console.log", "training.log", "multirun.yaml")
-# What an MLFlowLogger that was opened first writes, and expkit itself before its first claim.
-_LOGGED_NAMES = ("tracking.jsonl", "claims")
+# The journal is that of an MLFlowLogger that was opened first.
+_FREE_NAMES = (".hydra", ".gitkeep", "multirun.yaml", "tracking.jsonl")
 
 
 def foreign_reason(folder: Path) -> str | None:
@@ -28,7 +27,11 @@ def foreign_reason(folder: Path) -> str | None:
                 return f"is or contains {inner}, where this program was started or its script lies"
     if is_run_folder(folder):
         return None
-    foreign = sorted(name for name in _names_in(folder) if not _is_free_name(name))
+    foreign = sorted(
+        name
+        for name in _names_in(folder)
+        if not _is_free_name(name) and not (name == "claims" and _is_unfinished(folder / name))
+    )
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         return f"holds files that expkit did not write ({', '.join(foreign[:3])}{more})"
@@ -65,9 +68,10 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
+def _is_unfinished(claims: Path) -> bool:
+    """Whether expkit was killed before its first claim: nothing but leftovers lies there."""
+    return claims.is_dir() and all(name.endswith(".tmp") for name in _names_in(claims))
+
+
 def _is_free_name(name: str) -> bool:
-    return (
-        name in (*_FREE_NAMES, *_LOGGED_NAMES)
-        or name.endswith((".log", ".tmp"))
-        or name.startswith(".nfs")
-    )
+    return name in _FREE_NAMES or name.endswith((".log", ".tmp")) or name.startswith(".nfs")
