@@ -167,6 +167,19 @@ def test_a_file_of_a_newer_version_is_refused_by_name_and_stays(results, pattern
     assert path.read_bytes() == before
 
 
+def test_a_table_of_a_newer_version_is_refused_by_name(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    from expkit_bookkeeping import Bookkeeping
+
+    with Bookkeeping(tmp_path / "run", console=False) as run:
+        path = run.save_results(pandas.DataFrame({"score": [0.5]}), "scores")
+        make_newer(path.with_name(f"{path.name}.schema.json"))
+        with pytest.raises(
+            ValueError, match=r"^\S*scores\.csv\.schema\.json was written by a newer version"
+        ):
+            run.load_results("scores")
+
+
 def test_an_encoder_of_a_newer_version_is_refused_by_name(tmp_path):
     from expkit_bookkeeping import Bookkeeping
 

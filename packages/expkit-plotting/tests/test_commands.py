@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -35,6 +36,30 @@ def test_a_second_call_draws_nothing(digits, capsys):
 
     assert capsys.readouterr().out.count("(up to date)") == 2
     assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_what_a_newer_version_knows_of_the_figures_stays(digits, capsys):
+    plot(["results/digits"])
+    drawn = digits / "plots" / ".drawn.json"
+    newer = drawn.read_text().replace('"schema": 1', '"schema": 2')
+    drawn.write_text(newer)
+    capsys.readouterr()
+
+    assert plot(["results/digits"]) == 0
+
+    assert "up to date" not in capsys.readouterr().out
+    assert drawn.read_text() == newer
+
+
+def test_what_version_0_1_drew_is_not_drawn_again(digits, capsys):
+    plot(["results/digits"])
+    drawn = digits / "plots" / ".drawn.json"
+    drawn.write_text(json.dumps(json.loads(drawn.read_text())["figures"]))
+    capsys.readouterr()
+
+    plot(["results/digits"])
+
+    assert capsys.readouterr().out.count("(up to date)") == 2
 
 
 def test_only_what_changed_is_drawn_again(digits, run_folder, capsys):

@@ -23,6 +23,17 @@ def test_a_single_run_lands_where_the_grid_looks_for_it(app):
     assert app.calls() == ["2", "1", "3"]
 
 
+def test_what_refers_to_the_scripts_name_makes_no_other_run_of_a_single_one(app):
+    config = app.folder / "config.yaml"
+    text = config.read_text().replace("experiment_id: first\n", "")
+    config.write_text(f"{text}\nnamed: ${{experiment_id}}\n")
+
+    app.train("x=2")
+    app.train("-m")
+
+    assert app.calls() == ["2", "1", "3"]
+
+
 def test_a_single_run_ends_by_saying_where_it_is(app):
     output = app.train("x=2")
 

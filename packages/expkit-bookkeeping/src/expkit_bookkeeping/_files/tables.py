@@ -90,11 +90,6 @@ def read_table(text: str, schema: dict[str, object]) -> DataFrame:
     """
     pandas = _pandas()
 
-    if cast(int, schema["schema"]) > SCHEMA:
-        raise ValueError(
-            f"its schema is version {schema['schema']}, this expkit-bookkeeping reads up to "
-            f"{SCHEMA}: pip install -U expkit-bookkeeping"
-        )
     levels = cast(list[dict[str, object]], schema["index"])
     columns = cast(list[dict[str, object]], schema["columns"])
     mark = str(schema["missing"])

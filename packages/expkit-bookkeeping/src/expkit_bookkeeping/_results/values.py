@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from .._files.durable import atomic_path, write_file
-from .._files.json_files import read_json
+from .._files.json_files import NewerFileError, read_json
 from .._files.paths import missing_file_error, path_inside
 from .._files.plain_data import SPECIAL_NUMBERS, NotPlain, PlainRules, plain_data
 from .._files.saveable import type_name
@@ -108,6 +108,8 @@ def load_results(folder: Path, name: str) -> object:
     load = FORMATS[files[0].suffix][1]
     try:
         return load(files[0])
+    except NewerFileError:
+        raise
     except (ValueError, KeyError, IndexError, EOFError) as error:
         raise ValueError(f"{files[0]} cannot be read: {error}") from error
 
@@ -276,12 +278,14 @@ def _load_csv(path: Path) -> pandas.DataFrame:
     _import_pandas()
     import pandas
 
-    from .._files.tables import read_table
+    from .._files.tables import SCHEMA, read_table
 
     schema = path.with_name(path.name + SCHEMA_SUFFIX)
     if not schema.is_file():  # another program's
         return pandas.read_csv(path)
-    return read_table(path.read_bytes().decode(), cast(dict[str, object], read_json(schema)))
+    return read_table(
+        path.read_bytes().decode(), cast(dict[str, object], read_json(schema, schema=SCHEMA))
+    )
 
 
 def _import_pyarrow() -> None:

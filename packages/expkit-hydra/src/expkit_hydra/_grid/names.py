@@ -122,17 +122,20 @@ def settle_name(config: DictConfig) -> str:
     """Write the run's name into its configuration as text, cleaned; returns it.
 
     Called before Hydra starts a run: whatever reads `run_name` later, with or without Hydra's
-    node, then reads the folder's name.
+    node, then reads the folder's name. The experiment's name becomes text too, as in a grid, so
+    that what refers to it counts the same for the hash.
     """
     from omegaconf import open_dict, read_write
 
     from .._composing.global_state import current_config
+    from .._composing.run_location import RunLocation, pinned_keys
 
     with current_config(config):
-        name = clean(config.run_name)
+        location = RunLocation(clean(config.run_name), pinned_keys(config))
     with read_write(config), open_dict(config):
-        config.run_name = name
-    return name
+        for key, value in location.items():
+            config[key] = value
+    return location.run_name
 
 
 def name_template(config: DictConfig) -> str | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .._data.runs import Array, Run
 
 NAME = ".drawn.json"
+SCHEMA = 1
 
 
 class FigureFingerprints:
@@ -28,7 +29,7 @@ class FigureFingerprints:
     def __init__(self, plots: Path) -> None:
         self._file = plots / NAME
         self._base = plots.parent
-        self._fingerprints = _read(self._file)
+        self._fingerprints, self._is_newer = _read(self._file)
 
     def is_current(self, figure: Path, fingerprint: str) -> bool:
         """Whether the figure was last drawn with this fingerprint."""
@@ -39,8 +40,11 @@ class FigureFingerprints:
         self._fingerprints[self._key(figure)] = fingerprint
 
     def save(self) -> None:
-        """Write the file."""
-        write_atomically(self._file, json.dumps(self._fingerprints, indent=0).encode())
+        """Write the file, unless a newer version wrote it, which knows more of the figures."""
+        if self._is_newer:
+            return
+        content = {"schema": SCHEMA, "figures": self._fingerprints}
+        write_atomically(self._file, json.dumps(content, indent=0).encode())
 
     def outdated_folders(self, figures: Iterable[Path]) -> list[Path]:
         """Folders beside these figures where another style shows other data than they do."""
@@ -89,9 +93,16 @@ def _data_hash(fingerprint: object) -> str:
     return str(fingerprint).partition(" ")[0]
 
 
-def _read(file: Path) -> dict[str, object]:
+def _read(file: Path) -> tuple[dict[str, object], bool]:
+    """The fingerprints by figure, and whether a newer version wrote the file."""
     try:
-        fingerprints = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return {}
-    return fingerprints if isinstance(fingerprints, dict) else {}
+        return {}, False
+    if not isinstance(content, dict):
+        return {}, False
+    schema = content.get("schema", SCHEMA)
+    if isinstance(schema, int) and schema > SCHEMA:
+        return {}, True
+    figures = content.get("figures", content)  # version 0.1.0 wrote the figures alone
+    return (figures if isinstance(figures, dict) else {}), False
