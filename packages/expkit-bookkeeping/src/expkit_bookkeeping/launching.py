@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._recording.signals import stop_requested as stop_requested
     from ._recording.signals import stop_signals as stop_signals
     from ._runs.claims import Claim as Claim
+    from ._runs.claims import RunChanged as RunChanged
     from ._runs.claims import claim_run as claim_run
     from ._runs.code import code_changes as code_changes
     from ._runs.code import code_facts as code_facts
@@ -41,6 +42,7 @@ _MODULES = {
     "Liveness": "_runs.records",
     "NO_PART_OF_IDENTITY": "_runs.hashes",
     "NewerFileError": "_files.json_files",
+    "RunChanged": "_runs.claims",
     "UnreadableFileError": "_files.json_files",
     "append_line": "_files.durable",
     "check_schema": "_files.json_files",

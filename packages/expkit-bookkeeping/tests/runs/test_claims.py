@@ -612,7 +612,7 @@ def test_claims_at_once_that_clear_away_each_others_files_have_one_winner(tmp_pa
     assert all(path.endswith(".json") for path in claims)
 
 
-@pytest.mark.parametrize("purpose", ["remove", "archive", 7])
+@pytest.mark.parametrize("purpose", ["archive", 7])
 def test_a_claim_for_something_else_is_no_attempt_and_not_overtaken(folder, purpose):
     claim = claim_run(folder, run_name="a")
     path = folder / "claims" / "0002.json"
@@ -631,13 +631,16 @@ def test_a_claim_for_something_else_is_no_attempt_and_not_overtaken(folder, purp
     assert sorted(path.name for path in (folder / "claims").iterdir()) == ["0001.json", "0002.json"]
 
 
-def test_a_folder_that_is_held_only_for_something_else_is_no_run(folder):
+@pytest.mark.parametrize(
+    ("purpose", "why"), [("archive", "held for 'archive'"), ("remove", "moved to the trash")]
+)
+def test_a_folder_that_is_held_only_for_something_else_is_no_run(folder, purpose, why):
     claims = folder / "claims"
     claims.mkdir(parents=True)
-    (claims / "0001.json").write_text('{"schema": 1, "attempt": 1, "purpose": "remove"}')
+    (claims / "0001.json").write_text(json.dumps({"schema": 1, "attempt": 1, "purpose": purpose}))
 
     assert find_runs(folder.parent.parent) == []
-    with pytest.raises(RunClaimed, match="held for 'remove'"):
+    with pytest.raises(RunClaimed, match=why):
         claim_run(folder)
 
 

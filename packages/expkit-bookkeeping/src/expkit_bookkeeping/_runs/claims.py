@@ -9,27 +9,36 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeGuard
 
 from .._files.durable import remove_leftovers, write_file, write_temporary
+from .._files.json_files import NewerFileError
 from .._files.plain_data import json_data
+from .claim_files import (
+    SCHEMA,
+    TO_REMOVE,
+    TO_RUN,
+    ClaimFacts,
+    claim_path,
+    claim_that_holds,
+    highest_claim,
+    make_void,
+)
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
-    SCHEMA,
     STALE_S,
-    TO_RUN,
     Liveness,
     RunRecord,
-    claim_path,
     claimed_record,
     heartbeat_age_s,
-    highest_claim,
     is_alive,
-    read_claim,
+    owner_record,
     read_run,
 )
 
 _LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FUSE
 FINAL_STATES = ("completed", "failed", "interrupted")
+MOST_RETRIES = 100  # of a claim that others were faster with
 
 # A launcher and the Bookkeeping inside it may hold one claim together, and each has a thread that
 # writes heartbeats: reading, changing and writing run.json is one step.
@@ -50,17 +59,34 @@ class RunClaimed(RuntimeError):
     """The run belongs to a process that is alive, or may be."""
 
 
+class RunChanged(RunClaimed):
+    """The run is no longer what the caller judged it to be, so nothing was claimed or moved."""
+
+
 class ClaimLost(RuntimeError):
     """The run has been claimed by somebody else since, or its folder was moved away."""
 
 
 class Claim:
-    """The right to write one run's folder, until a higher claim exists. Made by `claim_run`."""
+    """The right to write one run's folder, until a higher claim exists. Made by `claim_run`.
+
+    Attributes:
+        folder: The run folder.
+        number: Of the claim: that of its file.
+        attempt: How often the run has been started, this time included. Claims to remove and void
+            ones count only for `number`.
+    """
 
     def __init__(
-        self, folder: Path, attempt: int, process: ProcessIdentity, clock: Callable[[], float]
+        self,
+        folder: Path,
+        number: int,
+        attempt: int,
+        process: ProcessIdentity,
+        clock: Callable[[], float],
     ) -> None:
         self.folder = folder
+        self.number = number
         self.attempt = attempt
         self._process = process
         self._clock = clock
@@ -69,7 +95,7 @@ class Claim:
         self._data: dict[str, object] = {}
 
     def __repr__(self) -> str:
-        return f"Claim({str(self.folder)!r}, attempt={self.attempt})"
+        return f"Claim({str(self.folder)!r}, number={self.number}, attempt={self.attempt})"
 
     @property
     def record(self) -> RunRecord:
@@ -80,10 +106,18 @@ class Claim:
         return record
 
     def is_highest(self) -> bool:
-        """Whether this claim still owns the run: it exists, and there is no higher one."""
-        return _exists(claim_path(self.folder, self.attempt)) and not _exists(
-            claim_path(self.folder, self.attempt + 1)
-        )
+        """Whether this claim still owns the run: it exists, and there is no higher one.
+
+        Higher ones that are void do not count.
+        """
+        if not _exists(claim_path(self.folder, self.number)):
+            return False
+        if not _exists(claim_path(self.folder, self.number + 1)):
+            return True
+        try:
+            return holding_claim(self.folder, self.number) is None
+        except NewerFileError:
+            return False
 
     def check(self) -> None:
         """Check that this claim still owns the run.
@@ -159,12 +193,14 @@ class Claim:
         if self.is_highest():
             return
         record = claimed_record(self.folder)
-        if record is None or not claim_path(self.folder, self.attempt).exists():
+        if record is None or not claim_path(self.folder, self.number).exists():
             raise ClaimLost(
                 f"Run {self.folder.name!r} is gone from {self.folder} (moved to the trash or "
                 "renamed?). This process writes nothing more for it."
             )
-        check_purpose(self.folder, ClaimLost)
+        if record.is_newer:
+            raise ClaimLost(f"Run {record.run_name!r} is left as it is: {record.reason}")
+        check_purpose(self.folder, self.number, ClaimLost)
         raise ClaimLost(
             f"Run {self.folder.name!r} in {self.folder} now belongs to {_describe_owner(record)}, "
             f"attempt {record.attempt}; this process held attempt {self.attempt}, was taken for "
@@ -173,7 +209,7 @@ class Claim:
 
     def _current_data(self) -> dict[str, object]:
         record = read_run(self.folder)
-        if record is not None and record.attempt == self.attempt:
+        if record is not None and record.claim == self.number:
             return dict(record.data)
         return dict(self._data)
 
@@ -196,6 +232,7 @@ def claim_run(
     swept: Mapping[str, object] | None = None,
     choices: Mapping[str, object] | None = None,
     unresolved: Mapping[str, object] | None = None,
+    unless: Callable[[RunRecord | None], str | None] | None = None,
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -215,6 +252,10 @@ def claim_run(
         choices: The chosen option of each config group.
         unresolved: By key, what `config_hash` counts instead of a value that depends on the
             machine or the time.
+        unless: Says why the run must not be claimed after all, or None. It is asked about the
+            record that is about to be superseded, None for a new run; and again, if that has
+            changed, when nobody else can change it any more. For a claim that this process has
+            already it is not asked.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -222,11 +263,12 @@ def claim_run(
         The claim.
 
     Raises:
-        RunClaimed: If the run's owner is alive, or may be, or a newer version wrote the run.
+        RunClaimed: If the run's owner is alive, or may be; if somebody is moving it to the trash;
+            or if a newer version wrote the run.
+        RunChanged: If `unless` says so; a RunClaimed with its text.
         OSError: If the folder cannot be written.
     """
     folder = Path(folder).absolute()  # as the training code may change the working directory
-    (folder / "claims").mkdir(parents=True, exist_ok=True)
     process = this_process()
     facts: dict[str, object] = {
         "run_name": run_name,
@@ -237,51 +279,128 @@ def claim_run(
         "choices": None if choices is None else dict(choices),
         "unresolved": None if unresolved is None else dict(unresolved),
     }
-    while True:
-        # The folder is read once, and the next claim is the number after the one that was judged.
-        # With a second reading, a claim made in between would be taken for the judged one.
-        record = claimed_record(folder)
-        check_not_newer(record)
-        check_purpose(folder)
-        if (
-            record is not None
-            and is_owned_by(record, process)
-            and _exists(claim_path(folder, record.attempt))
-        ):
-            claim = Claim(folder, record.attempt, process, clock)
-            return _write_start(claim, facts, record, reopened=True)
-        if record is not None and record.state == "running" and is_alive(record) is not False:
-            raise RunClaimed(claimed_message(folder, record))
-        attempt = 1 if record is None else record.attempt + 1
-        if link_claim(folder, attempt, process, clock):
+    for retries_left in range(MOST_RETRIES, -1, -1):
+        try:
+            (folder / "claims").mkdir(parents=True, exist_ok=True)
+            # The next claim is the number after the one that is judged, and is read first: with a
+            # second reading, a claim made in between would be taken for the judged one.
+            number = highest_claim(folder) + 1
+            record = claimed_record(folder)
+            if owns(record, process):
+                check_not_newer(record)
+                check_purpose(folder, record.claim, is_alive=is_alive)
+                claim = Claim(folder, record.claim, record.attempt, process, clock)
+                return _write_start(claim, facts, record, reopened=True)
+            check_free(folder, record, is_alive, unless)
+            attempt = 1 if record is None else record.attempt + 1
+            if not link_claim(folder, number, process, clock, attempt=attempt):
+                continue  # somebody linked this number first and owns the run now: read again
             remove_leftovers(folder)
             remove_leftovers(folder / "claims")
-            claim = Claim(folder, attempt, process, clock)
+            record = judge_again(folder, number, process, record, is_alive, unless)
+            claim = Claim(folder, number, attempt, process, clock)
             return _write_start(claim, facts, record, reopened=False)
-        # Somebody linked this number first and owns the run now. Read again.
+        except (FileNotFoundError, ClaimLost):
+            # Somebody has moved the folder, or a process that judged an earlier run in its place
+            # holds a claim for a moment.
+            if not retries_left:
+                raise
+    raise RunClaimed(
+        f"Run {folder.name!r} in {folder} has been claimed by others {MOST_RETRIES} times while "
+        "this process tried. Try again when they are done."
+    )
+
+
+def owns(record: RunRecord | None, process: ProcessIdentity) -> TypeGuard[RunRecord]:
+    """Whether a process claimed this run, and its claim is there."""
+    return (
+        record is not None
+        and is_owned_by(record, process)
+        and _exists(claim_path(record.folder, record.claim))
+    )
+
+
+def check_free(
+    folder: Path,
+    record: RunRecord | None,
+    is_alive: Liveness,
+    unless: Callable[[RunRecord | None], str | None] | None,
+) -> None:
+    """Check that a run may be claimed by another process than its owner.
+
+    Raises:
+        RunClaimed: If not; see `claim_run`.
+    """
+    check_not_newer(record)
+    check_purpose(folder, 0 if record is None else record.claim, is_alive=is_alive)
+    if record is not None and record.state == "running" and is_alive(record) is not False:
+        raise RunClaimed(claimed_message(folder, record))
+    reason = None if unless is None else unless(record)
+    if reason is not None:
+        raise RunChanged(reason)
+
+
+def judge_again(
+    folder: Path,
+    number: int,
+    process: ProcessIdentity,
+    judged: RunRecord | None,
+    is_alive: Liveness,
+    unless: Callable[[RunRecord | None], str | None] | None,
+) -> RunRecord | None:
+    """Judge a run once more, under this process's claim `number`, which keeps others away.
+
+    What was judged before the claim may have ended, or have moved away, before it.
+
+    Returns:
+        The record of the owner before.
+
+    Raises:
+        RunClaimed: If the run is not to be claimed after all; then the claim is void.
+    """
+    try:
+        record = claimed_record(folder, below=number)
+        if record != judged:
+            check_free(folder, record, is_alive, unless)
+    except BaseException:
+        make_void(folder, number, process)
+        raise
+    return record
 
 
 def link_claim(
     folder: Path,
-    attempt: int,
+    number: int,
     process: ProcessIdentity,
     clock: Callable[[], float],
     *,
+    attempt: int | None = None,
     purpose: str = TO_RUN,
     shared: bool = False,
 ) -> bool:
-    """Make claim number `attempt` for this process; False if another process was first."""
-    path = claim_path(folder, attempt)
+    """Make claim `number` for this process; False if another process was first.
+
+    Args:
+        folder: The run folder.
+        number: Of the claim.
+        process: This process.
+        clock: Seconds since the epoch.
+        attempt: Number of the attempt; None for a claim that is none, or whose number is the same.
+        purpose: What the claim is for.
+        shared: Whether the folder held files of others when it was first claimed.
+    """
+    path = claim_path(folder, number)
     facts = {
         "schema": SCHEMA,
-        "attempt": attempt,
+        "attempt": (attempt or number) if purpose == TO_RUN else None,
         "purpose": purpose,
         "shared": shared,
         "claimed_at": _iso(clock()),
         **process.facts(),
     }
-    # Without waiting for the disk: run.json follows at once, durable, and says the same.
-    finished = write_temporary(path, json.dumps(facts, ensure_ascii=False) + "\n", durable=False)
+    # To run, without waiting for the disk: run.json follows at once, durable, and says the same.
+    text = json.dumps(facts, ensure_ascii=False) + "\n"
+    finished = write_temporary(path, text, durable=purpose != TO_RUN)
     try:
         # Unlike O_EXCL this is atomic on NFS too, and the claim is complete when it appears.
         os.link(finished, path)
@@ -340,6 +459,7 @@ def _write_start(
         "experiment_id": None,
         "state": "running",
         "attempt": claim.attempt,
+        "claim": claim.number,
         "created_at": now,
         "started_at": now,
         "heartbeat_at": now,
@@ -374,6 +494,7 @@ def _write_start(
     merged.update(
         state="running",
         attempt=claim.attempt,
+        claim=claim.number,
         ended_at=None,
         error=None,
         returned=None,
@@ -388,20 +509,47 @@ def _write_start(
     return claim
 
 
-def check_purpose(folder: Path, error: type[RuntimeError] = RunClaimed) -> None:
-    """Check that a run folder is not held for anything else than to run.
+def holding_claim(folder: Path, above: int, is_alive: Liveness = is_alive) -> ClaimFacts | None:
+    """The claim that holds a run, of those with a number above `above`; None if all are void.
 
     Raises:
-        RunClaimed: If it is; or the error that is given.
+        NewerFileError: If a newer version wrote a claim.
     """
-    claim = read_claim(folder, highest_claim(folder))
-    if claim.purpose != TO_RUN:
+    return claim_that_holds(
+        folder, above, lambda claim: is_alive(owner_record(folder, claim)) is False
+    )
+
+
+def check_purpose(
+    folder: Path,
+    above: int,
+    error: type[RuntimeError] = RunClaimed,
+    *,
+    is_alive: Liveness = is_alive,
+) -> None:
+    """Check that no claim above `above` holds a run folder for anything else than to run.
+
+    Raises:
+        RunClaimed: If one does; or the error that is given.
+    """
+    claim = holding_claim(folder, above, is_alive)
+    if claim is None or claim.purpose == TO_RUN:
+        return
+    holder = (
+        f"process {claim.pid} on {claim.host or 'an unknown host'} since {claim.claimed_at} "
+        f"(claim {claim.number:04d})"
+    )
+    if claim.purpose != TO_REMOVE:
         raise error(
             f"Run {folder.name!r} in {folder} is held for {claim.purpose!r}, not to run, by "
-            f"process {claim.pid} on {claim.host or 'an unknown host'} since {claim.claimed_at} "
-            f"(claim {claim.number:04d}). This version of expkit-bookkeeping cannot take it over; "
-            "a newer one can."
+            f"{holder}. This version of expkit-bookkeeping cannot take it over; a newer one can."
         )
+    advice = "Try again in a moment."
+    if not same_machine(claim.process_start, this_process().process_start):
+        advice += f" If that process is dead, the run is free {STALE_S // 60} minutes after."
+    raise error(
+        f"Run {folder.name!r} in {folder} is being moved to the trash by {holder}. {advice}"
+    )
 
 
 def is_owned_by(record: RunRecord, process: ProcessIdentity) -> bool:
@@ -431,7 +579,7 @@ def _describe_owner(record: RunRecord) -> str:
 
 def claimed_message(folder: Path, record: RunRecord) -> str:
     """Who owns a run, since when, and what to do about it: the text of `RunClaimed`."""
-    age_s = heartbeat_age_s(folder)
+    age_s = heartbeat_age_s(record)
     heartbeat = "" if age_s is None else f", last heartbeat {max(0.0, age_s):.0f} s ago"
     if same_machine(record.process_start, this_process().process_start):
         advice = f"Wait for it, or stop it: kill {record.pid}."

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from .records import highest_claim, read_run
+from .claim_files import highest_claim
+from .records import read_run
 
 # What a folder may hold that is still free: Hydra's own files, and what file systems leave.
 # The journal is that of an MLFlowLogger that was opened first.

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,17 +17,26 @@ from .._files.json_files import (
     may_be_deep,
     parse_json,
     read_bounded,
-    read_json,
+)
+from .claim_files import (
+    TO_RUN,
+    ClaimFacts,
+    claim_path,
+    claim_that_holds,
+    count_or_none,
+    highest_claim,
+    mapping_or_none,
+    read_claim,
+    text_or_none,
 )
 from .processes import process_is_alive, same_boot, same_machine, this_process
 
 STATES = ("running", "completed", "failed", "interrupted")
-SCHEMA = 1  # of run.json and of claims
+SCHEMA = 1  # of run.json
 BATCH = 100  # files parsed at once
 STALE_S = 30 * 60  # an owner that cannot be asked counts as gone after so long without a heartbeat
 REBOOTED_STALE_S = 2 * 60  # the same host has rebooted: four heartbeats have been missed
 COPIED_S = 24 * 60 * 60  # clocks differ by less: such a file was written by a copy, not its owner
-_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class RunRecord:
     state: str
     id: str | None = None
     attempt: int = 0
+    claim: int = 0  # number of the claim that wrote it; older files do not say: that of the attempt
     experiment_id: str | None = None
     config_hash: str | None = None
     grid_id: str | None = None
@@ -67,22 +76,6 @@ class RunRecord:
 
 
 Liveness = Callable[[RunRecord], bool | None]
-
-TO_RUN = "run"  # what a claim is for; also of those of version 0.1.0, which do not say
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimFacts:
-    """One file of claims/, as docs/formats.md describes it: who holds the run, and what for."""
-
-    number: int
-    purpose: str = TO_RUN  # a word of a newer version is kept as it is
-    shared: bool = False
-    claimed_at: str | None = None
-    host: str | None = None
-    pid: int | None = None
-    process_start: str | None = None
-    slurm: Mapping[str, object] | None = None
 
 
 def read_run(folder: Path) -> RunRecord | None:
@@ -122,7 +115,7 @@ def is_alive(record: RunRecord) -> bool | None:
         and record.slurm is None
         and not same_boot(record.process_start, process.process_start)
     )
-    age_s = None if _wrote_just_now(record.folder) else heartbeat_age_s(record.folder)
+    age_s = None if _wrote_just_now(record.folder) else heartbeat_age_s(record)
     if age_s is not None and age_s > (REBOOTED_STALE_S if rebooted else STALE_S):
         return False
     # A copy without times has new files with old heartbeats; their owner writes elsewhere.
@@ -131,12 +124,14 @@ def is_alive(record: RunRecord) -> bool | None:
 
 def _heartbeat_before_file_s(record: RunRecord) -> float:
     """Seconds from the last heartbeat, by its owner's clock, to when run.json was written here."""
-    if record.heartbeat_at is None or highest_claim(record.folder) > record.attempt:
+    if record.heartbeat_at is None:
         return 0.0
     try:
+        if claim_that_holds(record.folder, record.claim, lambda claim: True) is not None:
+            return 0.0  # the next owner has not written yet
         heartbeat_s = datetime.fromisoformat(record.heartbeat_at).timestamp()
         return (record.folder / "run.json").stat().st_mtime - heartbeat_s
-    except (OSError, ValueError, OverflowError):
+    except (OSError, ValueError, OverflowError, NewerFileError):
         return 0.0
 
 
@@ -197,7 +192,7 @@ def _lost_if_ownerless(record: RunRecord, is_alive: Liveness) -> RunRecord:
         return record
     # It may have ended between the two checks; then run.json says so by now.
     current = read_run(record.folder) or record
-    lost = current.state == "running" and current.attempt == record.attempt
+    lost = current.state == "running" and current.claim == record.claim
     return replace(current, state="lost") if lost else current
 
 
@@ -212,13 +207,13 @@ def _wrote_just_now(folder: Path) -> bool:
         return False
 
 
-def heartbeat_age_s(folder: Path) -> float | None:
+def heartbeat_age_s(record: RunRecord) -> float | None:
     """Seconds since the run's owner last wrote, by the file system's clock; None if unknown."""
     import tempfile
 
-    number = highest_claim(folder)
+    folder = record.folder
     written_at = []
-    for path in (folder / "run.json", claim_path(folder, number)):
+    for path in (folder / "run.json", claim_path(folder, record.claim)):
         with contextlib.suppress(OSError):
             written_at.append(path.stat().st_mtime)
     try:
@@ -230,57 +225,19 @@ def heartbeat_age_s(folder: Path) -> float | None:
     return now - max(written_at) if written_at else None
 
 
-def claim_path(folder: Path, number: int) -> Path:
-    """The file of claim `number` of a run."""
-    return folder / "claims" / f"{number:04d}.json"
-
-
-def highest_claim(folder: Path) -> int:
-    """The number of the claim that owns the run; 0 if nobody ever claimed it."""
-    try:
-        names = os.listdir(folder / "claims")  # noqa: PTH208 (called often; no Path objects)
-    except OSError:
-        return 0
-    numbers = (name[:-5] for name in names if name.endswith(".json"))
-    # Nine digits: more are no attempt's number, and what isdigit() takes, int() may refuse.
-    return max((int(number) for number in numbers if _NUMBER.fullmatch(number)), default=0)
-
-
-def read_claim(folder: Path, number: int) -> ClaimFacts:
-    """The claim with this number; one that cannot be read counts as somebody's, to run.
-
-    Raises:
-        NewerFileError: If a newer version wrote it.
-    """
-    content: object = {}
-    try:
-        content = read_json(claim_path(folder, number), schema=SCHEMA)
-    except NewerFileError:
-        raise
-    except (FileNotFoundError, UnreadableFileError):  # its owner is unknown, and may be alive
-        pass
-    data = content if isinstance(content, dict) else {}
-    purpose = data.get("purpose", TO_RUN)
-    return ClaimFacts(
-        number,
-        purpose if isinstance(purpose, str) else repr(purpose),
-        shared=data.get("shared") is True,
-        claimed_at=_text(data.get("claimed_at")),
-        host=_text(data.get("host")),
-        pid=_count(data.get("pid")),
-        process_start=_text(data.get("process_start")),
-        slurm=_mapping(data.get("slurm")),
-    )
-
-
-def claimed_record(folder: Path) -> RunRecord | None:
+def claimed_record(folder: Path, *, below: int | None = None) -> RunRecord | None:
     """The record of a run and its present owner, even if that has not written run.json yet.
 
     A claim for anything else than to run is no attempt, and its owner is not the run's.
+
+    Args:
+        folder: The run folder.
+        below: Number of a claim: the record is that of the owner before it.
     """
+    # Claims first: a run.json that is read later can only be newer than what they say.
+    number = highest_claim(folder) if below is None else below - 1
     record = read_run(folder)
-    number = highest_claim(folder)
-    written = 0 if record is None else record.attempt
+    written = 0 if record is None else record.claim
     if record is not None and record.is_newer:
         return record
     try:
@@ -291,10 +248,15 @@ def claimed_record(folder: Path) -> RunRecord | None:
     if number <= written:
         return record
     base = record or RunRecord(folder, folder.name, "running")
+    return replace(owner_record(folder, claim, base), attempt=claim.attempt or base.attempt + 1)
+
+
+def owner_record(folder: Path, claim: ClaimFacts, base: RunRecord | None = None) -> RunRecord:
+    """A record with the owner of a claim, for a `Liveness` to say whether that is alive."""
     return replace(
-        base,
+        base or RunRecord(folder, folder.name, "running"),
         state="running",
-        attempt=number,
+        claim=claim.number,
         started_at=claim.claimed_at,
         heartbeat_at=None,
         ended_at=None,
@@ -397,48 +359,37 @@ def collector_paused() -> Iterator[None]:
 def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
     get = data.get
     elapsed_s = get("elapsed_s")
+    attempt = count_or_none(get("attempt")) or 0
     return RunRecord(
         folder=folder,
-        run_name=_text(get("run_name")) or name,
-        state=_text(get("state")) or "unknown",
-        id=_text(get("id")),
-        attempt=_count(get("attempt")) or 0,
-        experiment_id=_text(get("experiment_id")),
-        config_hash=_text(get("config_hash")),
-        grid_id=_text(get("grid_id")),
-        swept=_mapping(get("swept")) or {},
-        choices=_mapping(get("choices")) or {},
-        unresolved=_mapping(get("unresolved")) or {},
-        metrics=_mapping(get("metrics")) or {},
-        best=_mapping(get("best")),
+        run_name=text_or_none(get("run_name")) or name,
+        state=text_or_none(get("state")) or "unknown",
+        id=text_or_none(get("id")),
+        attempt=attempt,
+        claim=count_or_none(get("claim")) or attempt,
+        experiment_id=text_or_none(get("experiment_id")),
+        config_hash=text_or_none(get("config_hash")),
+        grid_id=text_or_none(get("grid_id")),
+        swept=mapping_or_none(get("swept")) or {},
+        choices=mapping_or_none(get("choices")) or {},
+        unresolved=mapping_or_none(get("unresolved")) or {},
+        metrics=mapping_or_none(get("metrics")) or {},
+        best=mapping_or_none(get("best")),
         returned=_returned(get("returned")),
-        progress=_mapping(get("progress")),
-        created_at=_text(get("created_at")),
-        started_at=_text(get("started_at")),
-        heartbeat_at=_text(get("heartbeat_at")),
-        ended_at=_text(get("ended_at")),
+        progress=mapping_or_none(get("progress")),
+        created_at=text_or_none(get("created_at")),
+        started_at=text_or_none(get("started_at")),
+        heartbeat_at=text_or_none(get("heartbeat_at")),
+        ended_at=text_or_none(get("ended_at")),
         elapsed_s=elapsed_s if isinstance(elapsed_s, (int, float)) else 0.0,
-        host=_text(get("host")),
-        pid=_count(get("pid")),
-        process_start=_text(get("process_start")),
-        slurm=_mapping(get("slurm")),
-        code=_mapping(get("code")),
-        error=_mapping(get("error")),
+        host=text_or_none(get("host")),
+        pid=count_or_none(get("pid")),
+        process_start=text_or_none(get("process_start")),
+        slurm=mapping_or_none(get("slurm")),
+        code=mapping_or_none(get("code")),
+        error=mapping_or_none(get("error")),
         data=data,
     )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _count(value: object) -> int | None:
-    """A number that can be an attempt's or a process's; None for any other value."""
-    return value if type(value) is int and 0 < value < 1 << 31 else None
-
-
-def _mapping(value: object) -> dict[str, object] | None:
-    return value if isinstance(value, dict) else None
 
 
 def _returned(data: object) -> object:
