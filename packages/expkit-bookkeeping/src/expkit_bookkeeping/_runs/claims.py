@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .._files.durable import remove_leftovers, write_file, write_temporary
+from .._files.paths import exists
 from .._files.plain_data import json_data
+from .folder_ownership import is_shared_claim
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
     SCHEMA,
@@ -81,7 +83,7 @@ class Claim:
 
     def is_highest(self) -> bool:
         """Whether this claim still owns the run: it exists, and there is no higher one."""
-        return _exists(claim_path(self.folder, self.attempt)) and not _exists(
+        return exists(claim_path(self.folder, self.attempt)) and not exists(
             claim_path(self.folder, self.attempt + 1)
         )
 
@@ -196,6 +198,7 @@ def claim_run(
     swept: Mapping[str, object] | None = None,
     choices: Mapping[str, object] | None = None,
     unresolved: Mapping[str, object] | None = None,
+    may_share: bool = False,
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -215,6 +218,8 @@ def claim_run(
         choices: The chosen option of each config group.
         unresolved: By key, what `config_hash` counts instead of a value that depends on the
             machine or the time.
+        may_share: Whether the user has named this very folder: then it may hold other files, too,
+            and is never moved or purged.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -223,9 +228,11 @@ def claim_run(
 
     Raises:
         RunClaimed: If the run's owner is alive, or may be, or a newer version wrote the run.
+        PermissionError: If the folder is somebody else's; nothing is written.
         OSError: If the folder cannot be written.
     """
     folder = Path(folder).absolute()  # as the training code may change the working directory
+    shared = is_shared_claim(folder, may_share=may_share)
     (folder / "claims").mkdir(parents=True, exist_ok=True)
     process = this_process()
     facts: dict[str, object] = {
@@ -246,14 +253,14 @@ def claim_run(
         if (
             record is not None
             and is_owned_by(record, process)
-            and _exists(claim_path(folder, record.attempt))
+            and exists(claim_path(folder, record.attempt))
         ):
             claim = Claim(folder, record.attempt, process, clock)
             return _write_start(claim, facts, record, reopened=True)
         if record is not None and record.state == "running" and is_alive(record) is not False:
             raise RunClaimed(claimed_message(folder, record))
         attempt = 1 if record is None else record.attempt + 1
-        if link_claim(folder, attempt, process, clock):
+        if link_claim(folder, attempt, process, clock, shared=shared):
             remove_leftovers(folder)
             remove_leftovers(folder / "claims")
             claim = Claim(folder, attempt, process, clock)
@@ -310,16 +317,6 @@ def _link_count(path: Path) -> int:
         return path.stat().st_nlink
     except FileNotFoundError:
         return 0
-
-
-def _exists(path: Path) -> bool:
-    # Not Path.exists: since Python 3.14 it is False for every error, and a server that is away for
-    # a moment must not look like a run that is gone.
-    try:
-        os.stat(path)  # noqa: PTH116
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def _write_start(

@@ -18,7 +18,7 @@ from .claims import (
     claimed_message,
     is_owned_by,
 )
-from .folder_ownership import foreign_reason
+from .folder_ownership import reason_to_stay
 from .processes import this_process
 from .records import SCHEMA, Liveness, RunRecord, claimed_record, is_alive
 
@@ -68,17 +68,20 @@ def move_to_trash(
     Raises:
         RunClaimed: If another process that may be alive owns the run, or a newer version wrote it.
         FileNotFoundError: If there is no such folder.
-        PermissionError: If expkit did not make the folder, or this program was started in it or
-            its script lies in it.
+        PermissionError: If expkit did not make the folder, or it holds more than one run: files of
+            others, a repository, an experiment, this program or its script.
         OSError: If it cannot be moved or noted; then the folder stays where it was.
     """
     record = record_or_folder if isinstance(record_or_folder, RunRecord) else None
     folder = Path(record_or_folder if record is None else record.folder)  # type: ignore[arg-type]
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no run folder {folder} to move to the trash.")
-    reason_to_stay = foreign_reason(folder)
-    if reason_to_stay is not None:
-        raise PermissionError(f"{folder} {reason_to_stay}. It was not moved to the trash.")
+    obstacle = reason_to_stay(folder)
+    if obstacle is not None:
+        raise PermissionError(
+            f"{folder} {obstacle}. It is never moved to the trash: choose another run_name, or "
+            "move it yourself."
+        )
     current = claimed_record(folder)
     check_not_newer(current)
     if (
@@ -100,7 +103,8 @@ def move_to_trash(
     trash.mkdir(exist_ok=True)
     name = f"{folder.name}.{now:%Y%m%dT%H%M%S}"
     number = 1
-    while (target := trash / (name if number == 1 else f"{name}.{number}")).exists():
+    # lexists: a run that was a link may lie there, whose target is gone
+    while os.path.lexists(target := trash / (name if number == 1 else f"{name}.{number}")):
         number += 1
     os.rename(parent / folder.name, target)  # noqa: PTH104
     sync_folder(parent)
