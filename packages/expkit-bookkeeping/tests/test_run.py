@@ -632,7 +632,9 @@ def test_a_run_whose_metrics_cannot_be_written_is_not_completed(folder):
 
 
 def test_a_run_that_could_not_be_opened_is_failed_and_free(folder):
-    (folder / "config.yaml").mkdir(parents=True)
+    Bookkeeping.from_config(CONFIG).open().close("failed")
+    (folder / "config.yaml").unlink()
+    (folder / "config.yaml").mkdir()
 
     with pytest.raises(OSError, match=r"config\.yaml"):
         Bookkeeping.from_config(CONFIG).open()

@@ -46,7 +46,9 @@ class Bookkeeping:
     in the main thread and only if SIGTERM has its default handler, and are restored at the end.
 
     Args:
-        folder: The run folder. `find_runs` and `results` find it in `EXPERIMENT/training/RUN`.
+        folder: The run folder. `find_runs` and `results` find it in `EXPERIMENT/training/RUN`. It
+            may hold files of yours under names that Bookkeeping does not use; expkit then never
+            moves or removes it.
         config: The run's configuration, written to config.yaml and handed to the sinks.
         sinks: Where metrics, artifacts and timers go besides the folder; see `Sink`.
         run_name: Name of the run; by default the folder's name.
@@ -93,6 +95,7 @@ class Bookkeeping:
         self._console = console
         self._is_alive = is_alive
         self._clock = clock
+        self._may_share = True  # as long as the user has named this very folder
         self._run: OpenRun | None = None  # on rank 0; kept when closed, for `best`
         self._saver: CheckpointSaver | None = None  # of that run, from its first checkpoint on
         self._signals: contextlib.AbstractContextManager[bool] | None = None
@@ -130,7 +133,7 @@ class Bookkeeping:
             ValueError: If a name could lead out of its folder, or a setting is not allowed.
         """
         plain = plain_config(config)
-        return cls(
+        bookkeeping = cls(
             run_folder(plain),
             config=plain,
             sinks=sinks,
@@ -139,6 +142,8 @@ class Bookkeeping:
             rank=rank,
             console=console,
         )
+        bookkeeping._may_share = False
+        return bookkeeping
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.folder)!r})"
@@ -153,6 +158,7 @@ class Bookkeeping:
 
         Raises:
             RunClaimed: If another process holds the run.
+            PermissionError: If the folder is somebody else's; nothing is written.
             OSError: If the folder cannot be written.
         """
         if self._opened:
@@ -713,6 +719,7 @@ class Bookkeeping:
             run_name=self.run_name,
             experiment_id=self.experiment_id,
             swept=self._swept,
+            may_share=self._may_share,
             is_alive=self._is_alive,
             clock=self._clock,
         )

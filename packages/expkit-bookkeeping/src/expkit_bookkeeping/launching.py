@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ._runs.code_records import record_code as record_code
     from ._runs.code_records import recorded_sources as recorded_sources
     from ._runs.folder_ownership import foreign_reason as foreign_reason
+    from ._runs.folder_ownership import reason_to_stay as reason_to_stay
+    from ._runs.folder_ownership import script_files as script_files
     from ._runs.hashes import IGNORED_BY_DEFAULT as IGNORED_BY_DEFAULT
     from ._runs.hashes import NO_PART_OF_IDENTITY as NO_PART_OF_IDENTITY
     from ._runs.records import Liveness as Liveness
@@ -58,9 +60,11 @@ _MODULES = {
     "read_json": "_files.json_files",
     "read_sources": "_runs.code_records",
     "read_yaml": "_files.yaml_files",
+    "reason_to_stay": "_runs.folder_ownership",
     "record_code": "_runs.code_records",
     "recorded_sources": "_runs.code_records",
     "request_stop": "_recording.signals",
+    "script_files": "_runs.folder_ownership",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
     "to_tagged": "_files.tagged_json",

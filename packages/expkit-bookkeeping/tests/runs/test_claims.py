@@ -254,7 +254,7 @@ def test_a_claim_that_has_not_yet_written_run_json_counts(folder, holder):
 
 
 def test_a_damaged_run_json_is_unknown_with_a_reason_and_is_kept(folder):
-    folder.mkdir(parents=True)
+    claim_run(folder).finish("failed")
     (folder / "run.json").write_text('{"state": "comp')
 
     (record,) = find_runs(folder.parent.parent)

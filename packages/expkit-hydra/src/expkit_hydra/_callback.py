@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OUR_FOLDERS = {  # what conf/expkit.yaml has
+    "run.dir": "${results_dir}/${experiment_id}/training/${run_name}",
+    "sweep.dir": "${results_dir}/${experiment_id}/training",
+    "sweep.subdir": "${run_name}",
+}
+
 
 class RunCallback(Callback):
     """Gives every run that our launchers do not start a claim, a state and a hash.
@@ -88,7 +94,7 @@ class RunCallback(Callback):
             return
         try:
             self._claim = _prepare_single_run(config, grid_settings(config))
-            write_config(config, self._claim.folder)
+            write_config(config, self._claim)
         except (RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
         except OSError as error:
@@ -114,7 +120,7 @@ class RunCallback(Callback):
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
             self._heartbeat.enter_context(heartbeat(self._claim))
-            write_config(config, folder)
+            write_config(config, self._claim)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
         """Record the end of a run, unless its own Bookkeeping has done so."""
@@ -197,19 +203,15 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     with current_config(config):
         folder = Path(str(config.hydra.run.dir)).absolute()
         experiment_id = str(config.experiment_id)
+        experiment = Path(str(config.results_dir), experiment_id).absolute()
         params = OmegaConf.select(config, "hydra.sweeper.params")
         if OmegaConf.is_config(params):
             params = OmegaConf.to_container(params, resolve=False)
         keys = swept_keys(params)
         swept = swept_values(config, keys)
-    foreign = foreign_reason(folder)
+    foreign = foreign_reason(folder, experiment=experiment)
     if foreign is not None:
-        raise ValueError(
-            f"The folder of this run, {folder}, {foreign}. expkit writes only into a new or empty "
-            f"folder, or into one of its own. Delete hydra.run.dir={_written_run_dir(config)} from "
-            "the configuration or the command line, and the run gets a folder of its own in "
-            "results_dir; or name a new folder there."
-        )
+        raise ValueError(f"The folder of this run, {folder}, {foreign}. {_way_out(config, 'run')}")
     identity = identify(config, swept=keys)
     _warn_of_rules(config, identity.data, folder)
     record = _present(folder)
@@ -219,7 +221,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
             trash = move_to_trash(record, reason="fresh" if settings.fresh else "rerun")
             _say(f"{reason}; it moved to {_shown(trash)}")
         elif record.state != "running" and not record.is_newer:
-            _say(f"Run {record.run_name} continues ({record.state}, attempt {record.attempt + 1}).")
+            _say(_continuation(record))
     return claim_run(
         folder,
         run_name=str(config.run_name),
@@ -231,12 +233,52 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     )
 
 
-def _written_run_dir(config: DictConfig) -> str:
-    """The text that the configuration has for `hydra.run.dir`, as the user would look for it."""
+def _continuation(record: RunRecord) -> str:
+    """What a further attempt begins with; nothing is taken away, as a script may read its own."""
+    from expkit_bookkeeping import find_checkpoints
+    from expkit_bookkeeping.launching import script_files
+
+    how = f"({record.state}, attempt {record.attempt + 1})"
+    if find_checkpoints(record.folder):
+        return f"Run {record.run_name} continues {how}."
+    files = script_files(record.folder)
+    if not files:
+        return f"Run {record.run_name} is tried again {how}; there is no checkpoint."
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return (
+        f"Run {record.run_name} is tried again {how}; Bookkeeping has no checkpoint of it. In its "
+        f"folder are files of the earlier attempt ({', '.join(files[:3])}{more}): unless the "
+        "script resumes from them itself, expkit.fresh=true keeps the two apart."
+    )
+
+
+def _way_out(config: DictConfig, node: str) -> str:
+    """What to do about a folder that is not a run's.
+
+    Args:
+        config: The run's configuration.
+        node: Which node of Hydra's names the folder: run, or sweep.
+    """
     from omegaconf import OmegaConf
 
-    run = OmegaConf.to_container(config.hydra.run, resolve=False)
-    return str(run["dir"]) if isinstance(run, dict) else ""
+    text = "expkit writes only into a new or empty folder, or into one of its own. "
+    written = OmegaConf.to_container(config.hydra[node], resolve=False)
+    keys = written if isinstance(written, dict) else {}
+    lines = [
+        f"hydra.{node}.{key}={keys[key]}"  # as the user would look for it
+        for key in ("dir", "subdir")
+        if key in keys and keys[key] != OUR_FOLDERS[f"{node}.{key}"]
+    ]
+    if not lines:
+        return text + (
+            "Choose another run_name or experiment_id, or move these files away. If a line of "
+            "yours writes them there before the run starts, delete it, or write them in the task "
+            "function."
+        )
+    return text + (
+        f"Delete {' and '.join(lines)} from the configuration or the command line, and the run "
+        "gets a folder of its own in results_dir; or name a new folder there."
+    )
 
 
 def _ending(record: RunRecord, argv: Sequence[str]) -> str | None:
@@ -348,11 +390,22 @@ def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path)
 
 def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
     from expkit_bookkeeping import RunClaimed
-    from expkit_bookkeeping.launching import claim_run
+    from expkit_bookkeeping.launching import claim_run, foreign_reason
 
     from ._grid.grid import read_grid
     from ._grid.identity import group_choices, identify
 
+    experiment = Path(config.hydra.runtime.cwd, str(config.results_dir), str(config.experiment_id))
+    foreign = foreign_reason(folder, experiment=experiment)
+    if foreign is not None:
+        log.warning(
+            "%s %s: nothing is recorded of this run, which starts all the same, as a callback "
+            "cannot stop it. %s",
+            folder,
+            foreign,
+            _way_out(config, "sweep"),
+        )
+        return None
     run, grid_id = None, None
     try:
         grid = read_grid(folder.parents[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +39,7 @@ class Cleanup:
     left_alone: Mapping[str, int]  # states of the runs that stay, with their number
     trash_bytes: int  # in the trash: freed with `purge`, otherwise still there
     purged: bool = False
+    trash_kept: tuple[str, ...] = ()  # why which folders that `removed.jsonl` names are not purged
 
 
 def cleanup(
@@ -73,7 +74,7 @@ def cleanup(
         PermissionError: If the trash is to be purged and is a link; then nothing is done.
     """
     from expkit_bookkeeping import RunClaimed, find_checkpoints, find_runs, write_results_csv
-    from expkit_bookkeeping.launching import move_to_trash
+    from expkit_bookkeeping.launching import move_to_trash, reason_to_stay
 
     from ._grid.schedulers import ask_schedulers
 
@@ -92,11 +93,17 @@ def cleanup(
         if older_than is not None and present - last_sign(record, present) < older_than:
             continue
         newest = checkpoints[-1].path.name if checkpoints else None
-        removals.append(Removal(record, newest, folder_size(record.folder)))
+        removal = Removal(record, newest, folder_size(record.folder))
+        obstacle = reason_to_stay(record.folder)
+        if obstacle is not None:
+            removal = replace(removal, kept=f"stays: its folder {obstacle}")
+        removals.append(removal)
     names = {removal.record.run_name for removal in removals}
     states = [record.state for record in records if record.run_name not in names]
     if not dry_run:
         for position, removal in enumerate(removals):
+            if removal.kept is not None:
+                continue
             try:
                 # It checks the claim again: a run that has been resumed since stays.
                 trash = move_to_trash(removal.record, reason="cleanup")
@@ -105,9 +112,10 @@ def cleanup(
                 removals[position] = replace(removal, kept=str(error))
         if any(removal.trash is not None for removal in removals):
             write_results_csv(folder)
-    size = sum(folder_size(entry) for entry in _trashed_folders(folder))
+    trashed, trash_kept = _trashed_folders(folder)
+    size = sum(map(folder_size, trashed))
     if purge and not dry_run:
-        for entry in _trashed_folders(folder):
+        for entry in trashed:
             shutil.rmtree(entry)  # removed.jsonl stays: it tells `sync` what is gone
     return Cleanup(
         dry_run=dry_run,
@@ -115,6 +123,7 @@ def cleanup(
         left_alone={state: states.count(state) for state in dict.fromkeys(sorted(states))},
         trash_bytes=size,
         purged=purge and not dry_run,
+        trash_kept=tuple(trash_kept) if purge else (),
     )
 
 
@@ -201,25 +210,32 @@ def last_sign(record: RunRecord, default: datetime) -> datetime:
     return default
 
 
-def _trashed_folders(experiment: Path) -> Sequence[Path]:
-    """The folders in an experiment's trash that removed.jsonl names.
+def _trashed_folders(experiment: Path) -> tuple[list[Path], list[str]]:
+    """The folders in an experiment's trash that a purge deletes, and what it leaves, with why.
 
-    Anything else in it belongs to somebody else, and so does all that lies behind a link.
+    It deletes only what removed.jsonl names and expkit made. Anything else in the trash belongs to
+    somebody else, and so does all that lies behind a link.
     """
+    from expkit_bookkeeping.launching import reason_to_stay
     from expkit_bookkeeping.reading import removed_runs
 
     trash = experiment / ".trash"
     if trash.is_symlink():
-        return []
+        return [], []
     try:
         folders = {run.trash for run in removed_runs(experiment) if run.trash is not None}
     except OSError:
-        return []
-    return sorted(
-        folder
-        for folder in folders
-        if folder.parent == trash and folder.is_dir() and not folder.is_symlink()
-    )
+        return [], []
+    deleted, kept = [], []
+    for folder in sorted(folders):
+        if folder.parent != trash or not folder.is_dir():
+            continue
+        obstacle = "is a link" if folder.is_symlink() else reason_to_stay(folder)
+        if obstacle is None:
+            deleted.append(folder)
+        else:
+            kept.append(f"{folder} stays: it {obstacle}")
+    return deleted, kept
 
 
 def _check_trash(experiment: Path) -> None:

@@ -237,14 +237,17 @@ def _print_cleanup(result: Cleanup, experiment: Path, *, argv: Sequence[str]) ->
                 escape(removal.kept or ""),
             )
         screen.print(table)
-    total = size_text(sum(removal.size_bytes for removal in result.removals))
+    moving = [removal.size_bytes for removal in result.removals if removal.kept is None]
+    total = size_text(sum(moving))
     left_alone = ", ".join(f"{number} {state}" for state, number in result.left_alone.items())
     if left_alone:
         screen.print(f"left alone: {left_alone}")
     number = len(result.removals)
+    if result.dry_run:
+        number -= sum(removal.kept is not None for removal in result.removals)
     trash = short_path(experiment / ".trash")
     again = command_line("cleanup", *argv, "--yes")
-    if not result.removals:
+    if number == 0:
         screen.print("nothing to remove")
     elif result.dry_run:
         screen.print(f"{number} to remove, {total}. Nothing was changed. To move them to {trash}:")
@@ -252,6 +255,8 @@ def _print_cleanup(result: Cleanup, experiment: Path, *, argv: Sequence[str]) ->
     else:
         moved = sum(removal.trash is not None for removal in result.removals)
         screen.print(f"{moved} of {number} moved to {trash}, {total}")
+    for line in result.trash_kept:
+        screen.print(line, markup=False, soft_wrap=True)
     in_trash = size_text(result.trash_bytes)
     if result.purged:
         screen.print(f"trash emptied: {in_trash} freed")

@@ -86,7 +86,7 @@ def test_an_unfinished_run_goes_on(app):
 
     output = app.train("x=2")
 
-    assert "Run 2 continues (failed, attempt 2)." in output
+    assert "Run 2 is tried again (failed, attempt 2); there is no checkpoint." in output
     assert app.records()["2"]["attempt"] == 2
     assert app.states() == {"2": "completed"}
     assert trashed(app) == []
@@ -159,7 +159,7 @@ def test_a_killed_run_is_resumed(app):
 
     output = app.train("x=2")
 
-    assert "Run 2 continues (lost, attempt 2)." in output
+    assert "Run 2 is tried again (lost, attempt 2); there is no checkpoint." in output
     assert app.states() == {"2": "completed"}
 
 

@@ -1,6 +1,7 @@
 """Paths of files that users name: kept inside their folder, with a helpful error if missing."""
 
 import errno
+import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
@@ -62,3 +63,18 @@ def missing_file_error(path: Path, reason: str = "") -> FileNotFoundError:
     return FileNotFoundError(
         errno.ENOENT, f"No file {path.name!r} in {path.parent}.{hint} {listing}"
     )
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        OSError: If that cannot be found out.
+    """
+    # Not Path.exists: since Python 3.14 it is False for every error, and a server that is away for
+    # a moment must not look like a run that is gone.
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

@@ -13,6 +13,7 @@ from typing import TypeGuard
 
 from .._files.durable import remove_leftovers, write_file, write_temporary
 from .._files.json_files import NewerFileError
+from .._files.paths import exists
 from .._files.plain_data import json_data
 from .claim_files import (
     SCHEMA,
@@ -24,6 +25,7 @@ from .claim_files import (
     highest_claim,
     make_void,
 )
+from .folder_ownership import is_shared_claim
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
     STALE_S,
@@ -110,9 +112,9 @@ class Claim:
 
         Higher ones that are void do not count.
         """
-        if not _exists(claim_path(self.folder, self.number)):
+        if not exists(claim_path(self.folder, self.number)):
             return False
-        if not _exists(claim_path(self.folder, self.number + 1)):
+        if not exists(claim_path(self.folder, self.number + 1)):
             return True
         try:
             return holding_claim(self.folder, self.number) is None
@@ -233,6 +235,7 @@ def claim_run(
     choices: Mapping[str, object] | None = None,
     unresolved: Mapping[str, object] | None = None,
     unless: Callable[[RunRecord | None], str | None] | None = None,
+    may_share: bool = False,
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -256,6 +259,8 @@ def claim_run(
             record that is about to be superseded, None for a new run; and again, if that has
             changed, when nobody else can change it any more. For a claim that this process has
             already it is not asked.
+        may_share: Whether the user has named this very folder: then it may hold other files, too,
+            and is never moved or purged.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -266,6 +271,7 @@ def claim_run(
         RunClaimed: If the run's owner is alive, or may be; if somebody is moving it to the trash;
             or if a newer version wrote the run.
         RunChanged: If `unless` says so; a RunClaimed with its text.
+        PermissionError: If the folder is somebody else's; nothing is written.
         OSError: If the folder cannot be written.
     """
     folder = Path(folder).absolute()  # as the training code may change the working directory
@@ -281,6 +287,7 @@ def claim_run(
     }
     for retries_left in range(MOST_RETRIES, -1, -1):
         try:
+            shared = is_shared_claim(folder, may_share=may_share)
             (folder / "claims").mkdir(parents=True, exist_ok=True)
             # The next claim is the number after the one that is judged, and is read first: with a
             # second reading, a claim made in between would be taken for the judged one.
@@ -293,7 +300,7 @@ def claim_run(
                 return _write_start(claim, facts, record, reopened=True)
             check_free(folder, record, is_alive, unless)
             attempt = 1 if record is None else record.attempt + 1
-            if not link_claim(folder, number, process, clock, attempt=attempt):
+            if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
                 continue  # somebody linked this number first and owns the run now: read again
             remove_leftovers(folder)
             remove_leftovers(folder / "claims")
@@ -316,7 +323,7 @@ def owns(record: RunRecord | None, process: ProcessIdentity) -> TypeGuard[RunRec
     return (
         record is not None
         and is_owned_by(record, process)
-        and _exists(claim_path(record.folder, record.claim))
+        and exists(claim_path(record.folder, record.claim))
     )
 
 
@@ -429,16 +436,6 @@ def _link_count(path: Path) -> int:
         return path.stat().st_nlink
     except FileNotFoundError:
         return 0
-
-
-def _exists(path: Path) -> bool:
-    # Not Path.exists: since Python 3.14 it is False for every error, and a server that is away for
-    # a moment must not look like a run that is gone.
-    try:
-        os.stat(path)  # noqa: PTH116
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def _write_start(

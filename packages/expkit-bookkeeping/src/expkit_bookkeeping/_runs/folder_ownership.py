@@ -1,78 +1,332 @@
-"""Whether a folder may be claimed, moved or purged as a run's: only if expkit made it."""
+"""Whose a folder is: ours, free, or somebody else's, in which nothing is claimed, moved or purged.
 
+*Ours* is a folder that expkit made: it holds a claim, or a run.json of ours. *Free* is a new or
+empty one, and one with nothing but what Hydra, a launcher, a file system or an MLFlowLogger leaves
+before a run is claimed. Any other is *foreign*.
+"""
+
+import os
+import re
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from .claim_files import highest_claim
+from .._files.json_files import NewerFileError, UnreadableFileError, read_json
+from .._files.paths import exists
+from .claim_files import claim_path, highest_claim, read_claim
 from .records import read_run
 
-# What a folder may hold that is still free: Hydra's own files, and what file systems leave.
-# The journal is that of an MLFlowLogger that was opened first.
-_FREE_NAMES = (".hydra", ".gitkeep", "multirun.yaml", "tracking.jsonl")
+# Whatever Bookkeeping may write into a run folder. A foreign file of such a name would be mistaken
+# for ours, overwritten or appended to.
+OUR_NAMES = frozenset(
+    {
+        "claims",
+        "code",
+        "config.yaml",
+        "console.log",
+        "environment.yaml",
+        "metrics.jsonl",
+        "metrics.jsonl.replaced",
+        "model_summary.txt",
+        "model_summary.yaml",
+        "plots",
+        "results",
+        "run.json",
+        "run.json.damaged",
+        "states",
+        "timer.yaml",
+        "tracking.jsonl",
+        "training.log",
+    }
+)
+_FREE_NAMES = (".hydra", ".gitkeep", "console.log", "training.log")
+_TEMPORARY = re.compile(r"\.clock\..+\.tmp|\..+\.[0-9a-f]{8,}\.tmp")
+_JOURNAL = "tracking.jsonl"
+_JOURNAL_BEGINS = b'{"kind": "run"'
+_LOGGER_NAMES = (_JOURNAL, "config.yaml", "logged")  # of an MLFlowLogger that was used alone
 
 
-def foreign_reason(folder: Path) -> str | None:
-    """Why a folder cannot be claimed or moved as a run's; None if expkit made it, or it is free.
+def foreign_reason(folder: Path, *, experiment: Path | None = None) -> str | None:
+    """Why a launcher may not claim a folder as a run's; None if it may.
 
-    The current directory, the folder of the script and all folders above them are never a run's.
+    The folder where the program was started, that of its script, the home directory, the
+    experiment and all folders above them are never a run's, unless expkit made them as one.
 
     Args:
-        folder: The folder that is to become a run's, or is to be moved as one.
+        folder: The folder that is to become a run's.
+        experiment: The run's experiment, which need not exist yet.
 
     Returns:
         The reason, as the end of a sentence that begins with the folder's name.
     """
-    for inner in _folders_of_this_program():
-        for outer in (inner, *inner.parents):
-            if _is_same_folder(folder, outer):
-                return f"is or contains {inner}, where this program was started or its script lies"
-    if is_run_folder(folder):
-        return None
-    foreign = sorted(
-        name
-        for name in _names_in(folder)
-        if not _is_free_name(name) and not (name == "claims" and _is_unfinished(folder / name))
-    )
-    if foreign:
-        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
-        return f"holds files that expkit did not write ({', '.join(foreign[:3])}{more})"
-    return None
+    # Hydra may have changed into the folder of its job, and knows where it was started.
+    return _foreign_reason(folder, at_work=_hydra_config() is None, experiment=experiment)
+
+
+def is_shared_claim(folder: Path, *, may_share: bool) -> bool:
+    """Check that a folder may be claimed; says whether it is shared with files of others.
+
+    Args:
+        folder: The folder that is to become a run's.
+        may_share: Whether the user has named this very folder: then it may hold other files, as
+            long as none has a name that Bookkeeping would use.
+
+    Returns:
+        True for the first claim of a folder with foreign files, and for all after it.
+
+    Raises:
+        PermissionError: If the folder is foreign; says what to do.
+    """
+    # A notebook may claim the empty folder that it has changed into.
+    reason = _foreign_reason(folder, at_work=False)
+    if reason is None:
+        return is_shared(folder)
+    if may_share:
+        reason = _reason_not_to_share(folder, reason)
+    if reason is not None:
+        raise PermissionError(
+            f"{folder} {reason}. A run gets a new or empty folder, or one that expkit made: name "
+            f"another one, such as {folder / 'run_1'}. If the files are put there for the run "
+            "before it starts, delete the line that does so, or move it to where the run has "
+            "started."
+        )
+    return True
+
+
+def reason_to_stay(folder: Path) -> str | None:
+    """Why a folder must not be moved or purged as a run's; None if expkit alone made it.
+
+    Returns:
+        The reason, as the end of a sentence that begins with the folder's name.
+    """
+    if not is_run_folder(folder):
+        reason = _content_reason(folder)
+    elif is_shared(folder):
+        reason = "held other files when it was first claimed, and those are not expkit's"
+    elif exists(folder / ".git"):
+        reason = "is the root of a git repository"
+    else:
+        experiment = _experiment_in(folder)
+        reason = None if experiment is None else f"holds the runs of {experiment}"
+    return reason or _place_reason(folder, _places(at_work=True))
 
 
 def is_run_folder(folder: Path) -> bool:
     """Whether expkit made a folder: it holds a claim, or a run.json with our schema and id."""
-    if highest_claim(folder) > 0:
+    if _has_claim(folder):
         return True
     record = read_run(folder)
-    return record is not None and "schema" in record.data and record.id is not None
+    if record is None or record.is_newer:
+        return record is not None
+    return type(record.data.get("schema")) is int and record.id is not None
 
 
-def _folders_of_this_program() -> list[Path]:
-    folders = [Path.cwd()]
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    if isinstance(script, str):
-        folders.append(Path(script).absolute().parent)
-    return folders
-
-
-def _is_same_folder(folder: Path, other: Path) -> bool:
+def is_shared(folder: Path) -> bool:
+    """Whether a run folder held other files when it was first claimed."""
     try:
-        return folder.samefile(other)
-    except OSError:  # one of them does not exist
+        return any(read_claim(folder, number).shared for number in {1, highest_claim(folder)})
+    except NewerFileError:
+        return False  # whoever takes a run refuses those of a newer version
+
+
+def script_files(folder: Path) -> list[str]:
+    """Names of what lies in a run folder and is neither expkit's nor Hydra's: the script wrote it.
+
+    Args:
+        folder: A run folder.
+    """
+    names = {
+        name
+        for name in _names_in(folder)
+        if not _is_free_name(name) and not name.startswith(".") and name not in OUR_NAMES
+    }
+    return sorted(names - _hydra_names(folder))
+
+
+def _foreign_reason(folder: Path, *, at_work: bool, experiment: Path | None = None) -> str | None:
+    if is_run_folder(folder):
+        return None
+    if experiment is not None:
+        runs = (experiment / "training").resolve()
+        if folder.resolve() in (runs, *runs.parents):
+            return f"is or contains {experiment}, the experiment"
+    if not exists(folder):
+        return None
+    reason = _place_reason(folder, _places(at_work=at_work)) or _content_reason(folder)
+    # Asked again: another process may have claimed it between the two, and written into it.
+    return None if reason is None or is_run_folder(folder) else reason
+
+
+def _reason_not_to_share(folder: Path, reason: str) -> str | None:
+    """Why a folder that was named by hand cannot be claimed beside the files that it holds."""
+    place_reason = _place_reason(folder, _places(at_work=False))
+    if place_reason is not None:
+        return place_reason
+    names = _names_in(folder)
+    if ".git" in names:
+        return "is the root of a git repository"
+    experiment = _experiment_in(folder)
+    if experiment is not None:
+        return f"holds the runs of {experiment}"
+    ours = sorted(OUR_NAMES.intersection(names))
+    if not ours:
+        return None
+    are = "is a name" if len(ours) == 1 else "are names"
+    return f"{reason}, and {_listed(ours)} {are} that Bookkeeping uses itself"
+
+
+def _has_claim(folder: Path) -> bool:
+    number = highest_claim(folder)
+    if number == 0 or not exists(claim_path(folder, number)):  # `1.json` is none of ours
         return False
-
-
-def _names_in(folder: Path) -> list[str]:
     try:
-        return [path.name for path in folder.iterdir()]
+        claim = read_json(claim_path(folder, number), object)
+    except (NewerFileError, UnreadableFileError):
+        return True  # whoever wrote it may be alive
     except FileNotFoundError:
-        return []
+        return False
+    return isinstance(claim, dict) and ("attempt" in claim or "claimed_at" in claim)
+
+
+def _content_reason(folder: Path) -> str | None:
+    """What in a folder is foreign; None if it is free."""
+    foreign = [name for name in _names_in(folder) if not _is_free_name(name)]
+    if "claims" in foreign and _is_unfinished(folder / "claims"):
+        foreign.remove("claims")
+    if foreign and _JOURNAL in foreign and _is_journal(folder / _JOURNAL):
+        foreign = [name for name in foreign if name not in _LOGGER_NAMES]
+    if foreign:
+        foreign = sorted(set(foreign) - _hydra_names(folder))
+    return f"holds files that expkit did not write ({_listed(foreign)})" if foreign else None
+
+
+def _is_free_name(name: str) -> bool:
+    return (
+        name in _FREE_NAMES
+        or name.startswith(".nfs")
+        or (name[-4:] == ".tmp" and _TEMPORARY.fullmatch(name) is not None)
+    )
 
 
 def _is_unfinished(claims: Path) -> bool:
     """Whether expkit was killed before its first claim: nothing but leftovers lies there."""
-    return claims.is_dir() and all(name.endswith(".tmp") for name in _names_in(claims))
+    return claims.is_dir() and all(_TEMPORARY.fullmatch(name) for name in _names_in(claims))
 
 
-def _is_free_name(name: str) -> bool:
-    return name in _FREE_NAMES or name.endswith((".log", ".tmp")) or name.startswith(".nfs")
+def _is_journal(path: Path) -> bool:
+    """Whether an MLFlowLogger wrote this tracking.jsonl, or was killed at its first line."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(_JOURNAL_BEGINS))
+    except OSError:
+        return False
+    return _JOURNAL_BEGINS.startswith(begins)
+
+
+def _hydra_names(folder: Path) -> set[str]:
+    """Names of what Hydra itself writes into the folder of a job: its log and its `.hydra`."""
+    names = set()
+    script = _script()
+    if script is not None:
+        names.add(f"{script.stem}.log")
+    live = _hydra_config()
+    if live is not None:
+        names |= {f"{live.job.name}.log", str(live.output_subdir)}
+        names |= _log_names(live.job_logging, str(live.job.name))
+    if (folder / ".hydra" / "hydra.yaml").is_file():
+        from .._files.yaml_files import read_yaml
+
+        try:
+            saved = read_yaml(folder / ".hydra" / "hydra.yaml")
+            hydra = saved["hydra"]  # type: ignore[index]
+            names.add(f"{hydra['job']['name']}.log")
+            names |= _log_names(hydra["job_logging"], str(hydra["job"]["name"]))
+        except (OSError, ValueError, TypeError, LookupError):  # what is there is not Hydra's
+            pass
+    return names
+
+
+def _log_names(job_logging: object, job_name: str) -> set[str]:
+    """Names of the files that Hydra's configuration of logging writes."""
+    try:
+        handlers = list(job_logging["handlers"].values())  # type: ignore[index]
+        files = [str(handler["filename"]) for handler in handlers if "filename" in handler]
+    except (TypeError, LookupError, AttributeError, ValueError):
+        return set()
+    names = (name.replace("${hydra.job.name}", job_name).rpartition("/")[2] for name in files)
+    return {name for name in names if name.endswith(".log")}
+
+
+def _hydra_config() -> Any:
+    """Hydra's node of the job that this process runs; None outside of Hydra."""
+    module = sys.modules.get("hydra.core.hydra_config")
+    if module is None or not module.HydraConfig.initialized():
+        return None
+    return module.HydraConfig.get()
+
+
+def _script() -> Path | None:
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(file).absolute() if isinstance(file, str) else None
+
+
+def _places(*, at_work: bool) -> Iterator[tuple[Path, str]]:
+    """Folders that are never a run's, nor those above them, with what each one is.
+
+    Args:
+        at_work: Whether the working directory itself is one. Nobody moves it away under a
+            program; but a notebook may claim the empty folder that it has changed into.
+    """
+    cwd = Path.cwd()
+    hydra = _hydra_config()
+    if hydra is not None:  # which may have changed into the run's folder since
+        yield Path(hydra.runtime.cwd), "where this program was started"
+    yield (cwd if at_work else cwd.parent), "where this program was started"
+    script = _script()
+    if script is not None:
+        yield script.parent, "where its script lies"
+        yield script.resolve().parent, "where its script lies"
+    try:
+        yield Path.home(), "your home directory"
+    except RuntimeError:  # nobody knows
+        return
+
+
+def _place_reason(folder: Path, places: Iterable[tuple[Path, str]]) -> str | None:
+    """Why a folder that exists is never a run's, by where it is; compared as files."""
+    try:
+        stat = folder.stat()
+    except OSError:
+        return None
+    for inner, what in places:
+        for path in {inner, inner.resolve()}:
+            for outer in (path, *path.parents):
+                try:
+                    if os.path.samestat(stat, outer.stat()):
+                        return f"is or contains {inner}, {what}"
+                except OSError:
+                    continue
+    return None
+
+
+def _experiment_in(folder: Path) -> Path | None:
+    """The experiment that a folder is or holds; None if there is none."""
+    inner = (folder / name for name in _names_in(folder))
+    for path in (folder, *(path for path in inner if not path.is_symlink())):
+        training = path / "training"
+        if any(is_run_folder(training / name) for name in _names_in(training)):
+            return path
+    return None
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 (no Path objects)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"

@@ -14,7 +14,7 @@ from .._files.durable import append_line, remove_leftovers, sync_folder
 from .._files.json_files import parse_json
 from .claim_files import TO_REMOVE, highest_claim, make_void
 from .claims import RunClaimed, check_free, judge_again, link_claim, owns
-from .folder_ownership import foreign_reason
+from .folder_ownership import reason_to_stay
 from .processes import ProcessIdentity, this_process
 from .records import SCHEMA, Liveness, RunRecord, claimed_record, is_alive, read_run
 
@@ -73,17 +73,20 @@ def move_to_trash(
             version wrote it.
         RunChanged: If the run is no longer the given record, or `unless` says so; a RunClaimed.
         FileNotFoundError: If there is no such folder, or no longer.
-        PermissionError: If expkit did not make the folder, or this program was started in it or
-            its script lies in it.
+        PermissionError: If expkit did not make the folder, or it holds more than one run: files of
+            others, a repository, an experiment, this program or its script.
         OSError: If it cannot be moved or noted; then the folder stays where it was.
     """
     judged = record_or_folder if isinstance(record_or_folder, RunRecord) else None
     folder = Path(record_or_folder if judged is None else judged.folder)  # type: ignore[arg-type]
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no run folder {folder} to move to the trash.")
-    reason_to_stay = foreign_reason(folder)
-    if reason_to_stay is not None:
-        raise PermissionError(f"{folder} {reason_to_stay}. It was not moved to the trash.")
+    obstacle = reason_to_stay(folder)
+    if obstacle is not None:
+        raise PermissionError(
+            f"{folder} {obstacle}. It is never moved to the trash: choose another run_name, or "
+            "move it yourself."
+        )
     # resolve() only the parent: the folder itself may be a link to another disk
     folder = folder.parent.resolve() / folder.name
 
@@ -149,7 +152,8 @@ def _move(
         trash.mkdir(exist_ok=True)
         name = f"{folder.name}.{now:%Y%m%dT%H%M%S}"
         copies = 1
-        while (target := trash / (name if copies == 1 else f"{name}.{copies}")).exists():
+        # lexists: a run that was a link may lie there, whose target is gone
+        while os.path.lexists(target := trash / (name if copies == 1 else f"{name}.{copies}")):
             copies += 1
         line = {
             "id": None if record is None else record.id,

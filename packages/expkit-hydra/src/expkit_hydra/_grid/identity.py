@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from expkit_bookkeeping.launching import Claim
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -124,19 +126,22 @@ def _without_swept(ignored: tuple[str, ...], swept: tuple[str, ...]) -> tuple[st
     return tuple(key for key in ignored if not any(overlap([key, path]) for path in paths))
 
 
-def write_config(config: DictConfig, folder: Path) -> None:
-    """Write the run's `config.yaml`: the configuration resolved, without Hydra's node.
+def write_config(config: DictConfig, claim: Claim) -> None:
+    """Write a claimed run's `config.yaml`: the configuration resolved, without Hydra's node.
 
     `Bookkeeping` writes the same; this serves scripts that do not use it, so that a later grid
     can say key by key what has changed.
+
+    Raises:
+        ClaimLost: If somebody else has the run by now; nothing is written.
     """
     from expkit_bookkeeping.launching import write_file, yaml_text
 
     with current_config(config):
         data = plain_mapping(config)
-    folder.mkdir(parents=True, exist_ok=True)
+    path = claim.folder / "config.yaml"
     # Without waiting for the disk: the grid's files hold the same.
-    write_file(folder / "config.yaml", yaml_text(data), durable=False, sync_parent=False)
+    write_file(path, yaml_text(data), check=claim.check, durable=False, sync_parent=False)
 
 
 def read_config(folder: Path) -> dict[str, object] | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from expkit_bookkeeping import RunRecord
-    from expkit_bookkeeping.launching import Liveness
+    from expkit_bookkeeping.launching import Claim, Liveness
 
     from .._grid.grid import Grid
     from .._grid.run import GridRun
@@ -165,6 +165,7 @@ def _execute(
             result, error, stop = _run(
                 config,
                 run,
+                claim,
                 grid.path,
                 task_function=run_task,
                 hydra_context=hydra_context,
@@ -278,6 +279,7 @@ def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:
 def _run(
     config: DictConfig,
     run: GridRun,
+    claim: Claim,
     grid_path: Path,
     *,
     task_function: TaskFunction,
@@ -296,7 +298,7 @@ def _run(
         config.hydra.job.num = run.index
     cwd = Path.cwd()
     try:
-        write_config(config, run.folder)
+        write_config(config, claim)
         with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
             result = run_job(
                 config,
