@@ -6,11 +6,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .._files.durable import remove_leftovers, write_file, write_temporary
+from .._files.durable import write_file, write_temporary
 from .._files.plain_data import json_data
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
@@ -27,6 +27,7 @@ from .records import (
     read_claim,
     read_run,
 )
+from .takeover import detach, sweep
 
 _LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FUSE
 FINAL_STATES = ("completed", "failed", "interrupted")
@@ -141,7 +142,7 @@ class Claim:
             "ended_at": _iso(self._clock()),
             "error": None if error is None else _error_facts(error),
             # with the sources imported since the start
-            "code": record_code_of_run(self.folder, code_facts()),
+            "code": record_code_of_run(self.folder, code_facts(), check=self.check),
         }
         self.update(**fields, **ending)
 
@@ -196,6 +197,7 @@ def claim_run(
     swept: Mapping[str, object] | None = None,
     choices: Mapping[str, object] | None = None,
     unresolved: Mapping[str, object] | None = None,
+    append_files: Sequence[str] = (),
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -215,6 +217,8 @@ def claim_run(
         choices: The chosen option of each config group.
         unresolved: By key, what `config_hash` counts instead of a value that depends on the
             machine or the time.
+        append_files: Names of more files in the folder that an earlier attempt may still have open
+            to append to, such as Hydra's log: they are replaced by copies, as expkit's own are.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -249,16 +253,24 @@ def claim_run(
             and _exists(claim_path(folder, record.attempt))
         ):
             claim = Claim(folder, record.attempt, process, clock)
+            if record.heartbeat_at is None:  # claimed without a run.json: by a full disk's error
+                _take_over(claim, record, append_files)
             return _write_start(claim, facts, record, reopened=True)
         if record is not None and record.state == "running" and is_alive(record) is not False:
             raise RunClaimed(claimed_message(folder, record))
         attempt = 1 if record is None else record.attempt + 1
         if link_claim(folder, attempt, process, clock):
-            remove_leftovers(folder)
-            remove_leftovers(folder / "claims")
             claim = Claim(folder, attempt, process, clock)
+            _take_over(claim, record, append_files)
             return _write_start(claim, facts, record, reopened=False)
         # Somebody linked this number first and owns the run now. Read again.
+
+
+def _take_over(claim: Claim, former: RunRecord | None, append_files: Sequence[str]) -> None:
+    """Make sure that no former owner reaches the folder any more; see `takeover`."""
+    sweep(claim.folder, claim.check, deep=former is not None)
+    if former is not None:
+        detach(claim.folder, claim.check, others=append_files)
 
 
 def link_claim(
@@ -332,7 +344,8 @@ def _write_start(
     check_not_newer(current)
     if current is not None and current.state == "unknown":  # bad input never costs data
         with contextlib.suppress(OSError):
-            os.replace(claim.folder / "run.json", claim.folder / "run.json.damaged")  # noqa: PTH105
+            damaged = (claim.folder / "run.json").read_bytes()
+            write_file(claim.folder / "run.json.damaged", damaged, check=claim.check)
     defaults: dict[str, object] = {
         "schema": SCHEMA,
         "id": os.urandom(16).hex(),
@@ -377,7 +390,7 @@ def _write_start(
         ended_at=None,
         error=None,
         returned=None,
-        code=record_code_of_run(claim.folder, code_facts()),
+        code=record_code_of_run(claim.folder, code_facts(), check=claim.check),
     )
     claim._data = merged
     with _update_lock:
