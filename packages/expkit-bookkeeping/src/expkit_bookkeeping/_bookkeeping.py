@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from ._files.durable import make_folder
 from ._files.paths import path_inside
 from ._recording.endings import final_state
 from ._recording.metrics import to_numbers, to_step
@@ -278,8 +279,9 @@ class Bookkeeping:
             ValueError: If the path leads out of the run folder, or is hidden.
         """
         path = path_inside(self.folder, str(name))
-        if self._writing() is not None:
-            path.mkdir(parents=True, exist_ok=True)
+        run = self._writing()
+        if run is not None:
+            make_folder(path, run.check)
         return path
 
     # Metrics, timers, artifacts
@@ -300,7 +302,7 @@ class Bookkeeping:
         values = to_numbers(metrics)
         if type(step) is not int or step < 0:
             step = to_step(step)
-        run = self._writing()
+        run = self._open_run()  # without asking for the claim: what writes the queue does
         if run is not None:
             run.log_metrics(step, values)
 
@@ -502,6 +504,7 @@ class Bookkeeping:
             loader=loader,
             rank=self.rank,
             report=self._warn,
+            check=None if run is None else run.check,
         )
         if run is None:
             return start
@@ -580,9 +583,10 @@ class Bookkeeping:
         """
         from ._results.encoders import encoder_path, save_encoder
 
-        if self._writing() is None:
+        run = self._writing()
+        if run is None:
             return encoder_path(self.folder, name)
-        return save_encoder(self.folder, encoder, name, pickle=pickle)
+        return save_encoder(self.folder, encoder, name, pickle=pickle, check=run.check)
 
     def load_encoder(
         self, encoder: type[T] | T, name: str = "encoder", *, pickle: bool = False
@@ -630,11 +634,13 @@ class Bookkeeping:
         """
         from ._results.summary import save_model_summary
 
-        if self._writing() is None:
+        run = self._writing()
+        if run is None:
             return self.folder / "model_summary.txt"
         return save_model_summary(
             self.folder,
             model,
+            run.check,
             input_size=input_size,
             input_data=input_data,
             report=self._warn,
@@ -662,9 +668,10 @@ class Bookkeeping:
         """
         from ._results.values import results_path, save_results
 
-        if self._writing() is None:
+        run = self._writing()
+        if run is None:
             return results_path(self.folder, data, name)
-        return save_results(self.folder, data, name)
+        return save_results(self.folder, data, name, check=run.check)
 
     def load_results(self, name: str) -> object:
         """Read what `save_results` wrote; the suffix may be left out where one file fits.
@@ -680,9 +687,10 @@ class Bookkeeping:
     def _save_state(self, value: object, name: str) -> Path:
         from ._checkpoints.states import save_state, state_path
 
-        if self._writing() is None:
+        run = self._writing()
+        if run is None:
             return state_path(self.folder, name)
-        return save_state(self.folder, value, name)
+        return save_state(self.folder, value, name, check=run.check)
 
     def _load_state(
         self, value: T, name: str, part: str, *, strict: bool = True, unsafe: bool
@@ -755,10 +763,23 @@ class Bookkeeping:
         return self._saver
 
     def _writing(self) -> OpenRun | None:
-        """The open run; None on a rank that writes nothing.
+        """The open run, which is still ours; as `_open_run`.
 
         Raises:
             ClaimLost: If somebody else has claimed the run.
+            RuntimeError: As `_open_run`.
+        """
+        run = self._open_run()
+        if run is not None:
+            with contextlib.suppress(OSError):  # a server that is away for a moment stops no log()
+                run.check()
+        return run
+
+    def _open_run(self) -> OpenRun | None:
+        """The open run; None on a rank that writes nothing.
+
+        Raises:
+            ClaimLost: If it is known that somebody else has claimed the run.
             RuntimeError: If the run is not open, or belongs to the process that forked this one.
         """
         run = self._run

@@ -542,9 +542,11 @@ def test_a_run_restarted_without_resume_does_not_delete_what_was_trained(folder)
     assert "To continue a run, call resume() first" in log_of(folder)
 
 
-def test_left_over_temporary_files_are_removed_on_resume(folder):
+def test_left_over_temporary_files_are_removed_by_the_next_attempt(folder):
     two_checkpoints(folder)
-    (folder / "states" / ".epoch_0002.pt.aabbcc.tmp").write_bytes(b"half")
+    (folder / "states" / ".epoch_0002.pt.0123456789ab.tmp").write_bytes(b"half")
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "pid": 0}))  # another process's
     with open_run(folder) as run:
         run.resume()
 

@@ -593,15 +593,15 @@ def test_what_a_killed_claim_left_is_gone_after_the_next(tmp_path):
 def test_claims_at_once_that_clear_away_each_others_files_have_one_winner(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
-    from expkit_bookkeeping._files.durable import remove_leftovers
     from expkit_bookkeeping._runs.claims import link_claim
     from expkit_bookkeeping._runs.processes import this_process
+    from expkit_bookkeeping._runs.takeover import sweep
 
     (tmp_path / "claims").mkdir()
 
     def contend(number: int) -> bool:
         won = link_claim(tmp_path, 1 + number // 16, this_process(), time.time)
-        remove_leftovers(tmp_path / "claims")
+        sweep(tmp_path, lambda: None)
         return won
 
     with ThreadPoolExecutor(16) as pool:

@@ -61,8 +61,12 @@ def merge(content: Content, name: str, attempts: Sequence[Attempt]) -> Content:
     return content | {name: entry}
 
 
-def save(path: str | Path, attempts: Mapping[str, Sequence[Attempt]]) -> None:
-    """Merge the attempts of each timer into a file, which is replaced as a whole.
+def save(
+    path: str | Path,
+    attempts: Mapping[str, Sequence[Attempt]],
+    check: Callable[[], object] | None = None,
+) -> None:
+    """Merge the attempts of each timer into a file, which is replaced as a whole; see `Timer.save`.
 
     Raises:
         ValueError: If the suffix is unknown, or the file exists and is not a timer file; it is
@@ -71,12 +75,13 @@ def save(path: str | Path, attempts: Mapping[str, Sequence[Attempt]]) -> None:
     """
     path = Path(path)
     _, dump = _format_for(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if check is None:  # else the folder is somebody's, who may have moved it away
+        path.parent.mkdir(parents=True, exist_ok=True)
     with _lock(path.parent):
         content = read(path) if path.exists() else {}
         for name, attempts_of_timer in attempts.items():
             content = merge(content, name, attempts_of_timer)
-        _replace(path, dump(content))
+        _replace(path, dump(content), check)
 
 
 def read(path: str | Path) -> Content:
@@ -249,7 +254,7 @@ def _dump_csv(content: Content) -> str:
     return text.getvalue()
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str, check: Callable[[], object] | None) -> None:
     """Write a file so that a reader sees the old or the new one, never a part of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
@@ -257,6 +262,8 @@ def _replace(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            check()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

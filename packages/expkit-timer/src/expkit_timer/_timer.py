@@ -291,12 +291,17 @@ class Timer:
 
         return make_frame({self.name: self.statistics()})
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, check: Callable[[], object] | None = None) -> None:
         """Merge this timer into a YAML, JSON or CSV file; the suffix decides which.
 
         Saving again replaces what this timer saved before. What other timers and earlier
         processes saved is kept, and totals cover all of them. The file is replaced as a whole, so
         it is valid at any moment.
+
+        Args:
+            path: The file.
+            check: Called when the new file is complete, just before it takes the place of the old
+                one; if it raises, the old file stays. Folders are then not made.
 
         Raises:
             ValueError: If the suffix is another one, or the file exists and is not a timer file;
@@ -305,7 +310,7 @@ class Timer:
         """
         from ._files import save
 
-        save(path, {self.name: self._attempts()})
+        save(path, {self.name: self._attempts()}, check)
 
     @classmethod
     def load(cls, path: str | Path, name: str | None = None) -> Self:

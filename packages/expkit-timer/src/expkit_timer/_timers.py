@@ -118,11 +118,11 @@ class Timers(Mapping[str, Timer]):
 
         return make_frame({path: timer.statistics() for path, timer in self.items()})
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, check: Callable[[], object] | None = None) -> None:
         """Merge all timers into one file; see `Timer.save`."""
         from ._files import save
 
-        save(path, {name: timer._attempts() for name, timer in self.items()})
+        save(path, {name: timer._attempts() for name, timer in self.items()}, check)
 
     @classmethod
     def load(cls, path: str | Path) -> Timers:

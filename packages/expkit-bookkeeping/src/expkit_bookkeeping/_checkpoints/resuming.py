@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-from .._files.durable import remove_leftovers
+from .._files.durable import Check
 from .._files.json_files import NewerFileError, UnreadableFileError, check_schema
 from .._files.torch_archives import DamagedFileError, read_torch
 from .files import find_checkpoints
@@ -73,6 +73,7 @@ def resume(
     loader: object = None,
     rank: int = 0,
     report: Report,
+    check: Check | None = None,
 ) -> ResumePoint:
     """Restore the newest valid checkpoint of a run folder.
 
@@ -87,6 +88,7 @@ def resume(
         loader: The DataLoader; it must not have been iterated yet.
         rank: Ranks other than 0 rename nothing, and get random streams of their own.
         report: Called with one sentence per damaged file or mismatch that does not stop the run.
+        check: Raises if the run is no longer the caller's; see `write_file`.
 
     Returns:
         The epoch to run next, with `batch` and `extra`; 0 on a new run or if no file is valid.
@@ -98,8 +100,6 @@ def resume(
         OSError: If a checkpoint exists but cannot be read.
     """
     states = folder / "states"
-    if rank == 0:
-        remove_leftovers(states)
     candidates = [file.path for file in reversed(find_checkpoints(folder))]
     if (states / "best.pt").exists():
         candidates.append(states / "best.pt")  # a copy on file systems without links
@@ -108,7 +108,7 @@ def resume(
         name: value for name, value in objects.items() if value is not None and name not in stateful
     }
     for path in candidates:
-        content = _read(path, rank, report)
+        content = _read(path, rank, report, check)
         if content is not None:
             return _restore(path, content, stateful, plain, loader, rank, report)
     if candidates:
@@ -116,14 +116,14 @@ def resume(
     return ResumePoint(0, step=-1, metrics_size=0, timers="", extra=plain)
 
 
-def _read(path: Path, rank: int, report: Report) -> CheckpointContent | None:
+def _read(path: Path, rank: int, report: Report, check: Check | None) -> CheckpointContent | None:
     try:
         content = read_torch(path)
     except FileNotFoundError:
         return None  # another rank has set it aside
     except DamagedFileError as error:
         if rank == 0:
-            set_aside(path, "damaged")
+            set_aside(path, "damaged", check)
             report(f"{error} It is now {path.name}.damaged; the next older checkpoint is tried.")
         return None
     if not isinstance(content, dict) or "schema" not in content:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .._files.saveable import same_memory
-from .._runs.claims import ClaimLost
 from .background_saves import BackgroundSaves
 from .files import checkpoint_path
 from .snapshots import snapshot
@@ -72,7 +71,7 @@ class CheckpointSaver:
             def make_durable() -> None:
                 superseded = self._write(content, mark)
                 if background:
-                    remove(superseded, self._run.warn)
+                    remove(superseded, self._run.warn, self._run.check)
                 else:
                     self._remove_in_thread(superseded)
 
@@ -116,23 +115,19 @@ class CheckpointSaver:
             The files that need not be kept now.
         """
         run, settings = self._run, self._run.settings
-        try:
-            run.claim.check()
-            run.metrics.write()
-            content["metrics_size"] = mark.size
-            superseded = write(
-                run.folder,
-                content,
-                keep_last=settings.keep_last,
-                keep_best=settings.keep_best,
-                direction=settings.direction,
-                report=run.warn,
-                meanwhile=run.metrics.syncing(),
-                check=run.claim.check,  # again, as writing may have taken long
-            )
-        except ClaimLost as lost:
-            run.lost = lost
-            raise
+        run.check()
+        run.metrics.write()
+        content["metrics_size"] = mark.size
+        superseded = write(
+            run.folder,
+            content,
+            keep_last=settings.keep_last,
+            keep_best=settings.keep_best,
+            direction=settings.direction,
+            report=run.warn,
+            meanwhile=run.metrics.syncing(),
+            check=run.check,  # again, as writing may have taken long
+        )
         run.request_heartbeat()
         return superseded
 
@@ -141,7 +136,7 @@ class CheckpointSaver:
         if superseded:
             self._removal = threading.Thread(
                 target=remove,
-                args=(superseded, self._run.warn),
+                args=(superseded, self._run.warn, self._run.check),
                 name="expkit-bookkeeping",
                 daemon=True,
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, TypeVar, runtime_checkable
 
+from .._files.durable import Check
 from .._files.paths import missing_file_error, path_inside
 from .._files.saveable import same_memory, saveable, type_name
 from .._files.torch_archives import read_torch, write_torch
@@ -143,10 +144,11 @@ def _loaded_nn() -> ModuleType | None:
 # --- one object, one file --------------------------------------------------------------------
 
 
-def save_state(folder: Path, value: object, name: str) -> Path:
+def save_state(folder: Path, value: object, name: str, *, check: Check | None = None) -> Path:
     """Write the state of a model, optimizer or scheduler to `states/NAME.pt` of a run folder.
 
-    The file is a plain `state_dict` that any program reads with `torch.load`.
+    The file is a plain `state_dict` that any program reads with `torch.load`. `check` is as for
+    `write_file`.
 
     Raises:
         TypeError: If the object has no `state_dict`, or it holds what cannot be saved.
@@ -159,7 +161,7 @@ def save_state(folder: Path, value: object, name: str) -> Path:
             f"{name!r} is the name of a checkpoint, which save_checkpoint() replaces and removes. "
             f"Choose another, such as 'model_{path.stem}'."
         )
-    write_torch(path, state_of(value, name))
+    write_torch(path, state_of(value, name), check=check)
     return path
 
 

@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .._files.durable import TMP_SUFFIX, atomic_path
+from .._files.durable import Check, atomic_path, checked_if_missing, remove_file, temporary_path
 from .._files.torch_archives import write_torch
+from .._runs.claims import ClaimLost
 from .files import CheckpointFile, checkpoint_path, find_checkpoints, parse_name
 from .rng import pack
 from .snapshots import check_count
@@ -31,7 +32,7 @@ def write(
     direction: str = "maximize",
     report: Report,
     meanwhile: Callable[[], None] | None = None,
-    check: Callable[[], None] | None = None,
+    check: Check | None = None,
 ) -> list[Path]:
     """Make a snapshot durable as `states/epoch_0007.pt`; return which files are superseded.
 
@@ -47,8 +48,8 @@ def write(
         direction: Whether a greater or a smaller metric is better.
         report: Called with a sentence if there are files of a later epoch.
         meanwhile: Called in another thread while the content is written.
-        check: Called when the content is on the disk, before anything else is changed; if it
-            raises, everything stays as it was.
+        check: Called when the content is on the disk, and before each change of another file; if
+            it raises, everything stays as it was.
 
     Returns:
         The files to remove, for `remove`.
@@ -73,7 +74,7 @@ def write(
     for later in (file for file in files if (file.epoch, file.batch) > (new.epoch, new.batch)):
         # The run was started again without resume(): resuming there would be wrong, and after
         # deleting it a forgotten resume() would cost a training.
-        set_aside(later.path, "replaced")
+        set_aside(later.path, "replaced", check)
         report(
             f"{later.path.name} is of a later epoch than {path.name}, which was just saved: it is "
             f"now {later.path.name}.replaced. To continue a run, call resume() first."
@@ -81,18 +82,23 @@ def write(
     files = [file for file in files if (file.epoch, file.batch) <= (new.epoch, new.batch)]
     best = _best(files, content["metric"], direction)[:keep_best]
     if best:
-        _link_best(best[0].path)
+        _link_best(best[0].path, check)
     last = files if keep_last is None else files[-keep_last:]
     return [file.path for file in files if file not in last and file not in best]
 
 
-def remove(paths: Sequence[Path], report: Report) -> None:
-    """Remove files. One that cannot be removed is reported, and tried again with the next."""
+def remove(paths: Sequence[Path], report: Report, check: Check | None = None) -> None:
+    """Remove files. One that cannot be removed is reported, and tried again with the next.
+
+    They all stay if `check` raises ClaimLost: the next owner has its own view of what to keep.
+    """
     for path in paths:
         try:
-            path.unlink(missing_ok=True)
+            remove_file(path, check)
         except OSError as error:
             report(f"{path} could not be removed: {error}")
+        except ClaimLost:  # the next call of the training says so
+            return
 
 
 def _best(
@@ -139,7 +145,7 @@ def _metric_of(path: Path) -> tuple[str | None, float | None]:
         return None, None
 
 
-def _link_best(source: Path) -> None:
+def _link_best(source: Path, check: Check | None) -> None:
     best = source.with_name("best.pt")
     with contextlib.suppress(FileNotFoundError):
         if best.samefile(source):
@@ -147,18 +153,39 @@ def _link_best(source: Path) -> None:
         same = _metric_of(best) == _metric_of(source)
         if same and best.stat().st_mtime_ns >= source.stat().st_mtime_ns:
             return  # a copy, on a file system without links
-    temporary = best.with_name(f".best.pt.{os.urandom(6).hex()}{TMP_SUFFIX}")
+    # The folder was synced for the checkpoint itself; a power cut now leaves the former best.
+    if not _link_into_place(source, best, check):
+        with atomic_path(best, check) as copy:
+            shutil.copyfile(source, copy)
+
+
+def set_aside(path: Path, reason: str, check: Check | None = None) -> None:
+    """Rename a checkpoint so that nothing resumes from it: `epoch_0007.pt.damaged`."""
+    aside = path.with_name(f"{path.name}.{reason}")
+    with contextlib.suppress(FileNotFoundError):
+        if check is not None and _link_into_place(path, aside, check):
+            remove_file(path, check)  # which has another name by now
+        else:
+            if check is not None:
+                check()
+            path.replace(aside)
+
+
+def _link_into_place(source: Path, target: Path, check: Check | None) -> bool:
+    """Let `target` be another name of a file; False on a file system without links."""
+    temporary = temporary_path(target)
     try:
         os.link(source, temporary)
+    except FileNotFoundError:
+        raise
     except OSError:
-        with atomic_path(best) as copy:
-            shutil.copyfile(source, copy)
-        return
-    # The folder was synced for the checkpoint itself; a power cut now leaves the former best.
-    os.replace(temporary, best)  # noqa: PTH105
-
-
-def set_aside(path: Path, reason: str) -> None:
-    """Rename a checkpoint so that nothing resumes from it: `epoch_0007.pt.damaged`."""
-    with contextlib.suppress(FileNotFoundError):
-        path.replace(path.with_name(f"{path.name}.{reason}"))
+        return False
+    with checked_if_missing(check):
+        try:
+            if check is not None:
+                check()
+            os.replace(temporary, target)  # noqa: PTH105
+        finally:
+            # There still, too, if both were the same file already: then rename does nothing.
+            temporary.unlink(missing_ok=True)
+    return True

@@ -3,17 +3,26 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TMP_SUFFIX = ".tmp"
+# Files and folders of `temporary_path`, those that expkit-mlflow and expkit-timer write in a run
+# folder, and the files by which heartbeats are measured.
+_TEMPORARY = re.compile(
+    r"\..+\.(?:[0-9a-f]{12}|[0-9a-f]{32}|[0-9]+-[0-9a-f]{8})\.tmp|\.clock\.\w{8}\.tmp", re.DOTALL
+)
+
+# Raises if what is about to be changed is no longer the caller's, such as `Claim.check`.
+Check = Callable[[], None]
 
 
 def write_file(
     path: Path,
     data: bytes | str,
     *,
-    check: Callable[[], None] | None = None,
+    check: Check | None = None,
     durable: bool = True,
     sync_parent: bool = True,
 ) -> None:
@@ -26,7 +35,8 @@ def write_file(
         path: The target. Its directory must exist.
         data: The content; text is encoded as UTF-8.
         check: Called when the data is on the disk, which may have taken long, and just before it
-            is moved; if it raises, the old file stays.
+            is moved; if it raises, the old file stays. Also called if the file cannot be written
+            because something is gone: what it raises says more.
         durable: Whether to wait until the data is on the disk. If not, a power cut may leave the
             file empty; a killed process still cannot.
         sync_parent: Whether to wait until the move is on the disk too; not needed if another
@@ -36,22 +46,106 @@ def write_file(
         OSError: If the directory is missing, not writable or full.
     """
     path = Path(path)
-    temporary = write_temporary(path, data, durable=durable)
-    try:
-        if check is not None:
-            check()
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with checked_if_missing(check):
+        temporary = write_temporary(path, data, durable=durable)
+        try:
+            if check is not None:
+                check()
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     if sync_parent:
         sync_folder(path.parent)
+
+
+def temporary_path(path: Path) -> Path:
+    """A unique name beside `path`, which `remove_temporaries` knows as ours."""
+    return path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
+
+
+@contextlib.contextmanager
+def checked_if_missing(check: Check | None) -> Iterator[None]:
+    """Call `check` if a file or folder is missing in the block: it may have been taken over."""
+    try:
+        yield
+    except FileNotFoundError:
+        if check is not None:
+            check()
+        raise
+
+
+def make_folder(path: Path, check: Check | None = None) -> None:
+    """Make a folder and the ones above it, unless it exists.
+
+    Args:
+        path: The folder.
+        check: See `write_file`; called for each folder that is missing, before it is in its place.
+    """
+    if path.is_dir():
+        return
+    if check is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    check()
+    make_folder(path.parent, check)
+    with checked_if_missing(check):
+        temporary = temporary_path(path)
+        temporary.mkdir()
+        try:
+            check()
+            temporary.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        finally:
+            with contextlib.suppress(OSError):  # it has moved
+                temporary.rmdir()
+
+
+def remove_file(path: Path, check: Check | None = None) -> None:
+    """Remove a file, if there is one.
+
+    Args:
+        path: The file.
+        check: As in `write_file`. The file is moved aside first, and put back if this raises: by
+            its name alone it could be one that somebody else has written since.
+    """
+    if check is None:
+        path.unlink(missing_ok=True)
+        return
+    aside = temporary_path(path)
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        check()
+        return
+    try:
+        check()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _put_back(aside, path)
+        raise
+    aside.unlink(missing_ok=True)
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    """Give a file its name back, unless there is a newer one by this name."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            aside.rename(path)
+            return
+    aside.unlink()
 
 
 def write_temporary(path: Path, data: bytes | str, *, durable: bool = True) -> Path:
     """Write a complete file beside `path`, under a unique name."""
     # Not tempfile: its files are private (0600), and a group shares results on a cluster.
-    temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
+    temporary = temporary_path(path)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -66,29 +160,30 @@ def write_temporary(path: Path, data: bytes | str, *, durable: bool = True) -> P
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, check: Callable[[], None] | None = None) -> Iterator[Path]:
+def atomic_path(path: Path, check: Check | None = None) -> Iterator[Path]:
     """Give a temporary path in the same directory; move it over the target when the block ends.
 
     For writers that need a path (`torch.save`); `write_file` is for data in memory. If the block
     or `check` (see `write_file`) raises, the old file is untouched and the temporary one is
     removed.
     """
-    temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        if check is not None:
-            check()
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        # Emptied first: as long as torch's error lives, its writer keeps the file open, and a full
-        # disk would stay full after the file is removed.
-        with contextlib.suppress(OSError):
-            os.truncate(temporary, 0)
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
+    temporary = temporary_path(path)
+    with checked_if_missing(check):
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            if check is not None:
+                check()
+            os.replace(temporary, path)  # noqa: PTH105
+        except BaseException:
+            # Emptied first: as long as torch's error lives, its writer keeps the file open, and a
+            # full disk would stay full after the file is removed.
+            with contextlib.suppress(OSError):
+                os.truncate(temporary, 0)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
+            raise
     sync_folder(path.parent)
 
 
@@ -145,10 +240,6 @@ def sync_folder(folder: Path) -> None:
             os.close(fd)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed owner left in this folder; for the next owner only."""
-    with contextlib.suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if entry.name.startswith(".") and entry.name.endswith(TMP_SUFFIX):
-                with contextlib.suppress(OSError):
-                    Path(entry.path).unlink()
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is one that expkit is about to move into its place."""
+    return _TEMPORARY.fullmatch(name) is not None

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .durable import atomic_path
+from .durable import Check, atomic_path, make_folder
 from .writeback import early_writeback
 
 _WRITER = ("PytorchStreamWriter", "inline_container", "iostream")  # in errors of torch's writer
@@ -24,7 +24,7 @@ def write_torch(
     path: Path,
     content: object,
     meanwhile: Callable[[], None] | None = None,
-    check: Callable[[], None] | None = None,
+    check: Check | None = None,
 ) -> None:
     """Write content with `torch.save`, durable and checksummed; until then the old file stays.
 
@@ -39,12 +39,14 @@ def write_torch(
     """
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, check)
     with atomic_path(path, check) as temporary, _checksums():
         try:
             with early_writeback(temporary, meanwhile):
                 torch.save(content, temporary)
         except RuntimeError as error:  # torch's writer in C++ raises it for a full disk
+            if not path.parent.is_dir():
+                raise FileNotFoundError(errno.ENOENT, f"{error}", os.fspath(path)) from error
             if not any(name in str(error) for name in _WRITER):
                 raise
             free = shutil.disk_usage(path.parent).free

@@ -1,18 +1,29 @@
 """A run's own log: to console and training.log, touching no other logger."""
 
 import logging
+import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
+
+from .._files.append_files import open_append_file
+from .._files.durable import Check
 
 FILE_NAME = "training.log"
 _FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 
 
 class RunLog:
-    """Two private loggers of one run: one for both targets, one for the file alone."""
+    """Two private loggers of one run: one for both targets, one for the file alone.
 
-    def __init__(self, folder: Path, *, console: bool) -> None:
-        self._file = logging.FileHandler(folder / FILE_NAME, encoding="utf-8", delay=True)
+    Args:
+        folder: The run folder.
+        console: Whether messages for both targets appear on the console, too.
+        check: Raises if the run is no longer the caller's; see `open_append_file`.
+    """
+
+    def __init__(self, folder: Path, *, console: bool, check: Check | None = None) -> None:
+        self._file = _OwnedFileHandler(folder / FILE_NAME, check)
         self._file.setFormatter(logging.Formatter(_FORMAT))
         # Not from getLogger: it would keep the logger of each run of a sweep forever, and a
         # configuration of logging could disable them.
@@ -57,6 +68,18 @@ def level_number(level: int | str) -> int:
         return levels[level.upper()]
     names = ", ".join(name.lower() for name in levels if name != "NOTSET")
     raise ValueError(f"There is no logging level {level!r}. Known: {names}, or a number.")
+
+
+class _OwnedFileHandler(logging.FileHandler):
+    """Appends to a file that it opens at its first message, if the run is still ours."""
+
+    def __init__(self, path: Path, check: Check | None) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+        self._check = check
+
+    def _open(self) -> TextIOWrapper:
+        fd = open_append_file(Path(self.baseFilename), self._check)
+        return os.fdopen(fd, "a", encoding=self.encoding)
 
 
 class _StdoutHandler(logging.Handler):

@@ -11,7 +11,8 @@ from operator import index
 from pathlib import Path
 from typing import Any, cast
 
-from .._files.durable import write_file
+from .._files.append_files import cut_torn_end, open_append_file
+from .._files.durable import Check, write_file
 from .._files.json_files import decode
 from .._files.plain_data import SPECIAL_NUMBERS, special_text
 
@@ -39,15 +40,23 @@ class Mark:
 
 
 class MetricsFile:
-    """metrics.jsonl of an open run. `add` costs microseconds; another thread calls `write`."""
+    """metrics.jsonl of an open run. `add` costs microseconds; another thread calls `write`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The run folder.
+        check: Raises if the run is no longer the caller's; see `open_append_file`.
+    """
+
+    def __init__(self, folder: Path, check: Check | None = None) -> None:
         self.path = folder / FILE_NAME
+        self._check = check
+        self._fd = -1  # opened when the first line is written
         self._pending: deque[tuple[int, float, Mapping[str, float]] | Mark] = deque()
         # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
         self._lock = threading.RLock()
-        _drop_torn_end(self.path)
-        self._unsynced = self.path.exists()  # an earlier attempt may have been killed
+        self._unsynced = self.path.is_file()  # an earlier attempt may have been killed
+        if self._unsynced:
+            self._open()
         self._appends = 0
 
     def add(self, step: int, time: float, metrics: Mapping[str, float]) -> None:
@@ -89,9 +98,8 @@ class MetricsFile:
                 self._appends += 1
                 start = self._append("".join(lines).encode(), sync=sync)
                 self._unsynced = not sync
-            elif marks:
-                with contextlib.suppress(FileNotFoundError):
-                    start = self.path.stat().st_size
+            elif marks and self.path.exists():
+                start = os.fstat(self._open()).st_size
             for mark, lines_before in marks:  # lines are ASCII: one byte per character
                 mark.size = start + sum(map(len, lines[:lines_before]))
             for _ in pending:
@@ -109,38 +117,57 @@ class MetricsFile:
         with self._lock:
             if not self._unsynced:
                 return None
-            file = self.path.open("ab", buffering=0)
+            fd = os.dup(self._open())
             appends = self._appends
 
         def sync() -> None:
-            with self._lock, file:
-                os.fsync(file.fileno())
-                if self._appends == appends:
-                    self._unsynced = False
+            with self._lock:
+                try:
+                    os.fsync(fd)
+                    if self._appends == appends:
+                        self._unsynced = False
+                finally:
+                    os.close(fd)
 
         return sync
 
+    def close(self) -> None:
+        """Close the file; a later line opens it again."""
+        with self._lock:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+
+    def _open(self) -> int:
+        """The descriptor, of the file that has the name now: somebody may have replaced it."""
+        if self._fd >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._fd), self.path.stat()):
+                    return self._fd
+            self.close()
+        self._fd = open_append_file(self.path, self._check)
+        cut_torn_end(self._fd)
+        return self._fd
+
     def _append(self, data: bytes, *, sync: bool) -> int:
         """Append to the file; returns its size before."""
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        fd = self._open()
+        size = os.fstat(fd).st_size
         try:
-            size = os.fstat(fd).st_size
-            try:
-                _write_all(fd, data)
-                if sync:
-                    os.fsync(fd)
-            except BaseException:
-                os.ftruncate(fd, size)  # a full disk must not leave half a line
-                raise
-            return size
-        finally:
-            os.close(fd)
+            _write_all(fd, data)
+            if sync:
+                os.fsync(fd)
+        except BaseException:
+            os.ftruncate(fd, size)  # a full disk must not leave half a line
+            raise
+        return size
 
     def cut(self, step: int, size: int | None = None) -> None:
         """Forget what was logged after a checkpoint; see `cut_metrics`."""
         with self._lock:
             self.write()
-            cut_metrics(self.path.parent, step, size=size)
+            self.close()
+            cut_metrics(self.path.parent, step, size=size, check=self._check)
 
     def replace(self, names: Collection[str], step: int) -> None:
         """Remove metrics from the file from `step` on; a copy of the file is kept beside it."""
@@ -152,8 +179,9 @@ class MetricsFile:
                 for line in metric_lines(self.path.parent)
                 if (metrics := _without(line, names, step))
             ).encode()
-            write_file(self.path.with_name(FILE_NAME + ".replaced"), raw)
-            write_file(self.path, kept)
+            self.close()
+            write_file(self.path.with_name(FILE_NAME + ".replaced"), raw, check=self._check)
+            write_file(self.path, kept, check=self._check)
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -238,7 +266,9 @@ def metric_rows(folder: Path) -> dict[int, dict[str, float]]:
     return dict(sorted(rows.items()))
 
 
-def cut_metrics(folder: Path, step: int, *, size: int | None = None) -> None:
+def cut_metrics(
+    folder: Path, step: int, *, size: int | None = None, check: Check | None = None
+) -> None:
     """Forget what a run logged after a checkpoint, so that resuming does not log it twice.
 
     Args:
@@ -246,6 +276,7 @@ def cut_metrics(folder: Path, step: int, *, size: int | None = None) -> None:
         step: The first step that will be logged again; lines of smaller steps stay.
         size: The file's size in bytes when the checkpoint was saved. If it is plausible, it decides
             instead of `step`, and is right even if some metrics count batches and others epochs.
+        check: See `write_file`.
     """
     path = Path(folder) / FILE_NAME
     try:
@@ -260,7 +291,7 @@ def cut_metrics(folder: Path, step: int, *, size: int | None = None) -> None:
             line + b"\n" for line, parsed in lines if parsed is not None and parsed.step < step
         )
     if kept != raw:
-        write_file(path, kept)
+        write_file(path, kept, check=check)
 
 
 def _line(step: int, time: float, metrics: Mapping[str, float]) -> str:
@@ -293,17 +324,6 @@ def _parsed(text: bytes) -> MetricLine | None:
         return MetricLine(step, line["time"], metrics) if isinstance(step, int) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def _drop_torn_end(path: Path) -> None:
-    """Cut off a line that a killed writer left unfinished, before another is appended to it."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return
-    end = raw.rfind(b"\n") + 1
-    if end < len(raw):
-        os.truncate(path, end)
 
 
 def _to_number(key: object, value: object) -> float:

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from .._files.durable import write_file
 from .._files.yaml_files import yaml_text
@@ -53,12 +52,12 @@ class OpenRun:
     ) -> None:
         self.folder = claim.folder
         self.claim = claim
-        self.settings = settings
-        self.log = RunLog(claim.folder, console=console)
-        self.metrics = MetricsFile(claim.folder)
-        self.progress = Progress(settings)
-        self.timers = TimerFile(claim.folder)
         self.lost: ClaimLost | None = None
+        self.settings = settings
+        self.log = RunLog(claim.folder, console=console, check=self.check)
+        self.metrics = MetricsFile(claim.folder, self.check)
+        self.progress = Progress(settings)
+        self.timers = TimerFile(claim.folder, self.check)
         self._saves: PendingSaves | None = None  # from the first checkpoint on
         self._name = claim.folder.name
         self._sinks = sinks
@@ -68,6 +67,20 @@ class OpenRun:
         self._environment: dict[str, object] = {}
         self._warned: set[str] = set()
         self._earlier_metrics: set[str] = set()  # of earlier attempts, not yet logged by this one
+
+    def check(self) -> None:
+        """Check that the run is still ours: whatever changes a file in its folder asks this first.
+
+        Raises:
+            ClaimLost: If somebody else has claimed it, or it was moved away.
+        """
+        if self.lost is not None:
+            raise self.lost
+        try:
+            self.claim.check()
+        except ClaimLost as lost:
+            self.lost = lost
+            raise
 
     def start(self, config: Mapping[str, object]) -> None:
         """Write what is known at the start, and begin to write in the background."""
@@ -79,7 +92,7 @@ class OpenRun:
         self._earlier_metrics = {name for line in lines for name in line.metrics}
         self.progress.restore(lines)
         if config:
-            _write_changed(self.folder / "config.yaml", yaml_text(config))
+            self._write_changed("config.yaml", yaml_text(config))
         self._write_environment()
         self._heartbeat_at = self._clock()
         self._thread.start()
@@ -113,8 +126,10 @@ class OpenRun:
             Its content, for the checkpoint; None if there are no timers or it was not saved.
         """
         try:
-            if self.timers.has_timers and self.claim.is_highest():
+            if self.timers.has_timers:
                 return self.timers.save()
+        except ClaimLost:  # whoever waits for the checkpoint, or for the end, hears of it
+            pass
         except Exception as problem:
             self.warn_once("timers", f"{self.timers.path} was not saved: {problem}")
         return None
@@ -162,8 +177,7 @@ class OpenRun:
         if self.lost is not None:
             return
         try:
-            if not self.claim.is_highest():
-                self.claim.heartbeat()  # raises, and says what happened
+            self.check()
             self.metrics.write()
             now = self._clock()
             # Two comparisons, as a clock that is set back must not silence the heartbeat.
@@ -171,7 +185,7 @@ class OpenRun:
                 self._heartbeat_at = now
                 self.claim.update(**self.progress.facts())
         except ClaimLost as lost:
-            self.lost = lost
+            self.lost = lost  # run.json's own check has found it
         except Exception as problem:  # a full disk today may have room tomorrow
             self.warn_once(
                 f"writing {type(problem).__name__}", f"{self.folder} cannot be written: {problem}"
@@ -213,16 +227,17 @@ class OpenRun:
         if self._saves is not None:
             self._saves.stop()
         self._thread.stop()
+        self.metrics.close()
         self.log.close()
 
     def warn(self, text: str) -> None:
         """Log a warning; an error of the disk is ignored."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ClaimLost):
             self.log.write(text, "warning", console=True)
 
     def report_error(self, text: str) -> None:
         """Log an error that will be raised later."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ClaimLost):
             self.log.write(text, "error", console=True)
 
     def warn_once(self, key: str, text: str) -> None:
@@ -235,8 +250,7 @@ class OpenRun:
         self.wait_for_files()  # before the heartbeat stops, as the disk may be slow
         unsaved = None if self._saves is None else self._saves.error()
         self._thread.stop()
-        if self.lost is not None:
-            raise self.lost
+        self.check()
         if state == "failed" and error is not None:
             import traceback
 
@@ -260,13 +274,13 @@ class OpenRun:
         """Write environment.yaml: at the start and, with what was imported since, at the end."""
         facts = environment_facts()
         if facts != self._environment:
-            _write_changed(self.folder / "environment.yaml", yaml_text(facts))
+            self._write_changed("environment.yaml", yaml_text(facts))
             self._environment = facts
 
-
-def _write_changed(path: Path, text: str) -> None:
-    """Write a file if its text changed; each heartbeat makes moves in this folder durable."""
-    with contextlib.suppress(OSError, UnicodeError):
-        if path.read_text(encoding="utf-8") == text:
-            return
-    write_file(path, text, sync_parent=False)
+    def _write_changed(self, name: str, text: str) -> None:
+        """Write a file if its text changed; each heartbeat makes moves in this folder durable."""
+        path = self.folder / name
+        with contextlib.suppress(OSError, UnicodeError):
+            if path.read_text(encoding="utf-8") == text:
+                return
+        write_file(path, text, check=self.check, sync_parent=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from pathlib import Path
 
-from .._files.durable import write_file
+from .._files.durable import Check, remove_file, write_file
 from .._files.yaml_files import read_yaml
 
 TYPE_CHECKING = False
@@ -18,10 +19,15 @@ class TimerFile:
 
     Each checkpoint updates it and holds a copy. A resumed run restores that copy, so that what was
     timed after the checkpoint, and is done again, does not count twice.
+
+    Args:
+        folder: The run folder.
+        check: Raises if the run is no longer the caller's; see `write_file`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, check: Check | None = None) -> None:
         self.path = folder / "timer.yaml"
+        self._check = check
         # By id, as a timer need not be hashable: the timer and its numbers in the file.
         self._timers: dict[int, tuple[SavableTimer, object]] = {}
 
@@ -33,7 +39,7 @@ class TimerFile:
     def add(self, timer: SavableTimer) -> None:
         """Save a timer now, and from now on with all others."""
         numbers = _numbers(timer)
-        timer.save(self.path)
+        self._save(timer)
         self._timers[id(timer)] = timer, numbers
 
     def save(self) -> str:
@@ -54,10 +60,24 @@ class TimerFile:
         if text is None:
             return
         if text:
-            write_file(self.path, text)
+            write_file(self.path, text, check=self._check)
         else:
-            self.path.unlink(missing_ok=True)
+            remove_file(self.path, self._check)
         self._timers = {key: (timer, None) for key, (timer, _) in self._timers.items()}
+
+    def _save(self, timer: SavableTimer) -> None:
+        if self._check is None:
+            timer.save(self.path)
+            return
+        self._check()
+        try:
+            if "check" in inspect.signature(timer.save).parameters:  # expkit-timer's, since 0.2
+                timer.save(self.path, check=self._check)  # type: ignore[call-arg]
+            else:
+                timer.save(self.path)
+        except FileNotFoundError:
+            self._check()
+            raise
 
     def statistics(self) -> dict[str, dict[str, float]]:
         """The numbers of each timer in the file; empty if it cannot be read."""

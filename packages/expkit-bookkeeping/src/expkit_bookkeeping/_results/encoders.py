@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .._checkpoints.states import load_into, state_of
-from .._files.durable import write_file
+from .._files.durable import Check, make_folder, remove_file, write_file
 from .._files.json_files import NewerFileError, read_json
 from .._files.paths import missing_file_error, path_inside
 from .._files.saveable import MAX_DEPTH, class_name, type_name
@@ -40,7 +40,14 @@ SCHEMA = 1
 _ADVICE = "pickle=True saves it as it is, in a file that runs code when it is loaded."
 
 
-def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = False) -> Path:
+def save_encoder(
+    folder: Path,
+    encoder: object,
+    name: str,
+    *,
+    pickle: bool = False,
+    check: Check | None = None,
+) -> Path:
     """Write an encoder to `states/NAME.json`, or `.pt` if its state holds tensors.
 
     Args:
@@ -50,6 +57,7 @@ def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = Fal
         name: Its name, without suffix.
         pickle: Whether to pickle it instead, to `states/NAME.pkl`. Loading that runs code from
             the file.
+        check: See `write_file`.
 
     Raises:
         TypeError: If it cannot be written without pickle; says which part and why.
@@ -57,23 +65,23 @@ def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = Fal
         OSError: If it could not be written.
     """
     path = encoder_path(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, check)
     if pickle:
         import pickle as pickling
 
         suffix = ".pkl"
-        write_file(path.with_name(path.name + suffix), pickling.dumps(encoder))
+        write_file(path.with_name(path.name + suffix), pickling.dumps(encoder), check=check)
     elif hasattr(encoder, "state_dict") and hasattr(encoder, "load_state_dict"):
         suffix = ".pt"
-        write_torch(path.with_name(path.name + suffix), state_of(encoder, name))
+        write_torch(path.with_name(path.name + suffix), state_of(encoder, name), check=check)
     else:
         suffix = ".json"
         data = {"format": FORMAT, "schema": SCHEMA, **_described(encoder, name)}
         text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
-        write_file(path.with_name(path.name + suffix), text + "\n")
+        write_file(path.with_name(path.name + suffix), text + "\n", check=check)
     for other in SUFFIXES:
         if other != suffix:  # written earlier in another way: one name is one encoder
-            path.with_name(path.name + other).unlink(missing_ok=True)
+            remove_file(path.with_name(path.name + other), check)
     return path.with_name(path.name + suffix)
 
 

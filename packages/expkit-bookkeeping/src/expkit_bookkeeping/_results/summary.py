@@ -14,7 +14,7 @@ from typing import Any
 
 from .._checkpoints.rng import restore_rng_state, rng_state
 from .._checkpoints.states import unwrap
-from .._files.durable import write_file
+from .._files.durable import Check, write_file
 from .._files.yaml_files import yaml_text
 
 TYPE_CHECKING = False
@@ -38,6 +38,8 @@ class Layer:
 def save_model_summary(
     folder: Path,
     model: object,
+    check: Check | None = None,
+    /,
     *,
     input_size: Sequence[int] | Sequence[Sequence[int]] | None = None,
     input_data: object = None,
@@ -54,6 +56,7 @@ def save_model_summary(
     Args:
         folder: The run folder.
         model: The module; wrappers of DistributedDataParallel and `torch.compile` are removed.
+        check: See `write_file`.
         input_size: Shape of the input with its batch, `(1, 1, 8, 8)`, or several shapes.
         input_data: Instead: a tensor, a tuple or list of arguments, or a dict of named ones.
         report: Called once with a sentence if torchinfo could not be used.
@@ -93,8 +96,8 @@ def save_model_summary(
             f"{type(cause).__name__}: {_first_line(cause)}"
         )
     text, data = _by_parameters(module) if described is None else described
-    write_file(folder / "model_summary.yaml", yaml_text(data, compact=True))
-    write_file(folder / "model_summary.txt", text + "\n")
+    write_file(folder / "model_summary.yaml", yaml_text(data, compact=True), check=check)
+    write_file(folder / "model_summary.txt", text + "\n", check=check)
     return folder / "model_summary.txt"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-from .._files.durable import atomic_path, write_file
+from .._files.durable import Check, atomic_path, make_folder, write_file
 from .._files.json_files import NewerFileError, read_json
 from .._files.paths import missing_file_error, path_inside
 from .._files.plain_data import SPECIAL_NUMBERS, NotPlain, PlainRules, plain_data
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCHEMA_SUFFIX = ".schema.json"
 
 
-def save_results(folder: Path, data: object, name: str) -> Path:
+def save_results(folder: Path, data: object, name: str, *, check: Check | None = None) -> Path:
     """Write results to `results/NAME` of a run folder; the suffix names the format.
 
     | data | suffixes (the first is the default) |
@@ -43,6 +43,7 @@ def save_results(folder: Path, data: object, name: str) -> Path:
         folder: The run folder.
         data: The results.
         name: Relative name, with or without suffix; `"fold1/scores"` makes a folder.
+        check: See `write_file`.
 
     Returns:
         The file.
@@ -56,8 +57,8 @@ def save_results(folder: Path, data: object, name: str) -> Path:
     """
     path = results_path(folder, data, name)
     save = FORMATS[path.suffix][0]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save(path, data)
+    make_folder(path.parent, check)
+    save(path, data, check)
     return path
 
 
@@ -202,17 +203,17 @@ _IN_YAML = PlainRules(_PLAIN | {float, str}, convert=_listed, key=_key, refusal=
 _IN_JSON = PlainRules(_PLAIN, convert=_listed, key=_json_key, refusal=_refusal, text=_json_text)
 
 
-def _save_yaml(path: Path, data: object) -> None:
-    write_file(path, yaml_text(to_plain(data)))
+def _save_yaml(path: Path, data: object, check: Check | None) -> None:
+    write_file(path, yaml_text(to_plain(data)), check=check)
 
 
 def _load_yaml(path: Path) -> object:
     return parse_yaml(path.read_text(encoding="utf-8"))
 
 
-def _save_json(path: Path, data: object) -> None:
+def _save_json(path: Path, data: object, check: Check | None) -> None:
     text = json.dumps(to_plain(data, as_json=True), indent=1, ensure_ascii=False, allow_nan=False)
-    write_file(path, text + "\n")
+    write_file(path, text + "\n", check=check)
 
 
 def _load_json(path: Path) -> object:
@@ -232,7 +233,7 @@ def _load_json(path: Path) -> object:
 # --- numpy -----------------------------------------------------------------------------------
 
 
-def _save_npy(path: Path, data: object) -> None:
+def _save_npy(path: Path, data: object, check: Check | None) -> None:
     import numpy
 
     assert isinstance(data, numpy.ndarray)
@@ -243,7 +244,7 @@ def _save_npy(path: Path, data: object) -> None:
             f"An array of dtype {data.dtype} can be stored by pickle only. Convert it to a "
             "dtype of numbers or text (.astype(str)), or save a list."
         )
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    with atomic_path(path, check) as temporary, temporary.open("wb") as file:
         numpy.save(file, data, allow_pickle=False)
 
 
@@ -266,12 +267,13 @@ def _import_pandas() -> None:
         ) from error
 
 
-def _save_csv(path: Path, data: object) -> None:
+def _save_csv(path: Path, data: object, check: Check | None) -> None:
     from .._files.tables import csv_and_schema
 
     text, schema = csv_and_schema(data)  # type: ignore[arg-type]
-    write_file(path, text)
-    write_file(path.with_name(path.name + SCHEMA_SUFFIX), json.dumps(schema, indent=1) + "\n")
+    write_file(path, text, check=check)
+    schema_path = path.with_name(path.name + SCHEMA_SUFFIX)
+    write_file(schema_path, json.dumps(schema, indent=1) + "\n", check=check)
 
 
 def _load_csv(path: Path) -> pandas.DataFrame:
@@ -298,11 +300,11 @@ def _import_pyarrow() -> None:
         ) from error
 
 
-def _save_parquet(path: Path, data: object) -> None:
+def _save_parquet(path: Path, data: object, check: Check | None) -> None:
     _import_pyarrow()
     from .._files.tables import parquet_bytes
 
-    write_file(path, parquet_bytes(data))  # type: ignore[arg-type]
+    write_file(path, parquet_bytes(data), check=check)  # type: ignore[arg-type]
 
 
 def _load_parquet(path: Path) -> pandas.DataFrame:
@@ -312,7 +314,7 @@ def _load_parquet(path: Path) -> pandas.DataFrame:
     return read_parquet(io.BytesIO(path.read_bytes()))
 
 
-Save = Callable[[Path, object], None]
+Save = Callable[[Path, object, Check | None], None]
 Load = Callable[[Path], object]
 FORMATS: dict[str, tuple[Save, Load]] = {
     ".yaml": (_save_yaml, _load_yaml),

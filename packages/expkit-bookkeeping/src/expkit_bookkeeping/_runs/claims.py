@@ -6,12 +6,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
 
-from .._files.durable import remove_leftovers, write_file, write_temporary
+from .._files.durable import write_file, write_temporary
 from .._files.json_files import NewerFileError
 from .._files.paths import exists
 from .._files.plain_data import json_data
@@ -37,6 +37,7 @@ from .records import (
     owner_record,
     read_run,
 )
+from .takeover import detach, sweep
 
 _LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FUSE
 FINAL_STATES = ("completed", "failed", "interrupted")
@@ -177,7 +178,7 @@ class Claim:
             "ended_at": _iso(self._clock()),
             "error": None if error is None else _error_facts(error),
             # with the sources imported since the start
-            "code": record_code_of_run(self.folder, code_facts()),
+            "code": record_code_of_run(self.folder, code_facts(), check=self.check),
         }
         self.update(**fields, **ending)
 
@@ -236,6 +237,7 @@ def claim_run(
     unresolved: Mapping[str, object] | None = None,
     unless: Callable[[RunRecord | None], str | None] | None = None,
     may_share: bool = False,
+    append_files: Sequence[str] = (),
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -261,6 +263,8 @@ def claim_run(
             already it is not asked.
         may_share: Whether the user has named this very folder: then it may hold other files, too,
             and is never moved or purged.
+        append_files: Names of more files in the folder that an earlier attempt may still have open
+            to append to, such as Hydra's log: they are replaced by copies, as expkit's own are.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -297,15 +301,21 @@ def claim_run(
                 check_not_newer(record)
                 check_purpose(folder, record.claim, is_alive=is_alive)
                 claim = Claim(folder, record.claim, record.attempt, process, clock)
+                if (
+                    record.heartbeat_at is None
+                ):  # claimed without a run.json: by a full disk's error
+                    sweep(folder, claim.check)
+                    detach(folder, claim.check, others=append_files)
                 return _write_start(claim, facts, record, reopened=True)
             check_free(folder, record, is_alive, unless)
             attempt = 1 if record is None else record.attempt + 1
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
                 continue  # somebody linked this number first and owns the run now: read again
-            remove_leftovers(folder)
-            remove_leftovers(folder / "claims")
-            record = judge_again(folder, number, process, record, is_alive, unless)
             claim = Claim(folder, number, attempt, process, clock)
+            sweep(folder, claim.check, deep=record is not None)
+            record = judge_again(folder, number, process, record, is_alive, unless)
+            if record is not None:
+                detach(folder, claim.check, others=append_files)
             return _write_start(claim, facts, record, reopened=False)
         except (FileNotFoundError, ClaimLost):
             # Somebody has moved the folder, or a process that judged an earlier run in its place
@@ -448,7 +458,8 @@ def _write_start(
     check_not_newer(current)
     if current is not None and current.state == "unknown":  # bad input never costs data
         with contextlib.suppress(OSError):
-            os.replace(claim.folder / "run.json", claim.folder / "run.json.damaged")  # noqa: PTH105
+            damaged = (claim.folder / "run.json").read_bytes()
+            write_file(claim.folder / "run.json.damaged", damaged, check=claim.check)
     defaults: dict[str, object] = {
         "schema": SCHEMA,
         "id": os.urandom(16).hex(),
@@ -495,7 +506,7 @@ def _write_start(
         ended_at=None,
         error=None,
         returned=None,
-        code=record_code_of_run(claim.folder, code_facts()),
+        code=record_code_of_run(claim.folder, code_facts(), check=claim.check),
     )
     claim._data = merged
     with _update_lock:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .._files.durable import sync_folder, write_file
+from .._files.durable import Check, make_folder, sync_folder, write_file
 from .._files.json_files import read_json
 from .hashes import config_hash
 
@@ -23,12 +23,15 @@ FOLDER = "code"
 _HASH = re.compile("[0-9a-f]{64}")  # nothing else from run.json becomes part of a path
 
 
-def record_code(folder: Path, facts: Mapping[str, object]) -> dict[str, object]:
+def record_code(
+    folder: Path, facts: Mapping[str, object], *, check: Check | None = None
+) -> dict[str, object]:
     """Store the sources of a process, unless they are, and return what else is to be recorded.
 
     Args:
         folder: The experiment's folder.
         facts: What `code_facts` returns.
+        check: See `write_file`.
 
     Returns:
         `commit`, `dirty` and `sources_hash` (None without sources). Where the sources cannot be
@@ -40,15 +43,18 @@ def record_code(folder: Path, facts: Mapping[str, object]) -> dict[str, object]:
         return {**code, "sources_hash": None}
     digest = config_hash(sources)
     try:
-        _store(folder / FOLDER / f"{digest}.json", sources)
+        _store(folder / FOLDER / f"{digest}.json", sources, check)
     except OSError:
         return dict(facts)
     return {**code, "sources_hash": digest}
 
 
-def record_code_of_run(folder: Path, facts: Mapping[str, object]) -> dict[str, object]:
+def record_code_of_run(
+    folder: Path, facts: Mapping[str, object], *, check: Check | None = None
+) -> dict[str, object]:
     """`record_code` for a run folder; a run outside an experiment stores its sources in its own."""
-    return record_code(folder.parent.parent if folder.parent.name == "training" else folder, facts)
+    experiment = folder.parent.parent if folder.parent.name == "training" else folder
+    return record_code(experiment, facts, check=check)
 
 
 def recorded_sources(record: RunRecord) -> dict[str, str] | None:
@@ -80,14 +86,17 @@ def read_sources(code: Mapping[str, object], *folders: Path) -> dict[str, str] |
     return None
 
 
-def _store(path: Path, sources: Mapping[str, object]) -> None:
+def _store(path: Path, sources: Mapping[str, object], check: Check | None) -> None:
     if path.exists():
         return
     made = not path.parent.exists()
-    path.parent.mkdir(exist_ok=True)  # not its parents: the experiment may have been moved away
+    if check is None:
+        path.parent.mkdir(exist_ok=True)  # not its parents: the experiment may have moved away
+    else:
+        make_folder(path.parent, check)
     content = {"schema": SCHEMA, "sources": dict(sorted(sources.items()))}
     # Two runs that do this at once write the same.
-    write_file(path, json.dumps(content, indent=1) + "\n")
+    write_file(path, json.dumps(content, indent=1) + "\n", check=check)
     if made:
         sync_folder(path.parent.parent)
 

@@ -6,12 +6,12 @@ before a run is claimed. Any other is *foreign*.
 """
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._files.durable import is_temporary
 from .._files.json_files import NewerFileError, UnreadableFileError, read_json
 from .._files.paths import exists
 from .claim_files import claim_path, highest_claim, read_claim
@@ -41,7 +41,6 @@ OUR_NAMES = frozenset(
     }
 )
 _FREE_NAMES = (".hydra", ".gitkeep", "console.log", "training.log")
-_TEMPORARY = re.compile(r"\.clock\..+\.tmp|\..+\.[0-9a-f]{8,}\.tmp")
 _JOURNAL = "tracking.jsonl"
 _JOURNAL_BEGINS = b'{"kind": "run"'
 _LOGGER_NAMES = (_JOURNAL, "config.yaml", "logged")  # of an MLFlowLogger that was used alone
@@ -202,16 +201,12 @@ def _content_reason(folder: Path) -> str | None:
 
 
 def _is_free_name(name: str) -> bool:
-    return (
-        name in _FREE_NAMES
-        or name.startswith(".nfs")
-        or (name[-4:] == ".tmp" and _TEMPORARY.fullmatch(name) is not None)
-    )
+    return name in _FREE_NAMES or name.startswith(".nfs") or is_temporary(name)
 
 
 def _is_unfinished(claims: Path) -> bool:
     """Whether expkit was killed before its first claim: nothing but leftovers lies there."""
-    return claims.is_dir() and all(_TEMPORARY.fullmatch(name) for name in _names_in(claims))
+    return claims.is_dir() and all(is_temporary(name) for name in _names_in(claims))
 
 
 def _is_journal(path: Path) -> bool:

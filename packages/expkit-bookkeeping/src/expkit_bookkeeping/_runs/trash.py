@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from .._files.durable import append_line, remove_leftovers, sync_folder
+from .._files.durable import append_line, sync_folder
 from .._files.json_files import parse_json
 from .claim_files import TO_REMOVE, highest_claim, make_void
 from .claims import RunClaimed, check_free, judge_again, link_claim, owns
 from .folder_ownership import reason_to_stay
 from .processes import ProcessIdentity, this_process
 from .records import SCHEMA, Liveness, RunRecord, claimed_record, is_alive, read_run
+from .takeover import sweep
 
 REMOVED = ".trash/removed.jsonl"
 _MOVED_AT = re.compile(r"\.\d{8}T\d{6}(\.\d+)?$")  # what a folder's name has more in the trash
@@ -132,7 +133,7 @@ def _claim_to_remove(
         if not folder.is_dir():
             raise FileNotFoundError(folder)
     # A write that the former owner has begun ends here: what is judged now is the last word.
-    remove_leftovers(folder)
+    sweep(folder, lambda: _check_highest(folder, number))
     return number, judge_again(folder, number, process, record, is_alive, unless)
 
 
