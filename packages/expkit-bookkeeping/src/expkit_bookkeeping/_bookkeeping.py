@@ -18,8 +18,8 @@ from ._recording.metrics import to_numbers, to_step
 from ._recording.ranks import process_rank, true_on_any_rank
 from ._recording.signals import stop_requested, stop_signals
 from ._recording.sinks import Sinks
-from ._runs.claims import FINAL_STATES, claim_run
-from ._runs.records import Liveness, is_alive
+from ._runs.claims import FINAL_STATES, claim_run, completed_since
+from ._runs.records import Liveness, is_alive, read_run
 from ._runs.settings import RunSettings, folder_name, plain_config, run_folder, run_settings
 
 TYPE_CHECKING = False
@@ -728,6 +728,7 @@ class Bookkeeping:
             experiment_id=self.experiment_id,
             swept=self._swept,
             may_share=self._may_share,
+            unless=completed_since(read_run(self.folder)),
             is_alive=self._is_alive,
             clock=self._clock,
         )

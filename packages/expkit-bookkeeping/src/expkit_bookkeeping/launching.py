@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._runs.claims import Claim as Claim
     from ._runs.claims import RunChanged as RunChanged
     from ._runs.claims import claim_run as claim_run
+    from ._runs.claims import completed_since as completed_since
     from ._runs.code import code_changes as code_changes
     from ._runs.code import code_facts as code_facts
     from ._runs.code_records import read_sources as read_sources
@@ -51,6 +52,7 @@ _MODULES = {
     "claim_run": "_runs.claims",
     "code_changes": "_runs.code",
     "code_facts": "_runs.code",
+    "completed_since": "_runs.claims",
     "cut_metrics": "_recording.metrics",
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",

@@ -503,8 +503,8 @@ def test_a_claim_made_while_another_process_looked_is_not_overtaken(
     look = claims.claimed_record
     winners = []
 
-    def look_and_be_overtaken(path):
-        seen = look(path)
+    def look_and_be_overtaken(*arguments, **options):
+        seen = look(*arguments, **options)
         if not winners:
             winners.append(start(RACE, folder))
             winners[0].stdin.write("go\n")

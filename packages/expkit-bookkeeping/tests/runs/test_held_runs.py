@@ -26,6 +26,13 @@ from pathlib import Path
 from expkit_bookkeeping.launching import claim_run
 claim_run(Path(sys.argv[1]))
 """
+DIE_AFTER_LINK = """
+import os, sys
+from pathlib import Path
+from expkit_bookkeeping._runs import claims
+claims.judge_again = lambda *arguments: os._exit(0)
+claims.claim_run(Path(sys.argv[1]))
+"""
 HOLD = f"{LOSE}print(1, flush=True)\nsys.stdin.read()\n"
 # Stands still between the claim and the move.
 MOVE = """
@@ -133,6 +140,20 @@ def test_a_run_that_completed_between_claim_and_second_look_is_not_an_attempt(fo
     assert (record.state, record.attempt, record.claim) == ("completed", 1, 1)
     claim = claim_run(folder)  # asked for expressly, the next attempt has the next free number
     assert (claim.number, claim.attempt) == (3, 2)
+
+
+def test_a_claimer_that_is_killed_before_its_second_look_has_changed_nothing(folder):
+    """It has linked its claim, over a run that another process has just completed."""
+    run(COMPLETE, folder)
+    before = find_run(folder)
+    run(DIE_AFTER_LINK, folder)
+    assert sorted(path.name for path in (folder / "claims").iterdir()) == ["0001.json", "0002.json"]
+
+    assert find_runs(experiment(folder)) == [find_run(folder)] == [before]
+    with pytest.raises(RunChanged, match="it is done"):
+        claim_run(folder, unless=unless_completed)
+    with pytest.raises(RunChanged, match="it is done"):
+        move_to_trash(before, reason="rerun", unless=unless_completed)
 
 
 def test_a_claim_that_came_to_nothing_does_not_disturb_the_owner(folder, monkeypatch):

@@ -194,7 +194,12 @@ class RunCallback(Callback):
 def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     from omegaconf import OmegaConf
 
-    from expkit_bookkeeping.launching import claim_run, foreign_reason, move_to_trash
+    from expkit_bookkeeping.launching import (
+        claim_run,
+        completed_since,
+        foreign_reason,
+        move_to_trash,
+    )
 
     from ._composing.global_state import current_config
     from ._grid.identity import group_choices, identify
@@ -218,8 +223,10 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     if record is not None:
         reason = _why_start_over(record, identity.config_hash, identity.data, settings)
         if reason is not None:
-            trash = move_to_trash(record, reason="fresh" if settings.fresh else "rerun")
-            _say(f"{reason}; it moved to {_shown(trash)}")
+            with suppress(FileNotFoundError):  # somebody else has just moved it
+                trash = move_to_trash(record, reason="fresh" if settings.fresh else "rerun")
+                _say(f"{reason}; it moved to {_shown(trash)}")
+            record = None
         elif record.state != "running" and not record.is_newer:
             _say(_continuation(record))
     return claim_run(
@@ -230,6 +237,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         swept=swept,
         choices=group_choices(config),
         unresolved=identity.unresolved,
+        unless=completed_since(record),
     )
 
 

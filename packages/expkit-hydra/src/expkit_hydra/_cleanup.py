@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -81,7 +82,8 @@ def cleanup(
     folder = find_experiment(Path(experiment))
     if purge:
         _check_trash(folder)
-    records = find_runs(folder, is_alive=is_alive or ask_schedulers(folder).is_alive)
+    is_alive = is_alive or ask_schedulers(folder).is_alive
+    records = find_runs(folder, is_alive=is_alive)
     present = now or datetime.now(UTC)
     removals = []
     for record in records:
@@ -105,8 +107,8 @@ def cleanup(
             if removal.kept is not None:
                 continue
             try:
-                # It checks the claim again: a run that has been resumed since stays.
-                trash = move_to_trash(removal.record, reason="cleanup")
+                # It judges again under its claim: a run that has been resumed since stays.
+                trash = move_to_trash(removal.record, reason="cleanup", is_alive=is_alive)
                 removals[position] = replace(removal, trash=trash)
             except (RunClaimed, OSError) as error:
                 removals[position] = replace(removal, kept=str(error))
@@ -116,7 +118,7 @@ def cleanup(
     size = sum(map(folder_size, trashed))
     if purge and not dry_run:
         for entry in trashed:
-            shutil.rmtree(entry)  # removed.jsonl stays: it tells `sync` what is gone
+            _delete(entry)  # removed.jsonl stays: it tells `sync` what is gone
     return Cleanup(
         dry_run=dry_run,
         removals=tuple(removals),
@@ -236,6 +238,21 @@ def _trashed_folders(experiment: Path) -> tuple[list[Path], list[str]]:
         else:
             kept.append(f"{folder} stays: it {obstacle}")
     return deleted, kept
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder that another purge may be deleting, or its mover be finishing, right now."""
+    for _ in range(10):
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            if not folder.exists():
+                return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+        else:
+            return
 
 
 def _check_trash(experiment: Path) -> None:

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,8 +163,6 @@ class SlurmTraining:
         self, grid: Grid, run: GridRun, task_function: Callable[[Any], Any]
     ) -> RunOutcome | None:
         """This process's part of a distributed run; None for the ranks that record nothing."""
-        from expkit_bookkeeping.launching import claim_run
-
         assert self._job is not None
         base = self._submission.path if self._submission is not None else grid.path
         ranks = Ranks.of(base, self._job)
@@ -176,7 +174,7 @@ class SlurmTraining:
             ranks.announce(None)
             return task_function(config)
 
-        with ranks.watched(lambda error: claim_run(run.folder).finish("failed", error)):
+        with ranks.watched(lambda error: _record_failure(run.folder, error)):
             outcome = self._execute(grid, run, start)
         if outcome.state == "skipped" or not ranks.folder.is_dir():
             ranks.announce(outcome.reason or outcome.state)
@@ -186,7 +184,7 @@ class SlurmTraining:
         if error is None:
             return outcome
         # Rank 0 only saw the consequence: a peer that was gone, or srun's SIGTERM.
-        claim_run(run.folder).finish("failed", error)
+        _record_failure(run.folder, error)
         return replace(outcome, state="failed", error=error, stop=None)
 
     def _error_of_killed_rank(self, outcome: RunOutcome) -> RankError | None:
@@ -278,6 +276,17 @@ class SlurmTraining:
         if state != "skipped" and not self._show_output:
             line += f"   ({short_path(outcome.run.folder / CONSOLE_LOG)})"
         self._log(line)
+
+
+def _record_failure(folder: Path, error: RankError) -> None:
+    """Record another rank's error in a run, unless somebody else has it by now."""
+    from expkit_bookkeeping import ClaimLost, RunClaimed
+    from expkit_bookkeeping.launching import claim_run, completed_since
+
+    # A run that another process has completed stays completed; this process's own becomes a failed
+    # one, whatever its rank 0 has recorded.
+    with suppress(ClaimLost, RunClaimed):
+        claim_run(folder, unless=completed_since(None)).finish("failed", error)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -98,11 +98,11 @@ def claim_that_holds(
 def make_void(folder: Path, number: int, process: ProcessIdentity) -> None:
     """Give up a claim of this process: whoever reads it from now on passes it over.
 
-    Where that cannot be written, the claim holds the run until this process is gone.
+    Where that cannot be written, the claim holds the run until this process is gone. Another run's
+    claim, if one lies there by now, stays as it is.
     """
     with contextlib.suppress(OSError):
         content = _read_facts(folder, number)
-        # By now another run may lie here.
         if process.facts().items() <= content.items():
             content["purpose"] = VOID
             write_file(claim_path(folder, number), json.dumps(content, ensure_ascii=False) + "\n")

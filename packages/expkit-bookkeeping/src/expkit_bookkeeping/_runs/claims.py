@@ -59,7 +59,13 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 
 class RunClaimed(RuntimeError):
-    """The run belongs to a process that is alive, or may be."""
+    """The run belongs to a process that is alive, or may be.
+
+    Attributes:
+        owner: The record of the run if that process runs it; None if it moves it, for instance.
+    """
+
+    owner: RunRecord | None = None
 
 
 class RunChanged(RunClaimed):
@@ -296,7 +302,7 @@ def claim_run(
             # The next claim is the number after the one that is judged, and is read first: with a
             # second reading, a claim made in between would be taken for the judged one.
             number = highest_claim(folder) + 1
-            record = claimed_record(folder)
+            record = claimed_record(folder, is_alive=is_alive)
             if owns(record, process):
                 check_not_newer(record)
                 check_purpose(folder, record.claim, is_alive=is_alive)
@@ -317,11 +323,11 @@ def claim_run(
             if record is not None:
                 detach(folder, claim.check, others=append_files)
             return _write_start(claim, facts, record, reopened=False)
-        except (FileNotFoundError, ClaimLost):
+        except (FileNotFoundError, ClaimLost) as error:
             # Somebody has moved the folder, or a process that judged an earlier run in its place
             # holds a claim for a moment.
             if not retries_left:
-                raise
+                raise RunClaimed(f"Run {folder.name!r} in {folder} is not free: {error}") from error
     raise RunClaimed(
         f"Run {folder.name!r} in {folder} has been claimed by others {MOST_RETRIES} times while "
         "this process tried. Try again when they are done."
@@ -351,7 +357,9 @@ def check_free(
     check_not_newer(record)
     check_purpose(folder, 0 if record is None else record.claim, is_alive=is_alive)
     if record is not None and record.state == "running" and is_alive(record) is not False:
-        raise RunClaimed(claimed_message(folder, record))
+        claimed = RunClaimed(claimed_message(folder, record))
+        claimed.owner = record
+        raise claimed
     reason = None if unless is None else unless(record)
     if reason is not None:
         raise RunChanged(reason)
@@ -376,13 +384,34 @@ def judge_again(
         RunClaimed: If the run is not to be claimed after all; then the claim is void.
     """
     try:
-        record = claimed_record(folder, below=number)
+        record = claimed_record(folder, is_alive=is_alive, below=number)
         if record != judged:
             check_free(folder, record, is_alive, unless)
     except BaseException:
         make_void(folder, number, process)
         raise
     return record
+
+
+def completed_since(judged: RunRecord | None) -> Callable[[RunRecord | None], str | None]:
+    """An `unless` for `claim_run`: not if others have completed the run since it was judged."""
+
+    def unless(record: RunRecord | None) -> str | None:
+        if record is None or record.state != "completed":
+            return None
+        if judged is not None and (judged.id, judged.claim, judged.state) == (
+            record.id,
+            record.claim,
+            "completed",
+        ):
+            return None
+        return (
+            f"Run {record.run_name!r} in {record.folder} was completed by another process "
+            f"meanwhile ({_describe_owner(record)}). Nothing was changed. The same command again "
+            "decides anew."
+        )
+
+    return unless
 
 
 def link_claim(

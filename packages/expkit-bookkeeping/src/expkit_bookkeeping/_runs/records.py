@@ -192,8 +192,9 @@ def _lost_if_ownerless(record: RunRecord, is_alive: Liveness) -> RunRecord:
         return record
     # It may have ended between the two checks; then run.json says so by now.
     current = read_run(record.folder) or record
-    lost = current.state == "running" and current.claim == record.claim
-    return replace(current, state="lost") if lost else current
+    if current.claim != record.claim:  # the next owner's, or that before one that wrote nothing
+        return _lost_if_ownerless(current, is_alive)
+    return replace(current, state="lost") if current.state == "running" else current
 
 
 def _wrote_just_now(folder: Path) -> bool:
@@ -225,13 +226,17 @@ def heartbeat_age_s(record: RunRecord) -> float | None:
     return now - max(written_at) if written_at else None
 
 
-def claimed_record(folder: Path, *, below: int | None = None) -> RunRecord | None:
+def claimed_record(
+    folder: Path, *, is_alive: Liveness | None = None, below: int | None = None
+) -> RunRecord | None:
     """The record of a run and its present owner, even if that has not written run.json yet.
 
     A claim for anything else than to run is no attempt, and its owner is not the run's.
 
     Args:
         folder: The run folder.
+        is_alive: Says whether an owner is alive: one that is gone before it has written anything
+            has changed nothing, and run.json counts, if there is one. None: it is not asked.
         below: Number of a claim: the record is that of the owner before it.
     """
     # Claims first: a run.json that is read later can only be newer than what they say.
@@ -240,15 +245,21 @@ def claimed_record(folder: Path, *, below: int | None = None) -> RunRecord | Non
     written = 0 if record is None else record.claim
     if record is not None and record.is_newer:
         return record
+    unwritten = None
     try:
-        while number > written and (claim := read_claim(folder, number)).purpose != TO_RUN:
+        while number > written:
+            claim = read_claim(folder, number)
+            if claim.purpose == TO_RUN:
+                base = record or RunRecord(folder, folder.name, "running")
+                attempt = claim.attempt or base.attempt + 1
+                owner = replace(owner_record(folder, claim, base), attempt=attempt)
+                unwritten = unwritten or owner
+                if is_alive is None or is_alive(owner) is not False:
+                    return owner
             number -= 1
     except NewerFileError as error:
         return _unknown(folder, folder.name, error, str(claim_path(folder, number)))
-    if number <= written:
-        return record
-    base = record or RunRecord(folder, folder.name, "running")
-    return replace(owner_record(folder, claim, base), attempt=claim.attempt or base.attempt + 1)
+    return record or unwritten
 
 
 def owner_record(folder: Path, claim: ClaimFacts, base: RunRecord | None = None) -> RunRecord:

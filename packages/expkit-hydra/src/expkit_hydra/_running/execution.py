@@ -109,7 +109,7 @@ def _execute(
     from hydra.core.utils import JobReturn, JobStatus
 
     from expkit_bookkeeping import ClaimLost, RunClaimed, read_run
-    from expkit_bookkeeping.launching import claim_run, move_to_trash
+    from expkit_bookkeeping.launching import RunChanged, claim_run
     from expkit_bookkeeping.launching import is_alive as is_alive_here
 
     from .._grid.identity import group_choices, unresolved_texts
@@ -121,13 +121,13 @@ def _execute(
         return RunOutcome(run, "failed", reason, error=trouble)
     # After the configuration is read: the older the record, the likelier it is out of date.
     before = read_run(run.folder)
-    skip_reason = _done_meanwhile(grid, run, before) or _ruled_out(config, run)
+    taken = functools.partial(_taken_meanwhile, grid, run)
+    skip_reason = taken(before) or _done_elsewhere(grid, run) or _ruled_out(config, run)
     if skip_reason is not None:
         return RunOutcome(run, "skipped", skip_reason)
     try:
         if _makes_room(grid, run, before):
-            with contextlib.suppress(FileNotFoundError):  # somebody else has just done so
-                move_to_trash(run.folder, reason="rerun")
+            _make_room(grid, run, is_alive or is_alive_here)
         claim = claim_run(
             run.folder,
             run_name=run.run_name,
@@ -137,13 +137,13 @@ def _execute(
             swept=run.values,
             choices=group_choices(config),
             unresolved=unresolved_texts(config, swept=list(run.values)),
+            unless=taken,
             is_alive=is_alive or is_alive_here,
         )
+    except RunChanged as changed:
+        return RunOutcome(run, "skipped", str(changed))
     except RunClaimed as claimed:
-        owner = read_run(run.folder)
-        if owner is not None and owner.is_newer:  # whose it is, its reason says
-            owner = None
-        return RunOutcome(run, "skipped", str(claimed), owner=owner)
+        return RunOutcome(run, "skipped", str(claimed), owner=claimed.owner)
     except OSError as trouble:
         return RunOutcome(run, "failed", f"The run folder cannot be used: {trouble}", error=trouble)
 
@@ -191,22 +191,30 @@ def _execute(
     return RunOutcome(run, state, job=result, error=error, stop=stop)
 
 
-def _done_meanwhile(grid: Grid, run: GridRun, before: RunRecord | None) -> str | None:
-    """Why a run must not start after all: what others have done since the sweep decided."""
+def _taken_meanwhile(grid: Grid, run: GridRun, record: RunRecord | None) -> str | None:
+    """Why a run must not start after all: what others have made of its folder meanwhile."""
+    from .._grid.run import run_version
+
+    if record is None or run_version(record) in grid.known.get(run.index, frozenset()):
+        return None
+    if record.config_hash not in (None, run.config_hash) and run.index not in grid.fresh:
+        return (
+            "its folder was taken by a run with another configuration meanwhile; the same "
+            "command says what differs"
+        )
+    if record.state == "completed" and record.config_hash == run.config_hash:
+        return "was completed by another process meanwhile"
+    return None
+
+
+def _done_elsewhere(grid: Grid, run: GridRun) -> str | None:
+    """Why a run must not start after all: others have completed it under another name since."""
     from expkit_bookkeeping import read_run
 
     from .._grid.grid import DESCRIPTION
     from .._grid.run import run_version
 
     known_versions = grid.known.get(run.index, frozenset())
-    if before is not None and run_version(before) not in known_versions:
-        if before.config_hash not in (None, run.config_hash) and run.index not in grid.fresh:
-            return (
-                "its folder was taken by a run with another configuration meanwhile; the same "
-                "command says what differs"
-            )
-        if before.state == "completed" and before.config_hash == run.config_hash:
-            return "was completed by another process meanwhile"
     with contextlib.suppress(OSError), os.scandir(run.folder.parent) as entries:
         # The sweep has seen what was there when the grid was made.
         seen_until = _changed(grid.path / DESCRIPTION) - DECIDING_TAKES_AT_MOST_S
@@ -274,6 +282,18 @@ def _makes_room(grid: Grid, run: GridRun, before: RunRecord | None) -> bool:
     # A run of this configuration that began after the sweep decided is continued instead.
     known_versions = grid.known.get(run.index, frozenset())
     return run_version(before) in known_versions or before.config_hash != run.config_hash
+
+
+def _make_room(grid: Grid, run: GridRun, is_alive: Liveness) -> None:
+    """Move a run's folder to the trash, unless others have begun anew in it meanwhile."""
+    from expkit_bookkeeping.launching import RunChanged, move_to_trash
+
+    def unless(record: RunRecord | None) -> str | None:
+        return None if _makes_room(grid, run, record) else "has begun anew meanwhile"
+
+    # Gone: somebody else has just moved it. Changed: claiming what is there now decides.
+    with contextlib.suppress(FileNotFoundError, RunChanged):
+        move_to_trash(run.folder, reason="rerun", unless=unless, is_alive=is_alive)
 
 
 def _run(
