@@ -3,10 +3,13 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TMP_SUFFIX = ".tmp"
+# As `write_temporary` names them, and expkit-mlflow; and the probes of the file system's clock.
+_TEMPORARY = re.compile(r"\.(?:.+\.[0-9a-f]{12}|.+\.[0-9a-f]{32}|own\.[0-9a-f]+|clock\..+)\.tmp")
 
 
 def write_file(
@@ -145,10 +148,15 @@ def sync_folder(folder: Path) -> None:
             os.close(fd)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is a temporary one of ours, which a killed process left."""
+    return name.endswith(TMP_SUFFIX) and _TEMPORARY.fullmatch(name) is not None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that a killed owner left in this folder; for the next owner only."""
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):
-            if entry.name.startswith(".") and entry.name.endswith(TMP_SUFFIX):
+            if is_temporary(entry.name):
                 with contextlib.suppress(OSError):
                     Path(entry.path).unlink()
