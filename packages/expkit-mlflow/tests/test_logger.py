@@ -313,6 +313,25 @@ def test_the_whole_configuration_is_kept_beside_the_journal(folder):
     assert config == {"a": {"b": [1, 2]}, "hydra": {"x": 1}, "c": "<class 'object'>"}
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "tracking.jsonl"])
+def test_files_of_others_stay_as_they_are(folder, kit, name):
+    theirs = folder / "training" / "first" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("gaze: [0.5, 0.25]")  # tracking.jsonl may be an eye tracker's, too
+
+    for _ in range(2):  # a second one goes on with the first, which failed
+        with (
+            contextlib.suppress(ValueError),
+            MLFlowLogger(folder, "first", mode="offline") as tracking,
+        ):
+            tracking.log_params({"lr": 0.1})
+            raise ValueError
+
+    assert theirs.read_text() == "gaze: [0.5, 0.25]"
+    own = journal_of(folder, "first" if name == "config.yaml" else "first_2")
+    assert [line["kind"] for line in kit.lines(own)].count("run") == 2
+
+
 def test_no_environment_variable_and_no_global_tracking_uri_is_touched(experiment):
     mlflow = pytest.importorskip("mlflow")
     environ, uri = dict(os.environ), mlflow.get_tracking_uri()

@@ -19,7 +19,12 @@ from ._journal.entries import JOURNAL_NAME, SCHEMA, STATUS
 from ._journal.experiments import experiment_folder
 from ._journal.metrics import add_numbers, timings, whole_step
 from ._journal.processes import this_process
-from ._journal.run_folders import is_folder_name, name_from_time, open_run_folder
+from ._journal.run_folders import (
+    is_folder_name,
+    name_from_time,
+    open_run_folder,
+    owns_config,
+)
 from ._journal.writing import ImplicitStep, Journal
 from ._run_lifetime import rank_of, sigterm_as_exit, state_after
 from ._store.errors import TrackingError, first_line, log_traceback
@@ -424,7 +429,10 @@ class MLFlowLogger:
             journal, run_id, attempt = open_run_folder(
                 self._folder / "training", self._run_name or name_from_time(self._clock())
             )
-            self._config = {}
+            self._config = {} if owns_config(journal.path) else None
+            if self._config is None:
+                config = journal.path.with_name("config.yaml")
+                logger.warning("MLflow: %s is somebody else's, and stays as it is.", config)
             self._begin(
                 journal,
                 run_id=run_id,

@@ -11,7 +11,9 @@ TMP_SUFFIX = ".tmp"
 # Files and folders of `temporary_path`, those that expkit-mlflow and expkit-timer write in a run
 # folder, and the files by which heartbeats are measured.
 _TEMPORARY = re.compile(
-    r"\..+\.(?:[0-9a-f]{12}|[0-9a-f]{32}|[0-9]+-[0-9a-f]{8})\.tmp|\.clock\.\w{8}\.tmp", re.DOTALL
+    r"\..+\.(?:[0-9a-f]{12}|[0-9a-f]{32}|[0-9]+-[0-9a-f]{8})\.tmp"
+    r"|\.own\.[0-9a-f]+\.tmp|\.clock\.\w{8}\.tmp",
+    re.DOTALL,
 )
 
 # Raises if what is about to be changed is no longer the caller's, such as `Claim.check`.
@@ -242,4 +244,4 @@ def sync_folder(folder: Path) -> None:
 
 def is_temporary(name: str) -> bool:
     """Whether a file or folder of this name is one that expkit is about to move into its place."""
-    return _TEMPORARY.fullmatch(name) is not None
+    return name.endswith(TMP_SUFFIX) and _TEMPORARY.fullmatch(name) is not None

@@ -5,6 +5,7 @@ empty one, and one with nothing but what Hydra, a launcher, a file system or an 
 before a run is claimed. Any other is *foreign*.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +61,7 @@ def foreign_reason(folder: Path, *, experiment: Path | None = None) -> str | Non
         The reason, as the end of a sentence that begins with the folder's name.
     """
     # Hydra may have changed into the folder of its job, and knows where it was started.
-    return _foreign_reason(folder, at_work=_hydra_config() is None, experiment=experiment)
+    return _foreign_reason(folder, at_work=_hydra_cwd() is None, experiment=experiment)
 
 
 def is_shared_claim(folder: Path, *, may_share: bool) -> bool:
@@ -206,7 +207,7 @@ def _is_free_name(name: str) -> bool:
 
 def _is_unfinished(claims: Path) -> bool:
     """Whether expkit was killed before its first claim: nothing but leftovers lies there."""
-    return claims.is_dir() and all(is_temporary(name) for name in _names_in(claims))
+    return claims.is_dir() and all(map(is_temporary, _names_in(claims)))
 
 
 def _is_journal(path: Path) -> bool:
@@ -227,29 +228,26 @@ def _hydra_names(folder: Path) -> set[str]:
         names.add(f"{script.stem}.log")
     live = _hydra_config()
     if live is not None:
-        names |= {f"{live.job.name}.log", str(live.output_subdir)}
-        names |= _log_names(live.job_logging, str(live.job.name))
+        names |= _log_names(live) | {str(live.get("output_subdir") or ".hydra")}
     if (folder / ".hydra" / "hydra.yaml").is_file():
         from .._files.yaml_files import read_yaml
 
-        try:
-            saved = read_yaml(folder / ".hydra" / "hydra.yaml")
-            hydra = saved["hydra"]  # type: ignore[index]
-            names.add(f"{hydra['job']['name']}.log")
-            names |= _log_names(hydra["job_logging"], str(hydra["job"]["name"]))
-        except (OSError, ValueError, TypeError, LookupError):  # what is there is not Hydra's
-            pass
+        # Otherwise what is there is not Hydra's.
+        with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
+            names |= _log_names(read_yaml(folder / ".hydra" / "hydra.yaml")["hydra"])  # type: ignore[index]
     return names
 
 
-def _log_names(job_logging: object, job_name: str) -> set[str]:
-    """Names of the files that Hydra's configuration of logging writes."""
+def _log_names(hydra: Any) -> set[str]:
+    """Names of the files that Hydra logs to, by its node of a configuration, live or as saved."""
     try:
-        handlers = list(job_logging["handlers"].values())  # type: ignore[index]
+        name = str(hydra["job"]["name"])
+        handlers = (hydra["job_logging"].get("handlers") or {}).values()
         files = [str(handler["filename"]) for handler in handlers if "filename" in handler]
-    except (TypeError, LookupError, AttributeError, ValueError):
+    except Exception:  # incomplete, or somebody else's
         return set()
-    names = (name.replace("${hydra.job.name}", job_name).rpartition("/")[2] for name in files)
+    # As saved, references are not resolved.
+    names = (file.replace("${hydra.job.name}", name).rpartition("/")[2] for file in files)
     return {name for name in names if name.endswith(".log")}
 
 
@@ -259,6 +257,14 @@ def _hydra_config() -> Any:
     if module is None or not module.HydraConfig.initialized():
         return None
     return module.HydraConfig.get()
+
+
+def _hydra_cwd() -> Path | None:
+    """Where Hydra was started, which may have changed into the run's folder since."""
+    try:
+        return Path(_hydra_config().runtime.cwd)
+    except Exception:  # outside of Hydra, or what was set is incomplete
+        return None
 
 
 def _script() -> Path | None:
@@ -274,9 +280,9 @@ def _places(*, at_work: bool) -> Iterator[tuple[Path, str]]:
             program; but a notebook may claim the empty folder that it has changed into.
     """
     cwd = Path.cwd()
-    hydra = _hydra_config()
-    if hydra is not None:  # which may have changed into the run's folder since
-        yield Path(hydra.runtime.cwd), "where this program was started"
+    start = _hydra_cwd()
+    if start is not None:
+        yield start, "where this program was started"
     yield (cwd if at_work else cwd.parent), "where this program was started"
     script = _script()
     if script is not None:

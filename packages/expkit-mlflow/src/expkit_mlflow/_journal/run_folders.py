@@ -14,7 +14,8 @@ from .writing import Journal
 def open_run_folder(training: Path, name: str) -> tuple[Journal, str, int]:
     """Opens the run folder of this name, or of this name with a number.
 
-    A folder is taken if it is new, or if its run is neither completed nor running.
+    A folder is taken if it is new, or if its run is neither completed nor running; one with
+    somebody else's tracking.jsonl is left alone.
 
     Returns:
         Its journal, the run's id, and the number of this attempt.
@@ -22,6 +23,9 @@ def open_run_folder(training: Path, name: str) -> tuple[Journal, str, int]:
     number = 1
     while True:
         path = training / (name if number == 1 else f"{name}_{number}") / JOURNAL_NAME
+        if _is_foreign(path):
+            number += 1
+            continue
         journal = Journal(path)
         attempts = read_attempts(path)
         if _is_free(journal, attempts) and not (attempts and is_completed(path)):
@@ -29,6 +33,23 @@ def open_run_folder(training: Path, name: str) -> tuple[Journal, str, int]:
             return journal, run_id, len(attempts) + 1
         journal.close()
         number += 1
+
+
+def owns_config(journal: Path) -> bool:
+    """Whether config.yaml beside a journal is the logger's to write: its own, or none is there."""
+    if not journal.with_name("config.yaml").exists():
+        return True
+    return b'"path": "config.yaml"' in journal.read_bytes()
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a tracking.jsonl is no journal, not even one that was killed at its first line."""
+    begin = b'{"kind": "run"'
+    try:
+        with path.open("rb") as file:
+            return not begin.startswith(file.read(len(begin)))
+    except FileNotFoundError:
+        return False
 
 
 def _is_free(journal: Journal, attempts: list[Entry]) -> bool:
