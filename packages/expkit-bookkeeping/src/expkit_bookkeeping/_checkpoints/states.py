@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, TypeVar, runtime_checkable
 
-from .._files.paths import missing_file_error, path_inside
+from .._files.paths import make_folder, missing_file_error, path_inside
 from .._files.saveable import same_memory, saveable, type_name
 from .._files.torch_archives import read_torch, write_torch
 from .files import parse_name, reason_for_no_best
@@ -159,6 +159,7 @@ def save_state(folder: Path, value: object, name: str) -> Path:
             f"{name!r} is the name of a checkpoint, which save_checkpoint() replaces and removes. "
             f"Choose another, such as 'model_{path.stem}'."
         )
+    make_folder(folder, path.parent)
     write_torch(path, state_of(value, name))
     return path
 

@@ -43,6 +43,21 @@ def path_inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def make_folder(folder: Path, path: Path) -> None:
+    """Make a folder inside a run folder, which itself is never made: it was moved away.
+
+    Args:
+        folder: The run folder.
+        path: A folder in it, or itself.
+
+    Raises:
+        FileNotFoundError: If the run folder is gone.
+    """
+    for parent in reversed([path, *path.parents]):
+        if parent != folder and parent.is_relative_to(folder):
+            parent.mkdir(exist_ok=True)
+
+
 def missing_file_error(path: Path, reason: str = "") -> FileNotFoundError:
     """Error for a missing file: a near match or the reason, and which files exist.
 

@@ -39,7 +39,7 @@ def write_torch(
     """
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     with atomic_path(path, check) as temporary, _checksums():
         try:
             with early_writeback(temporary, meanwhile):

@@ -47,7 +47,9 @@ class MetricsFile:
         # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
         self._lock = threading.RLock()
         _drop_torn_end(self.path)
-        self._unsynced = self.path.exists()  # an earlier attempt may have been killed
+        self.size_at_start = _size(self.path)
+        self._copied = False  # to metrics.jsonl.replaced
+        self._unsynced = self.size_at_start > 0  # an earlier attempt may have been killed
         self._appends = 0
 
     def add(self, step: int, time: float, metrics: Mapping[str, float]) -> None:
@@ -136,11 +138,11 @@ class MetricsFile:
         finally:
             os.close(fd)
 
-    def cut(self, step: int, size: int | None = None) -> None:
+    def cut(self, step: int, size: int | None = None, *, until: int | None = None) -> None:
         """Forget what was logged after a checkpoint; see `cut_metrics`."""
         with self._lock:
             self.write()
-            cut_metrics(self.path.parent, step, size=size)
+            cut_metrics(self.path.parent, step, size=size, until=until)
 
     def replace(self, names: Collection[str], step: int) -> None:
         """Remove metrics from the file from `step` on; a copy of the file is kept beside it."""
@@ -152,7 +154,9 @@ class MetricsFile:
                 for line in metric_lines(self.path.parent)
                 if (metrics := _without(line, names, step))
             ).encode()
-            write_file(self.path.with_name(FILE_NAME + ".replaced"), raw)
+            if not self._copied:  # the second copy of an attempt would lack what the first has
+                write_file(self.path.with_name(FILE_NAME + ".replaced"), raw)
+                self._copied = True
             write_file(self.path, kept)
 
 
@@ -238,7 +242,9 @@ def metric_rows(folder: Path) -> dict[int, dict[str, float]]:
     return dict(sorted(rows.items()))
 
 
-def cut_metrics(folder: Path, step: int, *, size: int | None = None) -> None:
+def cut_metrics(
+    folder: Path, step: int, *, size: int | None = None, until: int | None = None
+) -> None:
     """Forget what a run logged after a checkpoint, so that resuming does not log it twice.
 
     Args:
@@ -246,12 +252,15 @@ def cut_metrics(folder: Path, step: int, *, size: int | None = None) -> None:
         step: The first step that will be logged again; lines of smaller steps stay.
         size: The file's size in bytes when the checkpoint was saved. If it is plausible, it decides
             instead of `step`, and is right even if some metrics count batches and others epochs.
+        until: Where in the file, in bytes, begins what stays in any case; by default nowhere.
     """
     path = Path(folder) / FILE_NAME
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return
+    later = b"" if until is None else raw[until:]
+    raw = raw[: len(raw) - len(later)]
     if size is not None and size <= len(raw) and (size == 0 or raw[size - 1] == 10):
         kept = raw[:size]
     else:
@@ -260,7 +269,14 @@ def cut_metrics(folder: Path, step: int, *, size: int | None = None) -> None:
             line + b"\n" for line, parsed in lines if parsed is not None and parsed.step < step
         )
     if kept != raw:
-        write_file(path, kept)
+        write_file(path, kept + later)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _line(step: int, time: float, metrics: Mapping[str, float]) -> str:

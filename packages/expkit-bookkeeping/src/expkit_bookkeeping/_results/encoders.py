@@ -23,7 +23,7 @@ from typing import TypeVar
 from .._checkpoints.states import load_into, state_of
 from .._files.durable import write_file
 from .._files.json_files import NewerFileError, read_json
-from .._files.paths import missing_file_error, path_inside
+from .._files.paths import make_folder, missing_file_error, path_inside
 from .._files.saveable import MAX_DEPTH, class_name, type_name
 from .._files.torch_archives import read_torch, write_torch
 
@@ -57,7 +57,7 @@ def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = Fal
         OSError: If it could not be written.
     """
     path = encoder_path(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, path.parent)
     if pickle:
         import pickle as pickling
 

@@ -67,6 +67,7 @@ class Claim:
         self._opened_at_s = clock()
         self._elapsed_before_s = 0.0
         self._data: dict[str, object] = {}
+        self._only_adds = False  # to a completed run, whose training recorded its own code
 
     def __repr__(self) -> str:
         return f"Claim({str(self.folder)!r}, attempt={self.attempt})"
@@ -118,6 +119,22 @@ class Claim:
         """
         self.update()
 
+    def begin_training(self, **fields: object) -> None:
+        """Record the code of an attempt that until now has only added to a completed run.
+
+        Args:
+            **fields: Other keys of run.json to change.
+
+        Raises:
+            ClaimLost: As `update`.
+        """
+        from .code import code_facts
+        from .code_records import record_code_of_run
+
+        self.check()
+        self._only_adds = False
+        self.update(code=record_code_of_run(self.folder, code_facts()), returned=None, **fields)
+
     def finish(self, state: str, error: BaseException | None = None, **fields: object) -> None:
         """Record how the attempt ended.
 
@@ -140,9 +157,9 @@ class Claim:
             "state": state,
             "ended_at": _iso(self._clock()),
             "error": None if error is None else _error_facts(error),
-            # with the sources imported since the start
-            "code": record_code_of_run(self.folder, code_facts()),
         }
+        if not self._only_adds:  # with the sources imported since the start
+            ending["code"] = record_code_of_run(self.folder, code_facts())
         self.update(**fields, **ending)
 
     def _elapsed_s(self) -> float:
@@ -196,6 +213,7 @@ def claim_run(
     swept: Mapping[str, object] | None = None,
     choices: Mapping[str, object] | None = None,
     unresolved: Mapping[str, object] | None = None,
+    adds_to: RunRecord | None = None,
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -215,6 +233,8 @@ def claim_run(
         choices: The chosen option of each config group.
         unresolved: By key, what `config_hash` counts instead of a value that depends on the
             machine or the time.
+        adds_to: A completed run that is added to: no other is claimed in its place, and what its
+            training recorded stays until `Claim.begin_training`.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -222,11 +242,13 @@ def claim_run(
         The claim.
 
     Raises:
+        ClaimLost: If the run that is added to is gone from the folder, or completed no more.
         RunClaimed: If the run's owner is alive, or may be, or a newer version wrote the run.
         OSError: If the folder cannot be written.
     """
     folder = Path(folder).absolute()  # as the training code may change the working directory
-    (folder / "claims").mkdir(parents=True, exist_ok=True)
+    if adds_to is None:
+        (folder / "claims").mkdir(parents=True, exist_ok=True)
     process = this_process()
     facts: dict[str, object] = {
         "run_name": run_name,
@@ -242,6 +264,8 @@ def claim_run(
         # With a second reading, a claim made in between would be taken for the judged one.
         record = claimed_record(folder)
         check_not_newer(record)
+        if adds_to is not None:
+            check_still_completed(record, adds_to)
         check_purpose(folder)
         if (
             record is not None
@@ -249,7 +273,7 @@ def claim_run(
             and _exists(claim_path(folder, record.attempt))
         ):
             claim = Claim(folder, record.attempt, process, clock)
-            return _write_start(claim, facts, record, reopened=True)
+            return _write_start(claim, facts, record, reopened=True, adds=adds_to is not None)
         if record is not None and record.state == "running" and is_alive(record) is not False:
             raise RunClaimed(claimed_message(folder, record))
         attempt = 1 if record is None else record.attempt + 1
@@ -257,7 +281,7 @@ def claim_run(
             remove_leftovers(folder)
             remove_leftovers(folder / "claims")
             claim = Claim(folder, attempt, process, clock)
-            return _write_start(claim, facts, record, reopened=False)
+            return _write_start(claim, facts, record, reopened=False, adds=adds_to is not None)
         # Somebody linked this number first and owns the run now. Read again.
 
 
@@ -323,7 +347,12 @@ def _exists(path: Path) -> bool:
 
 
 def _write_start(
-    claim: Claim, facts: dict[str, object], former: RunRecord | None, *, reopened: bool
+    claim: Claim,
+    facts: dict[str, object],
+    former: RunRecord | None,
+    *,
+    reopened: bool,
+    adds: bool = False,
 ) -> Claim:
     """Write the run.json with which an attempt starts, or continues if it is reopened."""
     data: dict[str, object] = {} if former is None else dict(former.data)
@@ -367,18 +396,14 @@ def _write_start(
         merged["started_at"] = now
     claim._elapsed_before_s = elapsed_s
 
-    from .code import code_facts
-    from .code_records import record_code_of_run
-
     merged.update(claim._process.facts())
-    merged.update(
-        state="running",
-        attempt=claim.attempt,
-        ended_at=None,
-        error=None,
-        returned=None,
-        code=record_code_of_run(claim.folder, code_facts()),
-    )
+    merged.update(state="running", attempt=claim.attempt, ended_at=None, error=None)
+    claim._only_adds = adds
+    if not adds:
+        from .code import code_facts
+        from .code_records import record_code_of_run
+
+        merged.update(returned=None, code=record_code_of_run(claim.folder, code_facts()))
     claim._data = merged
     with _update_lock:
         claim._check_highest()
@@ -401,6 +426,32 @@ def check_purpose(folder: Path, error: type[RuntimeError] = RunClaimed) -> None:
             f"process {claim.pid} on {claim.host or 'an unknown host'} since {claim.claimed_at} "
             f"(claim {claim.number:04d}). This version of expkit-bookkeeping cannot take it over; "
             "a newer one can."
+        )
+
+
+def check_still_completed(record: RunRecord | None, judged: RunRecord) -> None:
+    """Check that a folder still holds the completed run that was found in it.
+
+    Args:
+        record: What the folder holds now.
+        judged: The completed run.
+
+    Raises:
+        ClaimLost: If it was moved away, or is being or was trained again; nothing may be written.
+    """
+    if record is None or record.id != judged.id:
+        place = "" if record is None else f" Another run, {record.run_name!r}, has its place now."
+        raise ClaimLost(
+            f"Run {judged.run_name!r} is gone from {judged.folder} (moved to the trash or "
+            f"renamed?).{place} Nothing was written; look for it in .trash/removed.jsonl of the "
+            "experiment, and open it where it is."
+        )
+    if record.state != "completed":
+        raise ClaimLost(
+            f"Run {record.run_name!r} in {record.folder} was completed when it was opened here, "
+            f"and is {record.state} now: {_describe_owner(record)} has started attempt "
+            f"{record.attempt}. Nothing was written. Open the run again when that attempt has "
+            "ended."
         )
 
 
