@@ -47,9 +47,9 @@ class MetricsFile:
         # Reentrant: SIGTERM may raise in the main thread just after it took the lock.
         self._lock = threading.RLock()
         _drop_torn_end(self.path)
-        self.size_at_start = _size(self.path)
+        self.size_at_start: int | None = _size(self.path)  # None: the file was rewritten since
         self._copied = False  # to metrics.jsonl.replaced
-        self._unsynced = self.size_at_start > 0  # an earlier attempt may have been killed
+        self._unsynced = bool(self.size_at_start)  # an earlier attempt may have been killed
         self._appends = 0
 
     def add(self, step: int, time: float, metrics: Mapping[str, float]) -> None:
@@ -158,6 +158,7 @@ class MetricsFile:
                 write_file(self.path.with_name(FILE_NAME + ".replaced"), raw)
                 self._copied = True
             write_file(self.path, kept)
+            self.size_at_start = None
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -126,7 +126,8 @@ class OpenRun:
         self._trained_metrics.clear()
         if self._cut is not None:
             step, size, timers = self._cut
-            self.cut_metrics(step, size, until=self.metrics.size_at_start)
+            until = self.metrics.size_at_start
+            self.cut_metrics(step, size if until is not None else None, until=until)
             self.timers.restore(timers)
         self._write_configuration()
         self.claim.begin_training(**self.progress.facts(), added_metrics=[])
