@@ -345,6 +345,7 @@ def test_attempts_append_to_one_log_with_a_banner(folder):
     for _ in range(2):
         with Bookkeeping(folder, console=False) as run:
             run.log("hello")
+            run.close("interrupted")
 
     text = (folder / "training.log").read_text()
     assert text.count("hello") == 2
@@ -429,7 +430,7 @@ def test_a_resume_without_checkpoint_starts_the_metrics_over(folder):
 def test_a_heartbeat_tells_progress_without_the_training_thread(folder):
     now = [1000.0]
     with Bookkeeping.from_config({**CONFIG}, console=False) as run:
-        pass
+        run.close("interrupted")
     with Bookkeeping(folder, config=CONFIG, clock=lambda: now[0]) as run:
         first = read_run(folder).heartbeat_at
         run.log_metrics({"val_accuracy": 0.5}, step=3)

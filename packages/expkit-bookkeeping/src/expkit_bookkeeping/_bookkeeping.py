@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -19,8 +19,15 @@ from ._recording.ranks import process_rank, true_on_any_rank
 from ._recording.signals import stop_requested, stop_signals
 from ._recording.sinks import Sinks
 from ._runs.claims import FINAL_STATES, claim_run, completed_since
-from ._runs.records import Liveness, is_alive, read_run
-from ._runs.settings import RunSettings, folder_name, plain_config, run_folder, run_settings
+from ._runs.records import Liveness, claimed_record, is_alive, read_run
+from ._runs.settings import (
+    RunSettings,
+    folder_name,
+    plain_config,
+    run_folder,
+    run_settings,
+    settings_of_run,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
 
     from ._checkpoints.resuming import ResumePoint
     from ._checkpoints.saver import CheckpointSaver
+    from ._recording.finished_run import FinishedRun
     from ._recording.open_run import OpenRun
     from ._recording.protocols import SavableTimer, Sink
 
@@ -42,6 +50,12 @@ class Bookkeeping:
     `close` do the same. Only rank 0 claims and writes; on other ranks the same code runs and
     writes nothing.
 
+    A completed run stays completed: on one, opening claims and writes nothing, `best` and `config`
+    are what the run has recorded, and results, states, encoders, artifacts, timers and the log are
+    added to it, however the block is left. Only `log_metrics`, `save_checkpoint`, or `resume` with
+    epochs left claim it for a new attempt, and say so. An attempt that logged nothing but metrics
+    that the training did not log keeps the state, best and progress of the run, too.
+
     While it is open, SIGUSR1 (Slurm: `--signal=USR1@90`) makes `should_stop` true. SIGTERM does
     so too and raises SystemExit(143), so that the block is left. The handlers are installed only
     in the main thread and only if SIGTERM has its default handler, and are restored at the end.
@@ -50,7 +64,8 @@ class Bookkeeping:
         folder: The run folder. `find_runs` and `results` find it in `EXPERIMENT/training/RUN`. It
             may hold files of yours under names that Bookkeeping does not use; expkit then never
             moves or removes it.
-        config: The run's configuration, written to config.yaml and handed to the sinks.
+        config: The run's configuration, written to config.yaml (a completed run's stays, until the
+            run is trained again) and handed to the sinks.
         sinks: Where metrics, artifacts and timers go besides the folder; see `Sink`.
         run_name: Name of the run; by default the folder's name.
         experiment_id: Name of the experiment; by default the experiment folder's name.
@@ -86,11 +101,16 @@ class Bookkeeping:
         # absolute(), as the training code may change the working directory
         self.folder = Path(folder).absolute()
         self.config = {} if config is None else plain_config(config)
-        self.settings = run_settings(self.config) if settings is None else settings
+        given = run_settings(self.config) if settings is None else settings
+        self.settings = given
         self.rank = process_rank(rank)
         self.run_name = self.folder.name if run_name is None else folder_name(run_name, "run_name")
         inside = self.folder.parent.name == "training"
         self.experiment_id = experiment_id or (self.folder.parent.parent.name if inside else None)
+        # What an existing run has recorded stands where the caller says nothing.
+        self._given_config = self.config
+        self._given_settings = None if config is None and settings is None else given
+        self._names_run, self._names_experiment = run_name is not None, bool(experiment_id)
         self._sinks = Sinks(sinks, self._warn)
         self._swept = swept
         self._console = console
@@ -98,6 +118,7 @@ class Bookkeeping:
         self._clock = clock
         self._may_share = True  # as long as the user has named this very folder
         self._run: OpenRun | None = None  # on rank 0; kept when closed, for `best`
+        self._finished: FinishedRun | None = None  # instead, while a completed run is not claimed
         self._saver: CheckpointSaver | None = None  # of that run, from its first checkpoint on
         self._signals: contextlib.AbstractContextManager[bool] | None = None
         self._opened = False
@@ -154,6 +175,8 @@ class Bookkeeping:
     def open(self) -> Self:
         """Claim the folder, write config.yaml and environment.yaml, start the heartbeat.
 
+        A completed run is not claimed, and nothing is written; see the class.
+
         If another object of this process has the folder open, as when a notebook cell is run
         again, this one takes over with a warning and closes the other one.
 
@@ -165,14 +188,13 @@ class Bookkeeping:
         if self._opened:
             return self
         self._completed = self._asked_to_stop = False
-        self._run = self._saver = None
+        self._run = self._saver = self._finished = None
         self._pid = os.getpid()
         self._opened_at, self._taken_over_at = _calling_line(), None
         try:
             self._signals = stop_signals()
             self._signals.__enter__()
-            if self.rank == 0:
-                self._open_folder()
+            self._open_folder()
         except BaseException:
             self._release()  # a block that was not entered is never left
             raise
@@ -184,7 +206,7 @@ class Bookkeeping:
 
         Args:
             state: completed, failed or interrupted; by default it follows from the error and
-                `should_stop`.
+                `should_stop`. A completed run that was not trained stays completed.
             error: The error that ended the run, if any.
 
         Raises:
@@ -200,6 +222,8 @@ class Bookkeeping:
         try:
             if self._run is not None:
                 self._run.finish(state, error)
+            elif self._finished is not None and self.rank == 0:
+                self._finished.finish()
         finally:
             self._release()
 
@@ -302,14 +326,15 @@ class Bookkeeping:
         values = to_numbers(metrics)
         if type(step) is not int or step < 0:
             step = to_step(step)
-        run = self._open_run()  # without asking for the claim: what writes the queue does
+        run = self._training("log_metrics", values)
         if run is not None:
             run.log_metrics(step, values)
 
     @property
     def best(self) -> dict[str, object] | None:
         """Best value of `expkit.metric` so far: metric, direction, value, step. None if none."""
-        return None if self._run is None else self._run.progress.best
+        run = self._run or self._finished
+        return None if run is None else run.best
 
     def save_timer(self, timer: SavableTimer) -> Path:
         """Save a timer to timer.yaml: now, with each checkpoint, and when the run ends.
@@ -353,11 +378,12 @@ class Bookkeeping:
         if path.is_absolute() and path.is_relative_to(self.folder):
             path = path.relative_to(self.folder)
         artifact = path_inside(self.folder, str(path))
-        if self._writing() is None:
+        run = self._writing()
+        if run is None:
             return
         if not artifact.exists():
             raise FileNotFoundError(f"There is no {artifact} to log as an artifact.")
-        self._sinks.call("log_artifact", artifact)
+        run.log_artifact(artifact)
 
     # Checkpoints, states, summary and results
 
@@ -425,11 +451,12 @@ class Bookkeeping:
                 an earlier one could not be written.
             ClaimLost: If somebody else has claimed the run.
         """
-        run = self._writing()
+        run = self._training("save_checkpoint")
         if run is None:
             from ._checkpoints.files import checkpoint_path
 
             return checkpoint_path(self.folder, epoch, batch)
+        run.begin_training()
         return self._saver_of(run).save(
             epoch,
             batch=batch,
@@ -467,6 +494,10 @@ class Bookkeeping:
     ) -> ResumePoint:
         """Restore the newest valid checkpoint, and forget what was logged and timed after it.
 
+        A completed run that has epochs left, as the configuration says more of them than its newest
+        checkpoint has, is claimed for a new attempt; what was logged after the checkpoint stays
+        until the training goes on. Any other completed run is only read.
+
         A damaged checkpoint is reported, renamed and passed over. Call this before the loader is
         iterated, and last before the loop, as it also restores the random number generators.
 
@@ -503,22 +534,36 @@ class Bookkeeping:
             },
             loader=loader,
             rank=self.rank,
+            read_only=self._finished is not None,
             report=self._warn,
             check=None if run is None else run.check,
         )
         if run is None:
             return start
-        # Without a checkpoint the run starts at 0 and forgets what an earlier attempt logged.
-        run.cut_metrics(0 if start.step is None else start.step + 1, start.metrics_size)
-        run.timers.restore(start.timers)
+        if self._finished is not None and not self._has_epochs_left(start):
+            if start.path is not None:
+                run.log.write(f"Restored {start.path.name}.", "info", console=True)
+            return start
+        attempt = self._training("resume")
+        assert attempt is not None
+        attempt.resume_at(start.step, start.metrics_size, start.timers)
         if start.path is not None:
             after = f" after batch {start.batch}" if start.batch else ""
-            run.log.write(
+            attempt.log.write(
                 f"Resumed from {start.path.name}: epoch {int(start)}{after} is next.",
                 "info",
                 console=True,
             )
         return start
+
+    def _has_epochs_left(self, start: ResumePoint) -> bool:
+        """Whether resuming a completed run means to train it on.
+
+        Not where nobody says how many epochs there are, or there is no checkpoint: the script may
+        have its own number, and if its loop has something left to do, it logs or saves.
+        """
+        epochs = self.settings.epochs
+        return start.path is not None and epochs is not None and start < epochs
 
     def save_model(self, model: object, name: str = "model") -> Path:
         """Write a model's state_dict to `states/NAME.pt`, without wrappers; see `load_model`.
@@ -719,32 +764,27 @@ class Bookkeeping:
             self._run.wait_for_files()
 
     def _open_folder(self) -> None:
-        from ._recording.open_run import OpenRun  # here, as logging is slow to import
+        """Take what the run has recorded and, on rank 0, claim it unless it is completed."""
+        self.config = self._given_config
+        former = _close_former_object(self) if self.rank == 0 else None
+        record = claimed_record(self.folder)
+        if record is not None and record.data:
+            if not self._names_run:
+                self.run_name = record.run_name
+            if not self._names_experiment:
+                self.experiment_id = record.experiment_id or self.experiment_id
+            self.settings = settings_of_run(record, self._given_settings)
+        if record is not None and record.state == "completed":
+            from ._recording.finished_run import FinishedRun
 
-        former = _close_former_object(self)
-        claim = claim_run(
-            self.folder,
-            run_name=self.run_name,
-            experiment_id=self.experiment_id,
-            swept=self._swept,
-            may_share=self._may_share,
-            unless=completed_since(read_run(self.folder)),
-            is_alive=self._is_alive,
-            clock=self._clock,
-        )
-        try:
-            self._run = OpenRun(
-                claim,
-                settings=self.settings,
-                sinks=self._sinks,
-                console=self._console,
-                clock=self._clock,
-            )
-            self._run.start(self.config)
-        except BaseException as error:
-            with contextlib.suppress(Exception):
-                claim.finish(final_state(error), error)
-            raise
+            self._finished = FinishedRun(record, sinks=self._sinks, console=self._console)
+            # Another rank may still see the run that rank 0 has just replaced.
+            if self._finished.config is not None and (self.rank == 0 or not self.config):
+                self.config = self._finished.config
+        elif self.rank == 0:
+            self._start_attempt()
+        if self.rank != 0:
+            return
         atexit.register(self._at_exit)
         _open_objects[self.folder] = self
         if former is not None:
@@ -752,6 +792,70 @@ class Bookkeeping:
                 f"The run {self.run_name!r} was already open in this process, since "
                 f"{former._opened_at}: it continues here, and that Bookkeeping is closed."
             )
+
+    def _start_attempt(
+        self, completed: FinishedRun | None = None, first_metrics: Collection[str] = ()
+    ) -> OpenRun:
+        """Claim the run, also a completed one, and begin to write in the background."""
+        from ._recording.open_run import OpenRun  # here, as logging is slow to import
+
+        claim = claim_run(
+            self.folder,
+            run_name=self.run_name,
+            experiment_id=self.experiment_id,
+            swept=self._swept,
+            may_share=self._may_share,
+            unless=completed_since(read_run(self.folder)) if completed is None else None,
+            adds_to=None if completed is None else completed.record,
+            is_alive=self._is_alive,
+            clock=self._clock,
+        )
+        try:
+            run = self._run = OpenRun(
+                claim,
+                settings=self.settings,
+                sinks=self._sinks,
+                console=self._console,
+                adds=completed is not None,
+                clock=self._clock,
+            )
+            stored = None if completed is None else completed.config
+            run.start(self._given_config, stored_config=stored, first_metrics=first_metrics)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                if completed is None:
+                    claim.finish(final_state(error), error)
+                else:
+                    claim.finish("completed")
+            if completed is not None and self._run is not None:
+                self._run.release()
+                self._run = None
+            raise
+        return run
+
+    def _training(self, act: str, first_metrics: Collection[str] = ()) -> OpenRun | None:
+        """The open run, claimed if it was completed; None on a rank that writes nothing.
+
+        Raises:
+            RunClaimed: If another process holds it; see `_writing` for the others.
+        """
+        finished = self._finished
+        if finished is None:  # without asking for the claim: what writes the queue does
+            return self._open_run()  # type: ignore[return-value]
+        if self._writing() is None:
+            return None
+        run = self._start_attempt(finished, first_metrics)
+        self._finished = None
+        finished.release()
+        run.take_over(finished)
+        attempt = run.claim.attempt
+        starts = "starts" if attempt > finished.record.attempt else "continues"
+        run.log.write(
+            f"The run {self.run_name!r} was completed: {act} {starts} its attempt {attempt}.",
+            "info",
+            console=True,
+        )
+        return run
 
     def _saver_of(self, run: OpenRun) -> CheckpointSaver:
         """What saves this run's checkpoints; made for the first one, as its imports are slow."""
@@ -763,11 +867,11 @@ class Bookkeeping:
             self._saver = saver
         return self._saver
 
-    def _writing(self) -> OpenRun | None:
+    def _writing(self) -> OpenRun | FinishedRun | None:
         """The open run, which is still ours; as `_open_run`.
 
         Raises:
-            ClaimLost: If somebody else has claimed the run.
+            ClaimLost: If somebody else has claimed the run, or it was moved away.
             RuntimeError: As `_open_run`.
         """
         run = self._open_run()
@@ -776,7 +880,7 @@ class Bookkeeping:
                 run.check()
         return run
 
-    def _open_run(self) -> OpenRun | None:
+    def _open_run(self) -> OpenRun | FinishedRun | None:
         """The open run; None on a rank that writes nothing.
 
         Raises:
@@ -792,7 +896,7 @@ class Bookkeeping:
                     f"The run {self.run_name!r} belongs to process {self._pid}, from which this "
                     "one was forked. Return results to it and write them there."
                 )
-            return run
+            return run if run is not None or self.rank != 0 else self._finished
         if self.rank != 0:
             return None
         if self._taken_over_at is not None:
@@ -809,8 +913,9 @@ class Bookkeeping:
     def _release(self) -> None:
         """Release threads, files and signal handlers; nothing is written from here on."""
         self._opened = False
-        if self._run is not None:
-            self._run.release()
+        for run in (self._run, self._finished):
+            if run is not None:
+                run.release()
         if self._signals is not None:
             self._signals.__exit__(None, None, None)
             self._signals = None
@@ -824,8 +929,9 @@ class Bookkeeping:
             self.close("interrupted")
 
     def _warn(self, text: str) -> None:
-        if self._run is not None:
-            self._run.warn(text)
+        run = self._run or self._finished
+        if run is not None and self.rank == 0:
+            run.warn(text)
 
 
 _open_objects: dict[Path, Bookkeeping] = {}  # of this process, by folder
@@ -839,6 +945,9 @@ def _close_former_object(successor: Bookkeeping) -> Bookkeeping | None:
         return None
     if former._run is not None:
         former._run.abandon()
+    elif former._finished is not None:
+        with contextlib.suppress(Exception):
+            former._finished.finish()
     former._release()
     former._taken_over_at = successor._opened_at
     return former

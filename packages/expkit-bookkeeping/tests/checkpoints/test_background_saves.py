@@ -117,6 +117,7 @@ def test_the_file_is_that_of_the_moment_of_the_call(folder):
             array += 1
             run.log_metrics({"loss": 2.0}, step=8)
         run.wait_for_checkpoint()
+        run.close("interrupted")
     saved = content(folder, 0)
     with open_run(folder) as run:
         start = run.resume(model=model, optimizer=optimizer, history=[], raw=b"", array=0)

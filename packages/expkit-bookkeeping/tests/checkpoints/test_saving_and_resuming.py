@@ -255,6 +255,7 @@ def test_metrics_after_the_checkpoint_are_cut_even_if_they_count_batches(folder)
         run.log_metrics({"loss": 3.0}, step=100)
         run.save_checkpoint(0)
         run.log_metrics({"loss": 2.0}, step=101)
+        run.close("interrupted")
     with open_run(folder) as run:
         run.resume()
 
@@ -264,6 +265,7 @@ def test_metrics_after_the_checkpoint_are_cut_even_if_they_count_batches(folder)
 def test_metrics_of_a_run_without_checkpoint_are_forgotten(folder):
     with open_run(folder) as run:
         run.log_metrics({"loss": 3.0}, step=0)
+        run.close("interrupted")
     with open_run(folder) as run:
         assert run.resume() == 0
 
@@ -300,6 +302,7 @@ def two_checkpoints(folder):
             step(model, optimizer)
             run.log_metrics({"loss": 1.0}, step=epoch)
             run.save_checkpoint(epoch, model=model, optimizer=optimizer)
+        run.close("interrupted")
     return folder / "states" / "epoch_0001.pt"
 
 

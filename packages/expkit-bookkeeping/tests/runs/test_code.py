@@ -202,6 +202,7 @@ def test_an_experiment_that_refuses_the_sources_leaves_them_to_run_json(project,
     shutil.rmtree(experiment / "code")
     (experiment / "code").touch()  # as a full disk or a missing permission would
 
+    (record.folder / "run.json").write_text(json.dumps({**record.data, "state": "failed"}))
     subprocess.run([sys.executable, "train.py"], cwd=project, check=True)
 
     record = read_run(record.folder)

@@ -72,6 +72,7 @@ def resume(
     objects: Mapping[str, object],
     loader: object = None,
     rank: int = 0,
+    read_only: bool = False,
     report: Report,
     check: Check | None = None,
 ) -> ResumePoint:
@@ -87,6 +88,7 @@ def resume(
             `load_state_dict` are defaults of plain values that are not saved yet.
         loader: The DataLoader; it must not have been iterated yet.
         rank: Ranks other than 0 rename nothing, and get random streams of their own.
+        read_only: Whether nothing may be renamed or removed, as the run is not claimed.
         report: Called with one sentence per damaged file or mismatch that does not stop the run.
         check: Raises if the run is no longer the caller's; see `write_file`.
 
@@ -108,7 +110,7 @@ def resume(
         name: value for name, value in objects.items() if value is not None and name not in stateful
     }
     for path in candidates:
-        content = _read(path, rank, report, check)
+        content = _read(path, rank, report, read_only, check)
         if content is not None:
             return _restore(path, content, stateful, plain, loader, rank, report)
     if candidates:
@@ -116,13 +118,17 @@ def resume(
     return ResumePoint(0, step=-1, metrics_size=0, timers="", extra=plain)
 
 
-def _read(path: Path, rank: int, report: Report, check: Check | None) -> CheckpointContent | None:
+def _read(
+    path: Path, rank: int, report: Report, read_only: bool, check: Check | None
+) -> CheckpointContent | None:
     try:
         content = read_torch(path)
     except FileNotFoundError:
         return None  # another rank has set it aside
     except DamagedFileError as error:
-        if rank == 0:
+        if read_only:
+            report(f"{error} The next older checkpoint is tried.")
+        elif rank == 0:
             set_aside(path, "damaged", check)
             report(f"{error} It is now {path.name}.damaged; the next older checkpoint is tried.")
         return None

@@ -57,6 +57,8 @@ class MetricsFile:
         self._unsynced = self.path.is_file()  # an earlier attempt may have been killed
         if self._unsynced:
             self._open()
+        self.size_at_start: int | None = _size(self.path)  # None: the file was rewritten since
+        self._copied = False  # to metrics.jsonl.replaced
         self._appends = 0
 
     def add(self, step: int, time: float, metrics: Mapping[str, float]) -> None:
@@ -162,12 +164,12 @@ class MetricsFile:
             raise
         return size
 
-    def cut(self, step: int, size: int | None = None) -> None:
+    def cut(self, step: int, size: int | None = None, *, until: int | None = None) -> None:
         """Forget what was logged after a checkpoint; see `cut_metrics`."""
         with self._lock:
             self.write()
             self.close()
-            cut_metrics(self.path.parent, step, size=size, check=self._check)
+            cut_metrics(self.path.parent, step, size=size, until=until, check=self._check)
 
     def replace(self, names: Collection[str], step: int) -> None:
         """Remove metrics from the file from `step` on; a copy of the file is kept beside it."""
@@ -180,8 +182,12 @@ class MetricsFile:
                 if (metrics := _without(line, names, step))
             ).encode()
             self.close()
-            write_file(self.path.with_name(FILE_NAME + ".replaced"), raw, check=self._check)
+            if not self._copied:  # the second copy of an attempt would lack what the first has
+                replaced = self.path.with_name(FILE_NAME + ".replaced")
+                write_file(replaced, raw, check=self._check)
+                self._copied = True
             write_file(self.path, kept, check=self._check)
+            self.size_at_start = None
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -267,7 +273,12 @@ def metric_rows(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def cut_metrics(
-    folder: Path, step: int, *, size: int | None = None, check: Check | None = None
+    folder: Path,
+    step: int,
+    *,
+    size: int | None = None,
+    until: int | None = None,
+    check: Check | None = None,
 ) -> None:
     """Forget what a run logged after a checkpoint, so that resuming does not log it twice.
 
@@ -276,6 +287,7 @@ def cut_metrics(
         step: The first step that will be logged again; lines of smaller steps stay.
         size: The file's size in bytes when the checkpoint was saved. If it is plausible, it decides
             instead of `step`, and is right even if some metrics count batches and others epochs.
+        until: Where in the file, in bytes, begins what stays in any case; by default nowhere.
         check: See `write_file`.
     """
     path = Path(folder) / FILE_NAME
@@ -283,6 +295,8 @@ def cut_metrics(
         raw = path.read_bytes()
     except FileNotFoundError:
         return
+    later = b"" if until is None else raw[until:]
+    raw = raw[: len(raw) - len(later)]
     if size is not None and size <= len(raw) and (size == 0 or raw[size - 1] == 10):
         kept = raw[:size]
     else:
@@ -291,7 +305,14 @@ def cut_metrics(
             line + b"\n" for line, parsed in lines if parsed is not None and parsed.step < step
         )
     if kept != raw:
-        write_file(path, kept, check=check)
+        write_file(path, kept + later, check=check)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _line(step: int, time: float, metrics: Mapping[str, float]) -> str:

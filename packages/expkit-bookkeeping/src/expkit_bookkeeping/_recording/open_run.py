@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from .._files.durable import write_file
 from .._files.yaml_files import yaml_text
@@ -19,7 +20,9 @@ from .timers import TimerFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .._runs.records import RunRecord
     from .._runs.settings import RunSettings
+    from .finished_run import FinishedRun
     from .protocols import PendingSaves
     from .sinks import Sinks
 
@@ -38,6 +41,8 @@ class OpenRun:
         metrics: Its metrics.jsonl.
         progress: What it has logged so far.
         timers: Its timers and their file.
+        completed: What this attempt has only added to so far: the completed run as it was. None
+            where it trains.
         lost: Why nothing may be written any more; None while the run is ours.
     """
 
@@ -48,10 +53,12 @@ class OpenRun:
         settings: RunSettings,
         sinks: Sinks,
         console: bool,
+        adds: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = claim.folder
         self.claim = claim
+        self.completed: RunRecord | None = claim.record if adds else None
         self.lost: ClaimLost | None = None
         self.settings = settings
         self.log = RunLog(claim.folder, console=console, check=self.check)
@@ -66,7 +73,10 @@ class OpenRun:
         self._heartbeat_at = 0.0
         self._environment: dict[str, object] = {}
         self._warned: set[str] = set()
+        self._config: Mapping[str, object] = {}
         self._earlier_metrics: set[str] = set()  # of earlier attempts, not yet logged by this one
+        self._trained_metrics: set[str] = set()  # of a completed run: what its training logged
+        self._cut: tuple[int, int | None, str | None] | None = None  # for when the training begins
 
     def check(self) -> None:
         """Check that the run is still ours: whatever changes a file in its folder asks this first.
@@ -82,25 +92,81 @@ class OpenRun:
             self.lost = lost
             raise
 
-    def start(self, config: Mapping[str, object]) -> None:
-        """Write what is known at the start, and begin to write in the background."""
+    def start(
+        self,
+        config: Mapping[str, object],
+        *,
+        stored_config: Mapping[str, object] | None = None,
+        first_metrics: Collection[str] = (),
+    ) -> None:
+        """Write what is known at the start, and begin to write in the background.
+
+        Args:
+            config: The configuration.
+            stored_config: What a completed run has in config.yaml, which sinks get if it is only
+                added to.
+            first_metrics: The metrics that are logged first.
+        """
         record = self.claim.record
         self._name = record.run_name
         now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
         self.log.write_banner(f"attempt {record.attempt}, {now}, {record.host}, pid {record.pid}")
         lines = list(metric_lines(self.folder))
         self._earlier_metrics = {name for line in lines for name in line.metrics}
-        self.progress.restore(lines)
-        if config:
-            self._write_changed("config.yaml", yaml_text(config))
-        self._write_environment()
+        self.progress.restore(lines, record)
+        self._config = config
+        if self.completed is None:
+            self._write_configuration()
+        else:
+            self._trained_metrics = self._earlier_metrics - added_metrics(self.completed)
+            if self._trained_metrics.isdisjoint(first_metrics) and first_metrics:
+                config = stored_config or config
         self._heartbeat_at = self._clock()
         self._thread.start()
         self._sinks.open({**record.data, "folder": str(self.folder)}, config)
 
+    @property
+    def best(self) -> dict[str, object] | None:
+        """Best value of `expkit.metric`; a completed run's, while it is only added to."""
+        if self.completed is not None and self.completed.best is not None:
+            return dict(self.completed.best)
+        return self.progress.best
+
+    def begin_training(self) -> None:
+        """Let this be an attempt like any other, and no longer a completed run with additions."""
+        if self.completed is None:
+            return
+        self.completed = None
+        self._trained_metrics.clear()
+        if self._cut is not None:
+            step, size, timers = self._cut
+            until = self.metrics.size_at_start
+            self.cut_metrics(step, size if until is not None else None, until=until)
+            self.timers.restore(timers)
+        self._write_configuration()
+        self.claim.begin_training(**self.progress.facts(), added_metrics=[])
+
+    def resume_at(self, step: int | None, size: int | None, timers: str | None) -> None:
+        """Forget what was logged and timed after a checkpoint, once the training goes on from it.
+
+        Args:
+            step: The last step that it covers, -1 for none; None: all that was logged is forgotten.
+            size: Bytes of metrics.jsonl that it covers; None if unknown.
+            timers: The content of timer.yaml then; see `TimerFile.restore`.
+        """
+        # Without a checkpoint the run starts at 0 and forgets what an earlier attempt logged.
+        step = 0 if step is None else step + 1
+        if self.completed is not None:
+            self._cut = step, size, timers
+            return
+        self.cut_metrics(step, size)
+        self.timers.restore(timers)
+
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Queue one line, and hand it to the sinks."""
         if self._earlier_metrics and not self._earlier_metrics.isdisjoint(values):
+            if not self._trained_metrics.isdisjoint(values):
+                self.begin_training()
             self._replace_earlier_metrics(step, values)
         now = self._clock()
         self.metrics.add(step, now, values)
@@ -110,6 +176,16 @@ class OpenRun:
     def request_heartbeat(self) -> None:
         """Let the background thread update run.json at its next turn."""
         self._heartbeat_at = float("inf")
+
+    def log_artifact(self, path: Path) -> None:
+        """Hand a file of the run folder to the sinks."""
+        self._sinks.call("log_artifact", path)
+
+    def take_over(self, finished: FinishedRun) -> None:
+        """Take what a completed run was given before this attempt began."""
+        self.timers.take_from(finished.timers)
+        for path in finished.artifacts:
+            self.log_artifact(path)
 
     def await_before_end(self, saves: PendingSaves) -> None:
         """Wait for these saves before the run ends, and let them stop with it."""
@@ -149,9 +225,9 @@ class OpenRun:
             self._saves.wait()
             self._saves.raise_failed()
 
-    def cut_metrics(self, step: int, size: int | None) -> None:
+    def cut_metrics(self, step: int, size: int | None, *, until: int | None = None) -> None:
         """Forget what was logged at or after `step`, which the run will now log again."""
-        self.metrics.cut(step, size)
+        self.metrics.cut(step, size, until=until)
         self._earlier_metrics.clear()
         self.progress.restore(metric_lines(self.folder))
 
@@ -183,7 +259,7 @@ class OpenRun:
             # Two comparisons, as a clock that is set back must not silence the heartbeat.
             if not self._heartbeat_at <= now < self._heartbeat_at + HEARTBEAT_EVERY_S:
                 self._heartbeat_at = now
-                self.claim.update(**self.progress.facts())
+                self.claim.update(**self._facts())
         except ClaimLost as lost:
             self.lost = lost  # run.json's own check has found it
         except Exception as problem:  # a full disk today may have room tomorrow
@@ -251,6 +327,13 @@ class OpenRun:
         unsaved = None if self._saves is None else self._saves.error()
         self._thread.stop()
         self.check()
+        if self.completed is not None and unsaved is None:
+            if error is not None:
+                self.warn(
+                    f"{type(error).__name__} ended the block, in which the completed run was "
+                    "not trained: it stays completed."
+                )
+            state, error = "completed", None
         if state == "failed" and error is not None:
             import traceback
 
@@ -264,11 +347,29 @@ class OpenRun:
         except OSError as problem:  # a run whose metrics are lost is not completed
             unwritten, state = problem, "failed"
         self.save_timers()
-        with contextlib.suppress(OSError):
-            self._write_environment()
+        if self.completed is None:
+            with contextlib.suppress(OSError):
+                self._write_environment()
         recorded_error = None if state == "completed" else error or unwritten
-        self.claim.finish(state, recorded_error, **self.progress.facts())
+        self.claim.finish(state, recorded_error, **self._facts())
         return state, unwritten
+
+    def _facts(self) -> dict[str, object]:
+        """What run.json says of the progress; a completed run's stays where it was."""
+        facts = self.progress.facts()
+        if self.completed is not None:
+            facts["best"] = self.best
+            if self.completed.progress is not None:
+                facts["progress"] = self.completed.progress
+            added = self.progress.names - self._trained_metrics
+            if added:
+                facts["added_metrics"] = sorted(added)
+        return facts
+
+    def _write_configuration(self) -> None:
+        if self._config:
+            self._write_changed("config.yaml", yaml_text(self._config))
+        self._write_environment()
 
     def _write_environment(self) -> None:
         """Write environment.yaml: at the start and, with what was imported since, at the end."""
@@ -284,3 +385,9 @@ class OpenRun:
             if path.read_text(encoding="utf-8") == text:
                 return
         write_file(path, text, check=self.check, sync_parent=False)
+
+
+def added_metrics(record: RunRecord) -> set[str]:
+    """The metrics that were logged after a run was completed, beside those of its training."""
+    names = record.data.get("added_metrics")
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()

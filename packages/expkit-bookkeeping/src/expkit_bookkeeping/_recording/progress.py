@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .._runs.records import RunRecord
     from .._runs.settings import RunSettings
     from .metrics import MetricLine
 
@@ -24,11 +25,16 @@ class Progress:
         self._settings = settings
         self.restore(())
 
-    def restore(self, lines: Iterable[MetricLine]) -> None:
+    def restore(self, lines: Iterable[MetricLine], record: RunRecord | None = None) -> None:
         """Start over from what was logged, in the order in which it was.
 
         Sorted by step, what counts batches would come after what counts epochs.
+
+        Args:
+            lines: What was logged.
+            record: What run.json says, which stays until the lines or later ones say it better.
         """
+        self._recorded = record
         self.step: int | None = None
         self._metric_step: int | None = None
         self._last: dict[str, float] = {}
@@ -51,8 +57,9 @@ class Progress:
     @property
     def best(self) -> dict[str, object] | None:
         """Best value of `expkit.metric`, with its step; None if there is none."""
+        recorded = self._recorded
         if self._best is None:
-            return None
+            return None if recorded is None or recorded.best is None else dict(recorded.best)
         value, step = self._best
         settings = self._settings
         names = {"metric": settings.metric, "direction": settings.direction}
@@ -64,13 +71,21 @@ class Progress:
         Progress counts what the steps of `expkit.metric` count, mostly epochs, even where other
         metrics count batches; until it is logged, it is the step that was logged last.
         """
-        total = self._settings.epochs
+        total, recorded = self._settings.epochs, self._recorded
         step = self.step if self._metric_step is None else self._metric_step
+        progress: object = None if step is None else {"step": step, "total": total}
+        if step is None and recorded is not None:
+            progress = recorded.progress
         return {
-            "progress": None if step is None else {"step": step, "total": total},
-            "metrics": dict(self._last),
+            "progress": progress,
+            "metrics": {**({} if recorded is None else recorded.metrics), **self._last},
             "best": self.best,
         }
+
+    @property
+    def names(self) -> set[str]:
+        """The metrics that were logged."""
+        return set(self._last)
 
     def missing_metric_warning(self) -> str | None:
         """A warning where metrics were logged, but never the one that ranks checkpoints."""

@@ -42,6 +42,10 @@ class TimerFile:
         self._save(timer)
         self._timers[id(timer)] = timer, numbers
 
+    def take_from(self, other: TimerFile) -> None:
+        """Save the timers of another object for the same file from now on, too."""
+        self._timers.update(other._timers)
+
     def save(self) -> str:
         """Save the timers that have changed since, and return the content of the file."""
         for timer, saved_numbers in list(self._timers.values()):

@@ -102,6 +102,7 @@ class Claim:
         self._opened_at_s = clock()
         self._elapsed_before_s = 0.0
         self._data: dict[str, object] = {}
+        self._only_adds = False  # to a completed run, whose training recorded its own code
 
     def __repr__(self) -> str:
         return f"Claim({str(self.folder)!r}, number={self.number}, attempt={self.attempt})"
@@ -161,6 +162,23 @@ class Claim:
         """
         self.update()
 
+    def begin_training(self, **fields: object) -> None:
+        """Record the code of an attempt that until now has only added to a completed run.
+
+        Args:
+            **fields: Other keys of run.json to change.
+
+        Raises:
+            ClaimLost: As `update`.
+        """
+        from .code import code_facts
+        from .code_records import record_code_of_run
+
+        self.check()
+        self._only_adds = False
+        code = record_code_of_run(self.folder, code_facts(), check=self.check)
+        self.update(code=code, returned=None, **fields)
+
     def finish(self, state: str, error: BaseException | None = None, **fields: object) -> None:
         """Record how the attempt ended.
 
@@ -183,9 +201,9 @@ class Claim:
             "state": state,
             "ended_at": _iso(self._clock()),
             "error": None if error is None else _error_facts(error),
-            # with the sources imported since the start
-            "code": record_code_of_run(self.folder, code_facts(), check=self.check),
         }
+        if not self._only_adds:  # with the sources imported since the start
+            ending["code"] = record_code_of_run(self.folder, code_facts(), check=self.check)
         self.update(**fields, **ending)
 
     def _elapsed_s(self) -> float:
@@ -244,6 +262,7 @@ def claim_run(
     unless: Callable[[RunRecord | None], str | None] | None = None,
     may_share: bool = False,
     append_files: Sequence[str] = (),
+    adds_to: RunRecord | None = None,
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
@@ -271,6 +290,8 @@ def claim_run(
             and is never moved or purged.
         append_files: Names of more files in the folder that an earlier attempt may still have open
             to append to, such as Hydra's log: they are replaced by copies, as expkit's own are.
+        adds_to: A completed run that is added to: no other is claimed in its place, and what its
+            training recorded stays until `Claim.begin_training`.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -278,6 +299,7 @@ def claim_run(
         The claim.
 
     Raises:
+        ClaimLost: If the run that is added to is gone from the folder, or completed no more.
         RunClaimed: If the run's owner is alive, or may be; if somebody is moving it to the trash;
             or if a newer version wrote the run.
         RunChanged: If `unless` says so; a RunClaimed with its text.
@@ -295,10 +317,18 @@ def claim_run(
         "choices": None if choices is None else dict(choices),
         "unresolved": None if unresolved is None else dict(unresolved),
     }
+
+    def judge(record: RunRecord | None) -> str | None:
+        if adds_to is not None:
+            check_still_completed(record, adds_to)
+        return None if unless is None else unless(record)
+
+    adds = adds_to is not None
     for retries_left in range(MOST_RETRIES, -1, -1):
         try:
             shared = is_shared_claim(folder, may_share=may_share)
-            (folder / "claims").mkdir(parents=True, exist_ok=True)
+            if not adds:
+                (folder / "claims").mkdir(parents=True, exist_ok=True)
             # The next claim is the number after the one that is judged, and is read first: with a
             # second reading, a claim made in between would be taken for the judged one.
             number = highest_claim(folder) + 1
@@ -306,26 +336,28 @@ def claim_run(
             if owns(record, process):
                 check_not_newer(record)
                 check_purpose(folder, record.claim, is_alive=is_alive)
+                if adds_to is not None:
+                    check_still_completed(record, adds_to)
                 claim = Claim(folder, record.claim, record.attempt, process, clock)
-                if (
-                    record.heartbeat_at is None
-                ):  # claimed without a run.json: by a full disk's error
+                if record.heartbeat_at is None:  # a full disk came before run.json
                     sweep(folder, claim.check)
                     detach(folder, claim.check, others=append_files)
-                return _write_start(claim, facts, record, reopened=True)
-            check_free(folder, record, is_alive, unless)
+                return _write_start(claim, facts, record, reopened=True, adds=adds)
+            check_free(folder, record, is_alive, judge)
             attempt = 1 if record is None else record.attempt + 1
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
                 continue  # somebody linked this number first and owns the run now: read again
             claim = Claim(folder, number, attempt, process, clock)
             sweep(folder, claim.check, deep=record is not None)
-            record = judge_again(folder, number, process, record, is_alive, unless)
+            record = judge_again(folder, number, process, record, is_alive, judge)
             if record is not None:
                 detach(folder, claim.check, others=append_files)
-            return _write_start(claim, facts, record, reopened=False)
+            return _write_start(claim, facts, record, reopened=False, adds=adds)
         except (FileNotFoundError, ClaimLost) as error:
             # Somebody has moved the folder, or a process that judged an earlier run in its place
             # holds a claim for a moment.
+            if adds and isinstance(error, ClaimLost):
+                raise
             if not retries_left:
                 raise RunClaimed(f"Run {folder.name!r} in {folder} is not free: {error}") from error
     raise RunClaimed(
@@ -478,7 +510,12 @@ def _link_count(path: Path) -> int:
 
 
 def _write_start(
-    claim: Claim, facts: dict[str, object], former: RunRecord | None, *, reopened: bool
+    claim: Claim,
+    facts: dict[str, object],
+    former: RunRecord | None,
+    *,
+    reopened: bool,
+    adds: bool = False,
 ) -> Claim:
     """Write the run.json with which an attempt starts, or continues if it is reopened."""
     data: dict[str, object] = {} if former is None else dict(former.data)
@@ -524,19 +561,17 @@ def _write_start(
         merged["started_at"] = now
     claim._elapsed_before_s = elapsed_s
 
-    from .code import code_facts
-    from .code_records import record_code_of_run
-
     merged.update(claim._process.facts())
     merged.update(
-        state="running",
-        attempt=claim.attempt,
-        claim=claim.number,
-        ended_at=None,
-        error=None,
-        returned=None,
-        code=record_code_of_run(claim.folder, code_facts(), check=claim.check),
+        state="running", attempt=claim.attempt, claim=claim.number, ended_at=None, error=None
     )
+    claim._only_adds = adds
+    if not adds:
+        from .code import code_facts
+        from .code_records import record_code_of_run
+
+        code = record_code_of_run(claim.folder, code_facts(), check=claim.check)
+        merged.update(returned=None, code=code)
     claim._data = merged
     with _update_lock:
         claim._check_highest()
@@ -587,6 +622,32 @@ def check_purpose(
     raise error(
         f"Run {folder.name!r} in {folder} is being moved to the trash by {holder}. {advice}"
     )
+
+
+def check_still_completed(record: RunRecord | None, judged: RunRecord) -> None:
+    """Check that a folder still holds the completed run that was found in it.
+
+    Args:
+        record: What the folder holds now.
+        judged: The completed run.
+
+    Raises:
+        ClaimLost: If it was moved away, or is being or was trained again; nothing may be written.
+    """
+    if record is None or record.id != judged.id:
+        place = "" if record is None else f" Another run, {record.run_name!r}, has its place now."
+        raise ClaimLost(
+            f"Run {judged.run_name!r} is gone from {judged.folder} (moved to the trash or "
+            f"renamed?).{place} Nothing was written; look for it in .trash/removed.jsonl of the "
+            "experiment, and open it where it is."
+        )
+    if record.state != "completed":
+        raise ClaimLost(
+            f"Run {record.run_name!r} in {record.folder} was completed when it was opened here, "
+            f"and is {record.state} now: {_describe_owner(record)} has started attempt "
+            f"{record.attempt}. Nothing was written. Open the run again when that attempt has "
+            "ended."
+        )
 
 
 def is_owned_by(record: RunRecord, process: ProcessIdentity) -> bool:

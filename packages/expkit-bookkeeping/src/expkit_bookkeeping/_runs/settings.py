@@ -1,13 +1,15 @@
 """What a run takes from its configuration: settings, folder, plain data."""
 
+import contextlib
 import enum
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from .._files.plain_data import PlainRules, plain_data, without_numpy
 from .._files.yaml_files import read_yaml
+from .records import RunRecord
 
 DIRECTIONS = ("maximize", "minimize")
 
@@ -104,6 +106,27 @@ def run_settings(config: Mapping[str, object]) -> RunSettings:
     if isinstance(epochs, bool) or not isinstance(epochs, int):
         epochs = None
     return RunSettings(**settings, epochs=epochs)
+
+
+def settings_of_run(record: RunRecord, given: RunSettings | None) -> RunSettings:
+    """The settings of a run that exists: those given, and else what it has recorded.
+
+    Args:
+        record: The run. Where nothing is given, its config.yaml decides; then its run.json.
+        given: The settings of the caller; None if it has none.
+    """
+    settings = given
+    if settings is None:
+        settings = RunSettings()
+        with contextlib.suppress(OSError, TypeError, ValueError):  # missing, or damaged
+            settings = run_settings(read_config(record.folder))
+    best, progress = record.best or {}, record.progress or {}
+    metric, direction, total = best.get("metric"), best.get("direction"), progress.get("total")
+    if settings.metric is None and isinstance(metric, str) and direction in DIRECTIONS:
+        settings = replace(settings, metric=metric, direction=str(direction))
+    if settings.epochs is None and type(total) is int:
+        settings = replace(settings, epochs=total)
+    return settings
 
 
 def run_folder(config: Mapping[str, object]) -> Path:
