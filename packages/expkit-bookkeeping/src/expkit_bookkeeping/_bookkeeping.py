@@ -375,10 +375,11 @@ class Bookkeeping:
 
         A resumed run equals one that was not stopped, bit by bit on one machine, if it was saved
         at the end of an epoch: with and without loader workers, with the loader's own generator or
-        the global one. The limits: generators inside `persistent_workers` are not saved. Inside an
-        epoch (`batch`) the loader needs a `state_dict`; with workers its batches are then the
-        same, but not their random augmentation. Ranks other than 0 get new random streams.
-        Sharded models (FSDP) are not supported.
+        the global one. The limits: what a dataset draws inside `persistent_workers` is not saved
+        (the order of the samples is), and a second loader with such workers, as for validation,
+        needs a generator of its own. Inside an epoch (`batch`) the loader needs a `state_dict`;
+        with workers its batches are then the same, but not their random augmentation. Ranks other
+        than 0 get new random streams. Sharded models (FSDP) are not supported.
 
         The file holds what `torch.load(weights_only=True)` reads: numpy numbers and Hydra
         configurations are converted, arrays become tensors, and anything else is refused with its
@@ -459,7 +460,9 @@ class Bookkeeping:
     ) -> ResumePoint:
         """Restore the newest valid checkpoint, and forget what was logged and timed after it.
 
-        A damaged checkpoint is reported, renamed and passed over. Call this before the loader is
+        A damaged checkpoint is reported, renamed and passed over. What a kill has kept the last
+        save from doing is done now: `states/best.pt` is the best again, superseded files are
+        removed, and sinks get what they lack. Call this before the loader is
         iterated, and last before the loop, as it also restores the random number generators.
 
         Args:
@@ -503,6 +506,7 @@ class Bookkeeping:
         run.cut_metrics(0 if start.step is None else start.step + 1, start.metrics_size)
         run.timers.restore(start.timers)
         if start.path is not None:
+            self._saver_of(run).finish_earlier_save(start.path)
             after = f" after batch {start.batch}" if start.batch else ""
             run.log.write(
                 f"Resumed from {start.path.name}: epoch {int(start)}{after} is next.",
