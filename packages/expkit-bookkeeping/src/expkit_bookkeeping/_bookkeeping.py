@@ -398,7 +398,8 @@ class Bookkeeping:
         Args:
             epoch: The epoch, from 0. It is complete unless `batch` is given.
             model: A module, which may be wrapped by DistributedDataParallel or `torch.compile`.
-            optimizer: The optimizer.
+            optimizer: The optimizer. Its state follows the names that its parameters have in the
+                modules saved beside it, whatever their order when it is resumed.
             scheduler: The scheduler; None if there is none, as for all of these.
             scaler: The gradient scaler.
             loader: The training DataLoader, for the state of its generators. With a stateful one
@@ -479,7 +480,8 @@ class Bookkeeping:
             already past them); `extra` has the plain values.
 
         Raises:
-            ValueError: If the checkpoint lacks the state of one of these objects.
+            ValueError: If the checkpoint lacks the state of one of these objects, or an optimizer's
+                parameters have other names or groups than when it was saved.
             RuntimeError: If a state does not fit, such as that of another model.
         """
         from ._checkpoints.resuming import resume
@@ -549,7 +551,10 @@ class Bookkeeping:
         return self._save_state(optimizer, name)
 
     def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
-        """Read `states/NAME.pt` into an optimizer and return it; see `load_model`."""
+        """Read `states/NAME.pt` into an optimizer and return it; see `load_model`.
+
+        The parameters must have the order in which it was saved; `resume` goes by their names.
+        """
         return self._load_state(optimizer, name, "optimizer", unsafe=unsafe)
 
     def save_scheduler(self, scheduler: object, name: str = "scheduler") -> Path:

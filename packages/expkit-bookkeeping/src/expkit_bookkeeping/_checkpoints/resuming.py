@@ -11,6 +11,7 @@ from .._files.durable import remove_leftovers
 from .._files.json_files import NewerFileError, UnreadableFileError, check_schema
 from .._files.torch_archives import DamagedFileError, read_torch
 from .files import find_checkpoints
+from .parameter_names import changes_groups, in_order_of, parameter_names
 from .rng import (
     draws_in_workers,
     has_kept_workers,
@@ -167,6 +168,8 @@ def _fault(content: Mapping[str, object]) -> str | None:
         value = content[name]
         if not isinstance(value, allowed) or isinstance(value, bool):
             return f"its {name!r} is {type(value).__name__}"
+    if not isinstance(content.get("parameter_names"), (dict, type(None))):
+        return f"its 'parameter_names' is {type(content['parameter_names']).__name__}"
     if not isinstance(content.get("timers"), (str, type(None))):
         return f"its 'timers' is {type(content['timers']).__name__}"
     return None
@@ -194,6 +197,7 @@ def _restore(
             f"{path.name} also holds the state of {', '.join(unused)}, which resume() was not "
             "given: the training continues without it."
         )
+    states = {**states, **_optimizer_states(content, stateful, path)}
     for name, value in stateful.items():
         with _restoring(path, name):
             load_into(value, states[name], name)
@@ -233,6 +237,31 @@ def _restore(
         path=path,
         extra={**plain, **extra},
     )
+
+
+def _optimizer_states(
+    content: CheckpointContent, objects: Mapping[str, object], path: Path
+) -> dict[str, object]:
+    """The states of optimizers in the order of their parameters now, before anything is changed."""
+    saved = content.get("parameter_names") or {}  # older files lack it
+    states: dict[str, object] = {}
+    for name, wanted in parameter_names(objects).items():
+        if name not in saved:
+            continue
+        optimizer = objects[name]
+        with _restoring(path, name):
+            state = in_order_of(content["states"][name], saved[name], wanted, optimizer, name)
+            states[name] = state
+        for other, value in objects.items():
+            if getattr(value, "optimizer", None) is not optimizer:
+                continue
+            with _restoring(path, other):  # a scheduler, which counts the groups
+                if changes_groups(saved[name], wanted, name):
+                    raise ValueError(
+                        f"The groups of parameters of {name} are in another order than when it was "
+                        f"saved, and {other} counts them. Give them to it in the saved order."
+                    )
+    return states
 
 
 def _restore_random_states(

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 from .._files.saveable import same_memory, saveable
+from .parameter_names import parameter_names
 from .rng import has_kept_workers, loader_generators, rng_state
 from .states import Stateful, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .parameter_names import GroupNames
 
     KeepTensor = Callable[[Tensor], Tensor]
 
@@ -46,6 +49,7 @@ class CheckpointContent(TypedDict):
     keeping: Keeping | None
     timers: str | None
     states: dict[str, object]
+    parameter_names: dict[str, GroupNames]
     extra: dict[str, object]
     loader: object
     kept_workers: bool | None
@@ -119,6 +123,7 @@ def snapshot(
         "keeping": keeping,
         "timers": timers,
         "states": states,
+        "parameter_names": parameter_names(objects),
         "extra": extra,
         "loader": loader_state,
         "kept_workers": None if loader is None else has_kept_workers(loader),
