@@ -1,17 +1,21 @@
 """Wherever a run is killed, all that it leaves is what a run that was not killed leaves."""
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from expkit_bookkeeping import Bookkeeping, RunSettings
+from expkit_bookkeeping import Bookkeeping, RunSettings, results
 from expkit_mlflow import sync
 
 ROUNDS = 6 * int(os.environ.get("EXPKIT_FAULTS", "1"))
@@ -62,6 +66,33 @@ def in_mlflow(experiment):
 
 def checkpoint(path):
     return torch.load(path, weights_only=True)
+
+
+def outcome(experiment, name, tracked):
+    """All that a run has left, but for times."""
+    folder = experiment / "training" / name
+    record = json.loads((folder / "run.json").read_text())
+    last = checkpoint(folder / "states" / "epoch_0003.pt")
+    row = results(experiment).set_index("run_name").loc[name]
+    return {
+        "run.json": {key: record[key] for key in ("state", "progress", "metrics", "best", "error")},
+        "metrics": logged(folder),
+        "mlflow": tracked[name],
+        "files in states/": sorted(path.name for path in (folder / "states").iterdir()),
+        "best.pt": checkpoint(folder / "states" / "best.pt")["epoch"],
+        "last checkpoint": plain({key: last[key] for key in last.keys() - {"timers"}}),
+        "timed": yaml.safe_load((folder / "timer.yaml").read_text())["epoch"]["count"],
+        "row": plain(row.drop(["attempt", "seconds", "path"], errors="ignore").to_dict()),
+        "left over": [path.name for path in folder.rglob("*.tmp")],
+    }
+
+
+def plain(value):
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    return value.tolist() if isinstance(value, torch.Tensor) else repr(value)
 
 
 def test_points_of_the_second_before_a_kill_reach_mlflow(tmp_path, trainer):
@@ -139,3 +170,49 @@ def test_an_evaluation_with_other_settings_removes_no_checkpoint(tmp_path):
     with Bookkeeping(tmp_path, console=False) as run:
         assert run.resume(model=model) == 5
     assert len(list((tmp_path / "states").iterdir())) == 5
+
+
+@pytest.mark.faults
+def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(tmp_path, trainer):
+    seed = int(os.environ.get("EXPKIT_SEED", time.time_ns() % 1_000_000))
+    print(f"EXPKIT_SEED={seed}")
+    chance = random.Random(seed)
+    experiment = tmp_path / "digits"
+    training = experiment / "training"
+    loaders = [(0, False), (2, False), (2, True)]
+    kinds = [
+        {"per_batch": per_batch, "every": every, "background": background, "rising": rising,
+         "workers": workers, "persistent": persistent}
+        for per_batch, every, background, rising, (workers, persistent) in itertools.product(
+            (False, True), (1, 3), (False, True), (False, True), loaders
+        )
+    ]  # fmt: skip
+    cases, calls = {}, {}
+    for number in range(ROUNDS):
+        kind = chance.randrange(len(kinds))
+        reference = f"untouched_{kind}"
+        if not (training / reference).exists():
+            ended = trainer(training / reference, kinds[kind])
+            assert ended["code"] == 0
+            calls[kind] = ended["calls"]
+        cases[f"killed_{number}"] = kind
+    # In turns for all of them, so that one sync after each kill is enough.
+    for kill in range(2):
+        for name, kind in cases.items():
+            death = {
+                "call": chance.randrange(calls[kind]),
+                "after": chance.random() < 0.5,
+                "delay_s": chance.choice([0.0, 0.0, chance.random() / 10]),
+            }
+            print(f"kill {kill} of {name}: {kinds[kind]}, {death}")
+            assert trainer(training / name, kinds[kind], **death)["code"] in (0, -9, -14)
+        sync(experiment)
+    for name, kind in cases.items():
+        assert trainer(training / name, kinds[kind])["code"] == 0
+    sync(experiment)
+    tracked = in_mlflow(experiment)
+    for name, kind in cases.items():
+        left = outcome(experiment, name, tracked)
+        expected = outcome(experiment, f"untouched_{kind}", tracked)
+        for fact, value in expected.items():
+            assert left[fact] == value, f"{fact} of {name}, {kinds[kind]}"
