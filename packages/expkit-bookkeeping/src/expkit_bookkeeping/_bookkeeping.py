@@ -409,10 +409,11 @@ class Bookkeeping:
 
         A resumed run equals one that was not stopped, bit by bit on one machine, if it was saved
         at the end of an epoch: with and without loader workers, with the loader's own generator or
-        the global one. The limits: generators inside `persistent_workers` are not saved. Inside an
-        epoch (`batch`) the loader needs a `state_dict`; with workers its batches are then the
-        same, but not their random augmentation. Ranks other than 0 get new random streams.
-        Sharded models (FSDP) are not supported.
+        the global one. The limits: what a dataset draws inside `persistent_workers` is not saved
+        (the order of the samples is), and a second loader with such workers, as for validation,
+        needs a generator of its own. Inside an epoch (`batch`) the loader needs a `state_dict`;
+        with workers its batches are then the same, but not their random augmentation. Ranks other
+        than 0 get new random streams. Sharded models (FSDP) are not supported.
 
         The file holds what `torch.load(weights_only=True)` reads: numpy numbers and Hydra
         configurations are converted, arrays become tensors, and anything else is refused with its
@@ -431,7 +432,8 @@ class Bookkeeping:
         Args:
             epoch: The epoch, from 0. It is complete unless `batch` is given.
             model: A module, which may be wrapped by DistributedDataParallel or `torch.compile`.
-            optimizer: The optimizer.
+            optimizer: The optimizer. Its state follows the names that its parameters have in the
+                modules saved beside it, whatever their order when it is resumed.
             scheduler: The scheduler; None if there is none, as for all of these.
             scaler: The gradient scaler.
             loader: The training DataLoader, for the state of its generators. With a stateful one
@@ -498,7 +500,9 @@ class Bookkeeping:
         checkpoint has, is claimed for a new attempt; what was logged after the checkpoint stays
         until the training goes on. Any other completed run is only read.
 
-        A damaged checkpoint is reported, renamed and passed over. Call this before the loader is
+        A damaged checkpoint is reported, renamed and passed over. What a kill has kept the last
+        save from doing is done now: `states/best.pt` is the best again, superseded files are
+        removed, and sinks get what they lack. Call this before the loader is
         iterated, and last before the loop, as it also restores the random number generators.
 
         Args:
@@ -515,7 +519,8 @@ class Bookkeeping:
             already past them); `extra` has the plain values.
 
         Raises:
-            ValueError: If the checkpoint lacks the state of one of these objects.
+            ValueError: If the checkpoint lacks the state of one of these objects, or an optimizer's
+                parameters have other names or groups than when it was saved.
             RuntimeError: If a state does not fit, such as that of another model.
         """
         from ._checkpoints.resuming import resume
@@ -548,6 +553,8 @@ class Bookkeeping:
         assert attempt is not None
         attempt.resume_at(start.step, start.metrics_size, start.timers)
         if start.path is not None:
+            if attempt.completed is None:
+                self._saver_of(attempt).finish_earlier_save(start.path)
             after = f" after batch {start.batch}" if start.batch else ""
             attempt.log.write(
                 f"Resumed from {start.path.name}: epoch {int(start)}{after} is next.",
@@ -599,7 +606,10 @@ class Bookkeeping:
         return self._save_state(optimizer, name)
 
     def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
-        """Read `states/NAME.pt` into an optimizer and return it; see `load_model`."""
+        """Read `states/NAME.pt` into an optimizer and return it; see `load_model`.
+
+        The parameters must have the order in which it was saved; `resume` goes by their names.
+        """
         return self._load_state(optimizer, name, "optimizer", unsafe=unsafe)
 
     def save_scheduler(self, scheduler: object, name: str = "scheduler") -> Path:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, SupportsFloat, runtime_checkable
@@ -262,6 +262,18 @@ class MLFlowLogger:
             )
         if problem is not None:
             raise TypeError(problem)
+
+    def reconcile(
+        self, points: Sequence[tuple[Mapping[str, float], int, float]], *, cut: bool
+    ) -> None:
+        """Completes the journal of a run that is continued; Bookkeeping calls this.
+
+        Args:
+            points: Metrics, step and time of all that the run has logged and kept.
+            cut: Whether the metrics after the last of them are void, as they will be logged again.
+        """
+        if self._journal is not None:
+            self._journal.reconcile(points, cut=cut)
 
     def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
         """Keeps a file or folder with the run.

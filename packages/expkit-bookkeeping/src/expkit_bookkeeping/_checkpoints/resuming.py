@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +11,16 @@ from .._files.durable import Check
 from .._files.json_files import NewerFileError, UnreadableFileError, check_schema
 from .._files.torch_archives import DamagedFileError, read_torch
 from .files import find_checkpoints
-from .rng import loader_generators, restore_rng_state, start_other_rank
+from .parameter_names import changes_groups, in_order_of, parameter_names
+from .rng import (
+    draws_in_workers,
+    has_kept_workers,
+    keeps_workers,
+    loader_generators,
+    restore_rng_state,
+    start_kept_workers,
+    start_other_rank,
+)
 from .snapshots import SCHEMA, CheckpointContent
 from .states import Stateful, load_into, prepend_fact
 from .writing import set_aside
@@ -19,6 +28,8 @@ from .writing import set_aside
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
+
+    from torch import Generator
 
 Report = Callable[[str], None]
 
@@ -163,6 +174,8 @@ def _fault(content: Mapping[str, object]) -> str | None:
         value = content[name]
         if not isinstance(value, allowed) or isinstance(value, bool):
             return f"its {name!r} is {type(value).__name__}"
+    if not isinstance(content.get("parameter_names"), (dict, type(None))):
+        return f"its 'parameter_names' is {type(content['parameter_names']).__name__}"
     if not isinstance(content.get("timers"), (str, type(None))):
         return f"its 'timers' is {type(content['timers']).__name__}"
     return None
@@ -190,6 +203,7 @@ def _restore(
             f"{path.name} also holds the state of {', '.join(unused)}, which resume() was not "
             "given: the training continues without it."
         )
+    states = {**states, **_optimizer_states(content, stateful, path)}
     for name, value in stateful.items():
         with _restoring(path, name):
             load_into(value, states[name], name)
@@ -214,9 +228,10 @@ def _restore(
                 "not stopped."
             )
         with _restoring(path, "the random state"):
-            for generator, state in zip(generators, saved, strict=False):
-                generator.set_state(state)
-            restore_rng_state(content["rng"], report)
+            _restore_random_states(content, generators, report)
+            if _starts_workers(content, loader, path, report):
+                start_kept_workers(loader)
+                _restore_random_states(content, generators, lambda _: None)
     else:
         start_other_rank(content["rng"], generators, rank)
     return ResumePoint(
@@ -228,6 +243,62 @@ def _restore(
         path=path,
         extra={**plain, **extra},
     )
+
+
+def _optimizer_states(
+    content: CheckpointContent, objects: Mapping[str, object], path: Path
+) -> dict[str, object]:
+    """The states of optimizers in the order of their parameters now, before anything is changed."""
+    saved = content.get("parameter_names") or {}  # older files lack it
+    states: dict[str, object] = {}
+    for name, wanted in parameter_names(objects).items():
+        if name not in saved:
+            continue
+        optimizer = objects[name]
+        with _restoring(path, name):
+            state = in_order_of(content["states"][name], saved[name], wanted, optimizer, name)
+            states[name] = state
+        for other, value in objects.items():
+            if getattr(value, "optimizer", None) is not optimizer:
+                continue
+            with _restoring(path, other):  # a scheduler, which counts the groups
+                if changes_groups(saved[name], wanted, name):
+                    raise ValueError(
+                        f"The groups of parameters of {name} are in another order than when it was "
+                        f"saved, and {other} counts them. Give them to it in the saved order."
+                    )
+    return states
+
+
+def _restore_random_states(
+    content: CheckpointContent, generators: Sequence[Generator], report: Report
+) -> None:
+    for generator, state in zip(generators, content["generators"], strict=False):
+        generator.set_state(state)
+    restore_rng_state(content["rng"], report)
+
+
+def _starts_workers(content: CheckpointContent, loader: object, path: Path, report: Report) -> bool:
+    """Whether a loader's workers have to be started to draw what a run draws that goes on."""
+    had_workers = content.get("kept_workers")  # older files lack it
+    has_workers = has_kept_workers(loader)
+    if loader is None:
+        return False
+    if not keeps_workers(loader):
+        if had_workers:
+            report(
+                f"{path.name} was saved with persistent_workers=True, and the loader has it no "
+                "longer: the order of the samples differs from a run that was not stopped."
+            )
+        return False
+    if had_workers is not False and draws_in_workers(loader):
+        report(
+            "The loader has persistent_workers=True, and the random states inside its workers are "
+            "in no checkpoint: the order of the samples is that of a run that was not stopped, but "
+            "not what the dataset draws itself, such as random augmentation. If it draws anything, "
+            "use persistent_workers=False, or SeededDataset of expkit-seed."
+        )
+    return had_workers is not False and not has_workers and not isinstance(loader, Stateful)
 
 
 @contextlib.contextmanager

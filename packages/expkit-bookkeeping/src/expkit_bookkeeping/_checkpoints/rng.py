@@ -1,4 +1,4 @@
-"""States of the random number generators, for checkpoints."""
+"""States of the random number generators, for checkpoints, and what a loader draws from them."""
 
 from __future__ import annotations
 
@@ -117,6 +117,46 @@ def loader_generators(loader: object) -> list[Generator]:
         if generator is not None:
             generators.setdefault(id(generator), generator)
     return list(generators.values())
+
+
+def keeps_workers(loader: object) -> bool:
+    """Whether a DataLoader keeps its workers from one epoch to the next."""
+    return bool(getattr(loader, "persistent_workers", False) and getattr(loader, "num_workers", 0))
+
+
+def has_kept_workers(loader: object) -> bool:
+    """Whether its workers run: it has been iterated since it was made."""
+    return keeps_workers(loader) and getattr(loader, "_iterator", loader) is not None
+
+
+def start_kept_workers(loader: object) -> None:
+    """Start the workers that a DataLoader keeps; what that draws is for the caller to undo.
+
+    It draws their seed when it starts them, and not again in later epochs. A resumed run has to
+    start them once more, and without this would be one number ahead from then on. The batches that
+    they load ahead are dropped at the next `iter`.
+    """
+    iter(cast("Iterable[object]", loader))
+
+
+def draws_in_workers(loader: object) -> bool:
+    """Whether a loader's dataset may draw random numbers, as far as its classes tell."""
+    from torch.utils.data import default_collate
+
+    collates = getattr(loader, "collate_fn", None) is default_collate
+    return not collates or _may_draw(getattr(loader, "dataset", None))
+
+
+def _may_draw(dataset: object) -> bool:
+    from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
+    if type(dataset) is Subset:
+        return _may_draw(dataset.dataset)
+    if type(dataset) is ConcatDataset:
+        return any(map(_may_draw, dataset.datasets))
+    # expkit-seed's numbers depend on the sample and the epoch alone
+    is_seeded = type(dataset).__module__.partition(".")[0] == "expkit_seed"
+    return not (type(dataset) is TensorDataset or is_seeded)
 
 
 def _without_arrays(value: object) -> object:

@@ -10,7 +10,7 @@ from .._files.saveable import same_memory
 from .background_saves import BackgroundSaves
 from .files import checkpoint_path
 from .snapshots import snapshot
-from .writing import remove, write
+from .writing import finish_save, remove, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class CheckpointSaver:
             ClaimLost: If somebody else has claimed the run.
             OSError: If it, or an earlier one in the background, could not be written.
         """
-        progress, metric = self._run.progress, self._run.settings.metric
+        progress, settings = self._run.progress, self._run.settings
+        metric = settings.metric
         warning = progress.missing_metric_warning()
         if warning is not None:
             self._run.warn_once("metric", warning)
@@ -61,6 +62,11 @@ class CheckpointSaver:
                 loader=loader,
                 step=-1 if progress.step is None else progress.step,
                 metric=None if metric is None else (metric, progress.metric_value),
+                keeping={
+                    "last": settings.keep_last,
+                    "best": settings.keep_best,
+                    "direction": settings.direction,
+                },
                 timers=timers,
                 keep=keep,
             )
@@ -86,7 +92,6 @@ class CheckpointSaver:
             path, make_durable = prepare(collect(same_memory))
             make_durable()
         progress.metric_value = None
-        self._run.flush_sinks()
         return path
 
     def wait(self) -> None:
@@ -114,22 +119,30 @@ class CheckpointSaver:
         Returns:
             The files that need not be kept now.
         """
-        run, settings = self._run, self._run.settings
+        run = self._run
         run.check()
         run.metrics.write()
         content["metrics_size"] = mark.size
+        run.flush_sinks()  # before the file has its name: a resumed run repeats what follows
         superseded = write(
             run.folder,
             content,
-            keep_last=settings.keep_last,
-            keep_best=settings.keep_best,
-            direction=settings.direction,
             report=run.warn,
             meanwhile=run.metrics.syncing(),
             check=run.check,  # again, as writing may have taken long
         )
         run.request_heartbeat()
         return superseded
+
+    def finish_earlier_save(self, path: Path) -> None:
+        """Finish the save of a checkpoint that an earlier attempt may have been killed in.
+
+        Raises:
+            ClaimLost: If somebody else has claimed the run.
+            OSError: If the best checkpoint could not be linked.
+        """
+        run = self._run
+        self._remove_in_thread(finish_save(run.folder, path, run.settings, check=run.check))
 
     def _remove_in_thread(self, superseded: list[Path]) -> None:
         """Remove files while the training continues: freeing a GB takes a third of a second."""

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 from .._files.saveable import same_memory, saveable
-from .rng import loader_generators, rng_state
+from .parameter_names import parameter_names
+from .rng import has_kept_workers, loader_generators, rng_state
 from .states import Stateful, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .parameter_names import GroupNames
 
     KeepTensor = Callable[[Tensor], Tensor]
 
@@ -26,6 +29,14 @@ class RankingMetric(TypedDict):
     value: float | None
 
 
+class Keeping(TypedDict):
+    """Which checkpoints a save keeps, so that a resume can finish it after a kill."""
+
+    last: int | None
+    best: int | None
+    direction: str
+
+
 class CheckpointContent(TypedDict):
     """What a checkpoint's file holds."""
 
@@ -35,10 +46,13 @@ class CheckpointContent(TypedDict):
     step: int | None
     metrics_size: int | None
     metric: RankingMetric | None
+    keeping: Keeping | None
     timers: str | None
     states: dict[str, object]
+    parameter_names: dict[str, GroupNames]
     extra: dict[str, object]
     loader: object
+    kept_workers: bool | None
     generators: list[Tensor]
     rng: dict[str, object]
 
@@ -52,6 +66,7 @@ def snapshot(
     step: int | None = None,
     metrics_size: int | None = None,
     metric: tuple[str, float | None] | None = None,
+    keeping: Keeping | None = None,
     timers: str | None = None,
     keep: KeepTensor = same_memory,
 ) -> CheckpointContent:
@@ -69,6 +84,7 @@ def snapshot(
         metrics_size: Bytes of metrics.jsonl that it covers.
         metric: Name of the metric that ranks checkpoints, and its value for this one; None if it
             was not logged.
+        keeping: Which checkpoints are kept once this one is written; None if unknown.
         timers: What timer.yaml holds; None if unknown.
         keep: Called with each tensor; returns the one to write in its place.
 
@@ -104,10 +120,13 @@ def snapshot(
         "step": step,
         "metrics_size": metrics_size,
         "metric": None if metric is None else {"name": metric[0], "value": metric[1]},
+        "keeping": keeping,
         "timers": timers,
         "states": states,
+        "parameter_names": parameter_names(objects),
         "extra": extra,
         "loader": loader_state,
+        "kept_workers": None if loader is None else has_kept_workers(loader),
         "generators": [generator.get_state() for generator in loader_generators(loader)],
         "rng": rng_state(),
     }

@@ -54,7 +54,7 @@ def _wrapped_attribute(module: nn.Module) -> str | None:
     return None
 
 
-def _name_cleaner(module: nn.Module) -> Callable[[str], str]:
+def name_cleaner(module: nn.Module) -> Callable[[str], str]:
     """A function that removes the wrappers of sub-modules from a dotted name."""
     prefixes = []
     for name, part in module.named_modules(remove_duplicate=False):
@@ -97,7 +97,7 @@ def state_of(value: object, name: str, keep: Callable[[Tensor], Tensor] = same_m
     metadata = getattr(raw, "_metadata", None)  # one item per module
     if metadata is not None and not any(key.endswith(WRAPPED) for key in metadata):
         return saveable(raw, name, keep)  # without looking at the many modules of a deep model
-    clean = _name_cleaner(module)
+    clean = name_cleaner(module)
     state = OrderedDict((clean(key), part) for key, part in raw.items())
     if metadata is not None:
         state._metadata = OrderedDict(  # type: ignore[attr-defined]
@@ -124,7 +124,7 @@ def load_into(value: object, state: object, name: str, *, strict: bool = True) -
     if not isinstance(state, Mapping):
         raise TypeError(f"The saved state of {name} is a {type_name(state)}, not a state_dict.")
     module = unwrap(value)
-    clean = _name_cleaner(module)
+    clean = name_cleaner(module)
     names = {clean(key): key for key in module.state_dict()}
     full = OrderedDict((names.get(str(key), str(key)), part) for key, part in state.items())
     metadata = getattr(state, "_metadata", None)

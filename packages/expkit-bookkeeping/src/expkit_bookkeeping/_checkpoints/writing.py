@@ -14,22 +14,20 @@ from .._files.torch_archives import write_torch
 from .._runs.claims import ClaimLost
 from .files import CheckpointFile, checkpoint_path, find_checkpoints, parse_name
 from .rng import pack
-from .snapshots import check_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .snapshots import CheckpointContent, RankingMetric
+    from .._runs.settings import RunSettings
+    from .snapshots import CheckpointContent, Keeping, RankingMetric
 
 Report = Callable[[str], None]
+_KEEP_ALL: Keeping = {"last": None, "best": 1, "direction": "maximize"}
 
 
 def write(
     folder: Path,
     content: CheckpointContent,
     *,
-    keep_last: int | None = 2,
-    keep_best: int | None = 1,
-    direction: str = "maximize",
     report: Report,
     meanwhile: Callable[[], None] | None = None,
     check: Check | None = None,
@@ -43,9 +41,6 @@ def write(
     Args:
         folder: The run folder.
         content: What `snapshot` returned.
-        keep_last: How many of the newest to keep; None for all.
-        keep_best: How many of the best by the metric to keep besides; None for all.
-        direction: Whether a greater or a smaller metric is better.
         report: Called with a sentence if there are files of a later epoch.
         meanwhile: Called in another thread while the content is written.
         check: Called when the content is on the disk, and before each change of another file; if
@@ -55,15 +50,8 @@ def write(
         The files to remove, for `remove`.
 
     Raises:
-        ValueError: If a setting is out of range.
         OSError: If the file could not be written; then older checkpoints are untouched.
     """
-    if keep_last is not None:
-        check_count(keep_last, "keep_last", at_least=1)
-    if keep_best is not None:
-        check_count(keep_best, "keep_best", at_least=0)
-    if direction not in ("maximize", "minimize"):
-        raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}.")
     path = checkpoint_path(folder, content["epoch"], content["batch"])
     write_torch(path, {**content, "rng": pack(content["rng"])}, meanwhile, check)
     _remember_metric(path, content["metric"])
@@ -80,11 +68,80 @@ def write(
             f"now {later.path.name}.replaced. To continue a run, call resume() first."
         )
     files = [file for file in files if (file.epoch, file.batch) <= (new.epoch, new.batch)]
-    best = _best(files, content["metric"], direction)[:keep_best]
+    return _link_and_rank(files, content["metric"], content["keeping"] or _KEEP_ALL, check)
+
+
+def finish_save(folder: Path, path: Path, settings: RunSettings, *, check: Check) -> list[Path]:
+    """Do what a kill has kept the save of a checkpoint from doing: the best, superseded files.
+
+    Which files it was to keep, the checkpoint itself says, not the settings of this attempt, which
+    may be an evaluation's. Older files do not say it: then nothing is superseded.
+
+    Args:
+        folder: The run folder.
+        path: The checkpoint from which the run was resumed.
+        settings: Of this attempt, for older files.
+        check: Called before anything is changed; if it raises, everything stays as it was.
+
+    Returns:
+        The files to remove, for `remove`.
+    """
+    resumed = parse_name(path)
+    if resumed is None:  # best.pt, the only one that is left
+        return []
+    content = _structure(path)
+    metric, keeping = content["metric"], content.get("keeping")
+    end = resumed.epoch, resumed.batch
+    files = [file for file in find_checkpoints(folder) if (file.epoch, file.batch) <= end]
+    check()
+    _set_aside_best_of_later(path.with_name("best.pt"), content, check)
+    if keeping is not None:
+        return _link_and_rank(files, metric, keeping, check)
+    if metric is not None and metric["name"] == settings.metric:
+        keep_all: Keeping = {**_KEEP_ALL, "direction": settings.direction}
+        _link_and_rank(files, metric, keep_all, check)
+    return []
+
+
+def _link_and_rank(
+    files: list[CheckpointFile],
+    metric: RankingMetric | None,
+    keeping: Keeping,
+    check: Check | None,
+) -> list[Path]:
+    """Link the best of the files, oldest first; return those that are not to be kept."""
+    best = _best(files, metric, keeping["direction"])[: keeping["best"]]
     if best:
         _link_best(best[0].path, check)
-    last = files if keep_last is None else files[-keep_last:]
+    last = files if keeping["last"] is None else files[-keeping["last"] :]
     return [file.path for file in files if file not in last and file not in best]
+
+
+def _set_aside_best_of_later(best: Path, resumed: CheckpointContent, check: Check | None) -> None:
+    """Set the best checkpoint aside if the run goes on from an earlier one, or it is damaged."""
+    if not best.exists():
+        return
+    try:
+        content = _structure(best)
+        is_later = _position(content) > _position(resumed)
+    except Exception:  # of any kind that torch.load raises for a damaged file
+        set_aside(best, "damaged", check)
+        return
+    if is_later:
+        set_aside(best, "replaced", check)
+
+
+def _position(content: CheckpointContent) -> tuple[int, float]:
+    batch = content["batch"]
+    return content["epoch"], math.inf if batch is None else batch
+
+
+def _structure(path: Path) -> CheckpointContent:
+    """A checkpoint without reading its weights, which are mapped."""
+    import torch
+
+    content: CheckpointContent = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return content
 
 
 def remove(paths: Sequence[Path], report: Report, check: Check | None = None) -> None:
@@ -132,14 +189,10 @@ def _remember_metric(path: Path, metric: RankingMetric | None) -> tuple[str | No
 
 def _metric_of(path: Path) -> tuple[str | None, float | None]:
     """Name and value of the metric in a checkpoint."""
-    import torch
-
     try:
         name_and_value = _metrics.get(_identity(path))
         if name_and_value is None:
-            # Mapped, so that only the structure is read and not the weights.
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            name_and_value = _remember_metric(path, content["metric"])
+            name_and_value = _remember_metric(path, _structure(path)["metric"])
         return name_and_value
     except Exception:  # a file that cannot be read is never the best; resume() reports it
         return None, None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .._files.durable import write_file
+from .._files.durable import sync_folder, write_file
 from .._files.yaml_files import yaml_text
 from .._runs.claims import Claim, ClaimLost
 from .._runs.environment import environment_facts
@@ -74,6 +74,7 @@ class OpenRun:
         self._environment: dict[str, object] = {}
         self._warned: set[str] = set()
         self._config: Mapping[str, object] = {}
+        self._has_durable_names = False
         self._earlier_metrics: set[str] = set()  # of earlier attempts, not yet logged by this one
         self._trained_metrics: set[str] = set()  # of a completed run: what its training logged
         self._cut: tuple[int, int | None, str | None] | None = None  # for when the training begins
@@ -124,6 +125,8 @@ class OpenRun:
         self._heartbeat_at = self._clock()
         self._thread.start()
         self._sinks.open({**record.data, "folder": str(self.folder)}, config)
+        if lines:  # an earlier attempt may have been killed before a sink had them
+            self._sinks.reconcile(lines, cut=False)
 
     @property
     def best(self) -> dict[str, object] | None:
@@ -192,8 +195,11 @@ class OpenRun:
         self._saves = saves
 
     def flush_sinks(self) -> None:
-        """Let the sinks write what they have."""
+        """Make durable what the sinks have, and once the names of the files in the folder."""
         self._sinks.call("flush")
+        if not self._has_durable_names:
+            sync_folder(self.folder)  # states/, metrics.jsonl and journals may be new
+            self._has_durable_names = True
 
     def save_timers(self) -> str | None:
         """Update timer.yaml; an error is reported and stops no checkpoint.
@@ -229,7 +235,9 @@ class OpenRun:
         """Forget what was logged at or after `step`, which the run will now log again."""
         self.metrics.cut(step, size, until=until)
         self._earlier_metrics.clear()
-        self.progress.restore(metric_lines(self.folder))
+        lines = list(metric_lines(self.folder))
+        self.progress.restore(lines)
+        self._sinks.reconcile(lines, cut=True)
 
     def _replace_earlier_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Drop what earlier attempts logged: an attempt that did not resume has its own curves."""

@@ -6,7 +6,17 @@ from typing import Protocol
 
 
 class Sink(Protocol):
-    """Where metrics go besides metrics.jsonl. All methods run on the training thread."""
+    """Where metrics go besides metrics.jsonl.
+
+    All methods run on the training thread, but for `flush`: that runs on the thread that writes the
+    checkpoint, which with `background=True` is another one, while the training goes on.
+
+    A sink may also have `reconcile(points, *, cut)`. It is called when an attempt opens a run that
+    has logged before, and with `cut=True` when `resume` has forgotten what came after the
+    checkpoint. `points` is all that metrics.jsonl holds then, in the order in which it was logged:
+    metrics, step and time of each call of `log_metrics`. The sink takes those that it lacks; with
+    `cut`, what it was given after the last of them is void, as it will be logged again.
+    """
 
     def open(self, run: Mapping[str, object], config: Mapping[str, object]) -> None:
         """Begin. `run` is the content of run.json plus `folder`; `config` is plain data."""
@@ -21,7 +31,10 @@ class Sink(Protocol):
         """Take one timer's statistics, as timer.yaml names them."""
 
     def flush(self) -> None:
-        """A checkpoint was saved."""
+        """Make durable what was logged; the checkpoint that covers it gets its name afterwards.
+
+        May run beside the other methods; see the class.
+        """
 
     def close(self, state: str) -> None:
         """End; the state is completed, failed or interrupted."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .metrics import MetricLine
     from .protocols import Sink
 
 METHODS = ("open", "log_metrics", "log_artifact", "log_timer", "flush", "close")
@@ -39,6 +40,16 @@ class Sinks:
                 sink.log_metrics(metrics, step, time)
             except Exception as problem:
                 self._report_once(sink, "log_metrics", problem)
+
+    def reconcile(self, lines: Sequence[MetricLine], *, cut: bool) -> None:
+        """Tell the sinks that ask for it what metrics.jsonl holds; see `protocols.py`."""
+        asking = [sink for sink in self._sinks if callable(getattr(sink, "reconcile", None))]
+        points = [(line.metrics, line.step, line.time) for line in lines] if asking else []
+        for sink in asking:
+            try:
+                sink.reconcile(points, cut=cut)  # type: ignore[attr-defined]
+            except Exception as problem:
+                self._report_once(sink, "reconcile", problem)
 
     def call(self, method: str, *args: object) -> None:
         """Call one of the other methods of all sinks."""

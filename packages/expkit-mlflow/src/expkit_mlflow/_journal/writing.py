@@ -12,13 +12,14 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
 from .entries import Entry, json_number
 from .ownership import release_lock, take_lock
-from .reading import read_attempts, read_entries
+from .reading import read_attempts
+from .reconciling import metrics_entries, read_cuts, reconciled
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,29 @@ class Journal:
         if len(waiting) > self._burst:
             self._write_on_callers_thread()
 
+    def reconcile(
+        self, points: Sequence[tuple[Mapping[str, float], int, float]], *, cut: bool
+    ) -> None:
+        """Adds what the journal lacks of `points`, which are all that the run has logged and kept.
+
+        Args:
+            points: Metrics, step and time of each, in order.
+            cut: Whether the metrics after the last of them are void, as they will be logged again.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            self.flush(durable=False)
+            state = reconciled(self.path, points)
+            if cut and state.cut_from is not None:
+                self.append({"kind": "cut", "from": state.cut_from})
+            for metrics, step, time_s in state.missing:
+                self.append_point(metrics, step, time_s)
+            self.flush(durable=False)
+            if cut:
+                self._highest = None
+            self._latest = points[-1][1] if points else 0
+
     def _write_on_callers_thread(self) -> None:
         if os.getpid() != self._pid:
             return
@@ -123,11 +147,12 @@ class Journal:
         if os.getpid() != self._pid:
             return  # a forked child: these entries belong to its parent
         with self._lock:
-            if self._fd >= 0:
-                self._write_waiting()
-                if durable:
-                    with contextlib.suppress(OSError):  # reported when writing
-                        os.fsync(self._fd)
+            if self._fd < 0:
+                return
+            self._write_waiting()
+        if durable:  # without the lock, as the training may want it meanwhile
+            with contextlib.suppress(OSError):  # reported when writing
+                os.fsync(self._fd)
 
     def close(self) -> None:
         """Writes and fsyncs the waiting entries and ends the thread. A second call does nothing."""
@@ -299,7 +324,7 @@ def _cut_torn_line(fd: int) -> int:
 
 def _highest_steps(path: Path) -> dict[str, int]:
     highest: dict[str, int] = {}
-    for entry, _ in read_entries(path):
+    for entry, _ in metrics_entries(path, read_cuts(path)):
         step, metrics = entry.get("step"), entry.get("metrics")
         if isinstance(step, int) and isinstance(metrics, dict):
             for key in metrics:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from .errors import TrackingError
 from .limits import clean_key, shorten
+from .metric_rows import remove_points
 from .secrets import without_secrets
 from .uris import check_installed, check_reachable, check_uri, is_server
 
@@ -261,6 +262,18 @@ class Store:
                 batch_tags, run_tags = run_tags[:size], run_tags[size:]
             refused += self._send_or_split(run.id, batch_metrics, batch_params, batch_tags)
         return refused
+
+    def remove_points(self, run: StoredRun, points: Sequence[Point]) -> None:
+        """Removes points from the embedded store, for which MLflow itself has no call."""
+        from mlflow.utils import validation
+
+        limit = validation.MAX_ENTITY_KEY_LENGTH
+        database = Path(self.uri.removeprefix("sqlite:///"))
+        remove_points(
+            database,
+            run.id,
+            [(clean_key(key, limit), value, step, time) for key, value, step, time in points],
+        )
 
     def _send_or_split(
         self, run_id: str, metrics: list[Metric], params: list[Param], tags: list[RunTag]

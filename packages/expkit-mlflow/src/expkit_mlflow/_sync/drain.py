@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .._journal.entries import Entry, json_number
 from .._journal.reading import read_entries
+from .._journal.reconciling import is_void, read_cuts
 from .._store.client import (
     FOLDER_TAG,
     POSITION_TAG,
@@ -55,6 +56,9 @@ class JournalDrain:
     has. After a kill in between, the next pass sends these batches again, and MLflow stores a point
     with the same (key, step, time, value) only once. A refused artifact holds nothing else back,
     but the tag's position stays before it, so that a later process tries again.
+
+    What a `cut` entry makes void is not sent to the embedded store, and removed if it was. A server
+    has no way to remove it, so there the first value of each step stays.
 
     Args:
         path: The journal, in its run's folder.
@@ -122,6 +126,11 @@ class JournalDrain:
         report = DrainReport()
         start = self._position
         history = self._history
+        # Nobody can remove points from a server: there the first value of a step stays.
+        cuts = read_cuts(self.path, start) if self._store.embedded else []
+        if any(cut.start < start for cut in cuts):
+            self._remove_void(start)
+            history = None
         if history is None:
             history = PointHistory()
             if start:
@@ -136,7 +145,8 @@ class JournalDrain:
                 if batch.points and len(batch.points) + _size(entry) > self._room(batch):
                     self._send(batch, line_start, report, last=False)
                     batch = _Batch()
-                self._add_points(entry, line_start, history, batch)
+                if not is_void(line_start, cuts):
+                    self._add_points(entry, line_start, history, batch)
             elif kind == "params":
                 self._add_params(entry, batch)
             elif kind == "tags":
@@ -278,16 +288,41 @@ class JournalDrain:
             text = f"step {step}: {json_number(value)} in attempt {self._attempt}"
             batch.tags[f"changed.{key}"] = text
 
+    def _remove_void(self, end: int) -> None:
+        """Remove from the store what a resume has made void, of the journal before byte `end`."""
+        assert self.stored is not None
+        cuts = read_cuts(self.path)
+        void: dict[Point, None] = {}
+        valid: set[tuple[str, int]] = set()
+        start = 0
+        for entry, offset in read_entries(self.path):
+            if offset > end:
+                break
+            if entry.get("kind") == "metrics":
+                step, timestamp = _step(entry), milliseconds(_number(entry.get("time")))
+                for key, value in _values(entry):
+                    if is_void(start, cuts):
+                        void[Point(key, value, step, timestamp)] = None
+                    else:
+                        valid.add((key, step))
+            start = offset
+        self._store.remove_points(
+            self.stored, [point for point in void if (point.key, point.step) not in valid]
+        )
+
     def _points_before(self, end: int) -> Iterable[tuple[str, int, float]]:
+        cuts = read_cuts(self.path) if self._store.embedded else []
+        start = 0
         for entry, offset in read_entries(self.path):
             if offset > end:
                 return
             if entry.get("kind") == "run":
                 self._attempt = int(_number(entry.get("attempt"), 1))
-            elif entry.get("kind") == "metrics":
+            elif entry.get("kind") == "metrics" and not is_void(start, cuts):
                 step = _step(entry)
                 for key, value in _values(entry):
                     yield key, step, value
+            start = offset
 
 
 def _values(entry: Entry) -> Iterable[tuple[str, float]]:

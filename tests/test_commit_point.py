@@ -1,0 +1,218 @@
+"""Wherever a run is killed, all that it leaves is what a run that was not killed leaves."""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from expkit_bookkeeping import Bookkeeping, RunSettings, results
+from expkit_mlflow import sync
+
+ROUNDS = 6 * int(os.environ.get("EXPKIT_FAULTS", "1"))
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    """Trains in a fork of a process that has imported torch; returns how each training ended."""
+    process = subprocess.Popen(
+        [sys.executable, HERE / "killed_training.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def train(folder, options=None, **death):
+        print(json.dumps([str(folder), options or {}, death]), file=process.stdin, flush=True)
+        return json.loads(process.stdout.readline())
+
+    yield train
+    process.stdin.close()
+    process.wait()
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def logged(folder):
+    return [(line["step"], line["metrics"]) for line in lines(folder / "metrics.jsonl")]
+
+
+def in_mlflow(experiment):
+    """By run: its state, and all points with how often each is there; but for those of timers."""
+    with contextlib.closing(sqlite3.connect(experiment / "mlflow.db")) as store:
+        runs = {
+            name: (status, []) for name, status in store.execute("SELECT name, status FROM runs")
+        }
+        for name, *point in store.execute(
+            "SELECT runs.name, key, step, value FROM metrics "
+            "JOIN runs ON runs.run_uuid = metrics.run_uuid "
+            "WHERE key NOT LIKE 'time.%' ORDER BY key, step, value"
+        ):
+            runs[name][1].append(tuple(point))
+    return runs
+
+
+def checkpoint(path):
+    return torch.load(path, weights_only=True)
+
+
+def outcome(experiment, name, tracked):
+    """All that a run has left, but for times."""
+    folder = experiment / "training" / name
+    record = json.loads((folder / "run.json").read_text())
+    last = checkpoint(folder / "states" / "epoch_0003.pt")
+    row = results(experiment).set_index("run_name").loc[name]
+    return {
+        "run.json": {key: record[key] for key in ("state", "progress", "metrics", "best", "error")},
+        "metrics": logged(folder),
+        "mlflow": tracked[name],
+        "files in states/": sorted(path.name for path in (folder / "states").iterdir()),
+        "best.pt": checkpoint(folder / "states" / "best.pt")["epoch"],
+        "last checkpoint": plain({key: last[key] for key in last.keys() - {"timers"}}),
+        "timed": yaml.safe_load((folder / "timer.yaml").read_text())["epoch"]["count"],
+        "row": plain(row.drop(["attempt", "seconds", "path"], errors="ignore").to_dict()),
+        "left over": [path.name for path in folder.rglob("*.tmp")],
+    }
+
+
+def plain(value):
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    return value.tolist() if isinstance(value, torch.Tensor) else repr(value)
+
+
+def test_points_of_the_second_before_a_kill_reach_mlflow(tmp_path, trainer):
+    folder = tmp_path / "digits" / "training" / "a"
+    assert trainer(folder, name="replace", target="epoch_0001.pt", after=True)["code"] == -9
+    assert trainer(folder)["code"] == 0
+    sync(tmp_path / "digits")
+    status, points = in_mlflow(tmp_path / "digits")["a"]
+    assert (status, points) == ("FINISHED", [("acc", step, step / 10) for step in range(4)])
+
+
+def test_a_journal_that_lost_its_end_is_completed_from_the_metrics(tmp_path, trainer):
+    folder = tmp_path / "digits" / "training" / "a"
+    trainer(folder, name="replace", target="epoch_0002.pt", after=True)
+    journal = folder / "tracking.jsonl"
+    kept = [line for line in journal.read_text().splitlines(True) if '"step": 1,' not in line]
+    journal.write_text("".join(kept)[:-20])  # as after a power cut without a flush
+    assert trainer(folder)["code"] == 0
+    sync(tmp_path / "digits")
+    assert in_mlflow(tmp_path / "digits")["a"][1] == [("acc", step, step / 10) for step in range(4)]
+
+
+def test_what_is_logged_again_replaces_in_mlflow_what_was_sent_before(tmp_path, trainer):
+    folder = tmp_path / "digits" / "training" / "a"
+    options = {"noise": 0.05, "per_batch": True, "every": 3}  # another value in each attempt
+    trainer(folder, options, name="replace", target="epoch_0003.pt")
+    sync(tmp_path / "digits")
+    sent_before = in_mlflow(tmp_path / "digits")["a"][1]
+    assert trainer(folder, options)["code"] == 0
+    sync(tmp_path / "digits")
+    points = in_mlflow(tmp_path / "digits")["a"][1]
+    assert points != sent_before
+    assert points == sorted(
+        (key, step, float(value)) for step, line in logged(folder) for key, value in line.items()
+    )
+    with contextlib.closing(sqlite3.connect(tmp_path / "digits" / "mlflow.db")) as store:
+        latest = dict(store.execute("SELECT key, value FROM latest_metrics WHERE key = 'acc'"))
+    assert latest == {"acc": logged(folder)[-1][1]["acc"]}
+
+
+@pytest.mark.parametrize(("name", "target", "after"), [
+    ("replace", "epoch_0003.pt", True), ("link", ".best.pt.", True), ("replace", "best.pt", False),
+    ("replace", "best.pt", True), ("unlink", "epoch_0001.pt", False),
+])  # fmt: skip
+def test_a_save_that_was_killed_at_the_last_epoch_is_finished(
+    tmp_path, trainer, name, target, after
+):
+    folder = tmp_path / "digits" / "training" / "a"
+    assert trainer(folder, name=name, target=target, after=after)["code"] == -9
+    assert trainer(folder)["code"] == 0
+    record = json.loads((folder / "run.json").read_text())
+    assert record["state"] == "completed"
+    states = folder / "states"
+    assert record["best"]["step"] == checkpoint(states / "best.pt")["epoch"] == 3
+    assert sorted(path.name for path in states.iterdir()) == [
+        "best.pt", "epoch_0002.pt", "epoch_0003.pt",
+    ]  # fmt: skip
+
+
+def test_best_is_of_what_the_run_goes_on_from(tmp_path, trainer):
+    folder = tmp_path / "digits" / "training" / "a"
+    trainer(folder, {"epochs": 3})
+    damaged = folder / "states" / "epoch_0002.pt"
+    damaged.write_bytes(damaged.read_bytes()[:-1000])  # best.pt is the same file
+    trainer(folder, {"epochs": 2})
+    record = json.loads((folder / "run.json").read_text())
+    assert record["best"]["step"] == checkpoint(folder / "states" / "best.pt")["epoch"] == 1
+
+
+def test_an_evaluation_with_other_settings_removes_no_checkpoint(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    with Bookkeeping(tmp_path, settings=RunSettings(keep_last=None), console=False) as run:
+        for epoch in range(5):
+            run.save_checkpoint(epoch, model=model)
+    with Bookkeeping(tmp_path, console=False) as run:
+        assert run.resume(model=model) == 5
+    assert len(list((tmp_path / "states").iterdir())) == 5
+
+
+@pytest.mark.faults
+def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(tmp_path, trainer):
+    seed = int(os.environ.get("EXPKIT_SEED", time.time_ns() % 1_000_000))
+    print(f"EXPKIT_SEED={seed}")
+    chance = random.Random(seed)
+    experiment = tmp_path / "digits"
+    training = experiment / "training"
+    loaders = [(0, False), (2, False), (2, True)]
+    kinds = [
+        {"per_batch": per_batch, "every": every, "background": background, "rising": rising,
+         "workers": workers, "persistent": persistent}
+        for per_batch, every, background, rising, (workers, persistent) in itertools.product(
+            (False, True), (1, 3), (False, True), (False, True), loaders
+        )
+    ]  # fmt: skip
+    cases, calls = {}, {}
+    for number in range(ROUNDS):
+        kind = chance.randrange(len(kinds))
+        reference = f"untouched_{kind}"
+        if not (training / reference).exists():
+            ended = trainer(training / reference, kinds[kind])
+            assert ended["code"] == 0
+            calls[kind] = ended["calls"]
+        cases[f"killed_{number}"] = kind
+    # In turns for all of them, so that one sync after each kill is enough.
+    for kill in range(2):
+        for name, kind in cases.items():
+            death = {
+                "call": chance.randrange(calls[kind]),
+                "after": chance.random() < 0.5,
+                "delay_s": chance.choice([0.0, 0.0, chance.random() / 10]),
+            }
+            print(f"kill {kill} of {name}: {kinds[kind]}, {death}")
+            assert trainer(training / name, kinds[kind], **death)["code"] in (0, -9, -14)
+        sync(experiment)
+    for name, kind in cases.items():
+        assert trainer(training / name, kinds[kind])["code"] == 0
+    sync(experiment)
+    tracked = in_mlflow(experiment)
+    for name, kind in cases.items():
+        left = outcome(experiment, name, tracked)
+        expected = outcome(experiment, f"untouched_{kind}", tracked)
+        for fact, value in expected.items():
+            assert left[fact] == value, f"{fact} of {name}, {kinds[kind]}"
