@@ -98,7 +98,7 @@ def move_to_trash(
     now = datetime.fromtimestamp(clock(), UTC)
     # resolve() only the parent: the folder itself may be a link to another disk
     parent = folder.parent.resolve()
-    experiment = parent.parent if parent.name == "training" else parent
+    experiment = _experiment_of(folder)
     trash = experiment / ".trash"
     trash.mkdir(exist_ok=True)
     name = f"{folder.name}.{now:%Y%m%dT%H%M%S}"
@@ -123,6 +123,17 @@ def move_to_trash(
         sync_folder(parent)
         raise
     return target
+
+
+def _experiment_of(folder: Path) -> Path:
+    """The folder with the trash of a run: its experiment, or the folder that holds the run."""
+    parent = folder.absolute().parent
+    real = parent.resolve()
+    if parent.name == "training":  # it may be a link, and not from another disk
+        experiment = parent.parent.resolve()
+        if experiment.stat().st_dev == real.stat().st_dev:
+            return experiment
+    return real.parent if real.name == "training" else real
 
 
 def removed_runs(experiment: Path) -> list[RemovedRun]:
