@@ -84,14 +84,14 @@ def is_shared_claim(folder: Path, *, may_share: bool) -> bool:
         return is_shared(folder)
     if may_share:
         reason = _reason_not_to_share(folder, reason)
-    if reason is not None:
-        raise PermissionError(
-            f"{folder} {reason}. A run gets a new or empty folder, or one that expkit made: name "
-            f"another one, such as {folder / 'run_1'}. If the files are put there for the run "
-            "before it starts, delete the line that does so, or move it to where the run has "
-            "started."
-        )
-    return True
+    if reason is None:
+        return True
+    other = f"Bookkeeping({str(folder / 'run_1')!r})" if may_share else "another run_name"
+    raise PermissionError(
+        f"{folder} {reason}. A run gets a new or empty folder, or one that expkit made: choose "
+        f"{other}, or move these files away. If a line of yours writes them before the run "
+        "starts, delete it, or write them once the run has started."
+    )
 
 
 def reason_to_stay(folder: Path) -> str | None:

@@ -89,6 +89,7 @@ def move_to_trash(
             "move it yourself."
         )
     # resolve() only the parent: the folder itself may be a link to another disk
+    experiment = _experiment_of(folder)
     folder = folder.parent.resolve() / folder.name
 
     def why_not(record: RunRecord | None) -> str | None:
@@ -104,11 +105,22 @@ def move_to_trash(
     try:
         number, record = _claim_to_remove(folder, process, is_rival_alive, why_not, clock)
         now = datetime.fromtimestamp(clock(), UTC)
-        target = _move(folder, number, process, judged or record, reason, now)
+        target = _move(experiment, folder, number, process, judged or record, reason, now)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"Somebody else has just moved {folder} away: {error}") from error
     make_void(target, number, process)  # so that the run can go on if somebody moves it back
     return target
+
+
+def _experiment_of(folder: Path) -> Path:
+    """The folder with the trash of a run: its experiment, or the folder that holds the run."""
+    parent = folder.absolute().parent
+    real = parent.resolve()
+    if parent.name == "training":  # it may be a link, and not from another disk
+        experiment = parent.parent.resolve()
+        if experiment.stat().st_dev == real.stat().st_dev:
+            return experiment
+    return real.parent if real.name == "training" else real
 
 
 def _claim_to_remove(
@@ -138,6 +150,7 @@ def _claim_to_remove(
 
 
 def _move(
+    experiment: Path,
     folder: Path,
     number: int,
     process: ProcessIdentity,
@@ -146,8 +159,6 @@ def _move(
     now: datetime,
 ) -> Path:
     """Note the move of a claimed folder, and move it."""
-    parent = folder.parent
-    experiment = parent.parent if parent.name == "training" else parent
     trash = experiment / ".trash"
     try:
         trash.mkdir(exist_ok=True)
@@ -177,7 +188,7 @@ def _move(
     except BaseException:
         make_void(folder, number, process)
         raise
-    sync_folder(parent)
+    sync_folder(folder.parent)
     sync_folder(trash)
     return target
 
