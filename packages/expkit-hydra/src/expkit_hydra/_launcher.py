@@ -203,8 +203,7 @@ def launch_grid(
     # A sync that failed is not tried again at once: `failure` says how to.
     failure = tracking.failure()
     if grid.is_last_batch:
-        synchronised = False if failure is not None else tracking.complete or None
-        finish_grid(grid, config=config, synchronised=synchronised)
+        finish_grid(grid, config=config, synchronised=tracking.synchronised)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
     return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from ._store.errors import TrackingError
 
 FOLDER = "its folder, results/EXPERIMENT"
+LEFT_TO_ANOTHER = 75  # the exit code of `sync --follow`; EX_TEMPFAIL of sysexits.h
 
 
 def sync(argv: Sequence[str]) -> int:
@@ -60,6 +61,9 @@ def sync(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     report.folder = options.folder  # as it was typed
+    if report.left_to is not None:
+        _print_error(f"left to {report.left_to}, which sends the runs of {report.folder} to MLflow")
+        return LEFT_TO_ANOTHER
     print(report)
     if options.show_ui:
         print(f"expkit ui {shlex.quote(str(options.folder))}")

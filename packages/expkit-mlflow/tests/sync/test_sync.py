@@ -744,3 +744,80 @@ def test_follow_without_any_interval_ends_when_its_stdin_is_closed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [
         "training"
     ]  # nothing to send, nothing made
+
+
+def start_follower(experiment, *options):
+    command = [sys.executable, "-m", "expkit_mlflow", "sync", str(experiment), "--follow", *options]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def keep_journal(kit, folder, loss):
+    tracking = MLFlowLogger(environ=GRID)
+    tracking.open(kit.record(folder), {})
+    tracking.log_metrics({"loss": loss}, 0)
+    tracking.close("completed")
+
+
+def lead_of(experiment):
+    held = experiment / ".mlflow.follow.lock.held"
+    return json.loads(held.read_text())["pid"] if held.exists() else None
+
+
+@pytest.mark.runs
+def test_of_two_followers_one_sends_and_the_other_leaves_it_to_it_at_once(experiment, kit):
+    keep_journal(kit, experiment / "training/first", 1.0)
+    leader = start_follower(experiment, "--interval", "0.1")
+    kit.wait_for(lambda: lead_of(experiment) == leader.pid, "nobody leads")
+    os.kill(leader.pid, signal.SIGSTOP)
+    keep_journal(kit, experiment / "training/second", 0.5)
+
+    other = start_follower(experiment)
+    out, err = other.communicate()  # the leader does not move: it has not waited for it
+    os.kill(leader.pid, signal.SIGCONT)
+    leader.communicate()
+
+    assert (other.returncode, out) == (75, "")
+    assert err.startswith(f"left to process {leader.pid} on ")
+    assert len(err.splitlines()) == 1
+    assert leader.returncode == 0
+    runs = kit.runs(experiment)
+    assert {name: run.data.metrics["loss"] for name, run in runs.items()} == {
+        "first": 1.0,
+        "second": 0.5,
+    }
+
+
+@pytest.mark.runs
+def test_a_follower_takes_over_from_one_that_was_killed(experiment, kit):
+    keep_journal(kit, experiment / "training/first", 1.0)
+    leader = start_follower(experiment, "--interval", "0.1")
+    kit.wait_for(lambda: lead_of(experiment) == leader.pid, "nobody leads")
+    other = start_follower(experiment, "--interval", "0.1")
+    leader.kill()
+    leader.communicate()
+
+    kit.wait_for(lambda: lead_of(experiment) == other.pid, "nobody takes over")
+    assert other.communicate()[1] == ""
+    assert other.returncode == 0
+    assert kit.runs(experiment)["first"].data.metrics == {"loss": 1.0}
+
+
+def test_what_ends_during_the_leaders_last_pass_is_sent_by_one_more(tmp_path):
+    (tmp_path / "training" / "r").mkdir(parents=True)
+    (tmp_path / "training" / "r" / "tracking.jsonl").touch()
+    passes = []
+
+    class Passes(Synchronizer):
+        def once(self):
+            if not passes:  # another follower ends after this pass has read the journals
+                other = follow_grid(Synchronizer(tmp_path), None)
+                assert other.left_to.startswith(f"process {os.getpid()} on ")
+            passes.append("pass")
+            return super().once()
+
+    report = follow_grid(Passes(tmp_path), None)
+
+    assert passes == ["pass", "pass"]
+    assert report.left_to is None
+    assert not (tmp_path / ".mlflow.follow.request").exists()

@@ -182,8 +182,7 @@ def _wait(
     _show_failures(statuses, screen)
     failure = tracking.failure()
     if grid.is_last_batch:
-        done = False if failure is not None else tracking.complete or None
-        finish_grid(grid, config=config, synchronised=done)
+        finish_grid(grid, config=config, synchronised=tracking.synchronised)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
     return [_job_return(status, grid) for status in statuses]

@@ -49,8 +49,8 @@ def finish_grid(
         experiment: The experiment's folder; None takes the grid's.
         unless_done: True leaves out `sync` and `plot` if they have succeeded for the runs as they
             are.
-        synchronised: Whether `sync` succeeded during the runs, to their end. If it failed, it is
-            not tried again at once. None: it did not run.
+        synchronised: Whether `sync` succeeded during the runs, to their end. If it failed, or was
+            left to another process, it is not tried again at once. None: it did not run.
         command: The command that runs the grid again; None takes this process's command line.
     """
     from expkit_bookkeeping import find_runs, write_results_csv

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _MOST_COMPLAINTS = 5  # of the last lines of a command's stderr
+_LEFT_TO_ANOTHER = 75  # exit code: another process sends, and says so in one line
 _DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt forever
 
 
@@ -43,6 +44,7 @@ class TrackingSync:
         self._experiment = experiment
         self._package = installed_verbs().get("sync") if wanted else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._was_stopped = False
         self._next_poll_s = 0.0
 
     def __enter__(self) -> TrackingSync:
@@ -82,23 +84,27 @@ class TrackingSync:
         try:
             self._process.wait(_DRAIN_TIMEOUT_S)
         except subprocess.TimeoutExpired:
+            self._was_stopped = True
             self._process.terminate()
             self._process.wait()
 
     @property
-    def complete(self) -> bool:
-        """Whether everything was synchronised when the block ended."""
-        return self._process is not None and self._process.returncode == 0
+    def synchronised(self) -> bool | None:
+        """Whether everything was synchronised when the block ended.
+
+        None if there was nothing to synchronise; False also if another process does it.
+        """
+        return None if self._process is None else self._process.returncode == 0
 
     def failure(self) -> str | None:
-        """Why tracking is not synchronised, after the block; None if it is."""
-        if self._process is None or self.complete:
+        """Why tracking is not synchronised, after the block; None if it is, or if another does."""
+        if self._process is None or self._process.returncode in (0, _LEFT_TO_ANOTHER):
             return None
-        folder = short_path(self._experiment)
-        return (
-            f"sync ended with exit code {self._process.returncode}; the journals are complete. "
-            f"Again: {command_line('sync', folder)}"
-        )
+        ending = f"ended with exit code {self._process.returncode}"
+        if self._was_stopped:
+            ending = f"was not done after {_DRAIN_TIMEOUT_S} s and was stopped"
+        again = command_line("sync", short_path(self._experiment))
+        return f"sync {ending}; the journals are complete. Again: {again}"
 
     def _start(self) -> None:
         assert self._package is not None
@@ -122,9 +128,11 @@ def run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> tuple[l
         has_work = {"sync": has_journal, "plot": _has_metrics}[verb]
         if verb not in installed or not has_work(folder):
             continue
+        # It leaves the work to another sweep that is at it, instead of waiting for it.
+        options = ["--follow"] if verb == "sync" else []
         with screen.status(f"{verb} …"):
             completed = subprocess.run(
-                [sys.executable, "-m", installed[verb], verb, str(folder)],
+                [sys.executable, "-m", installed[verb], verb, str(folder), *options],
                 env=_subprocess_environment(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -133,8 +141,8 @@ def run_verbs(verbs: Sequence[str], folder: Path, *, screen: Console) -> tuple[l
             )
         complaints = completed.stderr.strip().splitlines()[-_MOST_COMPLAINTS:]
         notes += [f"{verb}: {line}" for line in complaints]
-        if completed.returncode != 0:
-            succeeded = False
+        succeeded &= completed.returncode == 0
+        if completed.returncode not in (0, _LEFT_TO_ANOTHER):
             notes.append(
                 f"{verb} ended with exit code {completed.returncode}; the runs are not affected. "
                 f"Again: {command_line(verb, short_path(folder))}"

@@ -27,6 +27,14 @@ STALE_S = 90.0  # six heartbeats of a holder on another machine; less than `sync
 CHECK_S = 1.0  # between two checks that the holder is alive: each creates a file
 
 
+class WriterHeldError(TrackingError):
+    """Another process holds the lock; `holder` says which, in words."""
+
+    def __init__(self, text: str, holder: str) -> None:
+        super().__init__(text)
+        self.holder = holder
+
+
 def system_lock(fd: int) -> bool:
     """Takes the operating system's lock; False if another process has it.
 
@@ -60,8 +68,8 @@ def one_writer(
     name, created by linking.
 
     Raises:
-        TrackingError: If another process still holds it after `wait_s`, or if neither lock exists
-            here.
+        WriterHeldError: If another process still holds it after `wait_s`; a TrackingError.
+        TrackingError: If neither lock exists here.
     """
     deadline = time.monotonic() + wait_s
     wait = _LockWait(path, deadline, wait_s, poll_s)
@@ -202,12 +210,13 @@ def _holder_facts() -> bytes:
     return json.dumps(facts).encode()
 
 
-def _held_error(path: Path, holder_file: Path, wait_s: float) -> TrackingError:
+def _held_error(path: Path, holder_file: Path, wait_s: float) -> WriterHeldError:
     holder = "another process"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         facts = json.loads(holder_file.read_bytes())
         holder = f"process {facts['pid']} on {facts['host']} since {facts['since']}"
-    return TrackingError(
+    return WriterHeldError(
         f"{path} is held by {holder}, and still was after {wait_s:.0f} s. "
-        f"Nothing is lost: `expkit sync {path.parent}` later sends what is missing."
+        f"Nothing is lost: `expkit sync {path.parent}` later sends what is missing.",
+        holder,
     )

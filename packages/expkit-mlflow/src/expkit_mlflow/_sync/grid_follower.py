@@ -8,6 +8,7 @@ from typing import TextIO
 
 from .._store.errors import TrackingError
 from .experiment import Synchronizer
+from .lead import Lead
 from .report import SyncReport
 
 CHECK_S = 1.0  # between two checks that the parent is still alive
@@ -23,6 +24,9 @@ def follow_grid(
 ) -> SyncReport:
     """Repeats passes until the other end of `stream` is closed, then makes a last one.
 
+    Of several followers of one experiment only one makes passes, as long as it goes on; at its end
+    it sends what those have left that ended before it, and the next one takes over.
+
     Args:
         synchronizer: Makes the passes.
         stream: Usually stdin, a pipe from the sweep; it also closes if the sweep is killed. None
@@ -31,12 +35,17 @@ def follow_grid(
         parent: Id of the process at the other end, best read before anything slow; by default the
             parent of this process now.
         on_problem: Called once with each new problem.
+
+    Returns:
+        What was sent; its `left_to` names the process that sends the rest, if that is another one.
     """
     total = SyncReport(synchronizer.folder)
+    lead = Lead(synchronizer.folder)
     if parent is None:
         parent = os.getppid()
-    while True:
-        closed = stream is None or _is_closed_within(stream, interval_s, parent)
+
+    def make_pass() -> None:
+        lead.accept_requests()
         before = len(total.problems)
         try:
             total.add(synchronizer.once())
@@ -44,8 +53,29 @@ def follow_grid(
             total.add(SyncReport(synchronizer.folder, total.runs, problems=[str(error)]))
         for problem in total.problems[before:]:
             on_problem(problem)
-        if closed:
+
+    try:
+        while stream is not None and not _is_closed_within(stream, interval_s, parent):
+            if lead.has_work() and lead.take():
+                make_pass()
+        if not lead.has_work():
             return total
+        lead.request()  # first: whoever leads then, finds it
+        has_sent = False
+        while lead.take():
+            make_pass()
+            has_sent = True
+            lead.release()
+            if not lead.is_requested():
+                break
+        if not has_sent:
+            total.left_to = lead.holder
+    except TrackingError as error:  # neither locks nor links here, or no place on the disk
+        total.add(SyncReport(synchronizer.folder, total.runs, problems=[str(error)]))
+        on_problem(str(error))
+    finally:
+        lead.release()
+    return total
 
 
 def _is_closed_within(stream: TextIO, timeout_s: float, parent: int) -> bool:

@@ -23,6 +23,7 @@ class SyncReport:
         superseded: Earlier runs whose folder a new run has now.
         sending: Runs that are still sending their journal themselves.
         problems: What could not be sent, in words.
+        left_to: The process that sends the rest, in words; None if that is this one.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class SyncReport:
     superseded: int = 0
     sending: int = 0
     problems: list[str] = field(default_factory=list)
+    left_to: str | None = None
 
     def __str__(self) -> str:
         """One line for people."""
