@@ -88,7 +88,7 @@ class RunCallback(Callback):
             return
         try:
             self._claim = _prepare_single_run(config, grid_settings(config))
-            write_config(config, self._claim.folder)
+            write_config(config, self._claim.folder, check=self._claim.check)
         except (RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
         except OSError as error:
@@ -114,7 +114,7 @@ class RunCallback(Callback):
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
             self._heartbeat.enter_context(heartbeat(self._claim))
-            write_config(config, folder)
+            write_config(config, folder, check=self._claim.check)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
         """Record the end of a run, unless its own Bookkeeping has done so."""
@@ -193,6 +193,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     from ._composing.global_state import current_config
     from ._grid.identity import group_choices, identify
     from ._grid.names import swept_keys, swept_values
+    from ._running.output import job_log
 
     with current_config(config):
         folder = Path(str(config.hydra.run.dir)).absolute()
@@ -228,6 +229,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         swept=swept,
         choices=group_choices(config),
         unresolved=identity.unresolved,
+        append_files=[job_log(config)],
     )
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from .._files.durable import checked_if_missing
 from .._files.saveable import same_memory
 from .background_saves import BackgroundSaves
 from .files import checkpoint_path
@@ -118,16 +119,17 @@ class CheckpointSaver:
         run.check()
         run.metrics.write()
         content["metrics_size"] = mark.size
-        superseded = write(
-            run.folder,
-            content,
-            keep_last=settings.keep_last,
-            keep_best=settings.keep_best,
-            direction=settings.direction,
-            report=run.warn,
-            meanwhile=run.metrics.syncing(),
-            check=run.check,  # again, as writing may have taken long
-        )
+        with checked_if_missing(run.check):  # the next owner may have removed the file by now
+            superseded = write(
+                run.folder,
+                content,
+                keep_last=settings.keep_last,
+                keep_best=settings.keep_best,
+                direction=settings.direction,
+                report=run.warn,
+                meanwhile=run.metrics.syncing(),
+                check=run.check,  # again, as writing may have taken long
+            )
         run.request_heartbeat()
         return superseded
 

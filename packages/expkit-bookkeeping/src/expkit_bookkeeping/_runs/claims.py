@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,9 @@ class ClaimLost(RuntimeError):
     """The run has been claimed by somebody else since, or its folder was moved away."""
 
 
+_unfinished: weakref.WeakSet["Claim"] = weakref.WeakSet()  # what this process still works on
+
+
 class Claim:
     """The right to write one run's folder, until a higher claim exists. Made by `claim_run`."""
 
@@ -68,6 +72,7 @@ class Claim:
         self._opened_at_s = clock()
         self._elapsed_before_s = 0.0
         self._data: dict[str, object] = {}
+        _unfinished.add(self)
 
     def __repr__(self) -> str:
         return f"Claim({str(self.folder)!r}, attempt={self.attempt})"
@@ -145,6 +150,11 @@ class Claim:
             "code": record_code_of_run(self.folder, code_facts(), check=self.check),
         }
         self.update(**fields, **ending)
+        self.release()
+
+    def release(self) -> None:
+        """Say that this process is done with the run, however it ended."""
+        _unfinished.discard(self)
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + max(0.0, self._clock() - self._opened_at_s)
@@ -227,6 +237,8 @@ def claim_run(
 
     Raises:
         RunClaimed: If the run's owner is alive, or may be, or a newer version wrote the run.
+        ClaimLost: If this process works on the run still, but lost it to another one: a launcher
+            that was stopped, whose script now opens a Bookkeeping.
         OSError: If the folder cannot be written.
     """
     folder = Path(folder).absolute()  # as the training code may change the working directory
@@ -247,6 +259,7 @@ def claim_run(
         record = claimed_record(folder)
         check_not_newer(record)
         check_purpose(folder)
+        _check_own_claims(folder)
         if (
             record is not None
             and is_owned_by(record, process)
@@ -264,6 +277,16 @@ def claim_run(
             _take_over(claim, record, append_files)
             return _write_start(claim, facts, record, reopened=False)
         # Somebody linked this number first and owns the run now. Read again.
+
+
+def _check_own_claims(folder: Path) -> None:
+    """Check that this process has not lost the run that it is still working on.
+
+    Its record is then another owner's, and says nothing of whether this process may go on.
+    """
+    for claim in list(_unfinished):
+        if claim.folder == folder and claim._process.pid == os.getpid():
+            claim.check()
 
 
 def _take_over(claim: Claim, former: RunRecord | None, append_files: Sequence[str]) -> None:

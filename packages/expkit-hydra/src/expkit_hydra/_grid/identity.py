@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -124,19 +124,21 @@ def _without_swept(ignored: tuple[str, ...], swept: tuple[str, ...]) -> tuple[st
     return tuple(key for key in ignored if not any(overlap([key, path]) for path in paths))
 
 
-def write_config(config: DictConfig, folder: Path) -> None:
+def write_config(
+    config: DictConfig, folder: Path, *, check: Callable[[], None] | None = None
+) -> None:
     """Write the run's `config.yaml`: the configuration resolved, without Hydra's node.
 
     `Bookkeeping` writes the same; this serves scripts that do not use it, so that a later grid
-    can say key by key what has changed.
+    can say key by key what has changed. `check` raises if the run is no longer this process's.
     """
     from expkit_bookkeeping.launching import write_file, yaml_text
 
     with current_config(config):
         data = plain_mapping(config)
-    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml_text(data)
     # Without waiting for the disk: the grid's files hold the same.
-    write_file(folder / "config.yaml", yaml_text(data), durable=False, sync_parent=False)
+    write_file(folder / "config.yaml", text, check=check, durable=False, sync_parent=False)
 
 
 def read_config(folder: Path) -> dict[str, object] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from .._composing.internals import raw_return_value
 from .collector_pause import CollectorPause
 from .lifetime import INTERRUPTED, TERMINATED, heartbeat, record_end
-from .output import CONSOLE_LOG, RunOutput
+from .output import CONSOLE_LOG, RunOutput, job_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def _execute(
             swept=run.values,
             choices=group_choices(config),
             unresolved=unresolved_texts(config, swept=list(run.values)),
+            append_files=[job_log(config)],
             is_alive=is_alive or is_alive_here,
         )
     except RunClaimed as claimed:
@@ -151,6 +153,7 @@ def _execute(
 
     @functools.wraps(task_function)
     def run_task(task_config: DictConfig) -> object:
+        claim.check()  # only now: Hydra has opened its log, which may be the next owner's
         value = task_function(task_config)
         returned.append(value)
         return value
@@ -159,13 +162,14 @@ def _execute(
     try:
         with heartbeat(claim), contextlib.ExitStack() as stack:
             if output is not None:
-                stack.enter_context(output.to(run.folder / CONSOLE_LOG))
+                stack.enter_context(output.to(run.folder / CONSOLE_LOG, claim.check))
                 if claim.attempt > 1:
                     print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}")
             result, error, stop = _run(
                 config,
                 run,
                 grid.path,
+                check=claim.check,
                 task_function=run_task,
                 hydra_context=hydra_context,
                 pause=pause,
@@ -280,6 +284,7 @@ def _run(
     run: GridRun,
     grid_path: Path,
     *,
+    check: Callable[[], None],
     task_function: TaskFunction,
     hydra_context: HydraContext,
     pause: CollectorPause,
@@ -296,13 +301,14 @@ def _run(
         config.hydra.job.num = run.index
     cwd = Path.cwd()
     try:
-        write_config(config, run.folder)
+        write_config(config, run.folder, check=check)
         with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
             result = run_job(
                 config,
                 task_function=task_function,
                 hydra_context=hydra_context,
                 around=pause.lifted(),
+                check=check,
             )
     except KeyboardInterrupt as error:
         return None, error, INTERRUPTED
