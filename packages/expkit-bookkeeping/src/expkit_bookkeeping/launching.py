@@ -6,7 +6,9 @@ training code and notebooks use is in `expkit_bookkeeping` itself.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
+    from ._files.append_files import open_append_file as open_append_file
     from ._files.durable import append_line as append_line
+    from ._files.durable import make_folder as make_folder
     from ._files.durable import write_file as write_file
     from ._files.json_files import NewerFileError as NewerFileError
     from ._files.json_files import UnreadableFileError as UnreadableFileError
@@ -57,7 +59,9 @@ _MODULES = {
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",
     "json_data": "_files.plain_data",
+    "make_folder": "_files.durable",
     "move_to_trash": "_runs.trash",
+    "open_append_file": "_files.append_files",
     "parse_json": "_files.json_files",
     "read_json": "_files.json_files",
     "read_sources": "_runs.code_records",

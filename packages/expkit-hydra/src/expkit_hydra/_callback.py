@@ -204,6 +204,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     from ._composing.global_state import current_config
     from ._grid.identity import group_choices, identify
     from ._grid.names import swept_keys, swept_values
+    from ._running.output import job_log
 
     with current_config(config):
         folder = Path(str(config.hydra.run.dir)).absolute()
@@ -238,6 +239,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         choices=group_choices(config),
         unresolved=identity.unresolved,
         unless=completed_since(record),
+        append_files=[job_log(config)],
     )
 
 

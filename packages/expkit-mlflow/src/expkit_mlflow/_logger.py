@@ -19,6 +19,7 @@ from ._journal.entries import JOURNAL_NAME, SCHEMA, STATUS
 from ._journal.experiments import experiment_folder
 from ._journal.metrics import add_numbers, timings, whole_step
 from ._journal.processes import this_process
+from ._journal.run_files import Check, claim_check, copy_into
 from ._journal.run_folders import (
     is_folder_name,
     name_from_time,
@@ -139,6 +140,7 @@ class MLFlowLogger:
         self._journal: Journal | None = None
         self._background_drain: BackgroundDrain | None = None
         self._run_folder: Path | None = None
+        self._check: Check | None = None  # that the folder is still ours, if somebody claims it
         self._config: dict[str, object] | None = None  # the content of config.yaml, if it is ours
         self._closed = False
         self._start_lock = threading.RLock()
@@ -213,8 +215,9 @@ class MLFlowLogger:
         code = run.get("code")
         if isinstance(code, Mapping) and code.get("commit"):
             tags["mlflow.source.git.commit"] = code["commit"]
+        self._check = claim_check(run)
         self._begin(
-            Journal(folder / JOURNAL_NAME),
+            Journal(folder / JOURNAL_NAME, check=self._check),
             run_id=str(run["id"]),
             experiment=str(run.get("experiment_id") or folder.parent.parent.name),
             run_name=str(run["run_name"]),
@@ -297,14 +300,8 @@ class MLFlowLogger:
         if artifact_path is not None and ".." in Path(artifact_path).parts:
             raise ValueError(f"artifact_path {artifact_path!r} is outside the run's artifacts.")
         if not source.resolve().is_relative_to(folder.resolve()):
-            import shutil
-
             target = folder / "logged" / (artifact_path or "") / source.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True)
-            else:
-                shutil.copy2(source, target)
+            copy_into(source, target, self._check)
             source = target
         relative = source.resolve().relative_to(folder.resolve()).as_posix()
         self._append({"kind": "artifact", "path": relative, "artifact_path": artifact_path})

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from .._files.durable import checked_if_missing
 from .._files.saveable import same_memory
 from .background_saves import BackgroundSaves
 from .files import checkpoint_path
@@ -124,13 +125,14 @@ class CheckpointSaver:
         run.metrics.write()
         content["metrics_size"] = mark.size
         run.flush_sinks()  # before the file has its name: a resumed run repeats what follows
-        superseded = write(
-            run.folder,
-            content,
-            report=run.warn,
-            meanwhile=run.metrics.syncing(),
-            check=run.check,  # again, as writing may have taken long
-        )
+        with checked_if_missing(run.check):  # the next owner may have removed the file by now
+            superseded = write(
+                run.folder,
+                content,
+                report=run.warn,
+                meanwhile=run.metrics.syncing(),
+                check=run.check,  # again, as writing may have taken long
+            )
         run.request_heartbeat()
         return superseded
 

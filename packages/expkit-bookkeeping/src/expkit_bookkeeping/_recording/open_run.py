@@ -313,6 +313,7 @@ class OpenRun:
         self._thread.stop()
         self.metrics.close()
         self.log.close()
+        self.claim.release()
 
     def warn(self, text: str) -> None:
         """Log a warning; an error of the disk is ignored."""

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +77,9 @@ class ClaimLost(RuntimeError):
     """The run has been claimed by somebody else since, or its folder was moved away."""
 
 
+_unfinished: weakref.WeakSet["Claim"] = weakref.WeakSet()  # what this process still works on
+
+
 class Claim:
     """The right to write one run's folder, until a higher claim exists. Made by `claim_run`.
 
@@ -103,6 +107,7 @@ class Claim:
         self._elapsed_before_s = 0.0
         self._data: dict[str, object] = {}
         self._only_adds = False  # to a completed run, whose training recorded its own code
+        _unfinished.add(self)
 
     def __repr__(self) -> str:
         return f"Claim({str(self.folder)!r}, number={self.number}, attempt={self.attempt})"
@@ -205,6 +210,11 @@ class Claim:
         if not self._only_adds:  # with the sources imported since the start
             ending["code"] = record_code_of_run(self.folder, code_facts(), check=self.check)
         self.update(**fields, **ending)
+        self.release()
+
+    def release(self) -> None:
+        """Say that this process is done with the run, however it ended."""
+        _unfinished.discard(self)
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + max(0.0, self._clock() - self._opened_at_s)
@@ -299,7 +309,9 @@ def claim_run(
         The claim.
 
     Raises:
-        ClaimLost: If the run that is added to is gone from the folder, or completed no more.
+        ClaimLost: If the run that is added to is gone from the folder, or completed no more; or if
+            this process works on the run still, but lost it to another one: a launcher that was
+            stopped, whose script now opens a Bookkeeping.
         RunClaimed: If the run's owner is alive, or may be; if somebody is moving it to the trash;
             or if a newer version wrote the run.
         RunChanged: If `unless` says so; a RunClaimed with its text.
@@ -325,6 +337,7 @@ def claim_run(
 
     adds = adds_to is not None
     for retries_left in range(MOST_RETRIES, -1, -1):
+        _check_own_claims(folder)
         try:
             shared = is_shared_claim(folder, may_share=may_share)
             if not adds:
@@ -348,8 +361,12 @@ def claim_run(
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
                 continue  # somebody linked this number first and owns the run now: read again
             claim = Claim(folder, number, attempt, process, clock)
-            sweep(folder, claim.check, deep=record is not None)
-            record = judge_again(folder, number, process, record, is_alive, judge)
+            try:
+                sweep(folder, claim.check, deep=record is not None)
+                record = judge_again(folder, number, process, record, is_alive, judge)
+            except BaseException:
+                claim.release()
+                raise
             if record is not None:
                 detach(folder, claim.check, others=append_files)
             return _write_start(claim, facts, record, reopened=False, adds=adds)
@@ -444,6 +461,16 @@ def completed_since(judged: RunRecord | None) -> Callable[[RunRecord | None], st
         )
 
     return unless
+
+
+def _check_own_claims(folder: Path) -> None:
+    """Check that this process has not lost the run that it is still working on.
+
+    Its record is then another owner's, and says nothing of whether this process may go on.
+    """
+    for claim in list(_unfinished):
+        if claim.folder == folder and claim._process.pid == os.getpid():
+            claim.check()
 
 
 def link_claim(

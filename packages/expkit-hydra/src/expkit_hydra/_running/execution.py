@@ -16,7 +16,7 @@ from pathlib import Path
 from .._composing.internals import raw_return_value
 from .collector_pause import CollectorPause
 from .lifetime import INTERRUPTED, TERMINATED, heartbeat, record_end
-from .output import CONSOLE_LOG, RunOutput
+from .output import CONSOLE_LOG, RunOutput, job_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def _execute(
             choices=group_choices(config),
             unresolved=unresolved_texts(config, swept=list(run.values)),
             unless=taken,
+            append_files=[job_log(config)],
             is_alive=is_alive or is_alive_here,
         )
     except RunChanged as changed:
@@ -151,6 +152,7 @@ def _execute(
 
     @functools.wraps(task_function)
     def run_task(task_config: DictConfig) -> object:
+        claim.check()  # only now: Hydra has opened its log, which may be the next owner's
         value = task_function(task_config)
         returned.append(value)
         return value
@@ -159,7 +161,7 @@ def _execute(
     try:
         with heartbeat(claim), contextlib.ExitStack() as stack:
             if output is not None:
-                stack.enter_context(output.to(run.folder / CONSOLE_LOG))
+                stack.enter_context(output.to(run.folder / CONSOLE_LOG, claim.check))
                 if claim.attempt > 1:
                     print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}")
             result, error, stop = _run(
@@ -325,6 +327,7 @@ def _run(
                 task_function=task_function,
                 hydra_context=hydra_context,
                 around=pause.lifted(),
+                check=claim.check,
             )
     except KeyboardInterrupt as error:
         return None, error, INTERRUPTED

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+
+from expkit_bookkeeping.launching import make_folder, write_file
 
 from .._composing.internals import (
     content_of,
@@ -21,7 +24,7 @@ from .._composing.internals import (
     parse_reference,
     set_content,
 )
-from .yaml_text import as_written, hydra_yaml, save
+from .yaml_text import as_written, hydra_yaml, to_yaml
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ def run_job(
     task_function: TaskFunction,
     hydra_context: HydraContext,
     around: AbstractContextManager[None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> JobReturn:
     """Run one run of a sweep: what Hydra's function of this name does with a job.
 
@@ -44,11 +48,13 @@ def run_job(
         task_function: The user's function.
         hydra_context: As Hydra gives it to launchers.
         around: A context for the user's part; None: no context.
+        check: Raises if the run's folder is no longer this process's; asked before each of Hydra's
+            files is put there, where that is in our hands.
     """
     from hydra.core import utils
 
     if is_read_version():
-        return _run(config, task_function, hydra_context, around or nullcontext())
+        return _run(config, task_function, hydra_context, around or nullcontext(), check)
     with around or nullcontext():
         return utils.run_job(
             hydra_context=hydra_context,
@@ -64,6 +70,7 @@ def _run(
     task_function: TaskFunction,
     hydra_context: HydraContext,
     around: AbstractContextManager[None],
+    check: Callable[[], None] | None,
 ) -> JobReturn:
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import (
@@ -94,7 +101,7 @@ def _run(
         result.cfg = task_config = _without_hydra(config)
         result.hydra_cfg = hidden
         result.overrides = OmegaConf.to_container(config.hydra.overrides.task)  # type: ignore[assignment]
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(output_dir), check)
         chdir = bool(config.hydra.job.chdir)
         if chdir:
             os.chdir(output_dir)
@@ -102,10 +109,15 @@ def _run(
         configure_log(config.hydra.job_logging, config.hydra.verbose)
         if config.hydra.output_subdir is not None:
             folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
-            folder.mkdir(parents=True, exist_ok=True)
-            save(task_config, folder / "config.yaml")
-            (folder / "hydra.yaml").write_text(hydra_yaml(hidden), encoding="utf-8")
-            save(config.hydra.overrides.task, folder / "overrides.yaml")
+            make_folder(folder, check)
+            for name, text in (
+                ("config", to_yaml(task_config)),
+                ("hydra", hydra_yaml(hidden)),
+                ("overrides", to_yaml(config.hydra.overrides.task)),
+            ):
+                # Without waiting for the disk, as Hydra writes them.
+                path = folder / f"{name}.yaml"
+                write_file(path, text, check=check, durable=False, sync_parent=False)
         with env_override(config.hydra.job.env_set), around:
             hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
             try:

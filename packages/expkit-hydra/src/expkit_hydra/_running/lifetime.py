@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def record_end(
     ended = isinstance(error, KeyboardInterrupt) or (
         isinstance(error, SystemExit) and error.code in (INTERRUPTED, TERMINATED)
     )
-    facts = {} if error is not None else _returned_fact(claim.folder, returned)
+    facts = {} if error is not None else _returned_fact(claim, returned)
     record = read_run(claim.folder)
     if record is not None and record.attempt == claim.attempt and record.state != "running":
         # An error after Bookkeeping's block is still the run's: nobody would ever try a completed
@@ -58,7 +58,7 @@ def record_end(
             return record.state
     state = "completed" if error is None else "interrupted" if ended or stopped else "failed"
     if state == "failed" and error is not None:
-        _append_traceback(claim.folder / "training.log", error)
+        _append_to_log(claim, f"The run failed.\n{''.join(traceback.format_exception(error))}")
     claim.finish(state, None if state == "completed" else error, **facts)
     return state
 
@@ -75,7 +75,7 @@ def _add(claim: Claim, facts: dict[str, object]) -> None:
         log.warning("What run %s returned was not recorded: %s", claim.folder.name, error)
 
 
-def _returned_fact(folder: Path, returned: object) -> dict[str, object]:
+def _returned_fact(claim: Claim, returned: object) -> dict[str, object]:
     """What run.json keeps of what the task function returned; why not, the run's log says."""
     from expkit_bookkeeping.launching import to_tagged
 
@@ -88,19 +88,20 @@ def _returned_fact(folder: Path, returned: object) -> dict[str, object]:
             raise ValueError(f"It takes {size:,} bytes; at most {MOST_RETURNED_BYTES:,} are kept.")
     except (TypeError, ValueError) as reason:
         text = f"run.json does not keep what the function returned. {reason}"
-        _append_to_log(folder / "training.log", f"{text} save_results keeps more.\n")
+        _append_to_log(claim, f"{text} save_results keeps more.\n")
         return {}
     return {"returned": tagged}
 
 
-def _append_traceback(path: Path, error: BaseException) -> None:
-    _append_to_log(path, f"The run failed.\n{''.join(traceback.format_exception(error))}")
+def _append_to_log(claim: Claim, text: str) -> None:
+    from expkit_bookkeeping import ClaimLost
+    from expkit_bookkeeping.launching import open_append_file
 
-
-def _append_to_log(path: Path, text: str) -> None:
     # To the file and not through logging: the run's handlers may be off, or write elsewhere.
-    with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
-        file.write(f"[{datetime.now():%Y-%m-%d %H:%M:%S}] {text}")
+    with contextlib.suppress(OSError, ClaimLost):
+        fd = open_append_file(claim.folder / "training.log", claim.check)
+        with os.fdopen(fd, "a", encoding="utf-8") as file:
+            file.write(f"[{datetime.now():%Y-%m-%d %H:%M:%S}] {text}")
 
 
 @contextmanager

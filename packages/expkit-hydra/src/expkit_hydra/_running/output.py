@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 CONSOLE_LOG = "console.log"
+
+
+def job_log(config: DictConfig) -> str:
+    """The name of the log that Hydra writes into the run's folder, unless told otherwise."""
+    return f"{config.hydra.job.name}.log"
 
 
 class RunOutput(Protocol):
     """Where a run's output can be sent."""
 
-    def to(self, path: Path) -> AbstractContextManager[None]:
-        """Append to this file what is printed within the block."""
+    def to(
+        self, path: Path, check: Callable[[], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Append to this file what is printed within the block.
+
+        Args:
+            path: The file.
+            check: Raises if the run is no longer this process's; asked when the file is open.
+        """
 
 
 class StreamOutput:
@@ -44,8 +60,10 @@ class StreamOutput:
             sys.stderr = self._streams[1].own
 
     @contextmanager
-    def to(self, path: Path) -> Iterator[None]:
-        """Append to this file what is printed within the block."""
+    def to(self, path: Path, check: Callable[[], None] | None = None) -> Iterator[None]:
+        """Append to this file what is printed within the block; see `RunOutput`."""
+        from expkit_bookkeeping.launching import open_append_file
+
         assert self._streams is not None
         breakpointhook = sys.breakpointhook
 
@@ -53,7 +71,8 @@ class StreamOutput:
             self._restore()  # a debugger's prompt in a file would look like a run that hangs
             return breakpointhook(*args, **kwargs)
 
-        with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
+        fd = open_append_file(path, check)
+        with os.fdopen(fd, "a", encoding="utf-8", errors="replace", buffering=1) as file:
             for stream in self._streams:
                 stream.target = file
             sys.breakpointhook = visible
@@ -86,13 +105,15 @@ class ProcessOutput:
     """Sends all output of this process to a file, also that of C libraries and the interpreter."""
 
     @contextmanager
-    def to(self, path: Path) -> Iterator[None]:
-        """Append to this file from now on: the process ends with its run."""
+    def to(self, path: Path, check: Callable[[], None] | None = None) -> Iterator[None]:
+        """Append to this file from now on: the process ends with its run; see `RunOutput`."""
         import faulthandler
+
+        from expkit_bookkeeping.launching import open_append_file
 
         sys.stdout.flush()
         sys.stderr.flush()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        fd = open_append_file(path, check)
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)

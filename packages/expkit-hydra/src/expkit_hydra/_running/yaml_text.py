@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 from .._composing.internals import content_of, is_node, raw_value, yaml_dumper
@@ -15,11 +14,6 @@ from .._composing.internals import content_of, is_node, raw_value, yaml_dumper
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-
-def save(config: Any, path: Path) -> None:
-    """Write a configuration as `OmegaConf.save` does, with libyaml if it is installed."""
-    path.write_text(to_yaml(config), encoding="utf-8")
 
 
 def to_yaml(config: Any) -> str:

@@ -20,6 +20,7 @@ from .entries import Entry, json_number
 from .ownership import release_lock, take_lock
 from .reading import read_attempts
 from .reconciling import metrics_entries, read_cuts, reconciled
+from .run_files import Check, open_journal
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Journal:
             short under many calls within `interval_s`; else one call would pay for all of them.
         limit: How many entries are kept in memory at most while the disk does not answer. Above it
             the caller waits; if the disk refuses, the oldest are dropped, with one warning.
+        check: Raises if the run folder is not this process's; asked when the file is open.
         write: Replaces `os.write` in tests of a full disk.
 
     Raises:
@@ -63,6 +65,7 @@ class Journal:
         interval_s: float = 1.0,
         burst: int = 2_000,
         limit: int = 100_000,
+        check: Check | None = None,
         write: Callable[[int, bytes], int] = os.write,
     ) -> None:
         self.path = path
@@ -82,10 +85,9 @@ class Journal:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closed = False
-        path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             read_attempts(path)  # a newer version's journal is not written
-        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._fd = open_journal(path, check)
         _open_journals.add(self)
         self.is_owner = take_lock(self._fd)
         size = _cut_torn_line(self._fd)

@@ -9,11 +9,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from .._journal.endings import inferred_end, is_sending
 from .._journal.entries import JOURNAL_NAME, Entry
 from .._journal.experiments import ended_together, experiment_at, find_journals
 from .._journal.reading import NewerJournalError, read_attempts
-from .._journal.siblings import reader_of_runs
 from .._store.client import REMOVED_TAG, Store, StoredRun
 from .._store.database import (
     DatabaseRun,
@@ -28,7 +26,9 @@ from .._store.lock import LOCK_NAME, one_writer
 from .._store.secrets import without_secrets
 from .._store.uris import check_uri, is_server
 from .drain import JournalDrain
+from .endings import inferred_end, is_sending
 from .report import SyncReport
+from .siblings import reader_of_runs
 from .superseded import remove_superseded, tag_superseded
 
 TYPE_CHECKING = False

@@ -3,10 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
-from .entries import STATUS, Entry
-from .ownership import has_owner
-from .processes import is_gone
-from .reading import has_ended
+from .._journal.entries import STATUS, Entry
+from .._journal.ownership import has_owner
+from .._journal.processes import is_gone
+from .._journal.reading import has_ended
 from .siblings import reader_of_runs
 
 
