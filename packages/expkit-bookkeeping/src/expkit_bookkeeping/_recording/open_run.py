@@ -167,8 +167,21 @@ class OpenRun:
         """Hand a file of the run folder to the sinks."""
         self._sinks.call("log_artifact", path)
 
-    def take_over(self, finished: FinishedRun) -> None:
-        """Take what a completed run was given before this attempt began."""
+    def take_over(self, finished: FinishedRun, act: str) -> None:
+        """Take what a completed run was given before this attempt began, and say that it begins.
+
+        Args:
+            finished: The completed run, which ends here.
+            act: What began the attempt, such as `log_metrics`.
+        """
+        finished.release()
+        begins = "starts" if self.claim.attempt > finished.record.attempt else "continues"
+        self.log.write(
+            f"The run {self._name!r} was completed: {act} {begins} its attempt "
+            f"{self.claim.attempt}.",
+            "info",
+            console=True,
+        )
         self.timers = finished.timers
         for path in finished.artifacts:
             self.log_artifact(path)
