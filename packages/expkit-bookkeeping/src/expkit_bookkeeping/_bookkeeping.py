@@ -101,15 +101,14 @@ class Bookkeeping:
         # absolute(), as the training code may change the working directory
         self.folder = Path(folder).absolute()
         self.config = {} if config is None else plain_config(config)
-        given = run_settings(self.config) if settings is None else settings
-        self.settings = given
+        self.settings = run_settings(self.config) if settings is None else settings
         self.rank = process_rank(rank)
         self.run_name = self.folder.name if run_name is None else folder_name(run_name, "run_name")
         inside = self.folder.parent.name == "training"
         self.experiment_id = experiment_id or (self.folder.parent.parent.name if inside else None)
         # What an existing run has recorded stands where the caller says nothing.
         self._given_config = self.config
-        self._given_settings = None if config is None and settings is None else given
+        self._given_settings = None if config is None and settings is None else self.settings
         self._names_run, self._names_experiment = run_name is not None, bool(experiment_id)
         self._sinks = Sinks(sinks, self._warn)
         self._swept = swept
@@ -545,32 +544,22 @@ class Bookkeeping:
         )
         if run is None:
             return start
-        if self._finished is not None and not self._has_epochs_left(start):
-            if start.path is not None:
-                run.log.write(f"Restored {start.path.name}.", "info", console=True)
-            return start
-        attempt = self._training("resume")
-        assert attempt is not None
-        attempt.resume_at(start.step, start.metrics_size, start.timers)
-        if start.path is not None:
-            if attempt.completed is None:
-                self._saver_of(attempt).finish_earlier_save(start.path)
-            after = f" after batch {start.batch}" if start.batch else ""
-            attempt.log.write(
-                f"Resumed from {start.path.name}: epoch {int(start)}{after} is next.",
-                "info",
-                console=True,
-            )
-        return start
-
-    def _has_epochs_left(self, start: ResumePoint) -> bool:
-        """Whether resuming a completed run means to train it on.
-
-        Not where nobody says how many epochs there are, or there is no checkpoint: the script may
-        have its own number, and if its loop has something left to do, it logs or saves.
-        """
+        text = "" if start.path is None else f"Restored {start.path.name}."
         epochs = self.settings.epochs
-        return start.path is not None and epochs is not None and start < epochs
+        # A completed run without a checkpoint, or of which nobody says how many epochs it has, is
+        # only read: if the script's loop has something left to do, it logs or saves.
+        if self._finished is None or (text and epochs is not None and start < epochs):
+            attempt = self._training("resume")
+            assert attempt is not None
+            attempt.resume_at(start.step, start.metrics_size, start.timers)
+            if start.path is not None:
+                if attempt.completed is None:
+                    self._saver_of(attempt).finish_earlier_save(start.path)
+                after = f" after batch {start.batch}" if start.batch else ""
+                text = f"Resumed from {start.path.name}: epoch {int(start)}{after} is next."
+        if text:
+            self.log(text)
+        return start
 
     def save_model(self, model: object, name: str = "model") -> Path:
         """Write a model's state_dict to `states/NAME.pt`, without wrappers; see `load_model`.
@@ -776,6 +765,7 @@ class Bookkeeping:
     def _open_folder(self) -> None:
         """Take what the run has recorded and, on rank 0, claim it unless it is completed."""
         self.config = self._given_config
+        self.settings = self._given_settings or RunSettings()
         former = _close_former_object(self) if self.rank == 0 else None
         record = claimed_record(self.folder)
         if record is not None and record.data:
@@ -839,7 +829,7 @@ class Bookkeeping:
                     claim.finish("completed")
             if completed is not None and self._run is not None:
                 self._run.release()
-                self._run = None
+                self._run = None  # the completed run stays open
             raise
         return run
 
@@ -856,15 +846,7 @@ class Bookkeeping:
             return None
         run = self._start_attempt(finished, first_metrics)
         self._finished = None
-        finished.release()
-        run.take_over(finished)
-        attempt = run.claim.attempt
-        starts = "starts" if attempt > finished.record.attempt else "continues"
-        run.log.write(
-            f"The run {self.run_name!r} was completed: {act} {starts} its attempt {attempt}.",
-            "info",
-            console=True,
-        )
+        run.take_over(finished, act)
         return run
 
     def _saver_of(self, run: OpenRun) -> CheckpointSaver:

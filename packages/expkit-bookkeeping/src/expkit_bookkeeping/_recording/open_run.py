@@ -77,6 +77,7 @@ class OpenRun:
         self._has_durable_names = False
         self._earlier_metrics: set[str] = set()  # of earlier attempts, not yet logged by this one
         self._trained_metrics: set[str] = set()  # of a completed run: what its training logged
+        self._added_metrics: set[str] | None = None  # beside those; None if never any
         self._cut: tuple[int, int | None, str | None] | None = None  # for when the training begins
 
     def check(self) -> None:
@@ -115,11 +116,12 @@ class OpenRun:
         lines = list(metric_lines(self.folder))
         self._earlier_metrics = {name for line in lines for name in line.metrics}
         self.progress.restore(lines, record)
+        self._added_metrics = added_metrics(record) or None
         self._config = config
         if self.completed is None:
             self._write_configuration()
         else:
-            self._trained_metrics = self._earlier_metrics - added_metrics(self.completed)
+            self._trained_metrics = self._earlier_metrics - added_metrics(record)
             if self._trained_metrics.isdisjoint(first_metrics) and first_metrics:
                 config = stored_config or config
         self._heartbeat_at = self._clock()
@@ -140,6 +142,7 @@ class OpenRun:
         if self.completed is None:
             return
         self.completed = None
+        self._added_metrics = self.progress.names - self._trained_metrics
         self._trained_metrics.clear()
         if self._cut is not None:
             step, size, timers = self._cut
@@ -147,7 +150,7 @@ class OpenRun:
             self.cut_metrics(step, size if until is not None else None, until=until)
             self.timers.restore(timers)
         self._write_configuration()
-        self.claim.begin_training(**self.progress.facts(), added_metrics=[])
+        self.claim.begin_training(**self._facts())
 
     def resume_at(self, step: int | None, size: int | None, timers: str | None) -> None:
         """Forget what was logged and timed after a checkpoint, once the training goes on from it.
@@ -171,6 +174,8 @@ class OpenRun:
             if not self._trained_metrics.isdisjoint(values):
                 self.begin_training()
             self._replace_earlier_metrics(step, values)
+        if self._added_metrics and self.completed is None:
+            self._added_metrics.difference_update(values)
         now = self._clock()
         self.metrics.add(step, now, values)
         self.progress.count(step, values)
@@ -184,8 +189,21 @@ class OpenRun:
         """Hand a file of the run folder to the sinks."""
         self._sinks.call("log_artifact", path)
 
-    def take_over(self, finished: FinishedRun) -> None:
-        """Take what a completed run was given before this attempt began."""
+    def take_over(self, finished: FinishedRun, act: str) -> None:
+        """Take what a completed run was given before this attempt began, and say that it begins.
+
+        Args:
+            finished: The completed run, which ends here.
+            act: What began the attempt, such as `log_metrics`.
+        """
+        finished.release()
+        begins = "starts" if self.claim.attempt > finished.record.attempt else "continues"
+        self.log.write(
+            f"The run {self._name!r} was completed: {act} {begins} its attempt "
+            f"{self.claim.attempt}.",
+            "info",
+            console=True,
+        )
         self.timers.take_from(finished.timers)
         for path in finished.artifacts:
             self.log_artifact(path)
@@ -370,9 +388,9 @@ class OpenRun:
             facts["best"] = self.best
             if self.completed.progress is not None:
                 facts["progress"] = self.completed.progress
-            added = self.progress.names - self._trained_metrics
-            if added:
-                facts["added_metrics"] = sorted(added)
+            self._added_metrics = self.progress.names - self._trained_metrics or None
+        if self._added_metrics is not None:
+            facts["added_metrics"] = sorted(self._added_metrics)
         return facts
 
     def _write_configuration(self) -> None:
