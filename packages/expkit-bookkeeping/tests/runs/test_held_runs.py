@@ -1,10 +1,13 @@
 """Whoever starts or moves a run holds its claim, and has judged it under that claim."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,11 @@ def mover(folder):
         assert process.stdout.readline() == "about to move\n"
         yield process
         process.kill()
+
+
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
 
 
 def experiment(folder: Path) -> Path:
@@ -224,14 +232,47 @@ def test_a_mover_that_is_killed_before_the_move_leaves_the_run_as_it_was(folder,
     assert [removed.id for removed in removed_runs(experiment(folder))] == [before.id] * 2
 
 
-def test_an_owner_that_was_taken_for_gone_writes_nothing_while_its_run_is_moved(folder, mover):
+def test_an_owner_that_was_taken_for_gone_writes_nothing_while_its_run_is_moved(
+    folder, mover, monkeypatch
+):
+    from expkit_bookkeeping._runs import claims
     from expkit_bookkeeping._runs.claims import Claim
     from expkit_bookkeeping._runs.processes import this_process
 
+    monkeypatch.setattr(claims, "SETTLES_WITHIN_S", 0.1)
     former = Claim(folder, 1, 1, this_process(), lambda: 0.0)
 
     with pytest.raises(ClaimLost, match=f"being moved to the trash by process {mover.pid}"):
         former.heartbeat()
+
+
+@pytest.mark.parametrize("rival", [claim_run, lambda path: move_to_trash(path, reason="cleanup")])
+def test_an_owner_that_goes_on_while_another_process_judges_its_run_keeps_it(
+    folder, monkeypatch, rival
+):
+    """A notebook's cell failed and runs again, while others resume or move what has failed."""
+    claim_run(folder).finish("failed")
+    process = os.fork()
+    if not process:
+        after_link(monkeypatch, lambda: (folder / "linked").touch() or wait_for(folder / "again"))
+        before_link(monkeypatch, lambda: (folder / "judged").touch() or wait_for(folder / "opened"))
+        with contextlib.suppress(RunClaimed):
+            rival(folder)
+            os._exit(1)
+        os._exit(0)
+
+    wait_for(folder / "judged")
+    claim = claim_run(folder)
+    (folder / "opened").touch()
+    wait_for(folder / "linked")
+    timer = threading.Timer(0.2, (folder / "again").touch)
+    timer.start()
+    claim.heartbeat()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    timer.join()
+    claim.finish("completed")
+    assert (read_run(folder).state, read_run(folder).attempt) == ("completed", 1)
 
 
 def test_a_run_that_is_moved_back_can_go_on(folder):

@@ -62,7 +62,8 @@ def sync(argv: Sequence[str]) -> int:
         return 130
     report.folder = options.folder  # as it was typed
     if report.left_to is not None:
-        _print_error(f"left to {report.left_to}, which sends the runs of {report.folder} to MLflow")
+        other = report.left_to[:1].upper() + report.left_to[1:]
+        _print_error(f"{other} sends these runs to MLflow, too")
         return LEFT_TO_ANOTHER
     print(report)
     if options.show_ui:

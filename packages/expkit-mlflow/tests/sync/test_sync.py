@@ -778,7 +778,8 @@ def test_of_two_followers_one_sends_and_the_other_leaves_it_to_it_at_once(experi
     leader.communicate()
 
     assert (other.returncode, out) == (75, "")
-    assert err.startswith(f"left to process {leader.pid} on ")
+    assert err.startswith(f"Process {leader.pid} on ")
+    assert err.endswith(" sends these runs to MLflow, too\n")
     assert len(err.splitlines()) == 1
     assert leader.returncode == 0
     runs = kit.runs(experiment)

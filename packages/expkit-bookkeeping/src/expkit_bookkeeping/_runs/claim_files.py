@@ -1,7 +1,8 @@
 """The files of claims/: who holds a run folder, what for, and since when.
 
 A claim is to `run`, which is an attempt, or to `remove`, which is none. One that came to nothing is
-`void`, and so is one to remove whose process is gone: all who read pass it over.
+`void`, and so is one whose process is gone before it has written run.json: all who read pass it
+over.
 """
 
 import contextlib
@@ -83,15 +84,16 @@ def claim_that_holds(
     Args:
         folder: The run folder.
         above: Number of a claim; 0 considers all.
-        is_void: Says whether a claim to remove is void because its process is gone.
+        is_void: Says whether a claim to run or to remove is void because its process is gone.
 
     Raises:
         NewerFileError: If a newer version wrote a claim.
     """
     for number in range(highest_claim(folder), above, -1):
         claim = read_claim(folder, number)
-        if claim.purpose != VOID and not (claim.purpose == TO_REMOVE and is_void(claim)):
-            return claim
+        if claim.purpose == VOID or (claim.purpose in (TO_RUN, TO_REMOVE) and is_void(claim)):
+            continue
+        return claim
     return None
 
 

@@ -42,6 +42,7 @@ from .takeover import detach, sweep
 
 _LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FUSE
 FINAL_STATES = ("completed", "failed", "interrupted")
+SETTLES_WITHIN_S = 5.0  # whoever has claimed a run, has judged it again: mostly milliseconds
 MOST_RETRIES = 100  # of a claim that others were faster with
 
 # A launcher and the Bookkeeping inside it may hold one claim together, and each has a thread that
@@ -127,12 +128,7 @@ class Claim:
         """
         if not exists(claim_path(self.folder, self.number)):
             return False
-        if not exists(claim_path(self.folder, self.number + 1)):
-            return True
-        try:
-            return holding_claim(self.folder, self.number) is None
-        except NewerFileError:
-            return False
+        return not exists(claim_path(self.folder, self.number + 1)) or not self._is_overtaken()
 
     def check(self) -> None:
         """Check that this claim still owns the run.
@@ -225,6 +221,24 @@ class Claim:
                 f"Run {self.folder.name!r} belongs to process {self._process.pid}, from which this "
                 "one was forked. Only that one writes."
             )
+
+    def _is_overtaken(self) -> bool:
+        """Whether a higher claim holds the run; waits while its owner is still judging the run."""
+        deadline_s = time.monotonic() + SETTLES_WITHIN_S
+        while True:
+            try:
+                holder = holding_claim(self.folder, self.number)
+            except NewerFileError:
+                return True
+            if holder is None:
+                return False
+            record = read_run(self.folder)
+            is_settled = record is None or record.claim >= holder.number
+            if is_settled or holder.purpose not in (TO_RUN, TO_REMOVE):
+                return True
+            if time.monotonic() > deadline_s:
+                return True
+            time.sleep(0.02)
 
     def _check_highest(self) -> None:
         if self.is_highest():
@@ -614,9 +628,13 @@ def holding_claim(folder: Path, above: int, is_alive: Liveness = is_alive) -> Cl
     Raises:
         NewerFileError: If a newer version wrote a claim.
     """
-    return claim_that_holds(
-        folder, above, lambda claim: is_alive(owner_record(folder, claim)) is False
-    )
+    record = read_run(folder)
+    written = 0 if record is None else record.claim
+
+    def is_void(claim: ClaimFacts) -> bool:
+        return claim.number > written and is_alive(owner_record(folder, claim)) is False
+
+    return claim_that_holds(folder, above, is_void)
 
 
 def check_purpose(

@@ -19,6 +19,7 @@ from .._files.json_files import (
     read_bounded,
 )
 from .claim_files import (
+    TO_REMOVE,
     TO_RUN,
     ClaimFacts,
     claim_path,
@@ -127,12 +128,16 @@ def _heartbeat_before_file_s(record: RunRecord) -> float:
     if record.heartbeat_at is None:
         return 0.0
     try:
-        if claim_that_holds(record.folder, record.claim, lambda claim: True) is not None:
+        if claim_that_holds(record.folder, record.claim, _is_to_remove) is not None:
             return 0.0  # the next owner has not written yet
         heartbeat_s = datetime.fromisoformat(record.heartbeat_at).timestamp()
         return (record.folder / "run.json").stat().st_mtime - heartbeat_s
     except (OSError, ValueError, OverflowError, NewerFileError):
         return 0.0
+
+
+def _is_to_remove(claim: ClaimFacts) -> bool:
+    return claim.purpose == TO_REMOVE
 
 
 def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRecord]:
