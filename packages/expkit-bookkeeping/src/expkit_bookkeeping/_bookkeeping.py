@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from ._files.durable import make_folder
 from ._files.paths import path_inside
 from ._recording.endings import final_state
 from ._recording.metrics import to_numbers, to_step
@@ -213,7 +214,8 @@ class Bookkeeping:
             if problem is error:
                 return
             # Show the first error: it ended the training.
-            error.add_note(f"When the run was closed: {problem}")
+            with contextlib.suppress(Exception):
+                error.add_note(f"When the run was closed: {problem}")
 
     def complete(self) -> None:
         """Say that the training is complete, even if the process is asked to stop afterwards."""
@@ -273,7 +275,7 @@ class Bookkeeping:
         """
         path = path_inside(self.folder, str(name))
         if self._writing() is not None:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
         return path
 
     # Metrics, timers, artifacts

@@ -18,6 +18,9 @@ from pathlib import Path
 
 from hydra.experimental.callback import Callback
 
+from ._composing.errors import GridError
+from ._composing.internals import JobWatcher, watch_jobs
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class RunCallback(Callback):
+class RunCallback(Callback, JobWatcher):
     """Gives every run that our launchers do not start a claim, a state and a hash.
 
     A single run (no `-m`) is never skipped: a finished run of the same name moves to the trash,
@@ -43,8 +46,9 @@ class RunCallback(Callback):
     def __init__(self) -> None:
         self._claim: Claim | None = None
         self._single: Claim | None = None  # of a single run, until its end has been reported
-        self._heartbeat = ExitStack()
+        self._while_running = ExitStack()
         self._pid = os.getpid()
+        watch_jobs(self)  # of an error that passes by on_job_end, none is told
 
     def __reduce__(self) -> tuple[type[RunCallback], tuple[()]]:
         # Launchers that run jobs elsewhere pickle callbacks, and a claim belongs to its process.
@@ -61,6 +65,7 @@ class RunCallback(Callback):
         from omegaconf.errors import OmegaConfBaseException
 
         from expkit_bookkeeping import RunClaimed, process_rank
+        from expkit_bookkeeping.launching import stop_signals
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
@@ -92,10 +97,14 @@ class RunCallback(Callback):
         except (RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
         except OSError as error:
+            if self._claim is not None:
+                self._record_end(error)
             raise SystemExit(f"Run {name} cannot start, its folder refuses: {error}") from None
         self._single = self._claim
-        self._heartbeat.enter_context(heartbeat(self._claim))
-        # Ctrl-C and sys.exit() pass by on_job_end, and a traceback is printed after it.
+        self._while_running.enter_context(heartbeat(self._claim))
+        # As the launchers do: SIGTERM ends the function, and is recorded.
+        self._while_running.enter_context(stop_signals())
+        # A traceback is printed after on_job_end.
         atexit.register(self._at_exit)
 
     def on_job_start(
@@ -113,7 +122,7 @@ class RunCallback(Callback):
             return
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
-            self._heartbeat.enter_context(heartbeat(self._claim))
+            self._while_running.enter_context(heartbeat(self._claim))
             write_config(config, folder)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
@@ -121,20 +130,20 @@ class RunCallback(Callback):
         from hydra.core.utils import JobStatus
 
         from ._composing.internals import raw_return_value
-        from ._running.lifetime import record_end
         from ._running.objective import fill_objective
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
-        fill_objective(config, job_return)
-        claim, self._claim = self._claim, None
-        self._heartbeat.close()
-        if claim is None:
-            return
         failed = job_return.status == JobStatus.FAILED
-        if failed:
-            record_end(claim, returned)
-        else:
-            record_end(claim, None, returned=returned)
+        problem = self._record_end(returned) if failed else self._record_end(None, returned)
+        if problem is not None and not failed:
+            # The run would count as lost, though the exit code says that all is well.
+            job_return.status = JobStatus.FAILED
+            job_return.return_value = GridError(problem)
+        fill_objective(config, job_return)
+
+    def job_escaped(self, error: BaseException) -> None:
+        """Record the end of a run of which Hydra tells no callback; see `watch_jobs`."""
+        self._record_end(error)
 
     def on_run_end(self, config: DictConfig, **kwargs: object) -> None:
         """Say where a single run is; if it failed, below its traceback."""
@@ -156,7 +165,9 @@ class RunCallback(Callback):
         finish_grid(None, config=config, experiment=experiment.absolute())
 
     def _at_exit(self) -> None:
-        self._record_interruption()
+        # Only if the process ends before Hydra has got to the function: by another callback.
+        unhandled = getattr(sys, "last_value", None)
+        self._record_end(unhandled or RuntimeError("The process ended before the run did."))
         self._say_how_it_ended()
 
     def _say_how_it_ended(self) -> None:
@@ -171,18 +182,25 @@ class RunCallback(Callback):
             if text is not None:
                 _say(text)
 
-    def _record_interruption(self) -> None:
+    def _record_end(self, error: BaseException | None, returned: object = None) -> str | None:
+        """Record how the run ended, if it is this object's; returns why that was not possible."""
         from expkit_bookkeeping import ClaimLost
 
         from ._running.lifetime import record_end
 
+        if os.getpid() != self._pid:  # a fork of the script is not the owner
+            return None
         claim, self._claim = self._claim, None
-        self._heartbeat.close()
-        if claim is not None and os.getpid() == self._pid:  # a fork of the script is not the owner
+        with self._while_running:
+            if claim is None:
+                return None
             try:
-                record_end(claim, KeyboardInterrupt("the process ended within the run"))
-            except (ClaimLost, OSError) as error:
-                log.warning("The end of run %s was not recorded: %s", claim.folder, error)
+                record_end(claim, error, returned=returned)
+            except (ClaimLost, OSError) as problem:
+                text = f"The end of run {claim.folder.name} was not recorded: {problem}"
+                log.warning("%s", text)
+                return text
+        return None
 
 
 def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
@@ -391,8 +409,10 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
 def _say(text: str) -> None:
     # Before Hydra has configured logging for the run; stderr, so that a pipe stays clean.
     # If nobody reads it, the callback must not fail: the run would go on without a claim.
+    from expkit_bookkeeping.launching import printable
+
     with suppress(OSError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable(text)}\n")
 
 
 def _shown(path: Path) -> str:

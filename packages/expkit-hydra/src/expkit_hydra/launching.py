@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
     from ._running.late_loader import hydra_context as hydra_context
+    from ._running.lifetime import as_exception as as_exception
+    from ._running.lifetime import asks_for_the_end as asks_for_the_end
+    from ._running.lifetime import checkpoint_versions as checkpoint_versions
     from ._running.output import CONSOLE_LOG as CONSOLE_LOG
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
@@ -54,6 +57,9 @@ _MODULES = {
     "SchedulerView": "_grid.schedulers",
     "SelectedRun": "_console.run_details",
     "TrackingSync": "_console.sibling_verbs",
+    "as_exception": "_running.lifetime",
+    "asks_for_the_end": "_running.lifetime",
+    "checkpoint_versions": "_running.lifetime",
     "command_line": "_console.command_lines",
     "console": "_console.screen",
     "current_config": "_composing.global_state",

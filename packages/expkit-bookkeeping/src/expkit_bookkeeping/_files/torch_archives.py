@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .durable import atomic_path
+from .durable import atomic_path, make_folder
 from .writeback import early_writeback
 
 _WRITER = ("PytorchStreamWriter", "inline_container", "iostream")  # in errors of torch's writer
@@ -39,7 +39,7 @@ def write_torch(
     """
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_path(path, check) as temporary, _checksums():
         try:
             with early_writeback(temporary, meanwhile):

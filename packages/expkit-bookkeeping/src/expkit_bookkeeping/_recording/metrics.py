@@ -11,7 +11,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, cast
 
-from .._files.durable import write_file
+from .._files.durable import naming, write_file
 from .._files.json_files import decode
 from .._files.plain_data import SPECIAL_NUMBERS, special_text
 
@@ -87,7 +87,8 @@ class MetricsFile:
             if lines or (sync and self._unsynced):
                 self._unsynced = True
                 self._appends += 1
-                start = self._append("".join(lines).encode(), sync=sync)
+                with naming(self.path):
+                    start = self._append("".join(lines).encode(), sync=sync)
                 self._unsynced = not sync
             elif marks:
                 with contextlib.suppress(FileNotFoundError):

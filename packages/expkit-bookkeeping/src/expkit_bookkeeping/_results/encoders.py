@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .._checkpoints.states import load_into, state_of
-from .._files.durable import write_file
+from .._files.durable import make_folder, write_file
 from .._files.json_files import NewerFileError, read_json
 from .._files.paths import missing_file_error, path_inside
 from .._files.saveable import MAX_DEPTH, class_name, type_name
@@ -57,7 +57,7 @@ def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = Fal
         OSError: If it could not be written.
     """
     path = encoder_path(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if pickle:
         import pickle as pickling
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-from .._files.durable import atomic_path, write_file
+from .._files.durable import atomic_path, make_folder, write_file
 from .._files.json_files import read_json
 from .._files.paths import missing_file_error, path_inside
 from .._files.plain_data import SPECIAL_NUMBERS, NotPlain, PlainRules, plain_data
@@ -56,7 +56,7 @@ def save_results(folder: Path, data: object, name: str) -> Path:
     """
     path = results_path(folder, data, name)
     save = FORMATS[path.suffix][0]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     save(path, data)
     return path
 

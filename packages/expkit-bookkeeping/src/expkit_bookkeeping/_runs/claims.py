@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .._files.durable import remove_leftovers, write_file, write_temporary
+from .._files.durable import make_folder, remove_leftovers, write_file, write_temporary
 from .._files.plain_data import json_data
+from .._files.texts import error_facts
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
     SCHEMA,
@@ -139,10 +140,12 @@ class Claim:
         ending: dict[str, object] = {
             "state": state,
             "ended_at": _iso(self._clock()),
-            "error": None if error is None else _error_facts(error),
-            # with the sources imported since the start
-            "code": record_code_of_run(self.folder, code_facts()),
+            "error": None if error is None else error_facts(error),
         }
+        # Whatever modules of the user's do when they are looked at: the end is recorded.
+        with contextlib.suppress(Exception):
+            # with the sources imported since the start
+            ending["code"] = record_code_of_run(self.folder, code_facts())
         self.update(**fields, **ending)
 
     def _elapsed_s(self) -> float:
@@ -178,11 +181,13 @@ class Claim:
         return dict(self._data)
 
     def _write(self, data: dict[str, object], *, durable: bool = True) -> None:
-        text = json.dumps(json_data(data), indent=1, ensure_ascii=False)
+        text = json.dumps(json_data(data), indent=1, ensure_ascii=False) + "\n"
+        # Half a surrogate pair, as of a file name that is no UTF-8, becomes JSON's own escape.
+        encoded = text.encode("utf-8", "backslashreplace")
         # Checked again before the move: a file server that was away may have held the data back
         # for so long that the next owner has written by now.
         path = self.folder / "run.json"
-        write_file(path, text + "\n", check=self._check_highest, sync_parent=durable)
+        write_file(path, encoded, check=self._check_highest, sync_parent=durable)
         self._data = data
 
 
@@ -226,7 +231,7 @@ def claim_run(
         OSError: If the folder cannot be written.
     """
     folder = Path(folder).absolute()  # as the training code may change the working directory
-    (folder / "claims").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "claims")
     process = this_process()
     facts: dict[str, object] = {
         "run_name": run_name,
@@ -444,17 +449,6 @@ def claimed_message(folder: Path, record: RunRecord) -> str:
         f"Run {record.run_name!r} in {folder} is held by {_describe_owner(record)} since "
         f"{record.started_at} (attempt {record.attempt}{heartbeat}). {advice}"
     )
-
-
-def _error_facts(error: BaseException) -> dict[str, object]:
-    import traceback
-
-    lines = traceback.format_exception(error)
-    return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(lines)[-20_000:],
-    }
 
 
 def _iso(seconds: float) -> str:

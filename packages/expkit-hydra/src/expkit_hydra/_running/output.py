@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -53,7 +53,7 @@ class StreamOutput:
             self._restore()  # a debugger's prompt in a file would look like a run that hangs
             return breakpointhook(*args, **kwargs)
 
-        with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
+        with _opened(path) as file:
             for stream in self._streams:
                 stream.target = file
             sys.breakpointhook = visible
@@ -68,12 +68,43 @@ class StreamOutput:
             stream.target = stream.own
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """A run's console.log; nowhere if the disk refuses it, which is no reason to end the run."""
+    try:
+        file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+    except OSError:
+        file = Path(os.devnull).open("a", encoding="utf-8")  # noqa: SIM115 - closed below
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
 class _Stream:
-    """A stream that can change where it writes."""
+    """A stream that can change where it writes; what a run's file refuses is dropped."""
 
     def __init__(self, own: TextIO) -> None:
         self.own = own
         self.target = own
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        try:
+            return self.target.write(text)
+        except OSError:
+            if self.target is self.own:
+                raise
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            self.target.flush()
+        except OSError:
+            if self.target is self.own:
+                raise
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.target, name)
@@ -92,7 +123,10 @@ class ProcessOutput:
 
         sys.stdout.flush()
         sys.stderr.flush()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError:  # the run may go on, and says what is the matter where it matters
+            fd = os.open(os.devnull, os.O_WRONLY)
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)
