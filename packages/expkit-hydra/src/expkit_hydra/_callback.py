@@ -46,6 +46,7 @@ class RunCallback(Callback, JobWatcher):
     def __init__(self) -> None:
         self._claim: Claim | None = None
         self._single: Claim | None = None  # of a single run, until its end has been reported
+        self._config: DictConfig | None = None  # of a foreign launcher's run
         self._while_running = ExitStack()
         self._pid = os.getpid()
         watch_jobs(self)  # of an error that passes by on_job_end, none is told
@@ -122,6 +123,7 @@ class RunCallback(Callback, JobWatcher):
             return
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
+            self._config = config
             self._while_running.enter_context(heartbeat(self._claim))
             write_config(config, folder)
 
@@ -141,9 +143,27 @@ class RunCallback(Callback, JobWatcher):
             job_return.return_value = GridError(problem)
         fill_objective(config, job_return)
 
-    def job_escaped(self, error: BaseException) -> None:
-        """Record the end of a run of which Hydra tells no callback; see `watch_jobs`."""
+    def job_escaped(self, error: BaseException) -> JobReturn | None:
+        """Record the end of a run of which Hydra tells no callback; see `watch_jobs`.
+
+        Under a foreign launcher the run has failed, and the launcher goes on with the others.
+        """
+        from hydra.core.utils import JobReturn, JobStatus
+
+        from expkit_bookkeeping.launching import exit_code
+
+        from ._running.lifetime import as_exception, asks_for_the_end
+
+        config = None if self._claim is None else self._config
         self._record_end(error)
+        if config is None or asks_for_the_end(error):
+            return None
+        overrides = [str(override) for override in config.hydra.overrides.task]
+        result = JobReturn(overrides=overrides, cfg=config, status=JobStatus.COMPLETED)
+        if exit_code(error) != 0:
+            result.status = JobStatus.FAILED
+            result.return_value = as_exception(error)
+        return result
 
     def on_run_end(self, config: DictConfig, **kwargs: object) -> None:
         """Say where a single run is; if it failed, below its traceback."""
@@ -167,7 +187,9 @@ class RunCallback(Callback, JobWatcher):
     def _at_exit(self) -> None:
         # Only if the process ends before Hydra has got to the function: by another callback.
         unhandled = getattr(sys, "last_value", None)
-        self._record_end(unhandled or RuntimeError("The process ended before the run did."))
+        if unhandled is None:  # asked so, as an exception of the user's may raise when it is judged
+            unhandled = RuntimeError("The process ended before the run did.")
+        self._record_end(unhandled)
         self._say_how_it_ended()
 
     def _say_how_it_ended(self) -> None:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from ._console.run_details import debugger_command as debugger_command
     from ._console.run_details import find_run as find_run
     from ._console.run_details import last_lines as last_lines
+    from ._console.screen import answered as answered
     from ._console.screen import console as console
     from ._console.screen import run_verb as run_verb
+    from ._console.screen import say as say
+    from ._console.screen import say_output as say_output
     from ._console.sibling_verbs import TrackingSync as TrackingSync
     from ._console.texts import duration_text as duration_text
     from ._console.texts import error_line as error_line
@@ -57,6 +60,7 @@ _MODULES = {
     "SchedulerView": "_grid.schedulers",
     "SelectedRun": "_console.run_details",
     "TrackingSync": "_console.sibling_verbs",
+    "answered": "_console.screen",
     "as_exception": "_running.lifetime",
     "asks_for_the_end": "_running.lifetime",
     "checkpoint_versions": "_running.lifetime",
@@ -83,6 +87,8 @@ _MODULES = {
     "run_verb": "_console.screen",
     "run_version": "_grid.run",
     "run_versions": "_grid.run",
+    "say": "_console.screen",
+    "say_output": "_console.screen",
     "short_path": "_console.command_lines",
 }
 __all__ = [*_MODULES]

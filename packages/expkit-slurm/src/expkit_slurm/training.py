@@ -301,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if index is None:
             parser.error("INDEX is missing, and this is not a task of a Slurm array")
         return SlurmTraining(arguments.grid, [SubmittedRun(index)]).run()
-    except (SlurmError, FileNotFoundError, IndexError, ValueError) as error:
+    except (SlurmError, OSError, IndexError, ValueError) as error:
         print(error, file=sys.stderr, flush=True)
         return 2
 

@@ -238,8 +238,8 @@ _watchers: weakref.WeakSet[JobWatcher] = weakref.WeakSet()
 class JobWatcher:
     """Is told of errors that pass through Hydra's `run_job`."""
 
-    def job_escaped(self, error: BaseException) -> None:
-        """A job has ended by this error, and no callback is told."""
+    def job_escaped(self, error: BaseException) -> JobReturn | None:
+        """A job has ended by this error; what the launcher gets for it, None for the error."""
         raise NotImplementedError
 
 
@@ -262,8 +262,10 @@ def watch_jobs(watcher: JobWatcher) -> None:
         try:
             return run_job(*args, **kwargs)
         except BaseException as error:
-            for one in list(_watchers):
-                one.job_escaped(error)
+            results = [one.job_escaped(error) for one in list(_watchers)]
+            for result in results:
+                if result is not None:
+                    return result
             raise
 
     watched.is_watched = True  # type: ignore[attr-defined]
