@@ -243,7 +243,8 @@ class Bookkeeping:
             if problem is error:
                 return
             # Show the first error: it ended the training.
-            error.add_note(f"When the run was closed: {problem}")
+            with contextlib.suppress(Exception):
+                error.add_note(f"When the run was closed: {problem}")
 
     def complete(self) -> None:
         """Say that the training is complete, even if the process is asked to stop afterwards."""

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from ._files.json_files import read_json as read_json
     from ._files.plain_data import json_data as json_data
     from ._files.tagged_json import to_tagged as to_tagged
+    from ._files.texts import error_facts as error_facts
+    from ._files.texts import printable as printable
+    from ._files.texts import text_of as text_of
+    from ._files.texts import traceback_text as traceback_text
+    from ._files.texts import without_colours as without_colours
     from ._files.yaml_files import read_yaml as read_yaml
     from ._files.yaml_files import yaml_text as yaml_text
+    from ._recording.endings import exit_code as exit_code
     from ._recording.metrics import cut_metrics as cut_metrics
     from ._recording.signals import request_stop as request_stop
     from ._recording.signals import stop_requested as stop_requested
@@ -56,6 +62,8 @@ _MODULES = {
     "code_facts": "_runs.code",
     "completed_since": "_runs.claims",
     "cut_metrics": "_recording.metrics",
+    "error_facts": "_files.texts",
+    "exit_code": "_recording.endings",
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",
     "json_data": "_files.plain_data",
@@ -63,6 +71,7 @@ _MODULES = {
     "move_to_trash": "_runs.trash",
     "open_append_file": "_files.append_files",
     "parse_json": "_files.json_files",
+    "printable": "_files.texts",
     "read_json": "_files.json_files",
     "read_sources": "_runs.code_records",
     "read_yaml": "_files.yaml_files",
@@ -73,7 +82,10 @@ _MODULES = {
     "script_files": "_runs.folder_ownership",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
+    "text_of": "_files.texts",
     "to_tagged": "_files.tagged_json",
+    "traceback_text": "_files.texts",
+    "without_colours": "_files.texts",
     "write_file": "_files.durable",
     "yaml_text": "_files.yaml_files",
 }

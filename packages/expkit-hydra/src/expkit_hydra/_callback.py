@@ -18,6 +18,9 @@ from pathlib import Path
 
 from hydra.experimental.callback import Callback
 
+from ._composing.errors import GridError
+from ._composing.internals import JobWatcher, watch_jobs
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -38,7 +41,7 @@ OUR_FOLDERS = {  # what conf/expkit.yaml has
 }
 
 
-class RunCallback(Callback):
+class RunCallback(Callback, JobWatcher):
     """Gives every run that our launchers do not start a claim, a state and a hash.
 
     A single run (no `-m`) is never skipped: a finished run of the same name moves to the trash,
@@ -49,8 +52,10 @@ class RunCallback(Callback):
     def __init__(self) -> None:
         self._claim: Claim | None = None
         self._single: Claim | None = None  # of a single run, until its end has been reported
-        self._heartbeat = ExitStack()
+        self._config: DictConfig | None = None  # of a foreign launcher's run
+        self._while_running = ExitStack()
         self._pid = os.getpid()
+        watch_jobs(self)  # of an error that passes by on_job_end, none is told
 
     def __reduce__(self) -> tuple[type[RunCallback], tuple[()]]:
         # Launchers that run jobs elsewhere pickle callbacks, and a claim belongs to its process.
@@ -67,6 +72,7 @@ class RunCallback(Callback):
         from omegaconf.errors import OmegaConfBaseException
 
         from expkit_bookkeeping import RunClaimed, process_rank
+        from expkit_bookkeeping.launching import stop_signals
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
@@ -98,10 +104,14 @@ class RunCallback(Callback):
         except (RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
         except OSError as error:
+            if self._claim is not None:
+                self._record_end(error)
             raise SystemExit(f"Run {name} cannot start, its folder refuses: {error}") from None
         self._single = self._claim
-        self._heartbeat.enter_context(heartbeat(self._claim))
-        # Ctrl-C and sys.exit() pass by on_job_end, and a traceback is printed after it.
+        self._while_running.enter_context(heartbeat(self._claim))
+        # As the launchers do: SIGTERM ends the function, and is recorded.
+        self._while_running.enter_context(stop_signals())
+        # A traceback is printed after on_job_end.
         atexit.register(self._at_exit)
 
     def on_job_start(
@@ -119,7 +129,8 @@ class RunCallback(Callback):
             return
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
-            self._heartbeat.enter_context(heartbeat(self._claim))
+            self._config = config
+            self._while_running.enter_context(heartbeat(self._claim))
             write_config(config, self._claim)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
@@ -127,20 +138,38 @@ class RunCallback(Callback):
         from hydra.core.utils import JobStatus
 
         from ._composing.internals import raw_return_value
-        from ._running.lifetime import record_end
         from ._running.objective import fill_objective
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
-        fill_objective(config, job_return)
-        claim, self._claim = self._claim, None
-        self._heartbeat.close()
-        if claim is None:
-            return
         failed = job_return.status == JobStatus.FAILED
-        if failed:
-            record_end(claim, returned)
-        else:
-            record_end(claim, None, returned=returned)
+        problem = self._record_end(returned) if failed else self._record_end(None, returned)
+        if problem is not None and not failed:
+            # The run would count as lost, though the exit code says that all is well.
+            job_return.status = JobStatus.FAILED
+            job_return.return_value = GridError(problem)
+        fill_objective(config, job_return)
+
+    def job_escaped(self, error: BaseException) -> JobReturn | None:
+        """Record the end of a run of which Hydra tells no callback; see `watch_jobs`.
+
+        Under a foreign launcher the run has failed, and the launcher goes on with the others.
+        """
+        from hydra.core.utils import JobReturn, JobStatus
+
+        from expkit_bookkeeping.launching import exit_code
+
+        from ._running.lifetime import as_exception, asks_for_the_end
+
+        config = None if self._claim is None else self._config
+        self._record_end(error)
+        if config is None or asks_for_the_end(error):
+            return None
+        overrides = [str(override) for override in config.hydra.overrides.task]
+        result = JobReturn(overrides=overrides, cfg=config, status=JobStatus.COMPLETED)
+        if exit_code(error) != 0:
+            result.status = JobStatus.FAILED
+            result.return_value = as_exception(error)
+        return result
 
     def on_run_end(self, config: DictConfig, **kwargs: object) -> None:
         """Say where a single run is; if it failed, below its traceback."""
@@ -162,7 +191,11 @@ class RunCallback(Callback):
         finish_grid(None, config=config, experiment=experiment.absolute())
 
     def _at_exit(self) -> None:
-        self._record_interruption()
+        # Only if the process ends before Hydra has got to the function: by another callback.
+        unhandled = getattr(sys, "last_value", None)
+        if unhandled is None:  # asked so, as an exception of the user's may raise when it is judged
+            unhandled = RuntimeError("The process ended before the run did.")
+        self._record_end(unhandled)
         self._say_how_it_ended()
 
     def _say_how_it_ended(self) -> None:
@@ -177,18 +210,25 @@ class RunCallback(Callback):
             if text is not None:
                 _say(text)
 
-    def _record_interruption(self) -> None:
+    def _record_end(self, error: BaseException | None, returned: object = None) -> str | None:
+        """Record how the run ended, if it is this object's; returns why that was not possible."""
         from expkit_bookkeeping import ClaimLost
 
         from ._running.lifetime import record_end
 
+        if os.getpid() != self._pid:  # a fork of the script is not the owner
+            return None
         claim, self._claim = self._claim, None
-        self._heartbeat.close()
-        if claim is not None and os.getpid() == self._pid:  # a fork of the script is not the owner
+        with self._while_running:
+            if claim is None:
+                return None
             try:
-                record_end(claim, KeyboardInterrupt("the process ended within the run"))
-            except (ClaimLost, OSError) as error:
-                log.warning("The end of run %s was not recorded: %s", claim.folder, error)
+                record_end(claim, error, returned=returned)
+            except (ClaimLost, OSError) as problem:
+                text = f"The end of run {claim.folder.name} was not recorded: {problem}"
+                log.warning("%s", text)
+                return text
+        return None
 
 
 def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
@@ -454,8 +494,10 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
 def _say(text: str) -> None:
     # Before Hydra has configured logging for the run; stderr, so that a pipe stays clean.
     # If nobody reads it, the callback must not fail: the run would go on without a claim.
+    from expkit_bookkeeping.launching import printable
+
     with suppress(OSError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable(text)}\n")
 
 
 def _shown(path: Path) -> str:

@@ -16,7 +16,7 @@ from ._console.sibling_verbs import TrackingSync
 from ._console.sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
 from ._grid.settings import grid_settings
 from ._running.execution import RunOutcome, execute_run
-from ._running.lifetime import INTERRUPTED, TERMINATED
+from ._running.lifetime import INTERRUPTED, TERMINATED, as_exception, asks_for_the_end
 from ._running.output import StreamOutput
 
 TYPE_CHECKING = False
@@ -63,8 +63,17 @@ def launch(
     Returns:
         One result per run; that of a failed run raises its error when its value is read.
     """
-    from hydra.core.utils import configure_log, filter_overrides, run_job, setup_globals
+    from hydra.core.utils import (
+        JobReturn,
+        JobStatus,
+        configure_log,
+        filter_overrides,
+        run_job,
+        setup_globals,
+    )
     from omegaconf import open_dict
+
+    from expkit_bookkeeping.launching import exit_code
 
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
@@ -77,15 +86,22 @@ def launch(
         with open_dict(run_config):
             run_config.hydra.job.id = number
             run_config.hydra.job.num = number
-        returned.append(
-            run_job(
+        try:
+            result = run_job(
                 hydra_context=hydra_context,
                 task_function=task_function,
                 config=run_config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
-        )
+        except BaseException as error:  # Hydra catches only exceptions of the function
+            if asks_for_the_end(error):
+                raise
+            result = JobReturn(overrides=list(overrides), cfg=run_config)
+            result.status = JobStatus.COMPLETED if exit_code(error) == 0 else JobStatus.FAILED
+            if result.status == JobStatus.FAILED:
+                result.return_value = as_exception(error)
+        returned.append(result)
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         _free_memory()
     return returned

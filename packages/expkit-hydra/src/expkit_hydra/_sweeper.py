@@ -19,7 +19,7 @@ from ._composing.internals import raw_return_value
 from ._composing.run_location import RunLocation, pinned_keys
 from ._console.preview import dry_run_lines, explain, narrowed, shorten, warnings
 from ._console.progress import progress
-from ._console.texts import run_count
+from ._console.texts import error_line, run_count
 from ._drafting.description import describe
 from ._drafting.draft import Draft, draft_grid, read_rules
 from ._drafting.expansion import Expansion, expand
@@ -184,7 +184,7 @@ class GridSweeper:
                     returns = self.launcher.launch(override_lists, initial_job_idx=start)
                 except Exception as error:
                     # Some launchers raise if a job was killed; the other batches go on.
-                    log.error("The launcher stopped with %s: %s", type(error).__name__, error)
+                    log.error("The launcher stopped with %s", _describe(error))
                     broken = broken or error
                     continue
             batches.append(returns)
@@ -317,6 +317,7 @@ def _run_of(result: JobReturn, grid: Grid) -> GridRun | None:
     return max(matches, key=lambda run: len(run.overrides), default=None)
 
 
-def _describe(error: object) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _describe(error: BaseException) -> str:
+    from expkit_bookkeeping.launching import error_facts
+
+    return error_line(error_facts(error)) or ""

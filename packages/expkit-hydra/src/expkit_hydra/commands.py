@@ -10,6 +10,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ._console.screen import answered
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._cleanup import Cleanup
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ._console.run_details import SelectedRun
 
 
+@answered
 def status(argv: Sequence[str]) -> int:
     """List the runs of an experiment: state, progress, best metric; changes nothing."""
     parser = _parser("status", status)
@@ -55,6 +58,7 @@ def status(argv: Sequence[str]) -> int:
     return 0
 
 
+@answered
 def show(argv: Sequence[str]) -> int:
     """Show one run: configuration, error, last lines, and the command that repeats it."""
     parser = _parser("show", show)
@@ -79,6 +83,7 @@ def show(argv: Sequence[str]) -> int:
     return 0
 
 
+@answered
 def cleanup(argv: Sequence[str]) -> int:
     """Remove runs that were not completed, with their folders; without --yes only say which."""
     parser = _parser("cleanup", cleanup)
@@ -103,7 +108,7 @@ def cleanup(argv: Sequence[str]) -> int:
             older_than=arguments.older_than,
             purge=arguments.purge,
         )
-    except (FileNotFoundError, PermissionError) as error:
+    except FileNotFoundError as error:
         return _refuse(error)
     _print_cleanup(result, arguments.experiment, argv=argv)
     return 1 if any(removal.kept is not None for removal in result.removals) else 0
@@ -136,7 +141,9 @@ def _age(text: str) -> object:
 
 
 def _refuse(error: Exception) -> int:
-    print(error, file=sys.stderr)
+    from ._console.screen import say
+
+    say(str(error), sys.stderr)
     return 2
 
 
@@ -157,7 +164,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     except FileNotFoundError:
         return [row_of(record, now=now) for record in records], None, True, 0
     except ValueError as error:  # the runs can be listed nevertheless
-        print(error, file=sys.stderr)
+        _refuse(error)
         return [row_of(record, now=now) for record in records], None, True, 0
     metric = description.get("metric")
     rows, skipped = rows_of(grid.runs, records, now=now, metric=metric)
@@ -171,40 +178,41 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
 def _print_run(selected: SelectedRun, *, lines: int, with_kit: bool) -> None:
     from ._console.command_lines import short_path
     from ._console.run_details import config_text, debugger_command, last_lines
+    from ._console.screen import say, say_output
     from ._console.texts import duration_text, owner_text, value_text
     from ._running.output import CONSOLE_LOG
 
     record, report, state = selected.record, selected.report, selected.state
-    print(f"{selected.run_name}: {state}")
-    print(f"folder: {short_path(selected.folder)}")
+    say(f"{selected.run_name}: {state}")
+    say(f"folder: {short_path(selected.folder)}")
     if report is not None and report.job is not None:
-        print("; ".join(filter(None, (f"job: {report.job}", report.advice))))
+        say("; ".join(filter(None, (f"job: {report.job}", report.advice))))
     if record is not None:
-        print(f"attempt {record.attempt}, {duration_text(record.elapsed_s)}, {owner_text(record)}")
-        print(f"started {record.started_at}, ended {record.ended_at or '—'}")
+        say(f"attempt {record.attempt}, {duration_text(record.elapsed_s)}, {owner_text(record)}")
+        say(f"started {record.started_at}, ended {record.ended_at or '—'}")
         if record.best:
             best = record.best
             number = best.get("value")
             text = value_text(number) if isinstance(number, int | float) else str(number)
-            print(f"best {best.get('metric')}: {text} at step {best.get('step')}")
+            say(f"best {best.get('metric')}: {text} at step {best.get('step')}")
         if record.reason is not None:
-            print(record.reason)
+            say(record.reason)
     config = config_text(selected, with_kit=with_kit)
     if config is not None:
-        print(f"\n--- configuration\n{config}")
+        say(f"\n--- configuration\n{config}")
     if record is not None and record.error:
         trace = record.error.get("traceback")
         plain = f"{record.error.get('type')}: {record.error.get('message')}"
-        print(f"\n--- error\n{str(trace or plain).rstrip()}")
+        say(f"\n--- error\n{str(trace or plain).rstrip()}")
     for name in ("training.log", CONSOLE_LOG):
         tail = last_lines(selected.folder / name, lines)
         # The console's log mostly repeats the other, but a crash of the interpreter is only there.
         if tail and (name != CONSOLE_LOG or state in ("lost", "running")):
-            print(f"\n--- last lines of {short_path(selected.folder / name)}")
-            print("\n".join(tail))
+            say(f"\n--- last lines of {short_path(selected.folder / name)}")
+            say_output("\n".join(tail))
     command = debugger_command(selected)
     if command is not None:
-        print(f"\n--- again, in a debugger\n{command}")
+        say(f"\n--- again, in a debugger\n{command}")
         if state == "completed":  # a single run is never skipped, and takes the folder
             print("moves this completed run to .trash; append results_dir=debug to leave it here")
 

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from ._console.run_details import debugger_command as debugger_command
     from ._console.run_details import find_run as find_run
     from ._console.run_details import last_lines as last_lines
+    from ._console.screen import answered as answered
     from ._console.screen import console as console
     from ._console.screen import run_verb as run_verb
+    from ._console.screen import say as say
+    from ._console.screen import say_output as say_output
     from ._console.sibling_verbs import TrackingSync as TrackingSync
     from ._console.texts import duration_text as duration_text
     from ._console.texts import error_line as error_line
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
     from ._running.late_loader import hydra_context as hydra_context
+    from ._running.lifetime import as_exception as as_exception
+    from ._running.lifetime import asks_for_the_end as asks_for_the_end
+    from ._running.lifetime import checkpoint_versions as checkpoint_versions
     from ._running.output import CONSOLE_LOG as CONSOLE_LOG
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
@@ -54,6 +60,10 @@ _MODULES = {
     "SchedulerView": "_grid.schedulers",
     "SelectedRun": "_console.run_details",
     "TrackingSync": "_console.sibling_verbs",
+    "answered": "_console.screen",
+    "as_exception": "_running.lifetime",
+    "asks_for_the_end": "_running.lifetime",
+    "checkpoint_versions": "_running.lifetime",
     "command_line": "_console.command_lines",
     "console": "_console.screen",
     "current_config": "_composing.global_state",
@@ -77,6 +87,8 @@ _MODULES = {
     "run_verb": "_console.screen",
     "run_version": "_grid.run",
     "run_versions": "_grid.run",
+    "say": "_console.screen",
+    "say_output": "_console.screen",
     "short_path": "_console.command_lines",
 }
 __all__ = [*_MODULES]

@@ -1,7 +1,9 @@
 """The verbs `sync` and `ui` of the command `expkit`."""
 
 import argparse
+import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -11,6 +13,10 @@ from pathlib import Path
 
 from ._store.errors import TrackingError
 
+# As in expkit-bookkeeping: what a terminal acts on, or turns round, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 FOLDER = "its folder, results/EXPERIMENT"
 LEFT_TO_ANOTHER = 75  # the exit code of `sync --follow`; EX_TEMPFAIL of sysexits.h
 
@@ -28,13 +34,13 @@ def sync(argv: Sequence[str]) -> int:
     parser.add_argument("--show-ui", action="store_true", help="print how to open the UI")
     options = parser.parse_args(argv)
 
-    import logging
-
     from ._sync.experiment import Synchronizer
     from ._sync.grid_follower import follow_grid
 
     _limit_retries()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         synchronizer = Synchronizer(
             options.folder, tracking_uri=options.tracking_uri, must_exist=not options.follow
@@ -65,7 +71,7 @@ def sync(argv: Sequence[str]) -> int:
         other = report.left_to[:1].upper() + report.left_to[1:]
         _print_error(f"{other} sends these runs to MLflow, too")
         return LEFT_TO_ANOTHER
-    print(report)
+    print(_printable(str(report)))
     if options.show_ui:
         print(f"expkit ui {shlex.quote(str(options.folder))}")
     return 1 if report.problems else 0
@@ -91,7 +97,7 @@ def ui(argv: Sequence[str]) -> int:
         for problem in report.problems:
             _print_error(problem)
         report.folder = options.folder  # as it was typed
-        print(f"{report}\nMLflow's UI starts (10 to 20 s) …", flush=True)
+        print(f"{_printable(str(report))}\nMLflow's UI starts (10 to 20 s) …", flush=True)
         with serve(options.folder, port=options.port) as url:
             print(f"{url}  (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
@@ -110,4 +116,14 @@ def _limit_retries() -> None:
 
 
 def _print_error(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(_printable(text), file=sys.stderr, flush=True)
+
+
+def _printable(text: str) -> str:
+    """Text for a terminal: control characters in names of runs are shown, and obeyed by nobody."""
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable(super().format(record))

@@ -1,12 +1,19 @@
 """The verbs `plot` and `restyle`; the only place that prints."""
 
 import argparse
+import errno
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ._data.files import short_path
+
+# As in expkit-bookkeeping: what a terminal acts on, or turns round, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def plot(argv: Sequence[str]) -> int:
@@ -142,14 +149,28 @@ def _run(work: Callable[[], list[str]]) -> int:
         try:
             lines = work()
         except (PlottingError, ImportError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(_printable(f"error: {error}{_advice(error)}"), file=sys.stderr)
             return 1
     for message in dict.fromkeys(str(warning.message) for warning in warned
                                  if warning.category is UserWarning):  # fmt: skip
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {_printable(message)}", file=sys.stderr)
     for line in lines:
-        print(line)
+        print(_printable(line))
     return 0
+
+
+def _printable(text: str) -> str:
+    """Text for a terminal: control characters in names of runs are shown, and obeyed by nobody."""
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def _advice(error: Exception) -> str:
+    """What to do if figures cannot be written, or data not read."""
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
+        return ". If figures cannot be written there, --out DIR writes them elsewhere"
+    return ""
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import traceback
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from ._task.stopping import TimeLeft
+    from ._task.stopping import Saved, TimeLeft
 
 HIDDEN = ".slurm"  # a sweep's folder may be listed by tools, for its jobs
 TAIL_LINES = 10
@@ -280,14 +280,16 @@ def _status(
 def _of_result(status: RunStatus, result: JobReturn) -> RunStatus:
     from hydra.core.utils import JobStatus
 
+    from expkit_bookkeeping.launching import error_facts, text_of
     from expkit_hydra import GridError
-    from expkit_hydra.launching import raw_return_value
+    from expkit_hydra.launching import error_line, raw_return_value
 
     if result.status == JobStatus.COMPLETED:
         return replace(status, state="completed")
     error = raw_return_value(result)
-    line = str(error).strip().partition("\n")[0]
-    reason = line if isinstance(error, GridError) else f"{type(error).__name__}: {line}"
+    reason = text_of(error).strip().partition("\n")[0]
+    if not isinstance(error, GridError):
+        reason = error_line(error_facts(error)) or reason
     return replace(status, state="failed", reason=reason)
 
 
@@ -332,8 +334,9 @@ def _command(submission: Submission, place: int) -> str:
 def run_job_at(submission: Submission, place: int) -> int:
     """Run one of the jobs in its array task; returns the exit code."""
     from expkit_bookkeeping.launching import stop_requested, stop_signals
+    from expkit_hydra.launching import checkpoint_versions
 
-    from ._task.stopping import TimeLeft, stop_before_limit
+    from ._task.stopping import Saved, TimeLeft, stop_before_limit
 
     (run,) = read_runs(submission.path, place, 1)
     array, slurm_job = array_at(submission.arrays, place), current_job()
@@ -344,10 +347,19 @@ def run_job_at(submission: Submission, place: int) -> int:
     left = TimeLeft(lambda: Scheduler().time_left_s(slurm_job.job_id) if slurm_job else None)
     # To the very end: unhandled, the warning before the time limit would end the process.
     with stop_signals(), stop_before_limit(left, array.signal_delay_s):
-        job = _run(submission, run.index, slurm_job)
+        before: list[tuple[Path, frozenset[tuple[str, int, int]]]] = []
+        job = _run(
+            submission,
+            run.index,
+            slurm_job,
+            lambda folder: before.append((folder, checkpoint_versions(folder))),
+        )
         reason = stop_requested()
         if reason is not None and _is_interrupted(job):
-            error = _requeued_or_error(submission, slurm_job, reason, left, array.signal_delay_s)
+            saved = Saved([any(checkpoint_versions(folder) - old for folder, old in before)])
+            error = _requeued_or_error(
+                submission, slurm_job, reason, left, array.signal_delay_s, saved
+            )
             if error is None:
                 return INTERRUPTED
             job = failed(error, job)
@@ -355,10 +367,24 @@ def run_job_at(submission: Submission, place: int) -> int:
     return exit_code(job)
 
 
-def _run(submission: Submission, number: int, slurm_job: CurrentJob | None) -> JobReturn:
+def _run(
+    submission: Submission,
+    number: int,
+    slurm_job: CurrentJob | None,
+    at_start: Callable[[Path], object],
+) -> JobReturn:
+    """Run a job; `at_start` is given its folder just before its function is called."""
+    from hydra.core.hydra_config import HydraConfig
     from hydra.core.singleton import Singleton
     from hydra.core.utils import run_job, setup_globals
     from omegaconf import open_dict
+
+    from expkit_bookkeeping.launching import exit_code, traceback_text
+    from expkit_hydra.launching import as_exception
+
+    def task(task_config: DictConfig) -> object:
+        at_start(Path(HydraConfig.get().runtime.output_dir))
+        return common["task_function"](task_config)
 
     try:
         common, config = read_payload(submission.path, number)
@@ -370,18 +396,17 @@ def _run(submission: Submission, number: int, slurm_job: CurrentJob | None) -> J
                 config.hydra.job.id = slurm_job.name
         return run_job(
             hydra_context=common["hydra_context"],
-            task_function=common["task_function"],
+            task_function=task,
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-    except SystemExit as end:
-        if end.code == TERMINATED:  # Slurm ends the job, and may start it again
+    # What the function raises besides exceptions; before and after it: imports, folders, logging.
+    except BaseException as error:
+        if exit_code(error) == TERMINATED:  # Slurm ends the job, and may start it again
             raise
-        traceback.print_exc()
-        return failed(f"The function called sys.exit({end.code!r}).")
-    except Exception as error:  # before or after the function: imports, folders, logging
-        return failed(error)
+        print(traceback_text(error), file=sys.stderr, end="", flush=True)
+        return failed(as_exception(error))
 
 
 def _is_interrupted(job: JobReturn) -> bool:
@@ -400,6 +425,7 @@ def _requeued_or_error(
     reason: str,
     left: TimeLeft,
     grace_s: float,
+    saved: Saved,
 ) -> str | None:
     """Put the task back into the queue; where it may not go there, why the job has no result."""
     import time
@@ -409,9 +435,10 @@ def _requeued_or_error(
     cause = stop_cause(reason, left.seconds(), grace_s)
     if cause is None or slurm_job is None:
         return f"It was stopped by {reason} before it was done."
-    outcome = requeue(submission, slurm_job, cause, Scheduler())
+    outcome = requeue(submission, slurm_job, cause, Scheduler(), saved)
     if not outcome.is_requeued:
-        return f"It was stopped by {cause} before it was done. {_MORE_BY_CAUSE[cause]}"
+        more = _MORE_BY_CAUSE[cause] if saved.is_progress else f"{saved.text.capitalize()}."
+        return f"It was stopped by {cause} before it was done. {more}"
     print(outcome.line, flush=True)
     time.sleep(LEAVE_S)  # Slurm ends this process; ending before would let the task count as over
     return None

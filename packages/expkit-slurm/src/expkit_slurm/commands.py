@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from expkit_hydra.launching import answered
+
 from ._cluster.errors import SlurmError
 
 TYPE_CHECKING = False
@@ -26,6 +28,7 @@ OPEN = ("pending", "running")  # states of runs that are going to print somethin
 _USER_ERRORS = (SlurmError, FileNotFoundError, LookupError, ValueError)
 
 
+@answered
 def wait(argv: Sequence[str]) -> int:
     """Wait for the runs that were submitted to Slurm; then show results, figures and a table."""
     parser = _parser("wait", wait)
@@ -55,6 +58,7 @@ def wait(argv: Sequence[str]) -> int:
     return 0 if all(status.is_good for status in statuses) else 1
 
 
+@answered
 def logs(argv: Sequence[str]) -> int:
     """Show what a run printed, and what Slurm wrote about it; --follow continues."""
     parser = _parser("logs", logs)
@@ -62,7 +66,7 @@ def logs(argv: Sequence[str]) -> int:
     parser.add_argument("--lines", "-n", type=int, default=30, help="last lines (default: 30)")
     parser.add_argument("--follow", "-f", action="store_true", help="show what is added")
     arguments = parser.parse_args(argv)
-    from expkit_hydra.launching import last_lines, short_path
+    from expkit_hydra.launching import last_lines, say, say_output, short_path
 
     try:
         selected = _select_run(arguments.experiment, arguments.run)
@@ -70,12 +74,12 @@ def logs(argv: Sequence[str]) -> int:
     except _USER_ERRORS as error:
         return _print_error(error)
     if not paths:
-        print(_no_output_message(selected))
+        say(_no_output_message(selected))
         if selected.state not in OPEN:
             return 1
     for path in paths:
-        print(f"--- {short_path(path)}")
-        print("\n".join(last_lines(path, arguments.lines)))
+        say(f"--- {short_path(path)}")
+        say_output("\n".join(last_lines(path, arguments.lines)))
     if arguments.follow:
         try:
             _follow(selected)
@@ -84,11 +88,14 @@ def logs(argv: Sequence[str]) -> int:
     return 0
 
 
+@answered
 def cancel(argv: Sequence[str]) -> int:
     """Cancel an experiment's jobs, or those of some runs; the last checkpoints are kept."""
     parser = _parser("cancel", cancel)
     parser.add_argument("runs", metavar="RUN", nargs="*", help="default: all")
     arguments = parser.parse_args(argv)
+    from expkit_hydra.launching import say
+
     try:
         manager = _attach(arguments.experiment)
         names = [_select_run(arguments.experiment, text).run_name for text in arguments.runs]
@@ -99,10 +106,11 @@ def cancel(argv: Sequence[str]) -> int:
         print("Nothing of it is in Slurm's queue.")
         return 0
     names_of_tasks = ", ".join(jobs[:8]) + (", …" if len(jobs) > 8 else "")
-    print(f"cancelled {len(jobs)} task{'s' if len(jobs) > 1 else ''}: {names_of_tasks}")
+    say(f"cancelled {len(jobs)} task{'s' if len(jobs) > 1 else ''}: {names_of_tasks}")
     return 0
 
 
+@answered
 def retry(argv: Sequence[str]) -> int:
     """Submit runs again that did not complete, with changes such as --mem 32G --time 4:00:00."""
     from ._watching.status import RETRIABLE
@@ -119,6 +127,8 @@ def retry(argv: Sequence[str]) -> int:
     parser.add_argument("--wait", action="store_true", help="wait for them")
     own_words, options = _split_options(argv)
     arguments = parser.parse_args(own_words)
+    from expkit_hydra.launching import say
+
     from ._cluster.options import parse_arguments
     from .finish import has_aftermath
 
@@ -129,23 +139,26 @@ def retry(argv: Sequence[str]) -> int:
         submission = manager.retry(
             arguments.state,
             runs=names or None,
-            say=print,
+            say=say,
             finaliser=not arguments.wait and has_aftermath(manager.grid),
             options=changes,
         )
     except _USER_ERRORS as error:
         return _print_error(error)
     if submission is None:
-        print(f"No run is {' or '.join(arguments.state)}.")
+        say(f"No run is {' or '.join(arguments.state)}.")
         return 0
     return wait([str(arguments.experiment)]) if arguments.wait else 0
 
 
+@answered
 def train(argv: Sequence[str]) -> int:
     """Run one run of a grid here, without Slurm, to debug it."""
     parser = _parser("train", train)
     parser.add_argument("run", metavar="RUN", help="a name, a unique part of one, or a number")
     arguments = parser.parse_args(argv)
+    from expkit_hydra.launching import say
+
     from ._submissions.record import SubmittedRun
     from .training import SlurmTraining
 
@@ -156,7 +169,7 @@ def train(argv: Sequence[str]) -> int:
                 f"{selected.run_name} is in no grid; `expkit show` says how to repeat it."
             )
         if selected.record is not None and selected.record.state == "completed":
-            print(_completed_message(selected), file=sys.stderr)
+            say(_completed_message(selected), sys.stderr)
             return 1
         run = SubmittedRun(selected.run.index, earlier_versions=_versions_now(selected))
         training = SlurmTraining(selected.grid.path, [run], show_output=True)
@@ -296,6 +309,8 @@ def _no_output_message(selected: SelectedRun) -> str:
 
 
 def _follow(selected: SelectedRun, interval_s: float = 0.5) -> None:
+    from expkit_hydra.launching import say_output
+
     sizes = {path: path.stat().st_size for path in _log_files(selected)}
     while True:
         time.sleep(interval_s)
@@ -305,7 +320,7 @@ def _follow(selected: SelectedRun, interval_s: float = 0.5) -> None:
                 added = file.read()
             sizes[path] = sizes.get(path, 0) + len(added)
             if added:
-                print(added.decode("utf-8", "replace"), end="", flush=True)
+                say_output(added.decode("utf-8", "replace"), end="")
 
 
 def _list_unfinished(statuses: Sequence[RunStatus], screen: Console) -> None:
@@ -317,5 +332,7 @@ def _list_unfinished(statuses: Sequence[RunStatus], screen: Console) -> None:
 
 
 def _print_error(error: Exception) -> int:
-    print(error, file=sys.stderr)
+    from expkit_hydra.launching import say
+
+    say(str(error), sys.stderr)
     return 2

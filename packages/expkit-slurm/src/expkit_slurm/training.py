@@ -12,7 +12,6 @@ import argparse
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -32,6 +31,7 @@ from ._task.log import banner, code_line, open_task_log, run_line
 from ._task.program import few_collections, load_task_function
 from ._task.stopping import (
     LEAVE_S,
+    Saved,
     TimeLeft,
     requeue,
     stop_before_limit,
@@ -257,20 +257,22 @@ class SlurmTraining:
         cause = stop_cause(reason, left.seconds(), self._grace_s)
         if cause is None:
             return
-        saved = all(outcome.error is None for outcome in outcomes if outcome.state == "interrupted")
-        requeued = requeue(self._submission, self._job, cause, Scheduler(), saved=saved)
+        interrupted = [outcome.saved for outcome in outcomes if outcome.state == "interrupted"]
+        done = any(outcome.state == "completed" for outcome in outcomes)
+        saved = Saved(interrupted, others_completed=done)
+        requeued = requeue(self._submission, self._job, cause, Scheduler(), saved)
         self._log(requeued.line)
         if requeued.is_requeued:
             # Slurm ends this process; ending before would let the task count as over.
             time.sleep(LEAVE_S)
 
     def _report(self, outcome: RunOutcome) -> None:
+        from expkit_bookkeeping.launching import traceback_text
         from expkit_hydra.launching import CONSOLE_LOG, short_path
 
         name, state = outcome.run.run_name, outcome.state
         if outcome.error is not None and state == "failed":
-            text = "".join(traceback.format_exception(outcome.error)).rstrip()
-            self._log(text)
+            self._log(traceback_text(outcome.error).rstrip())
         is_unstarted = state == "skipped" and outcome.stop is not None
         line = run_line(name, "not started" if is_unstarted else state, outcome.reason)
         if state != "skipped" and not self._show_output:
@@ -308,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if index is None:
             parser.error("INDEX is missing, and this is not a task of a Slurm array")
         return SlurmTraining(arguments.grid, [SubmittedRun(index)]).run()
-    except (SlurmError, FileNotFoundError, IndexError, ValueError) as error:
+    except (SlurmError, OSError, IndexError, ValueError) as error:
         print(error, file=sys.stderr, flush=True)
         return 2
 

@@ -42,6 +42,7 @@ class ExpkitSlurmLauncherConf:
     signal_delay_s: Optional[int] = None  # noqa: UP045
     max_requeues_timeout: int = 0
     max_requeues_preempt: int = 3
+    requeue_without_checkpoint: bool = False
     snapshot: str = "none"
     stop_after_failures: Optional[int] = None  # noqa: UP045
     poll_s: Optional[float] = None  # noqa: UP045

@@ -18,6 +18,17 @@ _TEMPORARY = re.compile(
 
 # Raises if what is about to be changed is no longer the caller's, such as `Claim.check`.
 Check = Callable[[], None]
+# What to do about an error of the system, as its own text says only what happened.
+_ADVICE = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "your quota there is used up: delete something, or ask for more",
+    errno.EACCES: "you may not write there: ask its owner, or choose another folder",
+    errno.EPERM: "you may not write there: ask its owner, or choose another folder",
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENOENT: "was its folder moved, deleted or unmounted?",
+    errno.ESTALE: "the file server has lost it: is it mounted as before?",
+    errno.EIO: "the disk or file server fails",
+}
 
 
 def write_file(
@@ -53,9 +64,10 @@ def write_file(
         try:
             if check is not None:
                 check()
-            temporary.replace(path)
+            with naming(path):
+                temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
             raise
     if sync_parent:
         sync_folder(path.parent)
@@ -87,11 +99,12 @@ def make_folder(path: Path, check: Check | None = None) -> None:
     if path.is_dir():
         return
     if check is None:
-        path.mkdir(parents=True, exist_ok=True)
+        with naming(path):
+            path.mkdir(parents=True, exist_ok=True)
         return
     check()
     make_folder(path.parent, check)
-    with checked_if_missing(check):
+    with checked_if_missing(check), naming(path):
         temporary = temporary_path(path)
         temporary.mkdir()
         try:
@@ -148,17 +161,39 @@ def write_temporary(path: Path, data: bytes | str, *, durable: bool = True) -> P
     """Write a complete file beside `path`, under a unique name."""
     # Not tempfile: its files are private (0600), and a group shares results on a cluster.
     temporary = temporary_path(path)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            if durable:
-                os.fsync(fd)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with naming(path):
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                if durable:
+                    os.fsync(fd)
+        except BaseException:
+            _remove(temporary)
+            raise
     return temporary
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of the system within a block name this path, and say what to do about them.
+
+    An error of writing to an open file names no path: `[Errno 28] No space left on device`.
+    """
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno) if error.errno is not None else None
+        if advice is None or (error.strerror or "").endswith(advice):
+            raise
+        raise OSError(error.errno, f"{error.strerror}; {advice}", os.fspath(path)) from None
+
+
+def _remove(temporary: Path) -> None:
+    """Remove a file that has become useless; the error under way matters more than one here."""
+    with contextlib.suppress(OSError):
+        temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -172,12 +207,14 @@ def atomic_path(path: Path, check: Check | None = None) -> Iterator[Path]:
     temporary = temporary_path(path)
     with checked_if_missing(check):
         try:
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            with naming(path):
+                yield temporary
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
             if check is not None:
                 check()
-            os.replace(temporary, path)  # noqa: PTH105
+            with naming(path):
+                os.replace(temporary, path)  # noqa: PTH105
         except BaseException:
             # Emptied first: as long as torch's error lives, its writer keeps the file open, and a
             # full disk would stay full after the file is removed.
@@ -199,7 +236,8 @@ def append_line(path: Path, line: str) -> None:
     """
     data = line.encode() + b"\n"
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-    fd = os.open(path, flags, 0o666)
+    with naming(path):
+        fd = os.open(path, flags, 0o666)
     try:
         _wait_for_lock(fd)
         size = os.lseek(fd, 0, os.SEEK_END)
@@ -207,7 +245,8 @@ def append_line(path: Path, line: str) -> None:
             os.lseek(fd, size - 1, os.SEEK_SET)
             if os.read(fd, 1) != b"\n":
                 data = b"\n" + data
-        written = os.write(fd, data)
+        with naming(path):
+            written = os.write(fd, data)
         if written < len(data):  # a full disk takes what fits and reports no error
             if os.fstat(fd).st_size == size + written:  # without locks another one may have written
                 os.ftruncate(fd, size)

@@ -2,6 +2,10 @@
 
 from .signals import termination_requested
 
+# Exit codes as a shell reports them: 128 + number of the signal.
+INTERRUPTED = 130
+TERMINATED = 143
+
 
 def final_state(
     error: BaseException | None, *, asked_to_stop: bool = False, completed: bool = False
@@ -17,11 +21,23 @@ def final_state(
     ('completed', 'interrupted', 'failed')
     """
     state_when_asked = "completed" if completed else "interrupted"
-    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+    code = exit_code(error)
+    if error is None or code == 0:
         return state_when_asked if asked_to_stop else "completed"
     if isinstance(error, KeyboardInterrupt) or termination_requested():
         # After SIGTERM any error may be its echo, such as a DataLoader worker that it killed.
         return state_when_asked
-    if isinstance(error, SystemExit) and error.code in (130, 143):
-        return state_when_asked
-    return "failed"
+    return state_when_asked if code in (INTERRUPTED, TERMINATED) else "failed"
+
+
+def exit_code(error: BaseException | None) -> int | None:
+    """The exit code that a SystemExit asks for, as the interpreter reads it; None for any other.
+
+    >>> [exit_code(SystemExit(code)) for code in (None, 3, "no data", [0])]
+    [0, 3, 1, 1]
+    """
+    if not isinstance(error, SystemExit):
+        return None
+    if error.code is None:
+        return 0
+    return int(error.code) if isinstance(error.code, int) else 1

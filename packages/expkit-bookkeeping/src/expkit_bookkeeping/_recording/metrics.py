@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .._files.append_files import cut_torn_end, open_append_file
-from .._files.durable import Check, write_file
+from .._files.durable import Check, naming, write_file
 from .._files.json_files import decode
 from .._files.plain_data import SPECIAL_NUMBERS, special_text
 
@@ -98,7 +98,8 @@ class MetricsFile:
             if lines or (sync and self._unsynced):
                 self._unsynced = True
                 self._appends += 1
-                start = self._append("".join(lines).encode(), sync=sync)
+                with naming(self.path):
+                    start = self._append("".join(lines).encode(), sync=sync)
                 self._unsynced = not sync
             elif marks and self.path.exists():
                 start = os.fstat(self._open()).st_size

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .._files.durable import sync_folder, write_file
+from .._files.texts import text_of, traceback_text
 from .._files.yaml_files import yaml_text
 from .._runs.claims import Claim, ClaimLost
 from .._runs.environment import environment_facts
@@ -231,7 +232,7 @@ class OpenRun:
         except ClaimLost:  # whoever waits for the checkpoint, or for the end, hears of it
             pass
         except Exception as problem:
-            self.warn_once("timers", f"{self.timers.path} was not saved: {problem}")
+            self.warn_once("timers", f"{self.timers.path} was not saved: {text_of(problem)}")
         return None
 
     def wait_for_files(self) -> None:
@@ -362,22 +363,22 @@ class OpenRun:
                 )
             state, error = "completed", None
         if state == "failed" and error is not None:
-            import traceback
-
-            text = "".join(traceback.format_exception(error)).rstrip()
-            self.log.write(text, "error", console=False)
+            self.log.write(traceback_text(error).rstrip(), "error", console=False)
         unwritten = unsaved
         if unsaved is not None and state == "completed":  # its last checkpoint is missing
             state = "failed"
         try:
             self.metrics.write(sync=True)
-        except OSError as problem:  # a run whose metrics are lost is not completed
+        except Exception as problem:  # a run whose metrics are lost is not completed
             unwritten, state = problem, "failed"
         self.save_timers()
         if self.completed is None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 self._write_environment()
-        recorded_error = None if state == "completed" else error or unwritten
+        # Not `error or unwritten`: an exception of the user's may be false, or raise when asked.
+        recorded_error = unwritten if error is None else error
+        if state == "completed":
+            recorded_error = None
         self.claim.finish(state, recorded_error, **self._facts())
         return state, unwritten
 

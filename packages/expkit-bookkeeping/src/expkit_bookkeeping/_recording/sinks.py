@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from .._files.texts import text_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .metrics import MetricLine
@@ -71,5 +73,5 @@ class Sinks:
         name = type(sink).__name__
         self._report(
             f"{name}.{method} failed, and the training continues: {type(problem).__name__}: "
-            f"{problem}. Further errors of {name} are not shown."
+            f"{text_of(problem)}. Further errors of {name} are not shown."
         )

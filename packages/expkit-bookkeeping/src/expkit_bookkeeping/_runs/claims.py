@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
 
-from .._files.durable import write_file, write_temporary
+from .._files.durable import make_folder, write_file, write_temporary
 from .._files.json_files import NewerFileError
 from .._files.paths import exists
 from .._files.plain_data import json_data
+from .._files.texts import error_facts
 from .claim_files import (
     SCHEMA,
     TO_REMOVE,
@@ -201,10 +202,13 @@ class Claim:
         ending: dict[str, object] = {
             "state": state,
             "ended_at": _iso(self._clock()),
-            "error": None if error is None else _error_facts(error),
+            "error": None if error is None else error_facts(error),
         }
-        if not self._only_adds:  # with the sources imported since the start
-            ending["code"] = record_code_of_run(self.folder, code_facts(), check=self.check)
+        if not self._only_adds:
+            # Whatever modules of the user's do when they are looked at: the end is recorded.
+            with contextlib.suppress(Exception):
+                # with the sources imported since the start
+                ending["code"] = record_code_of_run(self.folder, code_facts(), check=self.check)
         self.update(**fields, **ending)
         self.release()
 
@@ -265,11 +269,13 @@ class Claim:
         return dict(self._data)
 
     def _write(self, data: dict[str, object], *, durable: bool = True) -> None:
-        text = json.dumps(json_data(data), indent=1, ensure_ascii=False)
+        text = json.dumps(json_data(data), indent=1, ensure_ascii=False) + "\n"
+        # Half a surrogate pair, as of a file name that is no UTF-8, becomes JSON's own escape.
+        encoded = text.encode("utf-8", "backslashreplace")
         # Checked again before the move: a file server that was away may have held the data back
         # for so long that the next owner has written by now.
         path = self.folder / "run.json"
-        write_file(path, text + "\n", check=self._check_highest, sync_parent=durable)
+        write_file(path, encoded, check=self._check_highest, sync_parent=durable)
         self._data = data
 
 
@@ -355,7 +361,7 @@ def claim_run(
         try:
             shared = is_shared_claim(folder, may_share=may_share)
             if not adds:
-                (folder / "claims").mkdir(parents=True, exist_ok=True)
+                make_folder(folder / "claims")
             # The next claim is the number after the one that is judged, and is read first: with a
             # second reading, a claim made in between would be taken for the judged one.
             number = highest_claim(folder) + 1
@@ -735,17 +741,6 @@ def claimed_message(folder: Path, record: RunRecord) -> str:
         f"Run {record.run_name!r} in {folder} is held by {_describe_owner(record)} since "
         f"{record.started_at} (attempt {record.attempt}{heartbeat}). {advice}"
     )
-
-
-def _error_facts(error: BaseException) -> dict[str, object]:
-    import traceback
-
-    lines = traceback.format_exception(error)
-    return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(lines)[-20_000:],
-    }
 
 
 def _iso(seconds: float) -> str:

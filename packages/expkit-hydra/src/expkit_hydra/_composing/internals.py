@@ -14,6 +14,7 @@ No other module of this package reaches for a name of theirs that begins with an
 * The files that Hydra's loader reads, kept for the length of a grid. (`repository_of`)
 * What Hydra's own `run_job` uses, for a run without its copies, and its error unraised.
   (`is_read_version`, `flush_loggers`, `yaml_dumper`, `raw_return_value`)
+* What passes through Hydra's `run_job`, of which callbacks are told nothing. (`watch_jobs`)
 * Hydra itself in a process that `hydra.main` has not started. (`initialize_hydra`,
   `make_callbacks`, `import_logging_config`, `replaced_app`)
 
@@ -23,6 +24,9 @@ pass through here, so these are plain functions around one access each (about 20
 
 from __future__ import annotations
 
+import functools
+import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -226,6 +230,50 @@ def set_repository(config_loader: ConfigLoader, repository: object) -> None:
 def raw_return_value(result: JobReturn) -> Any:
     """What a job returned or, if it failed, its error, which `return_value` would raise."""
     return result._return_value
+
+
+_watchers: weakref.WeakSet[JobWatcher] = weakref.WeakSet()
+
+
+class JobWatcher:
+    """Is told of errors that pass through Hydra's `run_job`."""
+
+    def job_escaped(self, error: BaseException) -> JobReturn | None:
+        """A job has ended by this error; what the launcher gets for it, None for the error."""
+        raise NotImplementedError
+
+
+def watch_jobs(watcher: JobWatcher) -> None:
+    """Tell a callback what Hydra does not: errors that pass through its `run_job`.
+
+    Those are what the user's function raises besides exceptions (SystemExit, GeneratorExit, a
+    cancelled task of asyncio), and Hydra's own, around the function. Launchers have the function
+    under its name in their own modules.
+    """
+    from hydra.core import utils
+
+    _watchers.add(watcher)
+    run_job = utils.run_job
+    if hasattr(run_job, "is_watched"):
+        return
+
+    @functools.wraps(run_job)
+    def watched(*args: Any, **kwargs: Any) -> JobReturn:
+        try:
+            return run_job(*args, **kwargs)
+        except BaseException as error:
+            results = [one.job_escaped(error) for one in list(_watchers)]
+            for result in results:
+                if result is not None:
+                    return result
+            raise
+
+    watched.is_watched = True  # type: ignore[attr-defined]
+    for module in list(sys.modules.values()):
+        # Without getattr, at which lazy modules import what nobody needs.
+        names = getattr(module, "__dict__", {})
+        if names.get("run_job") is run_job:
+            names["run_job"] = watched
 
 
 def flush_loggers() -> None:

@@ -6,14 +6,15 @@ Imports neither Hydra nor OmegaConf, so that `expkit status` answers at once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TextIO, cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 
 def console() -> Console:
@@ -30,12 +31,42 @@ def tolerant_console(instead: str | None = None) -> Console:
     return _console_on(cast(IO[str], TolerantStream(sys.stdout, instead)))
 
 
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print a line of text that may come from a record: no terminal obeys what it holds."""
+    from expkit_bookkeeping.launching import printable
+
+    print(printable(text), file=stream)
+
+
+def say_output(text: str, *, end: str = "\n") -> None:
+    """Print what a run has printed, without its colours and with its progress bars in lines."""
+    from expkit_bookkeeping.launching import printable, without_colours
+
+    lines = without_colours(text).replace("\r\n", "\n").replace("\r", "\n")
+    print(printable(lines), end=end, flush=True)
+
+
 def _console_on(stream: IO[str]) -> Console:
     from rich.console import Console
+    from rich.segment import Segment
+
+    from expkit_bookkeeping.launching import printable
+
+    class PrintableConsole(Console):
+        """Escapes control characters of texts; those of rich itself are no texts."""
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control or segment.text.isprintable() or segment.text in ("\n", "\r"):
+                    yield segment
+                else:
+                    yield Segment(printable(segment.text), segment.style)
 
     # Without a terminal rich assumes 80 columns and folds run names; a file has no width.
     width = None if stream.isatty() else 200
-    return Console(file=stream, highlight=False, soft_wrap=False, width=width)
+    return PrintableConsole(file=stream, highlight=False, soft_wrap=False, width=width)
 
 
 class TolerantStream:
@@ -73,6 +104,32 @@ class TolerantStream:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
+
+
+def answered(verb: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
+    """A verb that says in a sentence what the file system refuses it; then its exit code is 2."""
+
+    @functools.wraps(verb)
+    def run(arguments: Sequence[str]) -> int:
+        try:
+            return verb(arguments)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            say(_refusal(error), sys.stderr)
+            return 2
+
+    return run
+
+
+def _refusal(error: OSError) -> str:
+    """What the file system refused, and what to do about it, as far as that is known."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    advice = ""
+    if isinstance(error, PermissionError) and ";" not in error.strerror:
+        advice = ". Ask its owner, or run this as a user who may"
+    return f"{os.fsdecode(error.filename)}: {error.strerror}{advice}."
 
 
 def discard(stream: TextIO) -> None:

@@ -60,6 +60,7 @@ def report_outcome(
 ) -> None:
     """Say at once how a run went; if it failed, why and where."""
     from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import error_facts
 
     record = read_run(outcome.run.folder)
     row = Row(outcome.run.run_name, outcome.state)
@@ -83,8 +84,7 @@ def report_outcome(
         return
     reason = outcome.reason
     if outcome.error is not None and reason is None:
-        kind, message = type(outcome.error).__name__, str(outcome.error)
-        reason = error_line({"type": kind, "message": message})
+        reason = error_line(error_facts(outcome.error))
         frame = user_frame(outcome.error)
         if frame is not None:
             reason = f"{reason}\n{frame}"
@@ -150,7 +150,10 @@ def user_frame(error: BaseException, project: Path | None = None) -> str | None:
             frame of all is taken.
     """
     root = str(project or Path.cwd())
-    frames = traceback.extract_tb(error.__traceback__)
+    try:
+        frames = traceback.extract_tb(error.__traceback__)
+    except Exception:  # of a module's own loader, asked for its source
+        return None
     own = [frame for frame in frames if frame.filename.startswith(f"{root}{os.sep}")]
     own = [frame for frame in own if f"{os.sep}site-packages{os.sep}" not in frame.filename]
     for frame in reversed(own or frames):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .._composing.internals import raw_return_value
 from .collector_pause import CollectorPause
-from .lifetime import INTERRUPTED, TERMINATED, heartbeat, record_end
+from .lifetime import INTERRUPTED, TERMINATED, checkpoint_versions, heartbeat, record_end
 from .output import CONSOLE_LOG, RunOutput, job_log
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ class RunOutcome:
 
     `state` is what run.json says, or `skipped` if the run was not started; `stop` is the exit code
     for the whole sweep if somebody asked it to end. `owner` is the record of the run if another
-    process has it.
+    process has it. `saved` is whether this attempt has left a checkpoint.
     """
 
     run: GridRun
@@ -51,6 +51,7 @@ class RunOutcome:
     error: BaseException | None = None
     stop: int | None = None
     owner: RunRecord | None = None
+    saved: bool = False
 
 
 def is_executing(folder: Path) -> bool:
@@ -157,6 +158,7 @@ def _execute(
         returned.append(value)
         return value
 
+    checkpoints_before = checkpoint_versions(run.folder)
     _executing.add(_key(run.folder))
     try:
         with heartbeat(claim), contextlib.ExitStack() as stack:
@@ -190,7 +192,9 @@ def _execute(
     if result is None:
         result = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
         result.return_value = error
-    return RunOutcome(run, state, job=result, error=error, stop=stop)
+    # An older one that is gone by now, as superseded, proves nothing.
+    saved = bool(checkpoint_versions(run.folder) - checkpoints_before)
+    return RunOutcome(run, state, job=result, error=error, stop=stop, saved=saved)
 
 
 def _taken_meanwhile(grid: Grid, run: GridRun, record: RunRecord | None) -> str | None:
@@ -312,6 +316,8 @@ def _run(
     from hydra.core.utils import JobReturn, JobStatus, env_override
     from omegaconf import open_dict
 
+    from expkit_bookkeeping.launching import exit_code
+
     from .._grid.identity import write_config
     from .hydra_run import run_job
 
@@ -332,12 +338,14 @@ def _run(
     except KeyboardInterrupt as error:
         return None, error, INTERRUPTED
     except SystemExit as error:
-        if error.code in (None, 0):  # so a script says that it is done
+        code = exit_code(error)
+        if code == 0:  # so a script says that it is done
             return JobReturn(overrides=run.overrides, status=JobStatus.COMPLETED), None, None
         # Bookkeeping's SIGTERM handler raises SystemExit(143); any other one is the script's own.
-        stop = error.code if error.code in (INTERRUPTED, TERMINATED) else None
-        return None, error, stop
-    except Exception as error:  # before or after the user's function: folders, logging, callbacks
+        return None, error, code if code in (INTERRUPTED, TERMINATED) else None
+    # Before or after the user's function: folders, logging, callbacks. From within it what Hydra
+    # lets through, such as a task's cancellation: it ends this run, and no other.
+    except BaseException as error:
         return None, error, None
     finally:
         with contextlib.suppress(OSError):

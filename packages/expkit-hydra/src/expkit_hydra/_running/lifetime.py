@@ -7,10 +7,12 @@ import json
 import logging
 import os
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
+
+from .._composing.errors import GridError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,10 +44,11 @@ def record_end(
         stopped: Whether the sweep was asked to end.
     """
     from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import exit_code, traceback_text
 
-    ended = isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, SystemExit) and error.code in (INTERRUPTED, TERMINATED)
-    )
+    if exit_code(error) == 0:  # so a script says that it is done
+        error = None
+    ended = error is not None and asks_for_the_end(error)
     facts = {} if error is not None else _returned_fact(claim, returned)
     record = read_run(claim.folder)
     if record is not None and record.attempt == claim.attempt and record.state != "running":
@@ -58,9 +61,51 @@ def record_end(
             return record.state
     state = "completed" if error is None else "interrupted" if ended or stopped else "failed"
     if state == "failed" and error is not None:
-        _append_to_log(claim, f"The run failed.\n{''.join(traceback.format_exception(error))}")
-    claim.finish(state, None if state == "completed" else error, **facts)
+        _append_to_log(claim, f"The run failed.\n{traceback_text(error)}")
+    recorded_error = None if state == "completed" else error
+    try:
+        claim.finish(state, recorded_error, **facts)
+    except (KeyboardInterrupt, SystemExit):
+        # Ctrl-C or SIGTERM at this point does not change how the run ended.
+        claim.finish(state, recorded_error, **facts)
+        raise
     return state
+
+
+def checkpoint_versions(folder: Path) -> frozenset[tuple[str, int, int]]:
+    """The checkpoints of a run, each with what changes when it is written again.
+
+    An attempt has saved its state if they differ from those before it.
+    """
+    from expkit_bookkeeping import find_checkpoints
+
+    versions = set()
+    for checkpoint in find_checkpoints(folder):
+        with contextlib.suppress(OSError):
+            stat = checkpoint.path.stat()
+            versions.add((checkpoint.path.name, stat.st_ino, stat.st_mtime_ns))
+    return frozenset(versions)
+
+
+def as_exception(error: BaseException) -> Exception:
+    """What a sweeper is given for an error: one that it can catch, and that ends nothing else."""
+    from expkit_bookkeeping.launching import error_facts, text_of
+
+    if isinstance(error, Exception):
+        return error
+    if isinstance(error, SystemExit):
+        return GridError(f"The function called sys.exit({text_of(error.code)}).")
+    facts = error_facts(error)
+    exception = RuntimeError(f"{facts['type']}: {facts['message']}")
+    exception.add_note(facts["traceback"])
+    return exception
+
+
+def asks_for_the_end(error: BaseException) -> bool:
+    """Whether an error asks for the end of all runs: Ctrl-C, or SIGTERM."""
+    from expkit_bookkeeping.launching import exit_code
+
+    return isinstance(error, KeyboardInterrupt) or exit_code(error) in (INTERRUPTED, TERMINATED)
 
 
 def _add(claim: Claim, facts: dict[str, object]) -> None:
@@ -77,7 +122,7 @@ def _add(claim: Claim, facts: dict[str, object]) -> None:
 
 def _returned_fact(claim: Claim, returned: object) -> dict[str, object]:
     """What run.json keeps of what the task function returned; why not, the run's log says."""
-    from expkit_bookkeeping.launching import to_tagged
+    from expkit_bookkeeping.launching import text_of, to_tagged
 
     if returned is None:  # as in run.json from the start
         return {}
@@ -86,8 +131,8 @@ def _returned_fact(claim: Claim, returned: object) -> dict[str, object]:
         size = len(json.dumps(tagged))
         if size > MOST_RETURNED_BYTES:
             raise ValueError(f"It takes {size:,} bytes; at most {MOST_RETURNED_BYTES:,} are kept.")
-    except (TypeError, ValueError) as reason:
-        text = f"run.json does not keep what the function returned. {reason}"
+    except Exception as reason:  # what the user's own classes do when they are looked at
+        text = f"run.json does not keep what the function returned. {text_of(reason)}"
         _append_to_log(claim, f"{text} save_results keeps more.\n")
         return {}
     return {"returned": tagged}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -62,8 +62,6 @@ class StreamOutput:
     @contextmanager
     def to(self, path: Path, check: Callable[[], None] | None = None) -> Iterator[None]:
         """Append to this file what is printed within the block; see `RunOutput`."""
-        from expkit_bookkeeping.launching import open_append_file
-
         assert self._streams is not None
         breakpointhook = sys.breakpointhook
 
@@ -71,8 +69,7 @@ class StreamOutput:
             self._restore()  # a debugger's prompt in a file would look like a run that hangs
             return breakpointhook(*args, **kwargs)
 
-        fd = open_append_file(path, check)
-        with os.fdopen(fd, "a", encoding="utf-8", errors="replace", buffering=1) as file:
+        with _opened(path, check) as file:
             for stream in self._streams:
                 stream.target = file
             sys.breakpointhook = visible
@@ -87,12 +84,46 @@ class StreamOutput:
             stream.target = stream.own
 
 
+@contextmanager
+def _opened(path: Path, check: Callable[[], None] | None) -> Iterator[TextIO]:
+    """A run's console.log; nowhere if the disk refuses it, which is no reason to end the run."""
+    from expkit_bookkeeping.launching import open_append_file
+
+    try:
+        fd = open_append_file(path, check)
+    except OSError:
+        fd = os.open(os.devnull, os.O_WRONLY)
+    file = os.fdopen(fd, "a", encoding="utf-8", errors="backslashreplace", buffering=1)
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
 class _Stream:
-    """A stream that can change where it writes."""
+    """A stream that can change where it writes; what a run's file refuses is dropped."""
 
     def __init__(self, own: TextIO) -> None:
         self.own = own
         self.target = own
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        try:
+            return self.target.write(text)
+        except OSError:
+            if self.target is self.own:
+                raise
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            self.target.flush()
+        except OSError:
+            if self.target is self.own:
+                raise
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.target, name)
@@ -113,7 +144,10 @@ class ProcessOutput:
 
         sys.stdout.flush()
         sys.stderr.flush()
-        fd = open_append_file(path, check)
+        try:
+            fd = open_append_file(path, check)
+        except OSError:  # the run may go on, and says what is the matter where it matters
+            fd = os.open(os.devnull, os.O_WRONLY)
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)

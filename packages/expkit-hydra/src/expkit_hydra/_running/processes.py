@@ -248,7 +248,11 @@ def _wait(children: Sequence[_ChildProcess], timeout_s: float = 1.0) -> list[_Ch
 
 def _receive(child: _ChildProcess) -> None:
     with contextlib.suppress(EOFError, OSError):
-        child.answer = pickle.loads(child.pipe.recv_bytes())
+        complete, plain = pickle.loads(child.pipe.recv_bytes())
+        # The classes of what the user's function raised or returned may not exist here.
+        child.answer = pickle.loads(plain)
+        with contextlib.suppress(Exception):
+            child.answer = pickle.loads(complete)
 
 
 def _outcome(child: _ChildProcess) -> RunOutcome:
@@ -368,17 +372,20 @@ def _end_with_parent() -> None:
 
 
 def _portable(outcome: RunOutcome) -> bytes:
-    """An outcome as bytes; text stands in for what cannot be pickled."""
-    with contextlib.suppress(Exception):
-        data = pickle.dumps(outcome)
-        pickle.loads(data)  # exceptions with arguments of their own fail only here
-        return data
+    """An outcome as bytes, and once more with text for what cannot be pickled."""
+    from expkit_bookkeeping.launching import error_facts
+
+    complete = b""
+    with contextlib.suppress(BaseException):  # of the user's classes; the run itself is over
+        complete = pickle.dumps(outcome)
     error = outcome.error
     if error is not None:
-        error = RuntimeError(f"{type(error).__name__}: {error}")
+        facts = error_facts(error)
+        error = RuntimeError(f"{facts['type']}: {facts['message']}")
     result = outcome.job
     if result is not None:
         result = replace(result)
         result.cfg = result.hydra_cfg = None
         result.return_value = error  # None, if the function returned something of its own
-    return pickle.dumps(replace(outcome, error=error, job=result))
+    plain = pickle.dumps(replace(outcome, error=error, job=result))
+    return pickle.dumps((complete, plain))

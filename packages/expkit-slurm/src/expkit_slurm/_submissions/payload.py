@@ -10,7 +10,6 @@ import os
 import pickle
 import shutil
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,14 +128,16 @@ def write_result(path: Path, number: int, job: JobReturn) -> None:
     """Leave a job's result, and in its log what went wrong."""
     from hydra.core.utils import JobStatus
 
+    from expkit_bookkeeping.launching import traceback_text
     from expkit_hydra.launching import raw_return_value
 
     if job.status == JobStatus.FAILED:
         error = raw_return_value(job)
-        text = "".join(traceback.format_exception(error)).rstrip()
+        text = traceback_text(error).rstrip()
         print(text, file=sys.stderr, flush=True)
         if error.__traceback__ is not None:  # no pickle holds it
-            error.add_note(f"\nIn the job:\n{text}")
+            with contextlib.suppress(Exception):  # a method of the user's class
+                error.add_note(f"\nIn the job:\n{text}")
     write_private(result_path(path, number), _portable(job))
 
 
@@ -190,6 +191,7 @@ def _portable(job: JobReturn) -> bytes:
     import cloudpickle
     from hydra.core.utils import JobStatus
 
+    from expkit_bookkeeping.launching import error_facts
     from expkit_hydra.launching import raw_return_value
 
     value = raw_return_value(job)
@@ -198,7 +200,8 @@ def _portable(job: JobReturn) -> bytes:
         pickle.loads(data)  # an exception with arguments of its own fails only here
     except Exception as pickle_error:
         if job.status == JobStatus.FAILED:
-            error = RuntimeError(f"{type(value).__name__}: {value}")
+            facts = error_facts(value)
+            error = RuntimeError(f"{facts['type']}: {facts['message']}")
             for note in getattr(value, "__notes__", ()):
                 error.add_note(note)
             job.return_value = error

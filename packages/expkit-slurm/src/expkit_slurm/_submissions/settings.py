@@ -24,6 +24,8 @@ class SubmissionSettings:
         the script's `--signal`, else 120, or a quarter of a shorter time limit.
     `max_requeues_timeout`, `max_requeues_preempt`: how often a run that saved its state at the
         time limit, or when it was preempted, is put back into the queue.
+    `requeue_without_checkpoint`: whether that holds for a run, too, that saved no checkpoint in
+        this attempt, and so does the same again: for scripts that keep a state of their own.
     `snapshot`: with `none` tasks run the code as it is when they start, with `copy` as it is at
         submission.
     `stop_after_failures`: after this many failed runs the others are cancelled; None never does.
@@ -39,6 +41,7 @@ class SubmissionSettings:
     signal_delay_s: int | None = None
     max_requeues_timeout: int = 0
     max_requeues_preempt: int = 3
+    requeue_without_checkpoint: bool = False
     snapshot: str = "none"
     stop_after_failures: int | None = None
     poll_s: float | None = None
@@ -55,6 +58,11 @@ class SubmissionSettings:
                 )
         if self.poll_s is not None and not self.poll_s > 0:
             raise SlurmError(f"poll_s={self.poll_s!r} must be a number of seconds above 0.")
+        if not isinstance(self.requeue_without_checkpoint, bool):
+            raise SlurmError(
+                f"requeue_without_checkpoint={self.requeue_without_checkpoint!r} must be true or "
+                "false."
+            )
         if self.snapshot not in SNAPSHOTS:
             near = get_close_matches(str(self.snapshot), SNAPSHOTS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -11,7 +11,6 @@ import json
 import os
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,14 +73,9 @@ class Ranks:
 
     def leave_error(self, error: BaseException) -> None:
         """Leave this rank's error for rank 0, unless another rank was first."""
-        from expkit_bookkeeping.launching import write_file
+        from expkit_bookkeeping.launching import error_facts, write_file
 
-        facts = {
-            "rank": self.rank,
-            "type": type(error).__name__,
-            "message": str(error),
-            "traceback": "".join(traceback.format_exception(error))[-20_000:],
-        }
+        facts = {"rank": self.rank, **error_facts(error)}
         self.folder.mkdir(parents=True, exist_ok=True)
         own = self.folder / f"error.{self.rank}.json"
         write_file(own, json.dumps(facts) + "\n")

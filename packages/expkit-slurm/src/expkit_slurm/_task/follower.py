@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .distributed import Ranks
 
 # Exit codes of a script that is done, and of one that was interrupted or terminated.
-NO_FAILURES = (None, 0, 130, 143)
+NO_FAILURES = (0, 130, 143)
 # For the ranks above 0, as training.log is rank 0's.
 TO_CONSOLE = {
     "version": 1,
@@ -35,6 +35,7 @@ def run_follower(
     """
     from hydra.core.utils import JobStatus
 
+    from expkit_bookkeeping.launching import exit_code, traceback_text
     from expkit_hydra.launching import raw_return_value
 
     if ranks.wait_for_rank_0() is not None:
@@ -42,16 +43,18 @@ def run_follower(
     try:
         job = _run_quietly(grid, run, task_function)
     except SystemExit as end:
-        if end.code not in NO_FAILURES:
+        if exit_code(end) not in NO_FAILURES:
             ranks.leave_error(end)
         raise
-    except Exception as error:  # before or after the user's function
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also before and after the user's function
         ranks.leave_error(error)
         raise
     if job.status == JobStatus.FAILED:
         failure = raw_return_value(job)
         ranks.leave_error(failure)
-        traceback.print_exception(failure)
+        print(traceback_text(failure), file=sys.stderr, end="", flush=True)
         raise SystemExit(1)
 
 

@@ -19,7 +19,7 @@ def open_task_log() -> Callable[[str], None]:
     fd = os.dup(1)
 
     def write_line(text: str) -> None:
-        data = f"{text}\n".encode()
+        data = f"{text}\n".encode("utf-8", "backslashreplace")
         with contextlib.suppress(OSError):
             while data:  # a full disk or pipe takes what fits
                 data = data[os.write(fd, data) :]

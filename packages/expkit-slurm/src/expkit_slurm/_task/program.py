@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -38,7 +37,7 @@ def load_task_function(
         from .._submissions.payload import read_function
 
         return read_function(submission.path)
-    from expkit_bookkeeping.launching import stop_requested
+    from expkit_bookkeeping.launching import error_facts, stop_requested, traceback_text
     from expkit_hydra.launching import Program
 
     program = _program(grid, submission)
@@ -56,10 +55,11 @@ def load_task_function(
             f"The program ends while it is imported: sys.exit({end.code!r}). Tasks import it; "
             'what only the sweep is to do belongs under `if __name__ == "__main__":`.'
         ) from end
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        log(traceback.format_exc().rstrip())
+    except Exception as error:
+        log(traceback_text(error).rstrip())
+        facts = error_facts(error)
         raise SlurmError(
-            f"The program cannot be imported here: {type(error).__name__}: {error}"
+            f"The program cannot be imported here: {facts['type']}: {facts['message']}"
         ) from error
 
 

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .._submissions.record import Submission
 
 TIME_LIMIT = "the time limit"
+NOTHING_SAVED = "nothing was saved"
 TIMEOUT, PREEMPTION = "timeout", "preemption"
 _IN_WORDS = {TIMEOUT: "time limit", PREEMPTION: "preempted"}
 # Slurm sends --signal up to a minute early (man sbatch), and its clock and ours differ a little.
@@ -130,8 +131,41 @@ class RequeueOutcome:
     line: str
 
 
+@dataclass(frozen=True)
+class Saved:
+    """Whether a stopped task goes on from somewhere else when it starts again.
+
+    Attributes:
+        interrupted: For each run that was interrupted, whether it has saved a checkpoint in this
+            attempt: what an earlier one saved is where this one had started.
+        others_completed: Whether runs of the task have completed.
+    """
+
+    interrupted: Sequence[bool]
+    others_completed: bool = False
+
+    @property
+    def is_progress(self) -> bool:
+        """Whether starting again does not repeat the same work, as often as it is allowed to."""
+        return not self.interrupted or any(self.interrupted) or self.others_completed
+
+    @property
+    def text(self) -> str:
+        """What was saved, in words.
+
+        >>> [Saved(runs).text for runs in ([True], [False], [True, False], [])]
+        ['state saved', 'nothing was saved', '1 of 2 states saved', 'between two runs']
+        """
+        if not self.interrupted:
+            return "between two runs"
+        number = sum(self.interrupted)
+        if number in (0, len(self.interrupted)):
+            return "state saved" if number else NOTHING_SAVED
+        return f"{number} of {len(self.interrupted)} states saved"
+
+
 def requeue(
-    submission: Submission, job: CurrentJob, cause: str, scheduler: Scheduler, *, saved: bool = True
+    submission: Submission, job: CurrentJob, cause: str, scheduler: Scheduler, saved: Saved
 ) -> RequeueOutcome:
     """Put this task back into the queue if its settings allow it once more.
 
@@ -140,7 +174,7 @@ def requeue(
         job: The task.
         cause: What `stop_cause` returned.
         scheduler: Slurm.
-        saved: Whether its runs left when they were asked to, before they were ended.
+        saved: What its runs have saved. Without a checkpoint it would do the same again.
     """
     settings = submission.settings
     limits = {
@@ -151,8 +185,11 @@ def requeue(
     path = submission.path / "requeues" / f"{job.name}.json"
     counts = _read_counts(path)
     count = counts.get(cause, 0)
-    what = f"{_IN_WORDS[cause]}: " + ("state saved" if saved else "ended before it had left")
-    advice = retry_advice(submission.experiment)
+    what = f"{_IN_WORDS[cause]}: {saved.text}"
+    advice = retry_advice(submission.experiment, what)
+    if not saved.is_progress and not settings.requeue_without_checkpoint:
+        line = stop_line(f"{what}; not requeued (requeue_without_checkpoint=false)", advice)
+        return RequeueOutcome(False, line)
     if count >= limit:
         used_up = ", used up" if limit else ""
         line = stop_line(f"{what}; not requeued ({name}={limit}{used_up})", advice)
@@ -167,14 +204,23 @@ def requeue(
     except SlurmError as error:
         write_file(path, json.dumps(counts) + "\n")
         return RequeueOutcome(False, stop_line(f"{what}; {str(error).rstrip('.')}", advice))
-    return RequeueOutcome(True, f"stopped by {cause}, requeued ({count + 1} of {limit})")
+    unsaved = "" if saved.is_progress else f", {saved.text}"
+    return RequeueOutcome(True, f"stopped by {cause}{unsaved}, requeued ({count + 1} of {limit})")
 
 
-def retry_advice(experiment: Path) -> str:
-    """The command that resumes runs that were stopped for good."""
+def retry_advice(experiment: Path, reason: str) -> str:
+    """The command that starts runs again that were stopped for good, and from where.
+
+    Args:
+        experiment: Their experiment.
+        reason: Why they were stopped, with what was saved.
+    """
     from expkit_hydra.launching import command_line, short_path
 
-    return f"`{command_line('retry', short_path(experiment))}` goes on from there"
+    command = f"`{command_line('retry', short_path(experiment))}`"
+    if NOTHING_SAVED in reason:
+        return f"{command} starts again from where this attempt did"
+    return f"{command} goes on from there"
 
 
 def _read_counts(path: Path) -> dict[str, int]:

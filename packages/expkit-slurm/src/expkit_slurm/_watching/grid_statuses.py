@@ -105,7 +105,7 @@ def status_from_log(
     if is_own and status.state == "interrupted" and status.exit_code in (None, *STOPPED):
         reason = read_stop_reason(_end_of_log(placement))
         if reason is not None:
-            advice = retry_advice(placement.submission.experiment)
+            advice = retry_advice(placement.submission.experiment, reason)
             return replace(status, reason=reason, advice=advice)
     return None
 
