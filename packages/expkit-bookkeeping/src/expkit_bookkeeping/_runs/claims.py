@@ -357,7 +357,7 @@ def claim_run(
 
     adds = adds_to is not None
     for retries_left in range(MOST_RETRIES, -1, -1):
-        _check_own_claims(folder)
+        own_claims = _unfinished_claims(folder)
         try:
             shared = is_shared_claim(folder, may_share=may_share)
             if not adds:
@@ -366,9 +366,11 @@ def claim_run(
             # second reading, a claim made in between would be taken for the judged one.
             number = highest_claim(folder) + 1
             record = claimed_record(folder, is_alive=is_alive)
+            check_not_newer(record)
+            check_purpose(folder, 0 if record is None else record.claim, is_alive=is_alive)
+            for claim in own_claims:  # the record may be another owner's by now
+                claim.check()
             if owns(record, process):
-                check_not_newer(record)
-                check_purpose(folder, record.claim, is_alive=is_alive)
                 if adds_to is not None:
                     check_still_completed(record, adds_to)
                 claim = Claim(folder, record.claim, record.attempt, process, clock)
@@ -393,7 +395,7 @@ def claim_run(
         except (FileNotFoundError, ClaimLost) as error:
             # Somebody has moved the folder, or a process that judged an earlier run in its place
             # holds a claim for a moment.
-            if adds and isinstance(error, ClaimLost):
+            if isinstance(error, ClaimLost) and (adds or own_claims):
                 raise
             if not retries_left:
                 raise RunClaimed(f"Run {folder.name!r} in {folder} is not free: {error}") from error
@@ -483,14 +485,12 @@ def completed_since(judged: RunRecord | None) -> Callable[[RunRecord | None], st
     return unless
 
 
-def _check_own_claims(folder: Path) -> None:
-    """Check that this process has not lost the run that it is still working on.
-
-    Its record is then another owner's, and says nothing of whether this process may go on.
-    """
-    for claim in list(_unfinished):
-        if claim.folder == folder and claim._process.pid == os.getpid():
-            claim.check()
+def _unfinished_claims(folder: Path) -> list[Claim]:
+    """Claims of a run that this process is still working on."""
+    pid = os.getpid()
+    return [
+        claim for claim in list(_unfinished) if claim.folder == folder and claim._process.pid == pid
+    ]
 
 
 def link_claim(
