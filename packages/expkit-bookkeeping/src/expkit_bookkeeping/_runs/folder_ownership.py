@@ -77,10 +77,14 @@ def is_shared_claim(folder: Path, *, may_share: bool) -> bool:
     Raises:
         PermissionError: If the folder is foreign; says what to do.
     """
+    if not exists(folder):
+        return False
+    if is_run_folder(folder):
+        return is_shared(folder)
     # A notebook may claim the empty folder that it has changed into.
     reason = _foreign_reason(folder, at_work=False)
     if reason is None:
-        return is_shared(folder)
+        return False
     if may_share:
         reason = _reason_not_to_share(folder, reason)
     if reason is None:
@@ -144,13 +148,14 @@ def script_files(folder: Path) -> list[str]:
 
 
 def _foreign_reason(folder: Path, *, at_work: bool, experiment: Path | None = None) -> str | None:
-    if is_run_folder(folder):
+    is_there = exists(folder)
+    if is_there and is_run_folder(folder):
         return None
     if experiment is not None:
         runs = (experiment / "training").resolve()
         if folder.resolve() in (runs, *runs.parents):
             return f"is or contains {experiment}, the experiment"
-    if not exists(folder):
+    if not is_there:
         return None
     reason = _place_reason(folder, _places(at_work=at_work)) or _content_reason(folder)
     # Asked again: another process may have claimed it between the two, and written into it.
