@@ -66,7 +66,7 @@ class RunCallback(Callback):
         from hydra.core.global_hydra import GlobalHydra
         from omegaconf.errors import OmegaConfBaseException
 
-        from expkit_bookkeeping import RunClaimed, process_rank
+        from expkit_bookkeeping import ClaimLost, RunClaimed, process_rank
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
@@ -95,7 +95,7 @@ class RunCallback(Callback):
         try:
             self._claim = _prepare_single_run(config, grid_settings(config))
             write_config(config, self._claim)
-        except (RunClaimed, ValueError) as error:
+        except (ClaimLost, RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
         except OSError as error:
             raise SystemExit(f"Run {name} cannot start, its folder refuses: {error}") from None
