@@ -86,7 +86,8 @@ FREE = {
     "a plain app's": {".hydra/config.yaml": "", ".hydra/hydra.yaml": HYDRA, "other.log": ""},
     "nothing but Hydra's folder": {".hydra/config.yaml": ""},
     "the script's log": {".hydra/config.yaml": "", "train.log": ""},
-    "a launcher's log": {"console.log": "", "training.log": ""},
+    "a launcher's log": {"console.log": ""},
+    "expkit's log": {".hydra/config.yaml": "", "training.log": ""},
     "file systems'": {".gitkeep": "", ".nfs0000000000a1": ""},
     "leftovers": {".run.json.0123456789ab.tmp": "", ".clock.k2.tmp": "", "claims/": ""},
     "a killed first claim": {"claims/.0001.json.0123456789ab.tmp": "{"},
@@ -98,6 +99,8 @@ FOREIGN = {
     "a configuration": {"config.yaml": "mine: true"},
     "a file written before": {"mine.yaml": ""},
     "a log": {"server.log": ""},
+    "a log that the shell wrote": {"train.log": ""},
+    "a log of our name": {"training.log": ""},
     "a log beside Hydra's": {".hydra/hydra.yaml": HYDRA, "other.log": "", "server.log": ""},
     "a log beside what is not Hydra's": {".hydra/hydra.yaml": "[1", "other.log": ""},
     "a temporary file": {"download.tmp": ""},
@@ -314,6 +317,19 @@ def test_a_notebook_may_work_in_the_folder_of_its_run(folder, monkeypatch):
     assert find_run(folder).state == "completed"
     with pytest.raises(PermissionError, match="where this program was started"):
         move_to_trash(folder, reason="fresh")
+
+
+def test_a_removed_working_directory_and_an_unknown_home_decide_nothing(
+    folder, tmp_path, monkeypatch
+):
+    folder.mkdir(parents=True)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setenv("HOME", "")
+
+    assert foreign_reason(folder) is None
+    assert reason_to_stay(folder) is None
 
 
 def test_a_notebook_may_lie_in_the_folder_of_its_run(folder, monkeypatch):

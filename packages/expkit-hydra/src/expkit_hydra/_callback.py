@@ -71,7 +71,7 @@ class RunCallback(Callback, JobWatcher):
         from hydra.core.global_hydra import GlobalHydra
         from omegaconf.errors import OmegaConfBaseException
 
-        from expkit_bookkeeping import RunClaimed, process_rank
+        from expkit_bookkeeping import ClaimLost, RunClaimed, process_rank
         from expkit_bookkeeping.launching import stop_signals
 
         from ._composing.config_files import warn_about_order
@@ -101,7 +101,7 @@ class RunCallback(Callback, JobWatcher):
         try:
             self._claim = _prepare_single_run(config, grid_settings(config))
             write_config(config, self._claim)
-        except (RunClaimed, ValueError) as error:
+        except (ClaimLost, RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
         except OSError as error:
             if self._claim is not None:
@@ -284,21 +284,21 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
 
 
 def _continuation(record: RunRecord) -> str:
-    """What a further attempt begins with; nothing is taken away, as a script may read its own."""
+    """What a further attempt begins with."""
     from expkit_bookkeeping import find_checkpoints
-    from expkit_bookkeeping.launching import script_files
+
+    from ._running.lifetime import earlier_files
 
     how = f"({record.state}, attempt {record.attempt + 1})"
     if find_checkpoints(record.folder):
         return f"Run {record.run_name} continues {how}."
-    files = script_files(record.folder)
-    if not files:
+    files = earlier_files(record.folder)
+    if files is None:
         return f"Run {record.run_name} is tried again {how}; there is no checkpoint."
-    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
     return (
         f"Run {record.run_name} is tried again {how}; Bookkeeping has no checkpoint of it. In its "
-        f"folder are files of the earlier attempt ({', '.join(files[:3])}{more}): unless the "
-        "script resumes from them itself, expkit.fresh=true keeps the two apart."
+        f"folder are files of the earlier attempt ({files}): unless the script resumes from them "
+        "itself, expkit.fresh=true keeps the two apart."
     )
 
 

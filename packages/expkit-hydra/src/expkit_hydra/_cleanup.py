@@ -96,7 +96,10 @@ def cleanup(
             continue
         newest = checkpoints[-1].path.name if checkpoints else None
         removal = Removal(record, newest, folder_size(record.folder))
-        obstacle = reason_to_stay(record.folder)
+        try:
+            obstacle = reason_to_stay(record.folder)
+        except OSError as error:
+            obstacle = f"cannot be read: {error}"
         if obstacle is not None:
             removal = replace(removal, kept=f"stays: its folder {obstacle}")
         removals.append(removal)

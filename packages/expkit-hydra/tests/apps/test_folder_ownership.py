@@ -130,6 +130,18 @@ def test_files_that_are_written_before_a_run_starts_are_named(layout, tmp_path, 
     assert not (experiment / "training/cnn_sgd_0.1_1/run.json").exists()
 
 
+@pytest.mark.parametrize("name", ["results.csv", "grid_search.yaml"])
+def test_a_grid_writes_over_no_file_of_others_in_its_experiments_folder(layout, tmp_path, name):
+    write(tmp_path / "work", {f"results/digits/{name}": "year,result"})
+    before = snapshot(tmp_path)
+
+    with pytest.raises(GridError, match=f"it holds a {name} that expkit did not write"):
+        layout.sweep()
+
+    assert snapshot(tmp_path) == before
+    assert layout.seen == []
+
+
 FREE = {
     "new": {},
     "a plain app's": {".hydra/hydra.yaml": "hydra: {job: {name: x}}"},

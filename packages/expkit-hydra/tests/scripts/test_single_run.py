@@ -261,6 +261,72 @@ def test_a_run_may_lie_in_a_folder_that_holds_only_what_hydra_wrote(app):
     assert "Run 2 was completed; it moved to" in output
 
 
+PLAIN = """
+import hydra
+@hydra.main(version_base="1.3", config_path=None)
+def main(cfg):
+    pass
+main()
+"""
+KILLED_BEFORE_RUN_JSON = """
+import os, runpy, signal, sys
+from expkit_bookkeeping._runs import claims
+claims._write_start = lambda *facts, **more: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.getcwd())
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_run_may_lie_where_a_plain_app_of_another_name_ran_before(app):
+    (app.folder / "plain.py").write_text(PLAIN)
+    app.run("plain.py", "hydra.run.dir=mine", "hydra.job.name=other")
+    assert (app.folder / "mine" / "other.log").exists()
+
+    output = app.train("hydra.run.dir=mine", "x=2")
+
+    assert output.splitlines() == ["printed by 2", "Run 2 is completed: mine"]
+
+
+@pytest.mark.parametrize("arguments", [["x=2"], ["-m", "x=2"]])
+def test_a_run_killed_between_its_claim_and_its_run_json_starts_again(app, arguments):
+    process = app.start("-c", KILLED_BEFORE_RUN_JSON, "train.py", *arguments)
+    app.finish(process)
+    assert process.returncode == -signal.SIGKILL
+    assert list(app.experiment.glob("training/2/claims/0001.json"))
+    assert app.records() == {}
+
+    app.train(*arguments)
+
+    assert app.states() == {"2": "completed"}
+    assert app.calls() == ["2"]
+
+
+@pytest.mark.parametrize("folder", ["pkg", "elsewhere"])
+def test_a_module_started_from_another_directory_protects_both_folders(app, folder):
+    package = app.folder / "pkg"
+    package.mkdir()
+    for name in ("train.py", "config.yaml"):
+        (app.folder / name).rename(package / name)
+    (package / "__init__.py").touch()
+    elsewhere = app.folder / "elsewhere"
+    elsewhere.mkdir()
+    before = files_of(app.folder)
+
+    process = app.start(
+        "-c",
+        "import os, runpy, sys; os.chdir('elsewhere'); sys.argv[0] = 'x';"
+        "runpy.run_module('pkg.train', run_name='__main__', alter_sys=True)",
+        f"hydra.run.dir={app.folder / folder}",
+        PYTHONPATH=str(app.folder),
+    )
+    output = app.finish(process)
+
+    assert process.returncode == 1, output
+    assert f"is or contains {app.folder / folder}" in output
+    assert files_of(app.folder) == before
+
+
 def files_of(folder) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()

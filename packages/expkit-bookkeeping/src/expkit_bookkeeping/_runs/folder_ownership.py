@@ -41,7 +41,7 @@ OUR_NAMES = frozenset(
         "training.log",
     }
 )
-_FREE_NAMES = (".hydra", ".gitkeep", "console.log", "training.log")
+_FREE_NAMES = (".hydra", ".gitkeep", "console.log")
 _JOURNAL = "tracking.jsonl"
 _JOURNAL_BEGINS = b'{"kind": "run"'
 _LOGGER_NAMES = (_JOURNAL, "config.yaml", "logged")  # of an MLFlowLogger that was used alone
@@ -78,10 +78,14 @@ def is_shared_claim(folder: Path, *, may_share: bool) -> bool:
     Raises:
         PermissionError: If the folder is foreign; says what to do.
     """
+    if not exists(folder):
+        return False
+    if is_run_folder(folder):
+        return is_shared(folder)
     # A notebook may claim the empty folder that it has changed into.
     reason = _foreign_reason(folder, at_work=False)
     if reason is None:
-        return is_shared(folder)
+        return False
     if may_share:
         reason = _reason_not_to_share(folder, reason)
     if reason is None:
@@ -145,13 +149,14 @@ def script_files(folder: Path) -> list[str]:
 
 
 def _foreign_reason(folder: Path, *, at_work: bool, experiment: Path | None = None) -> str | None:
-    if is_run_folder(folder):
+    is_there = exists(folder)
+    if is_there and is_run_folder(folder):
         return None
     if experiment is not None:
         runs = (experiment / "training").resolve()
         if folder.resolve() in (runs, *runs.parents):
             return f"is or contains {experiment}, the experiment"
-    if not exists(folder):
+    if not is_there:
         return None
     reason = _place_reason(folder, _places(at_work=at_work)) or _content_reason(folder)
     # Asked again: another process may have claimed it between the two, and written into it.
@@ -163,13 +168,13 @@ def _reason_not_to_share(folder: Path, reason: str) -> str | None:
     place_reason = _place_reason(folder, _places(at_work=False))
     if place_reason is not None:
         return place_reason
-    names = _names_in(folder)
-    if ".git" in names:
+    if exists(folder / ".git"):
         return "is the root of a git repository"
     experiment = _experiment_in(folder)
     if experiment is not None:
         return f"holds the runs of {experiment}"
-    ours = sorted(OUR_NAMES.intersection(names))
+    # By asking for each name: some file systems do not tell Config.yaml from config.yaml.
+    ours = sorted(name for name in OUR_NAMES if os.path.lexists(folder / name))
     if not ours:
         return None
     are = "is a name" if len(ours) == 1 else "are names"
@@ -221,20 +226,26 @@ def _is_journal(path: Path) -> bool:
 
 
 def _hydra_names(folder: Path) -> set[str]:
-    """Names of what Hydra itself writes into the folder of a job: its log and its `.hydra`."""
+    """Names of what Hydra itself writes into the folder of a job: its log and its `.hydra`.
+
+    A log alone is not Hydra's: `python train.py > logs/train.log` makes one, too.
+    """
     names = set()
-    script = _script()
-    if script is not None:
-        names.add(f"{script.stem}.log")
-    live = _hydra_config()
-    if live is not None:
-        names |= _log_names(live) | {str(live.get("output_subdir") or ".hydra")}
+    if (folder / ".hydra").is_dir():
+        names.add("training.log")
+        script = _script()
+        if script is not None:
+            names.add(f"{script.stem}.log")
     if (folder / ".hydra" / "hydra.yaml").is_file():
         from .._files.yaml_files import read_yaml
 
         # Otherwise what is there is not Hydra's.
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
             names |= _log_names(read_yaml(folder / ".hydra" / "hydra.yaml")["hydra"])  # type: ignore[index]
+    live = _hydra_config()
+    with contextlib.suppress(Exception):  # what somebody has set may be incomplete
+        if live is not None and Path(live.runtime.output_dir).samefile(folder):
+            names |= _log_names(live) | {str(live.output_subdir or ".hydra")}
     return names
 
 
@@ -279,19 +290,20 @@ def _places(*, at_work: bool) -> Iterator[tuple[Path, str]]:
         at_work: Whether the working directory itself is one. Nobody moves it away under a
             program; but a notebook may claim the empty folder that it has changed into.
     """
-    cwd = Path.cwd()
     start = _hydra_cwd()
     if start is not None:
         yield start, "where this program was started"
-    yield (cwd if at_work else cwd.parent), "where this program was started"
+    with contextlib.suppress(OSError):  # the working directory has been removed
+        cwd = Path.cwd()
+        yield (cwd if at_work else cwd.parent), "where this program was started"
     script = _script()
     if script is not None:
         yield script.parent, "where its script lies"
         yield script.resolve().parent, "where its script lies"
-    try:
-        yield Path.home(), "your home directory"
-    except RuntimeError:  # nobody knows
-        return
+    with contextlib.suppress(RuntimeError):  # nobody knows
+        home = Path.home()
+        if home.is_absolute():
+            yield home, "your home directory"
 
 
 def _place_reason(folder: Path, places: Iterable[tuple[Path, str]]) -> str | None:
@@ -316,8 +328,9 @@ def _experiment_in(folder: Path) -> Path | None:
     inner = (folder / name for name in _names_in(folder))
     for path in (folder, *(path for path in inner if not path.is_symlink())):
         training = path / "training"
-        if any(is_run_folder(training / name) for name in _names_in(training)):
-            return path
+        with contextlib.suppress(OSError):  # what nobody may read holds no runs of this user
+            if any(is_run_folder(training / name) for name in _names_in(training)):
+                return path
     return None
 
 

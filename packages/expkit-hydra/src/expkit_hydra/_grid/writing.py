@@ -44,7 +44,12 @@ def write_grid(
         fresh: Numbers of the runs whose folder moves to the trash first.
         records: The experiment's runs, on which that was decided.
         now: Time of writing, for tests.
+
+    Raises:
+        OSError: If it cannot be written, or the experiment's folder is somebody else's.
     """
+    if not records:
+        _check_experiment(experiment)
     # Written under another name and moved, so that a grid's folder is never half written.
     draft = experiment / "grids" / f".{uuid4().hex}.tmp"
     draft.mkdir(parents=True)
@@ -75,6 +80,15 @@ def write_grid(
         known=run_versions(pending, records),
         _types=configs.types,
     )
+
+
+def _check_experiment(experiment: Path) -> None:
+    """Check that no file of others would be written over in a folder without runs and grids."""
+    if any((experiment / name).exists() for name in ("grids", ".trash")):
+        return
+    for name in (DESCRIPTION, "results.csv"):
+        if (experiment / name).exists():
+            raise FileExistsError(f"it holds a {name} that expkit did not write")
 
 
 def _write_lines(

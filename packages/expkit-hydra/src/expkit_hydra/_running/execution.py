@@ -15,7 +15,14 @@ from pathlib import Path
 
 from .._composing.internals import raw_return_value
 from .collector_pause import CollectorPause
-from .lifetime import INTERRUPTED, TERMINATED, checkpoint_versions, heartbeat, record_end
+from .lifetime import (
+    INTERRUPTED,
+    TERMINATED,
+    checkpoint_versions,
+    earlier_files,
+    heartbeat,
+    record_end,
+)
 from .output import CONSOLE_LOG, RunOutput, job_log
 
 TYPE_CHECKING = False
@@ -165,7 +172,9 @@ def _execute(
             if output is not None:
                 stack.enter_context(output.to(run.folder / CONSOLE_LOG, claim.check))
                 if claim.attempt > 1:
-                    print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}")
+                    files = earlier_files(run.folder)
+                    found = "" if files is None else f"; files of an earlier attempt: {files}"
+                    print(f"--- attempt {claim.attempt}, {datetime.now():%Y-%m-%d %H:%M:%S}{found}")
             result, error, stop = _run(
                 config,
                 run,

@@ -108,6 +108,23 @@ def asks_for_the_end(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or exit_code(error) in (INTERRUPTED, TERMINATED)
 
 
+def earlier_files(folder: Path) -> str | None:
+    """Which files of earlier attempts a script finds that does not resume from Bookkeeping's.
+
+    They stay where they are: a script may resume from them itself.
+
+    Returns:
+        Their names; None if there are none, or a checkpoint of Bookkeeping's.
+    """
+    from expkit_bookkeeping import find_checkpoints
+    from expkit_bookkeeping.launching import script_files
+
+    names = script_files(folder)
+    if not names or find_checkpoints(folder):
+        return None
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _add(claim: Claim, facts: dict[str, object]) -> None:
     """Add facts to the run.json of a run whose end is recorded, whatever they meet."""
     from expkit_bookkeeping import ClaimLost
