@@ -271,6 +271,7 @@ class MLFlowLogger:
 
         Raises:
             FileNotFoundError: If nothing exists at `path`.
+            RuntimeError: If it has to be copied, and another process has taken the run over.
         """
         if self._mode == "disabled":
             return
