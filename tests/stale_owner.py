@@ -87,6 +87,10 @@ def forked(train: Train, folder: Path, name: str, stop: Stop | None = None) -> i
             code = 0
         except ClaimLost:
             code = 0
+        except RuntimeError as error:
+            if type(error).__name__ != "RunLost":  # expkit-mlflow's
+                raise
+            code = 0
         if stop is not None:
             folder.with_name("count").write_text(str(stop.count))
     except BaseException:

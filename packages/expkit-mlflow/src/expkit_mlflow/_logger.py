@@ -288,6 +288,7 @@ class MLFlowLogger:
 
         Raises:
             FileNotFoundError: If nothing exists at `path`.
+            RuntimeError: If it has to be copied, and another process has taken the run over.
         """
         if self._mode == "disabled":
             return
@@ -490,7 +491,7 @@ class MLFlowLogger:
         if self._uri is not None and is_server(self._uri) and self._mode != "offline":
             from ._sync.background import BackgroundDrain
 
-            self._background_drain = BackgroundDrain(journal.path, self._uri)
+            self._background_drain = BackgroundDrain(journal.path, self._uri, check=self._check)
 
     def _drain_rest(self) -> None:
         assert self._run_folder is not None

@@ -121,6 +121,10 @@ def copy_into(source: Path, target: Path, check: Check | None = None) -> None:
             if check is not None:
                 check()
             temporary.replace(copied)
+        except FileNotFoundError:  # whoever took the run over has removed the temporary file
+            if check is not None:
+                check()
+            raise
         finally:
             temporary.unlink(missing_ok=True)
         return copied

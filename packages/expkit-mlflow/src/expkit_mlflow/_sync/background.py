@@ -1,10 +1,12 @@
 """The thread that drains a run's journal to a server while the run is still going."""
 
+import contextlib
 import logging
 import threading
 from pathlib import Path
 
 from .._journal.reading import read_attempts
+from .._journal.run_files import Check, RunLost
 from .._store.client import Store
 from .._store.errors import TrackingError, first_line, log_traceback
 from .._store.secrets import without_secrets
@@ -23,12 +25,16 @@ class BackgroundDrain:
     Args:
         journal: The run's journal, written by this process.
         uri: The server.
+        check: Raises RunLost once the journal is another process's, which sends it itself.
         interval_s: Time between two passes over the journal.
     """
 
-    def __init__(self, journal: Path, uri: str, *, interval_s: float = 2.0) -> None:
+    def __init__(
+        self, journal: Path, uri: str, *, check: Check | None = None, interval_s: float = 2.0
+    ) -> None:
         self._journal = journal
         self._uri = uri
+        self._check = check
         self._interval_s = interval_s
         self._drain: JournalDrain | None = None
         self._stop = threading.Event()
@@ -47,11 +53,15 @@ class BackgroundDrain:
 
     def _run(self) -> None:
         pause_s = self._interval_s
-        while not self._stop.wait(pause_s):
-            pause_s = self._interval_s if self._pass() else RETRY_S
-        self.complete = self._pass()
+        with contextlib.suppress(RunLost):
+            while not self._stop.wait(pause_s):
+                pause_s = self._interval_s if self._pass() else RETRY_S
+            self.complete = self._pass()
 
     def _pass(self) -> bool:
+        if self._check is not None:
+            with contextlib.suppress(OSError):
+                self._check()
         try:
             if self._drain is None or self._drain.has_new_entries:
                 check_reachable(self._uri)
