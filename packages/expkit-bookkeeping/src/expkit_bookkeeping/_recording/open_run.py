@@ -68,6 +68,7 @@ class OpenRun:
         self._environment: dict[str, object] = {}
         self._warned: set[str] = set()
         self._has_durable_names = False
+        self._timers_are_logged = False
         self._earlier_metrics: set[str] = set()  # of earlier attempts, not yet logged by this one
 
     def start(self, config: Mapping[str, object]) -> None:
@@ -200,9 +201,6 @@ class OpenRun:
             self._record(state, error)
             raise
         # Last, as a sink may be slow: if the process is killed now, the state is recorded.
-        if self.timers.has_timers:
-            for name, statistics in self.timers.statistics().items():
-                self._sinks.call("log_timer", name, statistics)
         self._sinks.call("close", state)
         self.log.write(f"Run {self._name!r} {state}.", "info", console=False)
         if unwritten is not None:
@@ -258,11 +256,20 @@ class OpenRun:
         except OSError as problem:  # a run whose metrics are lost is not completed
             unwritten, state = problem, "failed"
         self.save_timers()
+        self._complete_sinks()  # a completed run is never resumed, which would complete them
         with contextlib.suppress(OSError):
             self._write_environment()
         recorded_error = None if state == "completed" else error or unwritten
         self.claim.finish(state, recorded_error, **self.progress.facts())
         return state, unwritten
+
+    def _complete_sinks(self) -> None:
+        """Give the sinks the timers, once, and make durable what they have."""
+        if self.timers.has_timers and not self._timers_are_logged:
+            self._timers_are_logged = True
+            for name, statistics in self.timers.statistics().items():
+                self._sinks.call("log_timer", name, statistics)
+        self._sinks.call("flush")
 
     def _write_environment(self) -> None:
         """Write environment.yaml: at the start and, with what was imported since, at the end."""
