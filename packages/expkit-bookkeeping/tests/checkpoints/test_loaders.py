@@ -131,6 +131,20 @@ def test_a_loader_that_lost_its_persistent_workers_is_warned_of(tmp_path):
     assert "order of the samples" in warning
 
 
+class Lazy(DataLoader):
+    """Starts its workers at the first batch, not at `iter`."""
+
+    def __iter__(self):
+        yield from super().__iter__()
+
+
+def test_a_loader_whose_workers_start_late_is_warned_of(tmp_path):
+    options = {"workers": 2, "persistent": True, "kind": Lazy}
+    resumed(tmp_path, (1, 2), **options)
+    (warning,) = warnings(tmp_path)
+    assert "persistent_workers=False" in warning
+
+
 @pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
 def test_a_stateful_loader_gives_the_same_batches(tmp_path, workers, persistent):
     options = {"workers": workers, "persistent": persistent, "kind": stateful_loader()}

@@ -231,6 +231,12 @@ def _restore(
             _restore_random_states(content, generators, report)
             if _starts_workers(content, loader, path, report):
                 start_kept_workers(loader)
+                if not has_kept_workers(loader):  # a class with an `__iter__` of its own
+                    report(
+                        f"The persistent workers of this {type(loader).__name__} could not be "
+                        "started before the random states were restored: the order of the samples "
+                        "may differ from a run that was not stopped. Use persistent_workers=False."
+                    )
                 _restore_random_states(content, generators, lambda _: None)
     else:
         start_other_rank(content["rng"], generators, rank)

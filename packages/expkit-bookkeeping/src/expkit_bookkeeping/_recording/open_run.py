@@ -76,6 +76,7 @@ class OpenRun:
         self._warned: set[str] = set()
         self._config: Mapping[str, object] = {}
         self._has_durable_names = False
+        self._timers_are_logged = False
         self._earlier_metrics: set[str] = set()  # of earlier attempts, not yet logged by this one
         self._trained_metrics: set[str] = set()  # of a completed run: what its training logged
         self._added_metrics: set[str] | None = None  # beside those; None if never any
@@ -309,9 +310,6 @@ class OpenRun:
             self._record(state, error)
             raise
         # Last, as a sink may be slow: if the process is killed now, the state is recorded.
-        if self.timers.has_timers:
-            for name, statistics in self.timers.statistics().items():
-                self._sinks.call("log_timer", name, statistics)
         self._sinks.call("close", state)
         self.log.write(f"Run {self._name!r} {state}.", "info", console=False)
         if unwritten is not None:
@@ -372,6 +370,7 @@ class OpenRun:
         except Exception as problem:  # a run whose metrics are lost is not completed
             unwritten, state = problem, "failed"
         self.save_timers()
+        self._complete_sinks()  # a completed run is never resumed, which would complete them
         if self.completed is None:
             with contextlib.suppress(Exception):
                 self._write_environment()
@@ -381,6 +380,14 @@ class OpenRun:
             recorded_error = None
         self.claim.finish(state, recorded_error, **self._facts())
         return state, unwritten
+
+    def _complete_sinks(self) -> None:
+        """Give the sinks the timers, once, and make durable what they have."""
+        if self.timers.has_timers and not self._timers_are_logged:
+            self._timers_are_logged = True
+            for name, statistics in self.timers.statistics().items():
+                self._sinks.call("log_timer", name, statistics)
+        self._sinks.call("flush")
 
     def _facts(self) -> dict[str, object]:
         """What run.json says of the progress; a completed run's stays where it was."""

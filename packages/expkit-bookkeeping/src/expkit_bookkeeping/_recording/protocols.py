@@ -31,7 +31,7 @@ class Sink(Protocol):
         """Take one timer's statistics, as timer.yaml names them."""
 
     def flush(self) -> None:
-        """Make durable what was logged; the checkpoint that covers it gets its name afterwards.
+        """Make durable what was logged; a checkpoint or the end is recorded afterwards.
 
         May run beside the other methods; see the class.
         """
