@@ -21,6 +21,7 @@ from .records import (
     RunRecord,
     claim_path,
     claimed_record,
+    find_run,
     heartbeat_age_s,
     highest_claim,
     is_alive,
@@ -107,6 +108,8 @@ class Claim:
             self._check_highest()
             data = self._current_data()
             data.update(fields)
+            if not self._only_adds or data["state"] != "running":
+                data.pop("only_adds", None)
             data["heartbeat_at"] = _iso(self._clock())
             data["elapsed_s"] = round(self._elapsed_s(), 3)
             self._write(data)
@@ -133,7 +136,8 @@ class Claim:
 
         self.check()
         self._only_adds = False
-        self.update(code=record_code_of_run(self.folder, code_facts()), returned=None, **fields)
+        code = record_code_of_run(self.folder, code_facts())
+        self.update(code=code, returned=None, **fields)
 
     def finish(self, state: str, error: BaseException | None = None, **fields: object) -> None:
         """Record how the attempt ended.
@@ -265,7 +269,7 @@ def claim_run(
         record = claimed_record(folder)
         check_not_newer(record)
         if adds_to is not None:
-            check_still_completed(record, adds_to)
+            check_still_completed(find_run(folder, is_alive=is_alive), adds_to)
         check_purpose(folder)
         if (
             record is not None
@@ -399,6 +403,9 @@ def _write_start(
     merged.update(claim._process.facts())
     merged.update(state="running", attempt=claim.attempt, ended_at=None, error=None)
     claim._only_adds = adds
+    merged.pop("only_adds", None)
+    if adds:
+        merged["only_adds"] = True
     if not adds:
         from .code import code_facts
         from .code_records import record_code_of_run

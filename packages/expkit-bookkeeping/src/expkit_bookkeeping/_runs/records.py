@@ -197,8 +197,10 @@ def _lost_if_ownerless(record: RunRecord, is_alive: Liveness) -> RunRecord:
         return record
     # It may have ended between the two checks; then run.json says so by now.
     current = read_run(record.folder) or record
-    lost = current.state == "running" and current.attempt == record.attempt
-    return replace(current, state="lost") if lost else current
+    if current.state != "running" or current.attempt != record.attempt:
+        return current
+    # What the training of a completed run recorded is whole while an attempt only adds to it.
+    return replace(current, state="completed" if current.data.get("only_adds") is True else "lost")
 
 
 def _wrote_just_now(folder: Path) -> bool:
