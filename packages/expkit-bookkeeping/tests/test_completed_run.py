@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expkit_bookkeeping import Bookkeeping, ClaimLost, RunSettings, read_run
+from expkit_bookkeeping import Bookkeeping, ClaimLost, RunSettings, find_runs, read_run
 from expkit_bookkeeping.launching import claim_run, move_to_trash
 
 CONFIG = {
@@ -243,6 +244,69 @@ def test_a_signal_to_an_evaluation_changes_nothing_of_the_run(folder, number):
     process.communicate()
 
     assert facts(folder) == before
+
+
+ADDS = """
+import sys, time
+from expkit_bookkeeping import Bookkeeping
+with Bookkeeping(sys.argv[1], console=False) as run:
+    run.log_metrics({"test": 1.0}, step=0)
+    print("logged", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_an_evaluation_that_is_killed_after_it_logged_leaves_a_completed_run(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", ADDS, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "logged\n"
+    while "added_metrics" not in run_json(folder):
+        time.sleep(0.05)
+    (record,) = find_runs(folder.parents[1])
+    assert (record.state, record.attempt) == ("running", 2)
+    process.kill()
+    process.communicate()
+
+    (record,) = find_runs(folder.parents[1])
+    assert (record.state, record.best, record.code) == ("completed", BEST, {"commit": "abc"})
+    before = contents(folder)
+    with pytest.raises(KeyError), Bookkeeping(folder, console=False) as run:
+        raise KeyError("typo")
+    assert contents(folder) == before
+    with Bookkeeping(folder, console=False) as run:
+        run.log_metrics({"test": 2.0}, step=0)
+    record = read_run(folder)
+    assert (record.state, record.attempt, record.best) == ("completed", 3, BEST)
+    assert record.metrics == {"acc": 0.3, "test": 2.0}
+    assert "only_adds" not in record.data
+
+
+def test_a_claim_whose_owner_died_before_it_wrote_anything_leaves_a_completed_run(folder):
+    claim = {"host": os.uname().nodename, "pid": 1 << 22, "process_start": "gone/1"}
+    (folder / "claims" / "0002.json").write_text(json.dumps(claim))
+    before = contents(folder)
+    gone = {"console": False, "is_alive": lambda record: False}
+    bests = []
+    with pytest.raises(KeyError):
+        fail_after(lambda run: bests.append(run.best), Bookkeeping(folder, **gone))
+    assert (bests, contents(folder)) == ([BEST], before)
+    with Bookkeeping(folder, **gone) as run:
+        run.log_metrics({"test": 2.0}, step=0)
+
+    record = read_run(folder)
+    assert (record.state, record.attempt, record.best) == ("completed", 3, BEST)
+
+
+def test_a_training_that_is_killed_is_lost_also_if_the_run_was_completed_before(folder):
+    with Bookkeeping(folder, console=False) as run:
+        run.log_metrics({"test": 1.0}, step=0)
+        assert run_json(folder)["only_adds"]
+        run.log_metrics({"acc": 1.0}, step=3)
+        data = run_json(folder)
+        assert "only_adds" not in data
+        (record,) = find_runs(folder.parents[1], is_alive=lambda record: False)
+        assert record.state == "lost"
 
 
 def test_another_rank_reads_and_writes_nothing(folder):

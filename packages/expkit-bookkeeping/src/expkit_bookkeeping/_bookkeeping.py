@@ -19,7 +19,7 @@ from ._recording.ranks import process_rank, true_on_any_rank
 from ._recording.signals import stop_requested, stop_signals
 from ._recording.sinks import Sinks
 from ._runs.claims import FINAL_STATES, claim_run, completed_since
-from ._runs.records import Liveness, claimed_record, is_alive, read_run
+from ._runs.records import Liveness, find_run, is_alive, read_run
 from ._runs.settings import (
     RunSettings,
     folder_name,
@@ -768,7 +768,7 @@ class Bookkeeping:
         self.config = self._given_config
         self.settings = self._given_settings or RunSettings()
         former = _close_former_object(self) if self.rank == 0 else None
-        record = claimed_record(self.folder)
+        record = find_run(self.folder, is_alive=self._is_alive)
         if record is not None and record.data:
             if not self._names_run:
                 self.run_name = record.run_name
@@ -778,7 +778,9 @@ class Bookkeeping:
         if record is not None and record.state == "completed":
             from ._recording.finished_run import FinishedRun
 
-            self._finished = FinishedRun(record, sinks=self._sinks, console=self._console)
+            self._finished = FinishedRun(
+                record, sinks=self._sinks, console=self._console, is_alive=self._is_alive
+            )
             # Another rank may still see the run that rank 0 has just replaced.
             if self._finished.config is not None and (self.rank == 0 or not self.config):
                 self.config = self._finished.config
@@ -848,6 +850,7 @@ class Bookkeeping:
         run = self._start_attempt(finished, first_metrics)
         self._finished = None
         run.take_over(finished, act)
+        run.request_heartbeat()  # which records what is added, in case the process is killed
         return run
 
     def _saver_of(self, run: OpenRun) -> CheckpointSaver:

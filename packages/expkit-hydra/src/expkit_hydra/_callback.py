@@ -352,15 +352,10 @@ def _ending(record: RunRecord, argv: Sequence[str]) -> str | None:
 
 def _present(folder: Path) -> RunRecord | None:
     """The run that the folder holds; `lost` if its owner is gone."""
-    from dataclasses import replace
-
     from expkit_bookkeeping import read_run
-    from expkit_bookkeeping.launching import is_alive
+    from expkit_bookkeeping.reading import find_run
 
-    record = read_run(folder)
-    if record is not None and record.state == "running" and is_alive(record) is False:
-        return replace(record, state="lost")
-    return record
+    return None if read_run(folder) is None else find_run(folder)
 
 
 def _why_start_over(

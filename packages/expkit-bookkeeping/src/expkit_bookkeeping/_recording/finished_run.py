@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from .._runs.claims import ClaimLost, check_still_completed
-from .._runs.records import RunRecord, claimed_record
+from .._runs.records import Liveness, RunRecord, find_run
 from .._runs.settings import read_config
 from .log import RunLog
 from .timers import TimerFile
@@ -31,7 +31,9 @@ class FinishedRun:
         artifacts: Files that the sinks get at the end.
     """
 
-    def __init__(self, record: RunRecord, *, sinks: Sinks, console: bool) -> None:
+    def __init__(
+        self, record: RunRecord, *, sinks: Sinks, console: bool, is_alive: Liveness
+    ) -> None:
         self.folder = record.folder
         self.record = record
         self.config: dict[str, object] | None = None
@@ -41,6 +43,7 @@ class FinishedRun:
         self.timers = TimerFile(record.folder, self.check)
         self.artifacts: list[Path] = []
         self._sinks = sinks
+        self._is_alive = is_alive
 
     @property
     def best(self) -> dict[str, object] | None:
@@ -53,7 +56,7 @@ class FinishedRun:
         Raises:
             ClaimLost: If it was moved away, or is being or was run again; nothing is written.
         """
-        check_still_completed(claimed_record(self.folder), self.record)
+        check_still_completed(find_run(self.folder, is_alive=self._is_alive), self.record)
 
     def log_artifact(self, path: Path) -> None:
         """Keep a file of the run folder for the sinks."""

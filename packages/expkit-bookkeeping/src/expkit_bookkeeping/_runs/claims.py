@@ -36,6 +36,7 @@ from .records import (
     claimed_record,
     heartbeat_age_s,
     is_alive,
+    lost_if_ownerless,
     owner_record,
     read_run,
 )
@@ -152,6 +153,8 @@ class Claim:
             self._check_highest()
             data = self._current_data()
             data.update(fields)
+            if not self._only_adds or data["state"] != "running":
+                data.pop("only_adds", None)
             data["heartbeat_at"] = _iso(self._clock())
             data["elapsed_s"] = round(self._elapsed_s(), 3)
             self._write(data)
@@ -372,7 +375,7 @@ def claim_run(
                 claim.check()
             if owns(record, process):
                 if adds_to is not None:
-                    check_still_completed(record, adds_to)
+                    check_still_completed(lost_if_ownerless(record, is_alive), adds_to)
                 claim = Claim(folder, record.claim, record.attempt, process, clock)
                 if record.heartbeat_at is None:  # a full disk came before run.json
                     sweep(folder, claim.check)
@@ -431,7 +434,9 @@ def check_free(
         claimed = RunClaimed(claimed_message(folder, record))
         claimed.owner = record
         raise claimed
-    reason = None if unless is None else unless(record)
+    if unless is None:
+        return
+    reason = unless(None if record is None else lost_if_ownerless(record, is_alive))
     if reason is not None:
         raise RunChanged(reason)
 
@@ -613,6 +618,9 @@ def _write_start(
         state="running", attempt=claim.attempt, claim=claim.number, ended_at=None, error=None
     )
     claim._only_adds = adds
+    merged.pop("only_adds", None)
+    if adds:
+        merged["only_adds"] = True
     if not adds:
         from .code import code_facts
         from .code_records import record_code_of_run

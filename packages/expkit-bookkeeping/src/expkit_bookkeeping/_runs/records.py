@@ -174,7 +174,7 @@ def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[Ru
             # None: killed between its claim and its run.json
             record = claimed_record(Path(path)) if written is None else written
             if record is not None:
-                yield _lost_if_ownerless(record, is_alive)
+                yield lost_if_ownerless(record, is_alive)
 
 
 def find_run(folder: Path, *, is_alive: Liveness = is_alive) -> RunRecord | None:
@@ -189,17 +189,21 @@ def find_run(folder: Path, *, is_alive: Liveness = is_alive) -> RunRecord | None
         neither a run.json nor a claim.
     """
     record = claimed_record(Path(folder))
-    return None if record is None else _lost_if_ownerless(record, is_alive)
+    return None if record is None else lost_if_ownerless(record, is_alive)
 
 
-def _lost_if_ownerless(record: RunRecord, is_alive: Liveness) -> RunRecord:
+def lost_if_ownerless(record: RunRecord, is_alive: Liveness) -> RunRecord:
+    """The record as `find_runs` gives it: `lost` if run.json says `running` and nobody runs it."""
     if record.state != "running" or is_alive(record) is not False:
         return record
     # It may have ended between the two checks; then run.json says so by now.
     current = read_run(record.folder) or record
     if current.claim != record.claim:  # the next owner's, or that before one that wrote nothing
-        return _lost_if_ownerless(current, is_alive)
-    return replace(current, state="lost") if current.state == "running" else current
+        return lost_if_ownerless(current, is_alive)
+    if current.state != "running":
+        return current
+    # What the training of a completed run recorded is whole while an attempt only adds to it.
+    return replace(current, state="completed" if current.data.get("only_adds") is True else "lost")
 
 
 def _wrote_just_now(folder: Path) -> bool:
