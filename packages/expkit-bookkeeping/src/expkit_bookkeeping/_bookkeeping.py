@@ -19,6 +19,7 @@ from ._recording.ranks import process_rank, true_on_any_rank
 from ._recording.signals import stop_requested, stop_signals
 from ._recording.sinks import Sinks
 from ._runs.claims import FINAL_STATES, claim_run, completed_since
+from ._runs.folder_ownership import is_run_folder
 from ._runs.records import Liveness, find_run, is_alive, read_run
 from ._runs.settings import (
     RunSettings,
@@ -768,7 +769,8 @@ class Bookkeeping:
         self.config = self._given_config
         self.settings = self._given_settings or RunSettings()
         former = _close_former_object(self) if self.rank == 0 else None
-        record = find_run(self.folder, is_alive=self._is_alive)
+        is_ours = is_run_folder(self.folder)  # other tools write a run.json, too
+        record = find_run(self.folder, is_alive=self._is_alive) if is_ours else None
         if record is not None and record.data:
             if not self._names_run:
                 self.run_name = record.run_name
