@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .._files.durable import is_temporary
-from .._files.json_files import NewerFileError, UnreadableFileError, read_json
+from .._files.json_files import UnreadableFileError, read_json
 from .._files.paths import exists
-from .claim_files import claim_path, highest_claim, read_claim
+from .claim_files import claim_path, highest_claim
 from .records import read_run
 
 # Whatever Bookkeeping may write into a run folder. A foreign file of such a name would be mistaken
@@ -80,8 +80,9 @@ def is_shared_claim(folder: Path, *, may_share: bool) -> bool:
     """
     if not exists(folder):
         return False
-    if is_run_folder(folder):
-        return is_shared(folder)
+    claim = _claim_in(folder)
+    if claim is not None:
+        return claim.get("shared") is True
     # A notebook may claim the empty folder that it has changed into.
     reason = _foreign_reason(folder, at_work=False)
     if reason is None:
@@ -118,7 +119,7 @@ def reason_to_stay(folder: Path) -> str | None:
 
 def is_run_folder(folder: Path) -> bool:
     """Whether expkit made a folder: it holds a claim, or a run.json with our schema and id."""
-    if _has_claim(folder):
+    if _claim_in(folder) is not None:
         return True
     record = read_run(folder)
     if record is None or record.is_newer:
@@ -128,10 +129,7 @@ def is_run_folder(folder: Path) -> bool:
 
 def is_shared(folder: Path) -> bool:
     """Whether a run folder held other files when it was first claimed."""
-    try:
-        return any(read_claim(folder, number).shared for number in {1, highest_claim(folder)})
-    except NewerFileError:
-        return False  # whoever takes a run refuses those of a newer version
+    return (_claim_in(folder) or {}).get("shared") is True
 
 
 def script_files(folder: Path) -> list[str]:
@@ -181,17 +179,22 @@ def _reason_not_to_share(folder: Path, reason: str) -> str | None:
     return f"{reason}, and {_listed(ours)} {are} that Bookkeeping uses itself"
 
 
-def _has_claim(folder: Path) -> bool:
-    number = highest_claim(folder)
-    if number == 0 or not exists(claim_path(folder, number)):  # `1.json` is none of ours
-        return False
-    try:
-        claim = read_json(claim_path(folder, number), object)
-    except (NewerFileError, UnreadableFileError):
-        return True  # whoever wrote it may be alive
-    except FileNotFoundError:
-        return False
-    return isinstance(claim, dict) and ("attempt" in claim or "claimed_at" in claim)
+def _claim_in(folder: Path) -> dict[str, object] | None:
+    """What the first claim in a folder says, or the highest if that is gone; None if it has none.
+
+    A claim that cannot be read says nothing; whoever wrote it may be alive.
+    """
+    for number in (1, None):
+        number = number or highest_claim(folder)
+        try:
+            claim = read_json(claim_path(folder, number), object)
+        except UnreadableFileError:
+            return {}
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if isinstance(claim, dict) and ("attempt" in claim or "claimed_at" in claim):
+            return claim
+    return None
 
 
 def _content_reason(folder: Path) -> str | None:
