@@ -77,19 +77,21 @@ def read_claim(folder: Path, number: int) -> ClaimFacts:
 
 
 def claim_that_holds(
-    folder: Path, above: int, is_void: Callable[[ClaimFacts], bool]
+    folder: Path, above: int, is_void: Callable[[ClaimFacts], bool], *, below: int | None = None
 ) -> ClaimFacts | None:
     """The highest claim that is not void, of those with a number above `above`; None if all are.
 
     Args:
         folder: The run folder.
         above: Number of a claim; 0 considers all.
+        below: Number of a claim, of which only lower ones count; None counts all.
         is_void: Says whether a claim to run or to remove is void because its process is gone.
 
     Raises:
         NewerFileError: If a newer version wrote a claim.
     """
-    for number in range(highest_claim(folder), above, -1):
+    highest = highest_claim(folder) if below is None else below - 1
+    for number in range(highest, above, -1):
         claim = read_claim(folder, number)
         if claim.purpose == VOID or (claim.purpose in (TO_RUN, TO_REMOVE) and is_void(claim)):
             continue

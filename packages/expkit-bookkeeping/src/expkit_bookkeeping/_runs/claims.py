@@ -368,9 +368,10 @@ def claim_run(
             # The next claim is the number after the one that is judged, and is read first: with a
             # second reading, a claim made in between would be taken for the judged one.
             number = highest_claim(folder) + 1
-            record = claimed_record(folder, is_alive=is_alive)
+            record = claimed_record(folder, is_alive=is_alive, below=number)
+            owned = 0 if record is None else record.claim
             check_not_newer(record)
-            check_purpose(folder, 0 if record is None else record.claim, is_alive=is_alive)
+            check_purpose(folder, owned, below=number, is_alive=is_alive)
             for claim in own_claims:  # the record may be another owner's by now
                 claim.check()
             if owns(record, process):
@@ -381,7 +382,7 @@ def claim_run(
                     sweep(folder, claim.check)
                     detach(folder, claim.check, others=append_files)
                 return _write_start(claim, facts, record, reopened=True, adds=adds)
-            check_free(folder, record, is_alive, judge)
+            check_free(folder, number, record, is_alive, judge)
             attempt = 1 if record is None else record.attempt + 1
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
                 continue  # somebody linked this number first and owns the run now: read again
@@ -419,17 +420,18 @@ def owns(record: RunRecord | None, process: ProcessIdentity) -> TypeGuard[RunRec
 
 def check_free(
     folder: Path,
+    number: int,
     record: RunRecord | None,
     is_alive: Liveness,
     unless: Callable[[RunRecord | None], str | None] | None,
 ) -> None:
-    """Check that a run may be claimed by another process than its owner.
+    """Check that a run with this record may be claimed with claim `number`.
 
     Raises:
         RunClaimed: If not; see `claim_run`.
     """
     check_not_newer(record)
-    check_purpose(folder, 0 if record is None else record.claim, is_alive=is_alive)
+    check_purpose(folder, 0 if record is None else record.claim, below=number, is_alive=is_alive)
     if record is not None and record.state == "running" and is_alive(record) is not False:
         claimed = RunClaimed(claimed_message(folder, record))
         claimed.owner = record
@@ -462,7 +464,7 @@ def judge_again(
     try:
         record = claimed_record(folder, is_alive=is_alive, below=number)
         if record != judged:
-            check_free(folder, record, is_alive, unless)
+            check_free(folder, number, record, is_alive, unless)
     except BaseException:
         make_void(folder, number, process)
         raise
@@ -636,8 +638,10 @@ def _write_start(
     return claim
 
 
-def holding_claim(folder: Path, above: int, is_alive: Liveness = is_alive) -> ClaimFacts | None:
-    """The claim that holds a run, of those with a number above `above`; None if all are void.
+def holding_claim(
+    folder: Path, above: int, is_alive: Liveness = is_alive, *, below: int | None = None
+) -> ClaimFacts | None:
+    """The claim that holds a run, of those above `above` and below `below`; None if all are void.
 
     Raises:
         NewerFileError: If a newer version wrote a claim.
@@ -648,7 +652,7 @@ def holding_claim(folder: Path, above: int, is_alive: Liveness = is_alive) -> Cl
     def is_void(claim: ClaimFacts) -> bool:
         return claim.number > written and is_alive(owner_record(folder, claim)) is False
 
-    return claim_that_holds(folder, above, is_void)
+    return claim_that_holds(folder, above, is_void, below=below)
 
 
 def check_purpose(
@@ -656,14 +660,17 @@ def check_purpose(
     above: int,
     error: type[RuntimeError] = RunClaimed,
     *,
+    below: int | None = None,
     is_alive: Liveness = is_alive,
 ) -> None:
-    """Check that no claim above `above` holds a run folder for anything else than to run.
+    """Check that no claim between these two holds a run folder for anything else than to run.
 
     Raises:
         RunClaimed: If one does; or the error that is given.
     """
-    claim = holding_claim(folder, above, is_alive)
+    if below == above + 1:
+        return
+    claim = holding_claim(folder, above, is_alive, below=below)
     if claim is None or claim.purpose == TO_RUN:
         return
     holder = (

@@ -137,8 +137,8 @@ def _claim_to_remove(
     """
     while True:
         number = highest_claim(folder) + 1  # before the record, as in `claim_run`
-        record = claimed_record(folder, is_alive=is_alive)
-        check_free(folder, record, is_alive, unless)
+        record = claimed_record(folder, is_alive=is_alive, below=number)
+        check_free(folder, number, record, is_alive, unless)
         (folder / "claims").mkdir(exist_ok=True)
         if link_claim(folder, number, process, clock, purpose=TO_REMOVE):
             break
