@@ -267,14 +267,17 @@ def claim_run(
         ):
             claim = Claim(folder, record.attempt, process, clock)
             if record.heartbeat_at is None:  # claimed without a run.json: by a full disk's error
-                _take_over(claim, record, append_files)
+                sweep(folder, claim.check)
+                detach(folder, claim.check, others=append_files)
             return _write_start(claim, facts, record, reopened=True)
         if record is not None and record.state == "running" and is_alive(record) is not False:
             raise RunClaimed(claimed_message(folder, record))
         attempt = 1 if record is None else record.attempt + 1
         if link_claim(folder, attempt, process, clock):
             claim = Claim(folder, attempt, process, clock)
-            _take_over(claim, record, append_files)
+            sweep(folder, claim.check, deep=record is not None)
+            if record is not None:
+                detach(folder, claim.check, others=append_files)
             return _write_start(claim, facts, record, reopened=False)
         # Somebody linked this number first and owns the run now. Read again.
 
@@ -287,13 +290,6 @@ def _check_own_claims(folder: Path) -> None:
     for claim in list(_unfinished):
         if claim.folder == folder and claim._process.pid == os.getpid():
             claim.check()
-
-
-def _take_over(claim: Claim, former: RunRecord | None, append_files: Sequence[str]) -> None:
-    """Make sure that no former owner reaches the folder any more; see `takeover`."""
-    sweep(claim.folder, claim.check, deep=former is not None)
-    if former is not None:
-        detach(claim.folder, claim.check, others=append_files)
 
 
 def link_claim(
