@@ -72,6 +72,9 @@ class Claim:
         self._opened_at_s = clock()
         self._elapsed_before_s = 0.0
         self._data: dict[str, object] = {}
+        # As text: every write asks for them, and making a Path takes longer than asking.
+        self._path = os.fspath(claim_path(folder, attempt))
+        self._next_path = os.fspath(claim_path(folder, attempt + 1))
         _unfinished.add(self)
 
     def __repr__(self) -> str:
@@ -87,9 +90,7 @@ class Claim:
 
     def is_highest(self) -> bool:
         """Whether this claim still owns the run: it exists, and there is no higher one."""
-        return _exists(claim_path(self.folder, self.attempt)) and not _exists(
-            claim_path(self.folder, self.attempt + 1)
-        )
+        return _exists(self._path) and not _exists(self._next_path)
 
     def check(self) -> None:
         """Check that this claim still owns the run.
@@ -343,7 +344,7 @@ def _link_count(path: Path) -> int:
         return 0
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: Path | str) -> bool:
     # Not Path.exists: since Python 3.14 it is False for every error, and a server that is away for
     # a moment must not look like a run that is gone.
     try:
