@@ -232,3 +232,22 @@ def test_any_saves_in_any_order_add_up(tmp_path_factory, saves, suffix):
     }
     for name, durations in expected.items():
         assert loaded[name].seconds == pytest.approx(sum(durations) / 1e9)
+
+
+@pytest.mark.parametrize("kind", [Timer, Timers])
+def test_a_check_that_refuses_leaves_the_file_and_makes_no_folder(tmp_path, kind):
+    path = tmp_path / "timer.json"
+    timer = kind("epoch") if kind is Timer else kind()
+    timer.save(path, check=lambda: None)
+    before = path.read_bytes()
+
+    def refuse() -> None:
+        raise RuntimeError("it belongs to another process now")
+
+    with pytest.raises(RuntimeError, match="another process"):
+        timer.save(path, check=refuse)
+    with pytest.raises(FileNotFoundError):
+        timer.save(tmp_path / "gone" / "timer.json", check=lambda: None)
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["timer.json"]
+    assert path.read_bytes() == before

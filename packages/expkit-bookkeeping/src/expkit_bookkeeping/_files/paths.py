@@ -65,7 +65,7 @@ def missing_file_error(path: Path, reason: str = "") -> FileNotFoundError:
     )
 
 
-def exists(path: Path) -> bool:
+def exists(path: Path | str) -> bool:
     """Whether there is such a file or folder.
 
     Raises:

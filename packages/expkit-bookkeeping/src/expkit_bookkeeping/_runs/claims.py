@@ -110,6 +110,9 @@ class Claim:
         self._elapsed_before_s = 0.0
         self._data: dict[str, object] = {}
         self._only_adds = False  # to a completed run, whose training recorded its own code
+        # As text: every write asks for them, and making a Path takes longer than asking.
+        self._path = os.fspath(claim_path(folder, number))
+        self._next_path = os.fspath(claim_path(folder, number + 1))
         _unfinished.add(self)
 
     def __repr__(self) -> str:
@@ -128,9 +131,9 @@ class Claim:
 
         Higher ones that are void do not count.
         """
-        if not exists(claim_path(self.folder, self.number)):
+        if not exists(self._path):
             return False
-        return not exists(claim_path(self.folder, self.number + 1)) or not self._is_overtaken()
+        return not exists(self._next_path) or not self._is_overtaken()
 
     def check(self) -> None:
         """Check that this claim still owns the run.
