@@ -275,7 +275,7 @@ class Bookkeeping:
         """
         path = path_inside(self.folder, str(name))
         if self._writing() is not None:
-            make_folder(path)
+            make_folder(path, inside=self.folder)
         return path
 
     # Metrics, timers, artifacts

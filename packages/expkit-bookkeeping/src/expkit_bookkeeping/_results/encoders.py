@@ -57,7 +57,7 @@ def save_encoder(folder: Path, encoder: object, name: str, *, pickle: bool = Fal
         OSError: If it could not be written.
     """
     path = encoder_path(folder, name)
-    make_folder(path.parent)
+    make_folder(path.parent, inside=folder)
     if pickle:
         import pickle as pickling
 

@@ -56,7 +56,7 @@ def save_results(folder: Path, data: object, name: str) -> Path:
     """
     path = results_path(folder, data, name)
     save = FORMATS[path.suffix][0]
-    make_folder(path.parent)
+    make_folder(path.parent, inside=folder)
     save(path, data)
     return path
 

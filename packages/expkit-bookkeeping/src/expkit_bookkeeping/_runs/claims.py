@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .._files.durable import make_folder, remove_leftovers, write_file, write_temporary
+from .._files.durable import (
+    make_folder,
+    remove_leftovers,
+    reserve_space,
+    write_file,
+    write_reserved,
+    write_temporary,
+)
 from .._files.plain_data import json_data
 from .._files.texts import error_facts
 from .processes import ProcessIdentity, same_machine, this_process
@@ -31,6 +38,10 @@ from .records import (
 
 _LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FUSE
 FINAL_STATES = ("completed", "failed", "interrupted")
+
+# By run folder: space in which run.json says how the run ended if the disk is full by then.
+_reserves: dict[Path, int | None] = {}
+RESERVED_BYTES = 1 << 16  # an error of `error_facts` takes half of it
 
 # A launcher and the Bookkeeping inside it may hold one claim together, and each has a thread that
 # writes heartbeats: reading, changing and writing run.json is one step.
@@ -147,6 +158,7 @@ class Claim:
             # with the sources imported since the start
             ending["code"] = record_code_of_run(self.folder, code_facts())
         self.update(**fields, **ending)
+        _free_reserve(self.folder)
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + max(0.0, self._clock() - self._opened_at_s)
@@ -187,7 +199,15 @@ class Claim:
         # Checked again before the move: a file server that was away may have held the data back
         # for so long that the next owner has written by now.
         path = self.folder / "run.json"
-        write_file(path, encoded, check=self._check_highest, sync_parent=durable)
+        try:
+            write_file(path, encoded, check=self._check_highest, sync_parent=durable)
+        except OSError as problem:
+            if data["state"] == "running" or problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            reserve = _reserves.get(self.folder)
+            if reserve is None or len(encoded) > RESERVED_BYTES:
+                raise
+            write_reserved(reserve, path, encoded, check=self._check_highest)
         self._data = data
 
 
@@ -317,6 +337,12 @@ def _link_count(path: Path) -> int:
         return 0
 
 
+def _free_reserve(folder: Path) -> None:
+    reserve = _reserves.pop(folder, None)
+    if reserve is not None:
+        os.close(reserve)
+
+
 def _exists(path: Path) -> bool:
     # Not Path.exists: since Python 3.14 it is False for every error, and a server that is away for
     # a moment must not look like a run that is gone.
@@ -390,6 +416,8 @@ def _write_start(
         merged.update(heartbeat_at=now, elapsed_s=round(claim._elapsed_s(), 3))
         # The next heartbeat makes the move durable; a power cut before then frees the run.
         claim._write(merged, durable=False)
+        _free_reserve(claim.folder)  # the folder of this name may be another one by now
+        _reserves[claim.folder] = reserve_space(claim.folder, RESERVED_BYTES)
     return claim
 
 
