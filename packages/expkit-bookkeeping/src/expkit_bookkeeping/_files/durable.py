@@ -175,6 +175,62 @@ def write_temporary(path: Path, data: bytes | str, *, durable: bool = True) -> P
     return temporary
 
 
+def reserve_space(folder: Path, size: int) -> int | None:
+    """Occupy space for a file to be written when the disk is full.
+
+    No name shows it, and it is free again when the descriptor is closed or the process ends.
+
+    Returns:
+        A descriptor for `write_reserved`; None where the system has no files without a name.
+    """
+    try:
+        fd = os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o666)
+    except (AttributeError, OSError):  # not Linux, NFS
+        return None
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def write_reserved(
+    fd: int, path: Path, data: bytes, *, check: Callable[[], None] | None = None
+) -> None:
+    """Write a whole file as `write_file` does, into space that `reserve_space` has occupied.
+
+    Args:
+        fd: The descriptor; it stays open.
+        path: The target, in the folder for which the space was reserved.
+        data: The content, which must fit.
+        check: See `write_file`.
+
+    Raises:
+        OSError: If that is not possible; then the old file stays.
+    """
+    temporary = path.with_name(f".{path.name[:200]}.{os.urandom(6).hex()}{TMP_SUFFIX}")
+    with naming(path):
+        os.pwrite(fd, data, 0)
+        os.ftruncate(fd, len(data))
+        os.fsync(fd)
+        # Python follows the link, as is needed here, only where it is given a folder's descriptor.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.link(f"/proc/self/fd/{fd}", temporary.name, dst_dir_fd=folder)
+        finally:
+            os.close(folder)
+    try:
+        if check is not None:
+            check()
+        with naming(path):
+            temporary.replace(path)
+    except BaseException:
+        _remove(temporary)
+        raise
+    sync_folder(path.parent)
+
+
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Let errors of the system within a block name this path, and say what to do about them.

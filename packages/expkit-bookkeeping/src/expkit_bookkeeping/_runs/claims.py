@@ -12,7 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
 
-from .._files.durable import make_folder, write_file, write_temporary
+from .._files.durable import (
+    make_folder,
+    reserve_space,
+    write_file,
+    write_reserved,
+    write_temporary,
+)
 from .._files.json_files import NewerFileError
 from .._files.paths import exists
 from .._files.plain_data import json_data
@@ -46,6 +52,10 @@ _LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS
 FINAL_STATES = ("completed", "failed", "interrupted")
 SETTLES_WITHIN_S = 5.0  # whoever has claimed a run, has judged it again: mostly milliseconds
 MOST_RETRIES = 100  # of a claim that others were faster with
+
+# By run folder: space in which run.json says how the run ended if the disk is full by then.
+_reserves: dict[Path, int | None] = {}
+RESERVED_BYTES = 1 << 16  # an error of `error_facts` takes half of it
 
 # A launcher and the Bookkeeping inside it may hold one claim together, and each has a thread that
 # writes heartbeats: reading, changing and writing run.json is one step.
@@ -221,6 +231,7 @@ class Claim:
     def release(self) -> None:
         """Say that this process is done with the run, however it ended."""
         _unfinished.discard(self)
+        _free_reserve(self.folder)
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + max(0.0, self._clock() - self._opened_at_s)
@@ -281,7 +292,15 @@ class Claim:
         # Checked again before the move: a file server that was away may have held the data back
         # for so long that the next owner has written by now.
         path = self.folder / "run.json"
-        write_file(path, encoded, check=self._check_highest, sync_parent=durable)
+        try:
+            write_file(path, encoded, check=self._check_highest, sync_parent=durable)
+        except OSError as problem:
+            if data["state"] == "running" or problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            reserve = _reserves.get(self.folder)
+            if reserve is None or len(encoded) > RESERVED_BYTES:
+                raise
+            write_reserved(reserve, path, encoded, check=self._check_highest)
         self._data = data
 
 
@@ -566,6 +585,12 @@ def _link_count(path: Path) -> int:
         return 0
 
 
+def _free_reserve(folder: Path) -> None:
+    reserve = _reserves.pop(folder, None)
+    if reserve is not None:
+        os.close(reserve)
+
+
 def _write_start(
     claim: Claim,
     facts: dict[str, object],
@@ -638,6 +663,8 @@ def _write_start(
         merged.update(heartbeat_at=now, elapsed_s=round(claim._elapsed_s(), 3))
         # The next heartbeat makes the move durable; a power cut before then frees the run.
         claim._write(merged, durable=False)
+        _free_reserve(claim.folder)  # the folder of this name may be another one by now
+        _reserves[claim.folder] = reserve_space(claim.folder, RESERVED_BYTES)
     return claim
 
 
