@@ -166,6 +166,22 @@ def test_a_late_answer_to_the_creation_of_a_run_makes_no_second_run(
     check_everything_is_there_once(folder, kit, server, 1)
 
 
+def test_a_run_that_was_created_twice_after_all_is_one(folder, kit, server):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(server)
+    log_runs(folder, server, 1)
+    assert sync(folder).problems == []
+    (run,) = kit.runs(folder, folder.name, uri=server).values()
+    own = {"expkit.run_id": run.data.tags["expkit.run_id"], "expkit.journal_bytes": "0"}
+    client.create_run(run.info.experiment_id, 1, own, "r0")  # what a frozen server did at last
+
+    assert sync(folder).problems == []
+    check_everything_is_there_once(folder, kit, server, 1)
+    assert sync(folder).problems == []
+    check_everything_is_there_once(folder, kit, server, 1)
+
+
 @pytest.mark.usefixtures("_short_limits")
 @pytest.mark.parametrize("illness", ["html", "401", "502", "stall", "reset"])
 def test_the_end_of_a_run_says_why_something_is_missing(folder, kit, server, illness, caplog):

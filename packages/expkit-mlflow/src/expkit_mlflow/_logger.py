@@ -18,6 +18,7 @@ from ._journal.configuration import IGNORED, flatten, resolved, yaml_text
 from ._journal.entries import JOURNAL_NAME, SCHEMA, STATUS
 from ._journal.experiments import experiment_folder
 from ._journal.metrics import add_numbers, timings, whole_step
+from ._journal.outcomes import outcome_of
 from ._journal.processes import this_process
 from ._journal.run_folders import is_folder_name, name_from_time, open_run_folder
 from ._journal.writing import ImplicitStep, Journal
@@ -343,6 +344,9 @@ class MLFlowLogger:
         if journal is None:
             return
         self._closed = True
+        numbers = outcome_of(journal.path.parent)
+        if numbers:
+            journal.append_point(numbers, ImplicitStep.NEXT, self._clock())
         journal.append({"kind": "end", "status": status, "time": self._clock()})
         journal.close()
         try:

@@ -49,6 +49,7 @@ class Store:
         self._experiments: dict[str, str] = {}
         self._client: Server | DirectClient | None = None
         self._artifacts_problem: TrackingError | None = None
+        self._duplicates: dict[str, list[StoredRun]] = {}
 
     @property
     def client(self) -> Server | DirectClient:
@@ -149,9 +150,11 @@ class Store:
                 run_id = run.tags.get(RUN_ID_TAG)
                 if run_id is None:
                     continue
-                other = runs.get(run_id)
-                if other is None or other.position < run.position:
-                    runs[run_id] = run
+                other = runs.setdefault(run_id, run)
+                if other is not run:  # created twice: the first answer was late
+                    kept, left = sorted((other, run), key=_precedence)
+                    runs[run_id] = kept
+                    self._duplicates.setdefault(run_id, []).append(left)
             if not token:
                 return runs
 
@@ -165,6 +168,16 @@ class Store:
             self._limited_tags(tags),
             milliseconds(start_time_s),
         )
+
+    def remove_duplicates(self, run_id: str) -> None:
+        """Marks empty runs as deleted that were created for this id once more.
+
+        That happens if the request to create a run is answered too late, and carried out only after
+        the run was looked for again.
+        """
+        for run in self._duplicates.pop(run_id, ()):
+            if not run.deleted and run.position == 0:
+                self.remove_run(run, "created twice, as an answer was late")
 
     def set_status(self, run: StoredRun, status: str, time_s: float | None) -> None:
         """RUNNING again, or ended: FINISHED, FAILED or KILLED."""
@@ -310,3 +323,8 @@ class Store:
 def milliseconds(time_s: float) -> int:
     """MLflow's timestamp; always the same for one time, else a repeated point would count twice."""
     return round(time_s * 1000)
+
+
+def _precedence(run: StoredRun) -> tuple[bool, int]:
+    """Which of two runs for one journal is the run: one that is not deleted, and has more."""
+    return run.deleted, -run.position

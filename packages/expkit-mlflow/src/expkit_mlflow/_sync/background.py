@@ -99,6 +99,7 @@ class BackgroundDrain:
                     lasts=True,
                 )
             drain.attach(stored, head)
+            store.remove_duplicates(drain.run_id)
         return drain
 
     def _warn(self, why: str, *, at_end: bool = False) -> None:

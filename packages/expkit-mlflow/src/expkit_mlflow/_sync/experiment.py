@@ -14,6 +14,7 @@ from pathlib import Path
 from .._journal.endings import inferred_end, is_sending
 from .._journal.entries import JOURNAL_NAME, Entry
 from .._journal.experiments import ended_together, experiment_at, find_journals
+from .._journal.outcomes import Outcomes
 from .._journal.reading import NewerJournalError, read_attempts
 from .._journal.siblings import reader_of_runs
 from .._store.client import Store
@@ -113,6 +114,7 @@ class Synchronizer:
         self._unusable: dict[str, TrackingError] = {}  # stores that were given up in this pass
         self._errors_in_a_row: dict[str, int] = {}  # of a store, each for another run
         self._told_of_rename = False
+        self._outcomes = Outcomes()
         self._inode: int | None = None
 
     def once(self, *, only: Path | None = None) -> SyncReport:
@@ -126,7 +128,8 @@ class Synchronizer:
             TrackingError: If another process holds the store, or the disk takes no lock.
         """
         report = SyncReport(self.folder)
-        heads = self._read_heads([only] if only is not None else find_journals(self.folder))
+        journals = [only] if only is not None else find_journals(self.folder)
+        heads = self._read_heads(journals)
         tombstones = [] if only is not None else self._tombstones(heads, report)
         report.runs = len(heads)
         report.problems.extend(map(str, self._newer.values()))
@@ -138,6 +141,8 @@ class Synchronizer:
             self._reached_uris.clear()
             self._unusable.clear()
             self._errors_in_a_row.clear()
+            if any([self._outcomes.complete(path) for path in heads]):  # of each
+                heads = self._read_heads(journals)
             self._check_database()
             # First: a new run in a removed run's place would supersede it otherwise.
             self._delete(tombstones, heads, report)
@@ -285,6 +290,7 @@ class Synchronizer:
                 report.superseded += remove_superseded(store, drain, self._present)
         else:
             drain.attach(stored, head)
+            store.remove_duplicates(run_id)
             self._tell_of_rename(stored, experiment, uri)
         return drain
 
