@@ -248,3 +248,16 @@ def test_the_ui_refuses_a_store_of_another_version_in_the_same_words(experiment,
     )
     assert completed.returncode == 1
     assert "was made by a newer MLflow" in completed.stderr
+
+
+def test_a_database_server_that_is_away_is_noticed_at_once(experiment, kit):
+    log_offline(experiment)
+    begin = time.monotonic()
+
+    (problem,) = sync(
+        experiment, tracking_uri=f"postgresql://me:s3cret@127.0.0.1:{kit.free_port()}/db"
+    ).problems
+
+    assert time.monotonic() - begin < 10
+    assert "does not answer" in problem
+    assert "s3cret" not in problem

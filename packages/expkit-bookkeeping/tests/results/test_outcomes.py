@@ -17,7 +17,13 @@ def test_the_best_value_and_saved_scalars_are_the_outcome(tmp_path):
         tmp_path / "digits/training/r",
         results={
             "test": {"test_acc": 0.8, "per_class": {"cat": 1, "dog": 0.25}, "names": ["a"]},
-            "other/test": {"test_acc": 0.1, "text": "0.3", "yes": True, "huge": 10**400},
+            "other/test": {
+                "test_acc": 0.1,
+                "text": "0.3",
+                "yes": True,
+                "huge": 10**400,
+                "n" * 300: 1,
+            },
         },
     )
 

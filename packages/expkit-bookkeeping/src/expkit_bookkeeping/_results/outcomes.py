@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from .values import load_results
 
 MOST_BYTES = 100_000  # of one results file: larger ones hold curves or predictions
 MOST_NUMBERS = 200  # of one run
+LONGEST_NAME = 250
 _SUFFIXES = (".json", ".yaml", ".yml")
 
 
@@ -65,8 +67,7 @@ def _flat(value: object, name: str) -> Iterator[tuple[str, object]]:
 
 
 def _add(numbers: dict[str, float], name: str, value: object) -> None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            numbers[name] = float(value)
-        except OverflowError:  # an integer beyond what a float can hold
-            return
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or len(name) > LONGEST_NAME:
+        return
+    with contextlib.suppress(OverflowError):  # an integer beyond what a float can hold
+        numbers[name] = float(value)

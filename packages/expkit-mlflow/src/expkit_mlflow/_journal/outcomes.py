@@ -16,7 +16,7 @@ from .reading import has_ended
 from .siblings import reader_of_runs
 from .writing import ImplicitStep, Journal
 
-_TAIL_BYTES = 100_000
+_TAIL_BYTES = 300_000  # more than 200 numbers with names of 250 characters take
 
 
 def outcome_of(folder: Path) -> dict[str, float]:

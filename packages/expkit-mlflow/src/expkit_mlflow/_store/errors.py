@@ -27,8 +27,9 @@ class RequestTooLargeError(RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """An error's type and the first line of its text."""
-    text = without_secrets(str(error)).strip().partition("\n")[0][:300]
+    """An error's type and the first line of its text, without what would move a cursor."""
+    line = without_secrets(str(error)).strip().partition("\n")[0][:300]
+    text = "".join(c if c.isprintable() else " " for c in line)
     return f"{type(error).__name__}: {text}"
 
 

@@ -298,7 +298,7 @@ class Synchronizer:
         """Says that a store which others may share still has the former name of this folder."""
         former = Path(stored.tags.get(FOLDER_TAG, "")).parent.parent
         renamed = former.name == experiment != self.folder.name and former != self.folder
-        if not renamed or self._told_of_rename:
+        if not renamed or self._told_of_rename or former.is_dir():  # there: this is a copy
             return
         self._told_of_rename = True
         logger.warning(
