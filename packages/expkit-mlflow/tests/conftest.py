@@ -199,6 +199,10 @@ class Kit:
     start_server = start_server
     require = staticmethod(require)
 
+    @staticmethod
+    def has(module: str) -> bool:
+        return _has(module)
+
 
 @pytest.fixture(scope="session")
 def kit() -> type[Kit]:

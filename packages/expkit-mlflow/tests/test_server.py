@@ -66,7 +66,7 @@ def test_a_resumed_run_continues_its_run_on_the_server(folder, kit, server):
     assert stored.data.tags["attempt2.attempt"] == "2"
 
 
-def test_a_server_that_is_down_costs_one_warning_and_sync_sends_the_rest(
+def test_a_server_that_is_down_is_told_at_once_and_at_the_end_and_sync_sends_the_rest(
     folder, kit, server, caplog
 ):
     uri = f"http://127.0.0.1:{kit.free_port()}"
@@ -75,13 +75,17 @@ def test_a_server_that_is_down_costs_one_warning_and_sync_sends_the_rest(
         tracking._background_drain._interval_s = 0.01
         for step in range(100):
             tracking.log_metrics({"loss": float(step)}, step)
-        time.sleep(0.2)
+        kit.wait_for(lambda: caplog.records, "nobody was told while the run was open")
 
-    assert time.monotonic() - start < 10
-    (warning,) = [line for line in caplog.records if line.name.startswith("expkit")]
-    assert warning.levelno == logging.WARNING
-    assert "does not answer" in warning.getMessage()
-    assert f"`expkit sync {folder}` sends it later" in warning.getMessage()
+    assert time.monotonic() - start < 20
+    warnings = [line for line in caplog.records if line.name.startswith("expkit")]
+    assert [line.levelno for line in warnings] == [logging.WARNING] * 2
+    at_once, at_the_end = (line.getMessage() for line in warnings)
+    assert "does not answer" in at_once
+    assert "Training goes on" in at_once
+    assert "does not answer" in at_the_end
+    assert "Something is missing there" in at_the_end
+    assert f"`expkit sync {folder}` sends it later" in at_the_end
     (problem,) = sync(folder).problems
     assert "does not answer" in problem
 

@@ -55,7 +55,7 @@ def test_the_ui_shows_the_run_and_its_curve(ui, kit, tmp_path):
     kit.require("chromium", browser)
     process, url, moved = ui
     assert url is not None, process.stderr.read()
-    run = kit.runs(moved)["cnn_adam_0.001_1"]
+    run = kit.runs(moved, "moved")["cnn_adam_0.001_1"]
     base = url.partition("/#/")[0]
 
     def page(address, *more):

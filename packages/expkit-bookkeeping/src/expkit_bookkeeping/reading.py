@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ._results.curves import experiment_folder as experiment_folder
     from ._results.curves import folders_with_metrics as folders_with_metrics
     from ._results.curves import read_curves as read_curves
+    from ._results.outcomes import outcome_numbers as outcome_numbers
     from ._runs.records import Liveness as Liveness
     from ._runs.records import RunRecord as RunRecord
     from ._runs.records import find_run as find_run
@@ -30,6 +31,7 @@ _MODULES = {
     "find_runs": "_runs.records",
     "folders_with_metrics": "_results.curves",
     "is_alive": "_runs.records",
+    "outcome_numbers": "_results.outcomes",
     "read_config": "_runs.settings",
     "read_curves": "_results.curves",
     "read_run": "_runs.records",

@@ -31,6 +31,7 @@ from ._run_lifetime import rank_of, sigterm_as_exit, state_after
 from ._store.errors import TrackingError, first_line, log_traceback
 from ._store.secrets import without_secrets
 from ._store.uris import check_uri, is_server
+from ._sync.outcomes import outcome_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -358,6 +359,9 @@ class MLFlowLogger:
         if journal is None:
             return
         self._closed = True
+        numbers = outcome_of(journal.path.parent)
+        if numbers:
+            journal.append_point(numbers, ImplicitStep.NEXT, self._clock())
         journal.append({"kind": "end", "status": status, "time": self._clock()})
         journal.close()
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ._store.database import database_uri, experiment_in
 from ._store.errors import TrackingError
+from ._store.sqlite_health import check_database
 from ._store.uris import check_installed, environment_without_mlflow
 
 START_S = 90.0  # 14 s on two idle cores
@@ -39,6 +40,11 @@ def serve(folder: Path, *, port: int | None = None, host: str = "127.0.0.1") -> 
             f"{folder} has no mlflow.db: no run was logged here yet, or all runs went to a "
             "tracking server, which has its own page."
         )
+    try:
+        check_database(folder / "mlflow.db")
+    except TrackingError as error:
+        if error.lasts:  # whoever holds it now may not for long
+            raise
     number = free_port(host, port)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--artifacts-destination", (folder / "artifacts").as_uri()]

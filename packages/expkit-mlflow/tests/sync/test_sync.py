@@ -290,14 +290,14 @@ def test_artifacts_are_found_after_the_folder_moved(experiment, kit, tmp_path):
 
     sync(moved)
 
-    reader, run = kit.client(moved), kit.runs(moved)["r"]
+    reader, run = kit.client(moved), kit.runs(moved, moved.name)["r"]
     assert [item.path for item in reader.list_artifacts(run.info.run_id)] == ["config.yaml"]
     local = reader.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
     assert Path(local).read_text() == "model: cnn\n"
     assert str(moved).replace(" ", "%20").replace("#", "%23") in run.info.artifact_uri
     log(moved, "s", experiment_id="digits", kit=kit)
     assert sync(moved).problems == []
-    assert set(kit.runs(moved)) == {"r", "s"}
+    assert set(kit.runs(moved, moved.name)) == {"r", "s"}
 
 
 @pytest.mark.runs
@@ -480,8 +480,8 @@ def test_a_file_that_is_not_a_store_is_named_with_the_way_out(experiment, kit):
     log(experiment, "r", kit=kit)
 
     (problem,) = sync(experiment).problems
-    assert "mlflow.db is not a usable MLflow store" in problem
-    assert "Move it away" in problem
+    assert "mlflow.db is not an MLflow store: it is no SQLite file" in problem
+    assert "Move it away, do not delete it" in problem
 
 
 def test_batches_reach_most_of_mlflows_own_speed(experiment, kit):
@@ -621,7 +621,7 @@ def test_tombstones_in_a_renamed_folder_make_no_empty_experiment(experiment, kit
 
     assert sync(renamed).deleted == 1
     names = [stored.name for stored in kit.client(renamed).search_experiments()]
-    assert sorted(names) == ["Default", "digits"]
+    assert sorted(names) == ["Default", "renamed"]
 
 
 def test_a_store_that_somebody_replaced_is_written_and_not_the_deleted_one(

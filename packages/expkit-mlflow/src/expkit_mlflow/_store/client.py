@@ -1,60 +1,37 @@
-"""One MLflow store, through its client: never the fluent API, never a run without experiment id."""
+"""One MLflow store: never the fluent API, never a run without experiment id."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from .errors import TrackingError
+from .artifact_names import clean_path, upload_folder
+from .entities import (
+    ARTIFACTS_TAG,
+    REMOVED_TAG,
+    RUN_ID_TAG,
+    Point,
+    StoredRun,
+    TagMap,
+)
+from .errors import RequestTooLargeError, StoreDownError, TrackingError
 from .limits import clean_key, shorten
 from .metric_rows import remove_points
+from .mlflow_client import DirectClient, upload_directly
 from .secrets import without_secrets
+from .server import Server
+from .sqlite_health import check_database
 from .uris import check_installed, check_reachable, check_uri, is_server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, Run, RunTag
+    from mlflow.entities import Metric, Param, RunTag
 
-logger = logging.getLogger(__name__)
-
-RUN_ID_TAG = "expkit.run_id"
-POSITION_TAG = "expkit.journal_bytes"  # how much of the journal the store has
-ARTIFACTS_TAG = "expkit.artifacts"  # of an experiment whose artifacts are in its own folder
-FOLDER_TAG = "expkit.folder"  # of a run in a store that several experiments' folders may share
-REMOVED_TAG = "expkit.removed"  # of a run that `sync` marked as deleted, and may restore
-SUPERSEDED_TAG = "expkit.superseded_by"  # of a run whose folder another run has now
-REQUEST_TIMEOUT_S = 20
 MAX_INTEGER = 2**63 - 1  # of a step or a time in a database
 
-TagMap = Mapping[str, str]
 # Without it the UI shows prompts and judges.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run as the store has it before anything is sent."""
-
-    id: str
-    status: str
-    deleted: bool
-    position: int
-    params: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-class Point(NamedTuple):  # a dataclass takes four times as long to make
-    """One value of one metric; `timestamp` in milliseconds since the epoch."""
-
-    key: str
-    value: float
-    step: int
-    timestamp: int
 
 
 class Store:
@@ -71,11 +48,13 @@ class Store:
         self.embedded = embedded
         self._artifacts = artifacts
         self._experiments: dict[str, str] = {}
-        self._client: MlflowClient | None = None
+        self._client: Server | DirectClient | None = None
+        self._artifacts_problem: TrackingError | None = None
+        self._duplicates: dict[str, list[StoredRun]] = {}
 
     @property
-    def client(self) -> MlflowClient:
-        """The client; imports MLflow when it is first used.
+    def client(self) -> Server | DirectClient:
+        """Who makes the requests; imports MLflow when it is first used.
 
         Raises:
             TrackingError: If the store cannot be used.
@@ -83,18 +62,21 @@ class Store:
         if self._client is None:
             check_uri(self.uri)
             check_installed(self.uri)
-            from mlflow import MlflowClient
-
-            self._client = MlflowClient(tracking_uri=self.uri)
+            self._client = Server(self.uri) if is_server(self.uri) else DirectClient(self.uri)
         return self._client
 
     def check(self) -> None:
-        """Checks that a server answers; call it before each series of requests.
+        """Checks that the store answers; call it before each series of requests.
 
         Raises:
             TrackingError: If it does not.
         """
+        self._artifacts_problem = None
         check_reachable(self.uri)
+        database = Path(self.uri.removeprefix("sqlite:///"))
+        if self.uri.startswith("sqlite:///") and database.exists():
+            check_database(database)  # before MLflow's client opens it
+        self.client.check()
 
     def experiment_id(self, name: str) -> str:
         """The experiment's id; creates the experiment if it is missing.
@@ -112,7 +94,7 @@ class Store:
         if location is not None:
             tags[ARTIFACTS_TAG] = location
         try:
-            self.client.create_experiment(name, artifact_location=location, tags=tags)
+            self.client.create_experiment(name, location, tags)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -122,20 +104,26 @@ class Store:
             raise TrackingError(f"Experiment {name!r} was created in {uri}, but is missing there.")
         return experiment_id
 
+    def experiment_name(self, name: str, folder_name: str) -> str:
+        """The name that an experiment has there; its folder's, if it was renamed with it."""
+        if name == folder_name or self._find_experiment(name) is not None:
+            return name
+        return name if self._find_experiment(folder_name) is None else folder_name
+
     def _find_experiment(self, name: str) -> str | None:
         if name in self._experiments:
             return self._experiments[name]
-        experiment = self.client.get_experiment_by_name(name)
+        experiment = self.client.find_experiment(name)
         if experiment is None:
             return None
-        if experiment.lifecycle_stage != "active":
+        if experiment.deleted:
             raise TrackingError(
                 f"Experiment {name!r} was deleted in MLflow. Restore it in the UI or with "
-                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
+                f"`mlflow experiments restore --experiment-id {experiment.id}`, "
                 "or choose another experiment_id."
             )
-        self._experiments[name] = str(experiment.experiment_id)
-        return self._experiments[name]
+        self._experiments[name] = experiment.id
+        return experiment.id
 
     def runs(self, experiment: str) -> dict[str, StoredRun]:
         """All runs of an experiment that came from a journal, by their id there."""
@@ -152,27 +140,22 @@ class Store:
         return self._search(experiment, f"tags.`{RUN_ID_TAG}` = '{quoted}'").get(run_id)
 
     def _search(self, experiment: str, condition: str) -> dict[str, StoredRun]:
-        from mlflow.entities import ViewType
-
         experiment_id = self._find_experiment(experiment)
         if experiment_id is None:
             return {}
         runs: dict[str, StoredRun] = {}
         token = None
         while True:
-            page = self.client.search_runs(
-                [experiment_id],
-                condition,
-                run_view_type=ViewType.ALL,
-                max_results=1000,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
+            page, token = self.client.search_runs(experiment_id, condition, token)
             for run in page:
-                run_id = run.data.tags.get(RUN_ID_TAG)
-                if run_id is not None:
-                    runs.setdefault(run_id, _stored(run))
-            token = page.token
+                run_id = run.tags.get(RUN_ID_TAG)
+                if run_id is None:
+                    continue
+                other = runs.setdefault(run_id, run)
+                if other is not run:  # created twice: the first answer was late
+                    kept, left = sorted((other, run), key=_precedence)
+                    runs[run_id] = kept
+                    self._duplicates.setdefault(run_id, []).append(left)
             if not token:
                 return runs
 
@@ -180,25 +163,29 @@ class Store:
         self, experiment: str, name: str, tags: TagMap, start_time_s: float
     ) -> StoredRun:
         """Creates a run, always with its experiment's id."""
-        limited = self._limited_tags(tags)
-        run = self.client.create_run(
+        return self.client.create_run(
             self.experiment_id(experiment),
-            start_time=milliseconds(start_time_s),
-            tags=limited,
-            run_name=name,
+            name,
+            self._limited_tags(tags),
+            milliseconds(start_time_s),
         )
-        return _stored(run)
+
+    def remove_duplicates(self, run_id: str) -> None:
+        """Marks empty runs as deleted that were created for this id once more.
+
+        That happens if the request to create a run is answered too late, and carried out only after
+        the run was looked for again.
+        """
+        for run in self._duplicates.pop(run_id, ()):
+            if not run.deleted and run.position == 0:
+                self.remove_run(run, "created twice, as an answer was late")
 
     def set_status(self, run: StoredRun, status: str, time_s: float | None) -> None:
         """RUNNING again, or ended: FINISHED, FAILED or KILLED."""
-        if status == "RUNNING":
-            self.client.update_run(run.id, status=status)
-            return
-        end_time = milliseconds(time.time() if time_s is None else time_s)
-        if is_server(self.uri):  # MLflow's client would print a link to the training's output
-            self._post("runs/update", {"run_id": run.id, "status": status, "end_time": end_time})
-        else:
-            self.client.set_terminated(run.id, status, end_time)
+        end_ms = None
+        if status != "RUNNING":
+            end_ms = milliseconds(time.time() if time_s is None else time_s)
+        self.client.update_run(run.id, status, end_ms)
 
     def remove_run(self, run: StoredRun, why: str) -> None:
         """Marks a run as deleted, and as deleted by us; MLflow can restore it."""
@@ -209,19 +196,45 @@ class Store:
         """Restores such a run; returns it as it is then."""
         self.client.restore_run(run.id)
         self.client.delete_tag(run.id, REMOVED_TAG)
-        return _stored(self.client.get_run(run.id))
+        return self.client.get_run(run.id)
 
     def set_tag(self, run: StoredRun, key: str, value: str) -> None:
         """Sets one tag."""
         self.client.set_tag(run.id, key, value)
 
-    def upload(self, run: StoredRun, path: Path, artifact_path: str | None) -> None:
-        """Copies a file or a folder to the run's artifacts."""
-        if path.is_dir():
-            target = path.name if artifact_path is None else f"{artifact_path}/{path.name}"
-            self.client.log_artifacts(run.id, str(path), target)
+    def upload(self, run: StoredRun, source: Path, path: str) -> None:
+        """Copies a file or a folder to the run's artifacts.
+
+        Args:
+            run: The run.
+            source: The file or folder.
+            path: Its path there. Characters that a server or a file system would change are
+                written as `artifact_names` says.
+        """
+        if self._artifacts_problem is not None:
+            raise self._artifacts_problem
+        if source.is_dir():
+            upload_folder(source, path, lambda file, name: self._upload(run, file, name))
         else:
-            self.client.log_artifact(run.id, str(path), artifact_path)
+            self._upload(run, source, clean_path(path))
+
+    def leave_artifacts(self, problem: TrackingError) -> None:
+        """Takes no more artifacts until the next check, after one had this problem.
+
+        Raises:
+            StoreDownError: If the store does not answer at all.
+        """
+        try:
+            self.check()
+        except TrackingError as error:
+            raise StoreDownError(str(error), lasts=error.lasts) from problem
+        self._artifacts_problem = problem
+
+    def _upload(self, run: StoredRun, source: Path, path: str) -> None:
+        if isinstance(self.client, Server) and run.artifact_uri.startswith("mlflow-artifacts:/"):
+            self.client.upload(run.artifact_uri, source, path)
+        else:  # a bucket or a folder, which this process writes itself
+            upload_directly(run.artifact_uri, source, path, tracking_uri=self.uri)
 
     def send(
         self, run: StoredRun, points: Sequence[Point], params: Mapping[str, str], tags: TagMap
@@ -285,9 +298,10 @@ class Store:
         if not count:
             return []
         try:
-            self._log_batch(run_id, metrics, params, tags)
-        except MlflowException as error:
-            if error.error_code not in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+            self.client.log_batch(run_id, metrics, params, tags)
+        except (MlflowException, RequestTooLargeError) as error:
+            code = error.error_code if isinstance(error, MlflowException) else "BAD_REQUEST"
+            if code not in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
                 raise
             if count == 1:
                 entity = (metrics or params or tags)[0]
@@ -307,52 +321,6 @@ class Store:
             return [text for part in parts for text in self._send_or_split(run_id, *part)]
         return []
 
-    def _log_batch(
-        self, run_id: str, metrics: list[Metric], params: list[Param], tags: list[RunTag]
-    ) -> None:
-        if not is_server(self.uri):
-            self.client.log_batch(run_id, metrics, params, tags)
-            return
-        self._post(
-            "runs/log-batch",
-            {
-                "run_id": run_id,
-                "metrics": [
-                    {"key": m.key, "value": m.value, "timestamp": m.timestamp, "step": m.step}
-                    for m in metrics
-                ],
-                "params": [{"key": p.key, "value": p.value} for p in params],
-                "tags": [{"key": t.key, "value": t.value} for t in tags],
-            },
-        )
-
-    def _post(self, endpoint: str, body: Mapping[str, object]) -> None:
-        """Sends one request on a connection of its own.
-
-        MLflow's client keeps its connection open. A server with its default four workers answers in
-        two small segments, and the second waits 40 ms for the client's delayed acknowledgement. A
-        new connection acknowledges at once (12 ms instead of 52 per request on loopback).
-        """
-        from mlflow.exceptions import RestException
-        from mlflow.utils.credentials import get_default_host_creds
-        from mlflow.utils.rest_utils import http_request
-
-        response = http_request(  # type: ignore[no-untyped-call]
-            get_default_host_creds(self.uri),  # type: ignore[no-untyped-call]
-            f"/api/2.0/mlflow/{endpoint}",
-            "POST",
-            json=body,
-            extra_headers={"Connection": "close"},
-            max_retries=0,  # the caller tries again
-            timeout=REQUEST_TIMEOUT_S,
-        )
-        if response.status_code != 200:
-            try:
-                raise RestException(response.json())  # type: ignore[no-untyped-call]
-            except ValueError:
-                uri, text = without_secrets(self.uri), response.text[:200]
-                raise TrackingError(f"{uri} answered {response.status_code}: {text}") from None
-
     @staticmethod
     def _limited_tags(tags: TagMap) -> dict[str, str]:
         from mlflow.utils import validation
@@ -370,14 +338,6 @@ def milliseconds(time_s: float) -> int:
     return round(time_s * 1000)
 
 
-def _stored(run: Run) -> StoredRun:
-    tags = run.data.tags
-    position = tags.get(POSITION_TAG, "0")
-    return StoredRun(
-        id=run.info.run_id,
-        status=run.info.status,
-        deleted=run.info.lifecycle_stage != "active",
-        position=int(position) if position.isdigit() else 0,
-        params=dict(run.data.params),
-        tags=dict(tags),
-    )
+def _precedence(run: StoredRun) -> tuple[bool, int]:
+    """Which of two runs for one journal is the run: one that is not deleted, and has more."""
+    return run.deleted, -run.position

@@ -8,10 +8,13 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from .client import ARTIFACTS_TAG, POSITION_TAG, REMOVED_TAG, RUN_ID_TAG, Store
-from .errors import TrackingError
+from .client import Store
+from .entities import ARTIFACTS_TAG, POSITION_TAG, REMOVED_TAG, RUN_ID_TAG
 from .lock import one_writer
+from .sqlite_health import BUSY_S, database_problem, sqlite_problem
 from .uris import check_installed, check_uri, is_server
 
 
@@ -26,7 +29,7 @@ def open_store(uri: str, folder: Path) -> Store:
             has its own place for them.
 
     Raises:
-        TrackingError: If only mlflow-skinny is installed, or the file is not a store.
+        TrackingError: If only mlflow-skinny is installed, or the file cannot be used as a store.
     """
     folder = folder.resolve()
     artifacts = folder / "artifacts"
@@ -41,8 +44,8 @@ def open_store(uri: str, folder: Path) -> Store:
     check_uri(uri)
     check_installed(uri)
     path = uri.removeprefix("sqlite:///")
-    if path != uri and not has_store(Path(path)):
-        database = Path(path)
+    database = Path(path)
+    if path != uri and not has_store(database):
         database.parent.mkdir(parents=True, exist_ok=True)
         with one_writer(database.with_name(database.name + ".lock"), wait_s=120):
             if not has_store(database):  # other experiments may share it
@@ -74,6 +77,11 @@ def create_database(database: Path, artifacts: Path) -> None:
         store.engine.dispose()
         temporary.replace(database)
         forget_connections(database)
+    except Exception as error:  # SQLAlchemy's
+        problem = sqlite_problem(error, database)
+        if problem is None:
+            raise
+        raise problem from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -103,10 +111,11 @@ def _without_progress(name: str) -> Iterator[None]:
 
 
 def relocate(database: Path, artifacts: Path) -> bool:
-    """Corrects a store's artifact locations after its folder has moved.
+    """Corrects a store's artifact locations, and its experiment's name, after its folder has moved.
 
     MLflow stores absolute locations. Without this, a folder that was moved, renamed or copied to
-    another machine would still show its curves, but none of its artifacts.
+    another machine would still show its curves, but none of its artifacts. An experiment that had
+    the folder's name gets its new one, unless another experiment has that.
 
     Returns:
         Whether anything had to change.
@@ -114,21 +123,35 @@ def relocate(database: Path, artifacts: Path) -> bool:
     new = artifacts.as_uri()
     query = "SELECT DISTINCT value FROM experiment_tags WHERE key = ? AND value != ?"
     try:
-        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        with contextlib.closing(_connect(database)) as connection, connection:
             old = [str(row[0]) for row in connection.execute(query, (ARTIFACTS_TAG, new))]
             for location in old:
+                _rename(connection, location, artifacts)
                 for table, column in _locations(connection):
                     connection.execute(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                         f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
                         (new, len(location) + 1, location, len(location) + 1, f"{location}/"),
                     )
-    except sqlite3.DatabaseError as error:
-        raise TrackingError(
-            f"{database} is not a usable MLflow store ({error}). Move it away: "
-            f"`expkit sync {database.parent}` creates it again from the journals."
-        ) from error
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            return False  # no such table: `check_database` says what kind of file it is
+        raise database_problem(error, database) from error
     return bool(old)
+
+
+def _rename(connection: sqlite3.Connection, location: str, artifacts: Path) -> None:
+    """Renames the experiment whose folder had this location, if it was called as the folder was."""
+    former, name = Path(url2pathname(urlsplit(location).path)).parent.name, artifacts.parent.name
+    connection.execute(
+        "UPDATE experiments SET name = ?1 WHERE name = ?2 AND artifact_location = ?3 "
+        "AND NOT EXISTS (SELECT 1 FROM experiments WHERE name = ?1)",
+        (name, former, location),
+    )
+
+
+def _connect(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(database, timeout=BUSY_S)
 
 
 def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -175,7 +198,7 @@ def database_runs(database: Path) -> dict[str, DatabaseRun] | None:
         WHERE id.key = ?
     """
     try:
-        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+        with contextlib.closing(_connect(database)) as connection:
             rows = connection.execute(query, (POSITION_TAG, REMOVED_TAG, RUN_ID_TAG)).fetchall()
     except sqlite3.Error:
         return None
@@ -187,7 +210,7 @@ def database_runs(database: Path) -> dict[str, DatabaseRun] | None:
 
 def experiment_in(database: Path, name: str) -> str | None:
     """The id of the experiment of this name, else of the newest one; None if there is none."""
-    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+    with contextlib.closing(_connect(database)) as connection:
         row = connection.execute(
             "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active' "
             "AND experiment_id != 0 ORDER BY name = ? DESC, experiment_id DESC LIMIT 1",

@@ -11,6 +11,7 @@ from .errors import TrackingError
 from .secrets import without_secrets
 
 CONNECT_TIMEOUT_S = 5.0
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def is_server(uri: str) -> bool:
@@ -60,22 +61,24 @@ def check_installed(uri: str) -> None:
 
 
 def check_reachable(uri: str) -> None:
-    """Checks once whether a server listens; MLflow's own client would retry for minutes.
+    """Checks once whether something listens there; MLflow's clients would try for minutes.
 
     Raises:
-        TrackingError: If it does not answer.
+        TrackingError: If nothing does.
     """
     parts = urllib.parse.urlsplit(uri)
-    if not is_server(uri) or parts.hostname is None:
+    scheme = parts.scheme.partition("+")[0]
+    host = parts.hostname
+    if host is None or scheme not in PORTS:
         return
-    from urllib.request import getproxies, proxy_bypass  # takes 15 ms, and only this needs it
+    if is_server(uri):
+        from urllib.request import getproxies, proxy_bypass  # takes 15 ms, and only this needs it
 
-    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname):
-        return  # only the proxy can tell
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+        if scheme in getproxies() and not proxy_bypass(host):
+            return  # only the proxy can tell
     try:
-        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
-    except OSError as error:
+        socket.create_connection((host, parts.port or PORTS[scheme]), CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError) as error:  # ValueError: a port that is no number
         raise TrackingError(f"{without_secrets(uri)} does not answer ({error}).") from error
 
 

@@ -10,13 +10,13 @@ from .._journal.run_files import Check, RunLost
 from .._store.client import Store
 from .._store.errors import TrackingError, first_line, log_traceback
 from .._store.secrets import without_secrets
-from .._store.uris import check_reachable
 from .drain import JournalDrain
 from .superseded import tag_superseded
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 30.0
+LASTING_RETRY_S = 600.0  # after a refusal that somebody has to mend, such as of the password
 
 
 class BackgroundDrain:
@@ -39,52 +39,64 @@ class BackgroundDrain:
         self._drain: JournalDrain | None = None
         self._stop = threading.Event()
         self._warned = False
+        self._why: str | None = None  # of the last pass, if it did not send everything
         self.complete = False
         self._thread = threading.Thread(target=self._run, name="expkit-mlflow", daemon=True)
         self._thread.start()
 
     def close(self, timeout_s: float) -> bool:
-        """Sends the rest, for at most `timeout_s`; returns whether the server has everything."""
+        """Sends the rest, for at most `timeout_s`; returns whether the server has everything.
+
+        If it has not, a warning says why.
+        """
         self._stop.set()
         self._thread.join(timeout_s)
-        if not self.complete and not self._warned:
-            self._warn(f"it did not take everything within {timeout_s:g} s.")
+        if not self.complete:
+            why = f" Before that: {self._why}" if self._why else ""
+            if self._thread.is_alive():
+                self._warn(f"it did not take everything within {timeout_s:g} s.{why}", at_end=True)
+            else:
+                self._warn(self._why or "it did not take everything.", at_end=True)
         return self.complete
 
     def _run(self) -> None:
         pause_s = self._interval_s
         with contextlib.suppress(RunLost):
             while not self._stop.wait(pause_s):
-                pause_s = self._interval_s if self._pass() else RETRY_S
-            self.complete = self._pass()
+                pause_s = self._pass()
+            self._pass()
+            self.complete = self._why is None
 
-    def _pass(self) -> bool:
+    def _pass(self) -> float:
+        """Sends what is new; returns how long to wait before the next pass, in seconds."""
         if self._check is not None:
             with contextlib.suppress(OSError):
                 self._check()
         try:
-            if self._drain is None or self._drain.has_new_entries:
-                check_reachable(self._uri)
             if self._drain is None:
                 self._drain = self._start()
             if self._drain.has_new_entries:
                 report = self._drain.drain()
                 for problem in report.problems:
                     logger.warning("%s: %s", self._journal.parent.name, problem)
-        except TrackingError as error:
-            self._drain = None  # it may count as sent what was not
-            self._warn(str(error))
-            return False
         except Exception as error:
-            self._drain = None
-            log_traceback(logger)
-            self._warn(first_line(error))
-            return False
-        return True
+            self._drain = None  # it may count as sent what was not
+            is_known = isinstance(error, TrackingError)
+            if not is_known:
+                log_traceback(logger)
+            self._why = str(error) if is_known else first_line(error)
+            if not self._warned:
+                self._warned = True
+                self._warn(self._why)
+            lasts = isinstance(error, TrackingError) and error.lasts
+            return LASTING_RETRY_S if lasts else RETRY_S
+        self._why = None
+        return self._interval_s
 
     def _start(self) -> JournalDrain:
         head = read_attempts(self._journal)[-1]
         store = Store(self._uri)
+        store.check()
         drain = JournalDrain(self._journal, store)
         stored = store.find_run(str(head["experiment"]), str(head["id"]))
         if stored is None:
@@ -93,20 +105,19 @@ class BackgroundDrain:
         else:
             if stored.deleted:
                 raise TrackingError(
-                    f"Run {head['run_name']} was deleted there; restore it to send more."
+                    f"Run {head['run_name']} was deleted there; restore it to send more.",
+                    lasts=True,
                 )
             drain.attach(stored, head)
+            store.remove_duplicates(drain.run_id)
         return drain
 
-    def _warn(self, why: str) -> None:
-        if self._warned:
-            return
-        self._warned = True
+    def _warn(self, why: str, *, at_end: bool = False) -> None:
+        uri = without_secrets(self._uri)
         logger.warning(
-            "MLflow at %s: %s Training goes on, the journal %s keeps everything, and "
-            "`expkit sync %s` sends it later.",
-            without_secrets(self._uri),
-            why,
+            "MLflow: %s %s journal %s keeps everything, and `expkit sync %s` sends it later.",
+            why if uri in why else f"{uri}: {why}",
+            "Something is missing there. The" if at_end else "Training goes on, the",
             self._journal,
             self._journal.parent.parent.parent,
         )

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,18 +10,11 @@ from pathlib import Path
 from .._journal.entries import Entry, json_number
 from .._journal.reading import read_entries
 from .._journal.reconciling import is_void, read_cuts
-from .._store.client import (
-    FOLDER_TAG,
-    POSITION_TAG,
-    RUN_ID_TAG,
-    Point,
-    Store,
-    StoredRun,
-    milliseconds,
-)
-from .._store.errors import first_line, log_traceback
+from .._store.client import Store, milliseconds
+from .._store.entities import FOLDER_TAG, POSITION_TAG, RUN_ID_TAG, Point, StoredRun
+from .._store.errors import StoreDownError, first_line, log_traceback
 from .._store.limits import clean_key, shorten
-from .._store.secrets import without_secrets
+from .artifacts import ArtifactUploads
 from .point_history import Comparison, PointHistory
 
 logger = logging.getLogger(__name__)
@@ -73,6 +65,7 @@ class JournalDrain:
         self._store = store
         self._position = 0
         self._batches_since_position = 0
+        self._artifacts = ArtifactUploads(path, store)
         self._refused: int | None = None  # position of the first artifact that was refused
         self._params: dict[str, str] = {}
         self._attempt = 1
@@ -182,15 +175,18 @@ class JournalDrain:
         assert run is not None
         for path, (target, line) in batch.artifacts.items():
             try:
-                self._upload(run, path, target, report)
+                problem = self._artifacts.upload(run, path, target, before=line)
+            except StoreDownError:
+                raise
             except Exception as error:  # of any library that an artifact store uses
                 log_traceback(logger)
-                report.problems.append(f"artifact {path!r}: {first_line(error)}")
+                problem = f"artifact {path!r}: {first_line(error)}"
                 self._refused = line if self._refused is None else min(line, self._refused)
+            report.problems += [] if problem is None else [problem]
         if batch.status is not None and batch.status != self.status:
             self._store.set_status(run, batch.status, batch.status_time)
             self.status = batch.status
-        tags = dict(batch.tags)
+        tags = {**batch.tags, **self._artifacts.shortened_tags()}
         if last or self._sends_position(batch):
             tags[POSITION_TAG] = str(offset if self._refused is None else self._refused)
             self._batches_since_position = 0
@@ -206,32 +202,6 @@ class JournalDrain:
     def _room(self, batch: _Batch) -> int:
         """How many points fit into one request, beside the rest of the batch."""
         return BATCH - len(batch.params) - len(batch.tags) - self._sends_position(batch)
-
-    def _upload(self, run: StoredRun, path: str, target: str | None, report: DrainReport) -> None:
-        folder = self.path.parent
-        source = folder / path
-        if not Path(os.path.abspath(source)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100
-            report.problems.append(f"artifact {path!r} is outside the run's folder")
-        elif source.exists():
-            if path == "config.yaml":
-                self._upload_config(run, source, target)
-            else:
-                self._store.upload(run, source, target)
-        elif path != "config.yaml":  # it is named before it is written, and may never be
-            report.problems.append(f"artifact {path!r} no longer exists")
-
-    def _upload_config(self, run: StoredRun, source: Path, target: str | None) -> None:
-        text = source.read_text(encoding="utf-8", errors="surrogateescape")
-        public = without_secrets(text)
-        if public == text:
-            self._store.upload(run, source, target)
-            return
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / source.name
-            copy.write_text(public, encoding="utf-8", errors="surrogateescape")
-            self._store.upload(run, copy, target)
 
     def _add_params(self, entry: Entry, batch: _Batch) -> None:
         from mlflow.utils import validation

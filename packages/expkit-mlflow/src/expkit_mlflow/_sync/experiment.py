@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import logging
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .._journal.entries import JOURNAL_NAME, Entry
 from .._journal.experiments import ended_together, experiment_at, find_journals
 from .._journal.reading import NewerJournalError, read_attempts
-from .._store.client import REMOVED_TAG, Store, StoredRun
+from .._store.client import Store
 from .._store.database import (
     DatabaseRun,
     database_runs,
@@ -21,12 +23,15 @@ from .._store.database import (
     open_store,
     relocate,
 )
+from .._store.entities import FOLDER_TAG, REMOVED_TAG, StoredRun
 from .._store.errors import TrackingError, first_line, log_traceback
 from .._store.lock import LOCK_NAME, one_writer
 from .._store.secrets import without_secrets
+from .._store.sqlite_health import sqlite_problem
 from .._store.uris import check_uri, is_server
 from .drain import JournalDrain
 from .endings import inferred_end, is_sending
+from .outcomes import Outcomes
 from .report import SyncReport
 from .siblings import reader_of_runs
 from .superseded import remove_superseded, tag_superseded
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+ERRORS_IN_A_ROW = 3  # after which a server's errors are not about single runs
 WAIT_S = 120.0  # for the lock: eight runs that end together take a few seconds each
 
 
@@ -105,6 +111,10 @@ class Synchronizer:
         self._stored_runs: dict[tuple[str, str], dict[str, StoredRun]] = {}
         self._deleted_ids: set[str] = set()
         self._reached_uris: set[str] = set()
+        self._unusable: dict[str, TrackingError] = {}  # stores that were given up in this pass
+        self._errors_in_a_row: dict[str, int] = {}  # of a store, each for another run
+        self._told_of_rename = False
+        self._outcomes = Outcomes()
         self._inode: int | None = None
 
     def once(self, *, only: Path | None = None) -> SyncReport:
@@ -115,25 +125,27 @@ class Synchronizer:
                 together, one does the work for the others that wait for it.
 
         Raises:
-            TrackingError: If another process holds the store.
+            TrackingError: If another process holds the store, or the disk takes no lock.
         """
         report = SyncReport(self.folder)
-        heads = self._read_heads([only] if only is not None else find_journals(self.folder))
+        journals = [only] if only is not None else find_journals(self.folder)
+        heads = self._read_heads(journals)
         tombstones = [] if only is not None else self._tombstones(heads, report)
         report.runs = len(heads)
         report.problems.extend(map(str, self._newer.values()))
         if not heads and not tombstones:
             return report
-        with one_writer(self.folder / LOCK_NAME, wait_s=self._wait_s):
+        with _writer(self.folder, self._wait_s):
             self._stored_runs.clear()  # another process may have written since
             self._database_runs = None
             self._reached_uris.clear()
+            self._unusable.clear()
+            self._errors_in_a_row.clear()
+            if any([self._outcomes.complete(path) for path in heads]):  # of each
+                heads = self._read_heads(journals)
             self._check_database()
-            try:  # first: a new run in a removed run's place would supersede it otherwise
-                self._delete(tombstones, heads, report)
-            except Exception as error:
-                log_traceback(logger)
-                report.problems.append(f"removed runs: {first_line(error)}")
+            # First: a new run in a removed run's place would supersede it otherwise.
+            self._delete(tombstones, heads, report)
             if only is not None and self._missing(heads):
                 heads = self._read_heads([only, *ended_together(only, find_journals(self.folder))])
             with _few_full_collections():
@@ -146,7 +158,7 @@ class Synchronizer:
         if not has_store(database):
             self._database_runs, self._run_names = {}, set()
             return dict(heads)
-        self._database_runs = database_runs(database)
+        self._database_runs = None if "" in self._unusable else database_runs(database)
         runs = self._database_runs or {}
         self._run_names = {run.name for run in runs.values()}
         missing = {}
@@ -158,24 +170,53 @@ class Synchronizer:
         return missing
 
     def _send_all(self, heads: Mapping[Path, Entry], report: SyncReport) -> None:
-        unusable: set[str] = set()
+        told: set[str] = set()
         for path, head in heads.items():
             uri = self._uri(head)
-            if uri in unusable:
+            if uri in told:
                 continue
             try:
                 self._send(path, head, uri, report, many=len(heads) > 1)
-            except TrackingError as error:
-                unusable.add(uri)
-                report.problems.append(str(error))
-                self._drains.pop(path, None)  # it may count as sent what was not
-            except ImportError as error:  # the same for all runs
-                if str(error) not in report.problems:
-                    report.problems.append(str(error))
             except Exception as error:  # one damaged run must not hold the others back
+                self._drains.pop(path, None)  # it may count as sent what was not
+                self._add_problem(error, uri, path.parent.name, report)
+                if uri in self._unusable:
+                    told.add(uri)
+            else:
+                self._errors_in_a_row.pop(uri, None)
+
+    def _add_problem(self, error: Exception, uri: str, what: str, report: SyncReport) -> None:
+        """Reports an error, and gives its store up for this pass if it would meet the next run too.
+
+        Args:
+            error: The error.
+            uri: The store.
+            what: What could not be sent.
+            report: Gets the problem.
+        """
+        if isinstance(error, ImportError):  # the same for all runs
+            problem = str(error)
+        else:
+            if not isinstance(error, TrackingError):
                 log_traceback(logger)
-                report.problems.append(f"{path.parent.name}: {first_line(error)}")
-                self._drains.pop(path, None)
+                error = self._database_problem(error, uri) or error
+            if isinstance(error, TrackingError):
+                self._unusable[uri] = error
+                problem = str(error)
+            else:
+                problem = f"{what}: {first_line(error)}"
+                count = self._errors_in_a_row[uri] = self._errors_in_a_row.get(uri, 0) + 1
+                if count == ERRORS_IN_A_ROW:
+                    problem += f". So ended {count} in a row; this store is left alone for now."
+                    self._unusable[uri] = TrackingError(problem)
+        if problem not in report.problems:
+            report.problems.append(problem)
+
+    def _database_problem(self, error: Exception, uri: str) -> TrackingError | None:
+        if uri and not uri.startswith("sqlite:///"):
+            return None
+        database = Path(uri.removeprefix("sqlite:///")) if uri else self.folder / "mlflow.db"
+        return sqlite_problem(error, database)
 
     def _read_heads(self, journals: list[Path]) -> dict[Path, Entry]:
         heads = {}
@@ -229,7 +270,9 @@ class Synchronizer:
     ) -> JournalDrain:
         store = self._store(uri)
         drain = JournalDrain(path, store)
-        experiment, run_id = str(head["experiment"]), str(head["id"])
+        experiment = store.experiment_name(str(head["experiment"]), self.folder.name)
+        head = {**head, "experiment": experiment}
+        run_id = str(head["id"])
         runs = self._database_runs if store.embedded else None
         if runs is not None and run_id not in runs:
             stored = None
@@ -247,7 +290,28 @@ class Synchronizer:
                 report.superseded += remove_superseded(store, drain, self._present)
         else:
             drain.attach(stored, head)
+            store.remove_duplicates(run_id)
+            self._tell_of_rename(stored, experiment, uri)
         return drain
+
+    def _tell_of_rename(self, stored: StoredRun, experiment: str, uri: str) -> None:
+        """Says that a store which others may share still has the former name of this folder."""
+        former = Path(stored.tags.get(FOLDER_TAG, "")).parent.parent
+        renamed = former.name == experiment != self.folder.name and former != self.folder
+        if not renamed or self._told_of_rename or former.is_dir():  # there: this is a copy
+            return
+        self._told_of_rename = True
+        logger.warning(
+            "%s was called %s when its runs were sent to MLflow at %s, where they are in the "
+            "experiment %r still: others may use that name. To change it there: "
+            "`mlflow experiments rename --experiment-id %s --new-name %s`.",
+            self.folder,
+            former.name,
+            without_secrets(uri),
+            experiment,
+            self._store(uri).experiment_id(experiment),
+            shlex.quote(self.folder.name),
+        )
 
     def _present(self) -> set[str]:
         heads = self._read_heads(find_journals(self.folder)).values()
@@ -265,6 +329,13 @@ class Synchronizer:
         return self._stored_runs[key]
 
     def _store(self, uri: str) -> Store:
+        """The store, which answers.
+
+        Raises:
+            TrackingError: If it does not, or has not before in this pass.
+        """
+        if uri in self._unusable:
+            raise self._unusable[uri]
         if uri not in self._stores:
             self._stores[uri] = open_store(uri, self.folder)
             if uri == "":
@@ -280,8 +351,10 @@ class Synchronizer:
         inode = None
         if has_store(database):
             inode = database.stat().st_ino
-            with contextlib.suppress(TrackingError):  # reported once there is something to send
+            try:
                 relocate(database, self.folder.resolve() / "artifacts")
+            except TrackingError as error:  # reported once there is something to send
+                self._unusable[""] = error
         if "" in self._stores and inode != self._inode:
             del self._stores[""]
             forget_connections(database.resolve())
@@ -325,14 +398,36 @@ class Synchronizer:
                     report.problems.append(str(error))
                     continue
                 places |= {(self._uri(head), str(head["experiment"])) for head in attempts}
+            complete = True
             for uri, experiment in places:
                 if uri == "" and not has_store(self.folder / "mlflow.db"):
                     continue
-                stored = self._runs(uri, experiment).get(run_id)
-                if stored is not None and not stored.deleted:
-                    self._store(uri).remove_run(stored, tombstone.reason or "removed")
-                    report.deleted += 1
-            self._deleted_ids.add(run_id)
+                try:
+                    stored = self._runs(uri, experiment).get(run_id)
+                    if stored is not None and not stored.deleted:
+                        self._store(uri).remove_run(stored, tombstone.reason or "removed")
+                        report.deleted += 1
+                except Exception as error:  # the runs that are here matter more
+                    complete = False
+                    self._add_problem(error, uri, "removed runs", report)
+            if complete:
+                self._deleted_ids.add(run_id)
+
+
+@contextlib.contextmanager
+def _writer(folder: Path, wait_s: float) -> Iterator[None]:
+    """Holds the experiment's lock until the block ends."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(one_writer(folder / LOCK_NAME, wait_s=wait_s))
+        except OSError as error:
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            why = "the disk is full, or your quota is" if is_full else str(error)
+            raise TrackingError(
+                f"{folder} cannot be written: {why}. Mend that, then `expkit sync {folder}` sends "
+                "what is missing; the journals have it."
+            ) from error
+        yield
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection
 
-from .._store.client import FOLDER_TAG, SUPERSEDED_TAG, Store, StoredRun
+from .._store.client import Store
+from .._store.entities import FOLDER_TAG, SUPERSEDED_TAG, StoredRun
 from .drain import JournalDrain
 
 
