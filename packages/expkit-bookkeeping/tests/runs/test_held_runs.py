@@ -352,3 +352,11 @@ def test_what_version_0_1_0_wrote_is_the_attempt_of_its_number(folder):
     assert (read_run(folder).claim, read_run(folder).attempt) == (2, 2)
     claim = claim_run(folder)
     assert (claim.number, claim.attempt) == (3, 3)
+
+
+def test_the_attempts_of_a_run_whose_run_json_is_damaged_are_counted_on(folder):
+    run(FAIL, folder)
+    run(FAIL, folder)
+    (folder / "run.json").write_text("{")
+
+    assert claim_run(folder).attempt == 3

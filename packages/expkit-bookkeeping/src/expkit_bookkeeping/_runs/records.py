@@ -268,7 +268,8 @@ def claimed_record(
             number -= 1
     except NewerFileError as error:
         return _unknown(folder, folder.name, error, str(claim_path(folder, number)))
-    return record or unwritten
+    is_known = record is not None and record.state != "unknown"
+    return record if is_known else unwritten or record
 
 
 def owner_record(folder: Path, claim: ClaimFacts, base: RunRecord | None = None) -> RunRecord:
