@@ -175,6 +175,15 @@ def write_temporary(path: Path, data: bytes | str, *, durable: bool = True) -> P
     return temporary
 
 
+def free_bytes(folder: Path) -> float:
+    """The space that is left where a folder is; infinity where the system does not say."""
+    try:
+        facts = os.statvfs(folder)
+    except (AttributeError, OSError):  # Windows
+        return float("inf")
+    return facts.f_bavail * facts.f_frsize
+
+
 def reserve_space(folder: Path, size: int) -> int | None:
     """Occupy space for a file to be written when the disk is full.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from .._files.durable import (
+    free_bytes,
     make_folder,
     reserve_space,
     write_file,
@@ -56,6 +57,7 @@ MOST_RETRIES = 100  # of a claim that others were faster with
 # By run folder: space in which run.json says how the run ended if the disk is full by then.
 _reserves: dict[Path, int | None] = {}
 RESERVED_BYTES = 1 << 16  # an error of `error_facts` takes half of it
+LITTLE_ROOM_BYTES = 1 << 30
 
 # A launcher and the Bookkeeping inside it may hold one claim together, and each has a thread that
 # writes heartbeats: reading, changing and writing run.json is one step.
@@ -171,6 +173,8 @@ class Claim:
             data["heartbeat_at"] = _iso(self._clock())
             data["elapsed_s"] = round(self._elapsed_s(), 3)
             self._write(data)
+            if data["state"] == "running":
+                _reserve(self.folder)
 
     def heartbeat(self) -> None:
         """Record in run.json that the owner is alive.
@@ -585,6 +589,11 @@ def _link_count(path: Path) -> int:
         return 0
 
 
+def _reserve(folder: Path) -> None:
+    if folder not in _reserves:
+        _reserves[folder] = reserve_space(folder, RESERVED_BYTES)
+
+
 def _free_reserve(folder: Path) -> None:
     reserve = _reserves.pop(folder, None)
     if reserve is not None:
@@ -664,7 +673,9 @@ def _write_start(
         # The next heartbeat makes the move durable; a power cut before then frees the run.
         claim._write(merged, durable=False)
         _free_reserve(claim.folder)  # the folder of this name may be another one by now
-        _reserves[claim.folder] = reserve_space(claim.folder, RESERVED_BYTES)
+        # Takes milliseconds: where there is room, the first heartbeat does it.
+        if free_bytes(claim.folder) < LITTLE_ROOM_BYTES:
+            _reserve(claim.folder)
     return claim
 
 
