@@ -18,7 +18,12 @@ from ._recording.metrics import to_numbers, to_step
 from ._recording.ranks import process_rank, true_on_any_rank
 from ._recording.signals import stop_requested, stop_signals
 from ._recording.sinks import Sinks
-from ._runs.claims import FINAL_STATES, claim_run, completed_since
+from ._runs.claims import (
+    FINAL_STATES,
+    check_unfinished_claims,
+    claim_run,
+    completed_since,
+)
 from ._runs.folder_ownership import is_run_folder
 from ._runs.records import Liveness, find_run, is_alive, read_run
 from ._runs.settings import (
@@ -769,6 +774,7 @@ class Bookkeeping:
         self.config = self._given_config
         self.settings = self._given_settings or RunSettings()
         former = _close_former_object(self) if self.rank == 0 else None
+        check_unfinished_claims(self.folder)
         is_ours = is_run_folder(self.folder)  # other tools write a run.json, too
         record = find_run(self.folder, is_alive=self._is_alive) if is_ours else None
         if record is not None and record.data:
@@ -845,8 +851,9 @@ class Bookkeeping:
             RunClaimed: If another process holds it; see `_writing` for the others.
         """
         finished = self._finished
-        if finished is None:  # without asking for the claim: what writes the queue does
-            return self._open_run()  # type: ignore[return-value]
+        if finished is None:
+            # log_metrics does not ask for the claim: what writes its queue does.
+            return self._open_run() if act == "log_metrics" else self._writing()  # type: ignore[return-value]
         if self._writing() is None:
             return None
         run = self._start_attempt(finished, first_metrics)
