@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from .addresses import check_artifact_place, check_inside
 from .errors import TrackingError
 from .limits import clean_key, shorten
 from .secrets import without_secrets
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, Run, RunTag
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class StoredRun:
     position: int
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    artifact_uri: str = ""
 
 
 class Point(NamedTuple):  # a dataclass takes four times as long to make
@@ -63,11 +66,20 @@ class Store:
         uri: Tracking URI: a server or a database.
         artifacts: Folder for the artifacts of new experiments; None lets the server choose.
         embedded: Whether the store belongs to one experiment's folder alone.
+        is_named: Whether the user has named it; what another one says leads nowhere but to itself.
     """
 
-    def __init__(self, uri: str, *, artifacts: Path | None = None, embedded: bool = False) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        artifacts: Path | None = None,
+        embedded: bool = False,
+        is_named: bool = True,
+    ) -> None:
         self.uri = uri
         self.embedded = embedded
+        self.is_named = is_named
         self._artifacts = artifacts
         self._experiments: dict[str, str] = {}
         self._client: MlflowClient | None = None
@@ -215,12 +227,28 @@ class Store:
         self.client.set_tag(run.id, key, value)
 
     def upload(self, run: StoredRun, path: Path, artifact_path: str | None) -> None:
-        """Copies a file or a folder to the run's artifacts."""
-        if path.is_dir():
-            target = path.name if artifact_path is None else f"{artifact_path}/{path.name}"
-            self.client.log_artifacts(run.id, str(path), target)
-        else:
+        """Copies a file to the run's artifacts.
+
+        Raises:
+            TrackingError: If the store keeps them where it must not lead.
+        """
+        if self.is_named and not self.embedded:
             self.client.log_artifact(run.id, str(path), artifact_path)
+            return
+        # Not by the client, which would ask once more where that is.
+        self._artifact_repository(run).log_artifact(  # type: ignore[no-untyped-call]
+            str(path), artifact_path
+        )
+
+    def _artifact_repository(self, run: StoredRun) -> ArtifactRepository:
+        if self.is_named:
+            assert self._artifacts is not None
+            check_inside(run.artifact_uri, self._artifacts)
+        else:
+            check_artifact_place(run.artifact_uri, server=self.uri)
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(run.artifact_uri, tracking_uri=self.uri)
 
     def send(
         self, run: StoredRun, points: Sequence[Point], params: Mapping[str, str], tags: TagMap
@@ -367,4 +395,5 @@ def _stored(run: Run) -> StoredRun:
         position=int(position) if position.isdigit() else 0,
         params=dict(run.data.params),
         tags=dict(tags),
+        artifact_uri=str(run.info.artifact_uri or ""),
     )

@@ -1,8 +1,9 @@
 """This package's one exception, and other errors in short."""
 
 import logging
+import re
 
-from .secrets import without_secrets
+from .secrets import without_known_secrets
 
 
 class TrackingError(RuntimeError):
@@ -11,7 +12,7 @@ class TrackingError(RuntimeError):
 
 def first_line(error: BaseException) -> str:
     """An error's type and the first line of its text."""
-    text = without_secrets(str(error)).strip().partition("\n")[0][:300]
+    text = without_known_secrets(str(error)).strip().partition("\n")[0][:300]
     return f"{type(error).__name__}: {text}"
 
 
@@ -20,4 +21,15 @@ def log_traceback(logger: logging.Logger) -> None:
     if logger.isEnabledFor(logging.DEBUG):
         import traceback
 
-        logger.debug("%s", without_secrets(traceback.format_exc()))
+        logger.debug("%s", without_known_secrets(traceback.format_exc()))
+
+
+def wants_credentials(error: BaseException) -> bool:
+    """Whether a server has answered 401 or 403."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is None and hasattr(error, "get_http_status_code"):
+        status = error.get_http_status_code()
+    if status in (401, 403):
+        return True
+    # MLflow's client keeps the status of an answer that is no JSON in its text alone.
+    return re.search(r"(error code|answered|status) (401|403)\b", str(error)) is not None

@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from .errors import TrackingError
-from .secrets import without_secrets
+from .secrets import uri_without_secrets, without_credentials
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -29,14 +29,14 @@ def check_uri(uri: str) -> None:
     if uri.partition(":")[0] in ("databricks", "databricks-uc", "uc"):
         return
     if re.match(r"([^/]*@)?[\w.-]+:\d+(/|$)", uri):
-        shown = without_secrets(f"http://{uri}")
+        shown = without_credentials(f"http://{uri}")
         raise TrackingError(f"Tracking URI {shown[7:]!r} has no scheme. Did you mean {shown!r}?")
     if scheme in ("", "file") or len(scheme) == 1:  # C:\…
         raise TrackingError(
-            f"Tracking URI {uri!r} is a folder, and MLflow 3.13 removed its file store. "
-            "Leave mlflow.tracking_uri null for the SQLite store in the experiment's folder, set "
-            "it to a server (http://…) or a database (sqlite:///…), or convert an old ./mlruns "
-            "with `mlflow migrate-filestore`."
+            f"Tracking URI {uri_without_secrets(uri)!r} is a folder, and MLflow 3.13 removed its "
+            "file store. Leave mlflow.tracking_uri null for the SQLite store in the experiment's "
+            "folder, set it to a server (http://…) or a database (sqlite:///…), or convert an old "
+            "./mlruns with `mlflow migrate-filestore`."
         )
 
 
@@ -53,7 +53,7 @@ def check_installed(uri: str) -> None:
             full = None
         if not full:
             raise TrackingError(
-                f"{without_secrets(uri)} needs the full MLflow, and only mlflow-skinny is "
+                f"{uri_without_secrets(uri)} needs the full MLflow, and only mlflow-skinny is "
                 'installed: pip install "expkit-mlflow[local]", or set mlflow.tracking_uri to a '
                 "server (http://…). The journals keep everything until then."
             )
@@ -76,7 +76,7 @@ def check_reachable(uri: str) -> None:
     try:
         socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        raise TrackingError(f"{without_secrets(uri)} does not answer ({error}).") from error
+        raise TrackingError(f"{uri_without_secrets(uri)} does not answer ({error}).") from error
 
 
 def environment_without_mlflow(environ: Mapping[str, str] | None = None) -> dict[str, str]:

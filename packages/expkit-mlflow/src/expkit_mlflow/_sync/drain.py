@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +20,8 @@ from .._store.client import (
 )
 from .._store.errors import first_line, log_traceback
 from .._store.limits import clean_key, shorten
-from .._store.secrets import without_secrets
+from .._store.secrets import without_known_secrets
+from .artifacts import OutsideRun, artifact_files, artifact_folder
 from .point_history import Comparison, PointHistory
 
 logger = logging.getLogger(__name__)
@@ -59,10 +59,12 @@ class JournalDrain:
     Args:
         path: The journal, in its run's folder.
         store: The store to send to.
+        follow_links: Whether artifacts that are links out of the run's folder are sent.
     """
 
-    def __init__(self, path: Path, store: Store) -> None:
+    def __init__(self, path: Path, store: Store, *, follow_links: bool = False) -> None:
         self.path = path
+        self._follow_links = follow_links
         self.stored: StoredRun | None = None
         self.run_id = self.experiment = self.run_name = ""  # in the journal
         self.status: str | None = None
@@ -199,20 +201,27 @@ class JournalDrain:
 
     def _upload(self, run: StoredRun, path: str, target: str | None, report: DrainReport) -> None:
         folder = self.path.parent
+        try:
+            place = artifact_folder(target)
+            files, left_out = artifact_files(folder, path, follow_links=self._follow_links)
+        except (OutsideRun, FileNotFoundError) as error:
+            if path != "config.yaml" or isinstance(error, OutsideRun):
+                report.problems.append(str(error))
+            return  # config.yaml is named before it is written, and may never be
+        report.problems += left_out
+        if path == "config.yaml":
+            for file in files:
+                self._upload_config(run, file, place)
+            return
         source = folder / path
-        if not Path(os.path.abspath(source)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100
-            report.problems.append(f"artifact {path!r} is outside the run's folder")
-        elif source.exists():
-            if path == "config.yaml":
-                self._upload_config(run, source, target)
-            else:
-                self._store.upload(run, source, target)
-        elif path != "config.yaml":  # it is named before it is written, and may never be
-            report.problems.append(f"artifact {path!r} no longer exists")
+        for file in files:
+            inner = file.parent.relative_to(source.parent).as_posix() if file != source else "."
+            parts = [part for part in (place, inner) if part not in (None, ".")]
+            self._store.upload(run, file, "/".join(map(str, parts)) or None)
 
     def _upload_config(self, run: StoredRun, source: Path, target: str | None) -> None:
         text = source.read_text(encoding="utf-8", errors="surrogateescape")
-        public = without_secrets(text)
+        public = without_known_secrets(text)
         if public == text:
             self._store.upload(run, source, target)
             return

@@ -14,6 +14,7 @@ from .._journal.entries import JOURNAL_NAME, Entry
 from .._journal.experiments import ended_together, experiment_at, find_journals
 from .._journal.reading import NewerJournalError, read_attempts
 from .._journal.siblings import reader_of_runs
+from .._store.addresses import NamedAddresses, answers_401, without_own_credentials
 from .._store.client import REMOVED_TAG, Store, StoredRun
 from .._store.database import (
     DatabaseRun,
@@ -23,7 +24,7 @@ from .._store.database import (
     open_store,
     relocate,
 )
-from .._store.errors import TrackingError, first_line, log_traceback
+from .._store.errors import TrackingError, first_line, log_traceback, wants_credentials
 from .._store.lock import LOCK_NAME, one_writer
 from .._store.secrets import without_secrets
 from .._store.uris import check_uri, is_server
@@ -41,7 +42,11 @@ WAIT_S = 120.0  # for the lock: eight runs that end together take a few seconds 
 
 
 def sync(
-    experiment_folder: str | Path, *, tracking_uri: str | None = None, wait_s: float = WAIT_S
+    experiment_folder: str | Path,
+    *,
+    tracking_uri: str | None = None,
+    wait_s: float = WAIT_S,
+    follow_links: bool = False,
 ) -> SyncReport:
     """Sends to MLflow what it does not have of an experiment's runs; can be repeated at any time.
 
@@ -52,12 +57,19 @@ def sync(
         experiment_folder: `results/digits`, with the runs in `training/`.
         tracking_uri: Send everything there instead of where the journals say.
         wait_s: How long to wait for another writer of the same store.
+        follow_links: Whether artifacts that are links out of the run's folder are sent.
+
+    Credentials go to a server that `tracking_uri` or MLFLOW_TRACKING_URI names; to one that only
+    journals name, what is in the folder is sent without any, while this process has none.
 
     Raises:
         TrackingError: If another process holds the store, or if it cannot be used.
         FileNotFoundError: If the folder is not an experiment.
     """
-    return Synchronizer(experiment_folder, tracking_uri=tracking_uri, wait_s=wait_s).once()
+    synchronizer = Synchronizer(
+        experiment_folder, tracking_uri=tracking_uri, wait_s=wait_s, follow_links=follow_links
+    )
+    return synchronizer.once()
 
 
 class Synchronizer:
@@ -69,8 +81,10 @@ class Synchronizer:
         wait_s: How long to wait for another writer of the same store.
         must_exist: Whether the folder must already be an experiment; when a grid starts, it is
             not.
-        credentials: URIs with user name and password, which the journals leave out.
-            MLFLOW_TRACKING_URI is always among them.
+        credentials: Tracking URIs that the user has named, with what the journals leave out.
+            MLFLOW_TRACKING_URI is always among them, and EXPKIT_TRACKING_URI, the configuration's,
+            which a sweep hands on.
+        follow_links: Whether artifacts that are links out of the run's folder are sent.
         environ: The environment; by default that of this process.
 
     Raises:
@@ -85,6 +99,7 @@ class Synchronizer:
         wait_s: float = WAIT_S,
         must_exist: bool = True,
         credentials: Iterable[str] = (),
+        follow_links: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
@@ -94,8 +109,9 @@ class Synchronizer:
             check_uri(tracking_uri)
         self._tracking_uri = tracking_uri
         self._wait_s = wait_s
-        uris = [environ.get("MLFLOW_TRACKING_URI", ""), *credentials]
-        self._credentials = {without_secrets(uri): uri for uri in uris}
+        variables = [environ.get(name) for name in ("EXPKIT_TRACKING_URI", "MLFLOW_TRACKING_URI")]
+        self._addresses = NamedAddresses([*variables, *credentials, tracking_uri], self.folder)
+        self._follow_links = follow_links
         self._stores: dict[str, Store] = {}
         self._drains: dict[Path, JournalDrain] = {}
         self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}  # with inode and size
@@ -136,6 +152,9 @@ class Synchronizer:
                 report.problems.append(f"removed runs: {first_line(error)}")
             if only is not None and self._missing(heads):
                 heads = self._read_heads([only, *ended_together(only, find_journals(self.folder))])
+                # Within a training nothing is sent to a server that only a journal names.
+                named = self._addresses.is_named
+                heads = {path: head for path, head in heads.items() if named(self._uri(head))}
             with _few_full_collections():
                 self._send_all(self._missing(heads), report)
         return report
@@ -164,7 +183,8 @@ class Synchronizer:
             if uri in unusable:
                 continue
             try:
-                self._send(path, head, uri, report, many=len(heads) > 1)
+                with self._reaching(uri):
+                    self._send(path, head, uri, report, many=len(heads) > 1)
             except TrackingError as error:
                 unusable.add(uri)
                 report.problems.append(str(error))
@@ -198,7 +218,8 @@ class Synchronizer:
         return heads
 
     def _send(self, path: Path, head: Entry, uri: str, report: SyncReport, *, many: bool) -> None:
-        own = head.get("tracking_uri") == without_secrets(uri) and head.get("mode") != "offline"
+        named_here = self._addresses.full_uri(str(head.get("tracking_uri") or "")) == uri
+        own = named_here and head.get("mode") != "offline"
         if own and is_server(uri) and is_sending(path, head):
             report.sending += 1
             return
@@ -228,7 +249,7 @@ class Synchronizer:
         self, path: Path, head: Entry, uri: str, report: SyncReport, *, many: bool
     ) -> JournalDrain:
         store = self._store(uri)
-        drain = JournalDrain(path, store)
+        drain = JournalDrain(path, store, follow_links=self._follow_links)
         experiment, run_id = str(head["experiment"]), str(head["id"])
         runs = self._database_runs if store.embedded else None
         if runs is not None and run_id not in runs:
@@ -266,7 +287,8 @@ class Synchronizer:
 
     def _store(self, uri: str) -> Store:
         if uri not in self._stores:
-            self._stores[uri] = open_store(uri, self.folder)
+            is_named = self._addresses.is_named(uri)
+            self._stores[uri] = open_store(uri, self.folder, is_named=is_named)
             if uri == "":
                 self._inode = (self.folder / "mlflow.db").stat().st_ino
         if uri not in self._reached_uris:
@@ -293,7 +315,30 @@ class Synchronizer:
         if self._tracking_uri is not None:
             return self._tracking_uri
         uri = head.get("tracking_uri")
-        return self._credentials.get(uri, uri) if isinstance(uri, str) else ""
+        return self._addresses.full_uri(uri) if isinstance(uri, str) else ""
+
+    @contextlib.contextmanager
+    def _reaching(self, uri: str) -> Iterator[None]:
+        """The block sends to a store; to one that only journals name it has no credentials.
+
+        Raises:
+            TrackingError: If that is no server, or wants credentials.
+        """
+        self._addresses.check(uri)
+        if self._addresses.is_named(uri):
+            yield
+            return
+        try:
+            with without_own_credentials():
+                yield
+        except Exception as error:
+            if not (wants_credentials(error) or (_is_vague(error) and answers_401(uri))):
+                raise
+            raise TrackingError(
+                f"{without_secrets(uri)} wants credentials. Only journals in {self.folder} name "
+                "this server, and yours go to one that you name. If it is yours: "
+                f"{self._addresses.command(uri)}"
+            ) from error
 
     def _tombstones(self, heads: Mapping[Path, Entry], report: SyncReport) -> list[RemovedRun]:
         if not (self.folder / ".trash").is_dir():
@@ -328,11 +373,18 @@ class Synchronizer:
             for uri, experiment in places:
                 if uri == "" and not has_store(self.folder / "mlflow.db"):
                     continue
-                stored = self._runs(uri, experiment).get(run_id)
-                if stored is not None and not stored.deleted:
-                    self._store(uri).remove_run(stored, tombstone.reason or "removed")
-                    report.deleted += 1
+                if not (self._addresses.is_named(uri) or is_server(uri)):
+                    continue  # what sends to it says so
+                with self._reaching(uri):
+                    stored = self._runs(uri, experiment).get(run_id)
+                    if stored is not None and not stored.deleted:
+                        self._store(uri).remove_run(stored, tombstone.reason or "removed")
+                        report.deleted += 1
             self._deleted_ids.add(run_id)
+
+
+def _is_vague(error: Exception) -> bool:
+    return getattr(error, "error_code", None) == "INTERNAL_ERROR"
 
 
 @contextlib.contextmanager
