@@ -12,6 +12,13 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from ._files.paths import path_inside
+from ._files.secrets import (
+    literal_secrets,
+    remember_secrets,
+    secret_patterns,
+    secret_values,
+    secret_warning,
+)
 from ._recording.endings import final_state
 from ._recording.metrics import to_numbers, to_step
 from ._recording.ranks import process_rank, true_on_any_rank
@@ -19,7 +26,14 @@ from ._recording.signals import stop_requested, stop_signals
 from ._recording.sinks import Sinks
 from ._runs.claims import FINAL_STATES, claim_run
 from ._runs.records import Liveness, is_alive
-from ._runs.settings import RunSettings, folder_name, plain_config, run_folder, run_settings
+from ._runs.settings import (
+    RunSettings,
+    folder_name,
+    plain_config,
+    run_folder,
+    run_settings,
+    shown_config,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +97,7 @@ class Bookkeeping:
         # absolute(), as the training code may change the working directory
         self.folder = Path(folder).absolute()
         self.config = {} if config is None else plain_config(config)
+        self._shown_config = shown_config(config, self.config)
         self.settings = run_settings(self.config) if settings is None else settings
         self.rank = process_rank(rank)
         self.run_name = self.folder.name if run_name is None else folder_name(run_name, "run_name")
@@ -130,7 +145,7 @@ class Bookkeeping:
             ValueError: If a name could lead out of its folder, or a setting is not allowed.
         """
         plain = plain_config(config)
-        return cls(
+        bookkeeping = cls(
             run_folder(plain),
             config=plain,
             sinks=sinks,
@@ -139,6 +154,8 @@ class Bookkeeping:
             rank=rank,
             console=console,
         )
+        bookkeeping._shown_config = shown_config(config, plain)  # references as they are written
+        return bookkeeping
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.folder)!r})"
@@ -707,6 +724,7 @@ class Bookkeeping:
     def _open_folder(self) -> None:
         from ._recording.open_run import OpenRun  # here, as logging is slow to import
 
+        remember_secrets(secret_values(self.config, secret_patterns(self.config)))
         former = _close_former_object(self)
         claim = claim_run(
             self.folder,
@@ -724,7 +742,8 @@ class Bookkeeping:
                 console=self._console,
                 clock=self._clock,
             )
-            self._run.start(self.config)
+            self._run.start(self._shown_config)
+            self._warn_of_literal_secrets()
         except BaseException as error:
             with contextlib.suppress(Exception):
                 claim.finish(final_state(error), error)
@@ -736,6 +755,18 @@ class Bookkeeping:
                 f"The run {self.run_name!r} was already open in this process, since "
                 f"{former._opened_at}: it continues here, and that Bookkeeping is closed."
             )
+
+    def _warn_of_literal_secrets(self) -> None:
+        """Say which line to write instead; within a Hydra app, expkit-hydra has said so."""
+        hydra = sys.modules.get("hydra.core.hydra_config")
+        if not self.config or (hydra is not None and hydra.HydraConfig.initialized()):
+            return
+        for line in literal_secrets(self.config, secret_patterns(self.config)):
+            place: object = self._shown_config
+            for key in line.partition(":")[0].split("."):
+                place = place.get(key) if isinstance(place, Mapping) else None
+            if "${" not in str(place):  # else it is a reference, and stands elsewhere
+                self._warn(secret_warning(line))
 
     def _saver_of(self, run: OpenRun) -> CheckpointSaver:
         """What saves this run's checkpoints; made for the first one, as its imports are slow."""

@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from ._files.json_files import parse_json as parse_json
     from ._files.json_files import read_json as read_json
     from ._files.plain_data import json_data as json_data
+    from ._files.secrets import MASK as MASK
+    from ._files.secrets import SECRET_KEYS as SECRET_KEYS
+    from ._files.secrets import is_secret as is_secret
+    from ._files.secrets import is_secret_key as is_secret_key
+    from ._files.secrets import literal_secrets as literal_secrets
+    from ._files.secrets import override_secrets as override_secrets
+    from ._files.secrets import public_config as public_config
+    from ._files.secrets import public_override as public_override
+    from ._files.secrets import remember_secrets as remember_secrets
+    from ._files.secrets import secret_patterns as secret_patterns
+    from ._files.secrets import secret_values as secret_values
+    from ._files.secrets import secret_warning as secret_warning
+    from ._files.secrets import shown as shown
+    from ._files.secrets import uri_without_secrets as uri_without_secrets
+    from ._files.secrets import without_known_secrets as without_known_secrets
     from ._files.tagged_json import to_tagged as to_tagged
     from ._files.yaml_files import read_yaml as read_yaml
     from ._files.yaml_files import yaml_text as yaml_text
@@ -39,8 +54,10 @@ _MODULES = {
     "Claim": "_runs.claims",
     "IGNORED_BY_DEFAULT": "_runs.hashes",
     "Liveness": "_runs.records",
+    "MASK": "_files.secrets",
     "NO_PART_OF_IDENTITY": "_runs.hashes",
     "NewerFileError": "_files.json_files",
+    "SECRET_KEYS": "_files.secrets",
     "UnreadableFileError": "_files.json_files",
     "append_line": "_files.durable",
     "check_schema": "_files.json_files",
@@ -50,18 +67,31 @@ _MODULES = {
     "cut_metrics": "_recording.metrics",
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",
+    "is_secret": "_files.secrets",
+    "is_secret_key": "_files.secrets",
     "json_data": "_files.plain_data",
+    "literal_secrets": "_files.secrets",
     "move_to_trash": "_runs.trash",
+    "override_secrets": "_files.secrets",
     "parse_json": "_files.json_files",
+    "public_config": "_files.secrets",
+    "public_override": "_files.secrets",
     "read_json": "_files.json_files",
     "read_sources": "_runs.code_records",
     "read_yaml": "_files.yaml_files",
     "record_code": "_runs.code_records",
     "recorded_sources": "_runs.code_records",
+    "remember_secrets": "_files.secrets",
     "request_stop": "_recording.signals",
+    "secret_patterns": "_files.secrets",
+    "secret_values": "_files.secrets",
+    "secret_warning": "_files.secrets",
+    "shown": "_files.secrets",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
     "to_tagged": "_files.tagged_json",
+    "uri_without_secrets": "_files.secrets",
+    "without_known_secrets": "_files.secrets",
     "write_file": "_files.durable",
     "yaml_text": "_files.yaml_files",
 }

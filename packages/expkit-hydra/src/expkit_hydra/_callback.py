@@ -61,14 +61,18 @@ class RunCallback(Callback):
         from omegaconf.errors import OmegaConfBaseException
 
         from expkit_bookkeeping import RunClaimed, process_rank
+        from expkit_bookkeeping.launching import literal_secrets, secret_warning
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
         from ._drafting.experiment import check_experiment_id
         from ._grid.identity import write_config
         from ._grid.names import settle_name
+        from ._grid.secrets import patterns_of, remember_secrets_of
         from ._grid.settings import grid_settings
+        from ._running.hydra_run import hide_hydra_files
         from ._running.lifetime import heartbeat
+        from ._running.yaml_text import without_hydra
 
         warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
         # Exceptions would become warnings here, and the run would start nevertheless.
@@ -84,8 +88,13 @@ class RunCallback(Callback):
         if config.expkit.get("dry_run"):
             _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
             raise SystemExit(0)
+        with current_config(config):
+            remember_secrets_of(config, config.hydra.overrides.task)
+        hide_hydra_files(config)
         if process_rank() != 0:  # rank 0 claims for the other processes of a distributed run
             return
+        for line in literal_secrets(without_hydra(config), patterns_of(config)):
+            _say(secret_warning(line))
         try:
             self._claim = _prepare_single_run(config, grid_settings(config))
             write_config(config, self._claim.folder)
@@ -106,9 +115,12 @@ class RunCallback(Callback):
 
         from ._grid.identity import write_config
         from ._running.execution import is_executing
+        from ._running.hydra_run import hide_secrets
         from ._running.lifetime import heartbeat
 
         folder = Path(config.hydra.runtime.output_dir)
+        if process_rank() == 0:
+            hide_secrets(config)
         if self._claim is not None or is_executing(folder) or process_rank() != 0:
             return
         self._claim = _claim_foreign_run(config, folder)
@@ -120,9 +132,12 @@ class RunCallback(Callback):
         """Record the end of a run, unless its own Bookkeeping has done so."""
         from hydra.core.utils import JobStatus
 
+        from expkit_bookkeeping.launching import without_known_secrets
+
         from ._composing.internals import raw_return_value
         from ._running.lifetime import record_end
         from ._running.objective import fill_objective
+        from ._running.output import PublicStream
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
         fill_objective(config, job_return)
@@ -131,6 +146,10 @@ class RunCallback(Callback):
         if claim is None:
             return
         failed = job_return.status == JobStatus.FAILED
+        if failed and self._single is not None:  # what Hydra prints now, and Python after it
+            overrides = job_return.overrides or ()
+            job_return.overrides = [without_known_secrets(text) for text in overrides]
+            sys.stderr = PublicStream(sys.stderr)
         if failed:
             record_end(claim, returned)
         else:

@@ -66,13 +66,16 @@ def launch(
     from hydra.core.utils import configure_log, filter_overrides, run_job, setup_globals
     from omegaconf import open_dict
 
+    from expkit_bookkeeping.launching import without_known_secrets
+
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     screen = tolerant_console()
     returned = []
     for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-        screen.print(f"#{number}: {' '.join(filter_overrides(overrides))}", markup=False)
+        shown = without_known_secrets(" ".join(filter_overrides(overrides)))
+        screen.print(f"#{number}: {shown}", markup=False)
         run_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
         with open_dict(run_config):
             run_config.hydra.job.id = number

@@ -4,6 +4,8 @@ import logging
 import sys
 from pathlib import Path
 
+from .._files.secrets import without_known_secrets
+
 FILE_NAME = "training.log"
 _FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 
@@ -13,7 +15,7 @@ class RunLog:
 
     def __init__(self, folder: Path, *, console: bool) -> None:
         self._file = logging.FileHandler(folder / FILE_NAME, encoding="utf-8", delay=True)
-        self._file.setFormatter(logging.Formatter(_FORMAT))
+        self._file.setFormatter(_PublicFormatter(_FORMAT))
         # Not from getLogger: it would keep the logger of each run of a sweep forever, and a
         # configuration of logging could disable them.
         self._both = logging.Logger("expkit")
@@ -23,7 +25,7 @@ class RunLog:
             logger.addHandler(self._file)
         if console:
             handler = _StdoutHandler()
-            handler.setFormatter(logging.Formatter(_FORMAT))
+            handler.setFormatter(_PublicFormatter(_FORMAT))
             self._both.addHandler(handler)
 
     def write(self, message: object, level: int | str, *, console: bool) -> None:
@@ -57,6 +59,13 @@ def level_number(level: int | str) -> int:
         return levels[level.upper()]
     names = ", ".join(name.lower() for name in levels if name != "NOTSET")
     raise ValueError(f"There is no logging level {level!r}. Known: {names}, or a number.")
+
+
+class _PublicFormatter(logging.Formatter):
+    """Masks the secrets that this process has met."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_known_secrets(super().format(record))
 
 
 class _StdoutHandler(logging.Handler):

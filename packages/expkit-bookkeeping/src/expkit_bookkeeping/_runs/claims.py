@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .._files.durable import remove_leftovers, write_file, write_temporary
 from .._files.plain_data import json_data
+from .._files.secrets import without_known_secrets
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
     SCHEMA,
@@ -452,8 +453,8 @@ def _error_facts(error: BaseException) -> dict[str, object]:
     lines = traceback.format_exception(error)
     return {
         "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(lines)[-20_000:],
+        "message": without_known_secrets(str(error)),
+        "traceback": without_known_secrets("".join(lines)[-20_000:]),
     }
 
 

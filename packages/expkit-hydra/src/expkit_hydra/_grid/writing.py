@@ -16,6 +16,7 @@ from expkit_bookkeeping.launching import write_file, yaml_text
 from .frozen_configs import FrozenConfigs, pack_offsets
 from .grid import CONFIGS, CONFIGS_INDEX, DESCRIPTION, RUNS, RUNS_INDEX, SCHEMA, Grid
 from .run import GridRun, run_versions
+from .secrets import SECRETS, write_private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def write_grid(
                 {"schema": SCHEMA, "grid_id": grid_id, "created_at": created, **description}
             )
             write_file(draft / DESCRIPTION, text)
+            _write_secrets(draft, configs)
             try:
                 draft.rename(path)
                 _sync(path.parent)
@@ -65,6 +67,7 @@ def write_grid(
                     raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    _write_secrets(path, configs)  # they are no part of the grid's id, and may be new ones
     write_file(experiment / DESCRIPTION, (path / DESCRIPTION).read_bytes())
     return Grid(
         path=path,
@@ -75,6 +78,12 @@ def write_grid(
         known=run_versions(pending, records),
         _types=configs.types,
     )
+
+
+def _write_secrets(folder: Path, configs: FrozenConfigs) -> None:
+    if configs.vault.texts:
+        content = {"schema": SCHEMA, "secrets": configs.vault.texts}
+        write_private(folder / SECRETS, json.dumps(content) + "\n")
 
 
 def _write_lines(
@@ -90,7 +99,7 @@ def _write_lines(
     """
     identifying = {key: description.get(key) for key in ("experiment_id", "metric", "direction")}
     digest = hashlib.sha256(json.dumps(identifying, sort_keys=True).encode() + b"\n")
-    lines = (f"{run.to_line()}\n" for run in runs)
+    lines = (f"{run.to_line(configs.vault.patterns)}\n" for run in runs)
     starts = _write(folder / RUNS, lines, digest.update)
     _write(folder / CONFIGS, configs.lines, digest.update)
     write_file(folder / RUNS_INDEX, pack_offsets(starts))

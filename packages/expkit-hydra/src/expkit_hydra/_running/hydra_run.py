@@ -13,6 +13,7 @@ import copy
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from .._composing.internals import (
     content_of,
@@ -21,7 +22,8 @@ from .._composing.internals import (
     parse_reference,
     set_content,
 )
-from .yaml_text import as_written, hydra_yaml, save
+from .._grid.secrets import patterns_of, secret_nodes
+from .yaml_text import as_written, hydra_yaml, public_files, save
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def run_job(
 
     if is_read_version():
         return _run(config, task_function, hydra_context, around or nullcontext())
+    hide_hydra_files(config)
     with around or nullcontext():
         return utils.run_job(
             hydra_context=hydra_context,
@@ -103,9 +106,10 @@ def _run(
         if config.hydra.output_subdir is not None:
             folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
             folder.mkdir(parents=True, exist_ok=True)
-            save(task_config, folder / "config.yaml")
-            (folder / "hydra.yaml").write_text(hydra_yaml(hidden), encoding="utf-8")
-            save(config.hydra.overrides.task, folder / "overrides.yaml")
+            if secret_nodes(config, patterns_of(config)):
+                write_public_files(config, folder)
+            else:
+                _write_files(config, task_config, hidden, folder)
         with env_override(config.hydra.job.env_set), around:
             hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
             try:
@@ -122,6 +126,55 @@ def _run(
         state.cfg = before
         if chdir:
             os.chdir(old_cwd)
+
+
+def write_public_files(config: DictConfig, folder: Path) -> None:
+    """Write what Hydra writes into a run's `.hydra`, without secrets."""
+    for name, text in public_files(config).items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def hide_hydra_files(config: DictConfig) -> None:
+    """Let Hydra's `run_job` write no files for a run with secrets; `hide_secrets` does."""
+    from omegaconf import read_write
+
+    subdir = config.hydra.output_subdir
+    if subdir is None or not secret_nodes(config, patterns_of(config)):
+        return
+    with read_write(config.hydra):
+        config.hydra.output_subdir = None
+    _hidden_subdirs[id(config)] = subdir
+
+
+def hide_secrets(config: DictConfig) -> None:
+    """Let a run's `.hydra`, which Hydra has written, or was kept from writing, show no secrets."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import read_write
+
+    subdir = _hidden_subdirs.pop(id(config), None)
+    if subdir is not None:
+        nodes: list[Any] = [config.hydra, HydraConfig.get()]
+        for node in nodes:
+            with read_write(node):
+                node.output_subdir = subdir
+    elif config.hydra.output_subdir is None or not secret_nodes(config, patterns_of(config)):
+        return
+    else:
+        subdir = config.hydra.output_subdir
+    folder = Path(str(config.hydra.runtime.output_dir), str(subdir))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_public_files(config, folder)
+
+
+_hidden_subdirs: dict[int, str] = {}  # by the configuration, which the callbacks all get
+
+
+def _write_files(
+    config: DictConfig, task_config: DictConfig, hidden: DictConfig, folder: Path
+) -> None:
+    save(task_config, folder / "config.yaml")
+    (folder / "hydra.yaml").write_text(hydra_yaml(hidden), encoding="utf-8")
+    save(config.hydra.overrides.task, folder / "overrides.yaml")
 
 
 def _only_hydra(config: DictConfig) -> DictConfig:

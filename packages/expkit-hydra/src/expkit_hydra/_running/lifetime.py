@@ -94,7 +94,10 @@ def _returned_fact(folder: Path, returned: object) -> dict[str, object]:
 
 
 def _append_traceback(path: Path, error: BaseException) -> None:
-    _append_to_log(path, f"The run failed.\n{''.join(traceback.format_exception(error))}")
+    from expkit_bookkeeping.launching import without_known_secrets
+
+    text = without_known_secrets("".join(traceback.format_exception(error)))
+    _append_to_log(path, f"The run failed.\n{text}")
 
 
 def _append_to_log(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ SECRET_KEYS = (
     "^((api|auth|access|hf)_)?token$",
 )
 # A variable's name says more than a key's: `pad_token` is no secret, and GITHUB_TOKEN is one.
-_VARIABLE = "(^|_)(token|pat|pwd)$"
+_VARIABLE = "(^|_)(token|pat)$"
 # Of a URI's query; besides the keys above: signatures of signed URLs, ODBC's connection strings.
 _QUERY = "^(pwd|sig|signature|x_amz_(signature|credential|security_token)|odbc_connect)$"
 _DATABASES = ("postgres", "mysql", "mariadb", "mssql", "oracle", "cockroachdb", "mongodb", "redis")
@@ -158,7 +158,7 @@ def public_override(text: str, patterns: Sequence[str] = SECRET_KEYS) -> str:
     if match is None:
         return without_secrets(text)
     marks, key, value = match.groups()
-    bare = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    bare = _bare(value)
     public = shown(key, bare, patterns)
     if public != bare:
         return f"{marks}{key}={public if bare == value else value[0] + public + value[0]}"
@@ -169,6 +169,16 @@ def public_override(text: str, patterns: Sequence[str] = SECRET_KEYS) -> str:
 
 def _public_pair(match: re.Match[str], patterns: Sequence[str]) -> str:
     return f"{match[1]}{match[2]}{shown(match[1], match[3], patterns)}"
+
+
+def secret_warning(line: str) -> str:
+    """What to say about a secret that stands in a configuration, from `literal_secrets`."""
+    key, _, reference = line.partition(": ")
+    return (
+        f"{key} is a secret that stands in the configuration itself; files and messages show "
+        f"{MASK} for it. Write {key}: {reference}, and set that variable. If it is no secret, "
+        "change expkit.secrets."
+    )
 
 
 # URIs
@@ -333,10 +343,45 @@ def secret_values(data: object, patterns: Sequence[str] = SECRET_KEYS) -> set[st
         elif type(value) is str:
             if is_secret(key, value, patterns):
                 values.add(value)
+            if "://" in value:
                 values.update(uri_secrets(value))
-            elif "://" in value:
-                values.update(uri_secrets(value))
+    return {value for value in values if "${" not in value and value != MASK}
+
+
+def override_secrets(text: str, patterns: Sequence[str] = SECRET_KEYS) -> set[str]:
+    """The secrets in an override."""
+    match = _OVERRIDE.fullmatch(text)
+    if match is None or public_override(text, patterns) == text:
+        return set()
+    value = _bare(match[3])
+    values = secret_values({match[2]: value}, patterns)
+    for inner in _INNER.finditer(match[3] if "{" in value else ""):
+        values |= secret_values({inner[1]: _bare(inner[3])}, patterns)
     return values
+
+
+def _bare(value: str) -> str:
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if quoted else value
+
+
+def literal_secrets(data: object, patterns: Sequence[str] = SECRET_KEYS) -> list[str]:
+    """The secrets that stand in a configuration themselves: for each the line to write instead.
+
+    >>> literal_secrets({"db": {"password": "x", "token": "${oc.env:TOKEN}"}})
+    ['db.password: ${oc.env:DB_PASSWORD}']
+    """
+    lines = []
+    waiting: list[tuple[tuple[str, ...], object]] = [((), data)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, Mapping):
+            inner = [((*path, str(key)), part) for key, part in value.items()]
+            waiting += reversed(inner)
+        elif path and type(value) is str and shown(path[-1], value, patterns) != value:
+            variable = re.sub(r"\W", "_", "_".join(path)).upper()
+            lines.append(f"{'.'.join(path)}: ${{oc.env:{variable}}}")
+    return lines
 
 
 def remember_secrets(values: Iterable[str]) -> None:
