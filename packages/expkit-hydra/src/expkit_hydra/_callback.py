@@ -113,9 +113,11 @@ class RunCallback(Callback):
         """Claim a run that a foreign launcher has started."""
         from expkit_bookkeeping import process_rank
 
+        from ._composing.global_state import current_config
         from ._grid.identity import write_config
+        from ._grid.secrets import remember_secrets_of
         from ._running.execution import is_executing
-        from ._running.hydra_run import hide_secrets
+        from ._running.hydra_run import hide_in_multirun, hide_secrets
         from ._running.lifetime import heartbeat
 
         folder = Path(config.hydra.runtime.output_dir)
@@ -123,6 +125,9 @@ class RunCallback(Callback):
             hide_secrets(config)
         if self._claim is not None or is_executing(folder) or process_rank() != 0:
             return
+        with current_config(config):
+            remember_secrets_of(config, config.hydra.overrides.task)
+            hide_in_multirun(config)
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
             self._heartbeat.enter_context(heartbeat(self._claim))
@@ -167,12 +172,16 @@ class RunCallback(Callback):
         """After another sweeper than ours: results.csv, figures and the table."""
         from ._composing.global_state import current_config
         from ._console.finishing import finish_grid
+        from ._grid.secrets import tracking_uri_handed_on
+        from ._running.hydra_run import hide_in_multirun
 
         if "expkit" in str(config.hydra.sweeper.get("_target_")):
             return  # ours has done it, and knows the grid
         with current_config(config):
             experiment = Path(str(config.results_dir)) / str(config.experiment_id)
-        finish_grid(None, config=config, experiment=experiment.absolute())
+            hide_in_multirun(config)
+        with current_config(config), tracking_uri_handed_on(config):
+            finish_grid(None, config=config, experiment=experiment.absolute())
 
     def _at_exit(self) -> None:
         self._record_interruption()

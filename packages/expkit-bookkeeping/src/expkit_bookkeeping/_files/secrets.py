@@ -161,7 +161,8 @@ def public_override(text: str, patterns: Sequence[str] = SECRET_KEYS) -> str:
     bare = _bare(value)
     public = shown(key, bare, patterns)
     if public != bare:
-        return f"{marks}{key}={public if bare == value else value[0] + public + value[0]}"
+        quote_sign = value[0] if value[0] in "'\"" else ""
+        return f"{marks}{key}={quote_sign}{public}{quote_sign}"
     if "{" in value:
         value = _INNER.sub(lambda inner: _public_pair(inner, patterns), value)
     return f"{marks}{key}={value}"
@@ -354,15 +355,18 @@ def override_secrets(text: str, patterns: Sequence[str] = SECRET_KEYS) -> set[st
     if match is None or public_override(text, patterns) == text:
         return set()
     value = _bare(match[3])
-    values = secret_values({match[2]: value}, patterns)
+    values = secret_values({match[2]: value}, patterns) | secret_values(
+        {match[2]: match[3]}, patterns
+    )
     for inner in _INNER.finditer(match[3] if "{" in value else ""):
         values |= secret_values({inner[1]: _bare(inner[3])}, patterns)
     return values
 
 
 def _bare(value: str) -> str:
+    """The value of an override without quotes and without Hydra's escapes."""
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    return value[1:-1] if quoted else value
+    return re.sub(r"\\(.)", r"\1", value[1:-1] if quoted else value)
 
 
 def literal_secrets(data: object, patterns: Sequence[str] = SECRET_KEYS) -> list[str]:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import copy
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
+
+from expkit_bookkeeping.launching import without_known_secrets
 
 from .._composing.internals import (
     content_of,
@@ -164,6 +166,16 @@ def hide_secrets(config: DictConfig) -> None:
     folder = Path(str(config.hydra.runtime.output_dir), str(subdir))
     folder.mkdir(parents=True, exist_ok=True)
     write_public_files(config, folder)
+
+
+def hide_in_multirun(config: DictConfig) -> None:
+    """Let the multirun.yaml that a sweeper of Hydra's has written show no secrets."""
+    path = Path(str(config.hydra.sweep.dir), "multirun.yaml")
+    with suppress(OSError, UnicodeError):
+        text = path.read_text(encoding="utf-8")
+        public = without_known_secrets(text)
+        if public != text:
+            path.write_text(public, encoding="utf-8")
 
 
 _hidden_subdirs: dict[int, str] = {}  # by the configuration, which the callbacks all get
