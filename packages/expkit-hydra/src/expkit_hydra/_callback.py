@@ -122,7 +122,7 @@ class RunCallback(Callback):
 
         folder = Path(config.hydra.runtime.output_dir)
         if process_rank() == 0:
-            hide_secrets(config)
+            hide_secrets(config, is_written=not is_executing(folder))
         if self._claim is not None or is_executing(folder) or process_rank() != 0:
             return
         with current_config(config):

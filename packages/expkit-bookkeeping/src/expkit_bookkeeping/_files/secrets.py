@@ -81,6 +81,7 @@ def secret_patterns(config: object) -> tuple[str, ...]:
     return texts
 
 
+@lru_cache(maxsize=4096)
 def is_secret_variable(name: str) -> bool:
     """Whether an environment variable holds a secret, by its name."""
     return _matches(name, SECRET_KEYS) or _matches(name, (_VARIABLE,))

@@ -148,8 +148,13 @@ def hide_hydra_files(config: DictConfig) -> None:
     _hidden_subdirs[id(config)] = subdir
 
 
-def hide_secrets(config: DictConfig) -> None:
-    """Let a run's `.hydra`, which Hydra has written, or was kept from writing, show no secrets."""
+def hide_secrets(config: DictConfig, *, is_written: bool) -> None:
+    """Let a run's `.hydra` show no secrets.
+
+    Args:
+        config: The run's configuration.
+        is_written: Whether Hydra has written it, if it was not kept from that.
+    """
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import read_write
 
@@ -159,7 +164,11 @@ def hide_secrets(config: DictConfig) -> None:
         for node in nodes:
             with read_write(node):
                 node.output_subdir = subdir
-    elif config.hydra.output_subdir is None or not secret_nodes(config, patterns_of(config)):
+    elif (
+        not is_written
+        or config.hydra.output_subdir is None
+        or not secret_nodes(config, patterns_of(config))
+    ):
         return
     else:
         subdir = config.hydra.output_subdir
