@@ -13,6 +13,13 @@ from types import FrameType, TracebackType
 
 from ._files.durable import make_folder
 from ._files.paths import path_inside
+from ._files.secrets import (
+    literal_secrets,
+    remember_secrets,
+    secret_patterns,
+    secret_values,
+    secret_warning,
+)
 from ._recording.endings import final_state
 from ._recording.metrics import to_numbers, to_step
 from ._recording.ranks import process_rank, true_on_any_rank
@@ -33,6 +40,7 @@ from ._runs.settings import (
     run_folder,
     run_settings,
     settings_of_run,
+    shown_config,
 )
 
 TYPE_CHECKING = False
@@ -107,6 +115,7 @@ class Bookkeeping:
         # absolute(), as the training code may change the working directory
         self.folder = Path(folder).absolute()
         self.config = {} if config is None else plain_config(config)
+        self._shown_config = shown_config(config, self.config)
         self.settings = run_settings(self.config) if settings is None else settings
         self.rank = process_rank(rank)
         self.run_name = self.folder.name if run_name is None else folder_name(run_name, "run_name")
@@ -170,6 +179,7 @@ class Bookkeeping:
             console=console,
         )
         bookkeeping._may_share = False
+        bookkeeping._shown_config = shown_config(config, plain)  # references as they are written
         return bookkeeping
 
     def __repr__(self) -> str:
@@ -771,6 +781,7 @@ class Bookkeeping:
 
     def _open_folder(self) -> None:
         """Take what the run has recorded and, on rank 0, claim it unless it is completed."""
+        remember_secrets(secret_values(self._given_config, secret_patterns(self._given_config)))
         self.config = self._given_config
         self.settings = self._given_settings or RunSettings()
         former = _close_former_object(self) if self.rank == 0 else None
@@ -831,7 +842,8 @@ class Bookkeeping:
                 clock=self._clock,
             )
             stored = None if completed is None else completed.config
-            run.start(self._given_config, stored_config=stored, first_metrics=first_metrics)
+            run.start(self._shown_config, stored_config=stored, first_metrics=first_metrics)
+            self._warn_of_literal_secrets()
         except BaseException as error:
             with contextlib.suppress(Exception):
                 if completed is None:
@@ -861,6 +873,19 @@ class Bookkeeping:
         run.take_over(finished, act)
         run.request_heartbeat()  # which records what is added, in case the process is killed
         return run
+
+    def _warn_of_literal_secrets(self) -> None:
+        """Say which line to write instead; within a Hydra app, expkit-hydra has said so."""
+        hydra = sys.modules.get("hydra.core.hydra_config")
+        config = self._given_config
+        if not config or (hydra is not None and hydra.HydraConfig.initialized()):
+            return
+        for line in literal_secrets(config, secret_patterns(config)):
+            place: object = self._shown_config
+            for key in line.partition(":")[0].split("."):
+                place = place.get(key) if isinstance(place, Mapping) else None
+            if "${" not in str(place):  # else it is a reference, and stands elsewhere
+                self._warn(secret_warning(line))
 
     def _saver_of(self, run: OpenRun) -> CheckpointSaver:
         """What saves this run's checkpoints; made for the first one, as its imports are slow."""
