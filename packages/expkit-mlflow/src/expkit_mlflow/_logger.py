@@ -40,7 +40,7 @@ from ._store.secrets import (
     without_known_secrets,
 )
 from ._store.uris import check_uri, is_server
-from ._sync.outcomes import outcome_of
+from ._sync.outcomes import has_outcome, outcome_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ class MLFlowLogger:
             return
         self._closed = True
         numbers = outcome_of(journal.path.parent)
-        if numbers:
+        if numbers and not has_outcome(journal.path, numbers):
             journal.append_point(numbers, ImplicitStep.NEXT, self._clock())
         journal.append({"kind": "end", "status": status, "time": self._clock()})
         journal.close()
