@@ -12,8 +12,8 @@ from typing import cast
 
 from .._files.durable import append_line, sync_folder
 from .._files.json_files import parse_json
-from .claim_files import TO_REMOVE, highest_claim, make_void
-from .claims import RunClaimed, check_free, judge_again, link_claim, owns
+from .claim_files import TO_REMOVE, highest_claim, link_claim, make_void
+from .claims import RunClaimed, check_free, judge_again, owns
 from .folder_ownership import reason_to_stay
 from .processes import ProcessIdentity, this_process
 from .records import SCHEMA, Liveness, RunRecord, claimed_record, is_alive, read_run
