@@ -100,8 +100,15 @@ def new_submission(
     )
 
 
-def create_folder(submission: Submission, runs: Sequence[SubmittedRun]) -> None:
-    """Write a new submission's folder.
+def create_folder(
+    submission: Submission, runs: Sequence[SubmittedRun], *, pickled: bytes | None = None
+) -> None:
+    """Write a new submission's folder; its record last.
+
+    Args:
+        submission: The submission.
+        runs: Its runs, in the order of their places.
+        pickled: The function, if nobody can import it.
 
     Raises:
         SlurmError: If it cannot be written.
@@ -109,6 +116,10 @@ def create_folder(submission: Submission, runs: Sequence[SubmittedRun]) -> None:
     try:
         (submission.path / LOGS).mkdir(parents=True)  # Slurm creates no folder for its logs
         write_runs(submission.path, runs)
+        if pickled is not None:
+            from .payload import write_pickle
+
+            write_pickle(submission.path, pickled)
         submission.write()
     except OSError as error:
         raise SlurmError(
