@@ -96,7 +96,7 @@ def test_the_pickle_is_its_owners_alone_in_a_folder_that_a_group_may_write(submi
         "mv private aside; cat > private",
         "mv private aside; cat > task.pkl",  # where version 0.1.0 had it
         "mv private aside; umask 077; cat > task.pkl",
-        "cd ..; mv * aside; mkdir -p 20261130T000000-abcdef/private; tee 20*/private/task.pkl",
+        "cd ..; n=$(echo *); mv $n aside; mkdir -p $n/private; cat > $n/private/task.pkl",
     ],
 )
 def test_nothing_runs_of_what_another_member_of_the_group_puts_there(
