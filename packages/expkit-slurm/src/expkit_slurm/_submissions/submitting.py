@@ -18,6 +18,7 @@ from .._cluster.scheduler import Scheduler, SubmitRefused
 from .layout import FOLDER, LOGS
 from .plan import ArrayPlan, halve, share_limit
 from .record import (
+    FINALISER,
     PLANNED,
     REFUSED,
     SUBMITTED,
@@ -212,7 +213,7 @@ def _halved(
 
 
 def recover(submission: Submission, scheduler: Scheduler) -> Submission:
-    """Find out what became of arrays whose sbatch was interrupted; nothing is submitted twice.
+    """Find out what became of jobs whose sbatch was interrupted; nothing is submitted twice.
 
     Jobs that exist are recorded. One that does not may be on its way: then the record is left to
     the process that submits, and the next call asks again.
@@ -220,7 +221,7 @@ def recover(submission: Submission, scheduler: Scheduler) -> Submission:
     Raises:
         SlurmError: If Slurm does not answer.
     """
-    for array in submission.arrays:
+    for array in submission.jobs():
         if array.state != SUBMITTING:
             continue
         job_id = submission.job_id_in_logs(array.number) or scheduler.find_job(array.name)
@@ -251,6 +252,9 @@ def submit_finaliser(
         script: The batch script.
         scheduler: Slurm.
         after: Ids of the arrays.
+
+    Raises:
+        SubmitRefused: If it was not accepted.
     """
     name = job_name(submission.experiment.name, submission.id, "after")
     # What overrides the script's lines for the runs holds here too: a partition, and its limits.
@@ -268,9 +272,16 @@ def submit_finaliser(
         f"{PACKAGE}.finish",
         str(submission.experiment),
     ]
-    job_id = scheduler.submit(arguments, name=name, directory=Path(submission.directory))
-    job = Array(number=-1, name=name, first=0, runs=0, state=SUBMITTED, job_id=job_id)
+    job = Array(number=FINALISER, name=name, first=0, runs=0, state=SUBMITTING)
     submission = replace(submission, finaliser=job)
+    submission.write()
+    try:
+        job_id = scheduler.submit(arguments, name=name, directory=Path(submission.directory))
+    except SubmitRefused as refusal:
+        if refusal.kind != "unreachable":
+            submission.with_array(FINALISER, state=REFUSED, error=str(refusal)).write()
+        raise
+    submission = submission.with_array(FINALISER, state=SUBMITTED, job_id=job_id)
     submission.write()
     return submission
 
