@@ -69,7 +69,16 @@ def new_submission(
         facts: Of the code and the configuration files, by field of `Submission`.
         python: The tasks' interpreter.
         now: The present time, in UTC; None takes the clock's.
+
+    Raises:
+        SlurmError: If Slurm would write no logs there.
     """
+    if "\\" in str(experiment):  # sbatch's --output: it then stands for no job's number either
+        raise SlurmError(
+            f"Slurm writes no log into a folder with a backslash in its path, and starts no job "
+            f"without one: {experiment}. Nothing has been submitted. Choose another name with "
+            "experiment_id=… or results_dir=…"
+        )
     # In UTC, because the newest submission is the one whose name sorts last, and local clocks are
     # put back in autumn.
     submission_id = new_id(now or datetime.now(UTC), uuid4().hex[:6])
