@@ -3,17 +3,15 @@
 import json
 import signal
 
-import pytest
 from slurm_app import CONFIG, LAUNCHER
 
 EVERYTHING = (
     "--wrap=x 'q\" $(touch pwned)`touch pwned`;touch pwned& %j%% Größe 中\n,a=[1-3]*? #\t\x1b[31m"
-)
-LONG = "n" * 200
+).ljust(200, "n")
 
 
-@pytest.mark.parametrize("name", [EVERYTHING, LONG], ids=["everything", "long"])
-def test_a_name_is_the_same_for_sbatch_the_logs_status_and_retry_and_runs_nothing(app, name):
+def test_a_name_is_the_same_for_sbatch_the_logs_status_and_retry_and_runs_nothing(app):
+    name = EVERYTHING
     app.experiment_id = name
     experiment_id = json.dumps(name)
     app.write(
