@@ -32,6 +32,7 @@ PACKAGE = "expkit-slurm"
 # What became of an array. The state is written before sbatch and after it, so a manager that dies
 # in between leaves `submitting`, and the next one asks Slurm for the array by its name.
 PLANNED, SUBMITTING, SUBMITTED, REFUSED = "planned", "submitting", "submitted", "refused"
+FINALISER = -1  # the number of the job that tidies up; it is no array
 # Why Slurm does not have a run that it has not refused.
 UNSETTLED = {
     PLANNED: "sbatch was not called for it",
@@ -136,12 +137,18 @@ class Submission:
         del record["path"]
         write_file(self.path / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
+    def jobs(self) -> tuple[Array, ...]:
+        """The arrays, and the job that tidies up."""
+        return self.arrays if self.finaliser is None else (*self.arrays, self.finaliser)
+
     def array(self, number: int) -> Array:
-        """The array of this number."""
-        return next(array for array in self.arrays if array.number == number)
+        """The array of this number, or the job that tidies up."""
+        return next(array for array in self.jobs() if array.number == number)
 
     def with_array(self, number: int, **changes: Any) -> Submission:
-        """The submission with one array changed."""
+        """The submission with one array, or the job that tidies up, changed."""
+        if number == FINALISER and self.finaliser is not None:
+            return replace(self, finaliser=replace(self.finaliser, **changes))
         return replace(
             self,
             arrays=tuple(
