@@ -3,12 +3,9 @@
 import contextlib
 import itertools
 import json
-import os
-import random
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,6 @@ import yaml
 from expkit_bookkeeping import Bookkeeping, RunSettings, results
 from expkit_mlflow import sync
 
-ROUNDS = 4 * int(os.environ.get("EXPKIT_FAULTS", "1"))
 HERE = Path(__file__).parent
 
 
@@ -171,11 +167,11 @@ def test_an_evaluation_with_other_settings_removes_no_checkpoint(tmp_path):
     assert len(list((tmp_path / "states").iterdir())) == 5
 
 
-@pytest.mark.faults
-def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(tmp_path, trainer):
-    seed = int(os.environ.get("EXPKIT_SEED", time.time_ns() % 1_000_000))
-    print(f"EXPKIT_SEED={seed}")
-    chance = random.Random(seed)
+@pytest.mark.faults("a run that is killed anywhere ends as one that nobody touched")
+def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(
+    tmp_path, trainer, campaign
+):
+    chance = campaign.random
     experiment = tmp_path / "digits"
     training = experiment / "training"
     loaders = [(0, False), (2, False), (2, True)]
@@ -187,7 +183,7 @@ def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(t
         )
     ]  # fmt: skip
     cases, calls = {}, {}
-    for number in range(ROUNDS):
+    for number in campaign.rounds(4):
         kind = chance.randrange(len(kinds))
         reference = f"untouched_{kind}"
         if not (training / reference).exists():
@@ -195,6 +191,7 @@ def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(t
             assert ended["code"] == 0
             calls[kind] = ended["calls"]
         cases[f"killed_{number}"] = kind
+    campaign.tried = 2 * len(cases)
     # In turns for all of them, so that one sync after each kill is enough.
     for kill in range(2):
         for name, kind in cases.items():

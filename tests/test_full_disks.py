@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults.plugin import FACTOR
 
 from expkit_bookkeeping import Bookkeeping, ClaimLost, read_run
 
@@ -79,7 +80,7 @@ STAGES = ["open", "log_metrics", "save_checkpoint", "save_results", "close"]
 # The others differ in what happens to be under way beside the run whose disk is full.
 IN_SHORT = [*((stage, 1, True) for stage in STAGES), ("close", 1, False), ("log_metrics", 2, True)]
 IN_LONG = [(stage, jobs, frees) for stage in STAGES for jobs in (1, 2) for frees in (True, False)]
-COMBINATIONS = IN_LONG if int(os.environ.get("EXPKIT_FAULTS", "1")) > 1 else IN_SHORT
+COMBINATIONS = IN_LONG if FACTOR > 1 else IN_SHORT
 
 
 class State:
@@ -118,7 +119,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-@pytest.mark.faults
+@pytest.mark.faults("on a full disk the record says what happened, and the other runs go on")
 @pytest.mark.parametrize(("stage", "n_jobs", "frees"), COMBINATIONS)
 def test_a_grid_whose_disk_is_full_records_it_and_the_other_runs_go_on(
     disk, tmp_path, stage, n_jobs, frees
