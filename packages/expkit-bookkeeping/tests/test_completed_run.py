@@ -295,7 +295,7 @@ def test_a_claim_whose_owner_died_before_it_wrote_anything_leaves_a_completed_ru
         run.log_metrics({"test": 2.0}, step=0)
 
     record = read_run(folder)
-    assert (record.state, record.attempt, record.best) == ("completed", 3, BEST)
+    assert (record.state, record.attempt, record.best) == ("completed", 2, BEST)
 
 
 def test_a_training_that_is_killed_is_lost_also_if_the_run_was_completed_before(folder):

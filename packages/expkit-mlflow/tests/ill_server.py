@@ -60,8 +60,10 @@ class IllServer:
                 pass
 
             def handle_one_request(self):
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                try:
                     super().handle_one_request()
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True
 
             def do_GET(self):
                 ill_server._answer(self)
@@ -122,10 +124,10 @@ class IllServer:
         try:
             connection.request(handler.command, handler.path, body, headers)
             response = connection.getresponse()
-        except OSError as error:
+            content = response.read()
+        except Exception as error:
             print("the proxy's own problem:", handler.command, handler.path, repr(error))
             raise
-        content = response.read()
         connection.close()
         kind = response.headers.get("Content-Type", "application/json")
         return response.status, kind, content, {}
@@ -146,6 +148,8 @@ def _send(handler, status, kind, content, headers):
     handler.send_response(status)
     handler.send_header("Content-Type", kind)
     handler.send_header("Content-Length", str(len(content)))
+    if handler.close_connection:
+        handler.send_header("Connection", "close")
     for name, value in headers.items():
         handler.send_header(name, value)
     handler.end_headers()

@@ -32,7 +32,7 @@ def config(**node):
         (
             config(mode="online", tracking_uri="postgresql://me:secret@host/db"),
             ValueError,
-            "tracking_uri is 'postgresql://host/db'",
+            "tracking_uri is 'postgresql://me:***@host/db'",
         ),
         (config(tags=["a"]), TypeError, "cfg.mlflow.tags must be a mapping, got ['a']"),
         (

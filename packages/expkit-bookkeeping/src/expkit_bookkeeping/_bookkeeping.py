@@ -13,12 +13,25 @@ from types import FrameType, TracebackType
 
 from ._files.durable import make_folder
 from ._files.paths import path_inside
+from ._files.secrets import (
+    literal_secrets,
+    remember_secrets,
+    secret_patterns,
+    secret_values,
+    secret_warning,
+)
+from ._named_files import NamedFiles
 from ._recording.endings import final_state
 from ._recording.metrics import to_numbers, to_step
 from ._recording.ranks import process_rank, true_on_any_rank
 from ._recording.signals import stop_requested, stop_signals
 from ._recording.sinks import Sinks
-from ._runs.claims import FINAL_STATES, claim_run, completed_since
+from ._runs.claims import (
+    FINAL_STATES,
+    check_unfinished_claims,
+    claim_run,
+    completed_since,
+)
 from ._runs.folder_ownership import is_run_folder
 from ._runs.records import Liveness, find_run, is_alive, read_run
 from ._runs.settings import (
@@ -28,11 +41,12 @@ from ._runs.settings import (
     run_folder,
     run_settings,
     settings_of_run,
+    shown_config,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self, TypeVar
+    from typing import Self
 
     from ._checkpoints.resuming import ResumePoint
     from ._checkpoints.saver import CheckpointSaver
@@ -40,10 +54,8 @@ if TYPE_CHECKING:
     from ._recording.open_run import OpenRun
     from ._recording.protocols import SavableTimer, Sink
 
-    T = TypeVar("T")
 
-
-class Bookkeeping:
+class Bookkeeping(NamedFiles):
     """One run's folder: claim, state, log, metrics, checkpoints and results.
 
     Use it as a context manager. Entering claims the folder and starts the heartbeat; leaving
@@ -102,6 +114,7 @@ class Bookkeeping:
         # absolute(), as the training code may change the working directory
         self.folder = Path(folder).absolute()
         self.config = {} if config is None else plain_config(config)
+        self._shown_config = shown_config(config, self.config)
         self.settings = run_settings(self.config) if settings is None else settings
         self.rank = process_rank(rank)
         self.run_name = self.folder.name if run_name is None else folder_name(run_name, "run_name")
@@ -165,6 +178,7 @@ class Bookkeeping:
             console=console,
         )
         bookkeeping._may_share = False
+        bookkeeping._shown_config = shown_config(config, plain)  # references as they are written
         return bookkeeping
 
     def __repr__(self) -> str:
@@ -386,7 +400,7 @@ class Bookkeeping:
             raise FileNotFoundError(f"There is no {artifact} to log as an artifact.")
         run.log_artifact(artifact)
 
-    # Checkpoints, states, summary and results
+    # Checkpoints
 
     def save_checkpoint(
         self,
@@ -563,197 +577,6 @@ class Bookkeeping:
             self.log(text)
         return start
 
-    def save_model(self, model: object, name: str = "model") -> Path:
-        """Write a model's state_dict to `states/NAME.pt`, without wrappers; see `load_model`.
-
-        Raises:
-            TypeError: If it has no state_dict, or one with values that need pickle.
-            ValueError: If the name leaves the run folder.
-            OSError: If it could not be written.
-        """
-        return self._save_state(model, name)
-
-    def load_model(
-        self, model: T, name: str = "model", *, strict: bool = True, unsafe: bool = False
-    ) -> T:
-        """Read `states/NAME.pt` into a model, wrapped or not, and return it.
-
-        Args:
-            model: The model.
-            name: The name that it was saved under, or a checkpoint's: `"best"`, `"epoch_0007"`.
-            strict: Whether every key must exist and fit.
-            unsafe: Whether to unpickle arbitrary objects, which runs code from the file; for old
-                files of your own.
-
-        Raises:
-            FileNotFoundError: If there is no such file; names those that exist.
-            ValueError: If the file is damaged, or the name leaves the run folder.
-            RuntimeError: If the state does not fit the model.
-        """
-        return self._load_state(model, name, "model", strict=strict, unsafe=unsafe)
-
-    def save_optimizer(self, optimizer: object, name: str = "optimizer") -> Path:
-        """Write an optimizer's state to `states/NAME.pt`; see `save_model`."""
-        return self._save_state(optimizer, name)
-
-    def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
-        """Read `states/NAME.pt` into an optimizer and return it; see `load_model`.
-
-        The parameters must have the order in which it was saved; `resume` goes by their names.
-        """
-        return self._load_state(optimizer, name, "optimizer", unsafe=unsafe)
-
-    def save_scheduler(self, scheduler: object, name: str = "scheduler") -> Path:
-        """Write a scheduler's state to `states/NAME.pt`; see `save_model`."""
-        return self._save_state(scheduler, name)
-
-    def load_scheduler(self, scheduler: T, name: str = "scheduler", *, unsafe: bool = False) -> T:
-        """Read `states/NAME.pt` into a scheduler and return it; see `load_model`."""
-        return self._load_state(scheduler, name, "scheduler", unsafe=unsafe)
-
-    def save_encoder(self, encoder: object, name: str = "encoder", *, pickle: bool = False) -> Path:
-        """Write a label encoder, scaler or vectorizer to `states/NAME.json` (or `.pt`).
-
-        Args:
-            encoder: An object with `state_dict`/`load_state_dict` or `to_dict`/`from_dict`, or a
-                scikit-learn estimator, whose attributes are written with their dtypes.
-            name: Its name.
-            pickle: Whether to pickle it instead. Loading that runs code from the file.
-
-        Returns:
-            The file.
-
-        Raises:
-            TypeError: If it cannot be written without pickle; says which part and why.
-            ValueError: If the name leaves the run folder.
-        """
-        from ._results.encoders import encoder_path, save_encoder
-
-        run = self._writing()
-        if run is None:
-            return encoder_path(self.folder, name)
-        return save_encoder(self.folder, encoder, name, pickle=pickle, check=run.check)
-
-    def load_encoder(
-        self, encoder: type[T] | T, name: str = "encoder", *, pickle: bool = False
-    ) -> T:
-        """Read what `save_encoder` wrote into an object of its class, and return it.
-
-        Args:
-            encoder: The class, or an object of it, which is filled.
-            name: The name that it was saved under.
-            pickle: Whether a pickled one may be loaded, which runs code from the file.
-
-        Raises:
-            FileNotFoundError: If there is no such encoder; names the files that exist.
-            TypeError: If the file holds another class.
-            ValueError: If the file is damaged, or a pickle and `pickle` is not set.
-        """
-        from ._results.encoders import load_encoder
-
-        return load_encoder(self.folder, encoder, name, pickle=pickle)
-
-    def save_model_summary(
-        self,
-        model: object,
-        input_size: Sequence[int] | Sequence[Sequence[int]] | None = None,
-        input_data: object = None,
-        **kwargs: object,
-    ) -> Path:
-        """Write `model_summary.txt` and `model_summary.yaml`: layers, shapes, totals.
-
-        With torchinfo and an input the model runs once, in eval mode; afterwards its device, train
-        flags, buffers and all random states are what they were. If that fails, the parameters are
-        listed and one warning is logged.
-
-        Args:
-            model: The module, wrapped or not.
-            input_size: Shape of the input with its batch, `(1, 1, 8, 8)`, or several shapes.
-            input_data: Instead: a tensor, a tuple or list of arguments, or a dict of named ones.
-            **kwargs: More arguments of the model's `forward`.
-
-        Returns:
-            The text file.
-
-        Raises:
-            TypeError: If the model is not a module, or both kinds of input are given.
-        """
-        from ._results.summary import save_model_summary
-
-        run = self._writing()
-        if run is None:
-            return self.folder / "model_summary.txt"
-        return save_model_summary(
-            self.folder,
-            model,
-            run.check,
-            input_size=input_size,
-            input_data=input_data,
-            report=self._warn,
-            **kwargs,
-        )
-
-    def save_results(self, data: object, name: str) -> Path:
-        """Write results to `results/NAME`; `load_results` gives back equal ones.
-
-        A dict or list goes to `.yaml` or `.json`, a DataFrame to `.csv` (with its dtypes and
-        index beside it in `NAME.csv.schema.json`) or `.parquet`, a numpy array to `.npy`; the
-        first of each is the default. Numpy and torch scalars in a dict become plain numbers.
-
-        Args:
-            data: The results.
-            name: Relative name, with or without suffix; `"fold1/scores"` makes a folder.
-
-        Returns:
-            The file.
-
-        Raises:
-            TypeError: If something would not be read back equal; says where and what to do.
-            ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
-            ImportError: If Parquet is asked for and pyarrow is missing.
-        """
-        from ._results.values import results_path, save_results
-
-        run = self._writing()
-        if run is None:
-            return results_path(self.folder, data, name)
-        return save_results(self.folder, data, name, check=run.check)
-
-    def load_results(self, name: str) -> object:
-        """Read what `save_results` wrote; the suffix may be left out where one file fits.
-
-        Raises:
-            FileNotFoundError: If there is no such file; names those that exist.
-            ValueError: If several files fit, or the file is damaged.
-        """
-        from ._results.values import load_results
-
-        return load_results(self.folder, name)
-
-    def _save_state(self, value: object, name: str) -> Path:
-        from ._checkpoints.states import save_state, state_path
-
-        run = self._writing()
-        if run is None:
-            return state_path(self.folder, name)
-        return save_state(self.folder, value, name, check=run.check)
-
-    def _load_state(
-        self, value: T, name: str, part: str, *, strict: bool = True, unsafe: bool
-    ) -> T:
-        from ._checkpoints.states import load_state
-
-        self._wait_for_files()
-        return load_state(
-            self.folder,
-            value,
-            name,
-            part=part,
-            settings=self.settings,
-            strict=strict,
-            unsafe=unsafe,
-        )
-
     # Inner parts
 
     def _wait_for_files(self) -> None:
@@ -766,9 +589,11 @@ class Bookkeeping:
 
     def _open_folder(self) -> None:
         """Take what the run has recorded and, on rank 0, claim it unless it is completed."""
+        remember_secrets(secret_values(self._given_config, secret_patterns(self._given_config)))
         self.config = self._given_config
         self.settings = self._given_settings or RunSettings()
         former = _close_former_object(self) if self.rank == 0 else None
+        check_unfinished_claims(self.folder)
         is_ours = is_run_folder(self.folder)  # other tools write a run.json, too
         record = find_run(self.folder, is_alive=self._is_alive) if is_ours else None
         if record is not None and record.data:
@@ -825,7 +650,8 @@ class Bookkeeping:
                 clock=self._clock,
             )
             stored = None if completed is None else completed.config
-            run.start(self._given_config, stored_config=stored, first_metrics=first_metrics)
+            run.start(self._shown_config, stored_config=stored, first_metrics=first_metrics)
+            self._warn_of_literal_secrets()
         except BaseException as error:
             with contextlib.suppress(Exception):
                 if completed is None:
@@ -845,8 +671,9 @@ class Bookkeeping:
             RunClaimed: If another process holds it; see `_writing` for the others.
         """
         finished = self._finished
-        if finished is None:  # without asking for the claim: what writes the queue does
-            return self._open_run()  # type: ignore[return-value]
+        if finished is None:
+            # log_metrics does not ask for the claim: what writes its queue does.
+            return self._open_run() if act == "log_metrics" else self._writing()  # type: ignore[return-value]
         if self._writing() is None:
             return None
         run = self._start_attempt(finished, first_metrics)
@@ -854,6 +681,19 @@ class Bookkeeping:
         run.take_over(finished, act)
         run.request_heartbeat()  # which records what is added, in case the process is killed
         return run
+
+    def _warn_of_literal_secrets(self) -> None:
+        """Say which line to write instead; within a Hydra app, expkit-hydra has said so."""
+        hydra = sys.modules.get("hydra.core.hydra_config")
+        config = self._given_config
+        if not config or (hydra is not None and hydra.HydraConfig.initialized()):
+            return
+        for line in literal_secrets(config, secret_patterns(config)):
+            place: object = self._shown_config
+            for key in line.partition(":")[0].split("."):
+                place = place.get(key) if isinstance(place, Mapping) else None
+            if "${" not in str(place):  # else it is a reference, and stands elsewhere
+                self._warn(secret_warning(line))
 
     def _saver_of(self, run: OpenRun) -> CheckpointSaver:
         """What saves this run's checkpoints; made for the first one, as its imports are slow."""

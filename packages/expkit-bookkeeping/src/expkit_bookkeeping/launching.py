@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from ._files.json_files import parse_json as parse_json
     from ._files.json_files import read_json as read_json
     from ._files.plain_data import json_data as json_data
+    from ._files.secrets import MASK as MASK
+    from ._files.secrets import SECRET_KEYS as SECRET_KEYS
+    from ._files.secrets import is_secret as is_secret
+    from ._files.secrets import is_secret_key as is_secret_key
+    from ._files.secrets import literal_secrets as literal_secrets
+    from ._files.secrets import override_secrets as override_secrets
+    from ._files.secrets import public_config as public_config
+    from ._files.secrets import public_override as public_override
+    from ._files.secrets import remember_secrets as remember_secrets
+    from ._files.secrets import secret_patterns as secret_patterns
+    from ._files.secrets import secret_values as secret_values
+    from ._files.secrets import secret_warning as secret_warning
+    from ._files.secrets import shown as shown
+    from ._files.secrets import uri_without_secrets as uri_without_secrets
+    from ._files.secrets import without_known_secrets as without_known_secrets
     from ._files.tagged_json import to_tagged as to_tagged
     from ._files.texts import error_facts as error_facts
     from ._files.texts import printable as printable
@@ -51,9 +66,11 @@ _MODULES = {
     "Claim": "_runs.claims",
     "IGNORED_BY_DEFAULT": "_runs.hashes",
     "Liveness": "_runs.records",
+    "MASK": "_files.secrets",
     "NO_PART_OF_IDENTITY": "_runs.hashes",
     "NewerFileError": "_files.json_files",
     "RunChanged": "_runs.claims",
+    "SECRET_KEYS": "_files.secrets",
     "UnreadableFileError": "_files.json_files",
     "append_line": "_files.durable",
     "check_schema": "_files.json_files",
@@ -66,26 +83,39 @@ _MODULES = {
     "exit_code": "_recording.endings",
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",
+    "is_secret": "_files.secrets",
+    "is_secret_key": "_files.secrets",
     "json_data": "_files.plain_data",
+    "literal_secrets": "_files.secrets",
     "make_folder": "_files.durable",
     "move_to_trash": "_runs.trash",
     "open_append_file": "_files.append_files",
+    "override_secrets": "_files.secrets",
     "parse_json": "_files.json_files",
     "printable": "_files.texts",
+    "public_config": "_files.secrets",
+    "public_override": "_files.secrets",
     "read_json": "_files.json_files",
     "read_sources": "_runs.code_records",
     "read_yaml": "_files.yaml_files",
     "reason_to_stay": "_runs.folder_ownership",
     "record_code": "_runs.code_records",
     "recorded_sources": "_runs.code_records",
+    "remember_secrets": "_files.secrets",
     "request_stop": "_recording.signals",
     "script_files": "_runs.folder_ownership",
+    "secret_patterns": "_files.secrets",
+    "secret_values": "_files.secrets",
+    "secret_warning": "_files.secrets",
+    "shown": "_files.secrets",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
     "text_of": "_files.texts",
     "to_tagged": "_files.tagged_json",
     "traceback_text": "_files.texts",
+    "uri_without_secrets": "_files.secrets",
     "without_colours": "_files.texts",
+    "without_known_secrets": "_files.secrets",
     "write_file": "_files.durable",
     "yaml_text": "_files.yaml_files",
 }

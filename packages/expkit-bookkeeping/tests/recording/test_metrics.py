@@ -239,7 +239,7 @@ def test_an_owner_whose_claim_is_lost_logs_nothing_more(folder):
         run.log_metrics({"loss": 0.5}, step=1)
     with pytest.raises(RuntimeError, match="node7"):
         run.close()
-    assert claim_run(folder, is_alive=lambda record: False).attempt == 3
+    assert claim_run(folder, is_alive=lambda record: False).number == 3
 
 
 def log(folder, values, **names):

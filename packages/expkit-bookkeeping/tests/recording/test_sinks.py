@@ -94,6 +94,7 @@ def test_a_sink_learns_what_was_logged_before_and_what_resume_has_cut(tmp_path):
         run.log_metrics({"loss": 1.0}, step=0)
         run.save_checkpoint(0)
         run.log_metrics({"loss": 0.5}, step=1)
+        run.close("interrupted")
     sink = Reconciling()
     with Bookkeeping(tmp_path, sinks=[sink, Recorder()], console=False) as run:
         run.resume()

@@ -142,11 +142,16 @@ def compare_configs(
     >>> compare_configs({"lr": 0.1, "bias": True}, {"lr": 0.2, "model": {"dropout": 0.0}})
     ['- bias=True', '~ lr=0.1 → 0.2', '+ model.dropout=0.0']
     """
-    before, after = dict(flatten(old)), dict(flatten(new))
+    from expkit_bookkeeping.launching import is_secret, public_config, secret_patterns
+
+    patterns = secret_patterns(new)
+    before, after = (dict(flatten(public_config(config, patterns))) for config in (old, new))
     lines = []
     for key in sorted({*before, *after}):
         if any(key == name or key.startswith(f"{name}.") for name in ignore):
             continue
+        if is_secret(key, "text", patterns) and isinstance(before.get(key, after.get(key)), str):
+            continue  # no part of what a run is
         if isinstance(before.get(key), str) and "${" in str(before[key]):
             continue  # an interpolation kept as text: its value at that time is unknown
         if key not in before:

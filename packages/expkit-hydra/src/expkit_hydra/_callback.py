@@ -72,15 +72,18 @@ class RunCallback(Callback, JobWatcher):
         from omegaconf.errors import OmegaConfBaseException
 
         from expkit_bookkeeping import ClaimLost, RunClaimed, process_rank
-        from expkit_bookkeeping.launching import stop_signals
+        from expkit_bookkeeping.launching import literal_secrets, secret_warning, stop_signals
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
         from ._drafting.experiment import check_experiment_id
         from ._grid.identity import write_config
         from ._grid.names import settle_name
+        from ._grid.secrets import patterns_of, remember_secrets_of
         from ._grid.settings import grid_settings
+        from ._running.hydra_run import hide_hydra_files
         from ._running.lifetime import heartbeat
+        from ._running.yaml_text import without_hydra
 
         warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
         # Exceptions would become warnings here, and the run would start nevertheless.
@@ -96,8 +99,13 @@ class RunCallback(Callback, JobWatcher):
         if config.expkit.get("dry_run"):
             _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
             raise SystemExit(0)
+        with current_config(config):
+            remember_secrets_of(config, config.hydra.overrides.task)
+        hide_hydra_files(config)
         if process_rank() != 0:  # rank 0 claims for the other processes of a distributed run
             return
+        for line in literal_secrets(without_hydra(config), patterns_of(config)):
+            _say(secret_warning(line))
         try:
             self._claim = _prepare_single_run(config, grid_settings(config))
             write_config(config, self._claim)
@@ -120,13 +128,21 @@ class RunCallback(Callback, JobWatcher):
         """Claim a run that a foreign launcher has started."""
         from expkit_bookkeeping import process_rank
 
+        from ._composing.global_state import current_config
         from ._grid.identity import write_config
+        from ._grid.secrets import remember_secrets_of
         from ._running.execution import is_executing
+        from ._running.hydra_run import hide_in_multirun, hide_secrets
         from ._running.lifetime import heartbeat
 
         folder = Path(config.hydra.runtime.output_dir)
+        if process_rank() == 0:
+            hide_secrets(config, is_written=not is_executing(folder))
         if self._claim is not None or is_executing(folder) or process_rank() != 0:
             return
+        with current_config(config):
+            remember_secrets_of(config, config.hydra.overrides.task)
+            hide_in_multirun(config)
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
             self._config = config
@@ -137,11 +153,18 @@ class RunCallback(Callback, JobWatcher):
         """Record the end of a run, unless its own Bookkeeping has done so."""
         from hydra.core.utils import JobStatus
 
+        from expkit_bookkeeping.launching import without_known_secrets
+
         from ._composing.internals import raw_return_value
         from ._running.objective import fill_objective
+        from ._running.output import PublicStream
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
         failed = job_return.status == JobStatus.FAILED
+        if failed and self._single is not None:  # what Hydra prints now, and Python after it
+            overrides = job_return.overrides or ()
+            job_return.overrides = [without_known_secrets(text) for text in overrides]
+            sys.stderr = PublicStream(sys.stderr)
         problem = self._record_end(returned) if failed else self._record_end(None, returned)
         if problem is not None and not failed:
             # The run would count as lost, though the exit code says that all is well.
@@ -183,12 +206,16 @@ class RunCallback(Callback, JobWatcher):
         """After another sweeper than ours: results.csv, figures and the table."""
         from ._composing.global_state import current_config
         from ._console.finishing import finish_grid
+        from ._grid.secrets import tracking_uri_handed_on
+        from ._running.hydra_run import hide_in_multirun
 
         if "expkit" in str(config.hydra.sweeper.get("_target_")):
             return  # ours has done it, and knows the grid
         with current_config(config):
             experiment = Path(str(config.results_dir)) / str(config.experiment_id)
-        finish_grid(None, config=config, experiment=experiment.absolute())
+            hide_in_multirun(config)
+        with current_config(config), tracking_uri_handed_on(config):
+            finish_grid(None, config=config, experiment=experiment.absolute())
 
     def _at_exit(self) -> None:
         # Only if the process ends before Hydra has got to the function: by another callback.

@@ -9,11 +9,13 @@ from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 from ._composing.errors import GridError
+from ._composing.global_state import current_config
 from ._console.command_lines import command_line, short_path
 from ._console.finishing import finish_grid
 from ._console.screen import tolerant_console
 from ._console.sibling_verbs import TrackingSync
 from ._console.sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
+from ._grid.secrets import remember_secrets_of
 from ._grid.settings import grid_settings
 from ._running.execution import RunOutcome, execute_run
 from ._running.lifetime import INTERRUPTED, TERMINATED, as_exception, asks_for_the_end
@@ -73,15 +75,18 @@ def launch(
     )
     from omegaconf import open_dict
 
-    from expkit_bookkeeping.launching import exit_code
+    from expkit_bookkeeping.launching import exit_code, without_known_secrets
 
     setup_globals()
+    with current_config(config):
+        remember_secrets_of(config, [text for overrides in job_overrides for text in overrides])
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     screen = tolerant_console()
     returned = []
     for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-        screen.print(f"#{number}: {' '.join(filter_overrides(overrides))}", markup=False)
+        shown = without_known_secrets(" ".join(filter_overrides(overrides)))
+        screen.print(f"#{number}: {shown}", markup=False)
         run_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
         with open_dict(run_config):
             run_config.hydra.job.id = number

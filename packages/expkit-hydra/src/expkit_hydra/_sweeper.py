@@ -11,6 +11,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from expkit_bookkeeping.launching import literal_secrets, secret_warning
+
 from ._composing.composer import Composer
 from ._composing.config_files import files_read_once, warn_about_order
 from ._composing.errors import GridError
@@ -23,16 +25,18 @@ from ._console.texts import error_line, run_count
 from ._drafting.description import describe
 from ._drafting.draft import Draft, draft_grid, read_rules
 from ._drafting.expansion import Expansion, expand
-from ._drafting.experiment import refuse_keys
+from ._drafting.experiment import refuse_keys, refuse_swept_secrets
 from ._drafting.shape import Naming
 from ._grid.grid import Grid
 from ._grid.identity import identify
 from ._grid.names import name_template
 from ._grid.run import GridRun
+from ._grid.secrets import patterns_of, remember_secrets_of, tracking_uri_handed_on
 from ._grid.settings import grid_settings, unread_rules
 from ._grid.writing import write_grid
 from ._running.lifetime import INTERRUPTED
 from ._running.program import describe_task
+from ._running.yaml_text import public_yaml, without_hydra
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -97,6 +101,8 @@ class GridSweeper:
         expansion = expand(params, arguments, loader)
         composer = Composer(loader, config)
         with current_config(config):
+            remember_secrets_of(config, [text for block in expansion.blocks for axis in block
+                                         for text in axis.overrides])  # fmt: skip
             if not _has_tree(config):
                 return self._sweep_plainly(expansion, composer)
             warn_about_order(loader, config.hydra.job.config_name)
@@ -108,7 +114,10 @@ class GridSweeper:
             except KeyboardInterrupt:
                 log.warning("Interrupted while the grid was made. Nothing has been started.")
                 raise SystemExit(INTERRUPTED) from None
-            return [] if grid_and_given_up is None else self._launch(*grid_and_given_up)
+            if grid_and_given_up is None:
+                return []
+            with tracking_uri_handed_on(config):
+                return self._launch(*grid_and_given_up)
 
     def _make_grid(
         self, expansion: Expansion, composer: Composer, *, declared: Callable[[], Expansion]
@@ -129,6 +138,10 @@ class GridSweeper:
         if misplaced is not None:
             log.warning(misplaced)
         refuse_keys(expansion.keys)
+        patterns = patterns_of(config)
+        refuse_swept_secrets(expansion, patterns)
+        for line in literal_secrets(without_hydra(config), patterns):
+            log.warning(secret_warning(line))
         naming = Naming(tuple(expansion.keys), name_template(config), pinned_keys(config))
         draft = draft_grid(config, expansion, composer, naming, show_progress=progress)
         log.debug(
@@ -217,7 +230,7 @@ class GridSweeper:
         # As Hydra's own sweeper does; tools that read a sweep's folder look for this file.
         sweep_dir = Path(str(config.hydra.sweep.dir))
         sweep_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, sweep_dir / "multirun.yaml")
+        (sweep_dir / "multirun.yaml").write_text(public_yaml(config), encoding="utf-8")
         batches = [
             self.launcher.launch([list(overrides) for overrides in batch], initial_job_idx=start)
             for start, batch in _batches(runs, self.max_batch_size)

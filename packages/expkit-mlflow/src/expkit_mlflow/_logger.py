@@ -29,7 +29,16 @@ from ._journal.run_folders import (
 from ._journal.writing import ImplicitStep, Journal
 from ._run_lifetime import rank_of, sigterm_as_exit, state_after
 from ._store.errors import TrackingError, first_line, log_traceback
-from ._store.secrets import without_secrets
+from ._store.secrets import (
+    public_config,
+    remember_secrets,
+    secret_patterns,
+    secret_values,
+    uri_secrets,
+    uri_without_secrets,
+    without_credentials,
+    without_known_secrets,
+)
 from ._store.uris import check_uri, is_server
 from ._sync.outcomes import outcome_of
 
@@ -119,8 +128,9 @@ class MLFlowLogger:
             except TrackingError as error:
                 raise ValueError(str(error)) from None
             tracking_uri = _absolute(tracking_uri)
+            remember_secrets(uri_secrets(tracking_uri))
         if mode == "online" and (tracking_uri is None or not is_server(tracking_uri)):
-            shown = None if tracking_uri is None else without_secrets(tracking_uri)
+            shown = None if tracking_uri is None else uri_without_secrets(tracking_uri)
             raise ValueError(
                 f"mode 'online' sends to a server while the run is still going, but tracking_uri "
                 f"is {shown!r}. Set it to a server (http://…), or use mode 'auto'."
@@ -134,7 +144,7 @@ class MLFlowLogger:
         self._run_name = run_name
         self._uri = tracking_uri
         self._mode = mode if rank_of(rank, environ) == 0 else "disabled"
-        self._tags = {str(key): str(value) for key, value in (tags or {}).items()}
+        self._tags = _public_tags(tags or {})
         self._close_timeout_s = close_timeout_s
         self._in_grid = bool(environ.get("EXPKIT_GRID"))
         self._clock = clock
@@ -400,7 +410,7 @@ class MLFlowLogger:
         """Sets tags of the run."""
         if self._mode == "disabled":
             return
-        texts = {str(key): str(value) for key, value in tags.items()}
+        texts = _public_tags(tags)
         self._journal or self._start()
         self._append({"kind": "tags", "tags": texts})
 
@@ -418,7 +428,7 @@ class MLFlowLogger:
     ) -> None:
         if isinstance(error, Exception):
             with contextlib.suppress(Exception):
-                text = without_secrets(f"{type(error).__name__}: {error}")
+                text = without_known_secrets(f"{type(error).__name__}: {error}")
                 self.set_tags({"expkit.error": text[:500]})
         try:
             self.close(state_after(error))
@@ -485,7 +495,7 @@ class MLFlowLogger:
                 "run_name": run_name,
                 "attempt": attempt,
                 "time": self._clock(),
-                "tracking_uri": None if self._uri is None else without_secrets(self._uri),
+                "tracking_uri": None if self._uri is None else without_credentials(self._uri),
                 "mode": self._mode,
                 "tags": all_tags,
                 **this_process(),
@@ -519,9 +529,11 @@ class MLFlowLogger:
             self._journal.append(entry)
 
     def _log_flat(self, config: Mapping[str, object]) -> None:
+        patterns = secret_patterns(config)
+        remember_secrets(secret_values(config, patterns))
         values = {key: value for key, value in config.items() if key not in IGNORED}
         if values:
-            params = {key: without_secrets(value) for key, value in flatten(values).items()}
+            params = flatten(public_config(values, patterns))
             self._append({"kind": "params", "params": params})
 
     def _write_config(self, config: Mapping[str, object]) -> None:
@@ -529,7 +541,7 @@ class MLFlowLogger:
         path = self._run_folder / "config.yaml"
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(without_secrets(yaml_text(config)))
+            file.write(yaml_text(public_config(config, secret_patterns(config))))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -541,6 +553,12 @@ def _absolute(uri: str) -> str:
     if path == uri or not path or Path(path).is_absolute():
         return uri
     return f"sqlite:///{Path(path).absolute()}"
+
+
+def _public_tags(tags: Mapping[str, object]) -> dict[str, str]:
+    texts = {str(key): str(value) for key, value in tags.items()}
+    remember_secrets(secret_values(texts))
+    return {key: str(value) for key, value in public_config(texts).items()}
 
 
 def _unknown(kind: str, value: str, allowed: tuple[str, ...]) -> str:

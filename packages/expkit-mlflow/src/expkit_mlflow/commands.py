@@ -31,6 +31,9 @@ def sync(argv: Sequence[str]) -> int:
         "--interval", type=float, default=5.0, metavar="S", help="seconds between passes (5)"
     )
     parser.add_argument("--tracking-uri", help="send everything there, not where the journals say")
+    parser.add_argument(
+        "--follow-links", action="store_true", help="send artifacts that are links out of a run"
+    )
     parser.add_argument("--show-ui", action="store_true", help="print how to open the UI")
     options = parser.parse_args(argv)
 
@@ -43,7 +46,10 @@ def sync(argv: Sequence[str]) -> int:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         synchronizer = Synchronizer(
-            options.folder, tracking_uri=options.tracking_uri, must_exist=not options.follow
+            options.folder,
+            tracking_uri=options.tracking_uri,
+            must_exist=not options.follow,
+            follow_links=options.follow_links,
         )
         if options.follow:
             if sys.stdin is not None and not sys.stdin.isatty():

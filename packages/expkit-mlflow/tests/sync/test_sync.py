@@ -687,7 +687,7 @@ def test_a_configuration_is_uploaded_without_its_passwords(experiment, kit, tmp_
 
     run = kit.runs(experiment)["r"]
     local = kit.client(experiment).download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
-    assert Path(local).read_text() == "uri: http://host:5000/x\nlr: 0.1\n"
+    assert Path(local).read_text() == "uri: http://me:***@host:5000/x\nlr: 0.1\n"
 
 
 def is_alive(pid):

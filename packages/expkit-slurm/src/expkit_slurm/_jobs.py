@@ -98,6 +98,8 @@ def launch_jobs(
     """
     from hydra.core.utils import configure_log, filter_overrides, setup_globals
 
+    from expkit_bookkeeping.launching import public_override
+
     def say(text: str) -> None:
         screen.print(text, markup=False, soft_wrap=True)
 
@@ -107,7 +109,7 @@ def launch_jobs(
     _refuse_what_needs_a_grid(settings)
     sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
     names = [
-        " ".join([f"#{number}", *filter_overrides(overrides)])
+        " ".join([f"#{number}", *map(public_override, filter_overrides(overrides))])
         for number, overrides in enumerate(job_overrides, start=initial_job_idx)
     ]
     for name in names:

@@ -6,6 +6,8 @@ Whatever an exception holds, a run that it ended has to be recorded; so nothing 
 import re
 import traceback
 
+from .secrets import without_known_secrets
+
 MOST_MESSAGE = 10_000  # characters of an error's message in run.json
 MOST_TRACEBACK = 20_000
 
@@ -63,17 +65,21 @@ def traceback_text(error: BaseException) -> str:
     try:
         lines = traceback.format_exception(error)
         # One entry may have several lines: a message.
-        entries = [shortened(_encodable(line).rstrip("\n"), MOST_MESSAGE) for line in lines]
+        texts = [without_known_secrets(_encodable(line)).rstrip("\n") for line in lines]
+        entries = [shortened(text, MOST_MESSAGE) for text in texts]
     except BaseException as problem:  # a loader's sources, a property of a class of the user's
         entries = [_line(error), f"(its traceback cannot be shown: {_type_name(problem)})"]
     return "\n".join(entries) + "\n"
 
 
 def error_facts(error: BaseException) -> dict[str, str]:
-    """An error as run.json keeps it: type, message and traceback; holds for every exception."""
+    """An error as run.json keeps it: type, message and traceback; holds for every exception.
+
+    It shows none of the secrets that this process has met.
+    """
     return {
         "type": _type_name(error),
-        "message": shortened(text_of(error), MOST_MESSAGE),
+        "message": shortened(without_known_secrets(text_of(error)), MOST_MESSAGE),
         "traceback": shortened(traceback_text(error), MOST_TRACEBACK, keep_end=True),
     }
 
@@ -89,5 +95,5 @@ def _type_name(value: object) -> str:
 
 
 def _line(error: BaseException) -> str:
-    message = shortened(text_of(error), MOST_MESSAGE)
+    message = shortened(without_known_secrets(text_of(error)), MOST_MESSAGE)
     return f"{_type_name(error)}: {message}" if message else _type_name(error)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .._files.append_files import open_append_file
 from .._files.durable import Check, naming
+from .._files.secrets import without_known_secrets
 from .._files.texts import text_of
 from .._runs.claims import ClaimLost
 
@@ -28,7 +29,7 @@ class RunLog:
 
     def __init__(self, folder: Path, *, console: bool, check: Check | None = None) -> None:
         self._file = _LogFile(folder / FILE_NAME, self._say_once, check)
-        self._file.setFormatter(logging.Formatter(_FORMAT))
+        self._file.setFormatter(_PublicFormatter(_FORMAT))
         # Not from getLogger: it would keep the logger of each run of a sweep forever, and a
         # configuration of logging could disable them.
         self._both = logging.Logger("expkit")
@@ -40,7 +41,7 @@ class RunLog:
             logger.addHandler(self._file)
         if console:
             self._console = _StdoutHandler()
-            self._console.setFormatter(logging.Formatter(_FORMAT))
+            self._console.setFormatter(_PublicFormatter(_FORMAT))
             self._both.addHandler(self._console)
 
     def write(self, message: object, level: int | str, *, console: bool) -> None:
@@ -118,6 +119,13 @@ class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         with naming(self._path):
             raise
+
+
+class _PublicFormatter(logging.Formatter):
+    """Masks the secrets that this process has met."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_known_secrets(super().format(record))
 
 
 class _StdoutHandler(logging.Handler):

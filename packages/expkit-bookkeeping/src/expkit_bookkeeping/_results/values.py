@@ -268,7 +268,7 @@ def _import_pandas() -> None:
 
 
 def _save_csv(path: Path, data: object, check: Check | None) -> None:
-    from .._files.tables import csv_and_schema
+    from .tables import csv_and_schema
 
     text, schema = csv_and_schema(data)  # type: ignore[arg-type]
     write_file(path, text, check=check)
@@ -280,7 +280,7 @@ def _load_csv(path: Path) -> pandas.DataFrame:
     _import_pandas()
     import pandas
 
-    from .._files.tables import SCHEMA, read_table
+    from .tables import SCHEMA, read_table
 
     schema = path.with_name(path.name + SCHEMA_SUFFIX)
     if not schema.is_file():  # another program's
@@ -302,14 +302,14 @@ def _import_pyarrow() -> None:
 
 def _save_parquet(path: Path, data: object, check: Check | None) -> None:
     _import_pyarrow()
-    from .._files.tables import parquet_bytes
+    from .tables import parquet_bytes
 
     write_file(path, parquet_bytes(data), check=check)  # type: ignore[arg-type]
 
 
 def _load_parquet(path: Path) -> pandas.DataFrame:
     _import_pyarrow()
-    from .._files.tables import read_parquet
+    from .tables import read_parquet
 
     return read_parquet(io.BytesIO(path.read_bytes()))
 

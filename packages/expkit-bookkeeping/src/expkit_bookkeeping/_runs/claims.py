@@ -401,14 +401,16 @@ def claim_run(
             for claim in own_claims:  # the record may be another owner's by now
                 claim.check()
             if owns(record, process):
-                if adds_to is not None:
-                    check_still_completed(lost_if_ownerless(record, is_alive), adds_to)
                 claim = Claim(folder, record.claim, record.attempt, process, clock)
                 with _released_if_it_fails(claim):
-                    if record.heartbeat_at is None:  # a full disk came before run.json
-                        sweep(folder, claim.check)
-                        detach(folder, claim.check, others=append_files)
-                    return _write_start(claim, facts, record, reopened=True, adds=adds)
+                    if claim.is_highest():
+                        if adds_to is not None:
+                            check_still_completed(lost_if_ownerless(record, is_alive), adds_to)
+                        if record.heartbeat_at is None:  # a full disk came before run.json
+                            sweep(folder, claim.check)
+                            detach(folder, claim.check, others=append_files)
+                        return _write_start(claim, facts, record, reopened=True, adds=adds)
+                claim.release()  # a higher one came to nothing, as only `is_alive` says
             check_free(folder, number, record, is_alive, judge)
             attempt = 1 if record is None else record.attempt + 1
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
@@ -524,6 +526,18 @@ def completed_since(judged: RunRecord | None) -> Callable[[RunRecord | None], st
         )
 
     return unless
+
+
+def check_unfinished_claims(folder: Path) -> None:
+    """Check that this process still has the run that it is working on, if it is.
+
+    What the folder holds by now says nothing of that: another process may have completed the run.
+
+    Raises:
+        ClaimLost: If it has lost it.
+    """
+    for claim in _unfinished_claims(folder):
+        claim.check()
 
 
 def _unfinished_claims(folder: Path) -> list[Claim]:

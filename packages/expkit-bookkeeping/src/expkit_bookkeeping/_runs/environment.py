@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
+from .._files.secrets import public_override, without_known_secrets
+
 
 def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, object]:
     """Facts about this process: Python, platform, versions of what is imported, GPUs, command.
@@ -28,7 +30,7 @@ def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, obj
         "cpus": _cpus(),
         "gpus": gpu_names(),
         "cuda_visible_devices": environ.get("CUDA_VISIBLE_DEVICES"),
-        "command": list(sys.argv),
+        "command": [public_override(without_known_secrets(text)) for text in sys.argv],
         "folder": str(Path.cwd()),
         "versions": _versions(),
     }

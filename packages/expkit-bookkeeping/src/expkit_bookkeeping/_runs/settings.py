@@ -3,11 +3,13 @@
 import contextlib
 import enum
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from typing import Any
 
 from .._files.plain_data import PlainRules, plain_data, without_numpy
+from .._files.secrets import MASK, is_secret, public_config, secret_patterns, shown
 from .._files.yaml_files import read_yaml
 from .records import RunRecord
 
@@ -69,6 +71,66 @@ def plain_config(config: object) -> dict[str, object]:
         for key, value in config.items()
         if key != "hydra"
     }
+
+
+def shown_config(config: object, plain: Mapping[str, object]) -> dict[str, object]:
+    """The configuration as config.yaml and the sinks show it.
+
+    Secret references stay text, secret literals are `***`, also where others refer to them.
+
+    Args:
+        config: What the user gave.
+        plain: The same as `plain_config` makes it.
+
+    Raises:
+        ValueError: If `expkit.secrets` cannot be read.
+    """
+    patterns = secret_patterns(plain)
+    if type(config).__module__.partition(".")[0] != "omegaconf":
+        return public_config(plain, patterns)
+    import copy
+
+    from omegaconf import OmegaConf, open_dict, read_write
+    from omegaconf.errors import OmegaConfBaseException
+
+    written = OmegaConf.to_container(config, resolve=False)
+    secrets = list(_secret_texts(written, patterns)) if isinstance(written, dict) else []
+    if not secrets:
+        return public_config(plain, patterns)
+    veiled = copy.deepcopy(config)
+    public_texts = []
+    for path, text in secrets:
+        node: Any = veiled
+        for key in path[:-1]:
+            node = node[key]
+        try:
+            with read_write(node), open_dict(node):
+                node[path[-1]] = MASK
+        except OmegaConfBaseException:  # a reference to a number: no text, and no secret
+            continue
+        public_texts.append((path, shown(path[-1], text, patterns)))
+    data = plain_config(veiled)
+    for path, text in public_texts:
+        place: Any = data
+        for key in path[:-1]:
+            place = place[key if isinstance(place, list) else _config_key(key, "")]
+        place[path[-1]] = text
+    return public_config(data, patterns)
+
+
+def _secret_texts(
+    written: object, patterns: Sequence[str], path: tuple[object, ...] = ()
+) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """The secret texts of a configuration as it is written, each with the keys that lead there."""
+    if isinstance(written, dict):
+        for key, value in written.items():
+            if path or key != "hydra":
+                yield from _secret_texts(value, patterns, (*path, key))
+    elif isinstance(written, list):
+        for number, value in enumerate(written):
+            yield from _secret_texts(value, patterns, (*path, number))
+    elif isinstance(written, str) and path and is_secret(path[-1], written, patterns):
+        yield path, written
 
 
 def read_config(folder: Path) -> dict[str, object]:

@@ -17,6 +17,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from expkit_bookkeeping.launching import without_known_secrets
+
 from .base_config import BaseConfig, NodePatch, put
 from .internals import are_tested_versions, child_node
 from .nodes import crosses_reference, holds_reference, merges_into_reference, node_at
@@ -107,8 +109,10 @@ class Composer:
         except CompactHydraException as error:
             # Hydra prints the message and, if it is OmegaConf's, the cause.
             raise ConfigCompositionException(
-                f"Run {index} of the grid ({' '.join(overrides) or 'no overrides'}) "
-                f"cannot be composed: {error}"
+                without_known_secrets(
+                    f"Run {index} of the grid ({' '.join(overrides) or 'no overrides'}) "
+                    f"cannot be composed: {error}"
+                )
             ) from error.__cause__
 
     def reads(self, overrides: Sequence[str]) -> bool:

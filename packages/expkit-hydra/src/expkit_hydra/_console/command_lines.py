@@ -24,7 +24,10 @@ def again(argv: Sequence[str] | None = None) -> str:
     >>> again(["train.py", "-m", "model=mlp,cnn"])
     'python train.py -m model=mlp,cnn'
     """
-    script, *arguments = sys.argv if argv is None else argv
+    from expkit_bookkeeping.launching import public_override, without_known_secrets
+
+    words = sys.argv if argv is None else argv
+    script, *arguments = [public_override(without_known_secrets(text)) for text in words]
     if script.endswith(".py"):
         return shlex.join(["python", short_path(Path(script)), *arguments])
     return shlex.join([Path(script).name, *arguments])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from expkit_bookkeeping.launching import without_known_secrets
+
 from .._composing.overrides import overlap
 from .._drafting.draft import Draft
 from .._drafting.expansion import Expansion
@@ -91,7 +93,7 @@ def dry_run_lines(draft: Draft) -> Iterator[str]:
         yield f"rule {number} skips {row['hits']}: {row['rule']}{example}"
     left = [draft.runs[position] for position in draft.selection.to_run]
     for title, run in (("first", left[0]), ("last", left[-1])) if left else ():
-        yield f"{title} run: {run.run_name} ({' '.join(run.overrides)})"
+        yield f"{title} run: {run.run_name} ({without_known_secrets(' '.join(run.overrides))})"
     yield "expkit.dry_run=true: nothing is written or started"
 
 

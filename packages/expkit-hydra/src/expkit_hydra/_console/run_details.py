@@ -158,6 +158,8 @@ def config_text(selected: SelectedRun, *, with_kit: bool = False) -> str | None:
 
 
 def _read_config(selected: SelectedRun) -> Mapping[str, object] | None:
+    from expkit_bookkeeping.launching import public_config, secret_patterns
+
     from .._composing.plain_data import plain_text
     from .._grid.identity import read_config
 
@@ -168,6 +170,8 @@ def _read_config(selected: SelectedRun) -> Mapping[str, object] | None:
         return None
     try:
         config = plain_text(selected.grid.config(selected.run.index))
-    except (LookupError, OSError):
+    except (LookupError, OSError, ValueError):
         return None
-    return {key: value for key, value in config.items() if key != "hydra"}
+    return public_config(
+        {key: value for key, value in config.items() if key != "hydra"}, secret_patterns(config)
+    )

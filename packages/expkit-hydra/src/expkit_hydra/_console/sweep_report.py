@@ -60,7 +60,7 @@ def report_outcome(
 ) -> None:
     """Say at once how a run went; if it failed, why and where."""
     from expkit_bookkeeping import read_run
-    from expkit_bookkeeping.launching import error_facts
+    from expkit_bookkeeping.launching import error_facts, without_known_secrets
 
     record = read_run(outcome.run.folder)
     row = Row(outcome.run.run_name, outcome.state)
@@ -91,7 +91,7 @@ def report_outcome(
     if reason is None and record is not None:
         reason = error_line(record.error)
     indent = " " * 4
-    reason = reason or ""
+    reason = without_known_secrets(reason or "")
     first = explained.setdefault(reason, outcome.run.run_name)
     if first != outcome.run.run_name and "\n" in reason:
         reason = f"{reason.partition(chr(10))[0]} (as {first})"

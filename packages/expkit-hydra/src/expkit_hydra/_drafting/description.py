@@ -7,8 +7,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from expkit_bookkeeping.launching import public_config, public_override
+
 from .._composing.plain_data import plain_text
 from .._grid.run import GridRun
+from .._grid.secrets import patterns_of
 from .draft import Draft
 from .expansion import Expansion
 
@@ -34,6 +37,7 @@ def describe(
         task: Where the user's function is; None if no other process would find it.
         argv: The command line; this process's by default.
     """
+    patterns = patterns_of(config)
     skipped = sum(1 for run in draft.runs if run.skipped_by is not None)
     counts: dict[str, object] = {
         "product": len(expansion),
@@ -44,7 +48,9 @@ def describe(
     if len(expansion.blocks) > 1:
         counts["blocks"] = draft.blocks
     return {
-        "command": _command(sys.argv if argv is None else argv),
+        "command": [
+            public_override(text, patterns) for text in _command(sys.argv if argv is None else argv)
+        ],
         "task": None if task is None else dict(task),
         "experiment_id": draft.experiment.name,
         "metric": config.expkit.get("metric"),
@@ -54,7 +60,9 @@ def describe(
         "filters": [dict(row) for row in draft.selection.rules],
         "versions": _versions(),
         "code": _code(),
-        "config": {key: value for key, value in plain_text(config).items() if key != "hydra"},
+        "config": public_config(
+            {key: value for key, value in plain_text(config).items() if key != "hydra"}, patterns
+        ),
     }
 
 

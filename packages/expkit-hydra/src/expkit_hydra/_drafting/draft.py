@@ -19,6 +19,7 @@ from .._grid.frozen_configs import FrozenConfigs
 from .._grid.identity import ignored_keys
 from .._grid.names import refuse_shared_names
 from .._grid.run import GridRun
+from .._grid.secrets import patterns_of
 from .composed_runs import ComposedRun, ShowProgress, composed_runs
 from .expansion import Expansion
 from .experiment import Experiment
@@ -96,7 +97,7 @@ class _Drafting:
         self._rules = RunFilter(read_rules(config)).rules
         self._experiment = Experiment()
         self._runs: list[GridRun] = []
-        self._frozen = FrozenConfigs()
+        self._frozen = FrozenConfigs(patterns_of(config))
         self._seen: dict[str, GridRun] = {}  # by hash
         self._shapes: set[Shape] = set()
         self._positions: list[int] = []  # in the product, of the runs that are no duplicates

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key, public_override
 
 from .._composing.errors import GridError
+from .expansion import Expansion
 from .shape import ResolvedRun
 
 
@@ -22,6 +23,23 @@ def refuse_keys(keys: Sequence[str]) -> None:
             raise GridError(
                 f"{key} cannot be swept: it is no part of what a run is, so its values would make "
                 "no different runs. Start one grid for each value instead."
+            )
+
+
+def refuse_swept_secrets(expansion: Expansion, patterns: Sequence[str]) -> None:
+    """Refuse to sweep secrets: values of swept keys name runs, and stand in all tables.
+
+    Raises:
+        GridError: Naming the key.
+    """
+    for axis in (axis for block in expansion.blocks for axis in block if axis.swept):
+        hides = any(public_override(text, patterns) != text for text in axis.overrides)
+        if hides or is_secret_key(axis.key, patterns):
+            raise GridError(
+                f"{axis.key} cannot be swept: its values hold secrets, and the values of swept "
+                "keys name the runs and stand in every table. Sweep another key, such as the "
+                "server's name, and let ${oc.env:…} give what is secret. If it is no secret, "
+                "change expkit.secrets."
             )
 
 

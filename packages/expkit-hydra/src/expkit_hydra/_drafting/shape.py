@@ -7,16 +7,19 @@ them. A `Shape` resolves the rest once, as a template, and fills it for each run
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from .._composing.base_config import BaseConfig
+from expkit_bookkeeping.launching import public_config
+
+from .._composing.base_config import BaseConfig, NodePatch
 from .._composing.composer import Composition
 from .._composing.overrides import KeyPath
 from .._composing.run_location import RunLocation, list_overrides, settle
 from .._composing.volatile import is_volatile, mentions_volatile, resolvers_as_text
 from .._grid.identity import hash_of
 from .._grid.names import clean, fill_template, name_of, swept_values
+from .._grid.secrets import is_secret_path, nodes_at, patterns_of, secret_nodes, veiled
 from .template import Constant, Leaf, Resolution, Values, read_with
 
 RUN_NAME: KeyPath = ("run_name",)
@@ -61,7 +64,10 @@ class Shape:
         self._base = base
         self._naming = naming
         own = frozenset(paths)
-        with base.lent(()):
+        self._patterns = patterns_of(base.config)
+        # Also where other values may be: a run's own, under the same keys.
+        self._secrets = [secret.path for secret in secret_nodes(base.config, self._patterns)]
+        with base.lent(()), self._veiled():
             before = Resolution(base.config, own.union(LISTS))
             self._values = {key: before.of_swept_key(key) for key in naming.keys}
             self._name = before.leaf(RUN_NAME)
@@ -95,6 +101,7 @@ class Shape:
             GridError: If the template cannot be filled.
         """
         raw = {patch.path: patch.value for patch in composition.patches if patch.is_leaf}
+        self._hide_own(composition.patches, raw)
         return self._name_of(composition, raw)
 
     def resolve(self, composition: Composition) -> ResolvedRun:
@@ -105,6 +112,7 @@ class Shape:
         """
         patches = composition.patches
         raw = {patch.path: patch.value for patch in patches if patch.is_leaf}
+        self._hide_own(patches, raw)
         values, name = self._name_of(composition, raw)
         experiment = self._leaves(self._experiment, raw, lambda: self._composed(composition))
         raw[RUN_NAME] = name
@@ -116,6 +124,7 @@ class Shape:
         sweep = self._leaves(self._sweep, raw, settled)
         plain = {patch.path: patch.plain for patch in patches if patch.is_constant}
         plain[RUN_NAME] = name
+        hides = self._hide_own(patches, plain) or bool(self._secrets)
         data = self._data.fill(raw, plain, settled)
         stable = data
         if self._is_volatile or is_volatile(
@@ -128,8 +137,34 @@ class Shape:
             experiment=(experiment[0], experiment[1]),
             output_dir=(sweep[0], sweep[1]),
             data=data,
-            config_hash=hash_of(stable, data, swept=self._naming.keys),
+            config_hash=hash_of(
+                stable,
+                data,
+                swept=self._naming.keys,
+                patterns=self._patterns if hides else None,
+            ),
         )
+
+    def _hide_own(self, patches: Sequence[NodePatch], values: dict[KeyPath, object]) -> bool:
+        """Hide what is secret of a run's own values; returns whether anything is."""
+        hides = False
+        for patch in patches:
+            value = patch.plain
+            if type(value) in (str, dict, list) and is_secret_path(
+                patch.path, value, self._patterns
+            ):
+                hides = True
+                if patch.path in values:
+                    public = public_config({patch.path[-1]: value}, self._patterns)
+                    values[patch.path] = public[patch.path[-1]]
+        return hides
+
+    def _veiled(self, composition: Composition | None = None) -> AbstractContextManager[object]:
+        own = () if composition is None else [patch.path for patch in composition.patches]
+        if not self._secrets and not own:
+            return nullcontext()
+        nodes = nodes_at(self._base.config, {*self._secrets, *own}, self._patterns)
+        return veiled(nodes, self._patterns)
 
     def _name_of(self, composition: Composition, raw: Values) -> tuple[Mapping[str, object], str]:
         values: dict[str, object] = {}
@@ -173,7 +208,8 @@ class Shape:
         """Let the base be what Hydra composes for a run, for the length of a block."""
         with self._base.lent(composition.patches, also=LISTS):
             list_overrides(self._base.config, composition.task_overrides)
-            yield
+            with self._veiled(composition):
+                yield
 
     @contextmanager
     def _settled(self, location: RunLocation, composition: Composition | None) -> Iterator[None]:
@@ -183,7 +219,8 @@ class Shape:
         patches = () if composition is None else composition.patches
         with self._base.lent(patches, also=[*paths, *LISTS]):
             settle(config, location, () if composition is None else composition.task_overrides)
-            yield
+            with self._veiled(composition):
+                yield
 
 
 def shape_of_run(composition: Composition, naming: Naming) -> Shape:

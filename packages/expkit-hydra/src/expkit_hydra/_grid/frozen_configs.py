@@ -9,24 +9,32 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from expkit_bookkeeping.launching import parse_json
+from expkit_bookkeeping.launching import (
+    SECRET_KEYS,
+    override_secrets,
+    parse_json,
+    read_json,
+    secret_values,
+)
 
 from .._composing.base_config import NodePatch, put
 from .._composing.composer import Composition
 from .._composing.nodes import container
 from .._composing.run_location import RunLocation, settle
 from .node_records import NodeDecoder, NodeEncoder, Types
+from .secrets import SECRETS, Vault, secret_nodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SCHEMA = 1  # of a line, which has none yet
+PACKAGE = "expkit-hydra"
 _OFFSET = struct.Struct("<Q")
 OFFSET_BYTES = _OFFSET.size
 _NONE = 2**64 - 1
@@ -38,17 +46,22 @@ class FrozenConfigs:
     Attributes:
         lines: The lines of the file, each with its line break.
         types: Classes of the configurations, by name: no import finds those of a `__main__`.
+        vault: The secrets in them, to which the lines refer by number.
+
+    Args:
+        patterns: Which keys are secret.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patterns: Sequence[str] = SECRET_KEYS) -> None:
         self.lines: list[str] = []
         self.types: Types = {}
+        self.vault = Vault(patterns)
         self._size = 0
         self._numbers: dict[str, int] = {}
         self._bases: dict[tuple[str, ...], int] = {}
         self._runs: dict[int, int] = {}
         self._patches: WeakKeyDictionary[NodePatch, str] = WeakKeyDictionary()
-        self._encoder = NodeEncoder(self._keep, self.types)
+        self._encoder = NodeEncoder(self._keep, self.types, self.vault.number)
 
     def add(self, index: int, composition: Composition, location: RunLocation) -> None:
         """Store a run's configuration as it is: nothing is resolved.
@@ -57,12 +70,21 @@ class FrozenConfigs:
             TypeError: If it holds what JSON cannot.
         """
         shared = composition.base
+        for text in composition.task_overrides:
+            self.vault.learn(override_secrets(text, self.vault.patterns))
         base = self._bases.get(shared.overrides)
         if base is None:
+            for secret in secret_nodes(shared.config, self.vault.patterns):
+                key, text = secret.path[-1], secret.text
+                self.vault.learn(secret_values({key: text}, self.vault.patterns))
             base = self._bases[shared.overrides] = self._encoder.store(shared.config)
         values = ",".join([self._text_of(patch) for patch in composition.patches])
         # None: Hydra has listed them itself.
-        overrides = json.dumps(None if composition.is_whole else composition.task_overrides)
+        listed = None
+        if not composition.is_whole:
+            numbers = [(text, self.vault.number(None, text)) for text in composition.task_overrides]
+            listed = [text if number is None else {"secret": number} for text, number in numbers]
+        overrides = json.dumps(listed)
         pinned = json.dumps(location.pinned)
         self._runs[index] = self._append(
             f'{{"run":{index},"base":{base},"values":{{{values}}},"overrides":{overrides},'
@@ -111,6 +133,7 @@ class FrozenReader:
         self._records: dict[int, dict[str, Any]] = {}  # of the bases, which runs share
         # By base: whether its launcher's node holds no reference.
         self._constant: dict[int, bool] = {}
+        self._secrets: list[str] | None = None  # read when a line first refers to one
 
     def config(self, index: int) -> DictConfig | None:
         """A run's configuration as Hydra composed it, new at each call; None if it has none.
@@ -133,7 +156,7 @@ class FrozenReader:
                     self._records[number] = read(number)
                 return self._records[number]
 
-            decoder = NodeDecoder(record, self._types)
+            decoder = NodeDecoder(record, self._types, self._secret)
             line = read(start)
             config = cast("DictConfig", decoder.load(line["base"], None))
             patches = []
@@ -144,8 +167,30 @@ class FrozenReader:
                 patches.append(NodePatch(path, decoder.load_child(child, parent, path[-1])))
         put(config, patches)
         pinned = tuple((key, value) for key, value in line["pinned"])
-        settle(config, RunLocation(line["run_name"], pinned), line["overrides"])
+        overrides = line["overrides"] and [
+            self._secret(text["secret"]) if isinstance(text, dict) else text
+            for text in line["overrides"]
+        ]
+        settle(config, RunLocation(line["run_name"], pinned), overrides)
         return config
+
+    def _secret(self, number: int) -> str:
+        """The text that lies in secrets.json.
+
+        Raises:
+            ValueError: If that file cannot be read; the text says why and what to do.
+        """
+        if self._secrets is None:
+            path = self._configs.with_name(SECRETS)
+            try:
+                content = cast("dict[str, Any]", read_json(path, schema=SCHEMA, package=PACKAGE))
+                self._secrets = list(content["secrets"])
+            except (OSError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"The passwords and tokens of this grid lie in {path}, which only its owner "
+                    f"can read ({error}). Start the grid again, or let ${{oc.env:…}} give them."
+                ) from error
+        return self._secrets[number]
 
     def _entry(self, line: bytes) -> dict[str, Any]:
         content = parse_json(line, self._configs, schema=SCHEMA, package="expkit-hydra")

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret, public_config
 
 from .._composing.global_state import answers_of_one_run, current_config
 from .._composing.overrides import overlap
 from .._composing.plain_data import plain_mapping, plain_value
 from .._composing.volatile import mentions_volatile, resolvers_as_text
+from .secrets import (
+    SecretNode,
+    counted_without_secrets,
+    patterns_of,
+    public_places,
+    secret_nodes,
+    veiled,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,24 +45,44 @@ def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
         config: As Hydra composed it; it is not changed.
         swept: Keys that the grid sweeps: they count even where `expkit.ignore` names them.
     """
-    with current_config(config):
+    patterns = patterns_of(config)
+    secrets = secret_nodes(config, patterns)
+    with current_config(config), veiled(secrets, patterns):
         data = plain_mapping(config)
         stable = data
         if mentions_volatile(config):
             with answers_of_one_run(config), resolvers_as_text():
                 stable = plain_mapping(config)
-    counted = _counted(stable, data, swept)
+    counted = _counted(stable, data, swept, patterns if secrets else None)
     return Identity(
         data=data,
         config_hash=_hash(counted),
-        unresolved={} if stable is data else dict(_differences(counted, data)),
+        unresolved={
+            **({} if stable is data else dict(_differences(counted, data))),
+            **dict(_secret_references(secrets, patterns)),
+        },
     )
+
+
+def _secret_references(
+    secrets: Sequence[SecretNode], patterns: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """By key, the text of each secret reference, written as in `unresolved`."""
+    for secret in secrets:
+        text = secret.public
+        if (
+            secret.path[0] != "hydra"
+            and "${" in text
+            and is_secret(secret.path[-1], text, patterns)
+        ):
+            yield ".".join(map(str, secret.path)), text.replace("${", "$(").replace("}", ")")
 
 
 def unresolved_texts(config: DictConfig, *, swept: Sequence[str] = ()) -> Mapping[str, object]:
     """`Identity.unresolved` alone; at once where nothing is volatile."""
     if not mentions_volatile(config):
-        return {}
+        patterns = patterns_of(config)
+        return dict(_secret_references(secret_nodes(config, patterns), patterns))
     return identify(config, swept=swept).unresolved
 
 
@@ -66,7 +94,11 @@ def group_choices(config: DictConfig) -> dict[str, object]:
 
 
 def hash_of(
-    stable: Mapping[str, object], data: Mapping[str, object], *, swept: Sequence[str]
+    stable: Mapping[str, object],
+    data: Mapping[str, object],
+    *,
+    swept: Sequence[str],
+    patterns: Sequence[str] | None = None,
 ) -> str:
     """The hash of a configuration.
 
@@ -74,8 +106,9 @@ def hash_of(
         stable: Its data, where what depends on the machine or the time is left as text.
         data: Its data as it is.
         swept: Keys that the grid sweeps.
+        patterns: What is secret, which does not count; None: there is nothing.
     """
-    return _hash(_counted(stable, data, swept))
+    return _hash(_counted(stable, data, swept, patterns))
 
 
 def _hash(counted: Mapping[str, object]) -> str:
@@ -85,13 +118,16 @@ def _hash(counted: Mapping[str, object]) -> str:
 
 
 def _counted(
-    stable: Mapping[str, object], data: Mapping[str, object], swept: Sequence[str]
+    stable: Mapping[str, object],
+    data: Mapping[str, object],
+    swept: Sequence[str],
+    patterns: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """What of a configuration counts for its hash."""
     kept = {key: value for key, value in stable.items() if key not in NO_PART_OF_IDENTITY}
     for key in ignored_keys(data, swept):
         _drop(kept, key.split("."))
-    return kept
+    return kept if patterns is None else counted_without_secrets(kept, patterns)
 
 
 def _differences(counted: object, data: object, path: str = "") -> Iterator[tuple[str, object]]:
@@ -137,8 +173,13 @@ def write_config(config: DictConfig, claim: Claim) -> None:
     """
     from expkit_bookkeeping.launching import write_file, yaml_text
 
-    with current_config(config):
+    patterns = patterns_of(config)
+    secrets = secret_nodes(config, patterns)
+    with current_config(config), veiled(secrets, patterns):
         data = plain_mapping(config)
+    if secrets:
+        public_places(data, secrets, patterns)
+    data = public_config(data, patterns)
     path = claim.folder / "config.yaml"
     # Without waiting for the disk: the grid's files hold the same.
     write_file(path, yaml_text(data), check=claim.check, durable=False, sync_parent=False)

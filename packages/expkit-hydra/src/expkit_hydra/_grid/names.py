@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key
 
 from .._composing.errors import GridError
 from .._composing.internals import child_node
@@ -115,7 +115,11 @@ def naming_keys(hydra: DictConfig) -> list[str]:
         return keys
     overrides = [str(text) for text in hydra.overrides.task]
     keys = [bare_key(text.partition("=")[0]) for text in overrides if not text.startswith("~")]
-    return [key for key in keys if key.partition(".")[0] not in NO_PART_OF_IDENTITY]
+    return [
+        key
+        for key in keys
+        if key.partition(".")[0] not in NO_PART_OF_IDENTITY and not is_secret_key(key)
+    ]
 
 
 def settle_name(config: DictConfig) -> str:
@@ -129,8 +133,10 @@ def settle_name(config: DictConfig) -> str:
 
     from .._composing.global_state import current_config
     from .._composing.run_location import RunLocation, pinned_keys
+    from .secrets import patterns_of, secret_nodes, veiled
 
-    with current_config(config):
+    patterns = patterns_of(config)
+    with current_config(config), veiled(secret_nodes(config, patterns), patterns):
         location = RunLocation(clean(config.run_name), pinned_keys(config))
     with read_write(config), open_dict(config):
         for key, value in location.items():

@@ -40,11 +40,18 @@ class NodeEncoder:
     Args:
         keep: Takes the text of a record and returns the number that refers to it.
         types: Takes the classes that the nodes have, by name.
+        conceal: Takes a key and a text, and returns the number of a text that is kept elsewhere.
     """
 
-    def __init__(self, keep: Callable[[str], int], types: Types) -> None:
+    def __init__(
+        self,
+        keep: Callable[[str], int],
+        types: Types,
+        conceal: Callable[[object, str], int | None] = lambda key, text: None,
+    ) -> None:
         self._keep = keep
         self._types = types
+        self._conceal = conceal
 
     def store(self, node: Node) -> int:
         """Keep a container and all below it as it is, nothing resolved; returns its number."""
@@ -78,6 +85,9 @@ class NodeEncoder:
             )
             return {"type": "UnionNode", "value": inner} | self._encode_metadata(node)
         value = self._encode_value(raw_value(node))
+        if isinstance(value, str):
+            number = self._conceal(key_of(node), value)
+            value = value if number is None else {"secret": number}
         metadata = self._encode_metadata(node, any_type=typing.Any)
         if type(node) is AnyNode and not metadata:
             return [value]
@@ -159,10 +169,17 @@ class NodeDecoder:
     Args:
         record: Returns the record with a number.
         types: Classes by name, besides those that can be imported.
+        secret: Returns the text with a number that is kept elsewhere.
     """
 
-    def __init__(self, record: Callable[[int], dict[str, typing.Any]], types: Types) -> None:
+    def __init__(
+        self,
+        record: Callable[[int], dict[str, typing.Any]],
+        types: Types,
+        secret: Callable[[int], str] = str,
+    ) -> None:
         self._record = record
+        self._secret = secret
         self._types = types
         self._container_metadata, self._metadata = metadata_classes()
 
@@ -246,6 +263,8 @@ class NodeDecoder:
             return getattr(self._decode_type(value["enum"]), value["name"])
         if "float" in value:
             return float(value["float"])
+        if "secret" in value:
+            return self._secret(value["secret"])
         if "bytes" in value:
             return bytes.fromhex(value["bytes"])
         return Path(value["path"])

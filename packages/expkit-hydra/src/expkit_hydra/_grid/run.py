@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expkit_bookkeeping.launching import json_data
+from expkit_bookkeeping.launching import SECRET_KEYS, json_data, public_override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ class GridRun:
     skipped_by: str | None  # the rule, or None for a run that belongs to the grid
     folder: Path
 
-    def to_line(self) -> str:
-        """The run without its folder, so that an experiment can move."""
+    def to_line(self, patterns: Sequence[str] = SECRET_KEYS) -> str:
+        """The run without its folder, so that an experiment can move, and without secrets."""
         return json.dumps(
             {
                 "index": self.index,
                 "run_name": self.run_name,
-                "overrides": self.overrides,
+                "overrides": [public_override(text, patterns) for text in self.overrides],
                 "values": json_data(self.values),
                 "config_hash": self.config_hash,
                 "skipped_by": self.skipped_by,

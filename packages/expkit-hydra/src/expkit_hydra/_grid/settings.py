@@ -16,8 +16,8 @@ RERUN = ("missing", "failed", "changed", "all")
 ON_CHANGE = ("keep", "continue", "rerun")
 AFTER = ("sync", "plot")
 KEYS = (
-    "metric", "direction", "rerun", "attempts", "on_change", "ignore", "dry_run", "fresh", "after",
-    "keep_last", "keep_best",
+    "metric", "direction", "rerun", "attempts", "on_change", "ignore", "secrets", "dry_run",
+    "fresh", "after", "keep_last", "keep_best",
 )  # fmt: skip
 
 

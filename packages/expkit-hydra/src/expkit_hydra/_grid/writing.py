@@ -16,6 +16,7 @@ from expkit_bookkeeping.launching import write_file, yaml_text
 from .frozen_configs import FrozenConfigs, pack_offsets
 from .grid import CONFIGS, CONFIGS_INDEX, DESCRIPTION, RUNS, RUNS_INDEX, SCHEMA, Grid
 from .run import GridRun, run_versions
+from .secrets import SECRETS, write_private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def write_grid(
                 {"schema": SCHEMA, "grid_id": grid_id, "created_at": created, **description}
             )
             write_file(draft / DESCRIPTION, text)
+            _write_secrets(draft, configs)
             try:
                 draft.rename(path)
                 _sync(path.parent)
@@ -70,6 +72,7 @@ def write_grid(
                     raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    _write_secrets(path, configs)  # they are no part of the grid's id, and may be new ones
     write_file(experiment / DESCRIPTION, (path / DESCRIPTION).read_bytes())
     return Grid(
         path=path,
@@ -91,6 +94,12 @@ def _check_experiment(experiment: Path) -> None:
             raise FileExistsError(f"it holds a {name} that expkit did not write")
 
 
+def _write_secrets(folder: Path, configs: FrozenConfigs) -> None:
+    if configs.vault.texts:
+        content = {"schema": SCHEMA, "secrets": configs.vault.texts}
+        write_private(folder / SECRETS, json.dumps(content) + "\n")
+
+
 def _write_lines(
     folder: Path,
     runs: Sequence[GridRun],
@@ -104,7 +113,7 @@ def _write_lines(
     """
     identifying = {key: description.get(key) for key in ("experiment_id", "metric", "direction")}
     digest = hashlib.sha256(json.dumps(identifying, sort_keys=True).encode() + b"\n")
-    lines = (f"{run.to_line()}\n" for run in runs)
+    lines = (f"{run.to_line(configs.vault.patterns)}\n" for run in runs)
     starts = _write(folder / RUNS, lines, digest.update)
     _write(folder / CONFIGS, configs.lines, digest.update)
     write_file(folder / RUNS_INDEX, pack_offsets(starts))

@@ -120,13 +120,17 @@ def _execute(
     from expkit_bookkeeping.launching import RunChanged, claim_run
     from expkit_bookkeeping.launching import is_alive as is_alive_here
 
+    from .._composing.global_state import current_config
     from .._grid.identity import group_choices, unresolved_texts
+    from .._grid.secrets import remember_secrets_of
 
     try:
         config = grid.config(run.index)
     except (LookupError, OSError, ValueError) as trouble:
         reason = f"Its frozen configuration cannot be read: {trouble}"
         return RunOutcome(run, "failed", reason, error=trouble)
+    with current_config(config):
+        remember_secrets_of(config, run.overrides)
     # After the configuration is read: the older the record, the likelier it is out of date.
     before = read_run(run.folder)
     taken = functools.partial(_taken_meanwhile, grid, run)

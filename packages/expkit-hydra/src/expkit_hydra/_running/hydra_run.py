@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
-from expkit_bookkeeping.launching import make_folder, write_file
+from expkit_bookkeeping.launching import make_folder, without_known_secrets, write_file
 
 from .._composing.internals import (
     content_of,
@@ -24,7 +25,8 @@ from .._composing.internals import (
     parse_reference,
     set_content,
 )
-from .yaml_text import as_written, hydra_yaml, to_yaml
+from .._grid.secrets import patterns_of, secret_nodes
+from .yaml_text import as_written, hydra_yaml, public_files, to_yaml
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def run_job(
 
     if is_read_version():
         return _run(config, task_function, hydra_context, around or nullcontext(), check)
+    hide_hydra_files(config)
     with around or nullcontext():
         return utils.run_job(
             hydra_context=hydra_context,
@@ -109,15 +112,15 @@ def _run(
         configure_log(config.hydra.job_logging, config.hydra.verbose)
         if config.hydra.output_subdir is not None:
             folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
-            make_folder(folder, check)
-            for name, text in (
-                ("config", to_yaml(task_config)),
-                ("hydra", hydra_yaml(hidden)),
-                ("overrides", to_yaml(config.hydra.overrides.task)),
-            ):
-                # Without waiting for the disk, as Hydra writes them.
-                path = folder / f"{name}.yaml"
-                write_file(path, text, check=check, durable=False, sync_parent=False)
+            if secret_nodes(config, patterns_of(config)):
+                texts = public_files(config)
+            else:
+                texts = {
+                    "config.yaml": to_yaml(task_config),
+                    "hydra.yaml": hydra_yaml(hidden),
+                    "overrides.yaml": to_yaml(config.hydra.overrides.task),
+                }
+            write_hydra_files(texts, folder, check)
         with env_override(config.hydra.job.env_set), around:
             hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
             try:
@@ -134,6 +137,69 @@ def _run(
         state.cfg = before
         if chdir:
             os.chdir(old_cwd)
+
+
+def write_hydra_files(
+    texts: Mapping[str, str], folder: Path, check: Callable[[], None] | None = None
+) -> None:
+    """Write a run's `.hydra`: texts by the files' names."""
+    make_folder(folder, check)
+    for name, text in texts.items():
+        # Without waiting for the disk, as Hydra writes them.
+        write_file(folder / name, text, check=check, durable=False, sync_parent=False)
+
+
+def hide_hydra_files(config: DictConfig) -> None:
+    """Let Hydra's `run_job` write no files for a run with secrets; `hide_secrets` does."""
+    from omegaconf import read_write
+
+    subdir = config.hydra.output_subdir
+    if subdir is None or not secret_nodes(config, patterns_of(config)):
+        return
+    with read_write(config.hydra):
+        config.hydra.output_subdir = None
+    _hidden_subdirs[id(config)] = subdir
+
+
+def hide_secrets(config: DictConfig, *, is_written: bool) -> None:
+    """Let a run's `.hydra` show no secrets.
+
+    Args:
+        config: The run's configuration.
+        is_written: Whether Hydra has written it, if it was not kept from that.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import read_write
+
+    subdir = _hidden_subdirs.pop(id(config), None)
+    if subdir is not None:
+        nodes: list[Any] = [config.hydra, HydraConfig.get()]
+        for node in nodes:
+            with read_write(node):
+                node.output_subdir = subdir
+    elif (
+        not is_written
+        or config.hydra.output_subdir is None
+        or not secret_nodes(config, patterns_of(config))
+    ):
+        return
+    else:
+        subdir = config.hydra.output_subdir
+    folder = Path(str(config.hydra.runtime.output_dir), str(subdir))
+    write_hydra_files(public_files(config), folder)
+
+
+def hide_in_multirun(config: DictConfig) -> None:
+    """Let the multirun.yaml that a sweeper of Hydra's has written show no secrets."""
+    path = Path(str(config.hydra.sweep.dir), "multirun.yaml")
+    with suppress(OSError, UnicodeError):
+        text = path.read_text(encoding="utf-8")
+        public = without_known_secrets(text)
+        if public != text:
+            path.write_text(public, encoding="utf-8")
+
+
+_hidden_subdirs: dict[int, str] = {}  # by the configuration, which the callbacks all get
 
 
 def _only_hydra(config: DictConfig) -> DictConfig:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from io import TextIOBase
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -130,6 +131,32 @@ class _Stream:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.target)
+
+
+class PublicStream(TextIOBase):
+    """A stream that writes to another one, without the secrets that this process has met."""
+
+    def __init__(self, own: TextIO) -> None:
+        self._own = own
+
+    def write(self, text: str) -> int:
+        """Write text, and say how long it was."""
+        from expkit_bookkeeping.launching import without_known_secrets
+
+        self._own.write(without_known_secrets(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the other stream."""
+        self._own.flush()
+
+    def fileno(self) -> int:
+        """The descriptor of the other stream."""
+        return self._own.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the other stream is a terminal."""
+        return self._own.isatty()
 
 
 class ProcessOutput:

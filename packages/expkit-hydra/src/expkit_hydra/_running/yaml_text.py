@@ -9,7 +9,16 @@ from enum import Enum
 from functools import cache, partial
 from typing import Any
 
+from expkit_bookkeeping.launching import (
+    MASK,
+    override_secrets,
+    public_config,
+    public_override,
+    secret_values,
+)
+
 from .._composing.internals import content_of, is_node, raw_value, yaml_dumper
+from .._grid.secrets import patterns_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +69,55 @@ def _dumper() -> Any:
     fast: Any = type("Dumper", (yaml.CDumper,), {})
     fast.yaml_representers = dumper.yaml_representers
     return fast
+
+
+def without_hydra(config: Any) -> dict[str, Any]:
+    """A configuration as it is written, without Hydra's node."""
+    return {key: value for key, value in as_written(config).items() if key != "hydra"}
+
+
+def public_yaml(config: Any) -> str:
+    """The text that `OmegaConf.to_yaml` makes, without secrets."""
+    return _dump(public_tree(config))
+
+
+def public_files(config: Any) -> dict[str, str]:
+    """What Hydra writes into a run's `.hydra`, without secrets: texts by the files' names."""
+    tree = public_tree(config)
+    hydra = tree.pop("hydra")
+    return {
+        "config.yaml": _dump(tree),
+        "hydra.yaml": _dump({"hydra": hydra}),
+        "overrides.yaml": _dump(hydra["overrides"]["task"]),
+    }
+
+
+def public_tree(config: Any) -> dict[str, Any]:
+    """A configuration as it is written, Hydra's node included, without secrets."""
+    patterns = patterns_of(config)
+    written = as_written(config)
+    hydra = written.get("hydra") or {}
+    lists = hydra.get("overrides") or {}
+    texts = [str(text) for part in lists.values() for text in part or ()]
+    values = secret_values(written, patterns)
+    for text in texts:
+        values |= override_secrets(text, patterns)
+
+    def public(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: public(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [public(part) for part in value]
+        if isinstance(value, str):
+            value = public_override(value, patterns)
+            for secret in sorted(values, key=len, reverse=True):
+                value = value.replace(secret, MASK)
+        return value
+
+    tree = public_config({key: part for key, part in written.items() if key != "hydra"}, patterns)
+    if hydra:
+        tree["hydra"] = public(public_config(hydra, patterns))
+    return tree
 
 
 def as_written(node: Any) -> Any:

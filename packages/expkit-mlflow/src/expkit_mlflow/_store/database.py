@@ -18,7 +18,7 @@ from .sqlite_health import BUSY_S, database_problem, sqlite_problem
 from .uris import check_installed, check_uri, is_server
 
 
-def open_store(uri: str, folder: Path) -> Store:
+def open_store(uri: str, folder: Path, *, is_named: bool = True) -> Store:
     """A store that exists, for the experiment in `folder`.
 
     Call it under the experiment's lock.
@@ -27,6 +27,7 @@ def open_store(uri: str, folder: Path) -> Store:
         uri: The store; empty for the embedded one, `folder/mlflow.db`.
         folder: The experiment's folder. It gets the artifacts, unless the store is a server, which
             has its own place for them.
+        is_named: Whether the user has named the store.
 
     Raises:
         TrackingError: If only mlflow-skinny is installed, or the file cannot be used as a store.
@@ -50,7 +51,7 @@ def open_store(uri: str, folder: Path) -> Store:
         with one_writer(database.with_name(database.name + ".lock"), wait_s=120):
             if not has_store(database):  # other experiments may share it
                 create_database(database, artifacts)
-    return Store(uri, artifacts=None if is_server(uri) else artifacts)
+    return Store(uri, artifacts=None if is_server(uri) else artifacts, is_named=is_named)
 
 
 def has_store(database: Path) -> bool:

@@ -168,7 +168,8 @@ class Server:
         root = urllib.parse.urlsplit(artifact_uri).path.strip("/")
         quoted = urllib.parse.quote(f"{root}/{path}")
         endpoint = f"/api/2.0/mlflow-artifacts/artifacts/{quoted}"
-        headers = {"Content-Type": "application/octet-stream"}
+        # A connection that is kept may have been closed by the server when it is used again.
+        headers = {"Content-Type": "application/octet-stream", "Connection": "close"}
         self._repeat(
             lambda: self._upload(endpoint, source, headers),
             what=f"artifact {path}",

@@ -1,0 +1,369 @@
+"""A results folder is data: whoever wrote the journals gets no credentials and no other files."""
+
+import base64
+import contextlib
+import http.server
+import json
+import os
+import socket
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from expkit_mlflow import MLFlowLogger, sync
+from expkit_mlflow.commands import sync as sync_verb
+
+PASSWORD = "PLANTED-PASSWORD"
+
+
+class FakeServer(http.server.ThreadingHTTPServer):
+    """Answers as a tracking server does, and keeps what it was sent."""
+
+    def __init__(self, *, status: int = 200, location: str | None = None, artifacts: str = ""):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status, self.location = status, location
+        self.artifacts = artifacts or "mlflow-artifacts:/1/a/artifacts"
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def credentials(self) -> set[str]:
+        headers = ("Authorization", "Cookie", "X-Api-Key", "Proxy-Authorization")
+        return {sent[name] for _, sent, _ in self.requests for name in headers if name in sent}
+
+    @property
+    def bodies(self) -> bytes:
+        return b"\n".join(body for _, _, body in self.requests)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: FakeServer
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.requests.append((self.path, dict(self.headers), body))
+        info = {
+            "run_id": "a" * 32, "run_uuid": "a" * 32, "experiment_id": "1", "status": "RUNNING",
+            "artifact_uri": self.server.artifacts, "lifecycle_stage": "active",
+        }  # fmt: skip
+        answer: dict[str, object] = {}
+        if "experiments/get" in self.path:
+            answer = {
+                "experiment": {"experiment_id": "1", "name": "e", "lifecycle_stage": "active"}
+            }
+        elif "runs/create" in self.path or "runs/get" in self.path:
+            answer = {"run": {"info": info, "data": {}}}
+        if self.server.status in (401, 403):
+            answer = {"message": "Unauthorized"}  # as gateways say it
+        data = json.dumps(answer).encode()
+        self.send_response(self.server.status)
+        if self.server.location is not None:
+            self.send_header("Location", self.server.location + self.path)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PUT = do_PATCH = _answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def make_server():
+    servers = []
+
+    def make(**kwargs):
+        servers.append(FakeServer(**kwargs))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def journal(tmp_path, monkeypatch):
+    """Writes a journal that names a server; the user's own credentials lie everywhere."""
+    home = tmp_path / "home"
+    (home / ".mlflow").mkdir(parents=True)
+    (home / ".mlflow" / "credentials").write_text(
+        f"[mlflow]\nmlflow_tracking_username = ada\nmlflow_tracking_password = {PASSWORD}\n"
+    )
+    (home / ".netrc").write_text(f"machine 127.0.0.1 login ada password {PASSWORD}\n")
+    (home / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def write(uri, *artifacts, name="r"):
+        run = tmp_path / "e" / "training" / name
+        run.mkdir(parents=True, exist_ok=True)
+        lines = [
+            {
+                "kind": "run", "id": name * 32, "experiment": "e", "run_name": name, "attempt": 1,
+                "time": 1763884800.0, "tracking_uri": uri, "mode": "auto", "tags": {},
+                "host": "n", "pid": 1, "process_start": "x/1",
+            },
+            {"kind": "metrics", "step": 0, "time": 1.0, "metrics": {"loss": 1}},
+            *(
+                {"kind": "artifact", "path": path, "artifact_path": place}
+                for path, place in artifacts
+            ),
+            {"kind": "end", "status": "FINISHED", "time": 2.0},
+        ]  # fmt: skip
+        (run / "tracking.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return run
+
+    return write
+
+
+def basic(password):
+    return "Basic " + base64.b64encode(f"ada:{password}".encode()).decode()
+
+
+VARIABLES = {
+    "password": {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": PASSWORD},
+    "token": {"MLFLOW_TRACKING_TOKEN": PASSWORD},
+    "files": {},
+}
+
+
+@pytest.mark.parametrize("variables", VARIABLES.values(), ids=VARIABLES)
+def test_no_credentials_go_to_a_server_that_only_a_journal_names(
+    journal, make_server, monkeypatch, variables
+):
+    server = make_server()
+    run = journal(server.uri)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+
+    report = sync(run.parents[1])
+
+    assert report.problems == []
+    assert report.points == 1  # what is in the folder is sent all the same
+    assert server.credentials == set()
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("named", ["--tracking-uri", "MLFLOW_TRACKING_URI", "EXPKIT_TRACKING_URI"])
+def test_the_named_server_gets_the_users_credentials(journal, make_server, monkeypatch, named):
+    server = make_server()
+    run = journal(server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    arguments = [str(run.parents[1])]
+    spelling = (
+        server.uri.replace("http", "HTTP", 1) if named == "EXPKIT_TRACKING_URI" else server.uri
+    )
+    if named.startswith("--"):
+        arguments += [named, spelling]
+    else:
+        monkeypatch.setenv(named, f"{spelling}/")
+
+    assert sync_verb(arguments) == 0
+
+    assert server.credentials == {basic(PASSWORD)}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_wants_credentials_is_named_with_the_command(
+    journal, make_server, monkeypatch, status, capsys
+):
+    server = make_server(status=status)
+    run = journal(server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", PASSWORD)
+
+    assert sync_verb([str(run.parents[1])]) == 1
+
+    told = capsys.readouterr().err
+    assert f"expkit sync {run.parents[1]} --tracking-uri {server.uri}" in told
+    assert server.credentials == set()
+    assert PASSWORD not in told
+
+
+def test_a_redirect_to_another_host_loses_the_credentials(journal, make_server, monkeypatch):
+    other = make_server()
+    server = make_server(status=307, location=other.uri)
+    run = journal(server.uri)
+    monkeypatch.setenv("HOME", str(run))  # no .netrc, which would name the other host, too
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", PASSWORD)
+
+    sync(run.parents[1], tracking_uri=server.uri)
+
+    assert server.credentials == {f"Bearer {PASSWORD}"}
+    assert other.requests
+    assert other.credentials == set()
+
+
+def test_a_server_that_only_a_journal_names_redirects_to_nowhere(journal, make_server):
+    other = make_server()
+    run = journal(make_server(status=307, location=other.uri).uri)
+
+    sync(run.parents[1])
+
+    assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:///{}/elsewhere/all.db", "sqlite:////{}/e/../elsewhere/all.db",
+        "file://{}/elsewhere", "databricks", "databricks://profile", "uc:profile",
+        "postgresql://db.example/mlflow", "sqlite:///file:{}/elsewhere/all.db?uri=true",
+    ],
+)  # fmt: skip
+def test_what_a_journal_names_is_a_server_or_in_the_experiments_folder(journal, tmp_path, uri):
+    run = journal(uri.format(tmp_path))
+
+    report = sync(run.parents[1])
+
+    (problem,) = report.problems
+    assert f"expkit sync {run.parents[1]} --tracking-uri" in problem
+    assert not (tmp_path / "elsewhere").exists()
+    assert report.points == 0
+
+
+def test_an_sqlite_file_that_somebody_names_is_used(journal, tmp_path, monkeypatch, kit):
+    kit.require("mlflow", True)
+    uri = f"sqlite:///{tmp_path}/elsewhere/all.db"
+    run = journal(uri)
+    monkeypatch.setenv("EXPKIT_TRACKING_URI", uri)
+
+    assert sync(run.parents[1]).problems == []
+
+    assert kit.runs(run.parents[1], "e", uri=uri)["r"].info.status == "FINISHED"
+
+
+def test_files_outside_the_run_are_skipped_and_named(journal, make_server, tmp_path):
+    server = make_server()
+    (tmp_path / "id_rsa").write_text("PRIVATE KEY")
+    artifacts = [
+        ("linked.txt", None), ("../../../id_rsa", None), ("folder", None), ("pipe", None),
+        ("own.txt", "../../up"), ("own.txt", "/etc"), ("good.txt", "some/place"),
+    ]  # fmt: skip
+    run = journal(server.uri, *artifacts)
+    (run / "linked.txt").symlink_to(tmp_path / "id_rsa")
+    (run / "folder").mkdir()
+    (run / "folder" / "inner.txt").symlink_to(tmp_path / "id_rsa")
+    (run / "folder" / "up").symlink_to(tmp_path)
+    (run / "folder" / "kept.txt").write_text("KEPT")
+    os.mkfifo(run / "pipe")
+    (run / "own.txt").write_text("OWN")
+    (run / "good.txt").write_text("GOOD")
+
+    report = sync(run.parents[1])
+
+    named = "\n".join(report.problems)
+    for name in ("linked.txt", "../../../id_rsa", "folder/inner.txt", "folder/up", "pipe", "/etc"):
+        assert repr(name) in named
+    assert b"PRIVATE KEY" not in server.bodies
+    assert b"OWN" not in server.bodies
+    assert b"KEPT" in server.bodies
+    places = [path.partition("artifacts/artifacts")[2] for path, _, _ in server.requests]
+    assert {place for place in places if place} == {
+        "/1/a/artifacts/folder/kept.txt", "/1/a/artifacts/some/place/good.txt"
+    }  # fmt: skip
+
+
+def test_links_are_followed_where_the_user_says_so(journal, make_server, tmp_path):
+    server = make_server()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "model.bin").write_text("MODEL")
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
+    run = journal(server.uri, ("states", None))
+    (run / "states").symlink_to(tmp_path / "data")
+
+    assert sync_verb([str(run.parents[1]), "--follow-links"]) == 0
+
+    assert b"MODEL" in server.bodies
+
+
+@pytest.mark.parametrize("place", ["file://{}/victim", "s3://bucket/x", "mlflow-artifacts://h/x"])
+def test_a_server_that_only_a_journal_names_leads_to_no_other_place(
+    journal, make_server, tmp_path, place
+):
+    server = make_server(artifacts=place.format(tmp_path))
+    run = journal(server.uri, ("good.txt", None))
+    (run / "good.txt").write_text("GOOD")
+
+    (problem,) = sync(run.parents[1]).problems
+
+    assert "is not on that server" in problem
+    assert not (tmp_path / "victim").exists()
+
+
+def test_an_embedded_store_keeps_artifacts_in_its_own_folder(journal, tmp_path, experiment):
+    run = journal(None, ("good.txt", None))
+    (run / "good.txt").write_text("GOOD")
+    (experiment / "mlflow.db").replace(run.parents[1] / "mlflow.db")
+    with sqlite3.connect(run.parents[1] / "mlflow.db") as database:
+        database.execute(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) "
+            "VALUES (7, 'e', ?, 'active')",
+            ((tmp_path / "victim").as_uri(),),
+        )
+
+    (problem,) = sync(run.parents[1]).problems
+
+    assert "which is not in" in problem
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_training_sends_nothing_to_servers_that_other_journals_name(
+    journal, make_server, empty_store
+):
+    server = make_server()
+    run = journal(server.uri, name="planted")
+    with MLFlowLogger(run.parents[1], "own") as tracking:
+        tracking.log_metrics({"loss": 1.0}, 0)
+
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://ada:PLANTED/TOKEN@db/mlflow", "postgresql://ada:PLANTED#TOKEN@db/mlflow",
+        "mysql+pymysql://ada:PLANTED?TOKEN@db/mlflow", "postgresql://ada:PLANTED@TOKEN@db/mlflow",
+        "http://h/?token=PLANTEDTOKEN", "postgresql://db/mlflow?user=ada&password=PLANTEDTOKEN",
+        "https://me:PLANTED TOKEN@h", "https://PLANTEDTOKEN@h",
+    ],
+)  # fmt: skip
+def test_no_spelling_of_a_password_in_a_uri_gets_into_a_file(tmp_path, uri):
+    folder = tmp_path / "e"
+    with (
+        contextlib.suppress(RuntimeError),
+        MLFlowLogger(folder, "r", tracking_uri=uri, mode="offline", tags={"uri": uri}) as tracking,
+    ):
+        tracking.log_params(
+            {"data": {"uri": uri}, "api_key": "PLANTED", "note": f"see {uri}", "pad_token": "[PAD]"}
+        )
+        raise RuntimeError(f"cannot reach {uri}")
+
+    texts = [path.read_text() for path in folder.rglob("*") if path.is_file()]
+    assert texts
+    assert [text for text in texts if "PLANTED" in text or "TOKEN" in text] == []
+    assert "pad_token: '[PAD]'" in (folder / "training/r/config.yaml").read_text()
+
+
+def test_a_socket_is_no_artifact(journal, make_server, monkeypatch):
+    server = make_server()
+    run = journal(server.uri, ("gate", None))
+    with socket.socket(socket.AF_UNIX) as gate:
+        monkeypatch.chdir(run)
+        gate.bind("gate")
+        assert stat.S_ISSOCK(Path("gate").stat().st_mode)
+
+        (problem,) = sync(run.parents[1]).problems
+
+    assert "'gate' is no file" in problem
