@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults.plugin import FACTOR
+from small_disk import small_disk
 
 from expkit_bookkeeping import Bookkeeping, ClaimLost, read_run
 
@@ -92,20 +93,9 @@ class State:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of two megabytes; skips the test where nothing can be mounted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("no file system can be mounted here")
-    try:
+    """A disk of two megabytes."""
+    with small_disk(tmp_path / "disk", "2m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
 def fill(disk: Path) -> Path:
