@@ -1,7 +1,10 @@
 """Fixtures of the integration tests."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +35,22 @@ def example(tmp_path: Path) -> Workspace:
 def empty(tmp_path: Path) -> Workspace:
     """An empty folder."""
     return Workspace(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    """Trains as killed_training.py does; returns how each training ended."""
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("killed_training.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def train(folder, options=None, **strike):
+        print(json.dumps([str(folder), options or {}, strike]), file=process.stdin, flush=True)
+        return json.loads(process.stdout.readline())
+
+    yield train
+    process.stdin.close()
+    process.wait()

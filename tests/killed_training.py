@@ -1,8 +1,8 @@
-"""A small training that kills itself at a chosen system call; started by test_commit_point.py.
+"""A small training in which a chosen system call kills it or fails; see the fixture `trainer`.
 
-Reads jobs as JSON lines: the run's folder, options of `train`, where to die. Each job runs in a
-fork of this process, as importing torch takes a second. Writes one line per job: how it ended, and
-how many of the calls it made.
+Reads jobs as JSON lines: the run's folder, options of `train`, where to die or fail. Each job runs
+in a fork of this process, as importing torch takes a second. Writes one line per job: how it ended,
+with which error, and how many of the calls it made.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import traceback
@@ -80,8 +81,16 @@ def train(
                 run.save_checkpoint(epoch, **objects, background=background)
 
 
-def die_at(*, call=None, name=None, target=None, after=False, delay_s=0.0):
-    """Let this process be killed at its n-th call, or at one of this name with this target."""
+def strike_at(
+    *, call=None, name=None, target=None, after=False, delay_s=0.0, error=None, times=1, limit=None
+):
+    """Let this process be killed at its n-th call, or at one of this name with this target.
+
+    With `error`, a number of errno, that call fails instead, and so do the `times - 1` after it.
+    No file can grow beyond `limit` bytes.
+    """
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     owner, count = os.getpid(), itertools.count()
 
     def die():
@@ -96,7 +105,11 @@ def die_at(*, call=None, name=None, target=None, after=False, delay_s=0.0):
             if os.getpid() != owner:  # a worker of the loader
                 return function(*args, **kwargs)
             number = next(count)
-            hits = number == call or (
+            if error is not None and call <= number < call + times:
+                # As the system does: of a call with a descriptor it names no path.
+                paths = [] if isinstance(args[0], int) else args[:1]
+                raise OSError(error, os.strerror(error), *paths)
+            hits = (error is None and number == call) or (
                 function_name == name and any(target in Path(str(arg)).name for arg in args)
             )
             if hits and not after:
@@ -113,33 +126,37 @@ def die_at(*, call=None, name=None, target=None, after=False, delay_s=0.0):
     return count
 
 
-def in_child(folder, options, death):
+def in_child(folder, options, strike):
     """Train in a fork; returns how it ended and the number of calls."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
+        count, send, error = iter([0]), os.write, None
         try:
             os.close(read)
             os.setpgid(0, 0)
-            send = os.write
-            count = die_at(**death)
+            count = strike_at(**strike)
             train(folder, **options)
-            send(write, str(next(count)).encode())
             code = 0
-        except BaseException:
+        except OSError as problem:  # which may be meant
+            error = [type(problem).__name__, str(problem)]
+        except BaseException as problem:
+            error = [type(problem).__name__, str(problem)]
             traceback.print_exc()
         finally:
+            send(write, json.dumps([next(count), error]).encode())
             os._exit(code)
     os.close(write)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # the loader's workers, which would notice it in seconds
-    calls = b""
-    while part := os.read(read, 100):
-        calls += part
+    said = b""
+    while part := os.read(read, 1000):
+        said += part
     os.close(read)
-    return {"code": code, "calls": int(calls or 0)}
+    calls, error = json.loads(said or "[0, null]")
+    return {"code": code, "calls": calls, "error": error}
 
 
 if __name__ == "__main__":

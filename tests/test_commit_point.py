@@ -3,97 +3,17 @@
 import contextlib
 import itertools
 import json
-import os
-import random
 import sqlite3
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from trained import checkpoint, in_mlflow, logged, outcome
 
 from expkit_bookkeeping import Bookkeeping, RunSettings, results
 from expkit_mlflow import sync
 
-ROUNDS = 4 * int(os.environ.get("EXPKIT_FAULTS", "1"))
-HERE = Path(__file__).parent
 CURVE = [("acc", step, step / 10) for step in range(4)]
 BEST = ("best_acc", 0, 0.3)  # what sorts MLflow's list of runs
-
-
-@pytest.fixture(scope="module")
-def trainer():
-    """Trains in a fork of a process that has imported torch; returns how each training ended."""
-    process = subprocess.Popen(
-        [sys.executable, HERE / "killed_training.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def train(folder, options=None, **death):
-        print(json.dumps([str(folder), options or {}, death]), file=process.stdin, flush=True)
-        return json.loads(process.stdout.readline())
-
-    yield train
-    process.stdin.close()
-    process.wait()
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def logged(folder):
-    return [(line["step"], line["metrics"]) for line in lines(folder / "metrics.jsonl")]
-
-
-def in_mlflow(experiment):
-    """By run: its state, and all points with how often each is there; but for those of timers."""
-    with contextlib.closing(sqlite3.connect(experiment / "mlflow.db")) as store:
-        runs = {
-            name: (status, []) for name, status in store.execute("SELECT name, status FROM runs")
-        }
-        for name, *point in store.execute(
-            "SELECT runs.name, key, step, value FROM metrics "
-            "JOIN runs ON runs.run_uuid = metrics.run_uuid "
-            "WHERE key NOT LIKE 'time.%' ORDER BY key, step, value"
-        ):
-            runs[name][1].append(tuple(point))
-    return runs
-
-
-def checkpoint(path):
-    return torch.load(path, weights_only=True)
-
-
-def outcome(experiment, name, tracked, rows):
-    """All that a run has left, but for times and what this checkout is."""
-    folder = experiment / "training" / name
-    record = json.loads((folder / "run.json").read_text())
-    last = checkpoint(folder / "states" / "epoch_0003.pt")
-    return {
-        "run.json": {key: record[key] for key in ("state", "progress", "metrics", "best", "error")},
-        "metrics": logged(folder),
-        "mlflow": tracked[name],
-        "files in states/": sorted(path.name for path in (folder / "states").iterdir()),
-        "best.pt": checkpoint(folder / "states" / "best.pt")["epoch"],
-        "last checkpoint": plain({key: last[key] for key in last.keys() - {"timers"}}),
-        "timed": yaml.safe_load((folder / "timer.yaml").read_text())["epoch"]["count"],
-        "row": plain(rows.loc[name].to_dict()),
-        "left over": [path.name for path in folder.rglob("*.tmp")],
-    }
-
-
-def plain(value):
-    if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(part) for part in value]
-    return value.tolist() if isinstance(value, torch.Tensor) else repr(value)
 
 
 def test_points_of_the_second_before_a_kill_reach_mlflow(tmp_path, trainer):
@@ -174,11 +94,11 @@ def test_an_evaluation_with_other_settings_removes_no_checkpoint(tmp_path):
     assert len(list((tmp_path / "states").iterdir())) == 5
 
 
-@pytest.mark.faults
-def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(tmp_path, trainer):
-    seed = int(os.environ.get("EXPKIT_SEED", time.time_ns() % 1_000_000))
-    print(f"EXPKIT_SEED={seed}")
-    chance = random.Random(seed)
+@pytest.mark.faults("a run that is killed anywhere ends as one that nobody touched")
+def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(
+    tmp_path, trainer, campaign
+):
+    chance = campaign.random
     experiment = tmp_path / "digits"
     training = experiment / "training"
     loaders = [(0, False), (2, False), (2, True)]
@@ -190,7 +110,7 @@ def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(t
         )
     ]  # fmt: skip
     cases, calls = {}, {}
-    for number in range(ROUNDS):
+    for number in campaign.rounds(4):
         kind = chance.randrange(len(kinds))
         reference = f"untouched_{kind}"
         if not (training / reference).exists():
@@ -198,6 +118,7 @@ def test_a_run_that_is_killed_twice_at_any_call_equals_one_that_nobody_touched(t
             assert ended["code"] == 0
             calls[kind] = ended["calls"]
         cases[f"killed_{number}"] = kind
+    campaign.tried = 2 * len(cases)
     # In turns for all of them, so that one sync after each kill is enough.
     for kill in range(2):
         for name, kind in cases.items():

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults.plugin import FACTOR
+from small_disk import small_disk
 
 from expkit_bookkeeping import Bookkeeping, ClaimLost, read_run
 
@@ -79,7 +81,7 @@ STAGES = ["open", "log_metrics", "save_checkpoint", "save_results", "close"]
 # The others differ in what happens to be under way beside the run whose disk is full.
 IN_SHORT = [*((stage, 1, True) for stage in STAGES), ("close", 1, False), ("log_metrics", 2, True)]
 IN_LONG = [(stage, jobs, frees) for stage in STAGES for jobs in (1, 2) for frees in (True, False)]
-COMBINATIONS = IN_LONG if int(os.environ.get("EXPKIT_FAULTS", "1")) > 1 else IN_SHORT
+COMBINATIONS = IN_LONG if FACTOR > 1 else IN_SHORT
 
 
 class State:
@@ -91,20 +93,9 @@ class State:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of two megabytes; skips the test where nothing can be mounted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("no file system can be mounted here")
-    try:
+    """A disk of two megabytes."""
+    with small_disk(tmp_path / "disk", "2m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
 def fill(disk: Path) -> Path:
@@ -118,7 +109,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-@pytest.mark.faults
+@pytest.mark.faults("on a full disk the record says what happened, and the other runs go on")
 @pytest.mark.parametrize(("stage", "n_jobs", "frees"), COMBINATIONS)
 def test_a_grid_whose_disk_is_full_records_it_and_the_other_runs_go_on(
     disk, tmp_path, stage, n_jobs, frees

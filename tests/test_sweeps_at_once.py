@@ -1,16 +1,16 @@
 """Many sweeps of one grid, started at one moment: EXPKIT_FAULTS=4 makes them sixteen."""
 
 import json
-import os
 import time
 from collections import Counter
 
 import pytest
+from faults.plugin import FACTOR
 from workspace import Workspace
 
 from expkit_bookkeeping import find_runs
 
-SWEEPS = 4 * min(4, int(os.environ.get("EXPKIT_FAULTS", "1")))
+SWEEPS = 4 * min(4, FACTOR)
 RUNS = 6
 SCRIPT = """
 import os, time
@@ -43,8 +43,9 @@ hydra: {{sweeper: {{params: {{x: {list(range(RUNS))}}}}}}}
 """
 
 
-@pytest.mark.faults
-def test_sweeps_at_once_train_each_run_once_and_one_of_them_sends(empty: Workspace):
+@pytest.mark.faults("sweeps of one grid at once train each run once, and one of them sends")
+def test_sweeps_at_once_train_each_run_once_and_one_of_them_sends(empty: Workspace, campaign):
+    campaign.tried = SWEEPS
     pytest.importorskip("mlflow")
     (empty.folder / "train.py").write_text(SCRIPT)
     (empty.folder / "config.yaml").write_text(CONFIG)

@@ -613,10 +613,9 @@ with Bookkeeping(sys.argv[1], console=False) as run:
 """
 
 
-@pytest.mark.faults
-def test_of_evaluations_at_once_each_adds_or_is_refused_and_the_run_stays(folder):
-    rounds = int(os.environ.get("EXPKIT_FAULTS", "1"))
-    for number in range(rounds):
+@pytest.mark.faults("a completed run stays completed, whatever evaluates it")
+def test_of_evaluations_at_once_each_adds_or_is_refused_and_the_run_stays(folder, campaign):
+    for number in campaign.rounds(1):
         names = [f"e{number}_{index}" for index in range(4)]
         processes = [
             subprocess.Popen(

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 import signal
 import time
 
@@ -13,7 +12,6 @@ from expkit_mlflow._store import server as requests_to_a_server
 
 from .ill_server import ILLNESSES, IllServer, timed
 
-ROUNDS = int(os.environ.get("EXPKIT_FAULTS", "1"))
 REASONS = {
     "html": "answered with a page of type text/html ('Sign in')",
     "other_json": "does not answer as MLflow does",
@@ -69,18 +67,15 @@ def check_everything_is_there_once(folder, kit, server, count, *, points=3):
         assert artifacts == ["config.yaml"]
 
 
-@pytest.mark.faults
+@pytest.mark.faults("an ill tracking server is given up soon, with its reason, and nothing is lost")
 @pytest.mark.usefixtures("_short_limits")
 @pytest.mark.parametrize("illness", ILLNESSES)
 def test_an_ill_server_is_given_up_for_all_runs_and_the_reason_is_told_once(
-    folder, kit, server, illness
+    folder, kit, server, illness, campaign
 ):
-    seed = int(os.environ.get("EXPKIT_FAULTS_SEED", random.randrange(10**6)))
-    print(f"seed {seed}")
-    randomly = random.Random(seed)
     count = 6
     log_runs(folder, server, count)
-    for healthy in (0, *(randomly.randrange(1, 20) for _ in range(ROUNDS))):
+    for healthy in (0, *(campaign.random.randrange(1, 20) for _ in campaign.rounds(1))):
         with IllServer(server, illness, healthy=healthy) as ill:
             report, seconds = timed(lambda url=ill.url: sync(folder, tracking_uri=url))
             ill.wait_for_late_requests()
@@ -202,7 +197,7 @@ def test_the_end_of_a_run_says_why_something_is_missing(folder, kit, server, ill
     check_everything_is_there_once(folder, kit, server, 1)
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a tracking server that freezes or restarts has everything once in the end")
 def test_a_server_frozen_or_restarted_during_training_has_everything_once_at_the_end(
     tmp_path, kit, caplog, monkeypatch
 ):

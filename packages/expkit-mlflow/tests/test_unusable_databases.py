@@ -187,7 +187,7 @@ def problem_of(experiment):
     return problem
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a full disk costs no point of a journal")
 @pytest.mark.parametrize("leave", [0, 40_960])
 def test_a_full_disk_is_called_full_and_costs_nothing(small_disk, empty_store, kit, leave):
     experiment = small_disk / "digits"
@@ -211,7 +211,7 @@ def test_a_full_disk_is_called_full_and_costs_nothing(small_disk, empty_store, k
     assert history == [(step, float(step)) for step in range(2000)]
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a full disk costs no point of a journal")
 def test_a_store_that_cannot_be_created_on_a_full_disk_leaves_nothing_half_made(small_disk, kit):
     experiment = small_disk / "digits"
     log_offline(experiment)

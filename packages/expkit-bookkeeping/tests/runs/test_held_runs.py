@@ -360,3 +360,17 @@ def test_the_attempts_of_a_run_whose_run_json_is_damaged_are_counted_on(folder):
     (folder / "run.json").write_text("{")
 
     assert claim_run(folder).attempt == 3
+
+
+def test_a_folder_that_is_moved_away_while_it_is_claimed_is_claimed_anew(tmp_path):
+    folder, moved = tmp_path / "a", tmp_path / "moved"
+
+    def clock() -> float:
+        if (folder / "claims" / "0001.json").exists() and not moved.exists():
+            folder.rename(moved)  # between the claim and run.json
+        return time.time()
+
+    claim = claim_run(folder, clock=clock)
+
+    assert (claim.attempt, claim.record.state) == (1, "running")
+    assert (moved / "claims" / "0001.json").exists()

@@ -265,8 +265,11 @@ def _replace(path: Path, text: str, check: Callable[[], object] | None) -> None:
         if check is not None:
             check()
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # of writing to an open file
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     with suppress(OSError):  # some file systems cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)

@@ -22,6 +22,7 @@ Check = Callable[[], None]
 _ADVICE = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "your quota there is used up: delete something, or ask for more",
+    errno.EFBIG: "files there may not be so large (`ulimit -f` shows the shell's limit)",
     errno.EACCES: "you may not write there: ask its owner, or choose another folder",
     errno.EPERM: "you may not write there: ask its owner, or choose another folder",
     errno.EROFS: "choose a folder that can be written",

@@ -50,12 +50,24 @@ def write_torch(
             if not any(name in str(error) for name in _WRITER):
                 raise
             free = shutil.disk_usage(path.parent).free
+            number = _refusal(temporary) or (errno.ENOSPC if free < 1 << 20 else errno.EIO)
             raise OSError(
-                errno.ENOSPC if free < 1 << 20 else errno.EIO,
-                f"Could not write ({error}); {free / 1e6:.0f} MB are free there. "
-                "Files written before are untouched",
+                number,
+                f"{os.strerror(number)} ({free / 1e6:.0f} MB are free there, files written before "
+                "are untouched)",
                 os.fspath(path),
             ) from error
+
+
+def _refusal(path: Path) -> int | None:
+    """Why the system takes no more for a file, which torch does not tell: a number of errno."""
+    try:
+        with path.open("ab", buffering=0) as file:
+            file.write(bytes(4096))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno
+    return None
 
 
 _checksum_lock = threading.Lock()

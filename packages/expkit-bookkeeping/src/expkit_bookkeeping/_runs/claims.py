@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
@@ -401,28 +401,26 @@ def claim_run(
                 claim.check()
             if owns(record, process):
                 claim = Claim(folder, record.claim, record.attempt, process, clock)
-                if claim.is_highest():
-                    if adds_to is not None:
-                        check_still_completed(lost_if_ownerless(record, is_alive), adds_to)
-                    if record.heartbeat_at is None:  # a full disk came before run.json
-                        sweep(folder, claim.check)
-                        detach(folder, claim.check, others=append_files)
-                    return _write_start(claim, facts, record, reopened=True, adds=adds)
+                with _released_if_it_fails(claim):
+                    if claim.is_highest():
+                        if adds_to is not None:
+                            check_still_completed(lost_if_ownerless(record, is_alive), adds_to)
+                        if record.heartbeat_at is None:  # a full disk came before run.json
+                            sweep(folder, claim.check)
+                            detach(folder, claim.check, others=append_files)
+                        return _write_start(claim, facts, record, reopened=True, adds=adds)
                 claim.release()  # a higher one came to nothing, as only `is_alive` says
             check_free(folder, number, record, is_alive, judge)
             attempt = 1 if record is None else record.attempt + 1
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
                 continue  # somebody linked this number first and owns the run now: read again
             claim = Claim(folder, number, attempt, process, clock)
-            try:
+            with _released_if_it_fails(claim):
                 sweep(folder, claim.check, deep=record is not None)
                 record = judge_again(folder, number, process, record, is_alive, judge)
-            except BaseException:
-                claim.release()
-                raise
-            if record is not None:
-                detach(folder, claim.check, others=append_files)
-            return _write_start(claim, facts, record, reopened=False, adds=adds)
+                if record is not None:
+                    detach(folder, claim.check, others=append_files)
+                return _write_start(claim, facts, record, reopened=False, adds=adds)
         except (FileNotFoundError, ClaimLost) as error:
             # Somebody has moved the folder, or a process that judged an earlier run in its place
             # holds a claim for a moment.
@@ -434,6 +432,16 @@ def claim_run(
         f"Run {folder.name!r} in {folder} has been claimed by others {MOST_RETRIES} times while "
         "this process tried. Try again when they are done."
     )
+
+
+@contextlib.contextmanager
+def _released_if_it_fails(claim: Claim) -> Iterator[None]:
+    """Nobody works on a run whose start failed, so the next try is not held to this claim."""
+    try:
+        yield
+    except BaseException:
+        claim.release()
+        raise
 
 
 def owns(record: RunRecord | None, process: ProcessIdentity) -> TypeGuard[RunRecord]:

@@ -1,33 +1,24 @@
-"""The fault campaign: a grid that is killed again and again ends like an undisturbed one.
+"""A grid of the example's that is killed again and again, until it says that nothing is left."""
 
-The example's grid runs once undisturbed. Then the same command is started again and again while
-faults strike at random moments, until it says that nothing is left to do. Prints one table of
-faults and one of invariants; the exit code is 1 if an invariant is broken.
-
-    nox -s faults -- --kills 40 --seed 7 --n-jobs 2
-"""
-
-import argparse
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from faults.invariants import Evidence, check_invariants, runs
+from faults.invariants import runs
 from faults.kinds import FAULTS, Fault
 from faults.process_tree import Process, working_in
+from workspace import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENT = Path("results", "digits")
 MOST_RESTARTS = 10  # without faults, until nothing is left to do
 TIMEOUT_S = 120.0  # for a sweep to end after a signal, or undisturbed
@@ -114,13 +105,15 @@ class Sweep:
             time.sleep(0.1)
 
 
-class Campaign:
-    """Faults at random moments, each kind as often as the others."""
+class Disturbance:
+    """Faults at random moments of a sweep, each kind as often as the others."""
 
-    def __init__(self, sweep: Sweep, *, kills: int, seed: int, startup_s: float) -> None:
+    def __init__(
+        self, sweep: Sweep, *, kills: int, chance: random.Random, startup_s: float
+    ) -> None:
         self._sweep = sweep
         self._kills = kills
-        self._random = random.Random(seed)
+        self._random = chance
         self._startup_s = startup_s
         self.strikes: Counter[Fault] = Counter()
         self.codes: dict[Fault, Counter[int]] = {}
@@ -214,99 +207,9 @@ def unexpected_ends(sweep: Sweep) -> list[str]:
     return sentences
 
 
-def run_campaign(
-    undisturbed: Sweep, folder: Path, *, kills: int, seed: int, n_jobs: int, epochs: int
-) -> dict[str, list[str]]:
-    """Run one campaign with `n_jobs` processes; prints its table, returns the violations."""
-    sweep = Sweep(folder, epochs=epochs, n_jobs=n_jobs)
-    start = time.monotonic()
-    campaign = Campaign(sweep, kills=kills, seed=seed, startup_s=duration_s(undisturbed))
-    campaign.run()
-    rows = [
-        (
-            fault.name,
-            str(campaign.strikes[fault]),
-            ", ".join(
-                f"{code} ×{count}" for code, count in sorted(campaign.codes.get(fault, {}).items())
-            ),
-        )
-        for fault in FAULTS
-    ]
-    attempts = ", ".join(str(run["attempt"]) for run in runs(sweep.experiment).values())
-    print(
-        f"\nn_jobs={n_jobs}: {campaign.strikes.total()} faults in {len(sweep.starts)} starts of "
-        f"one command, {time.monotonic() - start:.0f} s; attempts of the runs: {attempts}"
-    )
-    print_table(("fault", "count", "exit codes of the starts that it ended"), rows)
-    evidence = Evidence(
-        undisturbed=undisturbed.experiment,
-        disturbed=sweep.experiment,
-        epochs=epochs,
-        last_started_at=sweep.starts[-1].started_at,
-        completed=campaign.completed,
-    )
-    return {"no start ends unexpectedly": unexpected_ends(sweep), **check_invariants(evidence)}
-
-
 def duration_s(undisturbed: Sweep) -> float:
     """How long the command takes when nothing is left: imports, composition, reading records."""
     start = time.monotonic()
     if not undisturbed.run().is_done:
         raise SystemExit(f"The undisturbed grid did not end:\n{undisturbed.starts[-1].text}")
     return time.monotonic() - start
-
-
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns as wide as their widest cell."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, ["─" * width for width in widths], *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  " + "   ".join(cells).rstrip(), flush=True)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the campaign; 1 if an invariant is broken."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=18, metavar="N", help="number of faults")
-    parser.add_argument("--seed", type=int, help="of the random moments; a new one by default")
-    parser.add_argument("--n-jobs", type=int, nargs="+", default=[1, 2], metavar="N")
-    parser.add_argument("--epochs", type=int, default=40, help="of each of the six runs")
-    parser.add_argument("--folder", type=Path, help="where to run; must be new, and is kept")
-    options = parser.parse_args(argv)
-    seed = options.seed if options.seed is not None else random.randrange(10_000)
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="expkit-faults-"))
-    folder = folder.resolve()  # as /proc shows working directories
-    print(f"seed {seed}, in {folder}", flush=True)
-
-    undisturbed = Sweep(folder / "undisturbed", epochs=options.epochs, n_jobs=1)
-    undisturbed.run()
-    broken = 0
-    for position, n_jobs in enumerate(options.n_jobs):
-        violations_by_invariant = run_campaign(
-            undisturbed,
-            folder / f"n_jobs_{n_jobs}",
-            kills=len(range(position, options.kills, len(options.n_jobs))),
-            seed=seed + position,
-            n_jobs=n_jobs,
-            epochs=options.epochs,
-        )
-        print()
-        rows = [
-            (name, "BROKEN" if violations else "holds")
-            for name, violations in violations_by_invariant.items()
-        ]
-        print_table(("invariant", ""), rows)
-        for name, violations in violations_by_invariant.items():
-            broken += bool(violations)
-            for violation in violations:
-                print(f"{name}: {violation}", file=sys.stderr)
-    if broken:
-        print(f"{broken} invariants are broken; all files are in {folder}", file=sys.stderr)
-        return 1
-    if options.folder is None:
-        shutil.rmtree(folder)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
