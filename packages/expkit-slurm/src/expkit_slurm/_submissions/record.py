@@ -125,6 +125,17 @@ class Submission:
         """The grid's folder."""
         return self.experiment / "grids" / str(self.grid_id)
 
+    @property
+    def program_digest(self) -> str:
+        """A digest of what its tasks run, for their command line.
+
+        Slurm keeps that, where nobody who may write the results can change it.
+        """
+        from hashlib import sha256
+
+        what = [self.grid_id, self.program, self.snapshot]
+        return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
     def written_s_ago(self) -> float:
         """Seconds since submission.json was written, by this machine's clock."""
         return time.time() - (self.path / RECORD).stat().st_mtime
