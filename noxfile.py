@@ -50,6 +50,7 @@ ON_NEWER_PYTHONS = (
 )
 NEWER_PYTHONS = ["3.12", "3.13"]
 ONCE_IN_CI = ("expkit-mlflow", "expkit-plotting")  # they wait for a server or for LaTeX
+FAULTS_IN_15_MIN = "3"  # the number of rounds that two cores can do
 PEERS = (  # what benchmarks/ measures expkit beside
     "codetiming",
     "hydra-filter-sweeper",
@@ -212,7 +213,10 @@ def integration(session: nox.Session) -> None:
     session.install(*wheels, "torch", "scikit-learn", "hypothesis", "pytest", *CONSTRAINTS)
     session.run(
         "pytest", "-q", "tests", "packages/expkit/tests", *session.posargs,
-        env=parts_required_in_ci("latex", "mlflow", "chromium", "slurm", "torch"),
+        env={
+            "EXPKIT_FAULTS": "1",  # two minutes of the campaign, and its table
+            **parts_required_in_ci("latex", "mlflow", "chromium", "slurm", "torch"),
+        },
     )  # fmt: skip
 
 
@@ -242,11 +246,23 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Kill the example's grid again and again: it must end as one that nobody touched."""
+    """Break what can break, again and again; a number multiplies it (`-- 20`), a seed repeats it.
+
+    Ends with a table of promises. EXPKIT_FAULTS_SEED=7 chooses the same faults again; other
+    arguments go to pytest.
+    """
+    has_number = session.posargs[:1] and session.posargs[0].isdigit()
+    number = session.posargs[0] if has_number else FAULTS_IN_15_MIN
+    arguments = session.posargs[1:] if has_number else session.posargs
+    requirements = (requirements_of_tests(package, extras=True) for package in LEAVES)
     session.install(
-        *(f"-e./{package}" for package in PACKAGES), "torch", "scikit-learn", *CONSTRAINTS
-    )
-    session.run("python", "-m", "faults.campaign", *session.posargs, env={"PYTHONPATH": "tests"})
+        *chain.from_iterable(requirements), "-e./packages/expkit", "torch", "scikit-learn",
+        "pytest-xdist", *CONSTRAINTS,
+    )  # fmt: skip
+    session.run(
+        "pytest", "-q", "-m", "faults", "packages", "tests", "-n", "2", "--dist", "loadfile",
+        *arguments, env={"EXPKIT_FAULTS": number},
+    )  # fmt: skip
 
 
 @nox.session

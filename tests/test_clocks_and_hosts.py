@@ -103,9 +103,7 @@ def test_a_reused_pid_is_not_the_owner(folder):
         assert read_run(folder).attempt == 2
 
 
-@pytest.mark.faults(
-    "a clock that jumps takes no run from a living owner, and keeps none of a dead one"
-)
+@pytest.mark.faults("a clock that jumps takes no run from a living owner, and keeps no lost one")
 @pytest.mark.parametrize("ahead_s", [-HOUR_S, DAY_S], ids=["an hour back", "a day ahead"])
 def test_on_one_host_a_jump_of_the_clock_changes_nothing(folder, ahead_s):
     with owner(folder) as process:
@@ -117,9 +115,7 @@ def test_on_one_host_a_jump_of_the_clock_changes_nothing(folder, ahead_s):
         assert "RunClaimed" not in run(TRY, folder, prefix=clock(ahead_s))
 
 
-@pytest.mark.faults(
-    "a clock that jumps takes no run from a living owner, and keeps none of a dead one"
-)
+@pytest.mark.faults("a clock that jumps takes no run from a living owner, and keeps no lost one")
 @pytest.mark.parametrize("ahead_s", [-HOUR_S, HOUR_S, DAY_S - 60])
 def test_an_owner_with_a_wrong_clock_keeps_its_run_on_another_host(folder, ahead_s):
     with owner(folder, prefix=[*host("node1"), *clock(ahead_s)]) as process:
@@ -129,9 +125,7 @@ def test_an_owner_with_a_wrong_clock_keeps_its_run_on_another_host(folder, ahead
     assert (read_run(folder).state, read_run(folder).host) == ("completed", "node1")
 
 
-@pytest.mark.faults(
-    "a clock that jumps takes no run from a living owner, and keeps none of a dead one"
-)
+@pytest.mark.faults("a clock that jumps takes no run from a living owner, and keeps no lost one")
 @pytest.mark.parametrize("ahead_s", [-HOUR_S, 0, DAY_S])
 def test_a_reader_with_a_wrong_clock_sees_a_dead_owner_of_another_host_after_half_an_hour(
     folder, ahead_s

@@ -6,7 +6,7 @@ import contextlib
 import inspect
 from pathlib import Path
 
-from .._files.durable import Check, remove_file, write_file
+from .._files.durable import Check, naming, remove_file, write_file
 from .._files.yaml_files import read_yaml
 
 TYPE_CHECKING = False
@@ -75,10 +75,11 @@ class TimerFile:
             return
         self._check()
         try:
-            if "check" in inspect.signature(timer.save).parameters:  # expkit-timer's, since 0.2
-                timer.save(self.path, check=self._check)  # type: ignore[call-arg]
-            else:
-                timer.save(self.path)
+            with naming(self.path):
+                if "check" in inspect.signature(timer.save).parameters:  # expkit-timer's, since 0.2
+                    timer.save(self.path, check=self._check)  # type: ignore[call-arg]
+                else:
+                    timer.save(self.path)
         except FileNotFoundError:
             self._check()
             raise
