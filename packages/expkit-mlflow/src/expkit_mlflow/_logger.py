@@ -14,6 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, SupportsFloat, runtime_checkable
 
+from ._addresses.errors import TrackingError, first_line, log_traceback
+from ._addresses.secrets import (
+    public_config,
+    remember_secrets,
+    secret_patterns,
+    secret_values,
+    uri_secrets,
+    uri_without_secrets,
+    without_credentials,
+    without_known_secrets,
+)
+from ._addresses.uris import check_uri, is_server
 from ._journal.configuration import IGNORED, flatten, resolved, yaml_text
 from ._journal.entries import JOURNAL_NAME, SCHEMA, STATUS
 from ._journal.experiments import experiment_folder
@@ -28,18 +40,6 @@ from ._journal.run_folders import (
 )
 from ._journal.writing import ImplicitStep, Journal
 from ._run_lifetime import rank_of, sigterm_as_exit, state_after
-from ._store.errors import TrackingError, first_line, log_traceback
-from ._store.secrets import (
-    public_config,
-    remember_secrets,
-    secret_patterns,
-    secret_values,
-    uri_secrets,
-    uri_without_secrets,
-    without_credentials,
-    without_known_secrets,
-)
-from ._store.uris import check_uri, is_server
 from ._sync.outcomes import outcome_of
 
 TYPE_CHECKING = False
