@@ -300,9 +300,11 @@ def test_a_server_that_only_a_journal_names_redirects_to_nowhere(journal, make_s
     other = make_server()
     run = journal(make_server(status=307, location=other.uri).uri)
 
-    sync(run.parents[1])
+    (problem,) = sync(run.parents[1]).problems
 
     assert other.requests == []
+    assert f"leads to '{other.uri}" in problem
+    assert "--tracking-uri" in problem
 
 
 @pytest.mark.parametrize(
@@ -333,6 +335,25 @@ def test_an_sqlite_file_that_somebody_names_is_used(journal, tmp_path, monkeypat
     assert sync(run.parents[1]).problems == []
 
     assert kit.runs(run.parents[1], "e", uri=uri)["r"].info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("spelling", ["sqlite:///all.db", "sqlite:///link/all.db"])
+def test_a_relative_path_names_the_same_file_as_the_absolute_one_of_journals(
+    tmp_path, empty_store, monkeypatch, kit, spelling
+):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "link").symlink_to(tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    shutil.copy(empty_store, "all.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///all.db")
+    with MLFlowLogger(tmp_path / "results" / "digits", "r", mode="offline") as tracking:
+        tracking.log_metrics({"loss": 1.0}, 0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", spelling)
+
+    assert sync(tmp_path / "results" / "digits").problems == []
+
+    uri = f"sqlite:///{tmp_path}/work/all.db"
+    assert kit.runs(tmp_path, "digits", uri=uri)["r"].data.metrics == {"loss": 1.0}
 
 
 def test_files_outside_the_run_are_skipped_and_named(journal, make_server, tmp_path):

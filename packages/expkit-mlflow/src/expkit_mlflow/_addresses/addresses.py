@@ -13,7 +13,7 @@ from shlex import quote
 
 from .errors import TrackingError
 from .secrets import remember_secrets, uri_secrets, uri_without_secrets, without_credentials
-from .uris import is_server
+from .uris import absolute_uri, is_server, sqlite_path
 
 
 class NamedAddresses:
@@ -27,7 +27,7 @@ class NamedAddresses:
 
     def __init__(self, uris: Iterable[str | None], folder: Path) -> None:
         self._folder = folder
-        self._named = {address(uri): uri for uri in uris if uri}
+        self._named = {address(uri): absolute_uri(uri) for uri in uris if uri}
         for uri in self._named.values():
             remember_secrets(uri_secrets(uri))
 
@@ -64,11 +64,11 @@ class NamedAddresses:
         return command
 
     def _is_in_folder(self, uri: str) -> bool:
-        path = uri.removeprefix("sqlite:///").partition("?")[0]
-        if not uri.startswith("sqlite:///") or not path or path.startswith(("file:", ":memory:")):
+        path = sqlite_path(uri)
+        if path is None:
             return False
         try:
-            return Path(path).resolve().is_relative_to(self._folder.resolve())
+            return path.resolve().is_relative_to(self._folder.resolve())
         except (OSError, ValueError, RuntimeError):  # no path at all, or a loop of links
             return False
 
@@ -80,10 +80,13 @@ def address(uri: str) -> str:
     True
     """
     bare = _bare(uri)
+    path = sqlite_path(bare)
     try:
+        if path is not None:
+            return f"sqlite:///{path.resolve()}?{bare.partition('?')[2]}"
         parts = urllib.parse.urlsplit(bare)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:  # no URI
+    except (OSError, ValueError, RuntimeError):  # no URI, or a loop of links
         return bare
     if parts.hostname is None or not is_server(bare):
         return bare

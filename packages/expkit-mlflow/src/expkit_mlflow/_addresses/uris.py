@@ -6,6 +6,7 @@ import re
 import socket
 import urllib.parse
 from collections.abc import Mapping
+from pathlib import Path
 
 from .errors import TrackingError
 from .secrets import uri_without_secrets, without_credentials
@@ -17,6 +18,22 @@ PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1
 def is_server(uri: str) -> bool:
     """Whether the URI names a server, which accepts batches while the run is still going."""
     return uri[:8].lower().startswith(("http://", "https://"))
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The absolute path of the SQLite file that a URI names; None if it names something else."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    if not uri.startswith("sqlite:///") or not path or path.startswith(("file:", ":memory:")):
+        return None
+    return Path(path).absolute()
+
+
+def absolute_uri(uri: str) -> str:
+    """The URI with an absolute path, if it names an SQLite file: `sync` may run elsewhere."""
+    path = sqlite_path(uri)
+    if path is None:
+        return uri
+    return f"sqlite:///{path}{''.join(uri.partition('?')[1:])}"
 
 
 def check_uri(uri: str) -> None:

@@ -298,10 +298,14 @@ class Server:
                 f"{uri_without_secrets(self.uri)} takes no request of this size ({what}: "
                 "status 413)"
             )
-        if status in (401, 403) and self._naming_command is not None:
+        if self._naming_command is not None and (response.is_redirect or status in (401, 403)):
+            if response.is_redirect:
+                place = uri_without_secrets(_plain(response.headers["Location"])[:200])
+                why = f"leads to {place!r}, where nothing was sent."
+            else:
+                why = f"wants credentials ({_answered(response)}) Yours go to servers you name."
             raise self._error(
-                f"wants credentials ({_answered(response)}) Only journals name this server, and "
-                f"yours go to one that you name. If it is yours: {self._naming_command}",
+                f"{why} Only journals name this server. If it is yours: {self._naming_command}",
                 lasts=True,
             )
         if status in (401, 403, 407):

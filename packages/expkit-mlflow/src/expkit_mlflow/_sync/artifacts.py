@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .._addresses.errors import TrackingError
 from .._addresses.secrets import without_known_secrets
+from .._journal.entries import is_artifact_folder
 from .._journal.reading import read_entries
 from .._store.artifact_names import clean_path
 from .._store.client import Store
@@ -58,7 +59,7 @@ class ArtifactUploads:
         Raises:
             Exception: If the store refuses it, or cannot take any.
         """
-        if not _is_below(target):
+        if not is_artifact_folder(target):
             return [f"artifact_path {target!r} is outside the run's artifacts"]
         artifact = artifact_files(self._folder, path, follow_links=self._follow_links)
         if not artifact.files:
@@ -165,9 +166,3 @@ def artifact_files(folder: Path, path: str, *, follow_links: bool) -> ArtifactFi
         elif entry == source:  # inside a folder, what holds no data is nobody's loss
             artifact.left_out.append(f"artifact {path!r} is no file: skipped")
     return artifact
-
-
-def _is_below(target: str | None) -> bool:
-    """Whether a folder for an artifact is among the run's artifacts."""
-    parts = (target or "").replace("\\", "/").split("/")
-    return ".." not in parts and (parts == [""] or parts[0] != "")
