@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
 
+from .._files.append_files import read_file
 from .._files.durable import (
     free_bytes,
     make_folder,
@@ -573,7 +574,7 @@ def _write_start(
     check_not_newer(current)
     if current is not None and current.state == "unknown":  # bad input never costs data
         with contextlib.suppress(OSError):
-            damaged = (claim.folder / "run.json").read_bytes()
+            damaged = read_file(claim.folder / "run.json")
             write_file(claim.folder / "run.json.damaged", damaged, check=claim.check)
     defaults: dict[str, object] = {
         "schema": SCHEMA,

@@ -17,8 +17,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from expkit_bookkeeping.launching import NewerFileError, parse_json, read_json
+from expkit_bookkeeping.launching import (
+    NewerFileError,
+    UnreadableFileError,
+    folder_name,
+    open_lines,
+    parse_json,
+    read_json,
+)
 
+from .._cluster.errors import SlurmError
 from .._cluster.options import Options
 from .layout import FOLDER, LOGS, RECORD, RUNS
 from .settings import SubmissionSettings
@@ -61,13 +69,23 @@ class SubmittedRun:
         return json.dumps(record)
 
     @classmethod
-    def from_line(cls, line: str | bytes) -> SubmittedRun:
-        """From a line of runs.jsonl."""
-        record: Any = parse_json(line, RUNS, schema=SCHEMA, package=PACKAGE)
-        versions = frozenset(
-            (version[0], version[1], version[2]) for version in record.get("known", ())
-        )
-        return cls(record["run"], bool(record.get("fresh")), versions)
+    def from_line(cls, line: str | bytes, path: Path) -> SubmittedRun:
+        """From a line of runs.jsonl, which is at this path.
+
+        Raises:
+            UnreadableFileError: If it is damaged, or a newer version wrote it.
+        """
+        record: Any = parse_json(line, path, schema=SCHEMA, package=PACKAGE)
+        try:
+            versions = frozenset(
+                (version[0], version[1], version[2]) for version in record.get("known", ())
+            )
+            index = record["run"]
+            if type(index) is not int or index < 0:
+                raise TypeError(f"run is {index!r:.80}")
+        except (LookupError, TypeError) as error:
+            raise UnreadableFileError(f"{path} is damaged: {error!r:.200}") from error
+        return cls(index, bool(record.get("fresh")), versions)
 
 
 @dataclass(frozen=True)
@@ -211,9 +229,9 @@ def write_runs(path: Path, runs: Iterable[SubmittedRun]) -> None:
 
 def read_runs(path: Path, first: int = 0, count: int | None = None) -> list[SubmittedRun]:
     """The runs of a submission from one place on."""
-    with (path / RUNS).open("rb") as lines:
+    with open_lines(path / RUNS) as lines:
         stop = None if count is None else first + count
-        return [SubmittedRun.from_line(line) for line in islice(lines, first, stop)]
+        return [SubmittedRun.from_line(line, path / RUNS) for line in islice(lines, first, stop)]
 
 
 def read_submission(path: Path) -> Submission:
@@ -228,21 +246,54 @@ def read_submission(path: Path) -> Submission:
         values = {name: record[name] for name in _KEYS if name in record}
         values["settings"] = SubmissionSettings(**record["settings"])
         values["arrays"] = tuple(_array(array) for array in record["arrays"])
+        _check_kinds(values, _SUBMISSION_KINDS)
+        if values["grid_id"] is not None:
+            folder_name(values["grid_id"], "grid_id")
         if record.get("finaliser") is not None:
             values["finaliser"] = _array(record["finaliser"])
         return Submission(path=path.absolute(), **values)
     except NewerFileError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path / RECORD} is damaged: {error!r}.") from error
+    except FileNotFoundError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, SlurmError) as error:
+        raise UnreadableFileError(f"{path / RECORD} is damaged: {error!r:.500}.") from error
 
 
 _KEYS = tuple(name for name in Submission.__dataclass_fields__ if name != "path")
 
 
+_SUBMISSION_KINDS: dict[str, Any] = {
+    "grid_id": str | None,
+    **dict.fromkeys(("created_at", "host", "user", "python", "script", "directory"), str),
+    "program": dict | None,
+    "code": dict,
+    "conf": dict,
+    "snapshot": dict | None,
+}
+_ARRAY_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("number", "first", "runs"), int),
+    "name": str,
+    "signal_delay_s": int | float,
+    "state": str,
+    "job_id": str | None,
+    "error": str | None,
+}
+
+
 def _array(record: Mapping[str, Any]) -> Array:
-    options = tuple((name, value) for name, value in record["options"])
+    options = tuple((str(name), str(value)) for name, value in record["options"])
+    _check_kinds(record, _ARRAY_KINDS)
+    if min(record["number"], record["first"], record["runs"]) < 0:
+        raise ValueError("an array has a number below 0")
     return Array(**{**record, "options": options})
+
+
+def _check_kinds(record: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for key, kind in kinds.items():
+        value = record.get(key)
+        if key in record and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"its {key} is {value!r:.80}")
 
 
 def find_submissions(experiment: Path) -> list[Submission]:
@@ -290,6 +341,11 @@ def task_name(array: Array | None, task: int | None) -> str | None:
     return f"{array.job_id}_{task}"
 
 
+def places_of_array(array: Array) -> range:
+    """The places in runs.jsonl that an array has."""
+    return range(array.first, array.first + array.runs)
+
+
 def places_of_task(array: Array, task: int, runs_per_task: int) -> range:
     """The places in runs.jsonl that an array task has.
 
@@ -307,4 +363,4 @@ def task_at(array: Array, place: int, runs_per_task: int) -> int:
 
 def array_at(arrays: Sequence[Array], place: int) -> Array:
     """The array that has a place."""
-    return next(array for array in arrays if array.first <= place < array.first + array.runs)
+    return next(array for array in arrays if place in places_of_array(array))
