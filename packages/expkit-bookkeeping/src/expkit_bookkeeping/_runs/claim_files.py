@@ -168,14 +168,22 @@ def _link_count(path: Path) -> int:
 def make_void(folder: Path, number: int, process: ProcessIdentity) -> None:
     """Give up a claim of this process: whoever reads it from now on passes it over.
 
-    Where that cannot be written, the claim holds the run until this process is gone. Another run's
-    claim, if one lies there by now, stays as it is.
+    One below a higher claim decides nothing any more, and stays as it is. Where it cannot be
+    written, the claim holds the run until this process is gone.
     """
+
+    def check() -> None:
+        if highest_claim(folder) != number:
+            raise FileExistsError(claim_path(folder, number + 1))
+
     with contextlib.suppress(OSError):
+        check()
         content = _read_facts(folder, number)
+        # By now another run may lie here.
         if process.facts().items() <= content.items():
             content["purpose"] = VOID
-            write_file(claim_path(folder, number), json.dumps(content, ensure_ascii=False) + "\n")
+            text = json.dumps(content, ensure_ascii=False) + "\n"
+            write_file(claim_path(folder, number), text, check=check)
 
 
 def _read_facts(folder: Path, number: int) -> dict[str, object]:
