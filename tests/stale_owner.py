@@ -202,7 +202,7 @@ def _everything(base: Path, *, with_mlflow: bool) -> Train:
             run.save_results({"owner": name}, "fold1/scores")
             run.save_model(model)
             (run.create_folder("plots/loss") / "made").touch()
-            for sink in sinks:
+            for sink in sinks if start < epochs else []:  # else it is not open: nothing is trained
                 sink.log_artifact(outside)
                 sink.log_artifact(outside / "inner" / "figure.txt")
             if name == "an earlier owner":

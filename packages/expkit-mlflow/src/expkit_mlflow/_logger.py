@@ -449,7 +449,8 @@ class MLFlowLogger:
             if self._folder is None or self._experiment is None:
                 raise ValueError(
                     "MLFlowLogger has no experiment: give it one (`MLFlowLogger('digits')`), or "
-                    "pass it to Bookkeeping(sinks=[…]), which opens it."
+                    "pass it to Bookkeeping(sinks=[…]), which opens it; for a completed run at the "
+                    "end, with what run.log_artifact() was given."
                 )
             journal, run_id, attempt = open_run_folder(
                 self._folder / "training", self._run_name or name_from_time(self._clock())
