@@ -213,6 +213,21 @@ def test_the_named_server_gets_the_users_credentials(journal, make_server, monke
     assert server.credentials == {basic(PASSWORD)}
 
 
+def test_a_bare_spelling_takes_no_password_away_from_another_of_the_same_address(
+    journal, make_server, monkeypatch
+):
+    server = make_server()
+    run = journal(server.uri)
+    monkeypatch.setenv("HOME", str(run))  # no files with other credentials
+    monkeypatch.setenv("EXPKIT_TRACKING_URI", server.uri.replace("//", "//ada:own@"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{server.uri}/")
+
+    for arguments in ([], ["--tracking-uri", server.uri]):
+        assert sync_verb([str(run.parents[1]), *arguments]) == 0
+
+    assert server.credentials == {basic("own")}
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_server_that_wants_credentials_is_named_with_the_command(
     journal, make_server, monkeypatch, status, capsys

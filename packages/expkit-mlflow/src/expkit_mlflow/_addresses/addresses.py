@@ -21,13 +21,16 @@ class NamedAddresses:
 
     Args:
         uris: From the command line, the environment or the configuration; empty ones are left out.
-            Of two with the same address the last one counts.
+            Of two with the same address the last one with credentials counts, else the first one.
         folder: The experiment's folder: an SQLite file in it needs nobody to name it.
     """
 
     def __init__(self, uris: Iterable[str | None], folder: Path) -> None:
         self._folder = folder
-        self._named = {address(uri): absolute_uri(uri) for uri in uris if uri}
+        self._named: dict[str, str] = {}
+        for uri in filter(None, uris):
+            if address(uri) not in self._named or _bare(uri) != uri:
+                self._named[address(uri)] = absolute_uri(uri)
         for uri in self._named.values():
             remember_secrets(uri_secrets(uri))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from .._addresses.addresses import NamedAddresses
 from .._addresses.errors import TrackingError, first_line, log_traceback
 from .._addresses.secrets import uri_without_secrets
-from .._addresses.uris import absolute_uri, check_uri, is_server
+from .._addresses.uris import check_uri, is_server
 from .._journal.entries import JOURNAL_NAME, Entry
 from .._journal.experiments import ended_together, experiment_at, find_journals
 from .._journal.reading import NewerJournalError, read_attempts
@@ -116,11 +116,12 @@ class Synchronizer:
         self.folder = experiment_at(folder) if must_exist else folder.absolute()
         if tracking_uri is not None:
             check_uri(tracking_uri)
-            tracking_uri = absolute_uri(tracking_uri)
-        self._tracking_uri = tracking_uri
         self._wait_s = wait_s
         variables = [environ.get(name) for name in ("EXPKIT_TRACKING_URI", "MLFLOW_TRACKING_URI")]
         self._addresses = NamedAddresses([*variables, *credentials, tracking_uri], self.folder)
+        self._tracking_uri = (
+            None if tracking_uri is None else self._addresses.full_uri(tracking_uri)
+        )
         self._follow_links = follow_links
         self._stores: dict[str, Store] = {}
         self._drains: dict[Path, JournalDrain] = {}
