@@ -139,7 +139,7 @@ def load_encoder(folder: Path, encoder: type[T] | T, name: str, *, pickle: bool 
         raise ValueError(f"{file} is damaged: it holds no attributes but {content!r:.80}.")
     filled: T = object.__new__(encoder) if isinstance(encoder, type) else encoder
     vars(filled).clear()
-    vars(filled).update(content)  # type: ignore[call-overload]
+    vars(filled).update(content)
     return filled
 
 
