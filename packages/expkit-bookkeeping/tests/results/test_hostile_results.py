@@ -133,3 +133,24 @@ def test_a_pipe_by_the_name_of_a_checkpoint_is_passed_over(tmp_path):
     with Bookkeeping(tmp_path / "run", console=False) as run:
         assert run.resume(model=model) == 1
         run.save_checkpoint(epoch=1, model=model)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"values": [', '"values": null, "were": ['),
+        ('"version": ', '"was": '),
+        ('"content": {', '"content": [], "was": {'),
+        ('"dtype": "', '"dtype": "x'),
+    ],
+)
+def test_a_damaged_encoder_is_refused_by_the_name_of_its_file(tmp_path, old, new):
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    with Bookkeeping(tmp_path / "run", console=False) as run:
+        path = run.save_encoder(preprocessing.LabelEncoder().fit(["cat", "dog"]), "classes")
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+        with pytest.raises(ValueError, match=r"classes\.json"):
+            run.load_encoder(preprocessing.LabelEncoder, "classes")

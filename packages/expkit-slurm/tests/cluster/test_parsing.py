@@ -1,3 +1,4 @@
+import contextlib
 import time
 
 import pytest
@@ -232,3 +233,25 @@ def test_a_hundred_thousand_pending_tasks_are_read_at_once():
 
     assert len(tasks) == 100_000
     assert time.process_time() - start < 5  # 0.3 s here; generous for CI
+
+
+CHANGED = st.tuples(
+    st.integers(0, 2_000),
+    st.integers(0, 30),
+    st.sampled_from(["", "|", "\0", "\n", "9" * 400, "-1", "[", "1-", "N/A", "٣", "²", "x" * 3_000])
+    | st.text(max_size=5),
+)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"), [(parse_squeue, SQUEUE_22_05), (parse_sacct, SACCT_22_05)]
+)
+@given(changes=st.lists(CHANGED, min_size=1, max_size=3))
+def test_what_slurm_prints_is_read_or_refused_whatever_has_become_of_it(parse, text, changes):
+    for start, length, new in changes:
+        text = text[:start] + new + text[start + length :]
+
+    with contextlib.suppress(ValueError):
+        for task in parse(text):
+            assert task.name
+            assert cause_of(task) is None or isinstance(cause_of(task), str)

@@ -135,16 +135,21 @@ def load_encoder(folder: Path, encoder: type[T] | T, name: str, *, pickle: bool 
             "before you rely on it.",
             stacklevel=3,
         )
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ValueError(f"{file} is damaged: it holds no attributes but {content!r:.80}.")
     filled: T = object.__new__(encoder) if isinstance(encoder, type) else encoder
     vars(filled).clear()
-    vars(filled).update(content)  # type: ignore[call-overload]
+    vars(filled).update(content)
     return filled
+
+
+_KEYS = {"class", "version", "content", "made_by"}
 
 
 def _read_json(file: Path) -> dict[str, object]:
     try:
         data: Any = read_json(file, schema=SCHEMA, depth=5 * MAX_DEPTH)
-        if data["format"] != FORMAT or not {"class", "content", "made_by"} <= data.keys():
+        if data["format"] != FORMAT or not data.keys() >= _KEYS:
             raise ValueError("it is another program's")
     except NewerFileError:
         raise
@@ -156,8 +161,9 @@ def _read_json(file: Path) -> dict[str, object]:
 def _decode(file: Path, content: object) -> object:
     try:
         return _decoded(content)
-    except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise ValueError(f"{file} cannot be read back: {error}.") from error
+    except Exception as error:  # of a damaged file, numpy and scikit-learn raise any
+        fact = f"{error!s:.500}" or type(error).__name__
+        raise ValueError(f"{file} cannot be read back: {fact}.") from error
 
 
 def encoder_path(folder: Path, name: str) -> Path:
