@@ -78,14 +78,14 @@ def forked(train: Train, folder: Path, name: str, stop: Stop | None = None) -> i
         return pid
     code = 1
     try:
-        from expkit_bookkeeping import ClaimLost
+        from expkit_bookkeeping import ClaimLost, RunClaimed
 
         if stop is not None:
             stop.install()
         try:
             train(folder, name)
             code = 0
-        except ClaimLost:
+        except (ClaimLost, RunClaimed):
             code = 0
         except RuntimeError as error:
             if type(error).__name__ != "RunLost":  # expkit-mlflow's

@@ -191,7 +191,7 @@ def test_a_run_whose_folder_vanishes_says_so_and_ends_with_an_error(tmp_path, ca
     folder = tmp_path / "a"
     run = Bookkeeping(folder).open()
     os.rename(folder, tmp_path / "moved")  # noqa: PTH104
-    with pytest.raises(FileNotFoundError, match=r"moved, deleted or unmounted\?: '.*/a'"):
+    with pytest.raises(ClaimLost, match=r"is gone from .*/a \(moved to the trash or renamed\?\)"):
         run.save_results({"a": 1}, "test")
     with pytest.raises(ClaimLost, match="gone"):
         run.close()

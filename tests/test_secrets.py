@@ -21,7 +21,7 @@ def source(package: str, module: str) -> str:
 def test_mlflow_knows_secrets_as_bookkeeping_does():
     ours = source("expkit-bookkeeping", "_files/secrets.py")
 
-    assert source("expkit-mlflow", "_store/secrets.py") == ours
+    assert source("expkit-mlflow", "_addresses/secrets.py") == ours
 
 
 SCRIPT = """

@@ -189,3 +189,72 @@ def test_a_recipe_of_a_later_version_asks_for_an_update(tmp_path):
 
     with pytest.raises(PlottingError, match=r"schema 2, but this expkit-plotting reads 1"):
         restyle(tmp_path / "loss.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("rcParams: {a: !!bool x}\n", "cannot be read"),
+        ("figsize: !!int ''\n", "cannot be read"),
+        ("figsize: [!!timestamp x, 1]\n", "cannot be read"),
+        ("a: &a [*a]\n", "holds itself, by an alias"),
+        ("&a {a: *a}\n", "holds itself, by an alias"),
+        (
+            "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)),
+            "aliases stand for more than 1000000 values",
+        ),
+        ("[" * 100_000, "cannot be read"),
+    ],
+)
+def test_a_hostile_style_is_refused_by_the_name_of_its_file(tmp_path, text, complaint):
+    (tmp_path / "Mine.yaml").write_text(text)
+
+    with pytest.raises(PlottingError, match=complaint) as raised:
+        PlotStyle.load(tmp_path / "Mine.yaml")
+
+    assert "Mine.yaml" in str(raised.value)
+    assert len(str(raised.value)) < 1_000
+
+
+def test_a_style_with_aliases_is_read(tmp_path):
+    (tmp_path / "Mine.yaml").write_text("add_titles: &all false\nadd_xlabels: *all\n")
+
+    assert PlotStyle.load(tmp_path / "Mine.yaml").add_xlabels is False
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("loss.json", '"metric"', '"neither"'),
+        ("loss.json", '"metrics": [', '"metrics": [null, '),
+        ("loss.json", '"top": null', '"top": "x"'),
+        ("loss.json", '"settings": {', '"settings": {"c": 1, '),
+        ("loss.json", "{", "[" * 100_000),
+        ("loss.csv", "run,metric", "run,\udcff"),
+        ("loss.csv", "2.0", "9" * 200_000),
+        ("loss.csv", "2.0", "\0" * 9_000),
+    ],
+)
+def test_a_damaged_recipe_is_refused_by_the_name_of_its_file(tmp_path, name, old, new):
+    PlotMetrics(CURVES, {"pickle": True}).metric("loss", save_to=tmp_path / "loss")
+    text = (tmp_path / name).read_text()
+    assert old in text
+    (tmp_path / name).write_bytes(text.replace(old, new, 1).encode(errors="surrogateescape"))
+
+    with pytest.raises(PlottingError, match=name) as raised:
+        restyle(tmp_path / "loss")
+
+    assert len(str(raised.value)) < 1_000
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    import os
+
+    from expkit_plotting._report.fingerprints import FigureFingerprints
+
+    os.mkfifo(tmp_path / ".drawn.json")
+    assert not FigureFingerprints(tmp_path).is_current(tmp_path / "loss.png", "x")
+    os.mkfifo(tmp_path / "Mine.yaml")
+    with pytest.raises(PlottingError, match=r"There is no style file|cannot be read"):
+        PlotStyle.load(tmp_path / "Mine.yaml")

@@ -104,6 +104,7 @@ class SlurmApp:
     folder: Path
     cluster: SlurmCluster
     environment: Mapping[str, str] = field(default_factory=dict)
+    experiment_id: str = "first"
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -164,7 +165,7 @@ class SlurmApp:
 
     @property
     def experiment(self) -> Path:
-        return self.folder / "results" / "first"
+        return self.folder / "results" / self.experiment_id
 
     def manager(self, experiment: Path | None = None) -> SlurmManager:
         # Not this process's environment, which knows no cluster.

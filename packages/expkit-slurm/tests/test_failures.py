@@ -119,25 +119,6 @@ def test_a_requeued_task_goes_on_in_the_same_folder(app):
     assert "--- attempt 2" in app.log(1)
 
 
-def test_a_node_that_dies_gives_its_run_to_another_one(impatient_app):
-    app = impatient_app
-    app.touch("hold")
-    app.submit("x=1,2")
-    app.wait_for_calls(2)
-    node = app.statuses()["1"].node
-    others = {status.node for status in app.statuses().values()} - {node}
-    try:
-        app.cluster.kill_node(node)
-        app.wait_for(lambda: app.record(1)["attempt"] == 2, timeout_s=100)
-        app.remove("hold")
-        states = {name: status.state for name, status in app.wait().items()}
-    finally:
-        app.cluster.start_node(node)
-
-    assert states == {"1": "completed", "2": "completed"}
-    assert app.statuses()["1"].node != node, others
-
-
 def test_a_controller_that_restarts_disturbs_no_wait(app):
     app.touch("hold")
     sweep = app.start("train.py", "-m", *LAUNCHER)

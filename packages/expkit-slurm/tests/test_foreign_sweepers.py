@@ -1,6 +1,7 @@
 """Jobs of sweepers that know no grid: what they return, and what becomes of those that do not."""
 
 import os
+import pickle
 import signal
 import stat
 import sys
@@ -28,6 +29,18 @@ note: first
 """
 # As an app without the kit's line selects the launcher.
 BASIC = ("hydra/sweeper=basic", "hydra.launcher.poll_s=0.1", "hydra/launcher=expkit_slurm")
+
+
+class Evil:
+    """Leaves a file when it is loaded."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self):
+        return Path.touch, (self.proof,)
+
+
 # Hydra takes the function's own file for the app's, wherever it is defined.
 CLOSURE = """
 from pathlib import Path
@@ -170,15 +183,17 @@ def test_what_goes_wrong_in_a_job_is_that_jobs_result(plain, launch, capsys):
         _ = returned[2].return_value
     with pytest.raises(GridError, match=r"a lock, cannot be pickled: .* Return a number"):
         _ = returned[3].return_value
-    with pytest.raises(GridError, match=r"sys.exit\('enough'\)"):
+    with pytest.raises(GridError, match=r"sys.exit\(enough\)"):
         _ = returned[4].return_value
     with pytest.raises(GridError, match=r"#5 x=5 lost: .*SIGKILL.* on node"):
         _ = returned[5].return_value
     assert "\n    the last words\n" in output
     # What is left lets one of them be run again here, and is nobody else's to read or change.
     (submission,) = _submissions(plain.folder / "sweep")
-    assert stat.S_IMODE((submission / "task.pkl").stat().st_mode) == 0o600
-    assert stat.S_IMODE((submission / "results").stat().st_mode) == 0o700
+    private = submission / "private"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in private.iterdir()} == {0o600}
+    assert list(submission.rglob("*.pkl")) == list(private.glob("*.pkl"))
     command = output.partition("to run one of them here:\n")[2].split()
     assert command[:3] == ["python", "-m", "expkit_slurm.training"]
     assert "ValueError: 1 is too much" in plain.run(*command[1:], code=1)
@@ -268,7 +283,7 @@ def test_jobs_whose_sweeper_leaves_are_cancelled(plain, number, code):
     assert "Traceback" not in output
     plain.cluster.wait_idle()
     (submission,) = _submissions(plain.folder / "sweep")
-    assert not (submission / "task.pkl").exists()
+    assert not (submission / "private").exists()
 
 
 def test_hydras_basic_sweeper_in_an_app_of_the_kit(app):
@@ -314,5 +329,48 @@ def test_a_function_that_no_process_could_import_is_pickled_once_a_grid_with_a_w
     texts = [(app.folder / f"called{x}").read_text() for x in range(3)]
     assert texts == [f"by a closure, {2 * x}" for x in range(3)]
     (submission,) = (app.experiment / "slurm").iterdir()
-    (pickled,) = submission.glob("*.pkl")
+    (pickled,) = submission.rglob("*.pkl")
+    assert pickled.parent == submission / "private"
     assert stat.S_IMODE(pickled.stat().st_mode) == 0o600
+    assert stat.S_IMODE(pickled.parent.stat().st_mode) == 0o700
+
+
+def test_a_pickle_that_somebody_replaces_in_the_queue_is_neither_run_nor_submitted_again(app):
+    app.write("train.py", CLOSURE)
+    app.write("conf/config.yaml", CONFIG + "doubled: ${twice:${x}}\n")
+    app.submit("x=0", "+hydra.launcher.additional_parameters.begin=now+1hour")
+    (submission,) = (app.experiment / "slurm").iterdir()
+    private = submission / "private"
+    private.rename(submission / "aside")
+    private.mkdir()
+    private.chmod(0o2775)
+    (private / "task.pkl").write_bytes(pickle.dumps(Evil(app.folder / "proof")))
+    (job,) = app.cluster.jobs()
+    app.cluster.run("scontrol", "update", f"jobid={job.id}", "starttime=now")
+    status = app.wait()["0"]
+
+    why = f"{private} is open to others (mode 2775). Reading it would run what somebody else"
+    assert (status.state, status.exit_code) == ("lost", 1)
+    assert why in "\n".join(status.last_lines)
+    assert why in app.expkit("retry", code=2)
+    assert len(list((app.experiment / "slurm").iterdir())) == 1
+    assert not (app.folder / "proof").exists()
+    assert not (app.folder / "called0").exists()
+
+
+def test_results_that_somebody_replaces_are_not_read(plain, launch):
+    proof = plain.folder / "proof"
+
+    def function(cfg):
+        (private,) = Path("sweep/.slurm").glob("*/private")
+        private.rename(private.with_name("aside"))
+        private.mkdir()
+        private.chmod(0o2775)
+        (private / "0.pkl").write_bytes(pickle.dumps(Evil(proof)))
+        return cfg.x
+
+    (job,) = launch(function, ["x=0"], overrides=["hydra.sweep.dir=sweep"])
+
+    with pytest.raises(GridError, match=r"private is open to others .* so it is not read"):
+        _ = job.return_value
+    assert not proof.exists()

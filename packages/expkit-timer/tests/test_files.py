@@ -251,3 +251,36 @@ def test_a_check_that_refuses_leaves_the_file_and_makes_no_folder(tmp_path, kind
 
     assert [entry.name for entry in tmp_path.iterdir()] == ["timer.json"]
     assert path.read_bytes() == before
+
+
+HOSTILE = {
+    "aliases of aliases": "a: &a [x, x]\nb: &b [*a, *a]\nc: {attempts: [*b]}\n",
+    "itself": "epoch: &a {attempts: [*a]}\n",
+    "no truth": "epoch: {attempts: [{id: !!bool x}]}\n",
+    "no number": "epoch: {attempts: [{count: !!int ''}]}\n",
+    "no time": "epoch: {attempts: [{id: !!timestamp x}]}\n",
+    "brackets": "[" * 100_000,
+    "a long text": f"epoch: {{attempts: ['{'x' * 5_000}']}}\n",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_yaml_is_refused_by_the_name_of_its_file_and_stays(tmp_path, clock, text):
+    pytest.importorskip("yaml")
+    path = tmp_path / "timer.yaml"
+    path.write_text(text)
+
+    for read in (lambda: Timers.load(path), lambda: timed(clock, 1).save(path)):
+        with pytest.raises(ValueError, match="timer") as raised:
+            read()
+        assert str(path) in str(raised.value)
+        assert len(str(raised.value)) < 500
+    assert path.read_text() == text
+
+
+def test_what_is_no_file_is_not_waited_for(path):
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        make(path)
+        with pytest.raises(ValueError, match="it is a folder, a pipe or a device"):
+            Timers.load(path)
+        path.unlink()

@@ -7,9 +7,12 @@ training code and notebooks use is in `expkit_bookkeeping` itself.
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._files.append_files import open_append_file as open_append_file
+    from ._files.append_files import open_lines as open_lines
+    from ._files.append_files import open_to_read as open_to_read
     from ._files.durable import append_line as append_line
     from ._files.durable import make_folder as make_folder
     from ._files.durable import write_file as write_file
+    from ._files.json_files import MAX_BYTES as MAX_BYTES
     from ._files.json_files import NewerFileError as NewerFileError
     from ._files.json_files import UnreadableFileError as UnreadableFileError
     from ._files.json_files import check_schema as check_schema
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from ._runs.hashes import NO_PART_OF_IDENTITY as NO_PART_OF_IDENTITY
     from ._runs.records import Liveness as Liveness
     from ._runs.records import is_alive as is_alive
+    from ._runs.settings import folder_name as folder_name
     from ._runs.trash import move_to_trash as move_to_trash
 
 _MODULES = {
@@ -67,6 +71,7 @@ _MODULES = {
     "IGNORED_BY_DEFAULT": "_runs.hashes",
     "Liveness": "_runs.records",
     "MASK": "_files.secrets",
+    "MAX_BYTES": "_files.json_files",
     "NO_PART_OF_IDENTITY": "_runs.hashes",
     "NewerFileError": "_files.json_files",
     "RunChanged": "_runs.claims",
@@ -81,6 +86,7 @@ _MODULES = {
     "cut_metrics": "_recording.metrics",
     "error_facts": "_files.texts",
     "exit_code": "_recording.endings",
+    "folder_name": "_runs.settings",
     "foreign_reason": "_runs.folder_ownership",
     "is_alive": "_runs.records",
     "is_secret": "_files.secrets",
@@ -90,6 +96,8 @@ _MODULES = {
     "make_folder": "_files.durable",
     "move_to_trash": "_runs.trash",
     "open_append_file": "_files.append_files",
+    "open_lines": "_files.append_files",
+    "open_to_read": "_files.append_files",
     "override_secrets": "_files.secrets",
     "parse_json": "_files.json_files",
     "printable": "_files.texts",

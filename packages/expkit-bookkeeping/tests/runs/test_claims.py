@@ -593,7 +593,7 @@ def test_what_a_killed_claim_left_is_gone_after_the_next(tmp_path):
 def test_claims_at_once_that_clear_away_each_others_files_have_one_winner(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
-    from expkit_bookkeeping._runs.claims import link_claim
+    from expkit_bookkeeping._runs.claim_files import link_claim
     from expkit_bookkeeping._runs.processes import this_process
     from expkit_bookkeeping._runs.takeover import sweep
 

@@ -6,15 +6,15 @@ store uses `sync` (or the command `expkit sync`). Importing this package does no
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
+    from ._addresses.errors import TrackingError as TrackingError
     from ._logger import MLFlowLogger as MLFlowLogger
-    from ._store.errors import TrackingError as TrackingError
     from ._sync.experiment import sync as sync
     from ._sync.report import SyncReport as SyncReport
 
 _MODULES = {
     "MLFlowLogger": "_logger",
     "SyncReport": "_sync.report",
-    "TrackingError": "_store.errors",
+    "TrackingError": "_addresses.errors",
     "sync": "_sync.experiment",
 }
 __all__ = [*_MODULES]

@@ -14,8 +14,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, SupportsFloat, runtime_checkable
 
+from ._addresses.errors import TrackingError, first_line, log_traceback
+from ._addresses.secrets import (
+    public_config,
+    remember_secrets,
+    secret_patterns,
+    secret_values,
+    uri_secrets,
+    uri_without_secrets,
+    without_credentials,
+    without_known_secrets,
+)
+from ._addresses.uris import absolute_uri, check_uri, is_server
 from ._journal.configuration import IGNORED, flatten, resolved, yaml_text
-from ._journal.entries import JOURNAL_NAME, SCHEMA, STATUS
+from ._journal.entries import JOURNAL_NAME, SCHEMA, STATUS, is_artifact_folder
 from ._journal.experiments import experiment_folder
 from ._journal.metrics import add_numbers, timings, whole_step
 from ._journal.processes import this_process
@@ -28,19 +40,7 @@ from ._journal.run_folders import (
 )
 from ._journal.writing import ImplicitStep, Journal
 from ._run_lifetime import rank_of, sigterm_as_exit, state_after
-from ._store.errors import TrackingError, first_line, log_traceback
-from ._store.secrets import (
-    public_config,
-    remember_secrets,
-    secret_patterns,
-    secret_values,
-    uri_secrets,
-    uri_without_secrets,
-    without_credentials,
-    without_known_secrets,
-)
-from ._store.uris import check_uri, is_server
-from ._sync.outcomes import outcome_of
+from ._sync.outcomes import has_outcome, outcome_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class MLFlowLogger:
                 check_uri(tracking_uri)
             except TrackingError as error:
                 raise ValueError(str(error)) from None
-            tracking_uri = _absolute(tracking_uri)
+            tracking_uri = absolute_uri(tracking_uri)
             remember_secrets(uri_secrets(tracking_uri))
         if mode == "online" and (tracking_uri is None or not is_server(tracking_uri)):
             shown = None if tracking_uri is None else uri_without_secrets(tracking_uri)
@@ -299,6 +299,7 @@ class MLFlowLogger:
 
         Raises:
             FileNotFoundError: If nothing exists at `path`.
+            ValueError: If `artifact_path` is absolute or leads out of the run's artifacts.
             RuntimeError: If it has to be copied, and another process has taken the run over.
         """
         if self._mode == "disabled":
@@ -309,10 +310,10 @@ class MLFlowLogger:
         source = Path(path).absolute()
         if not source.exists():
             raise FileNotFoundError(f"There is no artifact {source} to log.")
-        if artifact_path is not None and ".." in Path(artifact_path).parts:
+        if not is_artifact_folder(artifact_path):
             raise ValueError(f"artifact_path {artifact_path!r} is outside the run's artifacts.")
         if not source.resolve().is_relative_to(folder.resolve()):
-            target = folder / "logged" / (artifact_path or "") / source.name
+            target = folder / "logged" / str(artifact_path or "").strip("/") / source.name
             copy_into(source, target, self._check)
             source = target
         relative = source.resolve().relative_to(folder.resolve()).as_posix()
@@ -370,7 +371,7 @@ class MLFlowLogger:
             return
         self._closed = True
         numbers = outcome_of(journal.path.parent)
-        if numbers:
+        if numbers and not has_outcome(journal.path, numbers):
             journal.append_point(numbers, ImplicitStep.NEXT, self._clock())
         journal.append({"kind": "end", "status": status, "time": self._clock()})
         journal.close()
@@ -545,14 +546,6 @@ class MLFlowLogger:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-
-
-def _absolute(uri: str) -> str:
-    """The URI with an absolute path, if it names an SQLite file: `sync` may run elsewhere."""
-    path = uri.removeprefix("sqlite:///")
-    if path == uri or not path or Path(path).is_absolute():
-        return uri
-    return f"sqlite:///{Path(path).absolute()}"
 
 
 def _public_tags(tags: Mapping[str, object]) -> dict[str, str]:

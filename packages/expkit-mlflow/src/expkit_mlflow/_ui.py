@@ -12,10 +12,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from ._addresses.errors import TrackingError
+from ._addresses.uris import check_installed, environment_without_mlflow
 from ._store.database import database_uri, experiment_in
-from ._store.errors import TrackingError
 from ._store.sqlite_health import check_database
-from ._store.uris import check_installed, environment_without_mlflow
 
 START_S = 90.0  # 14 s on two idle cores
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ._store.errors import TrackingError
+from ._addresses.errors import TrackingError
 
 # As in expkit-bookkeeping: what a terminal acts on, or turns round, and halves of surrogate pairs.
 _UNPRINTABLE = re.compile(
@@ -90,7 +90,7 @@ def ui(argv: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, help="5000 or the next free one by default")
     options = parser.parse_args(argv)
 
-    from ._store.uris import check_installed
+    from ._addresses.uris import check_installed
     from ._sync.experiment import Synchronizer
     from ._ui import serve
 

@@ -5,6 +5,7 @@ import contextlib
 import http.server
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import stat
@@ -22,8 +23,18 @@ PASSWORD = "PLANTED-PASSWORD"
 class FakeServer(http.server.ThreadingHTTPServer):
     """Answers as a tracking server does, and keeps what it was sent."""
 
-    def __init__(self, *, status: int = 200, location: str | None = None, artifacts: str = ""):
+    def __init__(
+        self,
+        *,
+        status: int = 200,
+        location: str | None = None,
+        artifacts: str = "",
+        upload_status: int | None = None,
+        message: str = "Unauthorized",
+    ):
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.upload_status, self.message = upload_status or status, message
+        self.cookie: str | None = None
         self.status, self.location = status, location
         self.artifacts = artifacts or "mlflow-artifacts:/1/a/artifacts"
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -60,10 +71,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             }
         elif "runs/create" in self.path or "runs/get" in self.path:
             answer = {"run": {"info": info, "data": {}}}
-        if self.server.status in (401, 403):
-            answer = {"message": "Unauthorized"}  # as gateways say it
+        is_upload = "mlflow-artifacts" in self.path
+        status = self.server.upload_status if is_upload else self.server.status
+        if status >= 400:
+            answer = {"message": self.server.message}  # as gateways say it
+        if status == 400:  # as MLflow does
+            answer["error_code"] = "INVALID_PARAMETER_VALUE"
         data = json.dumps(answer).encode()
-        self.send_response(self.server.status)
+        self.send_response(status)
+        if self.server.cookie is not None:
+            self.send_header("Set-Cookie", self.server.cookie)
         if self.server.location is not None:
             self.send_header("Location", self.server.location + self.path)
         self.send_header("Content-Type", "application/json")
@@ -155,6 +172,27 @@ def test_no_credentials_go_to_a_server_that_only_a_journal_names(
     assert dict(os.environ) == before
 
 
+def test_no_cookie_and_no_header_of_a_plugin_goes_there_either(journal, make_server, monkeypatch):
+    from mlflow.tracking.request_header import registry
+
+    monkeypatch.setattr(
+        registry, "resolve_request_headers", lambda *_: {"X-Api-Key": PASSWORD}
+    )  # what the plugins of an environment add
+    named, server = make_server(), make_server()
+    run = journal(named.uri)
+    named.cookie = "session=abc; Path=/"  # which counts for all ports of a host
+    sync(run.parents[1], tracking_uri=named.uri)
+    assert named.credentials >= {PASSWORD, "session=abc"}
+    journal(server.uri)
+
+    report = sync(run.parents[1])
+
+    assert (report.problems, report.points) == ([], 1)
+    assert server.credentials == set()
+    named.cookie = "session=; Path=/; Max-Age=0"  # the tests that follow have the same client
+    sync(run.parents[1], tracking_uri=named.uri)
+
+
 @pytest.mark.parametrize("named", ["--tracking-uri", "MLFLOW_TRACKING_URI", "EXPKIT_TRACKING_URI"])
 def test_the_named_server_gets_the_users_credentials(journal, make_server, monkeypatch, named):
     server = make_server()
@@ -191,6 +229,59 @@ def test_a_server_that_wants_credentials_is_named_with_the_command(
     assert PASSWORD not in told
 
 
+def test_one_reason_is_told_for_all_runs_of_a_server_that_wants_credentials(journal, make_server):
+    server = make_server(status=401)
+    for name in "abcdefgh":
+        run = journal(server.uri, name=name)
+
+    (problem,) = sync(run.parents[1]).problems
+
+    assert "Only journals name this server" in problem
+    assert len(server.requests) == 1
+
+
+def test_the_command_is_whole_where_only_artifacts_want_credentials(journal, make_server):
+    server = make_server(upload_status=401)
+    run = journal(server.uri, ("a/b.txt", None))
+    (run / "a").mkdir()
+    (run / "a" / "b.txt").write_text("KEPT")
+
+    report = sync(run.parents[1])
+
+    (problem,) = report.problems
+    assert problem.endswith(f"expkit sync {run.parents[1]} --tracking-uri {server.uri}")
+    assert report.points == 1
+
+
+def test_a_servers_message_shows_no_secret_and_moves_no_cursor(journal, make_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", PASSWORD)
+    for status in (400, 401, 404, 500):
+        server = make_server(status=status, message=f"no such token: {PASSWORD}\x1b[2J")
+        run = journal(server.uri)
+
+        (problem,) = sync(run.parents[1], tracking_uri=server.uri).problems
+
+        assert PASSWORD not in problem
+        assert "\x1b" not in problem
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://[::1", "http://h:port/", "http://ada:PLANTED/x@h:y", "http://\u2100/", "http://",
+     "http://a b\x00/", "sqlite:///a\x00b", "HTTPS://h:99999/", "//h", "nonsense"],
+)  # fmt: skip
+def test_a_journal_with_an_impossible_address_spoils_itself_alone(journal, make_server, uri):
+    server = make_server()
+    journal(uri, name="a")
+    run = journal(server.uri, name="b")
+
+    report = sync(run.parents[1])
+
+    assert report.points == 1
+    (problem,) = report.problems
+    assert "PLANTED" not in problem
+
+
 def test_a_redirect_to_another_host_loses_the_credentials(journal, make_server, monkeypatch):
     other = make_server()
     server = make_server(status=307, location=other.uri)
@@ -209,9 +300,11 @@ def test_a_server_that_only_a_journal_names_redirects_to_nowhere(journal, make_s
     other = make_server()
     run = journal(make_server(status=307, location=other.uri).uri)
 
-    sync(run.parents[1])
+    (problem,) = sync(run.parents[1]).problems
 
     assert other.requests == []
+    assert f"leads to '{other.uri}" in problem
+    assert "--tracking-uri" in problem
 
 
 @pytest.mark.parametrize(
@@ -244,6 +337,25 @@ def test_an_sqlite_file_that_somebody_names_is_used(journal, tmp_path, monkeypat
     assert kit.runs(run.parents[1], "e", uri=uri)["r"].info.status == "FINISHED"
 
 
+@pytest.mark.parametrize("spelling", ["sqlite:///all.db", "sqlite:///link/all.db"])
+def test_a_relative_path_names_the_same_file_as_the_absolute_one_of_journals(
+    tmp_path, empty_store, monkeypatch, kit, spelling
+):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "link").symlink_to(tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    shutil.copy(empty_store, "all.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///all.db")
+    with MLFlowLogger(tmp_path / "results" / "digits", "r", mode="offline") as tracking:
+        tracking.log_metrics({"loss": 1.0}, 0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", spelling)
+
+    assert sync(tmp_path / "results" / "digits").problems == []
+
+    uri = f"sqlite:///{tmp_path}/work/all.db"
+    assert kit.runs(tmp_path, "digits", uri=uri)["r"].data.metrics == {"loss": 1.0}
+
+
 def test_files_outside_the_run_are_skipped_and_named(journal, make_server, tmp_path):
     server = make_server()
     (tmp_path / "id_rsa").write_text("PRIVATE KEY")
@@ -273,6 +385,27 @@ def test_files_outside_the_run_are_skipped_and_named(journal, make_server, tmp_p
     assert {place for place in places if place} == {
         "/1/a/artifacts/folder/kept.txt", "/1/a/artifacts/some/place/good.txt"
     }  # fmt: skip
+
+
+def test_what_links_inside_a_run_reach_is_sent_once(journal, make_server):
+    server = make_server()
+    run = journal(server.uri, ("plots", None))
+    (run / "plots" / "5").mkdir(parents=True)
+    (run / "plots" / "5" / "a.txt").write_text("A")
+    (run / "states").mkdir()
+    (run / "states" / "b.txt").write_text("B")
+    (run / "plots" / "1_latest").symlink_to("5")
+    (run / "plots" / "above").symlink_to("..")
+    (run / "plots" / "best").symlink_to("../states")
+    (run / "plots" / "gone").symlink_to("../../../nothing")
+    (run / "plots" / "loop").symlink_to("loop")
+
+    assert sync(run.parents[1]).problems == []
+
+    places = [
+        path.partition("artifacts/artifacts/1/a/artifacts/")[2] for path, *_ in server.requests
+    ]
+    assert sorted(filter(None, places)) == ["plots/5/a.txt", "plots/best/b.txt"]
 
 
 def test_links_are_followed_where_the_user_says_so(journal, make_server, tmp_path):
@@ -317,6 +450,87 @@ def test_an_embedded_store_keeps_artifacts_in_its_own_folder(journal, tmp_path, 
 
     assert "which is not in" in problem
     assert not (tmp_path / "victim").exists()
+
+
+def plant(database, artifacts):
+    """Writes an experiment `e` into a store that keeps its artifacts there."""
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) "
+            "VALUES (7, 'e', ?, 'active')",
+            (artifacts,),
+        )
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "all.db"])
+@pytest.mark.parametrize(
+    "place",
+    ["file://{0}/victim", "{0}/victim", "{1}/a#/../../../victim", "file://{1}/../../victim",
+     "file://{1}/%2e%2e/%2e%2e/victim", "file://{1}/linked",
+     "{1}/linked/..", "FILE://{0}/victim", "s3://bucket/x", "http://127.0.0.1:9/x"],
+)  # fmt: skip
+def test_a_database_of_the_folder_leads_out_of_it_in_no_spelling(
+    journal, tmp_path, empty_store, name, place
+):
+    folder, victim = tmp_path / "e", tmp_path / "victim"
+    run = journal(None if name == "mlflow.db" else f"sqlite:///{folder / name}", ("good.txt", None))
+    (run / "good.txt").write_text("GOOD")
+    (folder / "artifacts" / "a#").mkdir(parents=True)
+    victim.mkdir()
+    (folder / "artifacts" / "linked").symlink_to(victim)
+    shutil.copy(empty_store, folder / name)
+    plant(folder / name, place.format(tmp_path, folder / "artifacts"))
+
+    report = sync(folder)
+
+    (problem,) = report.problems
+    assert "which is not in" in problem
+    assert "'good.txt'" in problem
+    assert list(victim.iterdir()) == []
+    assert not list(tmp_path.glob("*/good.txt"))
+    assert report.points == 1  # the rest arrives
+
+
+@pytest.mark.parametrize("linked", ["mlflow.db", "artifacts"])
+def test_a_store_that_is_a_link_out_of_the_folder_needs_the_users_word(
+    journal, tmp_path, empty_store, linked
+):
+    run = journal(None, ("good.txt", None))
+    (run / "good.txt").write_text("GOOD")
+    folder, elsewhere = run.parents[1], tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    database = elsewhere / "mlflow.db" if linked == "mlflow.db" else folder / "mlflow.db"
+    shutil.copy(empty_store, database)
+    target = database if linked == "mlflow.db" else elsewhere
+    (folder / linked).symlink_to(target)
+    before = database.read_bytes()
+
+    (problem,) = sync(folder).problems
+
+    assert "--follow-links" in problem
+    assert list(elsewhere.rglob("good.txt")) == []
+    assert linked == "artifacts" or database.read_bytes() == before
+    assert sync(folder, follow_links=True).problems == []
+    assert len(list(tmp_path.rglob("artifacts/good.txt"))) == 1
+
+
+def test_an_artifact_is_not_written_through_a_link_in_its_place(journal, tmp_path, empty_store):
+    run = journal(None, ("good.txt", None))
+    (run / "good.txt").write_text("GOOD")
+    folder, victim = run.parents[1], tmp_path / "victim"
+    victim.write_text("MINE")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    assert sync(folder).problems == []
+    (place,) = folder.glob("artifacts/*/artifacts/good.txt")
+    place.unlink()
+    place.symlink_to(victim)
+    with (run / "tracking.jsonl").open("a") as file:
+        file.write(json.dumps({"kind": "artifact", "path": "good.txt"}) + "\n")
+
+    (problem,) = sync(folder, follow_links=True).problems
+
+    assert "'good.txt'" in problem
+    assert victim.read_text() == "MINE"
 
 
 def test_a_training_sends_nothing_to_servers_that_other_journals_name(

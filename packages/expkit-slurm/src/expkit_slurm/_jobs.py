@@ -1,8 +1,9 @@
 """The override lists of foreign sweepers, which wait for what each returns.
 
-They have no grid and no tree. `.slurm/<id>/` in the sweep's folder holds one pickle with the
-function and the configurations, composed at submission, and one per list with what it returned.
-Only their owner can read or change them; after a success they are removed, and the logs stay.
+They have no grid and no tree. `.slurm/<id>/private/` in the sweep's folder holds one pickle with
+the function and the configurations, composed at submission, and one per list with what it
+returned. Only their owner can read or change them; after a success they are removed, and the logs
+stay.
 """
 
 from __future__ import annotations
@@ -21,15 +22,8 @@ from ._cluster.errors import SlurmError
 from ._cluster.scheduler import Scheduler
 from ._cluster.script import find_script
 from ._cluster.tasks import Phase, Task, cause_of, phase_of, tasks_by_name
-from ._submissions.payload import (
-    discard,
-    exit_code,
-    failed,
-    read_payload,
-    read_result,
-    write_payload,
-    write_result,
-)
+from ._job_results import exit_code, failed, read_result, write_result
+from ._submissions.payload import discard_pickles, read_payload, write_payload
 from ._submissions.plan import plan_submission
 from ._submissions.record import (
     Array,
@@ -141,7 +135,7 @@ def launch_jobs(
         if job.overrides is None:  # nothing came back
             job.overrides = list(composed.hydra.overrides.task)
     if result.command is None:
-        discard(submission.path)
+        discard_pickles(submission.path)
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     return result
 
@@ -199,7 +193,7 @@ def _cancel(path: Path, scheduler: Scheduler, say: Say) -> None:
         return
     if jobs:
         say(f"cancelled job {', '.join(jobs)}: nobody is left to take what the jobs return")
-        discard(path)
+        discard_pickles(path)
     else:
         shutil.rmtree(path, ignore_errors=True)
 

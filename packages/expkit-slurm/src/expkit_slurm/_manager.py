@@ -15,7 +15,7 @@ from ._submissions.conf_files import changed_conf_files
 from ._submissions.layout import RECORD
 from ._submissions.placements import RunKey, job_ids, run_key
 from ._submissions.plan import SubmissionPlan
-from ._submissions.record import Submission, read_submission
+from ._submissions.record import SUBMITTING, Submission, read_submission
 from ._submissions.request import SubmissionRequest, plan_request, submit_plan, with_pending
 from ._submissions.settings import SubmissionSettings
 from ._submissions.submitting import submit_finaliser
@@ -184,11 +184,40 @@ class SlurmManager:
         if planned is None:
             planned, _ = self.plan()
         if not planned.runs:
+            if finaliser:
+                self._finalise_what_is_queued(say)
             return None
+        self._say_unsettled(planned, say)
         submission = submit_plan(self._request, planned, self.grid, self._scheduler, say)
         if finaliser:
             self.finalise_later(submission, planned.script, say=say)
         return submission
+
+    def _say_unsettled(self, planned: SubmissionPlan, say: Callable[[str], None]) -> None:
+        """Say which runs may come to the queue a second time."""
+        keys = {run_key(self.grid.runs[run.index]) for run in planned.runs}
+        unsettled = {
+            run_key(placement.run)
+            for placement in self._monitor.all_placements()
+            if placement.array.state == SUBMITTING and run_key(placement.run) in keys
+        }
+        if unsettled:
+            runs = "1 run" if len(unsettled) == 1 else f"{len(unsettled)} runs"
+            say(
+                f"sbatch was called before for {runs} of these, and that was interrupted or still "
+                "goes on; Slurm knows no such job. Should it come after all, each run is trained "
+                "once all the same: the task that is later leaves it alone."
+            )
+
+    def _finalise_what_is_queued(self, say: Callable[[str], None]) -> None:
+        """Submit the job that tidies up where an earlier manager could not any more."""
+        submissions = self.submissions()
+        jobs = [submission.finaliser.job_id for submission in submissions if submission.finaliser]
+        queued = self._scheduler.queue([job for job in jobs if job is not None])
+        if queued is None or any(phase_of(task.state) is not Phase.OVER for task in queued):
+            return
+        if submissions and self._arrays_in_queue():
+            self.finalise_later(submissions[-1], say=say)
 
     def _arrays_in_queue(self) -> set[str]:
         """Ids of the arrays with runs of this grid that are not over."""

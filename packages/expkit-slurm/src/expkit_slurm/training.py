@@ -299,11 +299,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("grid", metavar="GRID", type=Path, help="a submission, grid or experiment")
     parser.add_argument("index", metavar="INDEX", type=int, nargs="?", help="the run's number")
     parser.add_argument("--array", type=int, help="number of the submission's array")
+    parser.add_argument("--program", help="digest of what was submitted, as sbatch was given it")
     arguments = parser.parse_args(argv)
     job = current_job()
     try:
-        if (arguments.grid / RECORD).is_file():
-            return _run_task(arguments.grid, arguments.array or 0, arguments.index, job)
+        # sbatch was given a digest, and a submission with it.
+        if arguments.program is not None or (arguments.grid / RECORD).is_file():
+            number, digest = arguments.array or 0, arguments.program
+            return _run_task(arguments.grid, number, arguments.index, job, digest)
         index = arguments.index
         if index is None and job is not None:
             index = job.task_id
@@ -315,8 +318,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _run_task(folder: Path, number: int, task: int | None, job: CurrentJob | None) -> int:
+def _run_task(
+    folder: Path, number: int, task: int | None, job: CurrentJob | None, digest: str | None
+) -> int:
     submission = read_submission(folder)
+    if digest is not None and digest != submission.program_digest:
+        raise SlurmError(
+            f"{folder / RECORD} names another program than the one that was submitted: somebody "
+            "has changed it since. Nothing of it is run. Submit the runs again with the sweep's "
+            "command."
+        )
     array = submission.array(number)
     if task is None:
         if job is None or job.task_id is None:

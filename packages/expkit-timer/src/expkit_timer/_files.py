@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
@@ -23,6 +24,7 @@ SCHEMA = 1  # of a file that says nothing of it
 _FIELDS = Statistics._fields
 _COLUMNS = ("name", "id", *_FIELDS)
 _LOCK_TIMEOUT_S = 10.0
+_MOST_BYTES = 1 << 26  # of a file; ours have some thousand
 
 
 def attempt_of(attempt_id: str, statistics: Statistics) -> Attempt:
@@ -95,9 +97,12 @@ def read(path: str | Path) -> Content:
     path = Path(path)
     load, _ = _format_for(path)
     try:
-        content = load(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError, RecursionError) as error:
+        content = load(_text(path))
+    except (ValueError, LookupError, ArithmeticError, AttributeError, TypeError) as error:
+        # PyYAML lets them through for values such as `!!bool x`.
         raise ValueError(f"{path} cannot be read as a timer file: {error}") from error
+    except RecursionError:
+        raise ValueError(f"{path} cannot be read as a timer file: nested too deeply") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a timer file: it holds {type(content).__name__}")
     if isinstance(content.get("schema"), int):  # a timer of this name would be a mapping
@@ -108,6 +113,29 @@ def read(path: str | Path) -> Content:
                 f"reads {SCHEMA}): upgrade it, pip install -U expkit-timer"
             )
     return {str(name): _check(path, str(name), entry) for name, entry in content.items()}
+
+
+def _text(path: Path) -> str:
+    """The text of a file that may be another's: a pipe by this name would block for ever.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none, or has more than 64 MiB.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("it is a folder, a pipe or a device")
+            content = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(str(error)) from error
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES >> 20} MiB")
+    return content.decode("utf-8-sig")
 
 
 def _check(path: Path, name: str, entry: object) -> dict[str, object]:
@@ -125,13 +153,13 @@ def _check(path: Path, name: str, entry: object) -> dict[str, object]:
 
 def _check_attempt(where: str, attempt: object) -> Attempt:
     if not isinstance(attempt, dict):
-        raise ValueError(f"{where}: expected a mapping, got {attempt!r}")
+        raise ValueError(f"{where}: expected a mapping, got {attempt!r:.80}")
     for key in ("id", *_FIELDS):
         if key not in attempt:
             raise ValueError(f"{where}: the key {key!r} is missing")
         value = attempt[key]
         if key != "id" and not _is_number(value):
-            raise ValueError(f"{where}: {key!r} must be a finite number, got {value!r}")
+            raise ValueError(f"{where}: {key!r} must be a finite number, got {value!r:.80}")
     if attempt["count"] < 1 or attempt["count"] != int(attempt["count"]):
         raise ValueError(f"{where}: 'count' must be a positive whole number")
     return attempt | {"id": str(attempt["id"]), "count": int(attempt["count"])}
@@ -159,8 +187,15 @@ def _format_for(path: Path) -> tuple[Callable[[str], object], Callable[[Content]
 
 def _load_yaml(text: str) -> object:
     yaml = _yaml()
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
+        def compose_node(self, parent: object, index: object) -> object:
+            if self.check_event(yaml.AliasEvent):  # never written; they can stand for billions
+                raise ValueError("it has aliases")
+            return super().compose_node(parent, index)
+
     try:
-        return yaml.safe_load(text) or {}
+        return yaml.load(text, Loader) or {}
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error)) from error
 

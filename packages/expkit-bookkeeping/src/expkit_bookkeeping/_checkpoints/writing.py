@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .._files.append_files import open_to_read
 from .._files.durable import Check, atomic_path, checked_if_missing, remove_file, temporary_path
 from .._files.torch_archives import write_torch
 from .._runs.claims import ClaimLost
@@ -140,6 +141,7 @@ def _structure(path: Path) -> CheckpointContent:
     """A checkpoint without reading its weights, which are mapped."""
     import torch
 
+    open_to_read(path).close()  # what is no file would be waited for
     content: CheckpointContent = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return content
 

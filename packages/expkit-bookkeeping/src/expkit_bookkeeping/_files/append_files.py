@@ -1,14 +1,19 @@
 """Append files of an owner: opened once, and then reached by their handle alone.
 
 Whoever takes a run over puts copies in their place: the handle of the former owner then writes into
-a file that has no name any more.
+a file that has no name any more. Whoever reads one opens it here, too: what has its name may be a
+pipe, which would make the reader wait for ever.
 """
 
 import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from .durable import Check, checked_if_missing, temporary_path
+from .json_files import UnreadableFileError
 
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -43,6 +48,43 @@ def open_append_file(path: Path, check: Check | None = None) -> int:
             os.close(fd)
             raise
         return fd
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """Open a file to read it, without ever waiting for it.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        OSError: If it cannot be opened, or is a folder, pipe or device.
+    """
+    # NONBLOCK: opening a pipe would wait for a writer.
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    fd = os.open(path, flags)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return os.fdopen(fd, "rb")
+    os.close(fd)
+    raise OSError(errno.EINVAL, "It is a folder, a pipe or a device, not a file", os.fspath(path))
+
+
+def open_lines(path: Path) -> BinaryIO:
+    """`open_to_read` for a file that must be there and be whole.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        UnreadableFileError: If it cannot be opened, or is a folder, pipe or device.
+    """
+    try:
+        return open_to_read(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableFileError(f"{path} cannot be read: {error}") from error
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file; raises as `open_to_read`."""
+    with open_to_read(path) as file:
+        return file.read()
 
 
 def cut_torn_end(fd: int) -> None:

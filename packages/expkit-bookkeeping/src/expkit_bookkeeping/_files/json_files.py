@@ -5,8 +5,10 @@ Whatever is wrong with a file becomes one error that names it, so that it spoils
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -137,6 +139,8 @@ def read_bounded(path: str) -> bytes | OSError | None:
                 chunk := os.read(file, max(_CHUNK_BYTES, len(content)))
             ):
                 content += chunk
+                if len(content) == _CHUNK_BYTES and not stat.S_ISREG(os.fstat(file).st_mode):
+                    return OSError(errno.EINVAL, "It is a pipe or a device, not a file", path)
             return content
         finally:
             os.close(file)

@@ -34,7 +34,7 @@ def path_inside(folder: Path, name: str) -> Path:
         fault = "leaves the run folder"
     elif any(part.startswith(".") for part in parts):
         fault = "is hidden"
-    elif not (folder / name).resolve().is_relative_to(folder.resolve()):
+    elif not _real(folder / name).is_relative_to(_real(folder)):
         fault = "leads out of the run folder through a link"
     if fault:
         raise ValueError(
@@ -42,6 +42,11 @@ def path_inside(folder: Path, name: str) -> Path:
             "'fold1/predictions'."
         )
     return folder / name
+
+
+def _real(path: Path) -> Path:
+    """The path without links; `resolve` raises for a link to itself, before Python 3.13."""
+    return Path(os.path.realpath(path))
 
 
 def missing_file_error(path: Path, reason: str = "") -> FileNotFoundError:

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .append_files import open_to_read
 from .durable import Check, atomic_path, make_folder
 from .writeback import early_writeback
 
@@ -156,7 +157,12 @@ def check_archive(path: Path) -> None:
         DamagedFileError: If a checksum differs or the file is torn.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_to_read(path) as file, zipfile.ZipFile(file) as archive:
+            # torch compresses nothing: such a file could hold any number of bytes.
+            packed = [info for info in archive.infolist() if info.compress_type]
+            size = sum(info.file_size for info in archive.infolist())
+            if packed or size > os.fstat(file.fileno()).st_size:
+                raise zipfile.BadZipFile("it is compressed, or parts of it lie in one place")
             fault = archive.testzip()
             # No checksum covers this bit, and torch reads garbage from a file marked a directory.
             marked = [info.filename for info in archive.infolist() if info.external_attr & 0x10]

@@ -11,9 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .append_files import open_to_read
+from .json_files import MAX_BYTES, MAX_DEPTH, UnreadableFileError, may_be_deep
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import yaml
+
+MAX_ALIASED = 1_000_000  # values in a file with aliases, which we never write
 
 # Numbers of YAML 1.2 and of OmegaConf that PyYAML leaves unquoted: 1e5, 695e0514, 0o17, 08, +.5.
 # Also what sets digits apart by `_` or `:`, which readers treat in several ways.
@@ -21,6 +26,7 @@ _NUMBER = re.compile(
     r"^[-+]?(?:0[ox][0-9A-Fa-f_]+|\.?[0-9][0-9_:.]*(?:[eE][-+]?[0-9_]*)?|\.(?:inf|nan))$",
     re.IGNORECASE,
 )
+_DEEP_LINE = re.compile(rf"^[ ?-]{{{MAX_DEPTH},}}", re.MULTILINE)  # else no block is nested deep
 _NUMBER_STARTS = "-+.0123456789"
 # Python's line ends that YAML 1.2 has no more, and a byte order mark, which libyaml drops.
 _WIDE = re.compile("[\x85\u2028\u2029\ufeff]")
@@ -67,25 +73,36 @@ def read_yaml(path: Path) -> object:
     """The data in a YAML file; nothing but data, whoever wrote it.
 
     Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it is no YAML; the text names the file and the line.
+        FileNotFoundError: If there is no such file.
+        UnreadableFileError: If it cannot be read, or is no YAML; the text names the file and the
+            line.
     """
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"))
+        with open_to_read(path) as file:
+            return parse_yaml(file.read(MAX_BYTES + 1).decode())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableFileError(f"{path} cannot be read: {error}") from error
     except ValueError as error:  # also text that is not UTF-8
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise UnreadableFileError(f"{path} is damaged: {error}") from error
 
 
 def parse_yaml(text: str) -> object:
     """The data in a text of YAML.
 
     Raises:
-        ValueError: If it is none, or a value in it is impossible, such as February 30th; the text
-            names the line.
+        ValueError: If it is none, a value in it is impossible, such as February 30th, or it is
+            beyond the bounds of JSON files; the text names the line.
     """
     import yaml
 
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES >> 20} MiB")
+    text = text.removeprefix("\ufeff")
     try:
+        if _may_be_beyond_bounds(text):
+            _check_bounds(text)
         try:
             return yaml.load(text, _loader())
         except (yaml.YAMLError, UnicodeEncodeError):
@@ -94,6 +111,48 @@ def parse_yaml(text: str) -> object:
         raise ValueError(_problem(error, text)) from error
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except (LookupError, ArithmeticError, AttributeError, TypeError) as error:
+        # PyYAML lets them through for values such as `!!bool x` and `!!int ''`.
+        raise ValueError(f"a value in it is not what its tag says ({error})") from error
+
+
+def _may_be_beyond_bounds(text: str) -> bool:
+    return may_be_deep(text) or _DEEP_LINE.search(text) is not None or ("&" in text and "*" in text)
+
+
+def _check_bounds(text: str) -> None:
+    """Check how deep a text is nested, and what its aliases stand for.
+
+    libyaml's loader goes down one level of C for each level of the text: far enough down the
+    process dies. Aliases of aliases are short, and take no memory until somebody walks the data.
+
+    Raises:
+        ValueError: If it is beyond a bound.
+    """
+    import yaml
+
+    sizes: dict[str, int] = {}  # by anchor, the number of values that an alias stands for
+    opened: list[tuple[str | None, int]] = []  # anchor of each open collection, values before it
+    count = 0
+    for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            if any(anchor == event.anchor for anchor, _ in opened):
+                raise ValueError(f"it holds itself, by the alias *{event.anchor}")
+            count += sizes.get(str(event.anchor), 1)
+        elif isinstance(event, yaml.NodeEvent):
+            count += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                opened.append((event.anchor, count - 1))
+            elif event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            if anchor is not None:
+                sizes[anchor] = count - before
+        if len(opened) > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        if sizes and count > MAX_ALIASED:
+            raise ValueError(f"its aliases stand for more than {MAX_ALIASED} values")
 
 
 def _problem(error: yaml.YAMLError, text: str) -> str:

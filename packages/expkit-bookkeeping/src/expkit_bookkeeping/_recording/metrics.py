@@ -11,7 +11,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, cast
 
-from .._files.append_files import cut_torn_end, open_append_file
+from .._files.append_files import cut_torn_end, open_append_file, read_file
 from .._files.durable import Check, naming, write_file
 from .._files.json_files import decode
 from .._files.plain_data import SPECIAL_NUMBERS, special_text
@@ -176,7 +176,7 @@ class MetricsFile:
         """Remove metrics from the file from `step` on; a copy of the file is kept beside it."""
         with self._lock:
             self.write()
-            raw = self.path.read_bytes()
+            raw = read_file(self.path)
             kept = "".join(
                 _line(line.step, line.time, metrics)
                 for line in metric_lines(self.path.parent)
@@ -247,12 +247,16 @@ def to_step(step: object) -> int:
 def metric_lines(folder: Path) -> Iterator[MetricLine]:
     """The lines of a run's metrics.jsonl as they were logged, with NaN and infinities as floats.
 
-    A torn last line is passed over; so is a damaged one elsewhere, with a warning.
+    A torn last line is passed over; so is a damaged one elsewhere, or a file that cannot be read,
+    with a warning.
     """
     path = Path(folder) / FILE_NAME
     try:
-        raw = path.read_bytes()
+        raw = read_file(path)
     except FileNotFoundError:
+        return
+    except OSError as error:
+        _warn("%s cannot be read: %s", path, error)
         return
     lines = raw.split(b"\n")
     for number, text in enumerate(lines, start=1):
@@ -260,9 +264,13 @@ def metric_lines(folder: Path) -> Iterator[MetricLine]:
         if line is not None:
             yield line
         elif text and number < len(lines):
-            import logging
+            _warn("%s line %d is damaged; skipped", path, number)
 
-            logging.getLogger(__name__).warning("%s line %d is damaged; skipped", path, number)
+
+def _warn(message: str, *values: object) -> None:
+    import logging
+
+    logging.getLogger(__name__).warning(message, *values)
 
 
 def metric_rows(folder: Path) -> dict[int, dict[str, float]]:
@@ -293,7 +301,7 @@ def cut_metrics(
     """
     path = Path(folder) / FILE_NAME
     try:
-        raw = path.read_bytes()
+        raw = read_file(path)
     except FileNotFoundError:
         return
     later = b"" if until is None else raw[until:]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .._files.append_files import read_file
 from .._files.durable import sync_folder, write_file
 from .._files.texts import text_of, traceback_text
 from .._files.yaml_files import yaml_text
@@ -417,7 +418,7 @@ class OpenRun:
         """Write a file if its text changed; each heartbeat makes moves in this folder durable."""
         path = self.folder / name
         with contextlib.suppress(OSError, UnicodeError):
-            if path.read_text(encoding="utf-8") == text:
+            if read_file(path).decode() == text:
                 return
         write_file(path, text, check=self.check, sync_parent=False)
 

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 from pathlib import Path
 
+from .._files.append_files import read_file
 from .._files.durable import Check, naming, remove_file, write_file
 from .._files.yaml_files import read_yaml
 
@@ -52,7 +53,7 @@ class TimerFile:
             # With a new timer for each epoch, most of them change no more.
             if _numbers(timer) != saved_numbers:
                 self.add(timer)
-        return self.path.read_text(encoding="utf-8")
+        return read_file(self.path).decode()
 
     def restore(self, text: str | None) -> None:
         """Make the file what it was at a checkpoint.

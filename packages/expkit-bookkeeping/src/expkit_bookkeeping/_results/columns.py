@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .._runs.records import RunRecord
 
 # Columns that every row has; a swept key or a metric with such a name gets a prefix.
+_LARGEST = 2**63  # a column of larger whole numbers holds objects, which have no mean
 _FIXED = ("run_name", "state", "attempt", "seconds", "best_step", "code", "path")
 
 
@@ -72,7 +73,7 @@ class Columns:
         best = _best(record)
         if best:
             row[self.best[f"best_{best['metric']}"]] = _number(best.get("value"))
-            row["best_step"] = best.get("step")
+            row["best_step"] = _number(best.get("step"))
         return row
 
 
@@ -93,7 +94,12 @@ def _best(record: RunRecord) -> Mapping[str, object] | None:
 
 
 def _number(value: object) -> object:
-    return SPECIAL_NUMBERS.get(value, value) if isinstance(value, str) else value
+    """The number that a metric has; None for anything else, with which no table could be made."""
+    if isinstance(value, str):
+        return SPECIAL_NUMBERS.get(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if -_LARGEST < value < _LARGEST else float(value)
 
 
 def _code(record: RunRecord) -> str | None:

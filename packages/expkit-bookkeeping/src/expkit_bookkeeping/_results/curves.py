@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._files.append_files import read_file
 from .._recording.metrics import FILE_NAME
 
 _log = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ def read_curves(folder: Path) -> dict[str, Curve]:
     """What a run has logged: a curve for each metric, in the order in which they were first logged.
 
     Of several values of a metric at one step the last one counts. A torn last line, which a killed
-    run leaves, is ignored; any other line that is not a JSON object is left out with a warning. A
-    value that is no number becomes NaN.
+    run leaves, is ignored; any other line that is not a JSON object is left out with a warning, and
+    so is a file that cannot be read. A value that is no number becomes NaN.
 
     Args:
         folder: The run folder.
@@ -45,8 +46,11 @@ def read_curves(folder: Path) -> dict[str, Curve]:
     """
     path = Path(folder) / FILE_NAME
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except FileNotFoundError:
+        return {}
+    except OSError as error:
+        _log.warning("%s cannot be read: %s", path, error)
         return {}
     curves: dict[str, Curve] = {}
     latest: tuple[list[Any], array[float], bool] | None = None

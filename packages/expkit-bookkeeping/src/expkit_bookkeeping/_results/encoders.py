@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .._checkpoints.states import load_into, state_of
+from .._files.append_files import read_file
 from .._files.durable import Check, make_folder, remove_file, write_file
 from .._files.json_files import NewerFileError, read_json
 from .._files.paths import missing_file_error, path_inside
@@ -112,7 +113,7 @@ def load_encoder(folder: Path, encoder: type[T] | T, name: str, *, pickle: bool 
             raise ValueError(f"{file} is a pickle, which runs code when loaded: pass pickle=True.")
         import pickle as pickling
 
-        loaded = pickling.loads(file.read_bytes())
+        loaded = pickling.loads(read_file(file))
         _check_class(file, type_name(loaded), encoder)
         return loaded  # type: ignore[no-any-return]
     if file.suffix == ".pt":

@@ -302,7 +302,7 @@ def read_parquet(buffer: io.BytesIO) -> DataFrame:
 
     try:
         table = parquet.read_table(buffer)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
     frame: Any = table.to_pandas()
     raw = (table.schema.metadata or {}).get(_METADATA)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
+from .._files.append_files import read_file
 from .._files.durable import Check, atomic_path, make_folder, write_file
 from .._files.json_files import NewerFileError, read_json
 from .._files.paths import missing_file_error, path_inside
@@ -109,10 +110,11 @@ def load_results(folder: Path, name: str) -> object:
     load = FORMATS[files[0].suffix][1]
     try:
         return load(files[0])
-    except NewerFileError:
+    except (NewerFileError, ImportError):
         raise
-    except (ValueError, KeyError, IndexError, EOFError) as error:
-        raise ValueError(f"{files[0]} cannot be read: {error}") from error
+    except Exception as error:  # of a damaged file, numpy, pandas and pyarrow raise any
+        fact = f"{error!s:.500}" or type(error).__name__
+        raise ValueError(f"{files[0]} cannot be read: {fact}") from error
 
 
 def _suffixes_of(data: object) -> tuple[str, ...]:
@@ -208,7 +210,7 @@ def _save_yaml(path: Path, data: object, check: Check | None) -> None:
 
 
 def _load_yaml(path: Path) -> object:
-    return parse_yaml(path.read_text(encoding="utf-8"))
+    return parse_yaml(read_file(path).decode())
 
 
 def _save_json(path: Path, data: object, check: Check | None) -> None:
@@ -225,7 +227,7 @@ def _load_json(path: Path) -> object:
         return SPECIAL_NUMBERS.get(value, value) if isinstance(value, str) else value
 
     try:
-        return numbers(json.loads(path.read_bytes()))
+        return numbers(json.loads(read_file(path)))
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 
@@ -286,7 +288,7 @@ def _load_csv(path: Path) -> pandas.DataFrame:
     if not schema.is_file():  # another program's
         return pandas.read_csv(path)
     return read_table(
-        path.read_bytes().decode(), cast(dict[str, object], read_json(schema, schema=SCHEMA))
+        read_file(path).decode(), cast(dict[str, object], read_json(schema, schema=SCHEMA))
     )
 
 
@@ -311,7 +313,7 @@ def _load_parquet(path: Path) -> pandas.DataFrame:
     _import_pyarrow()
     from .tables import read_parquet
 
-    return read_parquet(io.BytesIO(path.read_bytes()))
+    return read_parquet(io.BytesIO(read_file(path)))
 
 
 Save = Callable[[Path, object, Check | None], None]

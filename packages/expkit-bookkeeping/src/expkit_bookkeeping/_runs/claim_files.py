@@ -6,14 +6,16 @@ over.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from .._files.durable import write_file
+from .._files.durable import write_file, write_temporary
 from .._files.json_files import NewerFileError, UnreadableFileError, read_json
 from .processes import ProcessIdentity
 
@@ -21,6 +23,7 @@ SCHEMA = 1  # of claims
 TO_RUN = "run"  # what a claim is for; also of those of version 0.1.0, which do not say
 TO_REMOVE = "remove"
 VOID = "void"
+_LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FUSE
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -97,6 +100,69 @@ def claim_that_holds(
             continue
         return claim
     return None
+
+
+def link_claim(
+    folder: Path,
+    number: int,
+    process: ProcessIdentity,
+    clock: Callable[[], float],
+    *,
+    attempt: int | None = None,
+    purpose: str = TO_RUN,
+    shared: bool = False,
+) -> bool:
+    """Make claim `number` for this process; False if another process was first.
+
+    Args:
+        folder: The run folder.
+        number: Of the claim.
+        process: This process.
+        clock: Seconds since the epoch.
+        attempt: Number of the attempt; None for a claim that is none, or whose number is the same.
+        purpose: What the claim is for.
+        shared: Whether the folder held files of others when it was first claimed.
+    """
+    path = claim_path(folder, number)
+    facts = {
+        "schema": SCHEMA,
+        "attempt": (attempt or number) if purpose == TO_RUN else None,
+        "purpose": purpose,
+        "shared": shared,
+        "claimed_at": datetime.fromtimestamp(clock(), UTC).isoformat(timespec="microseconds"),
+        **process.facts(),
+    }
+    # To run, without waiting for the disk: run.json follows at once, durable, and says the same.
+    text = json.dumps(facts, ensure_ascii=False) + "\n"
+    finished = write_temporary(path, text, durable=purpose != TO_RUN)
+    try:
+        # Unlike O_EXCL this is atomic on NFS too, and the claim is complete when it appears.
+        os.link(finished, path)
+    except FileNotFoundError:  # the first process has taken our file for a leftover
+        return False
+    except FileExistsError:
+        # The reply to a link that succeeded may get lost on NFS, and the repeated call fails.
+        if _link_count(finished) != 2:
+            return False
+    except OSError as error:
+        if error.errno not in _LINKS_UNSUPPORTED:
+            raise
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        finished.replace(path)
+    finally:
+        finished.unlink(missing_ok=True)
+    return True
+
+
+def _link_count(path: Path) -> int:
+    """How many names a file has; 0 if it is gone."""
+    try:
+        return path.stat().st_nlink
+    except FileNotFoundError:
+        return 0
 
 
 def make_void(folder: Path, number: int, process: ProcessIdentity) -> None:

@@ -12,31 +12,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
 
+from .._files.append_files import read_file
 from .._files.durable import (
     free_bytes,
     make_folder,
     reserve_space,
     write_file,
     write_reserved,
-    write_temporary,
 )
 from .._files.json_files import NewerFileError
 from .._files.paths import exists
 from .._files.plain_data import json_data
 from .._files.texts import error_facts
 from .claim_files import (
-    SCHEMA,
     TO_REMOVE,
     TO_RUN,
     ClaimFacts,
     claim_path,
     claim_that_holds,
     highest_claim,
+    link_claim,
     make_void,
 )
 from .folder_ownership import is_shared_claim
 from .processes import ProcessIdentity, same_machine, this_process
 from .records import (
+    SCHEMA,
     STALE_S,
     Liveness,
     RunRecord,
@@ -49,7 +50,6 @@ from .records import (
 )
 from .takeover import detach, sweep
 
-_LINKS_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # exFAT, FUSE
 FINAL_STATES = ("completed", "failed", "interrupted")
 SETTLES_WITHIN_S = 5.0  # whoever has claimed a run, has judged it again: mostly milliseconds
 MOST_RETRIES = 100  # of a claim that others were faster with
@@ -548,69 +548,6 @@ def _unfinished_claims(folder: Path) -> list[Claim]:
     ]
 
 
-def link_claim(
-    folder: Path,
-    number: int,
-    process: ProcessIdentity,
-    clock: Callable[[], float],
-    *,
-    attempt: int | None = None,
-    purpose: str = TO_RUN,
-    shared: bool = False,
-) -> bool:
-    """Make claim `number` for this process; False if another process was first.
-
-    Args:
-        folder: The run folder.
-        number: Of the claim.
-        process: This process.
-        clock: Seconds since the epoch.
-        attempt: Number of the attempt; None for a claim that is none, or whose number is the same.
-        purpose: What the claim is for.
-        shared: Whether the folder held files of others when it was first claimed.
-    """
-    path = claim_path(folder, number)
-    facts = {
-        "schema": SCHEMA,
-        "attempt": (attempt or number) if purpose == TO_RUN else None,
-        "purpose": purpose,
-        "shared": shared,
-        "claimed_at": _iso(clock()),
-        **process.facts(),
-    }
-    # To run, without waiting for the disk: run.json follows at once, durable, and says the same.
-    text = json.dumps(facts, ensure_ascii=False) + "\n"
-    finished = write_temporary(path, text, durable=purpose != TO_RUN)
-    try:
-        # Unlike O_EXCL this is atomic on NFS too, and the claim is complete when it appears.
-        os.link(finished, path)
-    except FileNotFoundError:  # the first process has taken our file for a leftover
-        return False
-    except FileExistsError:
-        # The reply to a link that succeeded may get lost on NFS, and the repeated call fails.
-        if _link_count(finished) != 2:
-            return False
-    except OSError as error:
-        if error.errno not in _LINKS_UNSUPPORTED:
-            raise
-        try:
-            path.touch(exist_ok=False)
-        except FileExistsError:
-            return False
-        finished.replace(path)
-    finally:
-        finished.unlink(missing_ok=True)
-    return True
-
-
-def _link_count(path: Path) -> int:
-    """How many names a file has; 0 if it is gone."""
-    try:
-        return path.stat().st_nlink
-    except FileNotFoundError:
-        return 0
-
-
 def _reserve(folder: Path) -> None:
     if folder not in _reserves:
         _reserves[folder] = reserve_space(folder, RESERVED_BYTES)
@@ -637,7 +574,7 @@ def _write_start(
     check_not_newer(current)
     if current is not None and current.state == "unknown":  # bad input never costs data
         with contextlib.suppress(OSError):
-            damaged = (claim.folder / "run.json").read_bytes()
+            damaged = read_file(claim.folder / "run.json")
             write_file(claim.folder / "run.json.damaged", damaged, check=claim.check)
     defaults: dict[str, object] = {
         "schema": SCHEMA,

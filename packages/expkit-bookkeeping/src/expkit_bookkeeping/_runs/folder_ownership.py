@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._files.append_files import open_to_read
 from .._files.durable import is_temporary
 from .._files.json_files import UnreadableFileError, read_json
 from .._files.paths import exists
@@ -221,7 +222,7 @@ def _is_unfinished(claims: Path) -> bool:
 def _is_journal(path: Path) -> bool:
     """Whether an MLFlowLogger wrote this tracking.jsonl, or was killed at its first line."""
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             begins = file.read(len(_JOURNAL_BEGINS))
     except OSError:
         return False

@@ -1,6 +1,7 @@
 """Moving run folders to the experiment's trash, where nothing is lost."""
 
 import json
+import logging
 import os
 import re
 import time
@@ -10,16 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import cast
 
+from .._files.append_files import read_file
 from .._files.durable import append_line, sync_folder
 from .._files.json_files import parse_json
-from .claim_files import TO_REMOVE, highest_claim, make_void
-from .claims import RunClaimed, check_free, judge_again, link_claim, owns
+from .claim_files import TO_REMOVE, highest_claim, link_claim, make_void
+from .claims import RunClaimed, check_free, judge_again, owns
 from .folder_ownership import reason_to_stay
 from .processes import ProcessIdentity, this_process
 from .records import SCHEMA, Liveness, RunRecord, claimed_record, is_alive, read_run
 from .takeover import sweep
 
 REMOVED = ".trash/removed.jsonl"
+_log = logging.getLogger(__name__)
 _MOVED_AT = re.compile(r"\.\d{8}T\d{6}(\.\d+)?$")  # what a folder's name has more in the trash
 
 
@@ -220,15 +223,19 @@ def removed_runs(experiment: Path) -> list[RemovedRun]:
     """The runs that were moved to an experiment's trash, the oldest first.
 
     A run that is in its place is not listed: somebody has moved it back, or was killed before the
-    move. A torn last line is left for later, and a damaged one elsewhere is passed over.
+    move. A torn last line is left for later, and a damaged one elsewhere is passed over; so is a
+    file that cannot be read, with a warning.
 
     Args:
         experiment: The experiment's folder.
     """
     experiment = Path(experiment)
     try:
-        raw = (experiment / REMOVED).read_bytes()
+        raw = read_file(experiment / REMOVED)
     except FileNotFoundError:
+        return []
+    except OSError as error:
+        _log.warning("%s cannot be read: %s", experiment / REMOVED, error)
         return []
     removed = []
     for text in raw.split(b"\n")[:-1]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .._grid.grid import Grid, read_grid
 from .._grid.run import GridRun
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from .._grid.schedulers import SchedulerReport
 
+_log = logging.getLogger(__name__)
 _TAIL_BYTES = 64_000  # enough for any number of lines that anybody wants to see
 
 
@@ -60,6 +64,9 @@ def find_run(experiment: Path, text: str) -> SelectedRun:
         grid = read_grid(experiment)
     except FileNotFoundError:
         grid = None
+    except ValueError as error:  # its runs can be shown nevertheless
+        _log.warning("%s", error)
+        grid = None
     runs = {} if grid is None else {run.run_name: run for run in grid.runs}
     names = sorted({*records, *runs})
 
@@ -98,26 +105,26 @@ def find_run(experiment: Path, text: str) -> SelectedRun:
 def debugger_command(selected: SelectedRun) -> str | None:
     """The command that repeats a run under pdb; None if it is unknown how the run was started."""
     if selected.run is not None and selected.grid is not None:
-        command = [str(part) for part in selected.grid.description.get("command") or []]
-        if command and command[0].endswith(".py"):
-            return _pdb(command[0], selected.run.overrides)
+        command: object = None
+        with contextlib.suppress(OSError, ValueError):  # damaged: the run's own files may say it
+            command = selected.grid.description.get("command")
+        if isinstance(command, list) and command and str(command[0]).endswith(".py"):
+            return _pdb(str(command[0]), selected.run.overrides)
     return _recorded_command(selected.folder / ".hydra")
 
 
 def _recorded_command(hydra: Path) -> str | None:
     """From what Hydra wrote into the run's folder."""
-    from omegaconf import OmegaConf
+    from expkit_bookkeeping.launching import read_yaml
 
-    if not (hydra / "hydra.yaml").is_file() or not (hydra / "overrides.yaml").is_file():
-        return None
-    config = OmegaConf.load(hydra / "hydra.yaml")
-    overrides = [str(text) for text in OmegaConf.load(hydra / "overrides.yaml")]
-    name = OmegaConf.select(config, "hydra.job.name", default=None)
-    cwd = OmegaConf.select(config, "hydra.runtime.cwd", default=".")
-    if name is None:
-        return None
-    script = Path(cwd) / f"{name}.py"
-    if not script.is_file():
+    try:
+        node: Any = read_yaml(hydra / "hydra.yaml")
+        overrides: Any = read_yaml(hydra / "overrides.yaml")
+        script = Path(node["hydra"]["runtime"]["cwd"], f"{node['hydra']['job']['name']}.py")
+        if not script.is_file():
+            return None
+        overrides = [str(text) for text in overrides]
+    except (OSError, ValueError, LookupError, TypeError):  # missing, or damaged
         return None
     is_below = script.is_relative_to(Path.cwd())
     return _pdb(str(script.relative_to(Path.cwd()) if is_below else script), overrides)
@@ -130,8 +137,10 @@ def _pdb(script: str, overrides: Sequence[str]) -> str:
 
 def last_lines(path: Path, number: int) -> list[str]:
     """The last lines of a text file; none if it cannot be read."""
+    from expkit_bookkeeping.launching import open_to_read
+
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")

@@ -8,14 +8,18 @@ configuration is, and can be read without reading the others.
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from weakref import WeakKeyDictionary
 
 from expkit_bookkeeping.launching import (
+    MAX_BYTES,
     SECRET_KEYS,
+    UnreadableFileError,
+    open_lines,
     override_secrets,
     parse_json,
     read_json,
@@ -142,14 +146,25 @@ class FrozenReader:
             LookupError: If a class of a structured configuration cannot be imported.
             ValueError: If the line is damaged, or a newer version wrote it.
         """
+        try:
+            return self._config(index)
+        except (
+            *(KeyError, IndexError, TypeError, AttributeError, AssertionError),
+            *(RecursionError, OverflowError),
+        ) as error:
+            raise UnreadableFileError(
+                f"{self._configs} is damaged: the configuration of run {index} cannot be made of "
+                f"it ({type(error).__name__}: {error!s:.200})."
+            ) from error
+
+    def _config(self, index: int) -> DictConfig | None:
         start = read_offset(self._index, index)
         if start is None:
             return None
-        with self._configs.open("rb") as lines:
+        with open_lines(self._configs) as lines:
 
             def read(number: int) -> dict[str, Any]:
-                lines.seek(number)
-                return self._entry(lines.readline())
+                return self._entry(line_at(lines, number))
 
             def record(number: int) -> dict[str, Any]:
                 if number not in self._records:
@@ -158,6 +173,10 @@ class FrozenReader:
 
             decoder = NodeDecoder(record, self._types, self._secret)
             line = read(start)
+            if line["run"] != index:
+                raise UnreadableFileError(
+                    f"{self._index} is damaged: it leads to run {line['run']!r:.20} for {index}."
+                )
             config = cast("DictConfig", decoder.load(line["base"], None))
             patches = []
             for key, child in line["values"].items():
@@ -207,11 +226,13 @@ class FrozenReader:
         start = read_offset(self._index, index)
         if start is None:
             return None
-        with self._configs.open("rb") as lines:
-            lines.seek(start)
-            line = self._entry(lines.readline())
-        base: int = line["base"]
-        own = {key: node for key, node in line["values"].items() if key.startswith("hydra.")}
+        with open_lines(self._configs) as lines:
+            line = self._entry(line_at(lines, start))
+        try:
+            base, values = int(line["base"]), dict(line["values"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnreadableFileError(f"{self._configs} is damaged: {error!r:.200}.") from error
+        own = {key: node for key, node in values.items() if key.startswith("hydra.")}
         if base not in self._constant:
             config = self.config(index)
             assert config is not None
@@ -228,11 +249,25 @@ def pack_offsets(starts: Iterable[int | None]) -> bytes:
     return b"".join([_OFFSET.pack(_NONE if start is None else start) for start in starts])
 
 
+def line_at(lines: BinaryIO, start: int) -> bytes:
+    """The line that begins at a byte; nothing beyond the file's end."""
+    if start >= os.fstat(lines.fileno()).st_size:  # and what is far beyond cannot be sought
+        return b""
+    lines.seek(start)
+    return lines.readline(MAX_BYTES + 1)
+
+
+def count_offsets(index: Path) -> int:
+    """Of how many runs an index says where their lines begin."""
+    with open_lines(index) as file:
+        return os.fstat(file.fileno()).st_size // OFFSET_BYTES
+
+
 def read_offset(index: Path, number: int) -> int | None:
     """Where a run's line begins, in bytes; None if it has none."""
     if number < 0:
         return None
-    with index.open("rb") as file:
+    with open_lines(index) as file:
         file.seek(number * _OFFSET.size)
         entry = file.read(_OFFSET.size)
     start = _OFFSET.unpack(entry)[0] if len(entry) == _OFFSET.size else _NONE

@@ -8,18 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast, overload
+from typing import Any, cast, overload
 
-from expkit_bookkeeping.launching import NewerFileError, check_schema, parse_json
+from expkit_bookkeeping.launching import (
+    NewerFileError,
+    UnreadableFileError,
+    check_schema,
+    folder_name,
+    open_lines,
+    parse_json,
+)
 
-from .frozen_configs import OFFSET_BYTES, FrozenReader, read_offset
+from .frozen_configs import FrozenReader, count_offsets, line_at, read_offset
 from .node_records import Types
 from .run import GridRun, RunVersion, run_versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from omegaconf import DictConfig
 
 
@@ -138,7 +143,11 @@ def open_grid(path: Path | str) -> Grid:
                 f"(results/EXPERIMENT) or of a grid in it (results/EXPERIMENT/grids/ID); "
                 "`python train.py -m` makes one."
             )
-        path = path / "grids" / str(read_description(path).get("grid_id"))
+        grid_id = read_description(path).get("grid_id")
+        try:
+            path = path / "grids" / folder_name("" if grid_id is None else grid_id, "grid_id")
+        except ValueError as error:
+            raise UnreadableFileError(f"{path / DESCRIPTION} is damaged: {error}") from error
     _check_first_line(path / DESCRIPTION)
     return Grid(path=path, grid_id=path.name, runs=_RunsOnDisk(path), pending=())
 
@@ -151,7 +160,7 @@ class _RunsOnDisk(Sequence[GridRun]):
         self._experiment = path.parent.parent
 
     def __len__(self) -> int:
-        return (self._path / RUNS_INDEX).stat().st_size // OFFSET_BYTES
+        return count_offsets(self._path / RUNS_INDEX)
 
     @overload
     def __getitem__(self, index: int) -> GridRun: ...
@@ -163,20 +172,29 @@ class _RunsOnDisk(Sequence[GridRun]):
         start = read_offset(self._path / RUNS_INDEX, index + len(self) if index < 0 else index)
         if start is None:
             raise IndexError(f"Grid {self._path.name} has runs 0 to {len(self) - 1}, not {index}.")
-        with (self._path / RUNS).open("rb") as lines:
-            lines.seek(start)
-            return self._run(lines.readline())
+        with open_lines(self._path / RUNS) as lines:
+            line = line_at(lines, start)
+        run = self._run(line)
+        if run.index != index % len(self):
+            raise UnreadableFileError(
+                f"{self._path / RUNS_INDEX} is damaged: it leads to run {run.index} for {index}."
+            )
+        return run
 
     def __iter__(self) -> Iterator[GridRun]:
-        with (self._path / RUNS).open("rb") as lines:
+        with open_lines(self._path / RUNS) as lines:
             for line in lines:
                 if line.strip():
                     yield self._run(line)
 
     def names(self) -> frozenset[str]:
         """Names of all runs, in a tenth of the time that reading the runs takes."""
-        names = _NAME.findall((self._path / RUNS).read_bytes())
-        return frozenset(json.loads(name) for name in names)
+        with open_lines(self._path / RUNS) as lines:
+            names = _NAME.findall(lines.read())
+        try:
+            return frozenset(json.loads(name) for name in names)
+        except ValueError as error:
+            raise UnreadableFileError(f"{self._path / RUNS} is damaged: {error}") from error
 
     def _run(self, line: bytes) -> GridRun:
         try:
@@ -184,7 +202,9 @@ class _RunsOnDisk(Sequence[GridRun]):
         except NewerFileError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{self._path / RUNS} is damaged: {error!r}.") from error
+            raise UnreadableFileError(
+                f"{self._path / RUNS} is damaged: {type(error).__name__}: {error!s:.500}."
+            ) from error
 
 
 # As `GridRun.to_line` writes it: the first such key of a line, before any value of the user's.
@@ -193,15 +213,30 @@ _NAME = re.compile(rb'^\{"index": \d+, "run_name": ("(?:[^"\\]|\\.)*")', re.MULT
 
 def _from_line(line: bytes, path: Path, experiment: Path) -> GridRun:
     entry = cast("dict[str, Any]", parse_json(line, path, schema=SCHEMA, package=PACKAGE))
+    name = folder_name(entry["run_name"], "run_name")  # or the run would lie somewhere else
+    for key, kind in _KINDS.items():
+        value = entry[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TypeError(f"its {key} is {value!r:.80}")
     return GridRun(
         index=entry["index"],
-        run_name=entry["run_name"],
-        overrides=tuple(entry["overrides"]),
+        run_name=name,
+        overrides=tuple(map(str, entry["overrides"])),
         values=entry["values"],
         config_hash=entry["config_hash"],
         skipped_by=entry["skipped_by"],
-        folder=experiment / "training" / entry["run_name"],
+        folder=experiment / "training" / name,
     )
+
+
+_KINDS: dict[str, Any] = {
+    "index": int,
+    "run_name": str,
+    "overrides": list,
+    "values": dict,
+    "config_hash": str | None,
+    "skipped_by": str | None,
+}
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -226,9 +261,9 @@ def _check_first_line(description: Path) -> None:
         NewerFileError: If it is higher than ours.
     """
     try:
-        with description.open("rb") as file:
+        with open_lines(description) as file:
             schema = _SCHEMA_LINE.match(file.read(64))
-    except FileNotFoundError:
+    except (OSError, UnreadableFileError):  # the runs can be read all the same
         return
     if schema is not None:
         check_schema({"schema": int(schema[1])}, description, SCHEMA, package=PACKAGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 SECRETS = "secrets.json"
 TRACKING_URI = "EXPKIT_TRACKING_URI"
+_URI_OF_PARTS = re.compile(r"://\S*\$\{|\}\S*://")  # whose password may be elsewhere
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def secret_nodes(config: DictConfig, patterns: Sequence[str]) -> list[SecretNode
             if type(text) is str and path and (":" in text or is_secret(path[-1], text, patterns)):
                 public = shown(path[-1], text, patterns)
                 whole = is_secret(path[-1], text, patterns)
-                if whole or public != text or ("://" in text and is_reference(node)):
+                if whole or public != text or (_URI_OF_PARTS.search(text) and is_reference(node)):
                     nodes.append(SecretNode(path, node, text, public))
     return nodes
 

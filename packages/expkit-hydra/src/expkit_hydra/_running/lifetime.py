@@ -94,7 +94,8 @@ def as_exception(error: BaseException) -> Exception:
     if isinstance(error, Exception):
         return error
     if isinstance(error, SystemExit):
-        return GridError(f"The function called sys.exit({text_of(error.code)}).")
+        code = repr(error.code) if isinstance(error.code, str) else text_of(error.code)
+        return GridError(f"The function called sys.exit({code}).")
     facts = error_facts(error)
     exception = RuntimeError(f"{facts['type']}: {facts['message']}")
     exception.add_note(facts["traceback"])

@@ -19,3 +19,13 @@ def json_number(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def is_artifact_folder(artifact_path: str | None) -> bool:
+    """Whether what a user or a journal gives as an artifact's folder is among the run's artifacts.
+
+    >>> [is_artifact_folder(path) for path in (None, "plots/a", "/etc", "a/../..")]
+    [True, True, False, False]
+    """
+    parts = str(artifact_path or "").replace("\\", "/").split("/")
+    return ".." not in parts and (parts[0] != "" or not any(parts))

@@ -1,11 +1,14 @@
 """An experiment's folder, and the journals in it."""
 
 import contextlib
+import logging
 import re
 from pathlib import Path
 
 from .entries import JOURNAL_NAME
 from .reading import has_ended
+
+logger = logging.getLogger(__name__)
 
 
 def experiment_folder(experiment: str | Path | None, results_dir: str | Path) -> Path | None:
@@ -24,8 +27,14 @@ def experiment_folder(experiment: str | Path | None, results_dir: str | Path) ->
 
 
 def find_journals(folder: Path) -> list[Path]:
-    """The journals of an experiment's runs, by name."""
-    return sorted((folder / "training").glob(f"*/{JOURNAL_NAME}"))
+    """The journals of an experiment's runs, by name; what is no file is none, and is told."""
+    journals = []
+    for path in sorted((folder / "training").glob(f"*/{JOURNAL_NAME}")):
+        if path.is_file():
+            journals.append(path)
+        elif path.exists():
+            logger.warning("%s is a folder, a pipe or a device, not a journal; left out.", path)
+    return journals
 
 
 def ended_together(journal: Path, others: list[Path]) -> list[Path]:

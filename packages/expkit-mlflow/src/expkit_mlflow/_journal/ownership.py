@@ -4,6 +4,8 @@ import contextlib
 import time
 from pathlib import Path
 
+from .reading import open_to_read
+
 
 def has_owner(path: Path) -> bool:
     """Whether a live process on this machine (or on one that shares its locks) writes here."""
@@ -12,7 +14,7 @@ def has_owner(path: Path) -> bool:
     except ImportError:
         return False
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

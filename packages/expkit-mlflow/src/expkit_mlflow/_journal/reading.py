@@ -1,10 +1,13 @@
 """Reading a journal, whole or from a position on."""
 
 import contextlib
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from .entries import SCHEMA, Entry
 
@@ -21,12 +24,31 @@ class NewerJournalError(ValueError):
         self.run_id = run_id
 
 
+def open_to_read(path: Path) -> BinaryIO:
+    """Opens a journal, without ever waiting for it, as opening a pipe would.
+
+    Raises:
+        OSError: If it cannot be opened, or is a folder, pipe or device.
+    """
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return os.fdopen(fd, "rb")
+    os.close(fd)
+    raise OSError(errno.EINVAL, "It is a folder, a pipe or a device, not a file", os.fspath(path))
+
+
+def read_journal(path: Path) -> bytes:
+    """The content of a journal; raises as `open_to_read`."""
+    with open_to_read(path) as file:
+        return file.read()
+
+
 def read_entries(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:
     """The entries from byte `start` on, each with the offset of the byte after it.
 
     A torn last line is left for later; a damaged line in the middle becomes an empty entry.
     """
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         file.seek(start)
         offset = start
         for line in file:
@@ -47,7 +69,7 @@ def read_attempts(path: Path) -> list[Entry]:
         NewerJournalError: If a newer version wrote one of them.
     """
     entries = []
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         for line in file:
             if b'"run"' in line[:32] and line.endswith(b"\n"):
                 entry = None
@@ -71,7 +93,7 @@ def _check_schema(entry: Entry, path: Path) -> None:
 
 def has_ended(path: Path) -> bool:
     """Whether the journal's last entry says how the run ended."""
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 4096))
         lines = file.read().splitlines(keepends=True)
@@ -80,4 +102,4 @@ def has_ended(path: Path) -> bool:
 
 def is_completed(path: Path) -> bool:
     """Whether the journal's last entry says that the run was completed."""
-    return has_ended(path) and b'"FINISHED"' in path.read_bytes().rsplit(b"\n", 2)[-2]
+    return has_ended(path) and b'"FINISHED"' in read_journal(path).rsplit(b"\n", 2)[-2]

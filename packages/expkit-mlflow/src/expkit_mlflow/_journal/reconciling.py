@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .entries import Entry
-from .reading import read_entries
+from .reading import open_to_read, read_entries
 
 MarkOfLine = tuple[int, str, tuple[str, ...]]  # step, time, names: enough to know a line again
 
@@ -57,7 +57,7 @@ def reconciled(
 def read_cuts(path: Path, start: int = 0) -> list[Cut]:
     """The `cut` entries from byte `start` on, read without parsing what is between them."""
     cuts = []
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         file.seek(start)
         offset = start
         for line in file:

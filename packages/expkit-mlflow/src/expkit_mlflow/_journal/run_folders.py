@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .entries import JOURNAL_NAME, Entry
 from .processes import is_gone
-from .reading import has_ended, is_completed, read_attempts
+from .reading import has_ended, is_completed, open_to_read, read_attempts, read_journal
 from .writing import Journal
 
 
@@ -39,14 +39,14 @@ def owns_config(journal: Path) -> bool:
     """Whether config.yaml beside a journal is the logger's to write: its own, or none is there."""
     if not journal.with_name("config.yaml").exists():
         return True
-    return b'"path": "config.yaml"' in journal.read_bytes()
+    return b'"path": "config.yaml"' in read_journal(journal)
 
 
 def _is_foreign(path: Path) -> bool:
     """Whether a tracking.jsonl is no journal, not even one that was killed at its first line."""
     begin = b'{"kind": "run"'
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             return not begin.startswith(file.read(len(begin)))
     except FileNotFoundError:
         return False

@@ -10,8 +10,6 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Callable
-from pathlib import Path
 
 MOST_BYTES = 200  # of a name; file systems take 255, and MLflow writes under a longer name first
 _UNSAFE = re.compile(r"""[!%#?\\:*"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff]|^[ ]|[ .]$|^\.(?=\.?$)""")
@@ -56,33 +54,6 @@ def original_name(cleaned: str) -> str:
         rb"!([0-9A-F]{2})", lambda match: bytes.fromhex(match[1].decode()), os.fsencode(cleaned)
     )
     return os.fsdecode(data)
-
-
-def upload_folder(folder: Path, path: str, upload: Callable[[Path, str], None]) -> None:
-    """Uploads all files of a folder, each under its clean path.
-
-    Args:
-        folder: The folder. Links to folders are not followed.
-        path: Its own path among the artifacts.
-        upload: Called with each file and its path there.
-
-    Raises:
-        ValueError: If a link in it leads out of it; the other files were uploaded.
-    """
-    root = folder.resolve()
-    outside = []
-    for parent, _, names in os.walk(folder):
-        for name in sorted(names):
-            file = Path(parent) / name
-            if not file.is_file():  # a broken link, or a pipe, which would be read for ever
-                continue
-            if not file.resolve().is_relative_to(root):
-                outside.append(name)
-                continue
-            inner = file.relative_to(folder).as_posix()
-            upload(file, clean_path(f"{path}/{inner}"))
-    if outside:
-        raise ValueError(f"links in it lead out of it, to files that are not sent: {outside[:5]}")
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -6,7 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .artifact_names import clean_path, upload_folder
+from .._addresses.errors import RequestTooLargeError, StoreDownError, TrackingError, plain_line
+from .._addresses.secrets import uri_without_secrets
+from .._addresses.uris import check_installed, check_reachable, check_uri, is_server
+from .artifact_names import clean_path
+from .artifact_places import check_in_folder, check_on_server, is_on_server
 from .entities import (
     ARTIFACTS_TAG,
     REMOVED_TAG,
@@ -15,14 +19,11 @@ from .entities import (
     StoredRun,
     TagMap,
 )
-from .errors import RequestTooLargeError, StoreDownError, TrackingError
 from .limits import clean_key, shorten
 from .metric_rows import remove_points
 from .mlflow_client import DirectClient, upload_directly
-from .secrets import without_secrets
 from .server import Server
 from .sqlite_health import check_database
-from .uris import check_installed, check_reachable, check_uri, is_server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,12 +42,25 @@ class Store:
         uri: Tracking URI: a server or a database.
         artifacts: Folder for the artifacts of new experiments; None lets the server choose.
         embedded: Whether the store belongs to one experiment's folder alone.
+        naming_command: The command with which the user would name it; None if they have. What
+            another one says, leads nowhere but to itself.
+        follow_links: Whether a store in the experiment's folder may write through a link.
     """
 
-    def __init__(self, uri: str, *, artifacts: Path | None = None, embedded: bool = False) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        artifacts: Path | None = None,
+        embedded: bool = False,
+        naming_command: str | None = None,
+        follow_links: bool = False,
+    ) -> None:
         self.uri = uri
         self.embedded = embedded
         self._artifacts = artifacts
+        self._naming_command = naming_command
+        self._follow_links = follow_links
         self._experiments: dict[str, str] = {}
         self._client: Server | DirectClient | None = None
         self._artifacts_problem: TrackingError | None = None
@@ -62,7 +76,10 @@ class Store:
         if self._client is None:
             check_uri(self.uri)
             check_installed(self.uri)
-            self._client = Server(self.uri) if is_server(self.uri) else DirectClient(self.uri)
+            if is_server(self.uri):
+                self._client = Server(self.uri, naming_command=self._naming_command)
+            else:
+                self._client = DirectClient(self.uri)
         return self._client
 
     def check(self) -> None:
@@ -100,7 +117,7 @@ class Store:
                 raise
         experiment_id = self._find_experiment(name)
         if experiment_id is None:
-            uri = without_secrets(self.uri)
+            uri = uri_without_secrets(self.uri)
             raise TrackingError(f"Experiment {name!r} was created in {uri}, but is missing there.")
         return experiment_id
 
@@ -203,20 +220,33 @@ class Store:
         self.client.set_tag(run.id, key, value)
 
     def upload(self, run: StoredRun, source: Path, path: str) -> None:
-        """Copies a file or a folder to the run's artifacts.
+        """Copies a file to the run's artifacts.
 
         Args:
             run: The run.
-            source: The file or folder.
+            source: The file.
             path: Its path there. Characters that a server or a file system would change are
                 written as `artifact_names` says.
+
+        Raises:
+            TrackingError: If the store keeps them where it must not lead.
         """
         if self._artifacts_problem is not None:
             raise self._artifacts_problem
-        if source.is_dir():
-            upload_folder(source, path, lambda file, name: self._upload(run, file, name))
-        else:
-            self._upload(run, source, clean_path(path))
+        path = clean_path(path)
+        if isinstance(self.client, Server):
+            if self._naming_command is not None:
+                check_on_server(run.artifact_uri, self.uri)
+            if is_on_server(run.artifact_uri, self.uri):
+                self.client.upload(run.artifact_uri, source, path)
+                return
+        elif self.embedded or self._naming_command is not None:
+            assert self._artifacts is not None
+            check_in_folder(
+                run.artifact_uri, path, self._artifacts, follow_links=self._follow_links
+            )
+        # A bucket or a folder, which this process writes itself.
+        upload_directly(run.artifact_uri, source, path, tracking_uri=self.uri)
 
     def leave_artifacts(self, problem: TrackingError) -> None:
         """Takes no more artifacts until the next check, after one had this problem.
@@ -229,12 +259,6 @@ class Store:
         except TrackingError as error:
             raise StoreDownError(str(error), lasts=error.lasts) from problem
         self._artifacts_problem = problem
-
-    def _upload(self, run: StoredRun, source: Path, path: str) -> None:
-        if isinstance(self.client, Server) and run.artifact_uri.startswith("mlflow-artifacts:/"):
-            self.client.upload(run.artifact_uri, source, path)
-        else:  # a bucket or a folder, which this process writes itself
-            upload_directly(run.artifact_uri, source, path, tracking_uri=self.uri)
 
     def send(
         self, run: StoredRun, points: Sequence[Point], params: Mapping[str, str], tags: TagMap
@@ -305,7 +329,7 @@ class Store:
                 raise
             if count == 1:
                 entity = (metrics or params or tags)[0]
-                return [f"{entity.key!r}: {str(error).splitlines()[0]}"]
+                return [f"{entity.key!r}: {plain_line(str(error))}"]
             if sum(map(bool, (metrics, params, tags))) > 1:
                 parts: list[tuple[list[Metric], list[Param], list[RunTag]]] = [
                     (metrics, [], []),

@@ -8,17 +8,21 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from .._addresses.errors import TrackingError
+from .._addresses.uris import check_installed, check_uri, is_server
 from .client import Store
 from .entities import ARTIFACTS_TAG, POSITION_TAG, REMOVED_TAG, RUN_ID_TAG
 from .lock import one_writer
 from .sqlite_health import BUSY_S, database_problem, sqlite_problem
-from .uris import check_installed, check_uri, is_server
 
 
-def open_store(uri: str, folder: Path, *, is_named: bool = True) -> Store:
+def open_store(
+    uri: str, folder: Path, *, naming_command: str | None = None, follow_links: bool = False
+) -> Store:
     """A store that exists, for the experiment in `folder`.
 
     Call it under the experiment's lock.
@@ -27,7 +31,8 @@ def open_store(uri: str, folder: Path, *, is_named: bool = True) -> Store:
         uri: The store; empty for the embedded one, `folder/mlflow.db`.
         folder: The experiment's folder. It gets the artifacts, unless the store is a server, which
             has its own place for them.
-        is_named: Whether the user has named the store.
+        naming_command: The command with which the user would name the store; None if they have.
+        follow_links: Whether the store, or the folder of its artifacts, may be a link.
 
     Raises:
         TrackingError: If only mlflow-skinny is installed, or the file cannot be used as a store.
@@ -41,7 +46,9 @@ def open_store(uri: str, folder: Path, *, is_named: bool = True) -> Store:
             relocate(database, artifacts)
         else:
             create_database(database, artifacts)
-        return Store(database_uri(database), artifacts=artifacts, embedded=True)
+        return Store(
+            database_uri(database), artifacts=artifacts, embedded=True, follow_links=follow_links
+        )
     check_uri(uri)
     check_installed(uri)
     path = uri.removeprefix("sqlite:///")
@@ -51,12 +58,32 @@ def open_store(uri: str, folder: Path, *, is_named: bool = True) -> Store:
         with one_writer(database.with_name(database.name + ".lock"), wait_s=120):
             if not has_store(database):  # other experiments may share it
                 create_database(database, artifacts)
-    return Store(uri, artifacts=None if is_server(uri) else artifacts, is_named=is_named)
+    return Store(
+        uri,
+        artifacts=None if is_server(uri) else artifacts,
+        naming_command=naming_command,
+        follow_links=follow_links,
+    )
 
 
 def has_store(database: Path) -> bool:
     """Whether a store exists; an empty file, as sqlite3 leaves after a look, is not one."""
     return database.is_file() and database.stat().st_size > 0
+
+
+def check_no_link(database: Path) -> None:
+    """Refuses an embedded store that is a link out of its folder: what leads there is only data.
+
+    Raises:
+        TrackingError: If it is one.
+    """
+    if not database.resolve().is_relative_to(database.parent.resolve()):
+        raise TrackingError(
+            f"{database} is a link out of its folder, to {str(database.resolve())!r}. Nothing was "
+            f"written there. If it is yours: expkit sync {quote(str(database.parent))} "
+            "--follow-links",
+            lasts=True,
+        )
 
 
 def create_database(database: Path, artifacts: Path) -> None:

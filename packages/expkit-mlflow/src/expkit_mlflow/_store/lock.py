@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .._addresses.errors import TrackingError
 from .._journal.processes import (
     file_age_s,
     process_is_alive,
@@ -19,7 +20,6 @@ from .._journal.processes import (
     same_machine,
     this_process,
 )
-from .errors import TrackingError
 
 LOCK_NAME = ".mlflow.lock"
 HEARTBEAT_S = 15.0

@@ -11,10 +11,11 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from .._addresses.errors import RequestTooLargeError, TrackingError, plain_line
+from .._addresses.secrets import uri_without_secrets, without_known_secrets
 from .entities import StoredExperiment, StoredRun, TagMap
-from .errors import RequestTooLargeError, TrackingError
-from .secrets import without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,11 +39,20 @@ class Server:
 
     Args:
         uri: Its address, possibly with user name and password.
+        naming_command: The command with which the user would name this server; None if they have.
+            Without a name it gets no credentials, and leads nowhere else.
         sleep: Waits for so many seconds before a request is repeated.
     """
 
-    def __init__(self, uri: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        naming_command: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.uri = uri
+        self._naming_command = naming_command
         self._sleep = sleep
 
     def check(self) -> None:
@@ -237,22 +247,14 @@ class Server:
     def _send(self, method: str, path: str, timeout_s: float, **kwargs: object) -> Response:
         import requests
         from mlflow.exceptions import MlflowException
-        from mlflow.utils.credentials import get_default_host_creds
-        from mlflow.utils.rest_utils import http_request
 
+        ask = _ask_with_credentials if self._naming_command is None else _ask_without_credentials
         try:
-            response: Response = http_request(  # type: ignore[no-untyped-call]
-                get_default_host_creds(self.uri),  # type: ignore[no-untyped-call]
-                path,
-                method,
-                extra_headers=kwargs.pop("headers"),
-                max_retries=0,
-                raise_on_status=False,
-                timeout=(CONNECT_TIMEOUT_S, timeout_s),
-                **kwargs,
-            )
-        except MlflowException as error:
-            cause = error.__cause__ or error.__context__
+            return ask(self.uri, path, method, (CONNECT_TIMEOUT_S, timeout_s), **kwargs)
+        except (MlflowException, requests.exceptions.RequestException) as error:
+            cause: BaseException | None = error
+            if isinstance(error, MlflowException):
+                cause = error.__cause__ or error.__context__
             if isinstance(cause, requests.exceptions.ConnectTimeout):
                 why = f"no connection within {CONNECT_TIMEOUT_S:g} s"
                 raise self._error(f"does not answer ({why}).") from error
@@ -270,8 +272,7 @@ class Server:
             if isinstance(cause, (requests.exceptions.RequestException, OSError)):
                 text = f"does not answer ({_innermost(cause)})."
                 raise _ConnectionLostError(self._text(text)) from error
-            raise self._error(f"cannot be asked: {without_secrets(str(error))[:300]}") from error
-        return response
+            raise self._error(f"cannot be asked: {plain_line(str(error))}") from error
 
     def _data_of(self, response: Response, what: str) -> Json:
         """The JSON of an answer, which is MLflow's own or an error."""
@@ -294,7 +295,18 @@ class Server:
             )
         if status == 413:
             raise RequestTooLargeError(
-                f"{without_secrets(self.uri)} takes no request of this size ({what}: status 413)"
+                f"{uri_without_secrets(self.uri)} takes no request of this size ({what}: "
+                "status 413)"
+            )
+        if self._naming_command is not None and (response.is_redirect or status in (401, 403)):
+            if response.is_redirect:
+                place = uri_without_secrets(_plain(response.headers["Location"])[:200])
+                why = f"leads to {place!r}, where nothing was sent."
+            else:
+                why = f"wants credentials ({_answered(response)}) Yours go to servers you name."
+            raise self._error(
+                f"{why} Only journals name this server. If it is yours: {self._naming_command}",
+                lasts=True,
             )
         if status in (401, 403, 407):
             raise self._error(
@@ -314,7 +326,56 @@ class Server:
         return TrackingError(self._text(text), lasts=lasts)
 
     def _text(self, text: str) -> str:
-        return f"{without_secrets(self.uri)} {text}"
+        return without_known_secrets(f"{uri_without_secrets(self.uri)} {text}")
+
+
+def _ask_with_credentials(
+    uri: str, path: str, method: str, timeout_s: tuple[float, float], **kwargs: object
+) -> Response:
+    """Sends what MLflow's client would, from the environment and the files that it reads."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    response: Response = http_request(  # type: ignore[no-untyped-call]
+        get_default_host_creds(uri),  # type: ignore[no-untyped-call]
+        path,
+        method,
+        extra_headers=kwargs.pop("headers"),
+        max_retries=0,
+        raise_on_status=False,
+        timeout=timeout_s,
+        **kwargs,
+    )
+    return response
+
+
+def _ask_without_credentials(
+    uri: str, path: str, method: str, timeout_s: tuple[float, float], **kwargs: Any
+) -> Response:
+    """Sends nothing of the user's own: no password, token, cookie, certificate or plugin's header.
+
+    It follows no redirect. Of the environment it takes proxies and which certificates to trust.
+    """
+    import requests
+    from mlflow.environment_variables import (
+        MLFLOW_TRACKING_INSECURE_TLS,
+        MLFLOW_TRACKING_SERVER_CERT_PATH,
+    )
+
+    certificates = MLFLOW_TRACKING_SERVER_CERT_PATH.get()  # type: ignore[no-untyped-call]
+    is_insecure = MLFLOW_TRACKING_INSECURE_TLS.get()  # type: ignore[no-untyped-call]
+    headers = {"User-Agent": "expkit-mlflow", **kwargs.pop("headers")}
+    with requests.Session() as session:  # MLflow's sessions keep the cookies of other servers
+        return session.request(
+            method,
+            uri.rstrip("/") + path,
+            headers=headers,
+            timeout=timeout_s,
+            auth=lambda request: request,  # else requests looks into ~/.netrc
+            verify=certificates or not is_insecure,
+            allow_redirects=False,
+            **kwargs,
+        )
 
 
 class _ConnectionLostError(TrackingError):
@@ -378,7 +439,7 @@ def _was_refused(error: BaseException) -> bool:
 
 def _innermost(error: BaseException) -> str:
     """The reason inside requests' and urllib3's wrappings: `Connection refused`."""
-    text = without_secrets(str(error))
+    text = without_known_secrets(str(error))
     match = re.search(r"(?:\[Errno [^\]]*\] |')([^\[\]'<>]+)['\"]?\)*$", text)
     return _plain(match[1] if match else text)[:200]
 

@@ -10,7 +10,7 @@ import sqlite3
 from functools import cache
 from pathlib import Path
 
-from .errors import TrackingError
+from .._addresses.errors import TrackingError
 
 BUSY_S = 5.0  # for another program's lock; what it keeps us from sending, the next `sync` sends
 

@@ -5,11 +5,11 @@ import logging
 import threading
 from pathlib import Path
 
+from .._addresses.errors import TrackingError, in_words, log_traceback
+from .._addresses.secrets import uri_without_secrets
 from .._journal.reading import read_attempts
 from .._journal.run_files import Check, RunLost
 from .._store.client import Store
-from .._store.errors import TrackingError, first_line, log_traceback
-from .._store.secrets import without_secrets
 from .drain import JournalDrain
 from .superseded import tag_superseded
 
@@ -81,10 +81,9 @@ class BackgroundDrain:
                     logger.warning("%s: %s", self._journal.parent.name, problem)
         except Exception as error:
             self._drain = None  # it may count as sent what was not
-            is_known = isinstance(error, TrackingError)
-            if not is_known:
+            if not isinstance(error, TrackingError):
                 log_traceback(logger)
-            self._why = str(error) if is_known else first_line(error)
+            self._why = in_words(error)
             if not self._warned:
                 self._warned = True
                 self._warn(self._why)
@@ -113,7 +112,7 @@ class BackgroundDrain:
         return drain
 
     def _warn(self, why: str, *, at_end: bool = False) -> None:
-        uri = without_secrets(self._uri)
+        uri = uri_without_secrets(self._uri)
         logger.warning(
             "MLflow: %s %s journal %s keeps everything, and `expkit sync %s` sends it later.",
             why if uri in why else f"{uri}: {why}",

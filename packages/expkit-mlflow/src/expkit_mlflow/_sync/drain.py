@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from .._addresses.errors import StoreDownError, in_words, log_traceback
 from .._journal.entries import Entry, json_number
 from .._journal.reading import read_entries
 from .._journal.reconciling import is_void, read_cuts
 from .._store.client import Store, milliseconds
 from .._store.entities import FOLDER_TAG, POSITION_TAG, RUN_ID_TAG, Point, StoredRun
-from .._store.errors import StoreDownError, first_line, log_traceback
 from .._store.limits import clean_key, shorten
 from .artifacts import ArtifactUploads
 from .point_history import Comparison, PointHistory
@@ -55,9 +55,10 @@ class JournalDrain:
     Args:
         path: The journal, in its run's folder.
         store: The store to send to.
+        follow_links: Whether artifacts that are links out of the run's folder are sent.
     """
 
-    def __init__(self, path: Path, store: Store) -> None:
+    def __init__(self, path: Path, store: Store, *, follow_links: bool = False) -> None:
         self.path = path
         self.stored: StoredRun | None = None
         self.run_id = self.experiment = self.run_name = ""  # in the journal
@@ -65,7 +66,7 @@ class JournalDrain:
         self._store = store
         self._position = 0
         self._batches_since_position = 0
-        self._artifacts = ArtifactUploads(path, store)
+        self._artifacts = ArtifactUploads(path, store, follow_links=follow_links)
         self._refused: int | None = None  # position of the first artifact that was refused
         self._params: dict[str, str] = {}
         self._attempt = 1
@@ -175,14 +176,13 @@ class JournalDrain:
         assert run is not None
         for path, (target, line) in batch.artifacts.items():
             try:
-                problem = self._artifacts.upload(run, path, target, before=line)
+                report.problems += self._artifacts.upload(run, path, target, before=line)
             except StoreDownError:
                 raise
             except Exception as error:  # of any library that an artifact store uses
                 log_traceback(logger)
-                problem = f"artifact {path!r}: {first_line(error)}"
+                report.problems.append(f"artifact {path!r}: {in_words(error)}")
                 self._refused = line if self._refused is None else min(line, self._refused)
-            report.problems += [] if problem is None else [problem]
         if batch.status is not None and batch.status != self.status:
             self._store.set_status(run, batch.status, batch.status_time)
             self.status = batch.status

@@ -11,12 +11,17 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from .._addresses.addresses import NamedAddresses
+from .._addresses.errors import TrackingError, first_line, log_traceback
+from .._addresses.secrets import uri_without_secrets
+from .._addresses.uris import absolute_uri, check_uri, is_server
 from .._journal.entries import JOURNAL_NAME, Entry
 from .._journal.experiments import ended_together, experiment_at, find_journals
 from .._journal.reading import NewerJournalError, read_attempts
 from .._store.client import Store
 from .._store.database import (
     DatabaseRun,
+    check_no_link,
     database_runs,
     forget_connections,
     has_store,
@@ -24,11 +29,8 @@ from .._store.database import (
     relocate,
 )
 from .._store.entities import FOLDER_TAG, REMOVED_TAG, StoredRun
-from .._store.errors import TrackingError, first_line, log_traceback
 from .._store.lock import LOCK_NAME, one_writer
-from .._store.secrets import without_secrets
 from .._store.sqlite_health import sqlite_problem
-from .._store.uris import check_uri, is_server
 from .drain import JournalDrain
 from .endings import inferred_end, is_sending
 from .outcomes import Outcomes
@@ -47,7 +49,11 @@ WAIT_S = 120.0  # for the lock: eight runs that end together take a few seconds 
 
 
 def sync(
-    experiment_folder: str | Path, *, tracking_uri: str | None = None, wait_s: float = WAIT_S
+    experiment_folder: str | Path,
+    *,
+    tracking_uri: str | None = None,
+    wait_s: float = WAIT_S,
+    follow_links: bool = False,
 ) -> SyncReport:
     """Sends to MLflow what it does not have of an experiment's runs; can be repeated at any time.
 
@@ -58,12 +64,20 @@ def sync(
         experiment_folder: `results/digits`, with the runs in `training/`.
         tracking_uri: Send everything there instead of where the journals say.
         wait_s: How long to wait for another writer of the same store.
+        follow_links: Whether artifacts that are links out of the run's folder are sent, and an
+            mlflow.db or a folder of artifacts that is a link is written to.
+
+    Credentials go to a server that `tracking_uri` or MLFLOW_TRACKING_URI names; to one that only
+    journals name, what is in the folder is sent without any.
 
     Raises:
         TrackingError: If another process holds the store, or if it cannot be used.
         FileNotFoundError: If the folder is not an experiment.
     """
-    return Synchronizer(experiment_folder, tracking_uri=tracking_uri, wait_s=wait_s).once()
+    synchronizer = Synchronizer(
+        experiment_folder, tracking_uri=tracking_uri, wait_s=wait_s, follow_links=follow_links
+    )
+    return synchronizer.once()
 
 
 class Synchronizer:
@@ -75,8 +89,11 @@ class Synchronizer:
         wait_s: How long to wait for another writer of the same store.
         must_exist: Whether the folder must already be an experiment; when a grid starts, it is
             not.
-        credentials: URIs with user name and password, which the journals leave out.
-            MLFLOW_TRACKING_URI is always among them.
+        credentials: Tracking URIs that the user has named, with what the journals leave out.
+            MLFLOW_TRACKING_URI is always among them, and EXPKIT_TRACKING_URI, the configuration's,
+            which a sweep hands on.
+        follow_links: Whether artifacts that are links out of the run's folder are sent, and an
+            mlflow.db or a folder of artifacts that is a link is written to.
         environ: The environment; by default that of this process.
 
     Raises:
@@ -91,6 +108,7 @@ class Synchronizer:
         wait_s: float = WAIT_S,
         must_exist: bool = True,
         credentials: Iterable[str] = (),
+        follow_links: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
@@ -98,10 +116,12 @@ class Synchronizer:
         self.folder = experiment_at(folder) if must_exist else folder.absolute()
         if tracking_uri is not None:
             check_uri(tracking_uri)
+            tracking_uri = absolute_uri(tracking_uri)
         self._tracking_uri = tracking_uri
         self._wait_s = wait_s
-        uris = [environ.get("MLFLOW_TRACKING_URI", ""), *credentials]
-        self._credentials = {without_secrets(uri): uri for uri in uris}
+        variables = [environ.get(name) for name in ("EXPKIT_TRACKING_URI", "MLFLOW_TRACKING_URI")]
+        self._addresses = NamedAddresses([*variables, *credentials, tracking_uri], self.folder)
+        self._follow_links = follow_links
         self._stores: dict[str, Store] = {}
         self._drains: dict[Path, JournalDrain] = {}
         self._heads: dict[Path, tuple[tuple[int, int], Entry]] = {}  # with inode and size
@@ -148,6 +168,9 @@ class Synchronizer:
             self._delete(tombstones, heads, report)
             if only is not None and self._missing(heads):
                 heads = self._read_heads([only, *ended_together(only, find_journals(self.folder))])
+                # Within a training nothing is sent to a server that only another journal names.
+                is_named = self._addresses.is_named
+                heads = {path: head for path, head in heads.items() if is_named(self._uri(head))}
             with _few_full_collections():
                 self._send_all(self._missing(heads), report)
         return report
@@ -239,7 +262,8 @@ class Synchronizer:
         return heads
 
     def _send(self, path: Path, head: Entry, uri: str, report: SyncReport, *, many: bool) -> None:
-        own = head.get("tracking_uri") == without_secrets(uri) and head.get("mode") != "offline"
+        named_here = self._addresses.full_uri(str(head.get("tracking_uri") or "")) == uri
+        own = named_here and head.get("mode") != "offline"
         if own and is_server(uri) and is_sending(path, head):
             report.sending += 1
             return
@@ -269,7 +293,7 @@ class Synchronizer:
         self, path: Path, head: Entry, uri: str, report: SyncReport, *, many: bool
     ) -> JournalDrain:
         store = self._store(uri)
-        drain = JournalDrain(path, store)
+        drain = JournalDrain(path, store, follow_links=self._follow_links)
         experiment = store.experiment_name(str(head["experiment"]), self.folder.name)
         head = {**head, "experiment": experiment}
         run_id = str(head["id"])
@@ -307,7 +331,7 @@ class Synchronizer:
             "`mlflow experiments rename --experiment-id %s --new-name %s`.",
             self.folder,
             former.name,
-            without_secrets(uri),
+            uri_without_secrets(uri),
             experiment,
             self._store(uri).experiment_id(experiment),
             shlex.quote(self.folder.name),
@@ -337,7 +361,12 @@ class Synchronizer:
         if uri in self._unusable:
             raise self._unusable[uri]
         if uri not in self._stores:
-            self._stores[uri] = open_store(uri, self.folder)
+            self._stores[uri] = open_store(
+                uri,
+                self.folder,
+                naming_command=self._addresses.naming_command(uri),
+                follow_links=self._follow_links,
+            )
             if uri == "":
                 self._inode = (self.folder / "mlflow.db").stat().st_ino
         if uri not in self._reached_uris:
@@ -352,6 +381,8 @@ class Synchronizer:
         if has_store(database):
             inode = database.stat().st_ino
             try:
+                if not self._follow_links:
+                    check_no_link(database)
                 relocate(database, self.folder.resolve() / "artifacts")
             except TrackingError as error:  # reported once there is something to send
                 self._unusable[""] = error
@@ -366,7 +397,7 @@ class Synchronizer:
         if self._tracking_uri is not None:
             return self._tracking_uri
         uri = head.get("tracking_uri")
-        return self._credentials.get(uri, uri) if isinstance(uri, str) else ""
+        return self._addresses.full_uri(uri) if isinstance(uri, str) else ""
 
     def _tombstones(self, heads: Mapping[Path, Entry], report: SyncReport) -> list[RemovedRun]:
         if not (self.folder / ".trash").is_dir():

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from .._store.errors import TrackingError
+from .._addresses.errors import TrackingError
 from .experiment import Synchronizer
 from .lead import Lead
 from .report import SyncReport

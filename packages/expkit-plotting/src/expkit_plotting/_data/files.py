@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import PlottingError
+
+_MOST_BYTES = 1 << 28  # of a file; the data of a figure with a thousand runs have some ten million
+_MOST_VALUES = 1_000_000  # in a style
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -38,6 +43,47 @@ def short_path(path: Path) -> str:
         return str(path)
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, without ever waiting for it, as opening a pipe would.
+
+    Raises:
+        OSError: If it cannot be read, is a folder, pipe or device, or has more than 256 MiB.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            raise OSError(
+                errno.EINVAL,
+                f"It is no file, or has more than {_MOST_BYTES >> 20} MiB",
+                os.fspath(path),
+            )
+        return file.read(_MOST_BYTES)
+
+
+def check_aliases(content: object) -> None:
+    """Check what aliases of aliases in YAML stand for, which takes no memory until it is walked.
+
+    Raises:
+        ValueError: If that is more than a million values, or a value lies in itself.
+    """
+    sizes: dict[int, int] = {}  # by id; 0 while a value's own are counted
+
+    def size(value: object) -> int:
+        if not isinstance(value, (dict, list)):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = 0
+            items = value.values() if isinstance(value, dict) else value
+            sizes[id(value)] = 1 + sum(map(size, items))
+        if not sizes[id(value)]:
+            raise ValueError("it holds itself, by an alias")
+        return sizes[id(value)]
+
+    if size(content) > _MOST_VALUES:
+        raise ValueError(f"its aliases stand for more than {_MOST_VALUES} values")
+
+
 def read_yaml(path: Path) -> Mapping[str, object]:
     """The mapping in a YAML file; an empty file holds an empty one.
 
@@ -47,8 +93,13 @@ def read_yaml(path: Path) -> Mapping[str, object]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_bytes(path).decode("utf-8-sig"))
+        check_aliases(content)
+    except (
+        *(OSError, ValueError, RecursionError, yaml.YAMLError),
+        # PyYAML lets these through for values such as `!!bool x`.
+        *(LookupError, ArithmeticError, AttributeError, TypeError),
+    ) as error:
         raise PlottingError(f"{short_path(path)}: cannot be read: {error}") from None
     if content is None:
         return {}

@@ -70,14 +70,31 @@ class Recipe:
             if values.get("group_by") is not None:
                 values["group_by"] = tuple(values["group_by"])
             recipe = cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PlottingError(f"{origin} is not a figure's recipe: {error!r}.") from None
+            recipe._check()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise PlottingError(f"{origin} is not a figure's recipe: {error!r:.300}.") from None
         if schema != SCHEMA:
             raise PlottingError(
                 f"{origin} has schema {schema!r}, but this expkit-plotting reads {SCHEMA}. "
                 "Update it."
             )
         return recipe, style
+
+    def _check(self) -> None:
+        """Raise ValueError where a key does not hold what it must."""
+        texts = (self.step, self.title, *self.metrics, *(self.group_by or ()))
+        is_valid = {
+            "kind": self.kind in ("metric", "run"),
+            "metrics, step, title and group_by": all(isinstance(text, str) for text in texts),
+            "direction": self.direction in ("minimize", "maximize"),
+            "top": self.top is None or (type(self.top) is int and self.top > 0),
+            "lines": self.lines in LINES,
+            "settings": isinstance(self.settings, dict)
+            and all(isinstance(values, dict) for values in self.settings.values()),
+        }
+        for key, holds in is_valid.items():
+            if not holds:
+                raise ValueError(f"its {key} cannot be")
 
 
 def to_csv(runs: tuple[Run, ...]) -> bytes:
@@ -101,16 +118,19 @@ def from_csv(content: bytes, recipe: Recipe, *, origin: str) -> tuple[Run, ...]:
         PlottingError: If the content is not such a table.
     """
     points: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
-    rows = csv.reader(io.StringIO(content.decode()))
-    if next(rows, None) != ["run", "metric", "step", "value"]:
-        raise PlottingError(f"{origin} must have the columns run, metric, step and value.")
     try:
+        rows = csv.reader(io.StringIO(content.decode("utf-8-sig")))
+    except ValueError as error:
+        raise PlottingError(f"{origin} is no text in UTF-8: {error}.") from None
+    try:
+        if next(rows, None) != ["run", "metric", "step", "value"]:
+            raise PlottingError(f"{origin} must have the columns run, metric, step and value.")
         for run, metric, step, value in rows:
             steps, values = points.setdefault(run, {}).setdefault(metric, ([], []))
             steps.append(float(step))
             values.append(float(value))
-    except ValueError as error:
-        raise PlottingError(f"{origin}, line {rows.line_num}: {error}.") from None
+    except (ValueError, csv.Error) as error:
+        raise PlottingError(f"{origin}, line {rows.line_num}: {error!s:.300}.") from None
     runs = dict.fromkeys([*recipe.settings, *points])  # a run without a point has no row
     if not runs:
         raise PlottingError(f"{origin} holds no run.")

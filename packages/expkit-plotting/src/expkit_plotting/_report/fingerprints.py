@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._data.files import write_atomically
+from .._data.files import read_bytes, write_atomically
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _data_hash(fingerprint: object) -> str:
 def _read(file: Path) -> tuple[dict[str, object], bool]:
     """The fingerprints by figure, and whether a newer version wrote the file."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_bytes(file))
     except (OSError, ValueError, RecursionError):
         return {}, False
     if not isinstance(content, dict):

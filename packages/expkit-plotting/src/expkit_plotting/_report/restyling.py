@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from .._data.errors import PlottingError
+from .._data.files import read_bytes
 from .._data.recipe import Recipe, from_csv
 from .._style.choice import as_style
 from .._style.keys import FILETYPES, PlotStyle
@@ -47,8 +48,12 @@ def restyle(
                 f"Cannot redraw {str(path)!r}: there is no {file}. Data and recipe are written "
                 "beside a figure only in a style with pickle: true; draw it again from its runs."
             )
-    recipe, old_style = Recipe.from_json(recipe_file.read_bytes(), origin=str(recipe_file))
-    runs = from_csv(data_file.read_bytes(), recipe, origin=str(data_file))
+    try:
+        recipe_json, data = read_bytes(recipe_file), read_bytes(data_file)
+    except OSError as error:
+        raise PlottingError(f"Cannot redraw {str(path)!r}: {error}") from error
+    recipe, old_style = Recipe.from_json(recipe_json, origin=str(recipe_file))
+    runs = from_csv(data, recipe, origin=str(data_file))
     if style is None:
         new_style = PlotStyle.from_mapping(old_style, origin=str(recipe_file))
     else:

@@ -9,7 +9,8 @@ RECORD = "submission.json"
 RUNS = "runs.jsonl"
 LOGS = "logs"
 CODE = "code"
-PICKLE = "task.pkl"
+PRIVATE = "private"  # for the owner of the submission alone
+PICKLE = "task.pkl"  # in it
 
 
 def has_submissions(experiment: Path) -> bool:

@@ -1,6 +1,8 @@
-"""What jobs of foreign sweepers get and what they return: pickles, for their owner alone.
+"""What tasks get where nobody can import the function: a pickle, for its owner alone.
 
-Loading a pickle runs what is in it, so nobody else may be able to write here.
+Loading a pickle runs what is in it, and in a results folder that a group may write, others can
+replace any file and any folder. So it lies in a folder that only its owner may enter, and is read
+through open descriptors, whose owner and mode are those of what is read.
 """
 
 from __future__ import annotations
@@ -9,21 +11,36 @@ import contextlib
 import os
 import pickle
 import shutil
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .._cluster.errors import SlurmError
-from .layout import PICKLE
+from .layout import PICKLE, PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-RESULTS = "results"
+OLDER_RESULTS = (
+    "results"  # beside the pickle of version 0.1.0, which lay in the submission's folder
+)
+_NOBODY_ELSE = 0o077  # the bits of the group and of all others
+_ADVICE = (
+    "Reading it would run what somebody else may have put there, so it is not read. Submit the "
+    "runs again with the sweep's command."
+)
+
+
+class NotPrivateError(SlurmError):
+    """A file or folder that somebody else could have written; `reason` says who."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}. {_ADVICE}")
+        self.reason = reason
 
 
 def write_payload(
@@ -32,10 +49,10 @@ def write_payload(
     hydra_context: HydraContext,
     task_function: TaskFunction,
 ) -> None:
-    """Write what the jobs of a submission need.
+    """Write what the jobs of a foreign sweeper's submission need.
 
     Raises:
-        SlurmError: If something of it cannot be pickled.
+        SlurmError: If something of it cannot be pickled, or kept from others.
     """
     from hydra.core.singleton import Singleton
 
@@ -50,13 +67,16 @@ def write_payload(
         # Each on its own: a job loads one configuration, not those of all the others.
         "configs": [_pickled(config) for config in configs],
     }
-    (path / RESULTS).mkdir(mode=0o700)
-    write_private(path / PICKLE, pickle.dumps(parts))
+    write_pickle(path, pickle.dumps(parts))
 
 
 def read_payload(path: Path, number: int) -> tuple[dict[str, Any], DictConfig]:
-    """What all jobs share, and the configuration of one; modules are found as at submission."""
-    parts = pickle.loads((path / PICKLE).read_bytes())
+    """What all jobs share, and the configuration of one; modules are found as at submission.
+
+    Raises:
+        SlurmError: If it is missing, or somebody else could have written it.
+    """
+    parts = pickle.loads(read_pickle(path))
     sys.path[:] = parts["path"]
     return pickle.loads(parts["common"]), pickle.loads(parts["configs"][number])
 
@@ -83,12 +103,16 @@ def pickled_function(task_function: TaskFunction) -> bytes:
 
 
 def read_function(path: Path) -> TaskFunction:
-    """The function of a grid, as `pickled_function` gave it."""
+    """The function of a grid, as `pickled_function` gave it.
+
+    Raises:
+        SlurmError: If it is missing, or somebody else could have written it.
+    """
     from hydra import version
 
     from expkit_hydra.launching import resolvers
 
-    parts = pickle.loads((path / PICKLE).read_bytes())
+    parts = pickle.loads(read_pickle(path))
     sys.path[:] = parts["path"]
     common = pickle.loads(parts["common"])
     # As hydra.core.singleton does it, but for those that this process has already.
@@ -119,109 +143,144 @@ def _pickled(what: object) -> bytes:
         ) from error
 
 
-def result_path(path: Path, number: int) -> Path:
-    """Where a job leaves its result."""
-    return path / RESULTS / f"{number}.pkl"
+def write_pickle(path: Path, data: bytes) -> None:
+    """Write the pickle of a submission's folder, durable when this returns.
 
-
-def write_result(path: Path, number: int, job: JobReturn) -> None:
-    """Leave a job's result, and in its log what went wrong."""
-    from hydra.core.utils import JobStatus
-
-    from expkit_bookkeeping.launching import traceback_text
-    from expkit_hydra.launching import raw_return_value
-
-    if job.status == JobStatus.FAILED:
-        error = raw_return_value(job)
-        text = traceback_text(error).rstrip()
-        print(text, file=sys.stderr, flush=True)
-        if error.__traceback__ is not None:  # no pickle holds it
-            with contextlib.suppress(Exception):  # a method of the user's class
-                error.add_note(f"\nIn the job:\n{text}")
-    write_private(result_path(path, number), _portable(job))
-
-
-def exit_code(job: JobReturn) -> int:
-    """The exit code of a job's process."""
-    from hydra.core.utils import JobStatus
-
-    return 1 if job.status == JobStatus.FAILED else 0
-
-
-def read_result(path: Path, number: int) -> JobReturn | None:
-    """What a job has returned; None if it has left nothing yet."""
-    try:
-        data = result_path(path, number).read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        job: JobReturn = pickle.loads(data)
-    except Exception as error:
-        return failed(f"What it returned cannot be read here: {type(error).__name__}: {error}.")
-    return job
-
-
-def failed(error: str | Exception, job: JobReturn | None = None) -> JobReturn:
-    """The result of a job that failed.
-
-    Args:
-        error: Why.
-        job: What it returned, if anything.
+    Raises:
+        SlurmError: If it cannot be kept from others.
     """
-    from hydra.core.utils import JobReturn, JobStatus
-
-    from expkit_hydra import GridError
-
-    job = job or JobReturn()
-    job.status = JobStatus.FAILED
-    # Of the two errors the one that Hydra prints without a traceback: there is none of the user's.
-    job.return_value = GridError(error) if isinstance(error, str) else error
-    return job
-
-
-def discard(path: Path) -> None:
-    """Remove what nobody needs once the results have been taken; the logs stay."""
-    with contextlib.suppress(OSError):
-        (path / PICKLE).unlink()
-    shutil.rmtree(path / RESULTS, ignore_errors=True)
-
-
-def _portable(job: JobReturn) -> bytes:
-    """The result as a pickle that can be loaded, whatever the function returned or raised."""
-    import cloudpickle
-    from hydra.core.utils import JobStatus
-
-    from expkit_bookkeeping.launching import error_facts
-    from expkit_hydra.launching import raw_return_value
-
-    value = raw_return_value(job)
     try:
-        data: bytes = cloudpickle.dumps(job)
-        pickle.loads(data)  # an exception with arguments of its own fails only here
-    except Exception as pickle_error:
-        if job.status == JobStatus.FAILED:
-            facts = error_facts(value)
-            error = RuntimeError(f"{facts['type']}: {facts['message']}")
-            for note in getattr(value, "__notes__", ()):
-                error.add_note(note)
-            job.return_value = error
-        else:
-            failed(
-                f"The job is done, but what its function returned, a {type(value).__name__}, "
-                f"cannot be pickled: {pickle_error}. Return a number, text, or a list or dict of "
-                "them.",
-                job,
-            )
-        return bytes(cloudpickle.dumps(job))
-    return data
+        (path / PRIVATE).mkdir(mode=0o700)
+        write_private(path / PRIVATE, PICKLE, data)
+        read_private(path / PRIVATE, PICKLE)
+    except (OSError, NotPrivateError) as error:
+        reason = error.reason if isinstance(error, NotPrivateError) else error
+        raise SlurmError(
+            "The tasks get the function as a pickle, which nobody else may write, and that is not "
+            f"possible here: {reason}. Nothing has been submitted. Define the function at the top "
+            "level of a script or module, or choose a folder on another file system with "
+            "results_dir=…"
+        ) from error
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, readable for its owner alone."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def read_pickle(path: Path) -> bytes:
+    """The pickle of a submission's folder, as `write_pickle` or version 0.1.0 wrote it.
+
+    Raises:
+        SlurmError: If it is missing, or somebody else could have written it.
+    """
+    try:
+        if not _is_older(path):
+            return read_private(path / PRIVATE, PICKLE)
+        with _opened_folder(path, shared=True) as folder:
+            return _read(folder, path / PICKLE)
+    except FileNotFoundError as error:
+        raise SlurmError(
+            f"{error.filename} is gone, with the function that the tasks run. Submit the runs "
+            "again with the sweep's command."
+        ) from error
+    except OSError as error:
+        raise SlurmError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+def results_folder(path: Path) -> Path:
+    """Where the jobs of a foreign sweeper's submission leave what they return, as pickles."""
+    return path / (OLDER_RESULTS if _is_older(path) else PRIVATE)
+
+
+def discard_pickles(path: Path) -> None:
+    """Remove what nobody needs once the results have been taken; the logs stay."""
+    shutil.rmtree(path / PRIVATE, ignore_errors=True)
+
+
+def write_private(folder: Path, name: str, data: bytes) -> None:
+    """Write a file whole or not at all, in a folder that only its owner may enter.
+
+    Raises:
+        OSError: If it cannot be written.
+        NotPrivateError: If others may enter the folder, or it is somebody else's.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    temporary = f".{name}.{os.urandom(6).hex()}.tmp"
+    with _opened_folder(folder) as opened:
+        fd = os.open(temporary, flags, 0o600, dir_fd=opened)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, name, src_dir_fd=opened, dst_dir_fd=opened)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=opened)
+            raise
+        os.fsync(opened)
+
+
+def read_private(folder: Path, name: str) -> bytes:
+    """Read a file as `write_private` writes it.
+
+    Raises:
+        OSError: If it cannot be read; FileNotFoundError if there is none.
+        NotPrivateError: If others may enter the folder or write the file, or it is somebody else's.
+    """
+    with _opened_folder(folder) as opened:
+        return _read(opened, folder / name)
+
+
+@contextlib.contextmanager
+def _opened_folder(path: Path, *, shared: bool = False) -> Iterator[int]:
+    """A descriptor of a folder; `shared` if that of a file in it has to say all."""
+    with _opened(path, os.O_DIRECTORY) as fd:
+        if not shared:
+            _refuse_others(path, os.fstat(fd))
+        yield fd
+
+
+def _read(folder: int, path: Path) -> bytes:
+    # Not to wait for the other end if somebody has put a pipe there.
+    with _opened(path, os.O_NONBLOCK, folder) as fd:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            raise NotPrivateError(f"{path} is no file")
+        _refuse_others(path, facts)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int, folder: int | None = None) -> Iterator[int]:
+    """A descriptor of what a path itself names, not of what it links to."""
+    flags |= os.O_RDONLY | os.O_NOFOLLOW
+    try:
+        fd = os.open(path if folder is None else path.name, flags, dir_fd=folder)
+    except OSError as error:
+        if path.is_symlink():
+            raise NotPrivateError(f"{path} is a link") from None
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _refuse_others(path: Path, facts: os.stat_result) -> None:
+    if facts.st_uid != os.geteuid():
+        raise NotPrivateError(f"{path} belongs to {_user(facts.st_uid)}, not to you")
+    mode = stat.S_IMODE(facts.st_mode)
+    if mode & _NOBODY_ELSE:
+        raise NotPrivateError(f"{path} is open to others (mode {mode:04o})")
+
+
+def _user(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"the user with the number {number}"
+
+
+def _is_older(path: Path) -> bool:
+    """Whether version 0.1.0 wrote the pickle of a submission."""
+    return os.path.lexists(path / PICKLE) and not os.path.lexists(path / PRIVATE)

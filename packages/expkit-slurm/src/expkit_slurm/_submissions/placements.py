@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .layout import RUNS
 from .record import (
     UNSETTLED,
     Array,
     Submission,
-    array_at,
+    places_of_array,
     read_runs,
     task_at,
     task_name,
@@ -109,7 +110,14 @@ def all_placements(submissions: Iterable[Submission]) -> Iterator[Placement]:
                 continue
         grid_runs = grids[submission.grid_id]
         for place, submitted in enumerate(read_runs(submission.path)):
-            array = array_at(submission.arrays, place)
+            arrays = [part for part in submission.arrays if place in places_of_array(part)]
+            if not arrays or submitted.index >= len(grid_runs):
+                raise ValueError(
+                    f"Line {place + 1} of {submission.path / RUNS} is about run "
+                    f"{submitted.index}, which is in no array of submission.json or not in "
+                    f"{submission.grid_path}/grid_search.jsonl: one of them is damaged."
+                )
+            (array, *_) = arrays
             task = task_at(array, place, submission.settings.runs_per_task)
             yield Placement(
                 grid_runs[submitted.index],

@@ -17,8 +17,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from expkit_bookkeeping.launching import NewerFileError, parse_json, read_json
+from expkit_bookkeeping.launching import (
+    NewerFileError,
+    UnreadableFileError,
+    folder_name,
+    open_lines,
+    parse_json,
+    read_json,
+)
 
+from .._cluster.errors import SlurmError
 from .._cluster.options import Options
 from .layout import FOLDER, LOGS, RECORD, RUNS
 from .settings import SubmissionSettings
@@ -32,6 +40,7 @@ PACKAGE = "expkit-slurm"
 # What became of an array. The state is written before sbatch and after it, so a manager that dies
 # in between leaves `submitting`, and the next one asks Slurm for the array by its name.
 PLANNED, SUBMITTING, SUBMITTED, REFUSED = "planned", "submitting", "submitted", "refused"
+FINALISER = -1  # the number of the job that tidies up; it is no array
 # Why Slurm does not have a run that it has not refused.
 UNSETTLED = {
     PLANNED: "sbatch was not called for it",
@@ -60,13 +69,23 @@ class SubmittedRun:
         return json.dumps(record)
 
     @classmethod
-    def from_line(cls, line: str | bytes) -> SubmittedRun:
-        """From a line of runs.jsonl."""
-        record: Any = parse_json(line, RUNS, schema=SCHEMA, package=PACKAGE)
-        versions = frozenset(
-            (version[0], version[1], version[2]) for version in record.get("known", ())
-        )
-        return cls(record["run"], bool(record.get("fresh")), versions)
+    def from_line(cls, line: str | bytes, path: Path) -> SubmittedRun:
+        """From a line of runs.jsonl, which is at this path.
+
+        Raises:
+            UnreadableFileError: If it is damaged, or a newer version wrote it.
+        """
+        record: Any = parse_json(line, path, schema=SCHEMA, package=PACKAGE)
+        try:
+            versions = frozenset(
+                (version[0], version[1], version[2]) for version in record.get("known", ())
+            )
+            index = record["run"]
+            if type(index) is not int or index < 0:
+                raise TypeError(f"run is {index!r:.80}")
+        except (LookupError, TypeError) as error:
+            raise UnreadableFileError(f"{path} is damaged: {error!r:.200}") from error
+        return cls(index, bool(record.get("fresh")), versions)
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,17 @@ class Submission:
         """The grid's folder."""
         return self.experiment / "grids" / str(self.grid_id)
 
+    @property
+    def program_digest(self) -> str:
+        """A digest of what its tasks run, for their command line.
+
+        Slurm keeps that, where nobody who may write the results can change it.
+        """
+        from hashlib import sha256
+
+        what = [self.grid_id, self.program, self.snapshot]
+        return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
     def written_s_ago(self) -> float:
         """Seconds since submission.json was written, by this machine's clock."""
         return time.time() - (self.path / RECORD).stat().st_mtime
@@ -136,12 +166,18 @@ class Submission:
         del record["path"]
         write_file(self.path / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
+    def jobs(self) -> tuple[Array, ...]:
+        """The arrays, and the job that tidies up."""
+        return self.arrays if self.finaliser is None else (*self.arrays, self.finaliser)
+
     def array(self, number: int) -> Array:
-        """The array of this number."""
-        return next(array for array in self.arrays if array.number == number)
+        """The array of this number, or the job that tidies up."""
+        return next(array for array in self.jobs() if array.number == number)
 
     def with_array(self, number: int, **changes: Any) -> Submission:
-        """The submission with one array changed."""
+        """The submission with one array, or the job that tidies up, changed."""
+        if number == FINALISER and self.finaliser is not None:
+            return replace(self, finaliser=replace(self.finaliser, **changes))
         return replace(
             self,
             arrays=tuple(
@@ -193,9 +229,9 @@ def write_runs(path: Path, runs: Iterable[SubmittedRun]) -> None:
 
 def read_runs(path: Path, first: int = 0, count: int | None = None) -> list[SubmittedRun]:
     """The runs of a submission from one place on."""
-    with (path / RUNS).open("rb") as lines:
+    with open_lines(path / RUNS) as lines:
         stop = None if count is None else first + count
-        return [SubmittedRun.from_line(line) for line in islice(lines, first, stop)]
+        return [SubmittedRun.from_line(line, path / RUNS) for line in islice(lines, first, stop)]
 
 
 def read_submission(path: Path) -> Submission:
@@ -210,21 +246,54 @@ def read_submission(path: Path) -> Submission:
         values = {name: record[name] for name in _KEYS if name in record}
         values["settings"] = SubmissionSettings(**record["settings"])
         values["arrays"] = tuple(_array(array) for array in record["arrays"])
+        _check_kinds(values, _SUBMISSION_KINDS)
+        if values["grid_id"] is not None:
+            folder_name(values["grid_id"], "grid_id")
         if record.get("finaliser") is not None:
             values["finaliser"] = _array(record["finaliser"])
         return Submission(path=path.absolute(), **values)
     except NewerFileError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path / RECORD} is damaged: {error!r}.") from error
+    except FileNotFoundError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, SlurmError) as error:
+        raise UnreadableFileError(f"{path / RECORD} is damaged: {error!r:.500}.") from error
 
 
 _KEYS = tuple(name for name in Submission.__dataclass_fields__ if name != "path")
 
 
+_SUBMISSION_KINDS: dict[str, Any] = {
+    "grid_id": str | None,
+    **dict.fromkeys(("created_at", "host", "user", "python", "script", "directory"), str),
+    "program": dict | None,
+    "code": dict,
+    "conf": dict,
+    "snapshot": dict | None,
+}
+_ARRAY_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("number", "first", "runs"), int),
+    "name": str,
+    "signal_delay_s": int | float,
+    "state": str,
+    "job_id": str | None,
+    "error": str | None,
+}
+
+
 def _array(record: Mapping[str, Any]) -> Array:
-    options = tuple((name, value) for name, value in record["options"])
+    options = tuple((str(name), str(value)) for name, value in record["options"])
+    _check_kinds(record, _ARRAY_KINDS)
+    if min(record["number"], record["first"], record["runs"]) < 0:
+        raise ValueError("an array has a number below 0")
     return Array(**{**record, "options": options})
+
+
+def _check_kinds(record: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for key, kind in kinds.items():
+        value = record.get(key)
+        if key in record and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"its {key} is {value!r:.80}")
 
 
 def find_submissions(experiment: Path) -> list[Submission]:
@@ -272,6 +341,11 @@ def task_name(array: Array | None, task: int | None) -> str | None:
     return f"{array.job_id}_{task}"
 
 
+def places_of_array(array: Array) -> range:
+    """The places in runs.jsonl that an array has."""
+    return range(array.first, array.first + array.runs)
+
+
 def places_of_task(array: Array, task: int, runs_per_task: int) -> range:
     """The places in runs.jsonl that an array task has.
 
@@ -289,4 +363,4 @@ def task_at(array: Array, place: int, runs_per_task: int) -> int:
 
 def array_at(arrays: Sequence[Array], place: int) -> Array:
     """The array that has a place."""
-    return next(array for array in arrays if array.first <= place < array.first + array.runs)
+    return next(array for array in arrays if place in places_of_array(array))

@@ -13,7 +13,7 @@ from .._cluster.options import Options, merge_options, sbatch_options
 from .._cluster.scheduler import Scheduler
 from .._cluster.script import ArrayScript, find_script, read_script, refuse_conflicts
 from .conf_files import hash_conf_files
-from .layout import CODE, PICKLE
+from .layout import CODE
 from .placements import Placement, RunKey, run_key
 from .plan import SubmissionPlan, plan_submission
 from .record import SUBMITTED, Submission, SubmittedRun
@@ -140,11 +140,7 @@ def submit_plan(
         facts=facts,
         python=_python(previous),
     )
-    create_folder(submission, plan.runs)
-    if pickled is not None:
-        from .payload import write_private
-
-        write_private(submission.path / PICKLE, pickled)
+    create_folder(submission, plan.runs, pickled=pickled)
     if plan.settings.snapshot == "copy":
         submission = _with_snapshot(submission, program, say)
     say(
@@ -211,7 +207,9 @@ def _program(
     if request.previous is not None:
         if request.previous.program is not None:
             return Program.from_record(request.previous.program), None
-        return None, (request.previous.path / PICKLE).read_bytes()
+        from .payload import read_pickle
+
+        return None, read_pickle(request.previous.path)
     if request.task_function is None:
         described = grid.description.get("task")
         if described is None:

@@ -49,6 +49,7 @@ def sbatch_arguments(
         str(script.path),
         *(submission.python, "-m", f"{PACKAGE}.training", str(submission.path)),
         f"--array={array.number}",
+        f"--program={submission.program_digest}",
     ]
 
 

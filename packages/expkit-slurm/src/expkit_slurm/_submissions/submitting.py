@@ -18,6 +18,7 @@ from .._cluster.scheduler import Scheduler, SubmitRefused
 from .layout import FOLDER, LOGS
 from .plan import ArrayPlan, halve, share_limit
 from .record import (
+    FINALISER,
     PLANNED,
     REFUSED,
     SUBMITTED,
@@ -68,7 +69,16 @@ def new_submission(
         facts: Of the code and the configuration files, by field of `Submission`.
         python: The tasks' interpreter.
         now: The present time, in UTC; None takes the clock's.
+
+    Raises:
+        SlurmError: If Slurm would write no logs there.
     """
+    if "\\" in str(experiment):  # sbatch's --output: it then stands for no job's number either
+        raise SlurmError(
+            f"Slurm writes no log into a folder with a backslash in its path, and starts no job "
+            f"without one: {experiment}. Nothing has been submitted. Choose another name with "
+            "experiment_id=… or results_dir=…"
+        )
     # In UTC, because the newest submission is the one whose name sorts last, and local clocks are
     # put back in autumn.
     submission_id = new_id(now or datetime.now(UTC), uuid4().hex[:6])
@@ -100,8 +110,15 @@ def new_submission(
     )
 
 
-def create_folder(submission: Submission, runs: Sequence[SubmittedRun]) -> None:
-    """Write a new submission's folder.
+def create_folder(
+    submission: Submission, runs: Sequence[SubmittedRun], *, pickled: bytes | None = None
+) -> None:
+    """Write a new submission's folder; its record last.
+
+    Args:
+        submission: The submission.
+        runs: Its runs, in the order of their places.
+        pickled: The function, if nobody can import it.
 
     Raises:
         SlurmError: If it cannot be written.
@@ -109,6 +126,10 @@ def create_folder(submission: Submission, runs: Sequence[SubmittedRun]) -> None:
     try:
         (submission.path / LOGS).mkdir(parents=True)  # Slurm creates no folder for its logs
         write_runs(submission.path, runs)
+        if pickled is not None:
+            from .payload import write_pickle
+
+            write_pickle(submission.path, pickled)
         submission.write()
     except OSError as error:
         raise SlurmError(
@@ -201,7 +222,7 @@ def _halved(
 
 
 def recover(submission: Submission, scheduler: Scheduler) -> Submission:
-    """Find out what became of arrays whose sbatch was interrupted; nothing is submitted twice.
+    """Find out what became of jobs whose sbatch was interrupted; nothing is submitted twice.
 
     Jobs that exist are recorded. One that does not may be on its way: then the record is left to
     the process that submits, and the next call asks again.
@@ -209,7 +230,7 @@ def recover(submission: Submission, scheduler: Scheduler) -> Submission:
     Raises:
         SlurmError: If Slurm does not answer.
     """
-    for array in submission.arrays:
+    for array in submission.jobs():
         if array.state != SUBMITTING:
             continue
         job_id = submission.job_id_in_logs(array.number) or scheduler.find_job(array.name)
@@ -240,6 +261,9 @@ def submit_finaliser(
         script: The batch script.
         scheduler: Slurm.
         after: Ids of the arrays.
+
+    Raises:
+        SubmitRefused: If it was not accepted.
     """
     name = job_name(submission.experiment.name, submission.id, "after")
     # What overrides the script's lines for the runs holds here too: a partition, and its limits.
@@ -257,9 +281,16 @@ def submit_finaliser(
         f"{PACKAGE}.finish",
         str(submission.experiment),
     ]
-    job_id = scheduler.submit(arguments, name=name, directory=Path(submission.directory))
-    job = Array(number=-1, name=name, first=0, runs=0, state=SUBMITTED, job_id=job_id)
+    job = Array(number=FINALISER, name=name, first=0, runs=0, state=SUBMITTING)
     submission = replace(submission, finaliser=job)
+    submission.write()
+    try:
+        job_id = scheduler.submit(arguments, name=name, directory=Path(submission.directory))
+    except SubmitRefused as refusal:
+        if refusal.kind != "unreachable":
+            submission.with_array(FINALISER, state=REFUSED, error=str(refusal)).write()
+        raise
+    submission = submission.with_array(FINALISER, state=SUBMITTED, job_id=job_id)
     submission.write()
     return submission
 

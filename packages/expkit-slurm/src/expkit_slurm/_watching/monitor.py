@@ -148,6 +148,9 @@ class GridMonitor:
             run = self._grid.runs[status.index]
             path = output_file(run, placements.get(run_key(run)))
             lines = () if path is None or status.is_good else tuple(last_lines(path, TAIL_LINES))
+            if path is not None and status.state == "lost" and not lines:
+                reason = f"{status.reason}; its log is empty, as it is when the disk there is full"
+                status = replace(status, reason=reason)
             statuses_with_logs.append(replace(status, log=path, last_lines=lines))
         return statuses_with_logs
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from .secrets import without_secrets
+from .secrets import without_known_secrets
 
 
 class TrackingError(RuntimeError):
@@ -26,11 +26,20 @@ class RequestTooLargeError(RuntimeError):
     """A server, or a proxy before it, takes only smaller requests."""
 
 
+def in_words(error: BaseException) -> str:
+    """A TrackingError's own text; of any other error its type and first line."""
+    return str(error) if isinstance(error, TrackingError) else first_line(error)
+
+
 def first_line(error: BaseException) -> str:
-    """An error's type and the first line of its text, without what would move a cursor."""
-    line = without_secrets(str(error)).strip().partition("\n")[0][:300]
-    text = "".join(c if c.isprintable() else " " for c in line)
-    return f"{type(error).__name__}: {text}"
+    """An error's type and the first line of its text."""
+    return f"{type(error).__name__}: {plain_line(str(error))}"
+
+
+def plain_line(text: str) -> str:
+    """The first line of somebody else's text, without secrets and what would move a cursor."""
+    line = without_known_secrets(text).strip().partition("\n")[0][:300]
+    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def log_traceback(logger: logging.Logger) -> None:
@@ -38,4 +47,4 @@ def log_traceback(logger: logging.Logger) -> None:
     if logger.isEnabledFor(logging.DEBUG):
         import traceback
 
-        logger.debug("%s", without_secrets(traceback.format_exc()))
+        logger.debug("%s", without_known_secrets(traceback.format_exc()))
