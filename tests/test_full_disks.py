@@ -174,6 +174,7 @@ def test_on_a_disk_that_stays_full_run_json_still_says_how_the_run_ended(disk):
     assert not list(folder.glob(".*.tmp"))
 
 
+@pytest.mark.faults("a folder that refuses, or is gone, is answered in a sentence")
 def test_opening_a_run_on_a_full_or_read_only_disk_is_refused_in_a_sentence(disk):
     folder = disk / "first" / "training" / "a"
     filler = fill(disk)
@@ -185,6 +186,7 @@ def test_opening_a_run_on_a_full_or_read_only_disk_is_refused_in_a_sentence(disk
         Bookkeeping(disk / "second" / "first").open()
 
 
+@pytest.mark.faults("a folder that refuses, or is gone, is answered in a sentence")
 def test_a_run_whose_folder_vanishes_says_so_and_ends_with_an_error(tmp_path, capsys):
     folder = tmp_path / "a"
     run = Bookkeeping(folder).open()

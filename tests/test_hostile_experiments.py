@@ -3,18 +3,17 @@
 import io
 import json
 import os
-import random
 import shutil
 import tarfile
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from faults.plugin import FACTOR
 from fuzzing import CONTENTS, YAML_CONTENTS, Damage, bounded, damaged, facts
 from workspace import REPOSITORY
 
 DATA = REPOSITORY / "tests" / "data"
-FAULTS = int(os.environ.get("EXPKIT_FAULTS", "1"))
 EXPERIMENTS = {
     "single": {"small_0.003_1": "completed", "small_0.2_1": "completed", "small_0.5_1": "failed",
                "small_0.7_1": "lost"},
@@ -97,17 +96,15 @@ def problem_of(results, path):
     return None if facts(results) == before else "something was written or removed"
 
 
-@pytest.mark.faults
-def test_no_damaged_file_hides_a_run_or_ends_a_verb(results):
-    seed = int(os.environ.get("EXPKIT_SEED", random.randrange(1 << 30)))
-    print(f"EXPKIT_SEED={seed}")
-    chance = random.Random(seed)
+@pytest.mark.faults("a damaged or hostile file spoils itself alone")
+def test_no_damaged_file_hides_a_run_or_ends_a_verb(results, campaign):
     problems = []
     for pattern in FILES:
         path = min(results.glob(pattern))
         contents = {**CONTENTS, **(YAML_CONTENTS if path.suffix == ".yaml" else {})}
         damages = [*(Damage(name, raw) for name, raw in contents.items()), *map(Damage, PLACES)]
-        for damage in chance.sample(damages, min(len(damages), 2 * FAULTS)):
+        for damage in campaign.random.sample(damages, min(len(damages), 2 * FACTOR)):
+            campaign.tried += 1
             with damaged(path, damage):
                 try:
                     problem = problem_of(results, path)

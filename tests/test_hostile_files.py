@@ -1,24 +1,21 @@
 """Whatever has become of one file: it is refused by name or passed over, and spoils no other.
 
-`EXPKIT_FAULTS=20` tries twenty times as many damages. A failure prints what was in the file's place
-and hypothesis' seed, with which `--hypothesis-seed` tries it again.
+A failure prints what was in the file's place.
 """
 
 import contextlib
-import os
 import shutil
 import tarfile
 import traceback
 
 import pytest
 from fuzzing import Reader, all_contents, check, damages
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, note, seed, settings
 from workspace import REPOSITORY
 
 from expkit_plotting import PlottingError
 
 DATA = REPOSITORY / "tests" / "data"
-FAULTS = int(os.environ.get("EXPKIT_FAULTS", "1"))
 RUN = "single/training/small_0.2_1"
 LOST_RUN = "single/training/small_0.7_1"
 GRID = "tiny/grids/2f04a768838f"
@@ -431,12 +428,13 @@ def test_each_reader_takes_its_whole_file(results, reader):
     reader.read(results)
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a damaged or hostile file spoils itself alone")
 @pytest.mark.parametrize("reader", READERS, ids=IDS)
-def test_nothing_in_its_place_spoils_more_than_one_file(results, reader):
+def test_nothing_in_its_place_spoils_more_than_one_file(results, reader, campaign):
     path = only(results, reader)
     faults = []
     for damage in all_contents(reader.kind):
+        campaign.tried += 1
         try:
             check(reader, results, path, damage)
         except BaseException as error:
@@ -444,13 +442,14 @@ def test_nothing_in_its_place_spoils_more_than_one_file(results, reader):
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a damaged or hostile file spoils itself alone")
 @pytest.mark.parametrize("reader", READERS, ids=IDS)
-def test_no_damage_spoils_more_than_one_file(results, reader):
+def test_no_damage_spoils_more_than_one_file(results, reader, campaign):
     path = only(results, reader)
 
+    @seed(campaign.seed)
     @settings(
-        max_examples=20 * FAULTS,
+        max_examples=len(campaign.rounds(20)),
         deadline=None,
         database=None,
         print_blob=True,

@@ -60,6 +60,7 @@ def bounded() -> list[str]:
     pytest.skip("permissions cannot be made to hold for root here")
 
 
+@pytest.mark.faults("a folder that refuses, or is gone, is answered in a sentence")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_folder_without_permission_is_answered_in_a_sentence(experiment, verb):
     experiment.chmod(0o000)
@@ -71,6 +72,7 @@ def test_a_folder_without_permission_is_answered_in_a_sentence(experiment, verb)
     assert len(output.strip().splitlines()) == 1, output
 
 
+@pytest.mark.faults("a folder that refuses, or is gone, is answered in a sentence")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_folder_that_can_only_be_read_is_answered_without_a_traceback(experiment, verb):
     for path in [*experiment.rglob("*"), experiment]:

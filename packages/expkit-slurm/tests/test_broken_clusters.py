@@ -54,7 +54,7 @@ def _holding(app: SlurmApp) -> None:
     app.touch("hold")
 
 
-@pytest.mark.faults
+@pytest.mark.faults("whatever happens to a cluster, each run is trained once and goes on")
 def test_a_run_whose_node_is_out_of_reach_goes_on_elsewhere_and_the_old_process_adds_nothing(app):
     _holding(app)
     app.submit("x=1,2", "epochs=8")
@@ -79,7 +79,7 @@ def test_a_run_whose_node_is_out_of_reach_goes_on_elsewhere_and_the_old_process_
     assert app.record(1)["metrics"] == app.record(2)["metrics"]
 
 
-@pytest.mark.faults
+@pytest.mark.faults("whatever happens to a cluster, each run is trained once and goes on")
 @pytest.mark.skipif(not IN_LONG, reason="ten seconds more, for the campaign: EXPKIT_FAULTS=2")
 def test_the_power_of_a_node_fails_under_a_packed_task(app):
     app.touch("hold")
@@ -100,7 +100,7 @@ def test_the_power_of_a_node_fails_under_a_packed_task(app):
     assert attempts == [2, 2, 1, 1]
 
 
-@pytest.mark.faults
+@pytest.mark.faults("whatever happens to a cluster, each run is trained once and goes on")
 def test_scancel_of_a_packed_task_interrupts_what_runs_and_starts_nothing_more(app):
     app.touch("hold")
     packed = ("x=range(4)", "hydra.launcher.runs_per_task=4", "hydra.launcher.parallel_per_task=2")
@@ -119,7 +119,7 @@ def test_scancel_of_a_packed_task_interrupts_what_runs_and_starts_nothing_more(a
     assert sorted(app.calls()) == sorted([f"{x} first" for x in (0, 0, 1, 1, 2, 3)])
 
 
-@pytest.mark.faults
+@pytest.mark.faults("whatever happens to a cluster, each run is trained once and goes on")
 def test_a_controller_that_restarts_amid_a_submission_gets_each_array_once(impatient_app):
     app = impatient_app
     real = app.cluster.run("which", "sbatch").strip()
@@ -148,7 +148,7 @@ def test_a_controller_that_restarts_amid_a_submission_gets_each_array_once(impat
     assert len(arrays) == 3
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a full disk on a node is told, and the same command completes the grid")
 def test_a_disk_that_is_full_on_the_node_is_told_and_the_same_command_completes(app, disk):
     _holding(app)
     results = ("hydra.sweeper.params.x=[0]", "results_dir=disk", "epochs=3")
@@ -167,7 +167,7 @@ def test_a_disk_that_is_full_on_the_node_is_told_and_the_same_command_completes(
     assert [json.loads(line)["step"] for line in lines] == [0, 1, 2]
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a full disk on a node is told, and the same command completes the grid")
 def test_a_disk_that_is_full_when_the_task_starts_is_told(app, disk):
     begin = "+hydra.launcher.additional_parameters.begin=now+1hour"
     app.submit("results_dir=disk", begin)

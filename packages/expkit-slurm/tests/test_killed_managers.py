@@ -1,8 +1,6 @@
 """The manager, killed between every two steps of submitting: nothing lost, twice or forgotten."""
 
 import json
-import os
-import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +8,6 @@ from contextlib import contextmanager
 import pytest
 from slurm_app import LAUNCHER, SlurmApp
 
-ROUNDS = 3 * int(os.environ.get("EXPKIT_FAULTS", "1"))
 # Python imports it at the start. An audit hook is called before what it is told about happens.
 KILLER = """
 import os
@@ -99,11 +96,12 @@ def _jobs_of_slurm(app: SlurmApp) -> list[str]:
     return sorted(name for name in names if name.startswith(f"{app.experiment_id}-"))
 
 
-@pytest.mark.faults
-def test_the_same_command_completes_what_a_killed_submission_has_begun(app, new_experiment):
-    seed = random.randrange(1_000_000)
-    print("seed", seed)
-    steps = random.Random(seed).sample(range(1, STEPS + 1), min(ROUNDS, STEPS))
+@pytest.mark.faults("a submission that is killed anywhere is completed by the same command")
+def test_the_same_command_completes_what_a_killed_submission_has_begun(
+    app, new_experiment, campaign
+):
+    campaign.tried = min(len(campaign.rounds(3)), STEPS)
+    steps = campaign.random.sample(range(1, STEPS + 1), campaign.tried)
     for step in steps:
         print("killed before step", step)
         new_experiment(f"step{step}")
