@@ -132,7 +132,8 @@ def _notes(module: nn.Module) -> list[str]:
     from torch.nn.parameter import is_lazy
 
     first: dict[int, str] = {}
-    shared, lazy = [], []
+    shared: list[str] = []
+    lazy: list[str] = []
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if id(parameter) in first:
             shared.append(f"{name} is {first[id(parameter)]}")
