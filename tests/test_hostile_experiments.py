@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from contextlib import chdir, redirect_stderr, redirect_stdout
