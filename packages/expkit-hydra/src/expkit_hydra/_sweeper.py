@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from expkit_bookkeeping.launching import literal_secrets, secret_warning
+from expkit_bookkeeping.launching import literal_secrets, secret_warning, typed_arguments
 
 from ._composing.composer import Composer
 from ._composing.config_files import files_read_once, warn_about_order
@@ -19,6 +19,7 @@ from ._composing.errors import GridError
 from ._composing.global_state import current_config
 from ._composing.internals import raw_return_value
 from ._composing.run_location import RunLocation, pinned_keys
+from ._console.command_lines import recordable
 from ._console.preview import dry_run_lines, explain, narrowed, shorten, warnings
 from ._console.progress import progress
 from ._console.texts import error_line, run_count
@@ -163,7 +164,9 @@ class GridSweeper:
             return None
         given_up = sum(decision.kind == "given_up" for decision in draft.selection.decisions)
         task = None if self.task_function is None else describe_task(self.task_function)
-        description = describe(config, expansion, draft, task=task)
+        description = describe(
+            config, expansion, draft, task=task, command=recordable(typed_arguments())
+        )
         return _write(draft, description), given_up
 
     def _explain_launch(self, draft: Draft) -> None:

@@ -137,8 +137,11 @@ def say_how_to_resume(
         states.append("pending" if record is None else record.state)
     ended_states = {outcome.run.index: outcome.state for outcome in ended}
     states = [ended_states.get(run.index, state) for run, state in zip(runs, states, strict=True)]
-    screen.print(f"Stopped: {counts_text(states)}. The same command continues:", style="yellow")
-    screen.print(f"    {again()}", markup=False, soft_wrap=True)
+    command = again()
+    advice = "The same call continues." if command is None else "The same command continues:"
+    screen.print(f"Stopped: {counts_text(states)}. {advice}", style="yellow")
+    if command is not None:
+        screen.print(f"    {command}", markup=False, soft_wrap=True)
 
 
 def user_frame(error: BaseException, project: Path | None = None) -> str | None:
