@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 MODULE = """
 import hydra
@@ -54,7 +55,7 @@ def project(tmp_path):
     installed = (tmp_path / "bin" / "train-proj").read_text()
     main = "import sys\nsys.path.insert(0, sys.path[0] + '/..')\nfrom proj.train import main\n"
     (tmp_path / "bin" / "train-proj").write_text(installed.partition("\n")[0] + f"\n{main}main()\n")
-    (tmp_path / "environment").symlink_to(Path(sys.executable).parent)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "elsewhere").mkdir()
     return tmp_path
 
@@ -93,9 +94,9 @@ def run_again(output):
         ("python3 -u -W ignore train.py", "python3 -u -W ignore train.py"),
         ("python ../{name}/train.py", "python ../{name}/train.py"),
         ("./train.py", "python ./train.py"),
-        ("environment/python -m proj.train", "environment/python -m proj.train"),
+        (".venv/bin/python -m proj.train", ".venv/bin/python -m proj.train"),
         ("train-proj", "train-proj"),
-        ("python -m cProfile -o out -m proj.train", "python -m proj.train"),
+        ("python -m pdb -c continue -c quit train.py", "python train.py"),
         (
             "python -c 'from proj.train import main; main()'",
             "python -c 'from proj.train import main; main()'",
@@ -133,7 +134,7 @@ def test_from_another_folder_the_script_is_where_it_was_typed(project):
     assert run_again(output) == f"python {script} {GRID}"
     assert "nothing to do" in shell(run_again(output), project / "elsewhere", path=[BIN])
     description = next((project / "elsewhere" / "results").rglob("grids/*/grid_search.yaml"))
-    assert "command: [../train.py, -m, 'x=1,2']" in description.read_text()
+    assert yaml.safe_load(description.read_text())["command"] == ["../train.py", "-m", "x=1,2"]
 
 
 def test_without_a_command_line_nothing_is_printed_to_run_again(project):
@@ -147,10 +148,16 @@ def test_without_a_command_line_nothing_is_printed_to_run_again(project):
 
 
 @pytest.mark.parametrize(
-    "typed", ["python -m proj.train", "python train.py", "train-proj", "python -O -m proj"]
+    ("typed", "run"),
+    [
+        ("python -m proj.train", GRID),
+        ("python train.py", GRID),
+        ("train-proj", GRID),
+        ("python -O -m proj", "x=2"),
+        ("train-proj", "x=2"),
+    ],
 )
-@pytest.mark.parametrize("run", [GRID, "x=2"])
-def test_the_command_in_a_debugger_runs_the_run_from_any_folder(project, typed, run, tmp_path):
+def test_the_command_in_a_debugger_runs_the_run_from_any_folder(project, typed, run):
     path = [BIN, project / "bin"]
     # An own name: without -m there is no swept key that would name the run.
     shell(f"{typed} {run} 'run_name=run_${{x}}' fails=true", project, path=path, code=1)

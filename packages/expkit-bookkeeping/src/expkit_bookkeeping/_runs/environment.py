@@ -58,21 +58,21 @@ def typed_arguments(
         None if nothing says it, as in a notebook.
     """
     script, *arguments = (sys.argv if argv is None else argv) or [""]
+    words = list(sys.orig_argv if orig_argv is None else orig_argv)[1:]
     main = sys.modules.get("__main__") if main is None else main
-    options, program, rest = split_arguments(
-        (sys.orig_argv if orig_argv is None else orig_argv)[1:]
-    )
     spec = getattr(main, "__spec__", None)
+    _, program, rest = split_arguments(words)
     if script == "-c":
-        is_typed = program[:1] == ["-c"] and rest == arguments
-        return [*options, *program, *rest] if is_typed else None
+        return words if program[:1] == ["-c"] and rest == arguments else None
     if spec is not None and spec.name != "__main__":
         started = ["-m", spec.name.removesuffix(".__main__")]
-    elif getattr(main, "__file__", None) is not None:
+    elif Path(getattr(main, "__file__", None) or "<stdin>").is_file():
         started = [script]
     else:
         return None
-    return [*(options if program == started else []), *started, *arguments]
+    if program == started:  # or a runner that has left `__main__` as it was, such as cProfile
+        return words
+    return [*started, *arguments]
 
 
 def split_arguments(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
