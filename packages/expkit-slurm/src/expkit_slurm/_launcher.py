@@ -14,7 +14,7 @@ from ._submissions.plan import SubmissionPlan
 from ._submissions.sbatch import sbatch_arguments, shown_command
 from ._submissions.settings import SETTINGS, SubmissionSettings
 from ._submissions.submitting import new_submission
-from ._watching.display import ProgressDisplay, failure_line
+from ._watching.display import ProgressDisplay, failure_line, pending_reasons
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def _wait(
     screen: Console,
 ) -> Sequence[JobReturn]:
     from expkit_bookkeeping.launching import stop_signals
+    from expkit_hydra import GridError
     from expkit_hydra.launching import TrackingSync, finish_grid, grid_settings
 
     settings = grid_settings(config)
@@ -179,12 +180,14 @@ def _wait(
             manager.finalise_later(submission, say=lambda text: screen.print(text, markup=False))
         _say_how_to_come_back(grid, screen)
         raise SystemExit(stop)
-    _show_failures(statuses, screen)
+    _show_failures([status for status in statuses if status.is_over], screen)
     failure = tracking.failure()
     if grid.is_last_batch:
         finish_grid(grid, config=config, synchronised=tracking.synchronised)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
+    if reasons := pending_reasons(statuses):
+        raise GridError("\n".join(reason.text for reason in reasons))
     return [_job_return(status, grid) for status in statuses]
 
 
