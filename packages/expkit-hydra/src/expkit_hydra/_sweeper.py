@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from expkit_bookkeeping.launching import literal_secrets, secret_warning, typed_arguments
 
@@ -28,6 +28,7 @@ from ._drafting.draft import Draft, draft_grid, read_rules
 from ._drafting.expansion import Expansion, expand
 from ._drafting.experiment import refuse_keys, refuse_swept_secrets
 from ._drafting.shape import Naming
+from ._drafting.sweep_params import sweep_params
 from ._grid.grid import Grid
 from ._grid.identity import identify
 from ._grid.names import name_template
@@ -96,9 +97,7 @@ class GridSweeper:
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
         config = self.config
-        params = self.params
-        if OmegaConf.is_config(params):
-            params = OmegaConf.to_container(params, resolve=True)
+        params = sweep_params(config)
         expansion = expand(params, arguments, loader)
         composer = Composer(loader, config)
         with current_config(config):

@@ -249,6 +249,53 @@ def test_a_grid_can_be_loaded_after_its_experiment_moved(app):
     assert grid.config(1).model.name == "cnn"
 
 
+@pytest.mark.parametrize(
+    ("params", "arguments"),
+    [
+        ('s: ["${optimizer.lr}", 7]', ["s=${optimizer.lr},7"]),
+        ('s: "${optimizer.lr},7"', ["s=${optimizer.lr},7"]),
+        ('s: "${optimizer.lr}"', ["s=${optimizer.lr}"]),
+        ('s: [[1, "${optimizer.lr}"], "a ${x}, b"]', ["s=[1,'${optimizer.lr}'],'a ${x}, b'"]),
+        ('s: "${some}"', ["s=3,4"]),
+        ('s: "range(1,${epochs})"', ["s=range(1,2)"]),
+        ('s: "${as_text}"', ["s=3,4"]),
+    ],
+)
+def test_params_and_the_command_line_sweep_the_same_values(app, params, arguments):
+    app.write(
+        "conf/config.yaml",
+        f"""
+        defaults: [expkit, optimizer: adam, _self_]
+        experiment_id: digits
+        s: 0
+        x: ${{optimizer.lr}}
+        epochs: 2
+        some: [3, 4]
+        as_text: 3,4
+        expkit: {{after: []}}
+        hydra: {{sweeper: {{params: {{optimizer.lr: [0.1, 0.001], {params}}}}}}}
+        """,
+    )
+    app.sweep()
+    declared = [(cfg.optimizer.lr, cfg.s, cfg.run_name) for cfg in app.seen]
+    app.seen.clear()
+    app.edit(f"params: {{optimizer.lr: [0.1, 0.001], {params}}}", "params: {}")
+
+    app.sweep("optimizer.lr=0.1,0.001", *arguments, "results_dir=other")
+
+    assert declared == [(cfg.optimizer.lr, cfg.s, cfg.run_name) for cfg in app.seen]
+
+
+def test_params_may_be_a_reference_to_a_mapping(app):
+    app.add("mine: {seed: [1, 2], optimizer.lr: [0.01]}")
+    swept = "{model: [mlp, cnn], optimizer: [sgd], optimizer.lr: [0.1, 0.001], seed: [1, 2]}"
+    app.edit(f"params: {swept}", "params: ${mine}")
+
+    app.sweep()
+
+    assert app.names() == ["1_0.01", "2_0.01"]
+
+
 def test_duplicates_collapse_and_blocks_are_united(app):
     app.write(
         "conf/config.yaml",
