@@ -20,7 +20,7 @@ from ._composing.global_state import current_config
 from ._composing.internals import raw_return_value
 from ._composing.run_location import RunLocation, pinned_keys
 from ._console.command_lines import recordable
-from ._console.preview import dry_run_lines, explain, narrowed, shorten, warnings
+from ._console.preview import dry_run_lines, explain, missing_values, narrowed, shorten, warnings
 from ._console.progress import progress
 from ._console.texts import error_line, run_count
 from ._drafting.description import describe
@@ -153,7 +153,7 @@ class GridSweeper:
         for line in explain(draft):
             log.info(line)
         left = narrowed(declared(), expansion) if draft.selection.unused else {}
-        for warning in warnings(draft.selection, left):
+        for warning in (*warnings(draft.selection, left), *missing_values(draft)):
             log.warning(warning)
         if config.expkit.get("dry_run"):
             if hasattr(self.launcher, "explain_grid"):

@@ -296,6 +296,32 @@ def test_params_may_be_a_reference_to_a_mapping(app):
     assert app.names() == ["1_0.01", "2_0.01"]
 
 
+@pytest.mark.parametrize("start", [[], ["expkit.dry_run=true"]])
+def test_a_key_that_nobody_gives_a_value_is_named_before_anything_starts(app, start):
+    app.add("data: {root: '???', size: '???', name: '${data.size}'}")
+    app.write("conf/model/cnn.yaml", "name: cnn\nwidth: ???\nhidden: 8\n")
+    logged = []
+    app.task = lambda cfg: logged.append(list(app.log))
+
+    app.sweep("seed=1", "data.root=/data", *start)
+
+    warnings = [line for line in (app.log if start else logged[0]) if "???" in line]
+    assert warnings == [
+        "data.size is ??? in every run (mlp_sgd_0.001_1, cnn_sgd_0.1_1, cnn_sgd_0.001_1): what "
+        "reads it fails. Give it a value: data.size=…",
+        "model.width is ??? in 2 runs (cnn_sgd_0.1_1, cnn_sgd_0.001_1): what reads it fails. Give "
+        "it a value: model.width=…",
+    ]
+
+
+def test_a_missing_value_that_is_swept_or_of_no_run_to_start_is_not_named(app):
+    app.add("a: ???")
+    app.sweep("a=1,2", "seed=1")
+    app.sweep("a=1,2", "seed=1")
+
+    assert not any("???" in line for line in app.log)
+
+
 def test_duplicates_collapse_and_blocks_are_united(app):
     app.write(
         "conf/config.yaml",
