@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ._cluster.errors import SlurmError
-from ._cluster.options import sbatch_options
+from ._cluster.options import RESOURCES, sbatch_options
 from ._cluster.script import describe_overrides
 from ._manager import SlurmManager
 from ._submissions.plan import SubmissionPlan
@@ -31,19 +31,22 @@ if TYPE_CHECKING:
 INTERRUPTED, TERMINATED = 130, 143
 
 
-def check_settings(values: Mapping[str, object]) -> None:
-    """Refuse options that make no sense, before anything is composed or written.
+def own_settings(values: Mapping[str, object]) -> dict[str, object]:
+    """The options without those of other launchers; refused before anything is composed or written.
 
     Raises:
-        GridError: If one does not.
+        GridError: If one makes no sense.
     """
     from expkit_hydra import GridError
+    from expkit_hydra.launching import without_others_options
 
+    values = without_others_options("expkit_slurm", (*SETTINGS, *RESOURCES), values)
     try:
         _, resources = SubmissionSettings.split(values)
         sbatch_options(resources)
     except SlurmError as error:
         raise GridError(f"hydra.launcher: {error}") from None
+    return values
 
 
 def explain_grid(grid: Grid, experiment: Path, *, values: Mapping[str, object]) -> list[str]:

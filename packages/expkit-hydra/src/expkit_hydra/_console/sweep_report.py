@@ -29,9 +29,15 @@ if TYPE_CHECKING:
 
 
 def announce(
-    grid: Grid, runs: Sequence[GridRun], *, n_jobs: int, show_output: bool, screen: Console
+    grid: Grid,
+    runs: Sequence[GridRun],
+    *,
+    n_jobs: int,
+    gpus: str = "",
+    show_output: bool,
+    screen: Console,
 ) -> None:
-    """Say how many runs start, how many at a time, and where their output goes."""
+    """Say how many runs start, how many at a time and with what, and where their output goes."""
     if not runs:
         return
     how = "one after another"
@@ -40,6 +46,8 @@ def announce(
 
         threads = threads_each(n_jobs)
         how = f"{n_jobs} at a time, {threads} thread{'' if threads == 1 else 's'} each"
+    if gpus:
+        how += f", {gpus}"
     screen.print("1 run" if len(runs) == 1 else f"{run_count(len(runs))}, {how}")
     if not show_output:
         folder = short_path(grid.experiment / "training")
