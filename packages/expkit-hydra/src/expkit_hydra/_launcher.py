@@ -6,20 +6,20 @@ import gc
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from pathlib import Path
 
 from ._composing.errors import GridError
-from ._composing.global_state import current_config
 from ._console.command_lines import command_line, short_path
 from ._console.finishing import finish_grid
 from ._console.screen import tolerant_console
 from ._console.sibling_verbs import TrackingSync
 from ._console.sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
-from ._grid.secrets import remember_secrets_of
+from ._grid.contents import has_tree
 from ._grid.settings import grid_settings
 from ._running.execution import RunOutcome, execute_run
-from ._running.lifetime import INTERRUPTED, TERMINATED, as_exception, asks_for_the_end
+from ._running.job_returns import job_return
+from ._running.lifetime import INTERRUPTED, TERMINATED
 from ._running.output import StreamOutput
+from ._running.program import describe_task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
+    from ._drafting.override_lists import ListSweep
     from ._grid.grid import Grid
     from ._grid.run import GridRun
 
@@ -45,71 +46,57 @@ def check_n_jobs(n_jobs: int) -> None:
         )
 
 
-def launch(
+def launch_lists(
+    sweep: ListSweep,
     job_overrides: Sequence[Sequence[str]],
     initial_job_idx: int,
     *,
     config: DictConfig,
     hydra_context: HydraContext,
     task_function: TaskFunction,
+    n_jobs: int = 1,
+    show_output: bool = False,
 ) -> Sequence[JobReturn]:
-    """Run override lists one after another, for sweepers that know nothing of a `Grid`.
+    """Run override lists, for sweepers that know nothing of a `Grid`.
 
     Args:
+        sweep: What the lists have in common with those before.
         job_overrides: Overrides of each run.
         initial_job_idx: Number of the first run.
-        config: The sweep's base configuration.
-        hydra_context: As Hydra gives it to launchers.
-        task_function: The user's function.
+        config: As for `launch_grid`, like the rest.
+        hydra_context: As for `launch_grid`.
+        task_function: As for `launch_grid`.
+        n_jobs: As for `launch_grid`.
+        show_output: As for `launch_grid`. Without the keys of `expkit` in the configuration, runs
+            in this process always show it, as under Hydra's basic launcher.
 
     Returns:
-        One result per run; that of a failed run raises its error when its value is read.
+        One result per list, in their order; that of a failed run raises a RuntimeError when its
+        value is read.
+
+    Raises:
+        GridError: As `launch_grid`, or if the grid cannot be written.
+        SystemExit: As `launch_grid`.
     """
-    from hydra.core.utils import (
-        JobReturn,
-        JobStatus,
-        configure_log,
-        filter_overrides,
-        run_job,
-        setup_globals,
-    )
-    from omegaconf import open_dict
+    from hydra.core.utils import setup_globals
 
-    from expkit_bookkeeping.launching import exit_code, without_known_secrets
-
+    if not job_overrides:
+        return []
     setup_globals()
-    with current_config(config):
-        remember_secrets_of(config, [text for overrides in job_overrides for text in overrides])
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    screen = tolerant_console()
-    returned = []
-    for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-        shown = without_known_secrets(" ".join(filter_overrides(overrides)))
-        screen.print(f"#{number}: {shown}", markup=False)
-        run_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(run_config):
-            run_config.hydra.job.id = number
-            run_config.hydra.job.num = number
-        try:
-            result = run_job(
-                hydra_context=hydra_context,
-                task_function=task_function,
-                config=run_config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-        except BaseException as error:  # Hydra catches only exceptions of the function
-            if asks_for_the_end(error):
-                raise
-            result = JobReturn(overrides=list(overrides), cfg=run_config)
-            result.status = JobStatus.COMPLETED if exit_code(error) == 0 else JobStatus.FAILED
-            if result.status == JobStatus.FAILED:
-                result.return_value = as_exception(error)
-        returned.append(result)
-        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-        _free_memory()
-    return returned
+    return launch_grid(
+        sweep.grid(
+            job_overrides,
+            initial_job_idx,
+            config=config,
+            loader=hydra_context.config_loader,
+            task=describe_task(task_function),
+        ),
+        config=config,
+        hydra_context=hydra_context,
+        task_function=task_function,
+        n_jobs=n_jobs,
+        show_output=show_output or (n_jobs == 1 and not has_tree(config)),
+    )
 
 
 def launch_grid(
@@ -133,7 +120,8 @@ def launch_grid(
             process always shows it.
 
     Returns:
-        One result for each run that was executed; none for a run that somebody else took.
+        One result for each run that was executed; none for a run that somebody else took, unless
+        a sweeper waits for it.
 
     Raises:
         GridError: If another process cannot find the function, or if this process is one of
@@ -157,7 +145,8 @@ def launch_grid(
     screen = tolerant_console(f"The grid goes on; {status} shows how far it is.")
     runs = list(grid.pending)
     n_jobs = min(n_jobs, max(1, len(runs)))
-    show_output = show_output or (n_jobs == 1 and len(runs) == 1)
+    if grid.sweep_id is None:
+        show_output = show_output or (n_jobs == 1 and len(runs) == 1)
     tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
     ended: list[RunOutcome] = []
     explained: dict[str, str] = {}  # errors that were printed in full, with the run that had each
@@ -227,7 +216,13 @@ def launch_grid(
         finish_grid(grid, config=config, synchronised=tracking.synchronised)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
-    return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
+    if grid.sweep_id is None:
+        return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
+    by_index = {outcome.run.index: outcome for outcome in ended}
+    return [
+        job_return(grid, run, reason=by_index[run.index].reason, cause=by_index[run.index].error)
+        for run in runs
+    ]
 
 
 def _execute_here(
