@@ -19,7 +19,7 @@ from ._running.execution import RunOutcome, execute_run
 from ._running.job_returns import job_return
 from ._running.lifetime import INTERRUPTED, TERMINATED
 from ._running.output import StreamOutput
-from ._running.program import describe_task
+from ._running.program import TaskReference, describe_task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,11 +170,12 @@ def launch_grid(
         else:
             from ._running.processes import execute_in_processes
 
+            _refuse_objects(grid)
             outcomes = execute_in_processes(
                 grid,
                 runs,
                 n_jobs=n_jobs,
-                task_function=task_function,
+                task=TaskReference.to(task_function),
                 hydra_context=hydra_context,
                 show_output=show_output,
             )
@@ -223,6 +224,16 @@ def launch_grid(
         job_return(grid, run, reason=by_index[run.index].reason, cause=by_index[run.index].error)
         for run in runs
     ]
+
+
+def _refuse_objects(grid: Grid) -> None:
+    """Refuse to run in other processes what only this one can hold."""
+    if grid.unwritten:
+        run = grid.runs[min(grid.unwritten)]
+        raise GridError(
+            f"The configuration of run {run.run_name} holds an object, which no file gives to "
+            "another process. Let the run build it, or run with hydra.launcher.n_jobs=1."
+        )
 
 
 def _execute_here(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._console.sibling_verbs import TrackingSync as TrackingSync
     from ._console.texts import duration_text as duration_text
     from ._console.texts import error_line as error_line
+    from ._drafting.override_lists import ListSweep as ListSweep
     from ._grid.grid import open_grid as open_grid
     from ._grid.grid import read_grid as read_grid
     from ._grid.resolvers import register_resolvers as register_resolvers
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from ._running.execution import RunOutcome as RunOutcome
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
+    from ._running.job_returns import job_return as job_return
     from ._running.late_loader import hydra_context as hydra_context
     from ._running.lifetime import as_exception as as_exception
     from ._running.lifetime import asks_for_the_end as asks_for_the_end
@@ -48,9 +50,13 @@ if TYPE_CHECKING:
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
     from ._running.program import Program as Program
+    from ._running.program import Task as Task
+    from ._running.program import TaskReference as TaskReference
+    from ._running.program import describe_task as describe_task
 
 _MODULES = {
     "CONSOLE_LOG": "_running.output",
+    "ListSweep": "_drafting.override_lists",
     "MAX_LINES": "_console.preview",
     "ProcessOutput": "_running.output",
     "Program": "_running.program",
@@ -59,6 +65,8 @@ _MODULES = {
     "SchedulerReport": "_grid.schedulers",
     "SchedulerView": "_grid.schedulers",
     "SelectedRun": "_console.run_details",
+    "Task": "_running.program",
+    "TaskReference": "_running.program",
     "TrackingSync": "_console.sibling_verbs",
     "answered": "_console.screen",
     "as_exception": "_running.lifetime",
@@ -68,6 +76,7 @@ _MODULES = {
     "console": "_console.screen",
     "current_config": "_composing.global_state",
     "debugger_command": "_console.run_details",
+    "describe_task": "_running.program",
     "duration_text": "_console.texts",
     "error_line": "_console.texts",
     "execute_in_processes": "_running.processes",
@@ -77,6 +86,7 @@ _MODULES = {
     "finish_grid": "_console.finishing",
     "grid_settings": "_grid.settings",
     "hydra_context": "_running.late_loader",
+    "job_return": "_running.job_returns",
     "last_lines": "_console.run_details",
     "open_grid": "_grid.grid",
     "raw_return_value": "_composing.internals",

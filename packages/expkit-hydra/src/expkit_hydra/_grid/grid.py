@@ -68,6 +68,11 @@ class Grid:
         return None if job is None else job.sweep_id
 
     @property
+    def needs_pickle(self) -> bool:
+        """Whether its configurations hold what no other process can read from its files."""
+        return bool(self.unwritten) or any("<locals>" in name for name in self.types)
+
+    @property
     def experiment(self) -> Path:
         """Folder of the experiment, `${results_dir}/${experiment_id}`."""
         return self.path.parent.parent

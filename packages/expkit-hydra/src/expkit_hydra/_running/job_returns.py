@@ -49,16 +49,12 @@ def job_return(
 
 def _without_value(grid: Grid, run: GridRun) -> JobReturn:
     from hydra.core.utils import JobReturn
-    from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
     result = JobReturn()
-    with suppress(LookupError, OSError, ValueError, OmegaConfBaseException):
-        config = grid.config(run.index)
-        number = run.index if run.job is None else run.job.number
-        with open_dict(config):
-            config.hydra.job.num, config.hydra.job.id = number, str(number)
-        result = described_return(config)
+    if run.job is not None:  # of thousands of runs of ours nobody looks at the configurations
+        with suppress(LookupError, OSError, ValueError, OmegaConfBaseException):
+            result = described_return(grid.config(run.index))
     result.overrides = list(run.overrides)
     return result
 
