@@ -27,9 +27,9 @@ from .._composing.errors import GridError
 from .._composing.global_state import current_config
 from .._composing.overrides import bare_key
 from .._composing.run_location import RunLocation, pinned_keys
-from .._grid.contents import has_tree, records_folder
+from .._grid.contents import has_tree
 from .._grid.frozen_configs import FrozenConfigs
-from .._grid.grid import Grid
+from .._grid.grid import RECORDS, Grid
 from .._grid.identity import identify
 from .._grid.names import clean, swept_values
 from .._grid.run import GridRun, SweepJob, run_version
@@ -106,7 +106,7 @@ class _Batch:
             results_dir = Path(str(config.results_dir)).absolute()
             self._experiment = results_dir / str(config.experiment_id)
         else:
-            self._experiment = records_folder(Path(str(config.hydra.sweep.dir)).absolute())
+            self._experiment = Path(str(config.hydra.sweep.dir)).absolute() / RECORDS
         self._pinned = pinned_keys(config) if self._has_tree else ()
         self._is_alive = ask_schedulers(self._experiment).is_alive
         self._frozen = FrozenConfigs(self._patterns)

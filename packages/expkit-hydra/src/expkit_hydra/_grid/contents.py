@@ -15,17 +15,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-RECORDS = ".expkit"  # in the folder of a sweep whose configuration lacks our keys
-
-
 def has_tree(config: DictConfig) -> bool:
     """Whether `expkit` in the defaults list, or the user, has set the keys of the results tree."""
     return all(key in config for key in ("results_dir", "experiment_id", "run_name", "expkit"))
-
-
-def records_folder(sweep_dir: Path) -> Path:
-    """Where the records of a sweep lie that has no results tree; as an experiment's do."""
-    return sweep_dir / RECORDS
 
 
 def sweep_runs(grid: Grid) -> Sequence[GridRun]:

@@ -37,6 +37,8 @@ CONFIGS = "configs.jsonl"
 # Where the lines begin, eight bytes per run.
 RUNS_INDEX = "grid_search.index"
 CONFIGS_INDEX = "configs.index"
+# In the folder of a sweep whose configuration lacks our keys: what an experiment's folder holds.
+RECORDS = ".expkit"
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def open_grid(path: Path | str) -> Grid:
         FileNotFoundError: If there is no grid.
         ValueError: If a newer version wrote it.
     """
-    path = Path(path).absolute()
+    path = with_records(Path(path).absolute())
     if not (path / RUNS).is_file():
         if not (path / DESCRIPTION).is_file():
             raise FileNotFoundError(
@@ -171,6 +173,11 @@ def open_grid(path: Path | str) -> Grid:
             raise UnreadableFileError(f"{path / DESCRIPTION} is damaged: {error}") from error
     _check_first_line(path / DESCRIPTION)
     return Grid(path=path, grid_id=path.name, runs=_RunsOnDisk(path), pending=())
+
+
+def with_records(folder: Path) -> Path:
+    """The folder that holds the records of a sweep, if this is one; else the folder itself."""
+    return folder / RECORDS if (folder / RECORDS / DESCRIPTION).is_file() else folder
 
 
 class _RunsOnDisk(Sequence[GridRun]):
