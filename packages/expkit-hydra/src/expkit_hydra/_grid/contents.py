@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .grid import DESCRIPTION, Grid, open_grid, read_description, read_grid
@@ -21,7 +21,7 @@ def has_tree(config: DictConfig) -> bool:
 
 
 def sweep_runs(grid: Grid) -> Sequence[GridRun]:
-    """The runs of a grid and, if it is a batch, of the sweep's other batches, in their order."""
+    """The runs of a grid and, if it is a batch, of the sweep's other batches; numbered in order."""
     if grid.sweep_id is None:
         return grid.runs
     batches = [grid.runs]
@@ -30,7 +30,8 @@ def sweep_runs(grid: Grid) -> Sequence[GridRun]:
             if path != grid.path and open_grid(path).sweep_id == grid.sweep_id:
                 batches.append(read_grid(path).runs)
     runs = [run for batch in batches for run in batch]
-    return sorted(runs, key=lambda run: -1 if run.job is None else run.job.number)
+    runs.sort(key=lambda run: -1 if run.job is None else run.job.number)
+    return [replace(run, index=index) for index, run in enumerate(runs)]
 
 
 @dataclass(frozen=True, slots=True)
