@@ -15,7 +15,6 @@ from pathlib import Path
 
 import hydra
 import numpy
-import optuna
 from hydra.core.hydra_config import HydraConfig
 
 
@@ -26,6 +25,8 @@ def main(cfg):
     while Path("hold").exists():
         time.sleep(0.02)
     if number == 1:
+        import optuna  # takes seconds
+
         raise optuna.TrialPruned("no good")
     if number == 2:
         raise ValueError("2 is broken")

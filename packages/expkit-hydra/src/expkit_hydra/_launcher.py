@@ -7,8 +7,10 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 
+from expkit_bookkeeping.launching import typed_arguments
+
 from ._composing.errors import GridError
-from ._console.command_lines import command_line, short_path
+from ._console.command_lines import command_line, recordable, short_path
 from ._console.finishing import finish_grid
 from ._console.screen import tolerant_console
 from ._console.sibling_verbs import TrackingSync
@@ -16,6 +18,7 @@ from ._console.sweep_report import announce, report_outcome, runs_of_others, say
 from ._grid.contents import has_tree
 from ._grid.settings import grid_settings
 from ._running.execution import RunOutcome, execute_run
+from ._running.gpus import GpuDivision, divide_gpus, visible_gpus
 from ._running.job_returns import job_return
 from ._running.lifetime import INTERRUPTED, TERMINATED
 from ._running.output import StreamOutput
@@ -46,6 +49,42 @@ def check_n_jobs(n_jobs: int) -> None:
         )
 
 
+def write_batch(
+    sweep: ListSweep,
+    job_overrides: Sequence[Sequence[str]],
+    initial_job_idx: int,
+    *,
+    config: DictConfig,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+) -> Grid:
+    """Make a grid of the override lists of a sweeper that knows none.
+
+    Args:
+        sweep: What the lists have in common with those before.
+        job_overrides: Overrides of each run.
+        initial_job_idx: Number of the first run.
+        config: The sweep's base configuration.
+        hydra_context: As Hydra gives it to launchers.
+        task_function: The user's function.
+
+    Raises:
+        GridError: If the grid cannot be written.
+        ConfigCompositionException: If Hydra refuses a list.
+    """
+    from hydra.core.utils import setup_globals
+
+    setup_globals()
+    return sweep.grid(
+        job_overrides,
+        initial_job_idx,
+        config=config,
+        loader=hydra_context.config_loader,
+        task=describe_task(task_function),
+        command=recordable(typed_arguments()),
+    )
+
+
 def launch_lists(
     sweep: ListSweep,
     job_overrides: Sequence[Sequence[str]],
@@ -56,19 +95,21 @@ def launch_lists(
     task_function: TaskFunction,
     n_jobs: int = 1,
     show_output: bool = False,
+    gpus_per_run: float | None = None,
 ) -> Sequence[JobReturn]:
     """Run override lists, for sweepers that know nothing of a `Grid`.
 
     Args:
-        sweep: What the lists have in common with those before.
-        job_overrides: Overrides of each run.
-        initial_job_idx: Number of the first run.
+        sweep: As for `write_batch`.
+        job_overrides: As for `write_batch`.
+        initial_job_idx: As for `write_batch`.
         config: As for `launch_grid`, like the rest.
         hydra_context: As for `launch_grid`.
         task_function: As for `launch_grid`.
         n_jobs: As for `launch_grid`.
         show_output: As for `launch_grid`. Without the keys of `expkit` in the configuration, runs
             in this process always show it, as under Hydra's basic launcher.
+        gpus_per_run: As for `launch_grid`.
 
     Returns:
         One result per list, in their order; that of a failed run raises a RuntimeError when its
@@ -78,24 +119,23 @@ def launch_lists(
         GridError: As `launch_grid`, or if the grid cannot be written.
         SystemExit: As `launch_grid`.
     """
-    from hydra.core.utils import setup_globals
-
     if not job_overrides:
         return []
-    setup_globals()
     return launch_grid(
-        sweep.grid(
+        write_batch(
+            sweep,
             job_overrides,
             initial_job_idx,
             config=config,
-            loader=hydra_context.config_loader,
-            task=describe_task(task_function),
+            hydra_context=hydra_context,
+            task_function=task_function,
         ),
         config=config,
         hydra_context=hydra_context,
         task_function=task_function,
         n_jobs=n_jobs,
         show_output=show_output or (n_jobs == 1 and not has_tree(config)),
+        gpus_per_run=gpus_per_run,
     )
 
 
@@ -107,6 +147,7 @@ def launch_grid(
     task_function: TaskFunction,
     n_jobs: int = 1,
     show_output: bool = False,
+    gpus_per_run: float | None = None,
 ) -> Sequence[JobReturn]:
     """Run what is pending in a grid, then write, draw and show the results.
 
@@ -118,14 +159,16 @@ def launch_grid(
         n_jobs: Processes at a time; 1 runs in this process.
         show_output: Whether the runs' output appears here. A grid with one pending run in this
             process always shows it.
+        gpus_per_run: GPUs that each of several processes has to itself; None: one, if there are as
+            many as processes.
 
     Returns:
         One result for each run that was executed; none for a run that somebody else took, unless
         a sweeper waits for it.
 
     Raises:
-        GridError: If another process cannot find the function, or if this process is one of
-            several of a distributed run.
+        GridError: If another process cannot find the function, if this process is one of several
+            of a distributed run, or if there are fewer GPUs than a run needs.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM, once the runs have saved their
             state and the way to resume has been printed.
     """
@@ -144,9 +187,11 @@ def launch_grid(
     status = command_line("status", short_path(grid.experiment))
     screen = tolerant_console(f"The grid goes on; {status} shows how far it is.")
     runs = list(grid.pending)
-    n_jobs = min(n_jobs, max(1, len(runs)))
+    division = divide_gpus(visible_gpus(), gpus_per_run, n_jobs) if n_jobs > 1 else GpuDivision()
+    n_jobs = min(n_jobs, max(1, len(runs)), len(division.slots) or n_jobs)
+    in_process = n_jobs == 1 and not division.slots  # it would see all GPUs
     if grid.sweep_id is None:
-        show_output = show_output or (n_jobs == 1 and len(runs) == 1)
+        show_output = show_output or (in_process and len(runs) == 1)
     tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
     ended: list[RunOutcome] = []
     explained: dict[str, str] = {}  # errors that were printed in full, with the run that had each
@@ -156,8 +201,15 @@ def launch_grid(
     signals = ExitStack()
     try:
         signals.enter_context(stop_signals())
-        announce(grid, runs, n_jobs=n_jobs, show_output=show_output, screen=screen)
-        if n_jobs == 1:
+        announce(
+            grid,
+            runs,
+            n_jobs=n_jobs,
+            gpus=division.text,
+            show_output=show_output,
+            screen=screen,
+        )
+        if in_process:
             outcomes = _execute_here(
                 grid,
                 runs,
@@ -178,6 +230,7 @@ def launch_grid(
                 task=TaskReference.to(task_function),
                 hydra_context=hydra_context,
                 show_output=show_output,
+                gpu_slots=division.slots,
             )
         with tracking, closing(outcomes):
             for outcome in outcomes:
@@ -194,7 +247,7 @@ def launch_grid(
                     explained=explained,
                     screen=screen,
                 )
-                if n_jobs == 1 and outcome.stop is not None:
+                if in_process and outcome.stop is not None:
                     stop = outcome.stop
                     break
         left = len(ended) < len(runs) or not grid.is_last_batch

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from ._grid.schedulers import SchedulerReport as SchedulerReport
     from ._grid.schedulers import SchedulerView as SchedulerView
     from ._grid.settings import grid_settings as grid_settings
+    from ._launcher import write_batch as write_batch
+    from ._launcher_options import without_others_options as without_others_options
     from ._running.execution import RunOutcome as RunOutcome
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
     from ._running.program import Program as Program
     from ._running.program import Task as Task
     from ._running.program import TaskReference as TaskReference
-    from ._running.program import describe_task as describe_task
 
 _MODULES = {
     "CONSOLE_LOG": "_running.output",
@@ -76,7 +77,6 @@ _MODULES = {
     "console": "_console.screen",
     "current_config": "_composing.global_state",
     "debugger_command": "_console.run_details",
-    "describe_task": "_running.program",
     "duration_text": "_console.texts",
     "error_line": "_console.texts",
     "execute_in_processes": "_running.processes",
@@ -100,6 +100,8 @@ _MODULES = {
     "say": "_console.screen",
     "say_output": "_console.screen",
     "short_path": "_console.command_lines",
+    "without_others_options": "_launcher_options",
+    "write_batch": "_launcher",
 }
 __all__ = [*_MODULES]
 

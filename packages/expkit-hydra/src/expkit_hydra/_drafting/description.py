@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def describe(
     draft: Draft,
     *,
     task: Mapping[str, object] | None = None,
-    argv: Sequence[str] | None = None,
+    command: Sequence[str] = (),
 ) -> dict[str, object]:
     """The description of a grid, except for what writing its files adds.
 
@@ -36,7 +35,7 @@ def describe(
         expansion: The grid's axes.
         draft: Its runs.
         task: Where the user's function is; None if no other process would find it.
-        argv: The command line; this process's by default.
+        command: What runs the grid again, behind `python`.
     """
     skipped = sum(1 for run in draft.runs if run.skipped_by is not None)
     counts: dict[str, object] = {
@@ -54,7 +53,7 @@ def describe(
         draft.runs,
         {"counts": counts, "filters": [dict(row) for row in draft.selection.rules]},
         task=task,
-        argv=argv,
+        command=command,
     )
 
 
@@ -66,7 +65,7 @@ def describe_runs(
     facts: Mapping[str, object],
     *,
     task: Mapping[str, object] | None = None,
-    argv: Sequence[str] | None = None,
+    command: Sequence[str] = (),
 ) -> dict[str, object]:
     """The description of runs, wherever they come from.
 
@@ -77,13 +76,11 @@ def describe_runs(
         runs: The runs.
         facts: What else is to be said of them.
         task: As for `describe`.
-        argv: As for `describe`.
+        command: As for `describe`.
     """
     settings, patterns = grid_settings(config), patterns_of(config)
     return {
-        "command": [
-            public_override(text, patterns) for text in _command(sys.argv if argv is None else argv)
-        ],
+        "command": [public_override(text, patterns) for text in command],
         "task": None if task is None else dict(task),
         "experiment_id": experiment.name,
         "metric": settings.metric,
@@ -106,17 +103,6 @@ def _swept(keys: Sequence[str], runs: Sequence[GridRun]) -> dict[str, list[objec
         for key, value in run.values.items():
             swept[key].setdefault(repr(value), value)
     return {key: list(values.values()) for key, values in swept.items()}
-
-
-def _command(argv: Sequence[str]) -> list[str]:
-    """The command line, without absolute paths of this machine."""
-    script, *arguments = argv or [""]
-    path = Path(script)
-    if path.is_absolute() and path.is_relative_to(Path.cwd()):
-        script = str(path.relative_to(Path.cwd()))
-    elif path.is_absolute():
-        script = path.name
-    return [script, *arguments]
 
 
 def _versions() -> dict[str, str]:

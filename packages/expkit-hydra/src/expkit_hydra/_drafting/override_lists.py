@@ -71,6 +71,7 @@ class ListSweep:
         config: DictConfig,
         loader: ConfigLoader,
         task: Mapping[str, object] | None = None,
+        command: Sequence[str] = (),
     ) -> Grid:
         """Write a batch as a grid, of which every run is pending.
 
@@ -80,6 +81,7 @@ class ListSweep:
             config: The sweep's base configuration.
             loader: Hydra's.
             task: Where the user's function is; None if no other process would find it.
+            command: What runs the sweep again, behind `python`.
 
         Raises:
             GridError: If the grid cannot be written.
@@ -91,7 +93,7 @@ class ListSweep:
             with files_read_once(loader):
                 for number, overrides in enumerate(override_lists, start=first):
                     batch.add(number, overrides)
-            return batch.write(task)
+            return batch.write(task, command)
 
 
 class _Batch:
@@ -193,7 +195,7 @@ class _Batch:
                 return name, earlier
         raise AssertionError
 
-    def write(self, task: Mapping[str, object] | None) -> Grid:
+    def write(self, task: Mapping[str, object] | None, command: Sequence[str]) -> Grid:
         """Write the grid's files."""
         counts = {"product": len(self._runs), "duplicates": 0, "skipped by rule": 0}
         description = describe_runs(
@@ -207,6 +209,7 @@ class _Batch:
                 "sweep_id": self._sweep.sweep_id,
             },
             task=task,
+            command=command,
         )
         try:
             grid = write_grid(
