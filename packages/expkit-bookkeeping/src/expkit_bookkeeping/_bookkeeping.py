@@ -23,8 +23,8 @@ from ._files.secrets import (
 from ._named_files import NamedFiles
 from ._recording.endings import final_state
 from ._recording.metrics import to_numbers, to_step
-from ._recording.ranks import process_rank, true_on_any_rank
-from ._recording.signals import stop_requested, stop_signals
+from ._recording.ranks import process_rank
+from ._recording.signals import stop_requested, stop_signals, true_on_any_rank
 from ._recording.sinks import Sinks
 from ._runs.claims import (
     FINAL_STATES,
@@ -86,7 +86,7 @@ class Bookkeeping(NamedFiles):
             columns of `results`, which groups by them. By default what a launcher has recorded.
         settings: Metric to watch, checkpoints to keep, number of epochs; by default those of
             the configuration.
-        rank: Rank of this process; by default RANK, else SLURM_PROCID, else 0.
+        rank: Rank of this process; see `process_rank` for the default.
         console: Whether `log` also writes to the console.
         is_alive: Says whether the present owner of the folder is alive.
         clock: Seconds since the epoch.

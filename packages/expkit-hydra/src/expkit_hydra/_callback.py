@@ -307,6 +307,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         unresolved=identity.unresolved,
         unless=completed_since(record),
         append_files=[job_log(config)],
+        launches=True,
     )
 
 
@@ -503,6 +504,7 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
             swept=None if run is None else run.values,
             choices=group_choices(config),
             unresolved=identity.unresolved,
+            launches=True,
         )
     except RunClaimed as error:
         log.warning(

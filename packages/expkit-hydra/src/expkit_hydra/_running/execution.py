@@ -151,6 +151,7 @@ def _execute(
             unresolved=unresolved_texts(config, swept=list(run.values)),
             unless=taken,
             append_files=[job_log(config)],
+            launches=True,
             is_alive=is_alive or is_alive_here,
         )
     except RunChanged as changed:

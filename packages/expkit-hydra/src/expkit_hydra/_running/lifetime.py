@@ -43,8 +43,8 @@ def record_end(
         returned: What it returned.
         stopped: Whether the sweep was asked to end.
     """
-    from expkit_bookkeeping import read_run
-    from expkit_bookkeeping.launching import exit_code, traceback_text
+    from expkit_bookkeeping import RunClaimed, read_run
+    from expkit_bookkeeping.launching import claim_run, exit_code, traceback_text
 
     if exit_code(error) == 0:  # so a script says that it is done
         error = None
@@ -59,6 +59,11 @@ def record_end(
             if facts:
                 _add(claim, facts)
             return record.state
+    if claim.is_handed_on:  # to a process that has ended without a word
+        try:
+            claim = claim_run(claim.folder)
+        except RunClaimed:  # or goes on
+            return "running"
     state = "completed" if error is None else "interrupted" if ended or stopped else "failed"
     if state == "failed" and error is not None:
         _append_to_log(claim, f"The run failed.\n{traceback_text(error)}")
