@@ -11,6 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from expkit_bookkeeping import process_rank
 from expkit_bookkeeping.launching import literal_secrets, secret_warning
 
 from ._composing.composer import Composer
@@ -36,6 +37,7 @@ from ._grid.settings import grid_settings, unread_rules
 from ._grid.writing import write_grid
 from ._running.lifetime import INTERRUPTED
 from ._running.program import describe_task
+from ._running.ranks import take_part_in_announced
 from ._running.yaml_text import public_yaml, without_hydra
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,13 @@ class GridSweeper:
         """
         assert self.config is not None
         assert self.hydra_context is not None
+        if process_rank() != 0:  # started by a run of rank 0's sweep, as the callback has made sure
+            assert self.task_function is not None
+            result = take_part_in_announced(
+                task_function=self.task_function, hydra_context=self.hydra_context
+            )
+            _ = result.return_value  # raises what the run raised
+            return [[result]]
         loader = self.hydra_context.config_loader
         config = self.config
         params = self.params

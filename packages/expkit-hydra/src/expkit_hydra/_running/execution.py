@@ -24,6 +24,7 @@ from .lifetime import (
     record_end,
 )
 from .output import CONSOLE_LOG, RunOutput, job_log
+from .ranks import announced, ranks_of_one_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def _run(
     pause: CollectorPause,
 ) -> tuple[JobReturn | None, BaseException | None, int | None]:
     """Run as Hydra runs a job; also catch what Hydra lets through: a requested end."""
-    from hydra.core.utils import JobReturn, JobStatus, env_override
+    from hydra.core.utils import JobReturn, JobStatus
     from omegaconf import open_dict
 
     from expkit_bookkeeping.launching import exit_code
@@ -341,7 +342,7 @@ def _run(
     cwd = Path.cwd()
     try:
         write_config(config, claim)
-        with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
+        with announced(config, grid=grid_path), ranks_of_one_run():
             result = run_job(
                 config,
                 task_function=task_function,
