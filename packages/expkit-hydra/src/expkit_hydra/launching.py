@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
     from ._running.program import Program as Program
+    from ._running.ranks import take_part as take_part
 
 _MODULES = {
     "CONSOLE_LOG": "_running.output",
@@ -90,6 +91,7 @@ _MODULES = {
     "say": "_console.screen",
     "say_output": "_console.screen",
     "short_path": "_console.command_lines",
+    "take_part": "_running.ranks",
 }
 __all__ = [*_MODULES]
 
