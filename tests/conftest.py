@@ -1,11 +1,15 @@
 """Fixtures of the integration tests."""
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from workspace import REPOSITORY, Workspace
@@ -54,3 +58,27 @@ def trainer():
     yield train
     process.stdin.close()
     process.wait()
+
+
+@pytest.fixture(scope="module")
+def slurm_cluster() -> Iterator[Any]:
+    """A real Slurm of four nodes, as the tests of expkit-slurm have it."""
+    module = _slurm_cluster_module()
+    if missing := module.missing_programs(module.Options()):
+        advice = f"needs a Slurm on this machine; missing: {', '.join(missing)}"
+        if "slurm" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    with module.SlurmCluster(module.Options(max_array_size=1001)) as cluster:
+        yield cluster
+
+
+def _slurm_cluster_module() -> ModuleType:
+    path = REPOSITORY / "packages/expkit-slurm/tests/slurm_cluster.py"
+    spec = importlib.util.spec_from_file_location("slurm_cluster", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["slurm_cluster"] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
