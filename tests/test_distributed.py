@@ -11,8 +11,8 @@ from workspace import Workspace
 pytestmark = pytest.mark.integration
 torch = pytest.importorskip("torch")
 
-# Dropout draws on every rank, momentum and the loss depend on all that was before. The run waits
-# at the end of an epoch while the file `hold` exists.
+# Dropout draws on every rank, momentum and the loss depend on all that was before. With the file
+# `hold` the run waits after epoch 2 to be disturbed.
 SCRIPT = """
 import os
 import time
@@ -73,9 +73,10 @@ seed: 1
 epochs: 5
 saves: true
 expkit: {after: []}
+hydra: {sweeper: {params: {seed: [1]}}}
 """
 SWEEP = [
-    "train.py", "-m", "seed=1", "hydra/launcher=expkit_slurm", "hydra.launcher.tasks_per_run=2",
+    "train.py", "-m", "hydra/launcher=expkit_slurm", "hydra.launcher.tasks_per_run=2",
     "hydra.launcher.nodes=2", "hydra.launcher.mem=600M", "hydra.launcher.poll_s=0.5",
 ]  # fmt: skip
 
@@ -98,9 +99,7 @@ def project(empty):
 def undisturbed(tmp_path_factory):
     """Metrics and weights of the run, from its start to its end under torchrun."""
     project = write_project(Workspace(tmp_path_factory.mktemp("undisturbed")))
-    done = project.run(
-        "python", "-m", "torch.distributed.run", "--nproc-per-node=2", "train.py", "seed=1"
-    )
+    done = project.run("python", "-m", "torch.distributed.run", "--nproc-per-node=2", "train.py")
     assert (done.stdout + done.stderr).count("Run 1 is completed") == 1
     assert record(project)["attempt"] == 1
     return result(project)
@@ -178,11 +177,23 @@ def test_a_run_on_two_nodes_ends_as_if_undisturbed(
     if again:
         output = sweep.communicate(timeout=120)[0]
         assert "1 failed" in output, output
-    (project.folder / "hold").unlink()
-    if again:
         sweep = project.start("python", *SWEEP, **environment)
     output = sweep.communicate(timeout=240)[0]
 
     assert "1 completed" in output, output
     assert record(project)["attempt"] == 2
     assert result(project) == undisturbed
+
+
+def test_ranks_that_are_preempted_and_saved_nothing_say_so_and_do_not_repeat_it(
+    project, slurm_cluster
+):
+    slurm_cluster.reset()
+    (project.folder / "hold").touch()
+    sweep = project.start("python", *SWEEP, "saves=false", **slurm_cluster.environment)
+    wait_for(lambda: len(list(project.folder.glob("epoch2_*"))) == 2, sweep)
+    preempt(project, slurm_cluster)
+    output = sweep.communicate(timeout=120)[0]
+
+    assert "nothing was saved; not requeued" in output, output
+    assert (record(project)["state"], record(project)["attempt"]) == ("interrupted", 1)
