@@ -140,6 +140,15 @@ def join_torch_distributed(job: CurrentJob) -> None:
         os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
 
 
+def declare_one_process() -> None:
+    """Say in Slurm's own variable that the run is one process.
+
+    Without it Lightning would train on one of the two devices that a script asks for, and not say
+    so: it goes by Slurm's number of tasks, and compares only this one.
+    """
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", "1")
+
+
 def _resolves(host: str) -> bool:
     try:
         socket.getaddrinfo(host, None)
