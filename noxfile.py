@@ -210,7 +210,8 @@ def integration(session: nox.Session) -> None:
     """Test what no package can test alone, with all ten installed from built wheels."""
     wheels = build_wheels(session, Path("build", "integration"))
     session.install("--force-reinstall", "--no-deps", *wheels)
-    session.install(*wheels, "torch", "scikit-learn", "hypothesis", "pytest", *CONSTRAINTS)
+    tools = ("torch", "lightning", "scikit-learn", "hypothesis", "pytest")
+    session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(
         "pytest", "-q", "tests", "packages/expkit/tests", *session.posargs,
         env={

@@ -87,8 +87,9 @@ def project(empty: Workspace) -> Workspace:
         (["-m"], [0.1, 0.2]),
         (["-m", "hydra.launcher.n_jobs=2"], [0.1, 0.2]),
         ([*SLURM, "hydra.launcher.tasks_per_run=2", "hydra.launcher.nodes=1"], [0.2]),
+        ([*SLURM, "hydra.launcher.cpus_per_task=2"], [0.2]),
     ],
-    ids=["single run", "sweep", "processes", "Slurm"],
+    ids=["single run", "sweep", "processes", "ranks of Slurm", "a Slurm task"],
 )
 def test_two_ranks_train_each_run_and_one_of_them_records_it(project, request, arguments, rates):
     if "hydra/launcher=expkit_slurm" in arguments:
@@ -111,6 +112,9 @@ def test_two_ranks_train_each_run_and_one_of_them_records_it(project, request, a
 
 
 def test_a_slurm_task_of_one_process_does_not_train_on_one_device_of_two(project, slurm_cluster):
+    script = project.folder / "gpu_scripts" / "grid_search_array.sh"
+    script.write_text(script.read_text().replace("exec", "srun"))  # which says how many it starts
+
     done = project.run("python", "train.py", *SLURM, code=1, **slurm_cluster.environment)
 
     assert "You set `devices=2` in Lightning" in done.stdout

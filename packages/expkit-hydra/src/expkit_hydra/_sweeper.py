@@ -37,7 +37,7 @@ from ._grid.settings import grid_settings, unread_rules
 from ._grid.writing import write_grid
 from ._running.lifetime import INTERRUPTED
 from ._running.program import describe_task
-from ._running.ranks import take_part_in_announced
+from ._running.ranks import join_announced
 from ._running.yaml_text import public_yaml, without_hydra
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class GridSweeper:
         assert self.hydra_context is not None
         if process_rank() != 0:  # started by a run of rank 0's sweep, as the callback has made sure
             assert self.task_function is not None
-            result = take_part_in_announced(
+            result = join_announced(
                 task_function=self.task_function, hydra_context=self.hydra_context
             )
             _ = result.return_value  # raises what the run raised

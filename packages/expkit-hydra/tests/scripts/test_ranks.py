@@ -130,7 +130,7 @@ def test_only_rank_0_speaks(app, arguments):
 
 
 def test_another_program_that_a_run_starts_is_no_rank_of_it(app):
-    environment = {"EXPKIT_RUN": json.dumps({"arguments": ["other", "command"]})}
+    environment = {"EXPKIT_RUN": json.dumps({"command": ["other.py"]})}
 
     process = app.start("train.py", "-m", RANK="1", **environment)
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .._composing.internals import content_of, set_content, set_parent
 from .hydra_run import run_job
 
 TYPE_CHECKING = False
@@ -45,15 +46,17 @@ def announced(config: DictConfig, *, grid: Path | None = None) -> Iterator[None]
     """
     from hydra.core.utils import env_override
 
+    folder = None if grid is None else str(grid.absolute())
     facts = {
-        "arguments": sys.argv[1:],
-        "job_name": str(config.hydra.job.name),
-        "experiment_id": str(config.experiment_id),
+        "command": _command(),
+        "grid": folder,
         "run_name": str(config.run_name),
+        "experiment_id": str(config.experiment_id),
+        "job_name": str(config.hydra.job.name),
     }
     variables = {RUN: json.dumps(facts)}
-    if grid is not None:
-        variables[GRID] = str(grid.absolute())
+    if folder is not None:
+        variables[GRID] = folder
     with env_override(variables):
         yield
 
@@ -66,26 +69,36 @@ def announced_run(environ: Mapping[str, str] | None = None) -> dict[str, Any] | 
     """
     environ = os.environ if environ is None else environ
     try:
-        facts = json.loads(environ.get(RUN, ""))
-        arguments = facts["arguments"]
+        facts: dict[str, Any] = json.loads(environ.get(RUN, ""))
+        command = facts["command"]
     except (ValueError, KeyError, TypeError):
         return None
     # Another program that the run has started inherits the variable as well.
-    return facts if sys.argv[1 : len(arguments) + 1] == arguments else None
+    return facts if _command()[: len(command)] == command else None
 
 
 def settle_as_rank_0(config: DictConfig) -> None:
-    """Give a single run's configuration the names that it has in rank 0.
+    """Give this process's configuration of a single run the content that rank 0's has.
 
     Lightning gives each process a `hydra.job.name` of its own, which is the experiment's default
-    name.
+    name. And the command of a task on a cluster has no overrides: its configuration is a grid's.
     """
     from omegaconf import open_dict, read_write
 
     facts = announced_run()
     if facts is None:
         return
+    run_dir = None
+    if facts["grid"] is not None:
+        grid, run = _announced_grid_run(facts)
+        run_dir = str(run.folder)
+        content = content_of(_config_of(grid, run))
+        set_content(config, content)
+        for node in content.values():
+            set_parent(node, config)
     with read_write(config), open_dict(config):
+        if run_dir is not None:
+            config.hydra.run.dir = run_dir
         config.hydra.job.name = facts["job_name"]
         config.experiment_id, config.run_name = facts["experiment_id"], facts["run_name"]
 
@@ -110,35 +123,21 @@ def take_part(
     Returns:
         Hydra's result; reading its value raises what the function raised.
     """
-    from omegaconf import open_dict
-
     from .._composing.global_state import current_config
     from .._grid.secrets import remember_secrets_of
 
-    config = grid.config(run.index)
+    config = _config_of(grid, run)
     with current_config(config):
         remember_secrets_of(config, run.overrides)
-    with open_dict(config):
-        config.hydra.job.id = str(run.index)
-        config.hydra.job.num = run.index
     write_nothing(config)
     return run_job(config, task_function=task_function, hydra_context=hydra_context)
 
 
-def take_part_in_announced(
-    *,
-    task_function: TaskFunction,
-    hydra_context: HydraContext,
-    environ: Mapping[str, str] | None = None,
-) -> JobReturn:
-    """As `take_part`, in the run that rank 0 has announced to this process."""
-    from .._grid.grid import open_grid
-
-    environ = os.environ if environ is None else environ
-    facts = announced_run(environ)
+def join_announced(*, task_function: TaskFunction, hydra_context: HydraContext) -> JobReturn:
+    """As `take_part`, in the run of a grid that rank 0 has announced to this process."""
+    facts = announced_run()
     assert facts is not None
-    grid = open_grid(Path(environ[GRID]))
-    run = next(run for run in grid.runs if run.run_name == facts["run_name"])
+    grid, run = _announced_grid_run(facts)
     return take_part(grid, run, task_function=task_function, hydra_context=hydra_context)
 
 
@@ -160,3 +159,25 @@ def ranks_of_one_run() -> Iterator[None]:
         group = joined_group()
         if group is not None and not had_joined:
             group.destroy_process_group()
+
+
+def _command() -> list[str]:
+    # Lightning starts the script by its whole path.
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _announced_grid_run(facts: Mapping[str, Any]) -> tuple[Grid, GridRun]:
+    from .._grid.grid import open_grid
+
+    grid = open_grid(Path(facts["grid"]))
+    return grid, next(run for run in grid.runs if run.run_name == facts["run_name"])
+
+
+def _config_of(grid: Grid, run: GridRun) -> DictConfig:
+    from omegaconf import open_dict
+
+    config = grid.config(run.index)
+    with open_dict(config):
+        config.hydra.job.id = str(run.index)
+        config.hydra.job.num = run.index
+    return config
