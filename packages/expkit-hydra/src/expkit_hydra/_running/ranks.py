@@ -133,10 +133,10 @@ def take_part(
     return run_job(config, task_function=task_function, hydra_context=hydra_context)
 
 
-def join_announced(*, task_function: TaskFunction, hydra_context: HydraContext) -> JobReturn:
+def join_announced(
+    facts: Mapping[str, Any], *, task_function: TaskFunction, hydra_context: HydraContext
+) -> JobReturn:
     """As `take_part`, in the run of a grid that rank 0 has announced to this process."""
-    facts = announced_run()
-    assert facts is not None
     grid, run = _announced_grid_run(facts)
     return take_part(grid, run, task_function=task_function, hydra_context=hydra_context)
 
