@@ -210,7 +210,9 @@ def integration(session: nox.Session) -> None:
     """Test what no package can test alone, with all ten installed from built wheels."""
     wheels = build_wheels(session, Path("build", "integration"))
     session.install("--force-reinstall", "--no-deps", *wheels)
-    tools = ("torch", "scikit-learn", "hydra-optuna-sweeper", "hypothesis", "pytest")
+    tools = (
+        "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hypothesis", "pytest",
+    )  # fmt: skip
     session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(
         "pytest", "-q", "tests", "packages/expkit/tests", *session.posargs,

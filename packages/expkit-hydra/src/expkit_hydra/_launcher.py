@@ -167,21 +167,15 @@ def launch_grid(
         a sweeper waits for it.
 
     Raises:
-        GridError: If another process cannot find the function, if this process is one of several
-            of a distributed run, or if there are fewer GPUs than a run needs.
+        GridError: If another process cannot find the function, or if there are fewer GPUs than a
+            run needs.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM, once the runs have saved their
             state and the way to resume has been printed.
     """
     from hydra.core.utils import setup_globals
 
-    from expkit_bookkeeping import process_rank
     from expkit_bookkeeping.launching import stop_requested, stop_signals
 
-    if process_rank() != 0:
-        raise GridError(
-            f"A grid is launched by one process, and this one has rank {process_rank()} of a "
-            "distributed run. Start single runs under torchrun or srun, or the grid without it."
-        )
     setup_globals()
     settings = grid_settings(config)
     status = command_line("status", short_path(grid.experiment))

@@ -11,6 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from expkit_bookkeeping import process_rank
 from expkit_bookkeeping.launching import literal_secrets, secret_warning, typed_arguments
 
 from ._composing.composer import Composer
@@ -39,6 +40,7 @@ from ._grid.settings import grid_settings, unread_rules
 from ._grid.writing import write_grid
 from ._running.lifetime import INTERRUPTED
 from ._running.program import describe_task
+from ._running.ranks import announced_run, join_announced
 from ._running.yaml_text import public_yaml, without_hydra
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,14 @@ class GridSweeper:
         """
         assert self.config is not None
         assert self.hydra_context is not None
+        announced = announced_run()
+        if announced is not None and process_rank() != 0:
+            assert self.task_function is not None
+            result = join_announced(
+                announced, task_function=self.task_function, hydra_context=self.hydra_context
+            )
+            _ = result.return_value  # raises what the run raised
+            return [[result]]
         loader = self.hydra_context.config_loader
         config = self.config
         params = sweep_params(config)

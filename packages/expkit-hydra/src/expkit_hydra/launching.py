@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ._running.program import Program as Program
     from ._running.program import Task as Task
     from ._running.program import TaskReference as TaskReference
+    from ._running.ranks import take_part as take_part
 
 _MODULES = {
     "CONSOLE_LOG": "_running.output",
@@ -100,6 +101,7 @@ _MODULES = {
     "say": "_console.screen",
     "say_output": "_console.screen",
     "short_path": "_console.command_lines",
+    "take_part": "_running.ranks",
     "without_others_options": "_launcher_options",
     "write_batch": "_launcher",
 }

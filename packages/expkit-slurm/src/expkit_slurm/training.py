@@ -24,7 +24,13 @@ from ._cluster.liveness import QueueLiveness
 from ._cluster.scheduler import Scheduler
 from ._submissions.layout import RECORD
 from ._submissions.record import SubmittedRun, places_of_task, read_runs, read_submission
-from ._task.distributed import RankError, Ranks, join_torch_distributed, srun_command
+from ._task.distributed import (
+    RankError,
+    Ranks,
+    declare_one_process,
+    join_torch_distributed,
+    srun_command,
+)
 from ._task.follower import run_follower
 from ._task.forking import start_method
 from ._task.log import banner, code_line, open_task_log, run_line
@@ -120,6 +126,8 @@ class SlurmTraining:
             return 0
         if self._job is not None:
             self._log(banner(self._job))
+            if self._job.step_tasks <= 1:
+                declare_one_process()
         with few_collections():
             task = load_task(self._grid, self._submission, self._log)
             task_function, grid = task.load(grid)

@@ -24,6 +24,7 @@ from .lifetime import (
     record_end,
 )
 from .output import CONSOLE_LOG, RunOutput, job_log
+from .ranks import announced, ranks_of_one_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def _execute(
             unresolved=unresolved_texts(config, swept=list(run.values)),
             unless=taken,
             append_files=[job_log(config)],
+            launches=True,
             is_alive=is_alive or is_alive_here,
         )
     except RunChanged as changed:
@@ -365,7 +367,7 @@ def _run(
     pause: CollectorPause,
 ) -> tuple[JobReturn | None, BaseException | None, int | None]:
     """Run as Hydra runs a job; also catch what Hydra lets through: a requested end."""
-    from hydra.core.utils import JobReturn, JobStatus, env_override
+    from hydra.core.utils import JobReturn, JobStatus
     from omegaconf import open_dict
 
     from expkit_bookkeeping.launching import exit_code
@@ -380,7 +382,7 @@ def _run(
     cwd = Path.cwd()
     try:
         write_config(config, claim)
-        with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
+        with announced(config, grid=grid_path), ranks_of_one_run():
             result = run_job(
                 config,
                 task_function=task_function,

@@ -48,8 +48,8 @@ def record_end(
         stopped: Whether the sweep was asked to end.
         left_early: Whether the function returned because it was asked to stop.
     """
-    from expkit_bookkeeping import read_run
-    from expkit_bookkeeping.launching import exit_code, traceback_text
+    from expkit_bookkeeping import RunClaimed, read_run
+    from expkit_bookkeeping.launching import claim_run, exit_code, traceback_text
 
     if exit_code(error) == 0:  # so a script says that it is done
         error = None
@@ -72,6 +72,11 @@ def record_end(
             if facts:
                 _add(claim, facts)
             return record.state
+    if claim.is_handed_on:  # to a process that has ended without a word
+        try:
+            claim = claim_run(claim.folder)
+        except RunClaimed:  # or goes on
+            return "running"
     if error is None:
         state = "interrupted" if left_early else "completed"
     else:
