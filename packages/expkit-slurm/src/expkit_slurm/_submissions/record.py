@@ -113,7 +113,7 @@ class Submission:
     """What was handed to Slurm at once."""
 
     path: Path
-    grid_id: str | None  # None: the runs of a foreign sweeper, which are in a pickle
+    grid_id: str | None  # None: of version 0.1.0, for a sweeper that knows no grids
     created_at: str
     host: str
     user: str
@@ -284,8 +284,10 @@ _ARRAY_KINDS: dict[str, Any] = {
 def _array(record: Mapping[str, Any]) -> Array:
     options = tuple((str(name), str(value)) for name, value in record["options"])
     _check_kinds(record, _ARRAY_KINDS)
-    if min(record["number"], record["first"], record["runs"]) < 0:
-        raise ValueError("an array has a number below 0")
+    lowest = {"number": FINALISER, "first": 0, "runs": 0}
+    for key, bound in lowest.items():
+        if record[key] < bound:
+            raise ValueError(f"{key} is {record[key]}, below {bound}")
     return Array(**{**record, "options": options})
 
 
@@ -330,7 +332,7 @@ def job_name(experiment_id: str, submission_id: str, part: int | str) -> str:
     """
     token = submission_id.rpartition("-")[2]
     # sbatch takes any name; squeue's --name is a list with commas.
-    plain = re.sub(r"[^\w.+-]", "_", experiment_id)[:60]
+    plain = re.sub(r"[^\w.+-]", "_", experiment_id).lstrip(".")[:60]
     return f"{plain}-{token}-{part}"
 
 
