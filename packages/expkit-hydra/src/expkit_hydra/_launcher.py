@@ -281,11 +281,11 @@ def launch_grid(
 
 def _refuse_objects(grid: Grid) -> None:
     """Refuse to run in other processes what only this one can hold."""
-    if grid.unwritten:
-        run = grid.runs[min(grid.unwritten)]
+    if grid.needs_pickle:
         raise GridError(
-            f"The configuration of run {run.run_name} holds an object, which no file gives to "
-            "another process. Let the run build it, or run with hydra.launcher.n_jobs=1."
+            "The configuration holds objects, or classes that are defined in a function, which no "
+            "other process can be given. Let the run build the objects, define the classes in a "
+            "module, or run with hydra.launcher.n_jobs=1."
         )
 
 
