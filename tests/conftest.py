@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from workspace import REPOSITORY, Workspace
 
+CLUSTER = REPOSITORY / "packages/expkit-slurm/tests/slurm_cluster.py"
+
 
 @pytest.fixture(scope="session")
 def device() -> str:
@@ -61,9 +63,15 @@ def trainer():
 
 
 @pytest.fixture(scope="module")
+def cluster(slurm_cluster: Any) -> dict[str, str]:
+    """The environment in which Slurm's commands find a cluster of four nodes."""
+    return slurm_cluster.environment
+
+
+@pytest.fixture(scope="module")
 def slurm_cluster() -> Iterator[Any]:
     """A real Slurm of four nodes, as the tests of expkit-slurm have it."""
-    module = _slurm_cluster_module()
+    module = _module()
     if missing := module.missing_programs(module.Options()):
         advice = f"needs a Slurm on this machine; missing: {', '.join(missing)}"
         if "slurm" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
@@ -73,9 +81,8 @@ def slurm_cluster() -> Iterator[Any]:
         yield cluster
 
 
-def _slurm_cluster_module() -> ModuleType:
-    path = REPOSITORY / "packages/expkit-slurm/tests/slurm_cluster.py"
-    spec = importlib.util.spec_from_file_location("slurm_cluster", path)
+def _module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("slurm_cluster", CLUSTER)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

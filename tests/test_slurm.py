@@ -26,12 +26,6 @@ ONE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster(slurm_cluster) -> dict[str, str]:
-    """The environment in which Slurm's commands find a cluster of four nodes."""
-    return slurm_cluster.environment
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Workspace:
     """The example with its batch script, as after a clone."""

@@ -247,7 +247,9 @@ class RunCallback(Callback, JobWatcher):
             experiment = Path(str(config.results_dir), str(config.experiment_id)).absolute()
             sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
             hide_in_multirun(config)
-        if not sweep_dir.is_relative_to(experiment):  # the user's own: there is no table of it
+            records_in_tree = "expkit" in str(config.hydra.launcher.get("_target_"))
+        # Under a launcher of others the records are where Hydra runs: of these there is no table.
+        if not records_in_tree and not sweep_dir.is_relative_to(experiment):
             return
         with current_config(config), tracking_uri_handed_on(config):
             finish_grid(None, config=config, experiment=experiment)

@@ -30,6 +30,7 @@ from ._drafting.expansion import Expansion, expand
 from ._drafting.experiment import refuse_keys, refuse_swept_secrets
 from ._drafting.shape import Naming
 from ._drafting.sweep_params import sweep_params
+from ._grid.contents import has_tree
 from ._grid.grid import Grid
 from ._grid.identity import identify
 from ._grid.names import name_template
@@ -113,7 +114,7 @@ class GridSweeper:
         with current_config(config):
             remember_secrets_of(config, [text for block in expansion.blocks for axis in block
                                          for text in axis.overrides])  # fmt: skip
-            if not _has_tree(config):
+            if not has_tree(config):
                 return self._sweep_plainly(expansion, composer)
             warn_about_order(loader, config.hydra.job.config_name)
             try:
@@ -251,11 +252,6 @@ class GridSweeper:
             for result in batch:
                 _ = result.return_value  # raises what the run raised
         return batches
-
-
-def _has_tree(config: DictConfig) -> bool:
-    """Whether `expkit` in the defaults list, or the user, has set the keys of the results tree."""
-    return all(key in config for key in ("results_dir", "experiment_id", "run_name", "expkit"))
 
 
 def _left_by_rules(

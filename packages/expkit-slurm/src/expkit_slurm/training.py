@@ -34,7 +34,7 @@ from ._task.distributed import (
 from ._task.follower import run_follower
 from ._task.forking import start_method
 from ._task.log import banner, code_line, open_task_log, run_line
-from ._task.program import few_collections, load_task_function
+from ._task.program import few_collections, load_task
 from ._task.stopping import (
     LEAVE_S,
     Saved,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from expkit_hydra import Grid, GridRun
-    from expkit_hydra.launching import RunOutcome
+    from expkit_hydra.launching import RunOutcome, Task
 
     from ._submissions.record import Submission
 
@@ -129,11 +129,12 @@ class SlurmTraining:
             if self._job.step_tasks <= 1:
                 declare_one_process()
         with few_collections():
-            task_function = load_task_function(self._grid, self._submission, self._log)
+            task = load_task(self._grid, self._submission, self._log)
+            task_function, grid = task.load(grid)
         self._log(code_line(self._submission))
         if len(runs) == 1:
             return self._run_one(grid, runs[0], task_function)
-        return self._run_packed(grid, runs, task_function)
+        return self._run_packed(grid, runs, task)
 
     def _run_one(self, grid: Grid, run: GridRun, task_function: TaskFunction) -> int:
         from expkit_bookkeeping.launching import stop_requested
@@ -214,7 +215,7 @@ class SlurmTraining:
             "the task's log says which"
         )
 
-    def _run_packed(self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction) -> int:
+    def _run_packed(self, grid: Grid, runs: Sequence[GridRun], task: Task) -> int:
         from expkit_bookkeeping.launching import stop_requested
         from expkit_hydra.launching import execute_in_processes, hydra_context
 
@@ -231,7 +232,7 @@ class SlurmTraining:
                 grid,
                 runs,
                 n_jobs=at_once,
-                task_function=task_function,
+                task=task,
                 hydra_context=hydra_context(grid, runs[0]),
                 show_output=self._show_output,
                 start_method=method,
@@ -336,6 +337,11 @@ def _run_task(
             "has changed it since. Nothing of it is run. Submit the runs again with the sweep's "
             "command."
         )
+    if submission.grid_id is None:
+        raise SlurmError(
+            f"{folder} is of version 0.1.0, whose sweeper waited for what its jobs return. Run "
+            "the sweep again."
+        )
     array = submission.array(number)
     if task is None:
         if job is None or job.task_id is None:
@@ -346,10 +352,6 @@ def _run_task(
         command = [sys.executable, *sys.orig_argv[1:]]
         os.execvp("srun", srun_command(command, tasks, dict(os.environ)))
     places = places_of_task(array, task, submission.settings.runs_per_task)
-    if submission.grid_id is None:
-        from ._jobs import run_job_at
-
-        return max(run_job_at(submission, place) for place in places)
     training = SlurmTraining(
         submission.grid_path,
         read_runs(folder, places.start, len(places)),

@@ -28,7 +28,6 @@ from .execution import RunOutcome, execute_run
 from .gpus import VISIBLE, GpuPool
 from .lifetime import INTERRUPTED, TERMINATED
 from .output import CONSOLE_LOG, ProcessOutput
-from .program import TaskReference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +35,13 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
     from hydra.core.config_loader import ConfigLoader
-    from hydra.types import HydraContext, TaskFunction
+    from hydra.types import HydraContext
 
     from expkit_bookkeeping.launching import Liveness
 
     from .._grid.grid import Grid
     from .._grid.run import GridRun, RunVersion
+    from .program import Task
 
 GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -58,7 +58,7 @@ class _ChildArguments:
     run: GridRun
     fresh: bool
     known: frozenset[RunVersion]
-    task: TaskReference
+    task: Task
     task_name: str
     loader: ConfigLoader
     show_output: bool
@@ -90,7 +90,7 @@ def execute_in_processes(
     runs: Sequence[GridRun],
     *,
     n_jobs: int,
-    task_function: TaskFunction,
+    task: Task,
     hydra_context: HydraContext,
     show_output: bool,
     start_method: str = "spawn",
@@ -104,7 +104,7 @@ def execute_in_processes(
         grid: The grid.
         runs: The runs to execute, in the order of their start.
         n_jobs: Processes at a time.
-        task_function: The user's function; must be at the top level of its module.
+        task: The user's function, as other processes find it.
         hydra_context: As Hydra gives it to launchers.
         show_output: Whether the runs print to this console instead of their console.log.
         start_method: `fork` shares what this process has imported; it must have neither threads
@@ -117,15 +117,11 @@ def execute_in_processes(
     Yields:
         How each run went, in the order in which they ended; None about once a second, so that
         the caller can attend to other things.
-
-    Raises:
-        GridError: If the function cannot be found by its name in a fresh interpreter.
     """
     from hydra.core.utils import JobRuntime
 
     from expkit_bookkeeping.launching import stop_requested
 
-    task = TaskReference.to(task_function)
     context: Any = get_context(start_method)
     waiting = list(reversed(runs))
     children: list[_ChildProcess] = []
@@ -360,6 +356,7 @@ def _execute_in_child(arguments: _ChildArguments) -> RunOutcome:
     index = arguments.run.index
     fresh = frozenset([index] if arguments.fresh else [])
     grid = replace(open_grid(arguments.grid), fresh=fresh, known={index: arguments.known})
+    task_function, grid = arguments.task.load(grid)
     try:
         callbacks = make_callbacks(grid.config(index))
     except LookupError:
@@ -367,7 +364,7 @@ def _execute_in_child(arguments: _ChildArguments) -> RunOutcome:
     return execute_run(
         grid,
         arguments.run,
-        task_function=arguments.task.resolve(),
+        task_function=task_function,
         hydra_context=HydraContext(config_loader=arguments.loader, callbacks=callbacks),
         output=None if arguments.show_output else ProcessOutput(),
         is_alive=arguments.is_alive,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .._composing.errors import GridError
 from .._composing.internals import replaced_app
@@ -21,6 +21,19 @@ from .._composing.internals import replaced_app
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.types import TaskFunction
+
+    from .._grid.grid import Grid
+
+
+class Task(Protocol):
+    """The user's function as another process finds it; pickled by the standard library."""
+
+    def load(self, grid: Grid) -> tuple[TaskFunction, Grid]:
+        """The function, and the grid with what its files cannot hold.
+
+        Args:
+            grid: The grid, as read from its files.
+        """
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,10 @@ class TaskReference:
             f"Other processes import the script again, and {qualname!r} is not at the top level "
             f"of {module!r}. Define the function there."
         )
+
+    def load(self, grid: Grid) -> tuple[TaskFunction, Grid]:
+        """The function, and the grid as it is; see `Task`."""
+        return self.resolve(), grid
 
     def resolve(self) -> TaskFunction:
         """The function itself, without the wrapper of `hydra.main`."""

@@ -12,18 +12,14 @@ from .._submissions.layout import CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hydra.types import TaskFunction
-
     from expkit_hydra import Grid
-    from expkit_hydra.launching import Program
+    from expkit_hydra.launching import Program, Task
 
     from .._submissions.record import Submission
 
 
-def load_task_function(
-    grid: Grid, submission: Submission | None, log: Callable[[str], None]
-) -> TaskFunction:
-    """Import the user's program and find the function that the grid runs.
+def load_task(grid: Grid, submission: Submission | None, log: Callable[[str], None]) -> Task:
+    """Import the user's program, in which the function that the grid runs is then found.
 
     Args:
         grid: Names the program where there is no submission.
@@ -34,9 +30,9 @@ def load_task_function(
         SlurmError: If the program is unknown, or cannot be imported.
     """
     if submission is not None and submission.program is None:
-        from .._submissions.payload import read_function
+        from .._submissions.payload import PickledTask
 
-        return read_function(submission.path)
+        return PickledTask(submission.path)
     from expkit_bookkeeping.launching import error_facts, stop_requested, traceback_text
     from expkit_hydra.launching import Program
 
@@ -47,7 +43,7 @@ def load_task_function(
             "names none. Submit it again with hydra/launcher=expkit_slurm."
         )
     try:
-        return Program.load(program)
+        Program.load(program)
     except SystemExit as end:
         if stop_requested() is not None:
             raise
@@ -61,6 +57,7 @@ def load_task_function(
         raise SlurmError(
             f"The program cannot be imported here: {facts['type']}: {facts['message']}"
         ) from error
+    return program.task
 
 
 def _program(grid: Grid, submission: Submission | None) -> Program | None:
