@@ -11,6 +11,7 @@ from dataclasses import replace
 from expkit_bookkeeping.launching import typed_arguments
 
 from ._composing.errors import GridError
+from ._composing.global_state import current_config
 from ._console.command_lines import command_line, recordable, short_path
 from ._console.finishing import finish_grid
 from ._console.screen import tolerant_console
@@ -21,6 +22,7 @@ from ._grid.settings import grid_settings
 from ._grid.writing import write_grid
 from ._running.execution import RunOutcome, execute_run
 from ._running.gpus import GpuDivision, divide_gpus, visible_gpus
+from ._running.hydra_run import hide_in_multirun
 from ._running.job_returns import job_return
 from ._running.lifetime import INTERRUPTED, TERMINATED
 from ._running.output import StreamOutput
@@ -85,6 +87,8 @@ def write_batch(
         task=describe_task(task_function),
         command=recordable(typed_arguments()),
     )
+    with current_config(config):
+        hide_in_multirun(config)
     try:
         grid = write_grid(
             draft.experiment, draft.runs, draft.frozen, draft.description, pending=draft.runs
