@@ -159,6 +159,10 @@ def launch_grid(
     n_jobs = min(n_jobs, max(1, len(runs)))
     show_output = show_output or (n_jobs == 1 and len(runs) == 1)
     tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
+
+    def warn(text: str) -> None:
+        screen.print(text, style="yellow", markup=False, soft_wrap=True)
+
     ended: list[RunOutcome] = []
     explained: dict[str, str] = {}  # errors that were printed in full, with the run that had each
     stop: int | None = None
@@ -179,14 +183,14 @@ def launch_grid(
                 screen=screen,
             )
         else:
+            from ._running.interpreters import program_to_start
             from ._running.processes import execute_in_processes
 
             outcomes = execute_in_processes(
                 grid,
                 runs,
                 n_jobs=n_jobs,
-                task_function=task_function,
-                hydra_context=hydra_context,
+                program=program_to_start(task_function, warn),
                 show_output=show_output,
             )
         with tracking, closing(outcomes):
@@ -220,13 +224,13 @@ def launch_grid(
         say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
     for text in runs_of_others(ended):
-        screen.print(text, style="yellow", markup=False, soft_wrap=True)
+        warn(text)
     # A sync that failed is not tried again at once: `failure` says how to.
     failure = tracking.failure()
     if grid.is_last_batch:
         finish_grid(grid, config=config, synchronised=tracking.synchronised)
     if failure is not None:
-        screen.print(failure, style="yellow", markup=False)
+        warn(failure)
     return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
 
 

@@ -1,9 +1,9 @@
 """What other launchers build on; expkit-slurm is one. Names here may change between minor versions.
 
 `execute_run` executes one run of a grid in this process, `execute_in_processes` several in
-processes of their own, `Program` says how another process finds the user's function, and
-`finish_grid` writes and shows the results. The rest is what a launcher needs to read grids and to
-print in the kit's words.
+processes of their own. `Program` is what another process needs in order to call the user's
+function; `program_to_start` finds it and tries it out. `finish_grid` writes and shows the results.
+The rest is what a launcher needs to read grids and to print in the kit's words.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ._running.execution import RunOutcome as RunOutcome
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
+    from ._running.interpreters import program_to_start as program_to_start
     from ._running.late_loader import hydra_context as hydra_context
     from ._running.lifetime import as_exception as as_exception
     from ._running.lifetime import asks_for_the_end as asks_for_the_end
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ._running.output import CONSOLE_LOG as CONSOLE_LOG
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
+    from ._running.processes import thread_limits as thread_limits
     from ._running.program import Program as Program
 
 _MODULES = {
@@ -79,6 +81,7 @@ _MODULES = {
     "hydra_context": "_running.late_loader",
     "last_lines": "_console.run_details",
     "open_grid": "_grid.grid",
+    "program_to_start": "_running.interpreters",
     "raw_return_value": "_composing.internals",
     "read_grid": "_grid.grid",
     "register_resolvers": "_grid.resolvers",
@@ -90,6 +93,7 @@ _MODULES = {
     "say": "_console.screen",
     "say_output": "_console.screen",
     "short_path": "_console.command_lines",
+    "thread_limits": "_running.processes",
 }
 __all__ = [*_MODULES]
 

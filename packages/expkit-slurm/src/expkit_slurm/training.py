@@ -26,9 +26,9 @@ from ._submissions.layout import RECORD
 from ._submissions.record import SubmittedRun, places_of_task, read_runs, read_submission
 from ._task.distributed import RankError, Ranks, join_torch_distributed, srun_command
 from ._task.follower import run_follower
-from ._task.forking import start_method
+from ._task.forking import forking
 from ._task.log import banner, code_line, open_task_log, run_line
-from ._task.program import few_collections, load_task_function
+from ._task.program import run_program
 from ._task.stopping import (
     LEAVE_S,
     Saved,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from expkit_hydra import Grid, GridRun
-    from expkit_hydra.launching import RunOutcome
+    from expkit_hydra.launching import Program, RunOutcome
 
     from ._submissions.record import Submission
 
@@ -120,12 +120,24 @@ class SlurmTraining:
             return 0
         if self._job is not None:
             self._log(banner(self._job))
-        with few_collections():
-            task_function = load_task_function(self._grid, self._submission, self._log)
-        self._log(code_line(self._submission))
-        if len(runs) == 1:
-            return self._run_one(grid, runs[0], task_function)
-        return self._run_packed(grid, runs, task_function)
+        if len(runs) > 1:
+            from expkit_hydra.launching import thread_limits
+
+            # Before libraries are imported, which read them; forks share those.
+            os.environ.update(thread_limits(self._at_once))
+
+        def execute(task_function: TaskFunction, program: Program | None) -> int:
+            self._log(code_line(self._submission))
+            if len(runs) == 1:
+                return self._run_one(grid, runs[0], task_function)
+            return self._run_packed(grid, runs, task_function, program)
+
+        return run_program(self._grid, self._submission, self._log, execute)
+
+    @property
+    def _at_once(self) -> int:
+        """Runs at a time in a packed task."""
+        return 1 if self._submission is None else self._submission.settings.parallel_per_task
 
     def _run_one(self, grid: Grid, run: GridRun, task_function: TaskFunction) -> int:
         from expkit_bookkeeping.launching import stop_requested
@@ -206,14 +218,18 @@ class SlurmTraining:
             "the task's log says which"
         )
 
-    def _run_packed(self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction) -> int:
+    def _run_packed(
+        self,
+        grid: Grid,
+        runs: Sequence[GridRun],
+        task_function: TaskFunction,
+        program: Program | None,
+    ) -> int:
         from expkit_bookkeeping.launching import stop_requested
-        from expkit_hydra.launching import execute_in_processes, hydra_context
+        from expkit_hydra.launching import execute_in_processes
 
-        settings = self._submission.settings if self._submission is not None else None
-        at_once = 1 if settings is None else settings.parallel_per_task
-        method, why = start_method()
-        self._log(f"{len(runs)} runs, {at_once} at a time, {why}")
+        may_fork, why = forking()
+        self._log(f"{len(runs)} runs, {self._at_once} at a time, {why}")
         left = self._time_left()
         outcomes: list[RunOutcome] = []
         with ExitStack() as stack:
@@ -222,11 +238,9 @@ class SlurmTraining:
             executed = execute_in_processes(
                 grid,
                 runs,
-                n_jobs=at_once,
-                task_function=task_function,
-                hydra_context=hydra_context(grid, runs[0]),
+                n_jobs=self._at_once,
+                program=task_function if may_fork or program is None else program,
                 show_output=self._show_output,
-                start_method=method,
                 is_alive=QueueLiveness(),
                 with_jobs=False,
             )

@@ -1,57 +1,93 @@
 """The user's program as another process finds it: its script or module, and a function in it.
 
-A function is named and imported again, never pickled: registries and locks at the top level of a
-script cannot be pickled, and its resolvers and structured configurations are needed, too.
+A program is started again and a function found in it, never pickled: registries and locks at the
+top level of a script cannot be pickled, and its resolvers and structured configurations are needed,
+too.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .._composing.errors import GridError
-from .._composing.internals import replaced_app
+from .._composing.internals import current_app, replaced_app
+from .main_module import AppCall, execute_main, main_source, starting_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.types import TaskFunction
 
+T = TypeVar("T")
+
+
+def user_function(task_function: object) -> Any:
+    """The user's function or class behind what `hydra.main` was given.
+
+    >>> from functools import partial
+    >>> user_function(partial(print, 1))
+    <built-in function print>
+    """
+    function: Any = task_function
+    while True:
+        # Of decorators; of functools.partial and hydra-zen's Zen; of bound methods.
+        for name in ("__wrapped__", "func", "__func__"):
+            inner = getattr(function, name, None)
+            if callable(inner):
+                function = inner
+                break
+        else:
+            return function if hasattr(function, "__qualname__") else type(function)
+
 
 @dataclass(frozen=True)
 class TaskReference:
-    """The user's function by name, as a fresh interpreter finds it."""
+    """The user's function by name.
+
+    Attributes:
+        module: Its module.
+        qualname: Its name there.
+        depth: How many decorators lie above it, `hydra.main` is one; None for a function that is
+            not found by its name.
+    """
 
     module: str
     qualname: str
-    depth: int = 0  # how many decorators lie above it; hydra.main is one
+    depth: int | None = 0
 
     @classmethod
     def to(cls, task_function: TaskFunction) -> TaskReference:
-        """The reference to a function at the top level of a script or module.
+        """The reference to a function."""
+        function = user_function(task_function)
+        module = getattr(function, "__module__", None) or "?"
+        qualname = function.__qualname__
+        for depth, wrapped in enumerate(_unwrapped(module, qualname)):
+            if wrapped is task_function:
+                return cls(module, qualname, depth)
+        return cls(module, qualname, None)
+
+    def require_importable(self) -> None:
+        """Refuse a function that is not found by its name.
 
         Raises:
-            GridError: If the function cannot be found by its name.
+            GridError: If it is not.
         """
-        module = getattr(task_function, "__module__", None) or "?"
-        qualname = getattr(task_function, "__qualname__", None) or type(task_function).__qualname__
-        for depth, function in enumerate(_unwrapped(module, qualname)):
-            if function is task_function:
-                return cls(module, qualname, depth)
-        raise GridError(
-            f"Other processes import the script again, and {qualname!r} is not at the top level "
-            f"of {module!r}. Define the function there."
-        )
+        if self.depth is None:
+            raise GridError(
+                f"Other processes import the function by its name, and {self.qualname!r} is not "
+                f"at the top level of {self.module!r}. Define the function there."
+            )
 
     def resolve(self) -> TaskFunction:
         """The function itself, without the wrapper of `hydra.main`."""
+        self.require_importable()
         functions = list(_unwrapped(self.module, self.qualname))
-        if len(functions) <= self.depth:
+        if self.depth is None or len(functions) <= self.depth:
             raise GridError(f"{self.qualname!r} is not at the top level of {self.module!r}.")
         return functions[self.depth]  # type: ignore[return-value]
 
@@ -74,16 +110,25 @@ def _unwrapped(module: str, qualname: str) -> Iterator[object]:
 class Program:
     """What another process needs in order to call the user's function.
 
-    `script` is the file that was started, `module` its name if `python -m` started it; with
-    neither, the function is in an importable module. `directory` and `path` are this process's,
-    absolute. `version_base` is the argument of `hydra.main`.
+    Attributes:
+        task: The function.
+        script: The file that was started; None for a module.
+        module: The name of the module that `python -m` started; with neither, the function is in
+            an importable module, and nothing else is executed.
+        argv: What it was started with: it is started again with the same, and the function is what
+            it calls a Hydra app with. None: it is imported without `if __name__ == "__main__":`,
+            and the function found by its name.
+        directory: The working directory, absolute.
+        path: Where modules are found, absolute.
+        version_base: The argument of `hydra.main`.
     """
 
     task: TaskReference
     script: str | None = None
     module: str | None = None
+    argv: tuple[str, ...] | None = None
     directory: str = "."
-    path: tuple[str, ...] = ()
+    path: tuple[str, ...] = field(default=(), repr=False)
     version_base: str | None = None
 
     @classmethod
@@ -91,38 +136,59 @@ class Program:
         """The program that this process runs.
 
         Raises:
-            GridError: If the function cannot be found by its name.
+            GridError: If no other process finds the function.
         """
         task = TaskReference.to(task_function)
-        script = module = None
-        if task.module in ("__main__", "__mp_main__"):
-            main = sys.modules["__main__"]
-            spec = getattr(main, "__spec__", None)
-            file = getattr(main, "__file__", None)
-            if spec is not None and spec.name:
-                module = spec.name
-            elif file is None:
+        call = AppCall.current()
+        argv = script = module = None
+        is_main = task.module in ("__main__", "__mp_main__")
+        if call is not None and (call.is_direct or is_main):
+            script, module = main_source(call.main.f_globals)
+            argv = tuple(starting_arguments(sys.argv, sys.orig_argv))
+        elif is_main:
+            script, module = main_source(vars(sys.modules["__main__"]))
+        if script is None and module is None:
+            if is_main:
                 raise GridError(
                     f"{task.qualname!r} was defined in an interactive session, where no other "
                     "process finds it. Put it into a file."
                 )
-            else:
-                script = os.path.abspath(file)  # noqa: PTH100 - not resolved: links are the user's
-        # An empty entry stands for the working directory.
+            argv = None
+        if argv is None:
+            task.require_importable()
+        # Links stay: they are the user's. An empty entry stands for the working directory.
+        script = None if script is None else os.path.abspath(script)  # noqa: PTH100
         path = tuple(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
-        return cls(task, script, module, str(Path.cwd()), path, _version_base())
+        return cls(task, script, module, argv, str(Path.cwd()), path, _version_base())
+
+    def imported(self) -> Program:
+        """The same, imported instead of started.
+
+        Raises:
+            GridError: If the function is not found by its name.
+        """
+        self.task.require_importable()
+        if self.task.module == "__main__":
+            return replace(self, argv=None)
+        return replace(self, argv=None, script=None, module=None)
 
     def to_record(self) -> dict[str, object]:
-        """As JSON holds it."""
-        return asdict(self)
+        """As JSON holds it: secrets among the arguments stay here."""
+        argv = None if self.argv is None else _public(self.argv)
+        return asdict(replace(self, argv=argv))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Program:
         """From the record that `to_record` made."""
         names = ("script", "module", "directory", "version_base")
         fields = {name: record[name] for name in names if name in record}
-        task = TaskReference(**record["task"])
-        return cls(task=task, path=tuple(record.get("path") or ()), **fields)
+        argv = record.get("argv")
+        return cls(
+            task=TaskReference(**record["task"]),
+            argv=None if argv is None else tuple(argv),
+            path=tuple(record.get("path") or ()),
+            **fields,
+        )
 
     def describe(self) -> dict[str, object]:
         """As a grid's description has it: relative to the working directory if it is below it."""
@@ -134,51 +200,129 @@ class Program:
             **named,
             "function": self.task.qualname,
             "decorators": self.task.depth,
+            "started": self.argv is not None,
             "version_base": self.version_base,
         }
 
     @classmethod
-    def described(cls, description: Mapping[str, Any]) -> Program:
-        """From the description that `describe` made, for a process in the same directory."""
-        script, module = description.get("script"), description.get("module")
+    def described(cls, description: Mapping[str, Any]) -> Program | None:
+        """The program of a grid, for a process in the same directory; None if it has none.
+
+        Args:
+            description: That of the grid, with what `describe` made as its `task`.
+        """
+        record = description.get("task")
+        if record is None:
+            return None
+        script, module = record.get("script"), record.get("module")
+        depth = record.get("decorators", 0)
         task = TaskReference(
             "__main__" if script else str(module),
-            str(description["function"]),
-            int(description.get("decorators") or 0),
+            str(record["function"]),
+            None if depth is None else int(depth),
         )
         if script:
             script = os.path.abspath(script)  # noqa: PTH100
-        base = description.get("version_base")
-        return cls(task, script=script, directory=str(Path.cwd()), version_base=base)
+        started = bool(record.get("started"))
+        return cls(
+            task,
+            script=script,
+            module=module if started else None,
+            argv=tuple(description.get("command") or ()) if started else None,
+            directory=str(Path.cwd()),
+            version_base=record.get("version_base"),
+        )
 
-    def load(self) -> TaskFunction:
-        """Import the program here, as multiprocessing does in its children, and find the function.
+    def run(self, execute: Callable[[TaskFunction], T]) -> T:
+        """Run the program here as it was run before, with this in the place of its Hydra app.
 
-        The script becomes the module `__main__`, but its block `if __name__ == "__main__"` does
-        not run.
+        The process belongs to the program from then on: its `__main__`, working directory, search
+        path and arguments.
+
+        Args:
+            execute: Is given the user's function, as the app would be. What comes after the app in
+                the program is not executed.
+
+        Returns:
+            What `execute` returned.
 
         Raises:
-            GridError: If the program starts its Hydra app all the same, or has no such function.
+            GridError: If the program does not call its app, or has no such function.
         """
-        from multiprocessing import spawn
+        self._take_over()
+        if self.argv is None:
+            with replaced_app(_refuse):
+                if self.script is not None or self.module is not None:
+                    execute_main(self.script, self.module, without_block=True)
+                task_function = self.task.resolve()
+            return execute(task_function)
+        call = _ReplacedApp(self, execute)
+        try:
+            with replaced_app(call):
+                execute_main(self.script, self.module)
+        except _AppHasEnded:
+            pass
+        return call.result()
 
-        facts: dict[str, object] = {"dir": self.directory, "orig_dir": self.directory}
+    def _take_over(self) -> None:
+        os.chdir(self.directory)
         if self.path:
-            facts["sys_path"] = list(self.path)
+            sys.path[:] = self.path
         elif self.script is not None:  # as `python SCRIPT` has it
-            facts["sys_path"] = [str(Path(self.script).parent), *sys.path]
-        if self.script is not None:
-            facts["init_main_from_path"] = self.script
-            facts["sys_argv"] = [self.script]
-        elif self.module is not None:
-            facts["init_main_from_name"] = self.module
+            sys.path.insert(0, str(Path(self.script).parent))
+        sys.argv[:] = self.argv or [self.script or sys.argv[0]]
         if self.version_base is not None:
             from hydra import version
 
             version.setbase(self.version_base)
-        with _no_app():
-            spawn.prepare(facts)
-        return self.task.resolve()
+
+    def as_the_app_found_it(self) -> None:
+        """Undo what the program has changed twice: before this process was made, and in it."""
+        os.chdir(self.directory)
+        if self.path:
+            sys.path[:] = self.path
+
+
+class _AppHasEnded(BaseException):
+    """Leaves a program whose app was replaced; no exception, which a program might catch."""
+
+
+class _ReplacedApp:
+    """Is called instead of an app, and executes something in its place, once."""
+
+    def __init__(self, program: Program, execute: Callable[[TaskFunction], Any]) -> None:
+        self._program = program
+        self._execute = execute
+        self._app = current_app()
+        self._results: list[Any] = []
+        self._errors: list[BaseException] = []
+
+    def __call__(self, *arguments: object, **options: Any) -> None:
+        task = self._program.task
+        task_function = options["task_function"]
+        if user_function(task_function).__qualname__ != task.qualname:
+            return  # another app of the same program
+        if not self._results and not self._errors:
+            self._program.as_the_app_found_it()
+            with replaced_app(self._app):  # the function may have an app of its own
+                try:
+                    self._results.append(self._execute(task_function))
+                except BaseException as error:
+                    self._errors.append(error)
+        raise _AppHasEnded
+
+    def result(self) -> Any:
+        """What was executed returned, or what it raised."""
+        if self._errors:
+            raise self._errors[0]
+        if not self._results:
+            program = self._program
+            name = program.script or program.module
+            raise GridError(
+                f"{name} has ended before it started its Hydra app with {program.task.qualname!r}. "
+                "Other processes start it again with the same arguments."
+            )
+        return self._results[0]
 
 
 def describe_task(task_function: TaskFunction) -> dict[str, object] | None:
@@ -189,18 +333,18 @@ def describe_task(task_function: TaskFunction) -> dict[str, object] | None:
         return None
 
 
-@contextmanager
-def _no_app() -> Iterator[None]:
-    """Let `hydra.main` refuse to run: otherwise an import might train the base configuration."""
+def _refuse(*arguments: object, **options: object) -> None:
+    """Refuse to run an app: otherwise an import might train the base configuration."""
+    raise GridError(
+        "The script starts its Hydra app when it is imported. Other processes import it to "
+        'find its function: call main() under `if __name__ == "__main__":`.'
+    )
 
-    def refuse(*arguments: object, **options: object) -> None:
-        raise GridError(
-            "The script starts its Hydra app when it is imported. Other processes import it to "
-            'find its function: call main() under `if __name__ == "__main__":`.'
-        )
 
-    with replaced_app(refuse):
-        yield
+def _public(argv: Sequence[str]) -> tuple[str, ...]:
+    from expkit_bookkeeping.launching import public_override, without_known_secrets
+
+    return tuple(public_override(without_known_secrets(text)) for text in argv)
 
 
 def _version_base() -> str | None:

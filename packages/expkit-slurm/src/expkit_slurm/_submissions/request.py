@@ -202,7 +202,7 @@ def _program(
 ) -> tuple[Program | None, bytes | None]:
     """What the tasks run: a program by name, or a function as a pickle."""
     from expkit_hydra import GridError
-    from expkit_hydra.launching import Program
+    from expkit_hydra.launching import Program, program_to_start
 
     if request.previous is not None:
         if request.previous.program is not None:
@@ -211,19 +211,19 @@ def _program(
 
         return None, read_pickle(request.previous.path)
     if request.task_function is None:
-        described = grid.description.get("task")
-        if described is None:
+        program = Program.described(grid.description)
+        if program is None:
             raise SlurmError(
                 f"The grid {grid.grid_id} names no function to run. Give task_function=…"
             )
-        return Program.described(described), None
+        return program, None
     try:
-        return Program.of(request.task_function), None
+        return program_to_start(request.task_function, say), None
     except GridError as error:
         runs_per_task = request.settings.runs_per_task
         if runs_per_task > 1:
             raise SlurmError(
-                f"runs_per_task={runs_per_task} starts processes that import the program. {error}"
+                f"runs_per_task={runs_per_task} starts processes that need the program. {error}"
             ) from None
         say(f"{error} It is pickled for the tasks of this grid, as it is now.")
         from .payload import pickled_function
