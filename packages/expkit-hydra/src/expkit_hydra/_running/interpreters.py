@@ -144,7 +144,7 @@ def _try_out(program: Program) -> str | None:
         process = start_interpreter(reach_app, program, fd=writer)
     finally:
         os.close(writer)
-    with open(reader, encoding="utf-8") as answers:
+    with os.fdopen(reader, encoding="utf-8") as answers:
         answer = answers.read()
     process.wait()
     if answer == _REACHED:

@@ -97,9 +97,9 @@ class Surroundings:
 
 
 def surroundings(source: str | bytes, line: int) -> Surroundings:
-    """What stands around the call in this line of a module.
+    r"""What stands around the call in this line of a module.
 
-    >>> surroundings("import a\\nif __name__ == '__main__':\\n    x = 1\\n    main()\\n", 4)
+    >>> surroundings("import a\nif __name__ == '__main__':\n    x = 1\n    main()\n", 4)
     Surroundings(block=(2, 4), is_bare=False, loop=None, later=None)
     """
     tree = ast.parse(source)

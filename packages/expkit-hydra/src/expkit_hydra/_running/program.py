@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .._composing.errors import GridError
 from .._composing.internals import current_app, replaced_app
@@ -287,14 +287,14 @@ class _AppHasEnded(BaseException):
     """Leaves a program whose app was replaced; no exception, which a program might catch."""
 
 
-class _ReplacedApp:
+class _ReplacedApp(Generic[T]):
     """Is called instead of an app, and executes something in its place, once."""
 
-    def __init__(self, program: Program, execute: Callable[[TaskFunction], Any]) -> None:
+    def __init__(self, program: Program, execute: Callable[[TaskFunction], T]) -> None:
         self._program = program
         self._execute = execute
         self._app = current_app()
-        self._results: list[Any] = []
+        self._results: list[T] = []
         self._errors: list[BaseException] = []
 
     def __call__(self, *arguments: object, **options: Any) -> None:
@@ -311,7 +311,7 @@ class _ReplacedApp:
                     self._errors.append(error)
         raise _AppHasEnded
 
-    def result(self) -> Any:
+    def result(self) -> T:
         """What was executed returned, or what it raised."""
         if self._errors:
             raise self._errors[0]
