@@ -81,11 +81,13 @@ class RunCallback(Callback, JobWatcher):
         from ._grid.names import settle_name
         from ._grid.secrets import patterns_of, remember_secrets_of
         from ._grid.settings import grid_settings
+        from ._program.program import name_job
         from ._running.hydra_run import hide_hydra_files
         from ._running.lifetime import heartbeat
         from ._running.yaml_text import without_hydra
 
         warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
+        name_job(config)
         # Exceptions would become warnings here, and the run would start nevertheless.
         try:
             name = settle_name(config)
@@ -201,6 +203,12 @@ class RunCallback(Callback, JobWatcher):
         result = kwargs.get("job_return")
         if isinstance(result, JobReturn) and result.status == JobStatus.COMPLETED:
             self._say_how_it_ended()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Name the sweep's experiment for the user's function."""
+        from ._program.program import name_job
+
+        name_job(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """After another sweeper than ours: results.csv, figures and the table."""

@@ -183,7 +183,7 @@ def launch_grid(
                 screen=screen,
             )
         else:
-            from ._running.interpreters import program_to_start
+            from ._program.interpreters import program_to_start
             from ._running.processes import execute_in_processes
 
             outcomes = execute_in_processes(

@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from ._grid.schedulers import SchedulerReport as SchedulerReport
     from ._grid.schedulers import SchedulerView as SchedulerView
     from ._grid.settings import grid_settings as grid_settings
+    from ._program.interpreters import program_to_start as program_to_start
+    from ._program.program import Program as Program
     from ._running.execution import RunOutcome as RunOutcome
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
-    from ._running.interpreters import program_to_start as program_to_start
     from ._running.late_loader import hydra_context as hydra_context
     from ._running.lifetime import as_exception as as_exception
     from ._running.lifetime import asks_for_the_end as asks_for_the_end
@@ -49,13 +50,12 @@ if TYPE_CHECKING:
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
     from ._running.processes import thread_limits as thread_limits
-    from ._running.program import Program as Program
 
 _MODULES = {
     "CONSOLE_LOG": "_running.output",
     "MAX_LINES": "_console.preview",
     "ProcessOutput": "_running.output",
-    "Program": "_running.program",
+    "Program": "_program.program",
     "RunOutcome": "_running.execution",
     "RunVersion": "_grid.run",
     "SchedulerReport": "_grid.schedulers",
@@ -81,7 +81,7 @@ _MODULES = {
     "hydra_context": "_running.late_loader",
     "last_lines": "_console.run_details",
     "open_grid": "_grid.grid",
-    "program_to_start": "_running.interpreters",
+    "program_to_start": "_program.interpreters",
     "raw_return_value": "_composing.internals",
     "read_grid": "_grid.grid",
     "register_resolvers": "_grid.resolvers",

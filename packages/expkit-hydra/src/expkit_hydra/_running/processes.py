@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .._composing.internals import import_logging_config
+from .._program.interpreters import start_interpreter
+from .._program.program import Program
 from .execution import RunOutcome, execute_run
-from .interpreters import start_interpreter
 from .late_loader import hydra_context
 from .lifetime import INTERRUPTED, TERMINATED
 from .output import CONSOLE_LOG, ProcessOutput
-from .program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

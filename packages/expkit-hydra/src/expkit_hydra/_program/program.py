@@ -22,6 +22,7 @@ from .main_module import AppCall, execute_main, main_source, starting_arguments
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.types import TaskFunction
+    from omegaconf import DictConfig
 
 T = TypeVar("T")
 
@@ -323,6 +324,37 @@ class _ReplacedApp(Generic[T]):
                 "Other processes start it again with the same arguments."
             )
         return self._results[0]
+
+
+def name_job(config: DictConfig) -> None:
+    """Name Hydra's job for the user's function where it was named for a library that wraps it.
+
+    Hydra takes the module of what `hydra.main` decorates: a `functools.partial` is called
+    `functools`, and all tasks of hydra-zen `_implementations`.
+
+    Args:
+        config: A configuration with Hydra's node, which is changed.
+    """
+    from hydra.core.utils import JobRuntime
+    from omegaconf import read_write
+
+    call = AppCall.current()
+    if call is None or call.task_function is None:
+        return
+    decorated = call.task_function
+    while hasattr(decorated, "__wrapped__"):
+        decorated = decorated.__wrapped__
+    wrapper, module = decorated.__module__, user_function(decorated).__module__
+    # Another name is the user's, from `hydra.job.name`.
+    if wrapper == module or config.hydra.job.name != wrapper.rpartition(".")[2]:
+        return
+    if module == "__main__":
+        name = Path(str(call.main.f_globals.get("__file__", wrapper))).stem
+    else:
+        name = module.rpartition(".")[2]
+    JobRuntime.instance().set("name", name)  # for the configurations of a sweep's runs
+    with read_write(config):
+        config.hydra.job.name = name
 
 
 def describe_task(task_function: TaskFunction) -> dict[str, object] | None:

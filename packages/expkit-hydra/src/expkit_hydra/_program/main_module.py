@@ -15,6 +15,7 @@ from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
+from typing import Any
 
 _APP_MODULE = "hydra.main"
 _WRAPPERS = ("hydra", "hydra_zen")  # packages that may stand between the user's call and the app
@@ -25,11 +26,13 @@ class AppCall:
     """The call of a Hydra app that this process is in.
 
     Attributes:
+        task_function: What `hydra.main` decorates.
         main: The frame of the module that was started.
         is_direct: Whether the module's own code, or a function of it, calls the app.
         is_at_top: Whether the module's own code does, outside any function.
     """
 
+    task_function: Any
     main: FrameType
     is_direct: bool
     is_at_top: bool
@@ -40,6 +43,9 @@ class AppCall:
         caller: FrameType | None = sys._getframe()
         while caller is not None and caller.f_globals.get("__name__") != _APP_MODULE:
             caller = caller.f_back
+        if caller is None:
+            return None
+        task_function = caller.f_locals.get("task_function")
         while caller is not None and _package(caller) in _WRAPPERS:
             caller = caller.f_back
         main = caller
@@ -48,7 +54,7 @@ class AppCall:
             main = main.f_back
         if caller is None or main is None:
             return None
-        return cls(main, caller.f_globals is main.f_globals, caller is main)
+        return cls(task_function, main, caller.f_globals is main.f_globals, caller is main)
 
 
 def _package(frame: FrameType) -> str:
