@@ -1,14 +1,19 @@
 """Fixtures of the integration tests."""
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from workspace import REPOSITORY, Workspace
+
+CLUSTER = REPOSITORY / "packages/expkit-slurm/tests/slurm_cluster.py"
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +59,26 @@ def trainer():
     yield train
     process.stdin.close()
     process.wait()
+
+
+def _cluster_module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("slurm_cluster", CLUSTER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["slurm_cluster"] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[dict[str, str]]:
+    """The environment in which Slurm's commands find a cluster of four nodes."""
+    module = _cluster_module()
+    if missing := module.missing_programs(module.Options()):
+        advice = f"needs a Slurm on this machine; missing: {', '.join(missing)}"
+        if "slurm" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    with module.SlurmCluster(module.Options(max_array_size=1001)) as slurm_cluster:
+        yield slurm_cluster.environment

@@ -213,7 +213,8 @@ def execute_main(script: str | None, module: str | None, *, without_block: bool 
         code = compile(tree, path, "exec")
     else:
         code = compile(source, path, "exec")
-    sys.modules["__main__"] = main
+    # The second name is how multiprocessing finds classes that its spawned workers send back.
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
     exec(code, vars(main))
 
 
