@@ -28,6 +28,14 @@ GRID = ("-m", "x=1,2,3")
 JOBS = ("hydra.launcher.n_jobs=2",)
 SLURM = ("hydra/launcher=expkit_slurm", "hydra.launcher.mem=400M", "hydra.launcher.poll_s=0.3")
 PACKED = (*SLURM, "hydra.launcher.runs_per_task=3", "hydra.launcher.parallel_per_task=2")
+CONSOLE = [
+    "['1.5']",
+    "[TIME][early][WARNING] - logged by a handler of the module",
+    "logged by a handler of the module",
+    "printed by 1",
+    "said by a child",
+    "written to descriptor 1",
+]
 # One thread everywhere: else each of several processes gets its share of the processors.
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 # Variables that name the place.
@@ -41,6 +49,7 @@ class Project:
         self.folder = folder
         (folder / "conf").mkdir()
         (folder / "conf/config.yaml").write_text(CONFIG)
+        (folder / "conf/__init__.py").touch()  # for Hydra, if the script is imported
         shutil.copy(Path(__file__).with_name("witness.py"), folder / "train.py")
         self.processes: dict[str, subprocess.Popen[str]] = {}
 
@@ -121,11 +130,12 @@ WAYS = {
     "a script": ["train.py"],
     "a module": ["-m", "train"],
     "a debugger": ["-m", "pdb", "-c", "continue", "train.py"],
-    "a profiler": ["-m", "cProfile", "train.py"],
     "another folder": ["../train.py"],
     "an import": ["-c", "import train; train.main()"],
     "options": ["-O", "-X", "utf8", "-W", "error::UserWarning", "train.py"],
 }
+# What the block of the script registers: it is not executed here, as `__name__` is another.
+UNDEFINED = {"an import": ["tripled=3"]}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -135,13 +145,16 @@ def test_a_run_in_a_process_of_its_own_is_like_one_in_the_sweeps(project, way):
     for name, options in (("here", ()), ("jobs", JOBS)):
         directory = cwd if way == "another folder" else None
         variables = {"WITNESS_TORCH": "1"} if way == "a script" else {}
-        project.start(name, *WAYS[way], *GRID, *options, cwd=directory, **variables)
+        project.start(
+            name, *WAYS[way], *GRID, *options, *UNDEFINED.get(way, ()), cwd=directory, **variables
+        )
 
-    assert project.differences("here", "jobs") == {}
+    differences = project.differences("here", "jobs")
+    assert differences == {}
     runs = project.left("here")["runs"]
     assert [runs[x]["state"] for x in "123"] == ["completed", "failed", "failed"]
-    assert runs["1"]["returned"] == {"tuple": [100 if way != "an import" else 1, 0.5]}
-    assert runs["1"]["console"] == []
+    assert runs["1"]["returned"] == {"$tuple": [1 if way == "an import" else 100, 0.5]}
+    assert runs["1"]["console"] == CONSOLE
 
 
 @pytest.mark.parametrize(

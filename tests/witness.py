@@ -90,7 +90,7 @@ def _seen(cfg) -> dict[str, object]:
         "resolved": [cfg.tripled, OmegaConf.has_resolver("triple")],
         "globals": SCALE,
         "main": [
-            *(main.__name__, main.__file__, main.__package__),
+            *(main.__name__, main.__file__, getattr(main, "__package__", None)),
             *(Sample.__module__, main.Sample is Sample, main._seen is _seen),
             *(sys.modules["__mp_main__"] is main, "train" in sys.modules),
         ],

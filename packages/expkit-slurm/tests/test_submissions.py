@@ -184,4 +184,6 @@ def test_a_program_that_ends_before_its_app_is_no_run_without_need(app):
     status = app.wait()["0"]
 
     assert (status.state, status.exit_code) == ("lost", 1)
-    assert "The program ends before it starts its Hydra app: sys.exit(0)" in "\n".join(status.last_lines)
+    assert "The program ends before it starts its Hydra app: sys.exit(0)" in "\n".join(
+        status.last_lines
+    )

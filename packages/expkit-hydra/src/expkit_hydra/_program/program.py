@@ -158,9 +158,10 @@ class Program:
         if argv is None:
             task.require_importable()
         # Links stay: they are the user's. An empty entry stands for the working directory.
-        script = None if script is None else os.path.abspath(script)  # noqa: PTH100
-        path = tuple(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
-        return cls(task, script, module, argv, str(Path.cwd()), path, _version_base())
+        here = Path.cwd()
+        script = None if script is None else str(here / script)
+        path = tuple(str(here / entry) for entry in sys.path)
+        return cls(task, script, module, argv, str(here), path, _version_base())
 
     def imported(self) -> Program:
         """The same, imported instead of started.
