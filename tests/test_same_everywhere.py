@@ -89,6 +89,9 @@ class Project:
         variables = seen["environment"]
         seen["environment"] = {k: v for k, v in variables.items() if not OF_THE_PLACE.match(k)}
         seen["argv"] = [text for text in seen["argv"] if "hydra" not in text]
+        # An empty entry stands for the working directory, and a debugger handles Ctrl-C itself.
+        seen["path"] = [str(Path(seen["cwd"], entry)) for entry in seen["path"]]
+        seen["signals"] = str(seen["signals"]).replace("Pdb.sigint_handler", "default_int_handler")
         hydra = seen["hydra"]
         del hydra["launcher"], hydra["overrides"]["hydra"]
         del hydra["runtime"]["choices"]["hydra/launcher"]

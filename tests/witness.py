@@ -70,7 +70,7 @@ def _handlers() -> dict[str, str]:
 
 
 def _seen(cfg) -> dict[str, object]:
-    main = sys.modules["__main__"]
+    module = sys.modules[__name__]
     process = multiprocessing.current_process()
     seen = {
         "config": OmegaConf.to_container(cfg),
@@ -89,10 +89,12 @@ def _seen(cfg) -> dict[str, object]:
         "path": sys.path,
         "resolved": [cfg.tripled, OmegaConf.has_resolver("triple")],
         "globals": SCALE,
-        "main": [
-            *(main.__name__, main.__file__, getattr(main, "__package__", None)),
-            *(Sample.__module__, main.Sample is Sample, main._seen is _seen),
-            *(sys.modules["__mp_main__"] is main, "train" in sys.modules),
+        "module": [
+            *(__name__, __file__, module.Sample is Sample, module._seen is _seen),
+            *(
+                "train" in sys.modules,
+                __name__ != "__main__" or sys.modules["__mp_main__"] is module,
+            ),
         ],
         "pickles": type(pickle.loads(pickle.dumps(Sample(1)))) is Sample,
         "signals": [_handlers(), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))],

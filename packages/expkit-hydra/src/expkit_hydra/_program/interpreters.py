@@ -87,7 +87,7 @@ def program_to_start(task_function: TaskFunction, warn: Callable[[str], object])
     """
     program = Program.of(task_function)
     call = AppCall.current()
-    if program.argv is None or call is None:
+    if not program.started or call is None:
         return program
     code = _code_around(call)
     if code is None:

@@ -116,9 +116,10 @@ class Program:
         script: The file that was started; None for a module.
         module: The name of the module that `python -m` started; with neither, the function is in
             an importable module, and nothing else is executed.
-        argv: What it was started with: it is started again with the same, and the function is what
-            it calls a Hydra app with. None: it is imported without `if __name__ == "__main__":`,
-            and the function found by its name.
+        started: Whether it is started again, and the function is what it calls a Hydra app with.
+            Otherwise it is imported without `if __name__ == "__main__":`, and the function is
+            found by its name.
+        argv: The arguments that it was started with.
         directory: The working directory, absolute.
         path: Where modules are found, absolute.
         version_base: The argument of `hydra.main`.
@@ -127,7 +128,8 @@ class Program:
     task: TaskReference
     script: str | None = None
     module: str | None = None
-    argv: tuple[str, ...] | None = None
+    started: bool = False
+    argv: tuple[str, ...] = ()
     directory: str = "."
     path: tuple[str, ...] = field(default=(), repr=False)
     version_base: str | None = None
@@ -140,12 +142,12 @@ class Program:
             GridError: If no other process finds the function.
         """
         task = TaskReference.to(task_function)
-        call = AppCall.current()
-        argv = script = module = None
         is_main = task.module in ("__main__", "__mp_main__")
-        if call is not None and (call.is_direct or is_main):
+        call = AppCall.current()
+        started = call is not None and (call.is_direct or is_main)
+        script = module = None
+        if call is not None and started:
             script, module = main_source(call.main.f_globals)
-            argv = tuple(starting_arguments(sys.argv, sys.orig_argv))
         elif is_main:
             script, module = main_source(vars(sys.modules["__main__"]))
         if script is None and module is None:
@@ -154,14 +156,15 @@ class Program:
                     f"{task.qualname!r} was defined in an interactive session, where no other "
                     "process finds it. Put it into a file."
                 )
-            argv = None
-        if argv is None:
+            started = False
+        if not started:
             task.require_importable()
         # Links stay: they are the user's. An empty entry stands for the working directory.
         here = Path.cwd()
         script = None if script is None else str(here / script)
         path = tuple(str(here / entry) for entry in sys.path)
-        return cls(task, script, module, argv, str(here), path, _version_base())
+        argv = tuple(starting_arguments(sys.argv, sys.orig_argv))
+        return cls(task, script, module, started, argv, str(here), path, _version_base())
 
     def imported(self) -> Program:
         """The same, imported instead of started.
@@ -171,23 +174,21 @@ class Program:
         """
         self.task.require_importable()
         if self.task.module == "__main__":
-            return replace(self, argv=None)
-        return replace(self, argv=None, script=None, module=None)
+            return replace(self, started=False)
+        return replace(self, started=False, script=None, module=None)
 
     def to_record(self) -> dict[str, object]:
         """As JSON holds it: secrets among the arguments stay here."""
-        argv = None if self.argv is None else _public(self.argv)
-        return asdict(replace(self, argv=argv))
+        return asdict(replace(self, argv=_public(self.argv)))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Program:
         """From the record that `to_record` made."""
-        names = ("script", "module", "directory", "version_base")
+        names = ("script", "module", "started", "directory", "version_base")
         fields = {name: record[name] for name in names if name in record}
-        argv = record.get("argv")
         return cls(
             task=TaskReference(**record["task"]),
-            argv=None if argv is None else tuple(argv),
+            argv=tuple(record.get("argv") or ()),
             path=tuple(record.get("path") or ()),
             **fields,
         )
@@ -202,7 +203,7 @@ class Program:
             **named,
             "function": self.task.qualname,
             "decorators": self.task.depth,
-            "started": self.argv is not None,
+            "started": self.started,
             "version_base": self.version_base,
         }
 
@@ -230,7 +231,8 @@ class Program:
             task,
             script=script,
             module=module if started else None,
-            argv=tuple(description.get("command") or ()) if started else None,
+            started=started,
+            argv=tuple(description.get("command") or ()),
             directory=str(Path.cwd()),
             version_base=record.get("version_base"),
         )
@@ -252,7 +254,7 @@ class Program:
             GridError: If the program does not call its app, or has no such function.
         """
         self._take_over()
-        if self.argv is None:
+        if not self.started:
             with replaced_app(_refuse):
                 if self.script is not None or self.module is not None:
                     execute_main(self.script, self.module, without_block=True)
@@ -272,7 +274,7 @@ class Program:
             sys.path[:] = self.path
         elif self.script is not None:  # as `python SCRIPT` has it
             sys.path.insert(0, str(Path(self.script).parent))
-        sys.argv[:] = self.argv or [self.script or sys.argv[0]]
+        sys.argv[:] = self.argv or sys.argv[:1]
         if self.version_base is not None:
             from hydra import version
 
