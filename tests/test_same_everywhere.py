@@ -39,7 +39,7 @@ CONSOLE = [
 # One thread everywhere: else each of several processes gets its share of the processors.
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 # Variables that name the place.
-OF_THE_PLACE = re.compile(r"(SLURM|EXPKIT_GRID|WITNESS|LS_COLORS)|(_|SHLVL|PWD|OLDPWD|HOSTNAME)$")
+OF_THE_PLACE = re.compile(r"(SLURM|WITNESS|EXPKIT_GRID$)|(_|SHLVL|PWD|OLDPWD|HOSTNAME|ENVIRONMENT|TMPDIR)$")
 
 
 class Project:
@@ -111,11 +111,19 @@ class Project:
             }
         return {"runs": runs, "atexit": (self.folder / f"{name}.left").exists()}
 
-    def differences(self, name: str, other: str) -> dict[str, object]:
+    def differences(self, name: str, other: str) -> object:
         """What two ways to start it differ in."""
         one = self.seen(name) | self.left(name)
         two = self.seen(other) | self.left(other)
-        return {key: (one[key], two[key]) for key in one if one[key] != two[key]}
+        return differing(one, two)
+
+
+def differing(one: object, two: object) -> object:
+    """What two values differ in, as pairs; of mappings only the keys at which they do."""
+    if not isinstance(one, dict) or not isinstance(two, dict):
+        return one, two
+    keys = [key for key in one | two if one.get(key) != two.get(key)]
+    return {key: differing(one.get(key), two.get(key)) for key in keys}
 
 
 def _lines(path: Path) -> list[str]:
