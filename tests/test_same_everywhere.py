@@ -39,7 +39,9 @@ CONSOLE = [
 # One thread everywhere: else each of several processes gets its share of the processors.
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 # Variables that name the place.
-OF_THE_PLACE = re.compile(r"(SLURM|WITNESS|EXPKIT_GRID$)|(_|SHLVL|PWD|OLDPWD|HOSTNAME|ENVIRONMENT|TMPDIR)$")
+OF_THE_PLACE = re.compile(
+    r"(SLURM|WITNESS|EXPKIT_GRID$)|(_|SHLVL|PWD|OLDPWD|HOSTNAME|ENVIRONMENT|TMPDIR)$"
+)
 
 
 class Project:

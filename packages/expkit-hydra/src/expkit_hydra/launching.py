@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ._grid.schedulers import SchedulerReport as SchedulerReport
     from ._grid.schedulers import SchedulerView as SchedulerView
     from ._grid.settings import grid_settings as grid_settings
+    from ._launcher_options import without_others_options as without_others_options
     from ._program.interpreters import program_to_start as program_to_start
     from ._program.program import Program as Program
     from ._running.execution import RunOutcome as RunOutcome
@@ -94,6 +95,7 @@ _MODULES = {
     "say_output": "_console.screen",
     "short_path": "_console.command_lines",
     "thread_limits": "_running.processes",
+    "without_others_options": "_launcher_options",
 }
 __all__ = [*_MODULES]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from .._composing.errors import GridError
 from .main_module import AppCall, Surroundings, surroundings
-from .program import Program
+from .program import Program, interpreter_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +41,12 @@ def start_interpreter(
         fd: Its first one, a descriptor that it inherits.
         environ: Its environment; None: this process's.
     """
-    options: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
     code = (
         f"import sys; sys.path[:] = {[entry for entry in sys.path if entry]}; "
         f"from {__name__} import _call; _call({target.__module__!r}, {target.__name__!r}, {fd})"
     )
     process = subprocess.Popen(
-        [sys.executable, *options, "-c", code],
+        [sys.executable, *interpreter_options(), "-c", code],
         stdin=subprocess.PIPE,
         pass_fds=[fd],
         env=None if environ is None else dict(environ),

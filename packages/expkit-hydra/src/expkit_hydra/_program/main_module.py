@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
@@ -63,26 +63,6 @@ def _package(frame: FrameType) -> str:
 
 def _is_main(frame: FrameType) -> bool:
     return frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__"
-
-
-def starting_arguments(argv: Sequence[str], original: Sequence[str]) -> list[str]:
-    """The arguments that a program was started with: it may have changed `sys.argv` since.
-
-    Args:
-        argv: `sys.argv` as it is.
-        original: The interpreter's own arguments.
-
-    >>> starting_arguments(["train.py", "x=1"], ["python", "train.py", "--fast"])
-    ['train.py', '--fast']
-    """
-    script, *arguments = argv
-    if arguments == list(original[len(original) - len(arguments) :]):
-        return list(argv)
-    if script in original:
-        return list(original[original.index(script) :])
-    if "-m" in original:
-        return [script, *original[original.index("-m") + 2 :]]
-    return list(argv)
 
 
 @dataclass(frozen=True)

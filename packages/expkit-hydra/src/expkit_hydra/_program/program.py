@@ -8,6 +8,7 @@ too.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from .._composing.errors import GridError
 from .._composing.internals import current_app, replaced_app
-from .main_module import AppCall, execute_main, main_source, starting_arguments
+from .main_module import AppCall, execute_main, main_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class Program:
         started: Whether it is started again, and the function is what it calls a Hydra app with.
             Otherwise it is imported without `if __name__ == "__main__":`, and the function is
             found by its name.
-        argv: The arguments that it was started with.
+        argv: The program and the arguments that it was started with.
+        options: Those of the interpreter.
         directory: The working directory, absolute.
         path: Where modules are found, absolute.
         version_base: The argument of `hydra.main`.
@@ -130,6 +132,7 @@ class Program:
     module: str | None = None
     started: bool = False
     argv: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     directory: str = "."
     path: tuple[str, ...] = field(default=(), repr=False)
     version_base: str | None = None
@@ -160,11 +163,24 @@ class Program:
         if not started:
             task.require_importable()
         # Links stay: they are the user's. An empty entry stands for the working directory.
+        from expkit_bookkeeping.launching import split_arguments, typed_arguments
+
         here = Path.cwd()
         script = None if script is None else str(here / script)
         path = tuple(str(here / entry) for entry in sys.path)
-        argv = tuple(starting_arguments(sys.argv, sys.orig_argv))
-        return cls(task, script, module, started, argv, str(here), path, _version_base())
+        # The program may have changed sys.argv since.
+        _, _, arguments = split_arguments(typed_arguments() or ["", *sys.argv[1:]])
+        return cls(
+            task,
+            script,
+            module,
+            started,
+            argv=(sys.argv[0], *arguments),
+            options=tuple(interpreter_options()),
+            directory=str(here),
+            path=path,
+            version_base=_version_base(),
+        )
 
     def imported(self) -> Program:
         """The same, imported instead of started.
@@ -189,6 +205,7 @@ class Program:
         return cls(
             task=TaskReference(**record["task"]),
             argv=tuple(record.get("argv") or ()),
+            options=tuple(record.get("options") or ()),
             path=tuple(record.get("path") or ()),
             **fields,
         )
@@ -214,9 +231,12 @@ class Program:
         Args:
             description: That of the grid, with what `describe` made as its `task`.
         """
+        from expkit_bookkeeping.launching import split_arguments
+
         record = description.get("task")
         if record is None:
             return None
+        options, program, arguments = split_arguments(description.get("command") or [])
         script, module = record.get("script"), record.get("module")
         depth = record.get("decorators", 0)
         task = TaskReference(
@@ -232,7 +252,8 @@ class Program:
             script=script,
             module=module if started else None,
             started=started,
-            argv=tuple(description.get("command") or ()),
+            argv=(*program[-1:], *arguments),
+            options=tuple(options),
             directory=str(Path.cwd()),
             version_base=record.get("version_base"),
         )
@@ -358,6 +379,12 @@ def name_job(config: DictConfig) -> None:
     JobRuntime.instance().set("name", name)  # for the configurations of a sweep's runs
     with read_write(config):
         config.hydra.job.name = name
+
+
+def interpreter_options() -> list[str]:
+    """The options of this interpreter, such as `-O` or `-X utf8`."""
+    options: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
+    return options
 
 
 def describe_task(task_function: TaskFunction) -> dict[str, object] | None:

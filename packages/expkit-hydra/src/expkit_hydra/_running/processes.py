@@ -32,6 +32,7 @@ from .._composing.internals import import_logging_config
 from .._program.interpreters import start_interpreter
 from .._program.program import Program
 from .execution import RunOutcome, execute_run
+from .gpus import VISIBLE, GpuPool
 from .late_loader import hydra_context
 from .lifetime import INTERRUPTED, TERMINATED
 from .output import CONSOLE_LOG, ProcessOutput
@@ -151,6 +152,7 @@ class _ChildProcess:
     run: GridRun
     process: Process
     pipe: Connection
+    gpus: str | None
     answer: RunOutcome | None = None
 
 
@@ -183,6 +185,7 @@ def execute_in_processes(
     show_output: bool,
     is_alive: Liveness | None = None,
     with_jobs: bool = True,
+    gpu_slots: Sequence[str] = (),
 ) -> Generator[RunOutcome | None]:
     """Run runs, `n_jobs` at a time.
 
@@ -196,6 +199,8 @@ def execute_in_processes(
         show_output: Whether the runs print to this console instead of their console.log.
         is_alive: Says whether the owner of a running run is alive; it is pickled.
         with_jobs: Whether the outcomes have Hydra's `job`, with two configurations each.
+        gpu_slots: Values of CUDA_VISIBLE_DEVICES, of which each process has one to itself: no more
+            than these run at a time. Empty: all see what this process sees.
 
     Yields:
         How each run went, in the order in which they ended; None about once a second, so that
@@ -205,6 +210,9 @@ def execute_in_processes(
 
     waiting = list(reversed(runs))
     children: list[_ChildProcess] = []
+    pool = GpuPool(gpu_slots)
+    if gpu_slots:
+        n_jobs = min(n_jobs, len(gpu_slots))
     asked_to_stop = False
     was_frozen = gc.get_freeze_count() > 0
     try:
@@ -228,10 +236,13 @@ def execute_in_processes(
                     with_jobs=with_jobs,
                     parent=os.getpid(),
                 )
-                children.append(_start(program, arguments, thread_limits(n_jobs)))
+                gpus = pool.take()
+                variables = thread_limits(n_jobs) | ({} if gpus is None else {VISIBLE: gpus})
+                children.append(_start(program, arguments, variables, gpus))
             ended = _wait(children)
             for child in ended:
                 children.remove(child)
+                pool.give_back(child.gpus)
                 yield _outcome(child)
             if not ended:
                 yield None
@@ -246,7 +257,10 @@ def execute_in_processes(
 
 
 def _start(
-    program: Program | TaskFunction, arguments: _ChildArguments, variables: Mapping[str, str]
+    program: Program | TaskFunction,
+    arguments: _ChildArguments,
+    variables: Mapping[str, str],
+    gpus: str | None,
 ) -> _ChildProcess:
     ours, theirs = Pipe(duplex=False)
     process: Process
@@ -256,7 +270,7 @@ def _start(
             process = start_interpreter(run_child, arguments, fd=theirs.fileno(), environ=environ)
         else:
             process = _Fork(lambda: _answer(theirs, arguments, program))
-    return _ChildProcess(arguments.run, process, ours)
+    return _ChildProcess(arguments.run, process, ours, gpus)
 
 
 def _share(grid: Grid, index: int) -> None:
