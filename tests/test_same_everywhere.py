@@ -175,6 +175,7 @@ def test_a_run_in_a_process_of_its_own_is_like_one_in_the_sweeps(project, way):
     [
         (SLURM, "a script", {"WITNESS_TORCH": "1"}),
         (SLURM, "a module", {}),
+        (SLURM, "options", {}),
         (PACKED, "a script", {}),
         (PACKED, "a script", {"WITNESS_THREAD": "1"}),
     ],
@@ -187,3 +188,32 @@ def test_a_run_on_slurm_is_like_one_in_the_sweeps_process(
 
     differences = project.differences("here", "slurm")
     assert differences == {}
+
+
+def test_a_single_run_and_a_rank_of_it_are_like_a_run_of_a_grid(project):
+    project.start("grid", "train.py", "-m", "x=1")
+    project.start("single", "train.py", "x=1")
+    project.start("rank", "train.py", "x=1", RANK="1", LOCAL_RANK="1", WORLD_SIZE="2")
+    grid, single, rank = [project.seen(name) for name in ("grid", "single", "rank")]
+    for seen in (grid, single, rank):
+        # Of Hydra's node a single run has another mode, and no number.
+        seen["hydra"] = [seen["hydra"][key] for key in ("runtime", "callbacks", "job_logging")]
+        del seen["argv"]
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        del rank["environment"][name]
+
+    assert differing(grid, single) == {}
+    assert differing(single, rank) == {}
+    assert not (project.folder / "rank").exists()  # rank 0 writes
+
+
+def test_a_function_of_a_notebook_stays_in_its_process_and_the_sweep_says_so(project):
+    script = (project.folder / "train.py").read_text()
+    script = script.replace('config_path="conf"', "config_path=None").replace(
+        "Path(__file__).parent", "Path()"
+    )
+    # As in a notebook, `__main__` comes from no file.
+    project.start("jobs", "-", *GRID, *JOBS, "--config-dir=conf", stdin=script)
+
+    assert "defined in an interactive session" in project.output("jobs")
+    assert project.left("jobs") == {"runs": {}, "atexit": False}
