@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from workspace import REPOSITORY, Workspace
@@ -61,7 +62,26 @@ def trainer():
     process.wait()
 
 
-def _cluster_module() -> ModuleType:
+@pytest.fixture(scope="module")
+def cluster(slurm_cluster: Any) -> dict[str, str]:
+    """The environment in which Slurm's commands find a cluster of four nodes."""
+    return slurm_cluster.environment
+
+
+@pytest.fixture(scope="module")
+def slurm_cluster() -> Iterator[Any]:
+    """A real Slurm of four nodes, as the tests of expkit-slurm have it."""
+    module = _module()
+    if missing := module.missing_programs(module.Options()):
+        advice = f"needs a Slurm on this machine; missing: {', '.join(missing)}"
+        if "slurm" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    with module.SlurmCluster(module.Options(max_array_size=1001)) as cluster:
+        yield cluster
+
+
+def _module() -> ModuleType:
     spec = importlib.util.spec_from_file_location("slurm_cluster", CLUSTER)
     assert spec is not None
     assert spec.loader is not None
@@ -69,16 +89,3 @@ def _cluster_module() -> ModuleType:
     sys.modules["slurm_cluster"] = module  # its dataclasses look themselves up
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[dict[str, str]]:
-    """The environment in which Slurm's commands find a cluster of four nodes."""
-    module = _cluster_module()
-    if missing := module.missing_programs(module.Options()):
-        advice = f"needs a Slurm on this machine; missing: {', '.join(missing)}"
-        if "slurm" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
-            pytest.fail(advice)
-        pytest.skip(advice)
-    with module.SlurmCluster(module.Options(max_array_size=1001)) as slurm_cluster:
-        yield slurm_cluster.environment

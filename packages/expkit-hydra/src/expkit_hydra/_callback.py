@@ -84,10 +84,16 @@ class RunCallback(Callback, JobWatcher):
         from ._program.program import name_job
         from ._running.hydra_run import hide_hydra_files
         from ._running.lifetime import heartbeat
+        from ._running.ranks import announced, settle_as_rank_0, write_nothing
         from ._running.yaml_text import without_hydra
 
-        warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
         name_job(config)
+        is_rank_0 = process_rank() == 0  # which claims the run and speaks for all processes of it
+        if is_rank_0:
+            warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
+        else:
+            settle_as_rank_0(config)
+            write_nothing(config)
         # Exceptions would become warnings here, and the run would start nevertheless.
         try:
             name = settle_name(config)
@@ -95,17 +101,19 @@ class RunCallback(Callback, JobWatcher):
                 check_experiment_id(str(config.experiment_id))
         except OmegaConfBaseException as error:
             reason = str(error).partition("\n")[0]
-            raise SystemExit(f"The run's folder cannot be named: {reason}.") from None
+            text = f"The run's folder cannot be named: {reason}."
+            raise SystemExit(text if is_rank_0 else 1) from None
         except ValueError as error:
-            raise SystemExit(str(error)) from None
+            raise SystemExit(str(error) if is_rank_0 else 1) from None
         if config.expkit.get("dry_run"):
-            _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
+            if is_rank_0:
+                _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
             raise SystemExit(0)
         with current_config(config):
             remember_secrets_of(config, config.hydra.overrides.task)
-        hide_hydra_files(config)
-        if process_rank() != 0:  # rank 0 claims for the other processes of a distributed run
+        if not is_rank_0:
             return
+        hide_hydra_files(config)
         for line in literal_secrets(without_hydra(config), patterns_of(config)):
             _say(secret_warning(line))
         try:
@@ -119,6 +127,7 @@ class RunCallback(Callback, JobWatcher):
             raise SystemExit(f"Run {name} cannot start, its folder refuses: {error}") from None
         self._single = self._claim
         self._while_running.enter_context(heartbeat(self._claim))
+        self._while_running.enter_context(announced(config))
         # As the launchers do: SIGTERM ends the function, and is recorded.
         self._while_running.enter_context(stop_signals())
         # A traceback is printed after on_job_end.
@@ -205,10 +214,31 @@ class RunCallback(Callback, JobWatcher):
             self._say_how_it_ended()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Name the sweep's experiment for the user's function."""
+        """Name the sweep for the user's function, and let other ranks than 0 sweep nothing.
+
+        They take part in a run of rank 0's sweep.
+
+        Raises:
+            SystemExit: If this process is no rank of such a run.
+        """
+        from omegaconf import open_dict, read_write
+
+        from expkit_bookkeeping import process_rank
+
         from ._program.program import name_job
+        from ._running.ranks import announced_run
 
         name_job(config)
+        rank = process_rank()
+        if rank == 0:
+            return
+        if announced_run() is None:
+            raise SystemExit(
+                f"A grid is launched by one process, and this one has rank {rank} of a distributed "
+                "run. Start single runs under torchrun or srun, or the grid without it."
+            )
+        with read_write(config), open_dict(config):  # whose sweeper knows what to do
+            config.hydra.sweeper = {"_target_": "hydra_plugins.expkit_sweeper.ExpkitSweeper"}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """After another sweeper than ours: results.csv, figures and the table."""
@@ -318,6 +348,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         unresolved=identity.unresolved,
         unless=completed_since(record),
         append_files=[job_log(config)],
+        launches=True,
     )
 
 
@@ -514,6 +545,7 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
             swept=None if run is None else run.values,
             choices=group_choices(config),
             unresolved=identity.unresolved,
+            launches=True,
         )
     except RunClaimed as error:
         log.warning(

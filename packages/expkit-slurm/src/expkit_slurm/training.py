@@ -24,7 +24,13 @@ from ._cluster.liveness import QueueLiveness
 from ._cluster.scheduler import Scheduler
 from ._submissions.layout import RECORD
 from ._submissions.record import SubmittedRun, places_of_task, read_runs, read_submission
-from ._task.distributed import RankError, Ranks, join_torch_distributed, srun_command
+from ._task.distributed import (
+    RankError,
+    Ranks,
+    declare_one_process,
+    join_torch_distributed,
+    srun_command,
+)
 from ._task.follower import run_follower
 from ._task.forking import forking
 from ._task.log import banner, code_line, open_task_log, run_line
@@ -45,7 +51,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from expkit_hydra import Grid, GridRun
-    from expkit_hydra.launching import Program, RunOutcome
+    from expkit_hydra.launching import RunOutcome, Task
 
     from ._submissions.record import Submission
 
@@ -120,19 +126,21 @@ class SlurmTraining:
             return 0
         if self._job is not None:
             self._log(banner(self._job))
+            if self._job.step_tasks <= 1:
+                declare_one_process()
         if len(runs) > 1:
             from expkit_hydra.launching import thread_limits
 
             # Before libraries are imported, which read them; forks share those.
             os.environ.update(thread_limits(self._at_once))
 
-        def execute(task_function: TaskFunction, program: Program | None) -> int:
+        def execute(task_function: TaskFunction, whole_grid: Grid, task: Task) -> int:
             self._log(code_line(self._submission))
             if len(runs) == 1:
-                return self._run_one(grid, runs[0], task_function)
-            return self._run_packed(grid, runs, task_function, program)
+                return self._run_one(whole_grid, runs[0], task_function)
+            return self._run_packed(whole_grid, runs, task_function, task)
 
-        return run_program(self._grid, self._submission, self._log, execute)
+        return run_program(grid, self._submission, self._log, execute)
 
     @property
     def _at_once(self) -> int:
@@ -219,11 +227,7 @@ class SlurmTraining:
         )
 
     def _run_packed(
-        self,
-        grid: Grid,
-        runs: Sequence[GridRun],
-        task_function: TaskFunction,
-        program: Program | None,
+        self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction, task: Task
     ) -> int:
         from expkit_bookkeeping.launching import stop_requested
         from expkit_hydra.launching import execute_in_processes
@@ -239,7 +243,8 @@ class SlurmTraining:
                 grid,
                 runs,
                 n_jobs=self._at_once,
-                program=task_function if may_fork or program is None else program,
+                task=task,
+                loaded=task_function if may_fork else None,
                 show_output=self._show_output,
                 is_alive=QueueLiveness(),
                 with_jobs=False,
@@ -342,6 +347,11 @@ def _run_task(
             "has changed it since. Nothing of it is run. Submit the runs again with the sweep's "
             "command."
         )
+    if submission.grid_id is None:
+        raise SlurmError(
+            f"{folder} is of version 0.1.0, whose sweeper waited for what its jobs return. Run "
+            "the sweep again."
+        )
     array = submission.array(number)
     if task is None:
         if job is None or job.task_id is None:
@@ -352,10 +362,6 @@ def _run_task(
         command = [sys.executable, *sys.orig_argv[1:]]
         os.execvp("srun", srun_command(command, tasks, dict(os.environ)))
     places = places_of_task(array, task, submission.settings.runs_per_task)
-    if submission.grid_id is None:
-        from ._jobs import run_job_at
-
-        return max(run_job_at(submission, place) for place in places)
     training = SlurmTraining(
         submission.grid_path,
         read_runs(folder, places.start, len(places)),

@@ -145,6 +145,9 @@ def say_how_to_resume(
         states.append("pending" if record is None else record.state)
     ended_states = {outcome.run.index: outcome.state for outcome in ended}
     states = [ended_states.get(run.index, state) for run, state in zip(runs, states, strict=True)]
+    if any(run.job is not None for run in runs):  # whether it continues its sweeper decides
+        screen.print(f"Stopped: {counts_text(states)}.", style="yellow")
+        return
     command = again()
     advice = "The same call continues." if command is None else "The same command continues:"
     screen.print(f"Stopped: {counts_text(states)}. {advice}", style="yellow")

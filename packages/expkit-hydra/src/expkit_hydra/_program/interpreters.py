@@ -160,7 +160,7 @@ def reach_app(fd: int, program: Program) -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     try:
-        program.run(lambda task_function: None)
+        program.start(lambda task_function: None)
         answer = _threads_left() or _REACHED
     except BaseException as error:
         answer = _problem(program, error)

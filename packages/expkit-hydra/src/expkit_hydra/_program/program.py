@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from .._composing.errors import GridError
 from .._composing.internals import current_app, replaced_app
@@ -25,7 +25,24 @@ if TYPE_CHECKING:
     from hydra.types import TaskFunction
     from omegaconf import DictConfig
 
+    from .._grid.grid import Grid
+
 T = TypeVar("T")
+
+
+class Task(Protocol):
+    """The user's function as another process finds it; pickled by the standard library."""
+
+    def run(self, grid: Grid, execute: Callable[[TaskFunction, Grid], T]) -> T:
+        """Find the function, and execute something with it where its app would be.
+
+        Args:
+            grid: The grid, as read from its files.
+            execute: Is given the function, and the grid with what its files cannot hold.
+
+        Returns:
+            What `execute` returned.
+        """
 
 
 def user_function(task_function: object) -> Any:
@@ -258,7 +275,11 @@ class Program:
             version_base=record.get("version_base"),
         )
 
-    def run(self, execute: Callable[[TaskFunction], T]) -> T:
+    def run(self, grid: Grid, execute: Callable[[TaskFunction, Grid], T]) -> T:
+        """Run the program here, with this in the place of its app; see `Task` and `start`."""
+        return self.start(lambda task_function: execute(task_function, grid))
+
+    def start(self, execute: Callable[[TaskFunction], T]) -> T:
         """Run the program here as it was run before, with this in the place of its Hydra app.
 
         The process belongs to the program from then on: its `__main__`, working directory, search

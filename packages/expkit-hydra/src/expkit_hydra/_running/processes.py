@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import pickle
@@ -30,7 +31,6 @@ from typing import Any, Protocol
 
 from .._composing.internals import import_logging_config
 from .._program.interpreters import start_interpreter
-from .._program.program import Program
 from .execution import RunOutcome, execute_run
 from .gpus import VISIBLE, GpuPool
 from .late_loader import hydra_context
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from .._grid.grid import Grid
     from .._grid.run import GridRun, RunVersion
+    from .._program.program import Task
 
 GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -134,9 +135,9 @@ def _end_fork(function: Callable[[], None]) -> None:
 
 @dataclass(frozen=True)
 class _ChildArguments:
-    """What a child is given; `program` is None for a fork, which is in the program already."""
+    """What a child is given."""
 
-    program: Program | None
+    task: Task
     grid: Path
     run: GridRun
     fresh: bool
@@ -181,11 +182,12 @@ def execute_in_processes(
     runs: Sequence[GridRun],
     *,
     n_jobs: int,
-    program: Program | TaskFunction,
+    task: Task,
     show_output: bool,
     is_alive: Liveness | None = None,
     with_jobs: bool = True,
     gpu_slots: Sequence[str] = (),
+    loaded: TaskFunction | None = None,
 ) -> Generator[RunOutcome | None]:
     """Run runs, `n_jobs` at a time.
 
@@ -193,14 +195,15 @@ def execute_in_processes(
         grid: The grid.
         runs: The runs to execute, in the order of their start.
         n_jobs: Processes at a time.
-        program: The user's program, which each run gets started again. If it is the user's function
-            instead, each run gets a fork, which shares what this process has imported; it must
-            have neither threads nor a CUDA context.
+        task: The user's function, as other processes find it.
         show_output: Whether the runs print to this console instead of their console.log.
         is_alive: Says whether the owner of a running run is alive; it is pickled.
         with_jobs: Whether the outcomes have Hydra's `job`, with two configurations each.
         gpu_slots: Values of CUDA_VISIBLE_DEVICES, of which each process has one to itself: no more
             than these run at a time. Empty: all see what this process sees.
+        loaded: The function itself, where this process is in the place of its app: each run gets a
+            fork, which shares what has been imported here. There must be neither threads nor a CUDA
+            context.
 
     Yields:
         How each run went, in the order in which they ended; None about once a second, so that
@@ -216,7 +219,7 @@ def execute_in_processes(
     asked_to_stop = False
     was_frozen = gc.get_freeze_count() > 0
     try:
-        if not isinstance(program, Program) and len(runs) > 1:
+        if loaded is not None and len(runs) > 1:
             _share(grid, runs[0].index)
         while waiting or children:
             if not asked_to_stop and stop_requested() is not None:
@@ -226,7 +229,7 @@ def execute_in_processes(
             while waiting and len(children) < n_jobs:
                 run = waiting.pop()
                 arguments = _ChildArguments(
-                    program=program if isinstance(program, Program) else None,
+                    task=task,
                     grid=grid.path,
                     run=run,
                     fresh=run.index in grid.fresh,
@@ -238,7 +241,8 @@ def execute_in_processes(
                 )
                 gpus = pool.take()
                 variables = thread_limits(n_jobs) | ({} if gpus is None else {VISIBLE: gpus})
-                children.append(_start(program, arguments, variables, gpus))
+                fork = None if loaded is None else functools.partial(_answer, grid, loaded)
+                children.append(_start(arguments, fork, variables, gpus))
             ended = _wait(children)
             for child in ended:
                 children.remove(child)
@@ -257,19 +261,19 @@ def execute_in_processes(
 
 
 def _start(
-    program: Program | TaskFunction,
     arguments: _ChildArguments,
+    fork: Callable[[_ChildArguments, Connection], None] | None,
     variables: Mapping[str, str],
     gpus: str | None,
 ) -> _ChildProcess:
     ours, theirs = Pipe(duplex=False)
     process: Process
     with theirs, _signals_blocked():
-        if isinstance(program, Program):
+        if fork is not None:
+            process = _Fork(functools.partial(fork, arguments, theirs))
+        else:
             environ = {**os.environ, **variables}
             process = start_interpreter(run_child, arguments, fd=theirs.fileno(), environ=environ)
-        else:
-            process = _Fork(lambda: _answer(theirs, arguments, program))
     return _ChildProcess(arguments.run, process, ours, gpus)
 
 
@@ -391,12 +395,18 @@ def _stop(
 
 def run_child(fd: int, arguments: _ChildArguments) -> None:
     """What runs in a fresh interpreter, whose answer goes to a descriptor."""
-    assert arguments.program is not None
+    from .._grid.grid import open_grid
+
     with Connection(fd, readable=False) as pipe:
-        arguments.program.run(lambda task_function: _answer(pipe, arguments, task_function))
+        arguments.task.run(
+            open_grid(arguments.grid),
+            lambda task_function, grid: _answer(grid, task_function, arguments, pipe),
+        )
 
 
-def _answer(pipe: Connection, arguments: _ChildArguments, task_function: TaskFunction) -> None:
+def _answer(
+    grid: Grid, task_function: TaskFunction, arguments: _ChildArguments, pipe: Connection
+) -> None:
     """Execute the run in the child, and answer how it went."""
     # Out of the terminal's foreground group: Ctrl-C reaches the sweep, which passes it on once.
     with contextlib.suppress(OSError):
@@ -415,7 +425,7 @@ def _answer(pipe: Connection, arguments: _ChildArguments, task_function: TaskFun
                 reason = "was asked to stop before it started"
                 outcome = RunOutcome(arguments.run, "skipped", reason, stop=INTERRUPTED)
             else:
-                outcome = _execute_in_child(arguments, task_function)
+                outcome = _execute_in_child(grid, task_function, arguments)
         except KeyboardInterrupt:  # before the run was claimed; `execute_run` lets none through
             raise SystemExit(INTERRUPTED) from None
         # Within the block: after it, the warning would end the process before it has answered.
@@ -427,12 +437,12 @@ def _answer(pipe: Connection, arguments: _ChildArguments, task_function: TaskFun
             signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
 
 
-def _execute_in_child(arguments: _ChildArguments, task_function: TaskFunction) -> RunOutcome:
-    from .._grid.grid import open_grid
-
+def _execute_in_child(
+    grid: Grid, task_function: TaskFunction, arguments: _ChildArguments
+) -> RunOutcome:
     index = arguments.run.index
     fresh = frozenset([index] if arguments.fresh else [])
-    grid = replace(open_grid(arguments.grid), fresh=fresh, known={index: arguments.known})
+    grid = replace(grid, fresh=fresh, known={index: arguments.known})
     return execute_run(
         grid,
         arguments.run,

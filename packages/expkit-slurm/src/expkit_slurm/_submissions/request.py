@@ -218,17 +218,16 @@ def _program(
             )
         return program, None
     try:
-        return program_to_start(request.task_function, say), None
+        program = program_to_start(request.task_function, say)
+        if not grid.needs_pickle:
+            return program, None
+        why = "The configuration holds objects or classes that no other process can import."
     except GridError as error:
-        runs_per_task = request.settings.runs_per_task
-        if runs_per_task > 1:
-            raise SlurmError(
-                f"runs_per_task={runs_per_task} starts processes that need the program. {error}"
-            ) from None
-        say(f"{error} It is pickled for the tasks of this grid, as it is now.")
-        from .payload import pickled_function
+        why = str(error)
+    say(f"{why} It is pickled for the tasks of this grid, as it is now.")
+    from .payload import pickled_task
 
-        return None, pickled_function(request.task_function)
+    return None, pickled_task(request.task_function, grid)
 
 
 def _with_snapshot(submission: Submission, program: Program | None, say: Say) -> Submission:

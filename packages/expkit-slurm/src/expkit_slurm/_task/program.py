@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hydra.types import TaskFunction
 
     from expkit_hydra import Grid
-    from expkit_hydra.launching import Program
+    from expkit_hydra.launching import Program, Task
 
     from .._submissions.record import Submission
 
@@ -27,15 +27,16 @@ def run_program(
     grid: Grid,
     submission: Submission | None,
     log: Callable[[str], None],
-    execute: Callable[[TaskFunction, Program | None], T],
+    execute: Callable[[TaskFunction, Grid, Task], T],
 ) -> T:
     """Run the user's program with this in the place of its Hydra app.
 
     Args:
-        grid: Names the program where there is no submission.
+        grid: The grid; it names the program where there is no submission.
         submission: The task's submission.
         log: Writes into the task's log.
-        execute: Is given the user's function, and the program; None if the function was pickled.
+        execute: Is given the user's function, the grid with what its files cannot hold, and how
+            other processes find both.
 
     Returns:
         What `execute` returned.
@@ -43,33 +44,24 @@ def run_program(
     Raises:
         SlurmError: If the program is unknown, or fails before its app.
     """
-    if submission is not None and submission.program is None:
-        from .._submissions.payload import read_function
-
-        with few_collections():
-            function = read_function(submission.path)
-        return execute(function, None)
     from expkit_bookkeeping.launching import error_facts, stop_requested, traceback_text
 
-    program = _program(grid, submission)
-    if program is None:
-        raise SlurmError(
-            f"It is not known which function the grid {grid.grid_id} runs: its grid_search.yaml "
-            "names none. Submit it again with hydra/launcher=expkit_slurm."
-        )
+    task = _task(grid, submission)
     reached = False
     imports = contextlib.ExitStack()
 
-    def start(task_function: TaskFunction) -> T:
+    def start(task_function: TaskFunction, whole_grid: Grid) -> T:
         nonlocal reached
         reached = True
         imports.close()
-        return execute(task_function, program)
+        return execute(task_function, whole_grid, task)
 
     try:
         with imports:
             imports.enter_context(few_collections())
-            return program.run(start)
+            return task.run(grid, start)
+    except SlurmError:
+        raise
     except SystemExit as end:
         if reached or stop_requested() is not None:
             raise
@@ -85,6 +77,20 @@ def run_program(
         raise SlurmError(
             f"The program fails before it starts its Hydra app: {facts['type']}: {facts['message']}"
         ) from error
+
+
+def _task(grid: Grid, submission: Submission | None) -> Task:
+    if submission is not None and submission.program is None:
+        from .._submissions.payload import PickledTask
+
+        return PickledTask(submission.path)
+    program = _program(grid, submission)
+    if program is None:
+        raise SlurmError(
+            f"It is not known which function the grid {grid.grid_id} runs: its grid_search.yaml "
+            "names none. Submit it again with hydra/launcher=expkit_slurm."
+        )
+    return program
 
 
 def _program(grid: Grid, submission: Submission | None) -> Program | None:
