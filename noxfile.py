@@ -211,7 +211,8 @@ def integration(session: nox.Session) -> None:
     wheels = build_wheels(session, Path("build", "integration"))
     session.install("--force-reinstall", "--no-deps", *wheels)
     tools = (
-        "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hypothesis", "pytest",
+        "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "hypothesis",
+        "pytest",
     )  # fmt: skip
     session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(

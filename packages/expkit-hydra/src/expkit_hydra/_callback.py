@@ -81,11 +81,13 @@ class RunCallback(Callback, JobWatcher):
         from ._grid.names import settle_name
         from ._grid.secrets import patterns_of, remember_secrets_of
         from ._grid.settings import grid_settings
+        from ._program.program import name_job
         from ._running.hydra_run import hide_hydra_files
         from ._running.lifetime import heartbeat
         from ._running.ranks import announced, settle_as_rank_0, write_nothing
         from ._running.yaml_text import without_hydra
 
+        name_job(config)
         is_rank_0 = process_rank() == 0  # which claims the run and speaks for all processes of it
         if is_rank_0:
             warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
@@ -212,7 +214,9 @@ class RunCallback(Callback, JobWatcher):
             self._say_how_it_ended()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Let other ranks than 0 sweep nothing: they take part in a run of rank 0's sweep.
+        """Name the sweep for the user's function, and let other ranks than 0 sweep nothing.
+
+        They take part in a run of rank 0's sweep.
 
         Raises:
             SystemExit: If this process is no rank of such a run.
@@ -221,8 +225,10 @@ class RunCallback(Callback, JobWatcher):
 
         from expkit_bookkeeping import process_rank
 
+        from ._program.program import name_job
         from ._running.ranks import announced_run
 
+        name_job(config)
         rank = process_rank()
         if rank == 0:
             return

@@ -20,13 +20,13 @@ from ._console.sweep_report import announce, report_outcome, runs_of_others, say
 from ._grid.contents import has_tree
 from ._grid.settings import grid_settings
 from ._grid.writing import write_grid
+from ._program.program import describe_task
 from ._running.execution import RunOutcome, execute_run
 from ._running.gpus import GpuDivision, divide_gpus, visible_gpus
 from ._running.hydra_run import hide_in_multirun
 from ._running.job_returns import job_return
 from ._running.lifetime import INTERRUPTED, TERMINATED
 from ._running.output import StreamOutput
-from ._running.program import TaskReference, describe_task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -203,6 +203,10 @@ def launch_grid(
     if grid.sweep_id is None:
         show_output = show_output or (in_process and len(runs) == 1)
     tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
+
+    def warn(text: str) -> None:
+        screen.print(text, style="yellow", markup=False, soft_wrap=True)
+
     ended: list[RunOutcome] = []
     explained: dict[str, str] = {}  # errors that were printed in full, with the run that had each
     stop: int | None = None
@@ -230,6 +234,7 @@ def launch_grid(
                 screen=screen,
             )
         else:
+            from ._program.interpreters import program_to_start
             from ._running.processes import execute_in_processes
 
             _refuse_objects(grid)
@@ -237,8 +242,7 @@ def launch_grid(
                 grid,
                 runs,
                 n_jobs=n_jobs,
-                task=TaskReference.to(task_function),
-                hydra_context=hydra_context,
+                task=program_to_start(task_function, warn),
                 show_output=show_output,
                 gpu_slots=division.slots,
             )
@@ -273,13 +277,13 @@ def launch_grid(
         say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
     for text in runs_of_others(ended):
-        screen.print(text, style="yellow", markup=False, soft_wrap=True)
+        warn(text)
     # A sync that failed is not tried again at once: `failure` says how to.
     failure = tracking.failure()
     if grid.is_last_batch:
         finish_grid(grid, config=config, synchronised=tracking.synchronised)
     if failure is not None:
-        screen.print(failure, style="yellow", markup=False)
+        warn(failure)
     if grid.sweep_id is None:
         return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
     by_index = {outcome.run.index: outcome for outcome in ended}

@@ -38,8 +38,8 @@ from ._grid.run import GridRun
 from ._grid.secrets import patterns_of, remember_secrets_of, tracking_uri_handed_on
 from ._grid.settings import grid_settings, unread_rules
 from ._grid.writing import write_grid
+from ._program.program import describe_task
 from ._running.lifetime import INTERRUPTED
-from ._running.program import describe_task
 from ._running.ranks import announced_run, join_announced
 from ._running.yaml_text import public_yaml, without_hydra
 

@@ -1,9 +1,9 @@
 """What other launchers build on; expkit-slurm is one. Names here may change between minor versions.
 
 `execute_run` executes one run of a grid in this process, `execute_in_processes` several in
-processes of their own, `Program` says how another process finds the user's function, and
-`finish_grid` writes and shows the results. The rest is what a launcher needs to read grids and to
-print in the kit's words.
+processes of their own. `Program` is what another process needs in order to call the user's
+function; `program_to_start` finds it and tries it out. `finish_grid` writes and shows the results.
+The rest is what a launcher needs to read grids and to print in the kit's words.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from ._grid.settings import grid_settings as grid_settings
     from ._launcher import write_batch as write_batch
     from ._launcher_options import without_others_options as without_others_options
+    from ._program.interpreters import program_to_start as program_to_start
+    from ._program.program import Program as Program
+    from ._program.program import Task as Task
     from ._running.execution import RunOutcome as RunOutcome
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
@@ -51,9 +54,7 @@ if TYPE_CHECKING:
     from ._running.output import CONSOLE_LOG as CONSOLE_LOG
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
-    from ._running.program import Program as Program
-    from ._running.program import Task as Task
-    from ._running.program import TaskReference as TaskReference
+    from ._running.processes import thread_limits as thread_limits
     from ._running.ranks import take_part as take_part
 
 _MODULES = {
@@ -61,14 +62,13 @@ _MODULES = {
     "ListSweep": "_drafting.override_lists",
     "MAX_LINES": "_console.preview",
     "ProcessOutput": "_running.output",
-    "Program": "_running.program",
+    "Program": "_program.program",
     "RunOutcome": "_running.execution",
     "RunVersion": "_grid.run",
     "SchedulerReport": "_grid.schedulers",
     "SchedulerView": "_grid.schedulers",
     "SelectedRun": "_console.run_details",
-    "Task": "_running.program",
-    "TaskReference": "_running.program",
+    "Task": "_program.program",
     "TrackingSync": "_console.sibling_verbs",
     "answered": "_console.screen",
     "as_exception": "_running.lifetime",
@@ -90,6 +90,7 @@ _MODULES = {
     "job_return": "_running.job_returns",
     "last_lines": "_console.run_details",
     "open_grid": "_grid.grid",
+    "program_to_start": "_program.interpreters",
     "raw_return_value": "_composing.internals",
     "read_grid": "_grid.grid",
     "register_resolvers": "_grid.resolvers",
@@ -102,6 +103,7 @@ _MODULES = {
     "say_output": "_console.screen",
     "short_path": "_console.command_lines",
     "take_part": "_running.ranks",
+    "thread_limits": "_running.processes",
     "without_others_options": "_launcher_options",
     "write_batch": "_launcher",
 }

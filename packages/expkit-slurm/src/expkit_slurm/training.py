@@ -32,9 +32,9 @@ from ._task.distributed import (
     srun_command,
 )
 from ._task.follower import run_follower
-from ._task.forking import start_method
+from ._task.forking import forking
 from ._task.log import banner, code_line, open_task_log, run_line
-from ._task.program import few_collections, load_task
+from ._task.program import run_program
 from ._task.stopping import (
     LEAVE_S,
     Saved,
@@ -128,13 +128,24 @@ class SlurmTraining:
             self._log(banner(self._job))
             if self._job.step_tasks <= 1:
                 declare_one_process()
-        with few_collections():
-            task = load_task(self._grid, self._submission, self._log)
-            task_function, grid = task.load(grid)
-        self._log(code_line(self._submission))
-        if len(runs) == 1:
-            return self._run_one(grid, runs[0], task_function)
-        return self._run_packed(grid, runs, task)
+        if len(runs) > 1:
+            from expkit_hydra.launching import thread_limits
+
+            # Before libraries are imported, which read them; forks share those.
+            os.environ.update(thread_limits(self._at_once))
+
+        def execute(task_function: TaskFunction, whole_grid: Grid, task: Task) -> int:
+            self._log(code_line(self._submission))
+            if len(runs) == 1:
+                return self._run_one(whole_grid, runs[0], task_function)
+            return self._run_packed(whole_grid, runs, task_function, task)
+
+        return run_program(grid, self._submission, self._log, execute)
+
+    @property
+    def _at_once(self) -> int:
+        """Runs at a time in a packed task."""
+        return 1 if self._submission is None else self._submission.settings.parallel_per_task
 
     def _run_one(self, grid: Grid, run: GridRun, task_function: TaskFunction) -> int:
         from expkit_bookkeeping.launching import stop_requested
@@ -215,14 +226,14 @@ class SlurmTraining:
             "the task's log says which"
         )
 
-    def _run_packed(self, grid: Grid, runs: Sequence[GridRun], task: Task) -> int:
+    def _run_packed(
+        self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction, task: Task
+    ) -> int:
         from expkit_bookkeeping.launching import stop_requested
-        from expkit_hydra.launching import execute_in_processes, hydra_context
+        from expkit_hydra.launching import execute_in_processes
 
-        settings = self._submission.settings if self._submission is not None else None
-        at_once = 1 if settings is None else settings.parallel_per_task
-        method, why = start_method()
-        self._log(f"{len(runs)} runs, {at_once} at a time, {why}")
+        may_fork, why = forking()
+        self._log(f"{len(runs)} runs, {self._at_once} at a time, {why}")
         left = self._time_left()
         outcomes: list[RunOutcome] = []
         with ExitStack() as stack:
@@ -231,11 +242,10 @@ class SlurmTraining:
             executed = execute_in_processes(
                 grid,
                 runs,
-                n_jobs=at_once,
+                n_jobs=self._at_once,
                 task=task,
-                hydra_context=hydra_context(grid, runs[0]),
+                loaded=task_function if may_fork else None,
                 show_output=self._show_output,
-                start_method=method,
                 is_alive=QueueLiveness(),
                 with_jobs=False,
             )

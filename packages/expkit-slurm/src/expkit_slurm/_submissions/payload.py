@@ -12,10 +12,10 @@ import os
 import pickle
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .._cluster.errors import SlurmError
 from .layout import PICKLE, PRIVATE
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from expkit_hydra import Grid
 
+T = TypeVar("T")
 _NOBODY_ELSE = 0o077  # the bits of the group and of all others
 _ADVICE = (
     "Reading it would run what somebody else may have put there, so it is not read. Submit the "
@@ -49,6 +50,14 @@ class PickledTask:
     """
 
     submission: Path
+
+    def run(self, grid: Grid, execute: Callable[[TaskFunction, Grid], T]) -> T:
+        """Execute something with the function, and the grid with what its files cannot hold.
+
+        Raises:
+            SlurmError: As `load`.
+        """
+        return execute(*self.load(grid))
 
     def load(self, grid: Grid) -> tuple[TaskFunction, Grid]:
         """Read the pickle that `pickled_task` gave; modules are found as at submission.
