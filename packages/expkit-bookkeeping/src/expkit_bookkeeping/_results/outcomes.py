@@ -55,7 +55,9 @@ def outcome_numbers(folder: Path) -> dict[str, float]:
     return dict(kept[:MOST_NUMBERS])
 
 
-def metric_outcome(record: RunRecord, metric: str | None = None) -> tuple[object, object]:
+def metric_outcome(
+    record: RunRecord, metric: str | None = None
+) -> tuple[float | None, float | None]:
     """The value of a metric by which a run is compared with others, and its step.
 
     Args:
@@ -72,7 +74,7 @@ def metric_outcome(record: RunRecord, metric: str | None = None) -> tuple[object
     return number(record.metrics.get(metric)), None
 
 
-def number(value: object) -> object:
+def number(value: object) -> float | None:
     """The number that run.json holds; None for anything else, with which no table could be made."""
     if isinstance(value, str):
         return SPECIAL_NUMBERS.get(value)

@@ -150,8 +150,12 @@ def _options_in_defaults(group: str, hydra: DictConfig) -> list[str] | None:
     if not GlobalHydra.instance().is_initialized():
         return None
     try:
-        defaults = GlobalHydra.instance().config_loader().compute_defaults_list(
-            hydra.job.config_name, [*hydra.overrides.hydra, *hydra.overrides.task], RunMode.RUN
+        defaults = (
+            GlobalHydra.instance()
+            .config_loader()
+            .compute_defaults_list(
+                hydra.job.config_name, [*hydra.overrides.hydra, *hydra.overrides.task], RunMode.RUN
+            )
         )
     except Exception:  # Hydra is asked to compose, and says why it refuses
         return None

@@ -139,7 +139,11 @@ def _add(claim: Claim, facts: dict[str, object]) -> None:
 
 
 def _returned_fact(claim: Claim, returned: object) -> dict[str, object]:
-    """What run.json keeps of what the task function returned; why not, the run's log says."""
+    """What run.json keeps of what the task function returned; why not, the run's log says.
+
+    A number, or the one of this name in a mapping, counts as `expkit.metric` where the run has
+    logged nothing under it.
+    """
     from expkit_bookkeeping.launching import text_of, to_tagged
 
     if returned is None:  # as in run.json from the start
@@ -153,7 +157,26 @@ def _returned_fact(claim: Claim, returned: object) -> dict[str, object]:
         text = f"run.json does not keep what the function returned. {text_of(reason)}"
         _append_to_log(claim, f"{text} save_results keeps more.\n")
         return {}
-    return {"returned": tagged}
+    return {"returned": tagged, **_metric_facts(claim, tagged)}
+
+
+def _metric_facts(claim: Claim, returned: object) -> dict[str, object]:
+    """What run.json says about `expkit.metric`, if a number was returned and none logged."""
+    from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import settings_of_run
+
+    record = read_run(claim.folder)
+    if record is None:
+        return {}
+    settings = settings_of_run(record, None)
+    metric = settings.metric
+    if metric is None or metric in record.metrics:
+        return {}
+    value = returned.get(metric) if isinstance(returned, dict) else returned
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return {}
+    best = {"metric": metric, "direction": settings.direction, "value": value, "step": None}
+    return {"metrics": {**record.metrics, metric: value}, "best": best}
 
 
 def _append_to_log(claim: Claim, text: str) -> None:
