@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._results.groups import repeated_names as repeated_names
     from ._results.outcomes import metric_outcome as metric_outcome
     from ._results.outcomes import outcome_numbers as outcome_numbers
+    from ._results.swept import UNKNOWN as UNKNOWN
     from ._results.swept import swept_values as swept_values
     from ._runs.records import Liveness as Liveness
     from ._runs.records import RunRecord as RunRecord
@@ -31,6 +32,7 @@ _MODULES = {
     "Liveness": "_runs.records",
     "RemovedRun": "_runs.trash",
     "RunRecord": "_runs.records",
+    "UNKNOWN": "_results.swept",
     "configuration_differences": "_results.groups",
     "differences_text": "_results.groups",
     "experiment_folder": "_results.curves",

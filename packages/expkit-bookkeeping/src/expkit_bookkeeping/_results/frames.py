@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from .._runs.records import RunRecord
 
 
+Groups = Mapping[tuple[str, ...], Sequence[int]]  # the rows of each group
+
+
 class Results(pd.DataFrame):
     """The runs of an experiment, one per row, with the columns of results.csv.
 
@@ -211,7 +214,7 @@ class Results(pd.DataFrame):
                 raise KeyError(_unknown_column(name, list(self.columns)))
         return names
 
-    def _warn_of_differences(self, groups: Mapping[object, Sequence[int]], keys: list[str]) -> None:
+    def _warn_of_differences(self, groups: Groups, keys: list[str]) -> None:
         """Warn if the runs of a group are not repetitions of one configuration."""
         if "experiment" not in self.attrs or "path" not in self.columns:
             return
@@ -330,7 +333,7 @@ class Table(pd.DataFrame):
         best = None
         if direction is not None and eligible:
             best = max(eligible) if direction == "maximize" else min(eligible)
-        texts = []
+        texts: list[str] = []
         for centre, row in zip(centres, rows, strict=True):
             text = _cell(row, digits, " \\pm ")
             is_best = centre == best and (row["n"] > 1 or most == 1)
@@ -386,9 +389,7 @@ def _positions_by(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ..
     return positions
 
 
-def _repetitions(
-    runs: pd.DataFrame, repeated: Sequence[str], groups: Mapping[object, Sequence[int]]
-) -> list[Repetition]:
+def _repetitions(runs: pd.DataFrame, repeated: Sequence[str], groups: Groups) -> list[Repetition]:
     """For each run its values of the repeated keys, the outermost first.
 
     Keys that vary within no group are left out: with one seed, n counts folds.
@@ -411,9 +412,7 @@ def _identity(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
-def _index(
-    runs: pd.DataFrame, keys: Sequence[str], groups: Mapping[object, Sequence[int]]
-) -> pd.Index:
+def _index(runs: pd.DataFrame, keys: Sequence[str], groups: Groups) -> pd.Index:
     first = [positions[0] for positions in groups.values()]
     if not keys:
         return pd.Index(["all"], name="runs")

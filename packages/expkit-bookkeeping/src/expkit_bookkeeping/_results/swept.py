@@ -140,16 +140,16 @@ def _value_at(config: object, path: Sequence[str]) -> object:
 
 
 def _warn_of_unknown(records: Sequence[RunRecord], values: Sequence[Mapping[str, object]]) -> None:
-    names: dict[str, list[str]] = {}
+    names: dict[tuple[str, ...], list[str]] = {}
     for record, run_values in zip(records, values, strict=True):
-        for key, value in run_values.items():
-            if value is UNKNOWN:
-                names.setdefault(key, []).append(record.run_name)
-    for key, runs in names.items():
+        unknown = tuple([key for key, value in run_values.items() if value is UNKNOWN])
+        if unknown:
+            names.setdefault(unknown, []).append(record.run_name)
+    for keys, runs in names.items():
         shown = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
         _log.warning(
-            "The value of %s is unknown for %s: neither config.yaml nor .hydra/ tells it. Its cell "
-            "is empty, and tables and figures keep these runs apart.",
-            key,
+            "What %s had for %s is unknown: neither config.yaml nor .hydra/ tells it. The cell is "
+            "empty, and tables and figures keep such runs apart.",
             shown,
+            ", ".join(keys),
         )

@@ -139,8 +139,9 @@ def written_options(override: str) -> list[str] | None:
         value = OverridesParser.create().parse_override(override).value()
     except HydraException:
         return None
-    is_list = isinstance(value, list) and all(isinstance(option, str) for option in value)
-    return list(map(str, value)) if is_list else None
+    if not isinstance(value, list) or not all(isinstance(option, str) for option in value):
+        return None
+    return [str(option) for option in value]
 
 
 def _options_in_defaults(group: str, hydra: DictConfig) -> list[str] | None:

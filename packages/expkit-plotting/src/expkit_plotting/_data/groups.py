@@ -8,9 +8,6 @@ from .errors import PlottingError, listed, near_match
 from .names import natural_key, short_keys, value_text
 from .runs import Run
 
-# Repetitions of one configuration; runs that differ in nothing else are averaged.
-REPETITIONS = ("seed",)
-
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -25,17 +22,23 @@ class Group:
     runs: tuple[Run, ...]
 
 
-def is_repetition(key: str) -> bool:
-    """Whether a key only repeats a configuration: `seed`, `cfg.seed`."""
-    return key.rpartition(".")[2] in REPETITIONS
+def repeated_keys(keys: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the keys that only repeat a configuration, the outermost first.
+
+    >>> repeated_keys(["data.fold", "lr", "seed"], ["seed", "fold"])
+    ('seed', 'data.fold')
+    """
+    return tuple(key for name in names for key in keys if key == name or key.endswith(f".{name}"))
 
 
 def swept_keys(settings: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
-    """All keys that the runs were swept over, in the order in which they appear."""
+    """All keys that the runs have values for, in the order in which they appear."""
     return tuple(dict.fromkeys(key for run_settings in settings for key in run_settings))
 
 
-def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+def resolve_keys(
+    names: Sequence[str], keys: Sequence[str], *, option: str = "group_by"
+) -> tuple[str, ...]:
     """Those of `keys` that `names` name: as the legend does, or by a tail that no other key has.
 
     Raises:
@@ -52,7 +55,7 @@ def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
         if len(matches) != 1:
             problem = "fits several swept keys" if matches else "is not a swept key"
             raise PlottingError(
-                f"group_by: {name!r} {problem}.{near_match(name, keys)} "
+                f"{option}: {name!r} {problem}.{near_match(name, keys)} "
                 f"Known: {listed(matches or keys)}."
             )
         resolved.append(matches[0])
@@ -62,8 +65,8 @@ def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
 def group_runs(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
     """Runs with equal values of `keys`, sorted by these values; each run alone for None.
 
-    Labels name only values that differ between the groups. A run that was swept over none of
-    the keys, such as a single run beside a grid, stays by itself and comes last.
+    Labels name only values that differ between the groups. A run that has none of the keys stays
+    by itself and comes last.
     """
     if keys is None:
         return [Group(run.name, (run,)) for run in runs]
@@ -89,6 +92,25 @@ def group_runs(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
             label = first.name if len(members) == 1 else f"mean of {len(members)} runs"
         groups.append(Group(label, tuple(members)))
     return [*groups, *(Group(run.name, (run,)) for run in alone)]
+
+
+def repetitions(groups: Sequence[Group], keys: Sequence[str]) -> list[list[tuple[str, ...]]]:
+    """For each run of each group its values of the repeated keys, the outermost first.
+
+    Keys that vary within no group are left out: with one seed, it is folds that are counted.
+
+    Args:
+        groups: The groups.
+        keys: The repeated keys, the outermost first.
+    """
+    varying = [
+        key for key in keys if any(differing_keys([run.settings for run in group.runs], [key])
+                                   for group in groups)
+    ]  # fmt: skip
+    return [
+        [tuple(_identity([run.settings.get(key, "–")]) for key in varying) for run in group.runs]
+        for group in groups
+    ]
 
 
 def differing_keys(settings: Sequence[Mapping[str, object]], keys: Sequence[str]) -> list[str]:
