@@ -355,9 +355,9 @@ def results_frame(records: Sequence[RunRecord], experiment: Path) -> Results:
     for record in records:
         if record.best is not None:
             metric, direction = str(record.best.get("metric")), record.best.get("direction")
-            for column in (columns.metrics.get(metric), columns.best.get(f"best_{metric}")):
-                if column is not None:
-                    directions[column] = direction
+            for name in (columns.metrics.get(metric), columns.best.get(f"best_{metric}")):
+                if name is not None:
+                    directions[name] = direction
     frame.attrs = {
         "swept": columns.swept,
         "metrics": columns.measured,
