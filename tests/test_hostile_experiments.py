@@ -117,22 +117,21 @@ def test_no_damaged_file_hides_a_run_or_ends_a_verb(results, campaign):
     assert not problems, "\n\n".join(problems)
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a damaged or hostile file spoils itself alone")
 @pytest.mark.parametrize(
     "name",
     ["training/small_0.2_1/tracking.jsonl", "training/small_0.2_1/run.json",
      "training/small_0.2_1/metrics.jsonl", ".trash/removed.jsonl"],
 )  # fmt: skip
-def test_sync_sends_all_other_runs_whatever_has_become_of_one_file(results, name):
+def test_sync_sends_all_other_runs_whatever_has_become_of_one_file(results, name, campaign):
     import expkit_mlflow
 
-    seed = int(os.environ.get("EXPKIT_SEED", random.randrange(1 << 30)))
-    print(f"EXPKIT_SEED={seed}")
     path = results / "single" / name
     damages = [*(Damage(name, raw) for name, raw in CONTENTS.items()), *map(Damage, PLACES)]
     before = facts(results / "tiny") | facts(results / "packed")
-    for damage in random.Random(seed).sample(damages, min(len(damages), 3 * FAULTS)):
+    for damage in campaign.random.sample(damages, min(len(damages), 3 * FACTOR)):
         print(damage)
+        campaign.tried += 1
         with damaged(path, damage), bounded():
             report = expkit_mlflow.sync(results / "single")
         assert report.runs in (3, 4)
@@ -141,17 +140,16 @@ def test_sync_sends_all_other_runs_whatever_has_become_of_one_file(results, name
     assert expkit_mlflow.sync(results / "single").runs == 4
 
 
-@pytest.mark.faults
+@pytest.mark.faults("a damaged or hostile file spoils itself alone")
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "timer.yaml"])
-def test_all_other_runs_are_drawn_whatever_has_become_of_one_file(results, name):
+def test_all_other_runs_are_drawn_whatever_has_become_of_one_file(results, name, campaign):
     from expkit_plotting.commands import plot
 
-    seed = int(os.environ.get("EXPKIT_SEED", random.randrange(1 << 30)))
-    print(f"EXPKIT_SEED={seed}")
     path = results / "single" / "training" / "small_0.2_1" / name
     damages = [*(Damage(name, raw) for name, raw in CONTENTS.items()), *map(Damage, PLACES)]
-    for damage in random.Random(seed).sample(damages, min(len(damages), FAULTS)):
+    for damage in campaign.random.sample(damages, min(len(damages), FACTOR)):
         print(damage)
+        campaign.tried += 1
         shutil.rmtree(results / "single" / "plots", ignore_errors=True)
         with damaged(path, damage):
             code, output = run(plot, ["results/single"], results.parent)

@@ -10,7 +10,7 @@ import traceback
 
 import pytest
 from fuzzing import Reader, all_contents, check, damages
-from hypothesis import HealthCheck, given, note, seed, settings
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from workspace import REPOSITORY
 
 from expkit_plotting import PlottingError
@@ -454,6 +454,7 @@ def test_no_damage_spoils_more_than_one_file(results, reader, campaign):
         database=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],  # to explain, it traces, and the limits are hit
     )
     @given(damages(path.read_bytes(), reader.kind))
     def search(damage):

@@ -142,10 +142,9 @@ def mlflow_holds_each_point_once(evidence: Evidence) -> Iterator[str]:
         if repeated:
             yield f"{name}: {len(repeated)} points more than once, first {repeated[0]}"
         journal: dict[tuple[str, int], set[float]] = {}
-        for entry in lines(evidence.disturbed / "training" / name / "tracking.jsonl"):
-            if entry["kind"] == "metrics":
-                for key, value in entry["metrics"].items():
-                    journal.setdefault((key, entry["step"]), set()).add(float(value))
+        for entry in valid_metrics(evidence.disturbed / "training" / name / "tracking.jsonl"):
+            for key, value in entry["metrics"].items():
+                journal.setdefault((key, entry["step"]), set()).add(float(value))
         missing = sorted(journal.keys() - points.keys())
         if missing:
             yield f"{name}: {len(missing)} points are missing, first {missing[0]}"
@@ -222,6 +221,20 @@ def runs(experiment: Path) -> dict[str, dict[str, object]]:
 def lines(path: Path) -> list[dict[str, object]]:
     """The objects of a file of JSON lines; any other line raises."""
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def valid_metrics(journal: Path) -> list[dict[str, object]]:
+    """The metrics entries of a journal that no later entry has cut."""
+    entries: list[tuple[int, dict[str, object]]] = []
+    position = 0
+    for line in journal.read_bytes().splitlines(keepends=True):
+        entry = json.loads(line)
+        if entry["kind"] == "metrics":
+            entries.append((position, entry))
+        elif entry["kind"] == "cut":
+            entries = [(start, kept) for start, kept in entries if start < entry["from"]]
+        position += len(line)
+    return [entry for _, entry in entries]
 
 
 def paths(evidence: Evidence, run: str, file: str) -> tuple[Path, Path]:

@@ -120,6 +120,22 @@ def test_bad_input_to_an_open_run_costs_none_of_its_data(call, error, text, tmp_
     assert lines[-1]["status"] == "FINISHED"
 
 
+@pytest.mark.parametrize(
+    "metrics", [{"a.b": 1.0, "a": {"b": 2.0}}, {"a": {"b": 1.0}, "a.b": 2.0}, {1: 1.0, "1": 2.0}]
+)
+def test_two_metrics_of_one_name_are_told(metrics, tmp_path, kit):
+    text = r"Two metrics are called '(a\.b|1)'; the first was logged"
+    with (
+        MLFlowLogger(tmp_path / "digits", "r", mode="offline") as run,
+        pytest.raises(TypeError, match=text),
+    ):
+        run.log_metrics({**metrics, "loss": 3.0}, 0)
+
+    lines = kit.lines(tmp_path / "digits/training/r/tracking.jsonl")
+    (values,) = [line["metrics"] for line in lines if line["kind"] == "metrics"]
+    assert sorted(values.values()) == [1.0, 3.0]
+
+
 def test_a_tensor_of_several_elements_is_named_with_its_shape(tmp_path):
     numpy = pytest.importorskip("numpy")
     text = r"'loss' must be one number, got ndarray of shape \(2, 3\)"

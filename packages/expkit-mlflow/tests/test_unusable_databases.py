@@ -39,6 +39,28 @@ def set_schema(database, version):
         connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
 
 
+OLDER = ("mlflow==2.22.2", "mlflow-skinny==2.22.2", "sqlalchemy<2.1")
+LOGS_A_RUN = """
+import sys
+from mlflow.tracking import MlflowClient
+
+client = MlflowClient(sys.argv[1])
+run = client.create_run(client.create_experiment("older"), run_name="kept").info.run_id
+client.log_metric(run, "loss", 0.5, step=0)
+client.set_terminated(run)
+"""
+
+
+@pytest.fixture
+def older_mlflow(tmp_path):
+    """The environment of a process that imports an older MLflow, which has its own folder."""
+    folder = tmp_path / "older"
+    install = ["pip", "install", "--quiet", "--no-deps", "--target", str(folder), *OLDER]
+    if subprocess.run([sys.executable, "-m", *install], check=False).returncode:
+        pytest.skip("an older MLflow cannot be installed here")
+    return os.environ | {"PYTHONPATH": str(folder)}
+
+
 @pytest.mark.parametrize("kind", ["EXCLUSIVE", "IMMEDIATE"])
 def test_a_store_that_another_program_holds_is_waited_for_briefly_and_left_to_the_next_sync(
     experiment, kit, caplog, kind
@@ -85,6 +107,33 @@ def test_a_store_of_an_older_mlflow_is_left_as_it_is_with_the_command_to_upgrade
     assert "Move" not in problem
     assert "move" not in problem
     assert database.read_bytes() == before
+
+
+@pytest.mark.skipif("EXPKIT_FAULTS" not in os.environ, reason="an installation: EXPKIT_FAULTS=1")
+@pytest.mark.faults("the store of an older MLflow is kept, and has everything once it is upgraded")
+def test_a_store_that_an_older_mlflow_made_has_everything_once_it_is_upgraded(
+    tmp_path, older_mlflow, kit
+):
+    experiment = tmp_path / "results" / "digits"
+    experiment.mkdir(parents=True)
+    uri = f"sqlite:///{experiment / 'mlflow.db'}"
+    command = [sys.executable, "-c", LOGS_A_RUN, uri]
+    subprocess.run(command, env=older_mlflow, check=True, capture_output=True)
+    log_offline(experiment)
+    before = (experiment / "mlflow.db").read_bytes()
+
+    (problem,) = sync(experiment).problems
+
+    assert f"mlflow db upgrade {uri}" in problem
+    assert (experiment / "mlflow.db").read_bytes() == before
+    upgrade = [sys.executable, "-m", "mlflow", "db", "upgrade", uri]
+    subprocess.run(upgrade, check=True, capture_output=True)
+    assert sync(experiment).problems == []
+    assert set(kit.runs(experiment)) == {"r"}
+    with contextlib.closing(sqlite3.connect(experiment / "mlflow.db")) as connection:
+        assert connection.execute("SELECT value FROM metrics WHERE run_uuid IN "
+                                  "(SELECT run_uuid FROM runs WHERE name = 'kept')"
+                                 ).fetchall() == [(0.5,)]  # fmt: skip
 
 
 def test_a_store_that_lacks_an_older_versions_tables_is_not_changed_unasked(experiment):

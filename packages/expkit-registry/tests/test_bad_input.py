@@ -58,7 +58,7 @@ BAD = {
     "a name at run time": (
         lambda: Models.build({"name": "resnet"}, name="ViT"),
         RegistryError,
-        "'name' selects the entry ('resnet') and cannot be a runtime argument, got 'ViT'.",
+        "'name' selects the entry ('resnet') and cannot be a runtime argument, got 'ViT'. Where",
     ),
     "a string in place of a number": (
         lambda: Models.build({"name": "resnet", "width": "16"}),
@@ -136,9 +136,10 @@ BAD = {
         "has '_target_', which belongs to hydra.utils.instantiate.",
     ),
     "an entry that needs a name": (
-        lambda: WithName.check("dataset"),
+        lambda: WithName.check({"name": "dataset"}),
         RegistryError,
-        "needs 'name', which selects the entry and is not passed on: rename the parameter",
+        "needs 'name', which here selects the entry. Where the entry has a parameter of its own "
+        "called 'name', select it by '_name_' instead.",
     ),
     "a number too long for Python to write": (
         lambda: Models.build({"name": "resnet", "width": 10**5000}, width=1),

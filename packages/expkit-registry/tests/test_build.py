@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
+from functools import partial, wraps
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -287,6 +288,289 @@ def _refusal(call):
     except RegistryError as error:
         return str(error)
     return None
+
+
+class TestParameterCalledName:
+    def test_it_is_an_argument_where_another_key_selects_the_entry(self):
+        cfg = {"_name_": "named", "name": "layer1"}
+
+        assert Things.build(cfg) == ("layer1", 1)
+        assert Things.build(**cfg) == ("layer1", 1)
+        assert Things.build({"_name_": "named"}, name="layer1") == ("layer1", 1)
+        assert Things.build("named", name="layer1", width=2) == ("layer1", 2)
+        Things.check({"_name_": "named"}, runtime=["name"])
+
+    def test_it_is_never_taken_for_the_selector_or_replaced(self):
+        with pytest.raises(RegistryError, match=r"'name' selects the entry .* by '_name_' instead"):
+            Things.build({"name": "named"}, name="layer1")
+        with pytest.raises(RegistryError, match=r"needs 'name', which here selects the entry"):
+            Things.build({"name": "named"})
+        with pytest.raises(RegistryError, match=r"name is 'a' in the configuration and 'b' in the"):
+            Things.build({"_name_": "named", "name": "a"}, name="b")
+        with pytest.raises(RegistryError, match=r"needs 'name': configure name, or pass name=…"):
+            Things.build({"_name_": "named"})
+
+
+@Things.register("named")
+def named(name, width=1):
+    return name, width
+
+
+class TestKeywordsThatAreForwarded:
+    @pytest.fixture
+    def entries(self):
+        class Entries(BaseRegistry[object]):
+            pass
+
+        return Entries
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            "Child",
+            "Grandchild",
+            "calls_a_class",
+            "calls_a_function",
+            "calls_either",
+            "calls_by_place",
+            "bound",
+        ],
+    )
+    def test_a_typo_is_found_where_the_code_only_passes_them_on(self, entries, entry):
+        entries.register("entry", globals()[entry])
+
+        entries.check({"name": "entry", "depth": 3, "lr": 0.1})
+        with pytest.raises(RegistryError, match=r"no parameter 'detph'\. Did you mean 'depth'\?"):
+            entries.check({"name": "entry", "detph": 3})
+        with pytest.raises(RegistryError, match=r"depth is the string '3', but .* expects int"):
+            entries.check({"name": "entry", "depth": "3"})
+        with pytest.raises(RegistryError, match=r"width"):  # which the code itself gives
+            entries.check({"name": "entry", "width": 3})
+
+    @pytest.mark.parametrize(
+        "entry", ["reads", "drops", "passes_as_a_dict", "calls_a_local", "wrapped", "Signed"]
+    )
+    def test_all_keys_pass_where_the_code_does_anything_else_with_them(self, entries, entry):
+        entries.register("entry", globals()[entry])
+
+        entries.check({"name": "entry", "detph": 3})
+
+    def test_each_is_refused_or_accepted_as_the_call_itself_does(self, entries):
+        entries.register("entry", Grandchild)
+
+        for key in ("depth", "lr", "width", "self", "args", "kwargs", "x"):
+            refusal = _refusal(lambda key=key: entries.check({"name": "entry", key: 1}))
+            try:
+                Grandchild(**{key: 1})
+            except TypeError:
+                assert refusal is not None
+            else:
+                assert refusal is None
+
+    def test_an_optimizer_of_ones_own_takes_what_its_base_takes(self, entries, torch):
+        class WarmSGD(torch.optim.SGD):
+            def __init__(self, params, warmup=0, **kwargs):
+                super().__init__(params, **kwargs)
+                self.warmup = warmup
+
+        entries.register("sgd", WarmSGD)
+        parameters = [torch.nn.Parameter(torch.zeros(1))]
+
+        assert entries.build({"name": "sgd", "lr": 0.5}, params=parameters).warmup == 0
+        with pytest.raises(RegistryError, match=r"no parameter 'momentun'\. Did you mean 'moment"):
+            entries.check({"name": "sgd", "momentun": 0.9})
+
+
+class Base:
+    def __init__(self, width: int, depth: int = 1, lr: float = 0.1):
+        self.values = (width, depth, lr)
+
+
+class Child(Base):
+    def __init__(self, size=1, **kwargs):
+        super().__init__(size, **kwargs)
+
+
+class Unrelated:
+    pass
+
+
+class Grandchild(Unrelated, Child):
+    def __init__(self, **options):
+        super().__init__(**options)
+
+
+def calls_a_class(**kwargs):
+    return Base(width=1, **kwargs)
+
+
+def calls_a_function(extra=1, **kwargs):
+    return calls_a_class(**kwargs)
+
+
+def calls_either(deep=False, **kwargs):
+    return Base(1, **kwargs) if deep else calls_a_class(**kwargs)
+
+
+def by_place(width, /, *args, depth: int = 1, lr=0.1): ...
+
+
+def calls_by_place(**kwargs):
+    return by_place(1, 2, **kwargs)
+
+
+class Builder:
+    @classmethod
+    def build(cls, **kwargs):
+        return Base(1, **kwargs)
+
+
+bound = Builder.build
+
+
+def reads(depth=1, **kwargs):
+    return Base(kwargs.get("width", 1), **kwargs)
+
+
+def drops(depth=1, **_): ...
+
+
+def passes_as_a_dict(depth=1, **kwargs):
+    return dict(kwargs)
+
+
+def calls_a_local(depth=1, **kwargs):
+    make = Base
+    return make(1, **kwargs)
+
+
+@wraps(calls_a_class)
+def wrapped(**kwargs):
+    return calls_a_class(**{**kwargs, "detph": 1})
+
+
+class Signed(Base):
+    def __new__(cls, **kwargs):
+        return object.__new__(cls)
+
+    def __init__(self, **kwargs):
+        super().__init__(1, **kwargs)
+
+
+class Mode(Enum):
+    TRAIN = "train"
+    EVAL = "eval"
+    OFF = 0
+
+
+class Swapped(Enum):
+    A = "B"
+    B = "A"
+
+
+def choices(
+    mode: Mode = Mode.TRAIN,
+    reduction: Literal["sum", "mean"] = "mean",
+    optional: Literal["sum"] | Mode | None = None,
+    level: Literal[1, 2] = 1,
+    text_or_mode: str | Mode = "",
+    number_or_mode: float | Mode = 0.0,
+    model_or_mode: Base | Mode = Mode.OFF,
+    modes: list[Mode] = [],  # noqa: B006
+    by_name: dict[str, Mode] = {},  # noqa: B006
+    pair: tuple[Mode, int] = (Mode.OFF, 1),
+    rates: tuple[float, ...] = (),
+    swapped: Swapped = Swapped.A,
+    plain=Mode.EVAL,
+    annotated: Annotated[Mode, "how"] = Mode.OFF,
+    late: Literal["a"] = "default",
+):
+    return dict(locals())
+
+
+class TestChoices:
+    @pytest.fixture
+    def entries(self):
+        class Entries(BaseRegistry[object]):
+            pass
+
+        Entries.register("choices", choices)
+        return Entries
+
+    @pytest.mark.parametrize(
+        ("key", "value", "expected"),
+        [
+            ("mode", "TRAIN", Mode.TRAIN),
+            ("mode", "train", Mode.TRAIN),
+            ("mode", "Mode.EVAL", Mode.EVAL),
+            ("mode", 0, Mode.OFF),
+            ("mode", Mode.EVAL, Mode.EVAL),
+            ("reduction", "sum", "sum"),
+            ("optional", "sum", "sum"),
+            ("optional", "EVAL", Mode.EVAL),
+            ("optional", None, None),
+            ("level", 2, 2),
+            ("text_or_mode", "TRAIN", "TRAIN"),
+            ("number_or_mode", "TRAIN", Mode.TRAIN),
+            ("number_or_mode", 0, 0),
+            ("model_or_mode", "EVAL", Mode.EVAL),
+            ("model_or_mode", 3, 3),  # whether it fits a class, only the entry knows
+            ("modes", ["TRAIN", "eval"], [Mode.TRAIN, Mode.EVAL]),
+            ("by_name", {"a": "eval"}, {"a": Mode.EVAL}),
+            ("pair", ["eval", 2], (Mode.EVAL, 2)),
+            ("rates", [1, 2.5], (1, 2.5)),
+            ("swapped", "Swapped.A", Swapped.A),
+            ("plain", "TRAIN", Mode.TRAIN),
+            ("annotated", "TRAIN", Mode.TRAIN),
+            ("late", "default", "default"),  # a default is allowed, whatever the annotation says
+        ],
+    )
+    def test_the_name_or_the_value_of_a_member_becomes_that_member(
+        self, entries, key, value, expected
+    ):
+        cfg = {"name": "choices", key: value}
+
+        entries.check(cfg)
+        assert entries.build(cfg)[key] == expected
+        assert type(entries.build(cfg)[key]) is type(expected)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            (
+                "mode",
+                "trian",
+                "mode is 'trian', but choices .* expects one of TRAIN, EVAL, OFF.*'TRA",
+            ),
+            (
+                "mode",
+                False,
+                "mode is False.*YAML reads on, off, yes and no as true and false unless",
+            ),
+            ("reduction", "men", "expects one of 'sum', 'mean'. Did you mean 'mean'"),
+            ("reduction", None, "is None, but choices .* expects one of 'sum', 'mean'"),
+            ("optional", "x", "expects one of 'sum', TRAIN, EVAL, OFF, None"),
+            ("level", True, "is True, but choices .* expects one of 1, 2"),
+            ("level", "1", "is '1', but choices .* expects one of 1, 2"),
+            ("number_or_mode", "1e-3", "expects one of TRAIN, EVAL, OFF, float"),
+            ("modes", ["TRAIN", "x"], r"modes\[1\] is 'x'"),
+            ("by_name", {"a": "x"}, r"by_name\.a is 'x'"),
+            ("rates", [0.1, "1e-3"], r"rates\[1\] is the string '1e-3', but .* expects float"),
+            (
+                "swapped",
+                "A",
+                r"'A', which choices .* could take for Swapped.A or Swapped.B: write one",
+            ),
+            ("late", "b", "expects 'a'"),
+        ],
+    )
+    def test_what_is_not_allowed_is_refused_with_what_is(self, entries, key, value, message):
+        cfg = {"name": "choices", key: value}
+
+        with pytest.raises(RegistryError, match=message):
+            entries.check(cfg)
+        with pytest.raises(RegistryError, match=message):
+            entries.build(cfg)
 
 
 @dataclass

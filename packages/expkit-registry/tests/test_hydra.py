@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import warnings
+from enum import Enum
 from typing import Literal
 
 import pytest
@@ -15,6 +16,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from registered import Layer, Models, Net
 
 from expkit_registry import BaseRegistry, RegistryError
+
+
+class Reduction(Enum):
+    SUM = "sum"
+    MEAN = "mean"
 
 
 @pytest.fixture
@@ -45,11 +51,36 @@ class TestDictConfig:
         assert type(net.blocks) is list
         assert type(net.blocks[1]) is dict
 
-    def test_a_missing_value_counts_as_not_given(self):
-        cfg = OmegaConf.create({"name": "net", "width": "???"})
+    @pytest.mark.parametrize("make", [OmegaConf.create, dict])
+    def test_a_missing_value_must_be_given(self, make):
+        cfg = make({"name": "net", "width": "???"})
 
         assert Models.build(cfg, width=4).width == 4
-        assert Models.build(cfg).width == 8
+        Models.check(cfg, runtime=["width"])
+        for refuse in (lambda: Models.build(cfg), lambda: Models.check(cfg, runtime=[])):
+            with pytest.raises(
+                RegistryError,
+                match=r"width is \?\?\?, so it must be given: configure it, or pass width=… to bui",
+            ):
+                refuse()
+        with pytest.raises(RegistryError, match=r"and runtime=\['width'\] to check\(\)"):
+            Models.check(cfg)
+
+    @pytest.mark.parametrize("make", [OmegaConf.create, dict])
+    def test_a_missing_value_inside_a_value_must_be_given(self, make):
+        cfg = make({"net": {"name": "net", "blocks": [1, {"size": "???"}, "???"]}})
+
+        with pytest.raises(RegistryError) as refused:
+            Models.build(cfg["net"])
+
+        assert "blocks[1].size is ???, so it must be given: configure it." in str(refused.value)
+        assert "blocks[2] is ???, so it must be given: configure it." in str(refused.value)
+        with pytest.raises(RegistryError, match="in the configuration and"):
+            Models.build(cfg["net"], blocks=[1])
+
+    def test_a_missing_value_of_an_unknown_key_is_an_unknown_key(self):
+        with pytest.raises(RegistryError, match=r"no parameter 'widht'\. Did you mean 'width'"):
+            Models.build({"name": "net", "widht": "???"})
 
     def test_an_error_names_the_place_in_the_whole_configuration(self):
         cfg = OmegaConf.create({"encoder": {"model": {"name": "net", "widht": 3}}})
@@ -74,6 +105,12 @@ class TestTarget:
 
         assert isinstance(net, Net)
         assert type(net.blocks) is list
+
+    def test_a_parameter_called_name_is_an_argument_beside_the_other_selector(self):
+        cfg = {"_target_": "registered.Layers.build", "_name_": "named", "name": "first"}
+
+        assert instantiate(cfg) == "first"
+        assert instantiate(OmegaConf.create(cfg)) == "first"
 
     def test_nodes_inside_nodes_are_built_first(self):
         cfg = OmegaConf.create(
@@ -141,8 +178,39 @@ class TestStore:
             "mode": "???",
             "betas": [1, 2],
         }
-        with pytest.raises(RegistryError, match=r"needs 'lr': configure optimizer\.lr, or pass"):
+        with pytest.raises(RegistryError, match=r"optimizer\.lr is \?\?\?, so it must be given: c"):
             Entries.build(cfg.optimizer, params=[], model=None)
+
+    def test_an_entry_with_a_name_of_its_own_is_selected_by_another_key(self, store):
+        class Entries(BaseRegistry[object]):
+            pass
+
+        @Entries.register("torchvision")
+        def torchvision(name: str, root: str = "."):
+            return name, root
+
+        Entries.store("data")
+        cfg = composed("+data=torchvision", "data.name=mnist").data
+
+        assert cfg == {"_name_": "torchvision", "name": "mnist", "root": "."}
+        assert Entries.build(cfg) == ("mnist", ".")
+        with pytest.raises(RegistryError, match=r"data\.name is \?\?\?, so it must be given"):
+            Entries.build(composed("+data=torchvision").data)
+
+    def test_a_default_that_is_a_member_of_an_enumeration_is_published_by_its_name(self, store):
+        class Entries(BaseRegistry[object]):
+            pass
+
+        @Entries.register("loss")
+        def loss(reduction: Reduction = Reduction.MEAN, other: Reduction | None = None):
+            return reduction, other
+
+        Entries.store("loss")
+
+        assert composed("+loss=loss").loss.reduction == "MEAN"
+        assert Entries.build(composed("+loss=loss").loss) == (Reduction.MEAN, None)
+        cfg = composed("+loss=loss", "loss.reduction=SUM", "loss.other=mean").loss
+        assert Entries.build(cfg) == (Reduction.SUM, Reduction.MEAN)
 
     def test_a_default_that_omegaconf_would_misread_is_left_to_the_entry(self, store):
         class Entries(BaseRegistry[object]):

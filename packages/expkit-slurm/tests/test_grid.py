@@ -1,6 +1,7 @@
 """A grid on a real cluster, when all goes well."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -318,3 +319,36 @@ def test_a_task_keeps_what_its_function_returned_and_the_choices(app):
     assert record.returned == (1, float("inf"))
     assert record.data["choices"] == record.choices
     assert record.data["unresolved"] == {}
+
+
+def test_the_options_of_both_launchers_may_stand_in_one_configuration(app):
+    config = app.folder / "conf" / "config.yaml"
+    config.write_text(config.read_text().replace("hydra: {", "hydra: {launcher: {n_jobs: 2}, "))
+
+    submitted = app.sweep("x=1", "+hydra.launcher.show_output=true")
+    here = app.run("train.py", "-m", "x=2", "+hydra.launcher.mem=100M", "hydra.launcher.wait=false")
+
+    assert "3 completed" not in submitted
+    assert (
+        "hydra.launcher.n_jobs, show_output: for expkit; the launcher expkit_slurm does not need "
+        "them" in submitted
+    )
+    assert (
+        "hydra.launcher.mem, wait: for expkit_slurm; the launcher expkit does not need them" in here
+    )
+    assert {name: app.record(name)["state"] for name in "12"} == dict.fromkeys("12", "completed")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "option", "message"),
+    [
+        ("expkit", "n_job=2", "hydra.launcher.n_job is not known to the launcher expkit.*n_jobs?"),
+        ("expkit_slurm", "memm=1G", "The resource 'memm' is not known. Did you mean mem?"),
+        ("expkit_slurm", "timeout_min=5", "Write time: 90, in minutes"),
+    ],
+)
+def test_an_option_of_no_launcher_is_refused_before_anything_starts(app, launcher, option, message):
+    words = ["train.py", "-m", f"hydra/launcher={launcher}", f"hydra.launcher.{option}"]
+
+    assert re.search(message, app.run(*words, code=1))
+    assert app.calls() == []

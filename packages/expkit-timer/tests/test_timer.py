@@ -3,6 +3,7 @@ import copy
 import math
 import pickle
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -227,6 +228,208 @@ class TestDecorator:
             asyncio.run(fail())
 
         assert (timer.seconds, timer.count) == (1, 1)
+
+
+class TestTasks:
+    def test_each_task_times_its_own_blocks(self, clock):
+        timer = Timer(clock=clock)
+
+        async def work(turns):
+            with timer:
+                for _ in range(turns):
+                    clock.sleep(1)
+                    await asyncio.sleep(0)
+
+        async def main():
+            await asyncio.gather(work(1), work(3), work(3))
+
+        asyncio.run(main())
+
+        # turns: a b c, (a ends) b c, b c, (b ends) (c ends)
+        assert timer.count == 3
+        assert timer.seconds == 3 + 6 + 5
+        assert not timer.running
+
+    def test_a_task_inside_a_block_of_another_counts_by_itself(self, clock):
+        timer = Timer(clock=clock)
+
+        async def work():
+            with timer:
+                clock.sleep(1)
+                await asyncio.sleep(0)
+
+        async def main():
+            with timer:
+                await asyncio.gather(work(), work())
+
+        asyncio.run(main())
+
+        assert timer.count == 3
+        assert timer.seconds == 2 + 2 + 1
+
+    def test_blocks_nest_and_pause_within_a_task(self, clock):
+        timer = Timer(clock=clock)
+
+        @timer
+        async def load():
+            clock.sleep(1)
+            await asyncio.sleep(0)
+
+        async def work():
+            with timer:
+                await load()
+                timer.pause()
+                clock.sleep(10)
+                await asyncio.sleep(0)
+                timer.resume()
+                with timer:
+                    await load()
+
+        async def main():
+            await asyncio.gather(work(), work())
+
+        asyncio.run(main())
+
+        # a runs from 0 to 2 and from 22 to 24, b from 1 to 12 and from 23 to 24.
+        assert timer.count == 2
+        assert timer.seconds == (2 + 2) + (11 + 1)
+
+    def test_a_block_around_the_event_loop_is_the_outermost_one(self, clock):
+        timer = Timer(clock=clock)
+
+        async def work():
+            with timer:
+                clock.sleep(1)
+                await asyncio.sleep(0)
+
+        async def main():
+            await asyncio.gather(work(), work())
+
+        with timer:
+            asyncio.run(main())
+
+        assert (timer.seconds, timer.count) == (2, 1)
+
+    def test_a_task_that_waits_in_its_block_leaves_those_around_the_loop_alone(self, clock):
+        timer = Timer(clock=clock)
+        loop = asyncio.new_event_loop()
+        resume = asyncio.Event()
+
+        async def work():
+            with timer:
+                await resume.wait()
+
+        async def begin():
+            task = asyncio.ensure_future(work())
+            await asyncio.sleep(0)
+            return task
+
+        async def end(task):
+            resume.set()
+            await task
+
+        task = loop.run_until_complete(begin())
+        clock.sleep(1)
+        with timer:
+            clock.sleep(2)
+            loop.run_until_complete(end(task))
+            clock.sleep(4)
+        loop.close()
+
+        assert timer.count == 2
+        assert timer.seconds == (1 + 2) + (2 + 4)
+
+    def test_a_generator_that_is_closed_by_another_task_ends_its_block(self, clock):
+        timer = Timer(clock=clock)
+
+        async def batches():
+            with timer:
+                while True:
+                    clock.sleep(1)
+                    yield
+
+        async def main():
+            iterator = batches()
+            await anext(iterator)
+            await asyncio.ensure_future(iterator.aclose())
+            with timer:
+                clock.sleep(4)
+
+        asyncio.run(main())
+
+        assert (timer.seconds, timer.count) == (5, 2)
+
+    def test_start_and_stop_are_of_a_task(self, clock):
+        timer = Timer(clock=clock)
+
+        async def work():
+            timer.start()
+            with pytest.raises(TimerError, match=r"already running in this task"):
+                timer.start()
+            await asyncio.sleep(0)
+            timer.stop()
+            assert not timer.running
+
+        async def main():
+            assert not timer.running
+            await asyncio.gather(work(), work())
+            with pytest.raises(TimerError, match=r"not running in this task, so .* stop\(\)"):
+                timer.stop()
+
+        asyncio.run(main())
+
+        assert timer.count == 2
+
+    def test_start_and_stop_in_callbacks_of_a_loop_are_of_its_thread(self, clock):
+        timer = Timer(clock=clock)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.call_soon(timer.start)
+            loop.call_soon(clock.sleep, 1)
+            loop.call_soon(timer.stop)
+            await asyncio.sleep(0)
+
+        asyncio.run(main())
+
+        assert (timer.seconds, timer.count) == (1, 1)
+
+    def test_loops_in_several_threads_do_not_mix(self):
+        timer = Timer()
+
+        async def work():
+            for _ in range(100):
+                with timer:
+                    await asyncio.sleep(0)
+
+        async def main():
+            await asyncio.gather(*[work() for _ in range(5)])
+
+        threads = [threading.Thread(target=lambda: asyncio.run(main())) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(100):
+            with timer:
+                pass
+        for thread in threads:
+            thread.join()
+
+        assert timer.count == 4 * 5 * 100 + 100
+
+    def test_a_block_does_not_import_asyncio(self):
+        code = (
+            "import sys; from expkit_timer import Timer\n"
+            "timer = Timer()\n"
+            "with timer: pass\n"
+            "assert 'asyncio' not in sys.modules\n"
+            "import asyncio\n"
+            "async def work():\n"
+            "    with timer: await asyncio.sleep(0)\n"
+            "async def main(): await asyncio.gather(work(), work())\n"
+            "asyncio.run(main())\n"
+            "assert timer.count == 3"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
 
 
 class TestThreads:

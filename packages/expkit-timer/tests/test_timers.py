@@ -157,6 +157,27 @@ def test_each_coroutine_keeps_its_own_place_in_the_tree(timers, clock):
     assert timers["b/fetch"].count == 1
 
 
+def test_blocks_of_tasks_are_children_of_the_block_in_which_the_tasks_began(clock):
+    timers = Timers(clock=clock)
+
+    async def load(turns):
+        with timers("load"):
+            for _ in range(turns):
+                clock.sleep(1)
+                await asyncio.sleep(0)
+
+    async def main():
+        with timers("epoch"):
+            await asyncio.gather(load(1), load(2))
+
+    asyncio.run(main())
+
+    assert {path: (timer.count, timer.seconds) for path, timer in timers.items()} == {
+        "epoch": (1, 3),
+        "epoch/load": (2, 2 + 2),
+    }
+
+
 def test_a_thread_begins_at_the_root(timers, clock):
     def work():
         with timers("worker"):

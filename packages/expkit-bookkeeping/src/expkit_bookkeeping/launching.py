@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from ._runs.code_records import read_sources as read_sources
     from ._runs.code_records import record_code as record_code
     from ._runs.code_records import recorded_sources as recorded_sources
+    from ._runs.environment import split_arguments as split_arguments
+    from ._runs.environment import typed_arguments as typed_arguments
     from ._runs.folder_ownership import foreign_reason as foreign_reason
     from ._runs.folder_ownership import reason_to_stay as reason_to_stay
     from ._runs.folder_ownership import script_files as script_files
@@ -118,11 +120,13 @@ _MODULES = {
     "secret_warning": "_files.secrets",
     "settings_of_run": "_runs.settings",
     "shown": "_files.secrets",
+    "split_arguments": "_runs.environment",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
     "text_of": "_files.texts",
     "to_tagged": "_files.tagged_json",
     "traceback_text": "_files.texts",
+    "typed_arguments": "_runs.environment",
     "uri_without_secrets": "_files.secrets",
     "without_colours": "_files.texts",
     "without_known_secrets": "_files.secrets",

@@ -149,7 +149,93 @@ def test_without_torchinfo_the_parameters_are_listed_and_the_extra_is_named(run,
     assert summary_of(run)["totals"]["parameters"] == 14
 
 
-def test_a_shared_parameter_counts_once(run, monkeypatch):
+class Tied(nn.Module):
+    """A language model in small: the output layer has the weights of the embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(50, 8)
+        self.middle = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 50, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens):
+        return self.head(self.middle(self.embedding(tokens)))
+
+
+class Shared(nn.Module):
+    """One layer under three names, a frozen parameter, one of the model itself, a layer unused."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.again = self.layer
+        self.parallel = nn.DataParallel(self.layer)
+        self.unused = nn.Linear(3, 3)
+        self.scale = nn.Parameter(torch.ones(5))
+        self.layer.weight.requires_grad = False
+
+    def forward(self, inputs):
+        return self.again(self.layer(self.parallel(inputs)))
+
+
+COUNTED = {
+    "tied weights": (Tied, {"input_data": torch.zeros(2, 3, dtype=torch.long)}),
+    "tied weights without input": (Tied, {}),
+    "tied weights in a wrapper": (
+        lambda: nn.DataParallel(Tied()),
+        {"input_data": torch.zeros(2, 3, dtype=torch.long)},
+    ),
+    "a shared layer": (Shared, {"input_size": (2, 4)}),
+    "a shared layer on the meta device": (lambda: Shared().to("meta"), {"input_size": (2, 4)}),
+    "weight normalisation": (
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)),
+        {"input_size": (2, 4)},
+    ),
+    "a recurrent layer": (lambda: nn.GRU(4, 4, num_layers=2), {"input_size": (1, 2, 4)}),
+    "a model that fails": (Tied, {"input_size": (2, 3)}),
+}
+
+
+@needs_torchinfo
+@pytest.mark.parametrize("case", COUNTED)
+def test_totals_count_each_parameter_once(run, case):
+    make, inputs = COUNTED[case]
+    model = make()
+
+    text = run.save_model_summary(model, **inputs).read_text()
+
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    totals = summary_of(run)["totals"]
+    assert (totals["parameters"], totals["trainable"]) == (parameters, trainable)
+    if summary_of(run)["source"] == "torchinfo":
+        assert f"Total params: {parameters}\n" in text
+        assert f"Non-trainable params: {parameters - trainable}\n" in text
+        assert totals.get("parameter_bytes", 4 * parameters) == 4 * parameters
+
+
+@needs_torchinfo
+def test_the_summary_says_which_parameters_are_shared(run):
+    text = run.save_model_summary(Tied(), input_data=torch.zeros(2, 3, dtype=torch.long))
+
+    note = "Shared parameters count once in the totals: head.weight is embedding.weight."
+    assert summary_of(run)["notes"] == [note]
+    assert text.read_text().splitlines()[-1] == note
+
+
+@needs_torchinfo
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_the_summary_says_that_quantized_weights_do_not_count(run):
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    run.save_model_summary(torch.ao.quantization.quantize_dynamic(model), input_size=(2, 4))
+
+    data = summary_of(run)
+    assert data["totals"]["parameters"] == 0
+    assert data["notes"] == ["Quantized weights are no parameters and do not count: 0."]
+
+
+def test_a_shared_parameter_counts_once_without_torchinfo(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchinfo", None)
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
@@ -166,6 +252,9 @@ def test_a_lazy_model_stays_lazy(run):
 
     assert isinstance(model, nn.LazyLinear)
     assert "lazy" in warnings_of(run)[0]
+    assert summary_of(run)["totals"] == {"parameters": 0, "trainable": 0}
+    (note,) = summary_of(run)["notes"]
+    assert note == "Lazy parameters have no size before the first input: weight, bias."
 
 
 @needs_torchinfo

@@ -212,10 +212,13 @@ class RunCallback(Callback, JobWatcher):
         if "expkit" in str(config.hydra.sweeper.get("_target_")):
             return  # ours has done it, and knows the grid
         with current_config(config):
-            experiment = Path(str(config.results_dir)) / str(config.experiment_id)
+            experiment = Path(str(config.results_dir), str(config.experiment_id)).absolute()
+            sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
             hide_in_multirun(config)
+        if not sweep_dir.is_relative_to(experiment):  # the user's own: there is no table of it
+            return
         with current_config(config), tracking_uri_handed_on(config):
-            finish_grid(None, config=config, experiment=experiment.absolute())
+            finish_grid(None, config=config, experiment=experiment)
 
     def _at_exit(self) -> None:
         # Only if the process ends before Hydra has got to the function: by another callback.

@@ -18,6 +18,7 @@ from ._console.sweep_report import announce, report_outcome, runs_of_others, say
 from ._grid.secrets import remember_secrets_of
 from ._grid.settings import grid_settings
 from ._running.execution import RunOutcome, execute_run
+from ._running.gpus import GpuDivision, divide_gpus, visible_gpus
 from ._running.lifetime import INTERRUPTED, TERMINATED, as_exception, asks_for_the_end
 from ._running.output import StreamOutput
 
@@ -120,6 +121,7 @@ def launch_grid(
     task_function: TaskFunction,
     n_jobs: int = 1,
     show_output: bool = False,
+    gpus_per_run: float | None = None,
 ) -> Sequence[JobReturn]:
     """Run what is pending in a grid, then write, draw and show the results.
 
@@ -131,13 +133,15 @@ def launch_grid(
         n_jobs: Processes at a time; 1 runs in this process.
         show_output: Whether the runs' output appears here. A grid with one pending run in this
             process always shows it.
+        gpus_per_run: GPUs that each of several processes has to itself; None: one, if there are as
+            many as processes.
 
     Returns:
         One result for each run that was executed; none for a run that somebody else took.
 
     Raises:
-        GridError: If another process cannot find the function, or if this process is one of
-            several of a distributed run.
+        GridError: If another process cannot find the function, if this process is one of several
+            of a distributed run, or if there are fewer GPUs than a run needs.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM, once the runs have saved their
             state and the way to resume has been printed.
     """
@@ -156,8 +160,10 @@ def launch_grid(
     status = command_line("status", short_path(grid.experiment))
     screen = tolerant_console(f"The grid goes on; {status} shows how far it is.")
     runs = list(grid.pending)
-    n_jobs = min(n_jobs, max(1, len(runs)))
-    show_output = show_output or (n_jobs == 1 and len(runs) == 1)
+    division = divide_gpus(visible_gpus(), gpus_per_run, n_jobs) if n_jobs > 1 else GpuDivision()
+    n_jobs = min(n_jobs, max(1, len(runs)), len(division.slots) or n_jobs)
+    in_process = n_jobs == 1 and not division.slots  # it would see all GPUs
+    show_output = show_output or (in_process and len(runs) == 1)
     tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
     ended: list[RunOutcome] = []
     explained: dict[str, str] = {}  # errors that were printed in full, with the run that had each
@@ -167,8 +173,15 @@ def launch_grid(
     signals = ExitStack()
     try:
         signals.enter_context(stop_signals())
-        announce(grid, runs, n_jobs=n_jobs, show_output=show_output, screen=screen)
-        if n_jobs == 1:
+        announce(
+            grid,
+            runs,
+            n_jobs=n_jobs,
+            gpus=division.text,
+            show_output=show_output,
+            screen=screen,
+        )
+        if in_process:
             outcomes = _execute_here(
                 grid,
                 runs,
@@ -188,6 +201,7 @@ def launch_grid(
                 task_function=task_function,
                 hydra_context=hydra_context,
                 show_output=show_output,
+                gpu_slots=division.slots,
             )
         with tracking, closing(outcomes):
             for outcome in outcomes:
@@ -204,7 +218,7 @@ def launch_grid(
                     explained=explained,
                     screen=screen,
                 )
-                if n_jobs == 1 and outcome.stop is not None:
+                if in_process and outcome.stop is not None:
                     stop = outcome.stop
                     break
         left = len(ended) < len(runs) or not grid.is_last_batch

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from expkit_bookkeeping.launching import literal_secrets, secret_warning
+from expkit_bookkeeping.launching import literal_secrets, secret_warning, typed_arguments
 
 from ._composing.composer import Composer
 from ._composing.config_files import files_read_once, warn_about_order
@@ -19,7 +19,8 @@ from ._composing.errors import GridError
 from ._composing.global_state import current_config
 from ._composing.internals import raw_return_value
 from ._composing.run_location import RunLocation, pinned_keys
-from ._console.preview import dry_run_lines, explain, narrowed, shorten, warnings
+from ._console.command_lines import recordable
+from ._console.preview import dry_run_lines, explain, missing_values, narrowed, shorten, warnings
 from ._console.progress import progress
 from ._console.texts import error_line, run_count
 from ._drafting.description import describe
@@ -27,6 +28,7 @@ from ._drafting.draft import Draft, draft_grid, read_rules
 from ._drafting.expansion import Expansion, expand
 from ._drafting.experiment import refuse_keys, refuse_swept_secrets
 from ._drafting.shape import Naming
+from ._drafting.sweep_params import sweep_params
 from ._grid.grid import Grid
 from ._grid.identity import identify
 from ._grid.names import name_template
@@ -95,9 +97,7 @@ class GridSweeper:
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
         config = self.config
-        params = self.params
-        if OmegaConf.is_config(params):
-            params = OmegaConf.to_container(params, resolve=True)
+        params = sweep_params(config)
         expansion = expand(params, arguments, loader)
         composer = Composer(loader, config)
         with current_config(config):
@@ -153,7 +153,7 @@ class GridSweeper:
         for line in explain(draft):
             log.info(line)
         left = narrowed(declared(), expansion) if draft.selection.unused else {}
-        for warning in warnings(draft.selection, left):
+        for warning in (*warnings(draft.selection, left), *missing_values(draft)):
             log.warning(warning)
         if config.expkit.get("dry_run"):
             if hasattr(self.launcher, "explain_grid"):
@@ -163,7 +163,9 @@ class GridSweeper:
             return None
         given_up = sum(decision.kind == "given_up" for decision in draft.selection.decisions)
         task = None if self.task_function is None else describe_task(self.task_function)
-        description = describe(config, expansion, draft, task=task)
+        description = describe(
+            config, expansion, draft, task=task, command=recordable(typed_arguments())
+        )
         return _write(draft, description), given_up
 
     def _explain_launch(self, draft: Draft) -> None:

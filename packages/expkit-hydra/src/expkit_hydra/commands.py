@@ -53,8 +53,9 @@ def status(argv: Sequence[str]) -> int:
         screen.print(f"… and {hidden} more (--all)")
     summary = counts_text(row.state for row in rows) or "no runs yet"
     screen.print(summary + (f", {skipped} skipped by rule" if skipped else ""))
-    for advice in dict.fromkeys(filter(None, (row.advice for row in rows))):
-        screen.print(advice, markup=False, soft_wrap=True)
+    styles = {row.advice: "red" if row.is_blocked else None for row in rows if row.advice}
+    for advice, style in styles.items():
+        screen.print(advice, style=style, markup=False, soft_wrap=True)
     return 0
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ._grid.schedulers import SchedulerReport as SchedulerReport
     from ._grid.schedulers import SchedulerView as SchedulerView
     from ._grid.settings import grid_settings as grid_settings
+    from ._launcher_options import without_others_options as without_others_options
     from ._running.execution import RunOutcome as RunOutcome
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
@@ -90,6 +91,7 @@ _MODULES = {
     "say": "_console.screen",
     "say_output": "_console.screen",
     "short_path": "_console.command_lines",
+    "without_others_options": "_launcher_options",
 }
 __all__ = [*_MODULES]
 

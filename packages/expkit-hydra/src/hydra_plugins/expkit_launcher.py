@@ -7,9 +7,11 @@ before it is in sys.modules, where postponed annotations of a dataclass cannot b
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,24 +28,39 @@ class ExpkitLauncherConf:
 
     `n_jobs`: processes at a time; 1 runs in this process.
     `show_output`: the runs' output appears here, too, not only in their console.log.
+    `gpus_per_run`: GPUs that each of `n_jobs` processes has to itself; 0.5: two runs share one, 0:
+    all see all. None: one, if there are as many as processes.
     """
 
     _target_: str = "hydra_plugins.expkit_launcher.ExpkitLauncher"
     n_jobs: int = 1
     show_output: bool = False
+    gpus_per_run: Optional[float] = None  # noqa: UP045 - read by OmegaConf
 
 
+# Open: the options of other launchers are not refused by Hydra, but judged in `setup`.
 ConfigStore.instance().store(
-    group="hydra/launcher", name="expkit", node=ExpkitLauncherConf, provider="expkit-hydra"
+    group="hydra/launcher",
+    name="expkit",
+    node=OmegaConf.structured(ExpkitLauncherConf, flags={"struct": False}),
+    provider="expkit-hydra",
 )
 
 
 class ExpkitLauncher(Launcher):
     """Runs a grid on this machine, in this process or in `n_jobs` processes."""
 
-    def __init__(self, n_jobs: int = 1, show_output: bool = False) -> None:
+    def __init__(
+        self,
+        n_jobs: int = 1,
+        show_output: bool = False,
+        gpus_per_run: float | None = None,
+        **others: Any,
+    ) -> None:
         self.n_jobs = n_jobs
         self.show_output = show_output
+        self.gpus_per_run = gpus_per_run
+        self.others = others  # options of other launchers
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
         self.task_function: TaskFunction | None = None
@@ -58,8 +75,13 @@ class ExpkitLauncher(Launcher):
         """Take what Hydra gives every launcher."""
         from expkit_hydra._grid.settings import grid_settings
         from expkit_hydra._launcher import check_n_jobs
+        from expkit_hydra._launcher_options import refuse_unknown, without_others_options
+        from expkit_hydra._running.gpus import check_gpus_per_run
 
+        names = ("n_jobs", "show_output", "gpus_per_run")
+        refuse_unknown("expkit", names, without_others_options("expkit", names, self.others))
         check_n_jobs(self.n_jobs)
+        check_gpus_per_run(self.gpus_per_run)
         grid_settings(config)  # refuses what is misspelt before anything is composed or written
         self.hydra_context = hydra_context
         self.task_function = task_function
@@ -96,4 +118,5 @@ class ExpkitLauncher(Launcher):
             task_function=self.task_function,
             n_jobs=self.n_jobs,
             show_output=self.show_output,
+            gpus_per_run=self.gpus_per_run,
         )

@@ -249,6 +249,79 @@ def test_a_grid_can_be_loaded_after_its_experiment_moved(app):
     assert grid.config(1).model.name == "cnn"
 
 
+@pytest.mark.parametrize(
+    ("params", "arguments"),
+    [
+        ('s: ["${optimizer.lr}", 7]', ["s=${optimizer.lr},7"]),
+        ('s: "${optimizer.lr},7"', ["s=${optimizer.lr},7"]),
+        ('s: "${optimizer.lr}"', ["s=${optimizer.lr}"]),
+        ('s: [[1, "${optimizer.lr}"], "a ${x}, b"]', ["s=[1,'${optimizer.lr}'],'a ${x}, b'"]),
+        ('s: "${some}"', ["s=3,4"]),
+        ('s: "range(1,${epochs})"', ["s=range(1,2)"]),
+        ('s: "${as_text}"', ["s=3,4"]),
+    ],
+)
+def test_params_and_the_command_line_sweep_the_same_values(app, params, arguments):
+    app.write(
+        "conf/config.yaml",
+        f"""
+        defaults: [expkit, optimizer: adam, _self_]
+        experiment_id: digits
+        s: 0
+        x: ${{optimizer.lr}}
+        epochs: 2
+        some: [3, 4]
+        as_text: 3,4
+        expkit: {{after: []}}
+        hydra: {{sweeper: {{params: {{optimizer.lr: [0.1, 0.001], {params}}}}}}}
+        """,
+    )
+    app.sweep()
+    declared = [(cfg.optimizer.lr, cfg.s, cfg.run_name) for cfg in app.seen]
+    app.seen.clear()
+    app.edit(f"params: {{optimizer.lr: [0.1, 0.001], {params}}}", "params: {}")
+
+    app.sweep("optimizer.lr=0.1,0.001", *arguments, "results_dir=other")
+
+    assert declared == [(cfg.optimizer.lr, cfg.s, cfg.run_name) for cfg in app.seen]
+
+
+def test_params_may_be_a_reference_to_a_mapping(app):
+    app.add("mine: {seed: [1, 2], optimizer.lr: [0.01]}")
+    swept = "{model: [mlp, cnn], optimizer: [sgd], optimizer.lr: [0.1, 0.001], seed: [1, 2]}"
+    app.edit(f"params: {swept}", "params: ${mine}")
+
+    app.sweep()
+
+    assert app.names() == ["1_0.01", "2_0.01"]
+
+
+@pytest.mark.parametrize("start", [[], ["expkit.dry_run=true"]])
+def test_a_key_that_nobody_gives_a_value_is_named_before_anything_starts(app, start):
+    app.add("data: {root: '???', size: '???', name: '${data.size}'}")
+    app.write("conf/model/cnn.yaml", "name: cnn\nwidth: ???\nhidden: 8\n")
+    logged = []
+    app.task = lambda cfg: logged.append(list(app.log))
+
+    app.sweep("seed=1", "data.root=/data", *start)
+
+    warnings = [line for line in (app.log if start else logged[0]) if "???" in line]
+    assert warnings == [
+        "data.size is ??? in every run (mlp_sgd_0.001_1, cnn_sgd_0.1_1, cnn_sgd_0.001_1): what "
+        "reads it fails. Give it a value: data.size=…",
+        "model.width is ??? in 2 runs (cnn_sgd_0.1_1, cnn_sgd_0.001_1): what reads it fails. Give "
+        "it a value: model.width=…",
+    ]
+
+
+def test_a_missing_value_that_is_swept_or_of_no_run_to_start_is_not_named(app):
+    app.add("a: ???")
+    app.sweep("a=1,2", "seed=1")
+    app.sweep("a=1,2", "seed=1")
+
+    assert not any("???" in line for line in app.log)
+
+
 def test_duplicates_collapse_and_blocks_are_united(app):
     app.write(
         "conf/config.yaml",

@@ -77,6 +77,10 @@ def test_the_command_line_wins_over_params_in_their_place():
     assert expansion.keys == ["model", "x"]
 
 
+def test_of_one_key_given_twice_the_last_value_counts_as_for_hydra():
+    assert jobs(None, "lr=1", "seed=1,2", "lr=2") == [["lr=2", "seed=1"], ["lr=2", "seed=2"]]
+
+
 def test_blocks_are_united_in_their_order():
     expansion = expand(
         [{"optimizer": ["sgd"], "lr": [0.1, 0.01]}, {"optimizer": ["adam"], "beta": [0.9]}],
@@ -110,6 +114,11 @@ def test_nothing_swept_is_one_run():
         ({"lr": "interval(0,1)"}, [], r"lr=interval\(0,1\): an interval has no finite number"),
         (None, ["lr=interval(0,1)"], r"an interval has no finite number of values. Sweep lr=range"),
         (None, ["seed=range(3,1)"], r"seed=range\(3,1\) has no values to sweep"),
+        ({"lr": [1], "+lr": [2]}, [], r"params has lr twice, once as \+lr"),
+        ({"lr": ["range(1,4)"]}, [], r"params.lr has range\(1,4\) in a list.*lr: range\(1,4\)"),
+        (None, ["+a={x:1},{x:2}", "+a={y:1},{y:2}"], r"a is given twice.*\{x:2\} and \+a=\{y:1"),
+        (None, ["+a={x:1}", "+a={y:1}"], r"a is given twice on the command line"),
+        (None, ["lr=1,2", "lr=3"], r"lr is given twice on the command line: lr=1,2 and lr=3"),
     ],
 )
 def test_what_cannot_be_swept_is_refused(params, arguments, message):

@@ -463,3 +463,19 @@ def test_runs_that_fail_alike_are_listed_in_one_line(app):
     output = app.train("-m", code=1)
 
     assert "  1, 3: SystemExit: 3" in output.splitlines()
+
+
+def test_another_sweeper_with_a_folder_of_its_own_ends_as_hydra_would(app):
+    (app.folder / "config.yaml").write_text(
+        "defaults: [expkit, _self_]\nexperiment_id: first\nx: 1\nepochs: 10\n"
+    )
+    words = ["-m", "hydra/sweeper=basic", "x=1,2"]
+
+    ours = app.train(*words)
+    own = app.train(*words, "hydra.sweep.dir=mine", "hydra.sweep.subdir=${hydra.job.num}")
+
+    assert "2 completed" in ours
+    assert "run again" in ours
+    assert app.calls() == ["1", "2"] * 2
+    assert own.splitlines()[-1] == "printed by 2"
+    assert (app.folder / "mine" / "1" / "run.json").is_file()

@@ -254,7 +254,8 @@ class MLFlowLogger:
             time: Seconds since the epoch; now by default.
 
         Raises:
-            TypeError: If a value is not a number; the others are logged.
+            TypeError: If a value is not a number, or two have one name, such as those of
+                `{"a.b": 1.0, "a": {"b": 2.0}}`; the others are logged.
         """
         if self._mode == "disabled":
             return
@@ -263,7 +264,7 @@ class MLFlowLogger:
         problem = None
         values: dict[str, float] = {}
         for key, value in metrics.items():
-            if type(value) is float and type(key) is str:
+            if type(value) is float and type(key) is str and key not in values:
                 values[key] = value
             else:
                 problem = add_numbers(str(key), value, values) or problem

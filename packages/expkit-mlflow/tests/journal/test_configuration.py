@@ -17,3 +17,9 @@ def test_every_configuration_becomes_flat_text(config):
 
     assert flat
     assert all(type(key) is str and type(value) is str for key, value in flat.items())
+
+
+def test_two_values_of_one_name_are_told(caplog):
+    assert flatten({"a.b": 1, "a": {"b": 2, "c": 3}}) == {"a.b": "1", "a.c": "3"}
+
+    assert "two values called a.b; MLflow gets the first" in caplog.text

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
-from types import NoneType, UnionType
-from typing import NamedTuple, Union, get_args, get_origin
+from typing import NamedTuple
 
 from ._errors import RegistryError, listing, near_match
+from ._forwarding import all_keywords, has_var_keyword, keywords_of, read_parameters
+from ._values import MisfitError, converted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from inspect import Parameter
 
 MISSING = "???"  # OmegaConf's mark for a value that must still be given
 HYDRA_KEYS = ("_args_", "_convert_", "_partial_", "_recursive_")
-_NUMBERS = {bool, int, float, complex}
+SELECTORS = ("_name_", "name")  # the first that a configuration has selects the entry
+_USE_OTHER_SELECTOR = (
+    "Where the entry has a parameter of its own called 'name', select it by '_name_' instead."
+)
 
 
 class Request(NamedTuple):
@@ -25,6 +28,8 @@ class Request(NamedTuple):
     name: str
     config: dict[str, object]
     path: str  # of the node in the whole configuration, "" where there is none
+    selector: str  # the key that selects the entry, "" where that was not a key
+    missing: tuple[tuple[str, str], ...]  # arguments, and the places in them that must be given
 
     def at(self, key: str) -> str:
         """The key as it is written in the whole configuration."""
@@ -50,13 +55,13 @@ def to_plain(value: object) -> object:
 
 
 def read_request(registry: str, cfg: object) -> Request:
-    """What a name, a mapping with `name` or a DictConfig asks for.
+    """What a name, a mapping with `name` (or `_name_`) or a DictConfig asks for.
 
     Raises:
         RegistryError: If it has no `name`, or keys that only `hydra.utils.instantiate` acts on.
     """
     if isinstance(cfg, str):
-        return Request(cfg, {}, "")
+        return Request(cfg, {}, "", "", ())
     path = _path(cfg)
     content = to_plain(cfg)
     where = f" ({path})" if path else ""
@@ -65,12 +70,10 @@ def read_request(registry: str, cfg: object) -> Request:
             f"{registry} cannot read the configuration {cfg!r}{where}: expected a name or a "
             f"mapping with the key 'name', got {type(cfg).__name__}."
         )
-    # Only strings are compared: comparing an array gives one result per item.
-    config = {
-        str(key): value
-        for key, value in content.items()
-        if not (isinstance(value, str) and value == MISSING)
-    }
+    missing = tuple(
+        (str(key), place) for key, value in content.items() for place in _missing(value, str(key))
+    )
+    config = {str(key): value for key, value in content.items() if (key, key) not in missing}
     target = config.pop("_target_", None)
     hydra_keys = [key for key in HYDRA_KEYS if key in config]
     if target is not None and not f".{target}".endswith(f".{registry}.build"):
@@ -80,17 +83,18 @@ def read_request(registry: str, cfg: object) -> Request:
             f"{registry}: the configuration{where} has {hydra_keys[0]!r}, which belongs to "
             "hydra.utils.instantiate. Pass the configuration to that, or remove the key."
         )
-    if "name" not in config:
+    selector = next((key for key in SELECTORS if key in config), None)
+    if selector is None:
         raise RegistryError(
             f"{registry}: the configuration{where} has no 'name'."
             f"{_name_hint(config)} Its keys: {listing(config)}."
         )
-    name = config.pop("name")
+    name = config.pop(selector)
     if not isinstance(name, str):
         raise RegistryError(
-            f"{registry}: 'name' in the configuration{where} must be a string, got {name!r}."
+            f"{registry}: {selector!r} in the configuration{where} must be a string, got {name!r}."
         )
-    return Request(name, config, path)
+    return Request(name, config, path, selector, missing)
 
 
 def refuse_repeated(
@@ -108,10 +112,10 @@ def refuse_repeated(
     """
     for key in runtime:
         value = f"{_short(runtime[key])}" if isinstance(runtime, Mapping) else "given"
-        if key == "name":
+        if key == request.selector:
             raise RegistryError(
-                f"{registry}: 'name' selects the entry ({request.name!r}) and cannot be a "
-                f"runtime argument, got {value}."
+                f"{registry}: {key!r} selects the entry ({request.name!r}) and cannot be a "
+                f"runtime argument, got {value}. {_USE_OTHER_SELECTOR}"
             )
         if key in request.config:
             raise RegistryError(
@@ -134,130 +138,89 @@ def find_problems(
         runtime: Names of the arguments that the call adds. None if they are not known yet:
             nothing is then reported as missing.
     """
-    parameters = read_parameters(entry)
-    if parameters is None:
-        return []
-    by_name = {
-        name: parameter
-        for name, parameter in parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
-    problems: list[str] = []
-    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
-        places = {key: request.at(key) for key in request.config}
-        places |= {key: f"{key} (given in the call)" for key in runtime or ()}
-        problems += [
-            f"{place}: {_title(entry)} has no parameter {key!r}.{near_match(key, by_name)} "
-            f"Parameters: {', '.join(by_name) or 'none'}."
-            for key, place in places.items()
-            if key not in by_name
-        ]
-    problems += [
-        f"{request.at(key)} is the string {value!r}, but {_title(entry)} expects {kind}."
-        f"{_yaml_hint(value, kind)}"
-        for key, value in request.config.items()
-        if key in by_name
-        and isinstance(value, str)
-        and (kind := _expected_number(by_name[key], value))
+    missing = [(key, place) for key, place in request.missing if place not in (runtime or ())]
+    configured = dict.fromkeys([*request.config, *(key for key, _ in missing)])
+    own, known, is_complete = _keywords(entry, {*configured, *(runtime or ())})
+    places = {key: request.at(key) for key in configured}
+    places |= {key: f"{key} (given in the call)" for key in runtime or ()}
+    problems = [
+        f"{place}: {_title(entry)} has no parameter {key!r}.{near_match(key, known)} "
+        f"Parameters: {', '.join(known) or 'none'}."
+        for key, place in places.items()
+        if is_complete and key not in known
     ]
-    own_name = by_name.pop("name", None)
-    if own_name is not None and own_name.default is own_name.empty:
+    problems += [
+        f"{request.at(place)} is ???, so it must be given: {_ways_to_give(key, place, runtime)}."
+        for key, place in missing
+        if key in known or not is_complete
+    ]
+    for key in [key for key in request.config if key in known]:
+        try:
+            converted(known[key], request.config[key])
+        except MisfitError as misfit:
+            problems.append(f"{request.at(key)}{misfit.place} {misfit.fact.format(_title(entry))}")
+    required = [name for name, parameter in own.items() if parameter.default is parameter.empty]
+    if request.selector == "name" and "name" in required:
+        required.remove("name")
         problems.append(
-            f"{_title(entry)} needs 'name', which selects the entry and is not passed on: rename "
-            "the parameter, or register functools.partial(…, name=…)."
+            f"{_title(entry)} needs 'name', which here selects the entry. {_USE_OTHER_SELECTOR}"
         )
     if runtime is not None:
         problems += [
             f"{_title(entry)} needs {name!r}: configure {request.at(name)}, or pass {name}=… to "
             "build()."
-            for name, parameter in by_name.items()
-            if parameter.default is parameter.empty
-            and name not in request.config
-            and name not in runtime
+            for name in required
+            if name not in configured and name not in runtime
         ]
     return problems
 
 
-def restore_tuples(entry: Callable[..., object], config: Mapping[str, object]) -> dict[str, object]:
-    """Arguments in which a list becomes a tuple where the parameter's default is a tuple.
+def converted_config(entry: Callable[..., object], request: Request) -> dict[str, object]:
+    """The configured arguments as the entry expects them; see `converted`.
 
-    YAML and OmegaConf have no tuples, so a published default would come back as a list.
+    Raises:
+        MisfitError: For what `find_problems` reports.
     """
-    parameters = read_parameters(entry) or {}
+    _, known, _ = _keywords(entry, request.config)
     return {
-        key: tuple(value)
-        if isinstance(value, list)
-        and key in parameters
-        and isinstance(parameters[key].default, tuple)
-        else value
-        for key, value in config.items()
+        key: converted(known[key], value) if key in known else value
+        for key, value in request.config.items()
     }
 
 
-def read_parameters(entry: Callable[..., object]) -> Mapping[str, Parameter] | None:
-    """The parameters by name, with annotations evaluated if possible; None if unknown."""
-    from inspect import signature
-
-    try:
-        return signature(entry, eval_str=True).parameters
-    except Exception:  # evaluating the annotations of others may raise anything
-        pass
-    try:
-        return signature(entry).parameters
-    except (TypeError, ValueError):  # some callables written in C have no signature
-        return None
-
-
-def annotated_types(annotation: object) -> tuple[object, ...]:
-    """The members of a union, or the annotation itself.
-
-    >>> annotated_types(int | None)
-    (<class 'int'>, <class 'NoneType'>)
-    """
-    if get_origin(annotation) in (Union, UnionType):
-        return get_args(annotation)
-    return (annotation,)
+def _keywords(
+    entry: Callable[..., object], keys: Collection[str]
+) -> tuple[dict[str, Parameter], dict[str, Parameter], bool]:
+    """The entry's own parameters, all that are known of, and whether it takes no others."""
+    parameters = read_parameters(entry)
+    if parameters is None:
+        return {}, {}, False
+    own = keywords_of(parameters)
+    if not has_var_keyword(parameters):
+        return own, own, True
+    # Reading the source costs some milliseconds, for nothing if all keys are its own.
+    every = None if own.keys() >= set(keys) else all_keywords(entry)
+    return own, own if every is None else every, every is not None
 
 
-def _expected_number(parameter: Parameter, value: str) -> str | None:
-    """The kind of number that the parameter expects, if this string cannot be meant."""
-    looks_like_number = _is_number(value)
-    if parameter.annotation is parameter.empty:
-        default = type(parameter.default)
-        return default.__name__ if default in (int, float) and looks_like_number else None
-    members = annotated_types(parameter.annotation)
-    if not all(isinstance(member, type) for member in members) or not _NUMBERS & set(members):
-        return None
-    only_numbers = set(members) <= _NUMBERS | {NoneType}
-    if {str, object} & set(members) or not (only_numbers or looks_like_number):
-        return None
-    return " or ".join("None" if m is NoneType else m.__name__ for m in members)  # type: ignore[attr-defined]
+def _ways_to_give(key: str, place: str, runtime: Collection[str] | None) -> str:
+    if place != key:  # a part of an argument cannot be passed
+        return "configure it"
+    passed = f"configure it, or pass {key}=… to build()"
+    return passed if runtime is not None else f"{passed} and runtime=[{key!r}] to check()"
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _yaml_hint(value: str, kind: str) -> str:
-    if not _is_number(value):
-        return " Write true or false, without quotes." if kind.startswith("bool") else ""
-    return f" Write it without quotes, as {_in_yaml(float(value), kind)}" + (
-        "; YAML reads 1e-3 as a string and 1.0e-3 as a number." if "e" in value.lower() else "."
-    )
-
-
-def _in_yaml(number: float, kind: str) -> str:
-    if not isfinite(number):
-        return {"inf": ".inf", "-inf": "-.inf"}.get(repr(number), ".nan")
-    if "float" not in kind and number.is_integer():
-        return str(int(number))
-    # YAML 1.1, and so PyYAML, requires a dot and a signed exponent in a float.
-    digits, e, exponent = repr(number).partition("e")
-    return f"{digits}{'' if '.' in digits else '.0'}{e}{exponent}"
+def _missing(value: object, place: str) -> Iterator[str]:
+    """The places of all values that must still be given: `lr`, `blocks[1].width`."""
+    if isinstance(value, str):  # comparing an array gives one result per item
+        if value == MISSING:
+            yield place
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _missing(item, f"{place}.{key}")
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):  # type: ignore[arg-type]
+            yield from _missing(item, f"{place}[{index}]")
 
 
 def _name_hint(config: Mapping[str, object]) -> str:

@@ -7,7 +7,13 @@ from importlib import import_module
 from threading import RLock
 from typing import Generic, TypeVar, cast, is_typeddict, overload
 
-from ._arguments import find_problems, read_request, refuse_repeated, restore_tuples, to_plain
+from ._arguments import (
+    converted_config,
+    find_problems,
+    read_request,
+    refuse_repeated,
+    to_plain,
+)
 from ._entries import LazyEntry, is_same, location
 from ._errors import RegistryError, listing, near_match
 
@@ -205,13 +211,16 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
 
         Args:
             cfg: A name; or a mapping or DictConfig whose `name` selects the entry and whose other
-                keys are its arguments. References are resolved, OmegaConf's containers become
-                plain, and `???` at the top level counts as not given.
+                keys are its arguments. Where it has a key `_name_`, that selects the entry, and
+                `name` is an argument like any other. References are resolved, OmegaConf's
+                containers become plain, and the name or the value of an enumeration's member
+                becomes that member where the parameter is annotated with it.
             runtime: Arguments that only the program has, such as `params=model.parameters()`.
 
         Raises:
-            RegistryError: If the name is unknown; if an argument is unknown, missing, given twice
-                or a string in place of a number; if the result is not what the registry holds.
+            RegistryError: If the name is unknown; if an argument is unknown, missing, `???` (must
+                be given), given twice, a string in place of a number, or none of the values that
+                its `Literal` or enumeration allows; if the result is not what the registry holds.
 
         >>> class Optimizers(BaseRegistry[dict]):
         ...     pass
@@ -229,7 +238,7 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
         refuse_repeated(cls.__name__, request, runtime)
         entry = cls.get(request.name)
         cls._raise_problems(request, find_problems(entry, request, runtime))
-        built = entry(**restore_tuples(entry, request.config), **runtime)
+        built = entry(**converted_config(entry, request), **runtime)
         if cls._product is not None and not isinstance(built, cls._product):
             raise RegistryError(
                 f"{cls.__name__} {request.name!r} ({location(entry)}) returned "
@@ -247,13 +256,15 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     ) -> None:
         """Compare a configuration with the entry's signature; nothing is called.
 
-        A lazy entry is imported. Checked are the names of arguments, and that none is a string
-        where the signature expects a number.
+        A lazy entry is imported. Checked are the names of arguments (those that `**kwargs` takes
+        where the entry's code only passes it on to `super().__init__`, or to classes and functions
+        that it names), that none is `???`, a string where the signature expects a number, or none
+        of the values that a `Literal` or an enumeration allows.
 
         Args:
             cfg: As for `build`.
             runtime: Names of the arguments that `build` will get in the call, e.g. `["params"]`;
-                with it, missing required arguments are reported too.
+                these may be `???`. With it, missing required arguments are reported too.
 
         Raises:
             RegistryError: If anything is wrong; the message lists all of it.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from types import NoneType
 from typing import Literal, get_origin
 
-from ._arguments import MISSING, annotated_types, read_parameters
+from ._arguments import MISSING
 from ._entries import is_same_module
 from ._errors import RegistryError
+from ._forwarding import keywords_of, read_parameters
+from ._values import MisfitError, annotated_types, converted, is_enumeration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from inspect import Parameter
     from typing import Any
 
 _SCALARS = (bool, int, float, str, NoneType)
@@ -55,36 +59,46 @@ def publish(
                 f"{provider} cannot publish {folder}={name}: {other or 'another provider'} has "
                 "already stored a node there. Choose another group or name."
             )
-        node = {"name": entry_name} | (default_config(entry) if entry else {})
+        defaults = default_config(entry) if entry else {}
+        own_name = entry is not None and "name" in keywords_of(read_parameters(entry) or {})
+        node = {"_name_" if own_name else "name": entry_name} | defaults
         store.store(group=folder, name=name, node=node, package=package, provider=provider)
 
 
 def default_config(entry: Callable[..., object]) -> dict[str, object]:
     """The configurable parameters with their defaults.
 
-    Defaults that are not plain data are omitted, for the entry to fill in. A required parameter
-    is `???` if it is annotated as plain data; otherwise it is omitted, for the program to give.
+    A default that is a member of an enumeration is its name; others that are not plain data are
+    omitted, for the entry to fill in. A required parameter is `???` if it is annotated as plain
+    data; otherwise it is omitted, for the program to give.
 
     >>> def net(features, width: int, depth=2, act=print): ...
     >>> default_config(net)
     {'width': '???', 'depth': 2}
     """
     config: dict[str, object] = {}
-    for name, parameter in (read_parameters(entry) or {}).items():
-        if name == "name" or parameter.kind not in (
-            parameter.POSITIONAL_OR_KEYWORD,
-            parameter.KEYWORD_ONLY,
-        ):
-            continue
+    for name, parameter in keywords_of(read_parameters(entry) or {}).items():
         if parameter.default is not parameter.empty:
             if _is_plain(parameter.default):
                 config[name] = parameter.default
+            elif _is_found_by_name(parameter):
+                config[name] = parameter.default.name
         elif parameter.annotation is not parameter.empty and all(
-            member in _SCALARS or (get_origin(member) or member) in _CONTAINERS
+            member in _SCALARS
+            or (get_origin(member) or member) in _CONTAINERS
+            or is_enumeration(member)
             for member in annotated_types(parameter.annotation)
         ):
             config[name] = MISSING
     return config
+
+
+def _is_found_by_name(parameter: Parameter) -> bool:
+    default = parameter.default
+    try:
+        return isinstance(default, Enum) and converted(parameter, default.name) is default
+    except MisfitError:
+        return False
 
 
 def _is_plain(value: object) -> bool:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ._cluster.errors import SlurmError
-from ._cluster.options import sbatch_options
+from ._cluster.options import RESOURCES, sbatch_options
 from ._cluster.script import describe_overrides
 from ._manager import SlurmManager
 from ._submissions.plan import SubmissionPlan
 from ._submissions.sbatch import sbatch_arguments, shown_command
 from ._submissions.settings import SETTINGS, SubmissionSettings
 from ._submissions.submitting import new_submission
-from ._watching.display import ProgressDisplay, failure_line
+from ._watching.display import ProgressDisplay, failure_line, pending_reasons
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,19 +31,22 @@ if TYPE_CHECKING:
 INTERRUPTED, TERMINATED = 130, 143
 
 
-def check_settings(values: Mapping[str, object]) -> None:
-    """Refuse options that make no sense, before anything is composed or written.
+def own_settings(values: Mapping[str, object]) -> dict[str, object]:
+    """The options without those of other launchers; refused before anything is composed or written.
 
     Raises:
-        GridError: If one does not.
+        GridError: If one makes no sense.
     """
     from expkit_hydra import GridError
+    from expkit_hydra.launching import without_others_options
 
+    values = without_others_options("expkit_slurm", (*SETTINGS, *RESOURCES), values)
     try:
         _, resources = SubmissionSettings.split(values)
         sbatch_options(resources)
     except SlurmError as error:
         raise GridError(f"hydra.launcher: {error}") from None
+    return values
 
 
 def explain_grid(grid: Grid, experiment: Path, *, values: Mapping[str, object]) -> list[str]:
@@ -154,6 +157,7 @@ def _wait(
     screen: Console,
 ) -> Sequence[JobReturn]:
     from expkit_bookkeeping.launching import stop_signals
+    from expkit_hydra import GridError
     from expkit_hydra.launching import TrackingSync, finish_grid, grid_settings
 
     settings = grid_settings(config)
@@ -179,12 +183,14 @@ def _wait(
             manager.finalise_later(submission, say=lambda text: screen.print(text, markup=False))
         _say_how_to_come_back(grid, screen)
         raise SystemExit(stop)
-    _show_failures(statuses, screen)
+    _show_failures([status for status in statuses if status.is_over], screen)
     failure = tracking.failure()
     if grid.is_last_batch:
         finish_grid(grid, config=config, synchronised=tracking.synchronised)
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
+    if reasons := pending_reasons(statuses):
+        raise GridError("\n".join(reason.text for reason in reasons))
     return [_job_return(status, grid) for status in statuses]
 
 

@@ -30,13 +30,16 @@ _USER_ERRORS = (SlurmError, FileNotFoundError, LookupError, ValueError)
 
 @answered
 def wait(argv: Sequence[str]) -> int:
-    """Wait for the runs that were submitted to Slurm; then show results, figures and a table."""
+    """Wait for the runs that were submitted to Slurm; then show results, figures and a table.
+
+    Ends also if none of the runs that are left can ever start; those that are held are waited for.
+    """
     parser = _parser("wait", wait)
     parser.add_argument("--timeout", metavar="S", type=float, help="seconds; default: forever")
     arguments = parser.parse_args(argv)
     from expkit_hydra.launching import console
 
-    from ._watching.display import ProgressDisplay
+    from ._watching.display import ProgressDisplay, pending_reasons
     from .finish import finish
 
     screen = console()
@@ -50,10 +53,12 @@ def wait(argv: Sequence[str]) -> int:
         return 130
     except _USER_ERRORS as error:
         return _print_error(error)
-    if not all(status.is_over for status in statuses):
-        screen.print("The time is over; the jobs keep running.", style="yellow")
-    else:
+    if all(status.is_over or status.obstacle == "never" for status in statuses):
         finish(manager.grid, unless_done=True)
+        for reason in pending_reasons(statuses):
+            screen.print(reason.text, style=reason.style, markup=False, soft_wrap=True)
+    else:
+        screen.print("The time is over; the jobs keep running.", style="yellow")
     _list_unfinished(statuses, screen)
     return 0 if all(status.is_good for status in statuses) else 1
 

@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ class ExpkitSlurmLauncherConf:
     additional_parameters: dict[str, Any] = field(default_factory=dict)
 
 
+# Open: the options of other launchers are not refused by Hydra, but judged in `setup`.
 ConfigStore.instance().store(
     group="hydra/launcher",
     name="expkit_slurm",
-    node=ExpkitSlurmLauncherConf,
+    node=OmegaConf.structured(ExpkitSlurmLauncherConf, flags={"struct": False}),
     provider="expkit-slurm",
 )
 
@@ -98,9 +100,9 @@ class ExpkitSlurmLauncher(Launcher):
         config: "DictConfig",
     ) -> None:
         """Take what Hydra passes to every launcher."""
-        from expkit_slurm._launcher import check_settings
+        from expkit_slurm._launcher import own_settings
 
-        check_settings(self.values)
+        self.values = own_settings(self.values)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config

@@ -3,9 +3,12 @@
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from expkit_slurm import RunStatus, SlurmError
+from expkit_slurm._cluster.pending_reasons import obstacle_of
+from expkit_slurm._cluster.tasks import Task
 from expkit_slurm._watching.display import ProgressDisplay, failure_line, progress_line
 from expkit_slurm._watching.waiting import GracePeriod, interval_s, wait_until_over
 
@@ -172,3 +175,54 @@ def test_the_line_of_a_failure_says_why_and_where():
     assert "an hour" in progress_line(
         {"running": 1}, done=1, total=9, done_here=1, elapsed_s=7200.0
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "reasons"),
+    [
+        (
+            None,
+            "Priority Resources Dependency BeginTime Licenses JobArrayTaskLimit AssocGrpCpuLimit "
+            "AssocMaxJobsLimit QOSMaxJobsPerUserLimit QOSMaxCpuPerUserLimit QOSGrpNodeLimit "
+            "MaxJobsPerAccount PartitionDown Unheard_of",
+        ),
+        (None, "ReqNodeNotAvail,_UnavailableNodes:node3"),
+        (
+            "held",
+            "JobHeldUser JobHeldAdmin JobHoldMaxRequeue launch_failed_requeued_held "
+            "job_requeued_in_held_state",
+        ),
+        (
+            "never",
+            "DependencyNeverSatisfied BadConstraints PartitionTimeLimit InvalidQOS InvalidAccount "
+            "AssocMaxCpuPerJobLimit AssocMaxWallDurationPerJobLimit QOSMaxNodePerJobLimit "
+            "QOSMinGRES QOSMaxMemoryPerJob",
+        ),
+    ],
+)
+def test_what_resolves_by_itself_is_told_from_what_does_not(kind, reasons):
+    for reason in reasons.split():
+        obstacle = obstacle_of(Task("12", 3, "15", "PENDING", reason.replace("_", " ")))
+        assert (None if obstacle is None else obstacle.kind) == kind, reason
+
+
+def test_each_reason_is_shown_once_and_no_remaining_time_where_somebody_has_to_act():
+    waiting = [
+        RunStatus(0, "a", "completed"),
+        RunStatus(1, "b", "pending", "Priority"),
+        RunStatus(2, "c", "pending", "JobHeldUser", advice="held", obstacle="held"),
+        RunStatus(3, "d", "pending", "JobHeldUser", advice="held", obstacle="held"),
+    ]
+    clock, screen = Clock(), Console(file=io.StringIO(), width=200)
+    with ProgressDisplay(screen, total=4, clock=clock) as display:
+        display.show([RunStatus(0, "a", "running"), *waiting[1:]])
+        for _ in range(3):
+            clock.now += 60
+            display.show(waiting)
+
+    lines = screen.file.getvalue().splitlines()
+    assert [line for line in lines if "wait" in line] == [
+        "2 runs wait: JobHeldUser; held",
+        "b waits: Priority",
+    ]
+    assert not any("left" in line for line in lines)

@@ -17,17 +17,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def decorate(
-    timer: str, function: Callable[P, R], block: Block, call_block: Callable[[], Block]
-) -> Callable[P, R]:
+def decorate(timer: str, function: Callable[P, R], block: Block) -> Callable[P, R]:
     """The function with a timed block around each call.
 
     Args:
         timer: Name of the timer, for errors.
         function: A function or coroutine function.
-        block: Times calls of which the last to begin is the first to end, as in a thread.
-        call_block: Makes a block for one call, independent of the others. The coroutines of a
-            thread take turns, so their calls may end in any order.
+        block: Times a call.
 
     Raises:
         TypeError: If it is a generator function, which does not run when it is called.
@@ -45,7 +41,7 @@ def decorate(
 
         @wraps(function)
         async def timed_coroutine(*args: P.args, **kwargs: P.kwargs) -> object:
-            with call_block():
+            with block:
                 return await function(*args, **kwargs)  # type: ignore[misc]
 
         return timed_coroutine  # type: ignore[return-value]

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from contextvars import ContextVar
+from sys import modules
 from threading import RLock, get_ident
 from time import perf_counter_ns
 from typing import ParamSpec, TypeVar
 
+from . import _tasks
 from ._statistics import Statistics, Totals
 from ._text import format_seconds, format_statistics, near_match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import timedelta
     from pathlib import Path
     from types import TracebackType
-    from typing import Literal, Self
+    from typing import Literal, Self, TypeAlias
 
     from pandas import DataFrame
 
     from ._cuda import Mark, Span
     from ._files import Attempt
+
+    _Owner: TypeAlias = int | _tasks.AnyTask  # of a block: a thread's number, or a task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,16 +33,12 @@ _UNREAD_LIMIT = 1024  # durations that are collected before they are added to th
 _UNREAD_LIMIT_EVENTS = 256  # the same with CUDA events, of which each duration holds two or more
 
 
-# Timers that are timing a call of a coroutine function in this context.
-_CALLING: ContextVar[tuple[Timer, ...]] = ContextVar("calling", default=())
-
-
 class TimerError(RuntimeError):
     """A timer's methods were called in an order that makes no sense."""
 
 
 class _Block:
-    """A block that is nested in itself or has been paused; any other is just its start."""
+    """A block that was nested or paused, or may be a task's; any other is just its start."""
 
     __slots__ = ("depth", "elapsed", "start")
 
@@ -59,10 +57,10 @@ class Timer:
     """Times one kind of block: count, total, mean, standard deviation, extremes and quantiles.
 
     Use it as a context manager, as a decorator of functions and coroutine functions, or with
-    `start` and `stop`. Each thread times its own blocks, and all of them count. A block inside a
-    block of the same timer and thread (recursion, or coroutines that take turns inside `with`)
-    is part of the outermost one; a decorated coroutine function times each call by itself. A
-    block that ends with an exception counts.
+    `start` and `stop`. Each thread and each asyncio task times its own blocks, and all of them
+    count. A block inside a block of the same timer and thread or task (recursion) is part of the
+    outermost one; so are all tasks inside a block around `asyncio.run`. A block that ends with an
+    exception counts.
 
     A copy, such as one that is pickled for another process, starts with what has been timed so
     far and then counts on its own. Saved into one file with the original, nothing counts twice.
@@ -121,9 +119,9 @@ class Timer:
             raise ValueError(f"a timer's name must be a non-empty string, got {name!r}")
         self.name = name
         self._options: dict[str, object] = {"cuda": cuda, "clock": clock}
-        # By thread: the start of its block, or a _Block. Single operations on dicts and lists are
+        # By owner: the start of its block, or a _Block. Single operations on dicts and lists are
         # atomic, so entering and leaving a block needs no lock.
-        self._running: dict[int, int | Mark | _Block] = {}
+        self._running: dict[_Owner, int | Mark | _Block] = {}
         self._unread: list[int | Span] = []
         self._totals = Totals()
         # Guards the totals; reentrant, as a signal handler may read a timer that is counting.
@@ -146,12 +144,11 @@ class Timer:
     # for a method call and would look in the class. This saves 5 % of a block.
     def __enter__(self) -> Self:
         running = self._running
-        thread = get_ident()
-        if thread in running:
-            self._block(thread).depth += 1
+        if running or ("asyncio" in modules and _tasks.running_loop() is not None):
+            self._begin()
         else:
             clock = self._clock
-            running[thread] = clock()
+            running[get_ident()] = clock()
         return self
 
     def __exit__(
@@ -173,20 +170,20 @@ class Timer:
                 self._collect()
 
     def start(self) -> None:
-        """Begin a block in this thread.
+        """Begin a block in this thread or task.
 
         Raises:
             TimerError: If one is running already; only `with` and decorators can be nested.
         """
-        if get_ident() in self._running:
+        if self.running:
             raise TimerError(
-                f"Timer {self.name!r} is already running in this thread: stop() it first, or use "
-                "`with timer:`, which can be nested"
+                f"Timer {self.name!r} is already running in this {_place()}: stop() it first, or "
+                "use `with timer:`, which can be nested"
             )
         self.__enter__()
 
     def stop(self) -> None:
-        """End the block of this thread, paused or not; `last` is then its duration.
+        """End the block of this thread or task, paused or not; `last` is then its duration.
 
         Raises:
             TimerError: If none is running.
@@ -200,7 +197,7 @@ class Timer:
             TimerError: If no block is running, or it is already paused.
         """
         now = self._clock()
-        block = self._block(get_ident(), "pause")
+        block = self._block("pause")
         if block.start is None:
             raise TimerError(f"Timer {self.name!r} is already paused: resume() it first")
         block.stop_clock(now)
@@ -211,15 +208,15 @@ class Timer:
         Raises:
             TimerError: If no block is running, or it is not paused.
         """
-        block = self._block(get_ident(), "resume")
+        block = self._block("resume")
         if block.start is not None:
             raise TimerError(f"Timer {self.name!r} is not paused: there is nothing to resume()")
         block.start = self._clock()
 
     @property
     def running(self) -> bool:
-        """Whether this thread is inside a block, paused or not."""
-        return get_ident() in self._running
+        """Whether this thread or task is inside a block, paused or not."""
+        return self._owner() is not None
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Time each call of a function or coroutine function.
@@ -229,7 +226,7 @@ class Timer:
         """
         from ._decorator import decorate
 
-        return decorate(self.name, function, self, self._call_block)
+        return decorate(self.name, function, self)
 
     @property
     def count(self) -> int:
@@ -355,54 +352,66 @@ class Timer:
     def __repr__(self) -> str:
         return f"<Timer {self}{', running' if self.running else ''}>"
 
-    def _block(self, thread: int, action: str = "stop") -> _Block:
-        """The thread's block, as an object that can be nested and paused."""
-        block = self._running.get(thread)
-        if block is None:
+    def _owner(self) -> _Owner | None:
+        """Whose block this thread or task is in: its own, or that of the thread around its loop."""
+        task = _tasks.current_task()
+        if task is not None and task in self._running:
+            return task
+        thread = get_ident()
+        return thread if thread in self._running else None
+
+    def _block(self, action: str) -> _Block:
+        """The block of this thread or task, as an object that can be nested and paused."""
+        owner = self._owner()
+        if owner is None:
             raise self._not_running(action)
+        block = self._running[owner]
         if not isinstance(block, _Block):
-            block = self._running[thread] = _Block(block)
+            block = self._running[owner] = _Block(block)
         return block
 
     def _not_running(self, action: str) -> TimerError:
         return TimerError(
-            f"Timer {self.name!r} is not running in this thread, so there is nothing to "
+            f"Timer {self.name!r} is not running in this {_place()}, so there is nothing to "
             f"{action}(): start() it first, or use `with timer:`"
         )
 
+    def _begin(self) -> None:
+        """Begin a block where others are running, or an event loop is."""
+        if self._owner() is not None:
+            self._block("start").depth += 1
+            return
+        owner = _tasks.current_task() or get_ident()
+        # A task's block ends in `_end`, which a plain start in the thread's place would bypass.
+        has_tasks = any(not isinstance(other, int) for other in [owner, *self._running])
+        start = self._clock()
+        self._running[owner] = _Block(start) if has_tasks else start
+
     def _end(self, block: object, now: int | Mark) -> None:
-        """End one level of a block that is not just a start."""
-        if not isinstance(block, _Block):
+        """End one level of a block that is not just a start.
+
+        Args:
+            block: What was taken from this thread's place.
+            now: When it ended.
+        """
+        if isinstance(block, _Block):
+            self._running[get_ident()] = block
+        owner = self._owner() or self._abandoned()
+        block = None if owner is None else self._running[owner]
+        if owner is None or not isinstance(block, _Block):
             raise self._not_running("stop")
         block.depth -= 1
-        if block.depth:
-            self._running[get_ident()] = block
-            return
-        block.stop_clock(now)
-        self._add(block.elapsed)
+        if not block.depth:
+            del self._running[owner]
+            block.stop_clock(now)
+            self._add(block.elapsed)
 
-    @contextmanager
-    def _call_block(self) -> Iterator[None]:
-        """A block for one coroutine call; calls inside it are part of it."""
-        timers = _CALLING.get()
-        if self in timers:
-            yield
-            return
-        token = _CALLING.set((*timers, self))
-        try:
-            with self._independent_block():
-                yield
-        finally:
-            _CALLING.reset(token)
-
-    @contextmanager
-    def _independent_block(self) -> Iterator[None]:
-        """A block that keeps its own start, whatever else the thread is timing."""
-        start = self._clock()
-        try:
-            yield
-        finally:
-            self._add(self._clock() - start)  # type: ignore[operator]
+    def _abandoned(self) -> _Owner | None:
+        """The task whose block another task ends, as it closes a generator that the first left."""
+        loop = _tasks.running_loop()
+        tasks = [owner for owner in list(self._running) if not isinstance(owner, int)]
+        owners = [task for task in tasks if loop is not None and task.get_loop() is loop]
+        return owners[0] if len(owners) == 1 else None
 
     def _add(self, elapsed: int | Span) -> None:
         self._unread.append(elapsed)
@@ -447,3 +456,7 @@ class Timer:
 
     def _adopt(self, attempts: list[Attempt]) -> None:
         self._earlier_attempts = {str(attempt["id"]): attempt for attempt in attempts}
+
+
+def _place() -> str:
+    return "thread" if _tasks.current_task() is None else "task"

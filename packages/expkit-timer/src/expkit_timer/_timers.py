@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from threading import Lock
@@ -202,18 +201,7 @@ class TimedBlock:
         """
         from ._decorator import decorate
 
-        return decorate(self._name, function, self, self._call_block)
-
-    @contextmanager
-    def _call_block(self) -> Iterator[None]:
-        outer = self._timers._place.get()
-        timer = self._open()
-        is_recursion = outer is not None and outer[0] is timer
-        try:
-            with nullcontext() if is_recursion else timer._independent_block():
-                yield
-        finally:
-            self._close()
+        return decorate(self._name, function, self)
 
     def _open(self) -> Timer:
         timers, name = self._timers, self._name

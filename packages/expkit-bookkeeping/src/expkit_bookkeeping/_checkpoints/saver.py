@@ -144,7 +144,9 @@ class CheckpointSaver:
             OSError: If the best checkpoint could not be linked.
         """
         run = self._run
-        self._remove_in_thread(finish_save(run.folder, path, run.settings, check=run.check))
+        with checked_if_missing(run.check):
+            superseded = finish_save(run.folder, path, run.settings, check=run.check)
+        self._remove_in_thread(superseded)
 
     def _remove_in_thread(self, superseded: list[Path]) -> None:
         """Remove files while the training continues: freeing a GB takes a third of a second."""

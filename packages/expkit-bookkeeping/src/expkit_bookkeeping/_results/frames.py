@@ -102,6 +102,11 @@ class Results(pd.DataFrame):
         names = self._columns(metrics, "metrics")
         if not names:
             raise ValueError("No metrics to summarise: none of these runs has logged one.")
+        if state is not None and "state" not in self.columns:
+            raise KeyError(
+                f"There is no column 'state', so {state} runs cannot be told from others. Keep it, "
+                "or count all rows with state=None."
+            )
         runs = self if state is None else self[self["state"] == state]
         if runs.empty:
             counts = ", ".join(

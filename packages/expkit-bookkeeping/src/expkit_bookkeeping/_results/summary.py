@@ -53,6 +53,9 @@ def save_model_summary(
     summary never stops a run. Afterwards device, train flags, buffers, hooks and random states are
     what they were.
 
+    Totals count each parameter of `model.parameters()` once, wherever it is shared. Notes below
+    them name shared parameters, and weights that `parameters()` does not have.
+
     Args:
         folder: The run folder.
         model: The module; wrappers of DistributedDataParallel and `torch.compile` are removed.
@@ -96,6 +99,9 @@ def save_model_summary(
             f"{type(cause).__name__}: {_first_line(cause)}"
         )
     text, data = _by_parameters(module) if described is None else described
+    if notes := _notes(module):
+        text = "\n".join([text, *notes])
+        data["notes"] = notes
     write_file(folder / "model_summary.yaml", yaml_text(data, compact=True), check=check)
     write_file(folder / "model_summary.txt", text + "\n", check=check)
     return folder / "model_summary.txt"
@@ -105,26 +111,74 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")[:300]
 
 
-def _by_parameters(module: nn.Module) -> tuple[str, dict[str, object]]:
+def _totals(module: nn.Module) -> dict[str, int]:
+    """What `parameters()` has, which gives a shared parameter once."""
+    counts = [(_size(parameter), parameter) for parameter in module.parameters()]
+    return {
+        "parameters": sum(size for size, _ in counts),
+        "trainable": sum(size for size, parameter in counts if parameter.requires_grad),
+        "parameter_bytes": sum(size * parameter.dtype.itemsize for size, parameter in counts),
+    }
+
+
+def _size(parameter: nn.Parameter) -> int:
     from torch.nn.parameter import is_lazy
 
+    return 0 if is_lazy(parameter) else parameter.numel()
+
+
+def _notes(module: nn.Module) -> list[str]:
+    """What the rows of layers and the totals do not agree on, one sentence each."""
+    from torch.nn.parameter import is_lazy
+
+    first: dict[int, str] = {}
+    shared: list[str] = []
+    lazy: list[str] = []
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if id(parameter) in first:
+            shared.append(f"{name} is {first[id(parameter)]}")
+        else:
+            first[id(parameter)] = name
+            if is_lazy(parameter):
+                lazy.append(name)
+    packed = [
+        name or "(model)"
+        for name, part in module.named_modules()
+        # A quantized layer of torch.ao, which packs its weights into an object, or a module.
+        if hasattr(part, "_packed_params") and not name.endswith("_packed_params")
+    ]
+    notes = []
+    if shared:
+        notes.append(f"Shared parameters count once in the totals: {_listed(shared)}.")
+    if lazy:
+        notes.append(f"Lazy parameters have no size before the first input: {_listed(lazy)}.")
+    if packed:
+        notes.append(f"Quantized weights are no parameters and do not count: {_listed(packed)}.")
+    return notes
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _by_parameters(module: nn.Module) -> tuple[str, dict[str, object]]:
     layers = []
     counted: set[int] = set()  # a shared parameter counts once, where it comes first
     for name, part in module.named_modules():
         own = [p for p in part.parameters(recurse=False) if id(p) not in counted]
         counted.update(map(id, own))
         if own:
-            counts = [(0 if is_lazy(p) else p.numel(), p.requires_grad) for p in own]
             layers.append(
                 Layer(
                     name or "(model)",
                     type(part).__name__,
-                    sum(count for count, _ in counts),
-                    sum(count for count, trains in counts if trains),
+                    sum(map(_size, own)),
+                    sum(_size(parameter) for parameter in own if parameter.requires_grad),
                 )
             )
-    parameters = sum(layer.parameters for layer in layers)
-    trainable = sum(layer.trainable for layer in layers)
+    totals = _totals(module)
+    parameters, trainable = totals["parameters"], totals["trainable"]
     rows = [(f"{x.name} ({x.kind})", f"{x.parameters:,}", f"{x.trainable:,}") for x in layers]
     rows = [("layer", "parameters", "trainable"), *rows]
     rows.append((f"total ({type(module).__name__})", f"{parameters:,}", f"{trainable:,}"))
@@ -175,16 +229,18 @@ def _by_torchinfo(
             )
         finally:
             torchinfo.clear_cached_forward_pass()  # it would keep the model alive
-    totals: dict[str, object] = {
-        "parameters": result.total_params,
-        "trainable": result.trainable_params,
-    }
+    counted = _totals(module)
+    # torchinfo adds up its rows, in which a shared parameter stands once for each of its layers.
+    result.total_params = counted["parameters"]
+    result.trainable_params = counted["trainable"]
+    result.total_param_bytes = counted["parameter_bytes"]
+    totals = {"parameters": counted["parameters"], "trainable": counted["trainable"]}
     if has_input:
         totals |= {
             "mult_adds": result.total_mult_adds,
             "input_bytes": result.total_input,
             "forward_backward_bytes": result.total_output_bytes,
-            "parameter_bytes": result.total_param_bytes,
+            "parameter_bytes": counted["parameter_bytes"],
         }
     layers = [_layer_entry(info, has_input) for info in result.summary_list]
     data: dict[str, object] = {

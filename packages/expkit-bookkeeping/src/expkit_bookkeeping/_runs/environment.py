@@ -1,13 +1,15 @@
-"""Where a run happened: versions, host, GPU. Nothing is imported to find out."""
+"""Where and how a run was started: versions, host, GPU, command. Nothing is imported for it."""
 
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from .._files.secrets import public_override, without_known_secrets
+
+_OPTIONS_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")  # python(1), but for -c and -m
 
 
 def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, object]:
@@ -22,6 +24,7 @@ def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, obj
     import platform
 
     environ = os.environ if environ is None else environ
+    command = typed_arguments() or sys.argv
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -30,10 +33,59 @@ def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, obj
         "cpus": _cpus(),
         "gpus": gpu_names(),
         "cuda_visible_devices": environ.get("CUDA_VISIBLE_DEVICES"),
-        "command": [public_override(without_known_secrets(text)) for text in sys.argv],
+        "command": [public_override(without_known_secrets(text)) for text in command],
         "folder": str(Path.cwd()),
         "versions": _versions(),
     }
+
+
+def typed_arguments(
+    argv: Sequence[str] | None = None,
+    orig_argv: Sequence[str] | None = None,
+    main: ModuleType | None = None,
+) -> list[str] | None:
+    """What stood behind `python` on the command line: options, the program and its arguments.
+
+    Whatever ran the program in its turn, such as a debugger, coverage or multiprocessing, is left
+    out.
+
+    Args:
+        argv: The program and its arguments; None: `sys.argv`.
+        orig_argv: The words that the interpreter was given; None: `sys.orig_argv`.
+        main: The module `__main__`; None: this process's.
+
+    Returns:
+        None if nothing says it, as in a notebook.
+    """
+    script, *arguments = (sys.argv if argv is None else argv) or [""]
+    words = list(sys.orig_argv if orig_argv is None else orig_argv)[1:]
+    main = sys.modules.get("__main__") if main is None else main
+    spec = getattr(main, "__spec__", None)
+    _, program, rest = split_arguments(words)
+    if script == "-c":
+        return words if program[:1] == ["-c"] and rest == arguments else None
+    if spec is not None and spec.name != "__main__":
+        started = ["-m", spec.name.removesuffix(".__main__")]
+    elif Path(getattr(main, "__file__", None) or "<stdin>").is_file():
+        started = [script]
+    else:
+        return None
+    if program == started:  # or a runner that has left `__main__` as it was, such as cProfile
+        return words
+    return [*started, *arguments]
+
+
+def split_arguments(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The interpreter's options, the program, and the program's own arguments.
+
+    >>> split_arguments(["-u", "-m", "project.train", "-m", "lr=1,2"])
+    (['-u'], ['-m', 'project.train'], ['-m', 'lr=1,2'])
+    """
+    start = 0
+    while start < len(words) and words[start].startswith("-") and words[start] not in ("-c", "-m"):
+        start += 2 if words[start] in _OPTIONS_WITH_VALUE else 1
+    end = start + (2 if words[start : start + 1] in (["-c"], ["-m"]) else 1)
+    return list(words[:start]), list(words[start:end]), list(words[end:])
 
 
 def gpu_names(drivers: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -18,27 +19,67 @@ def short_path(path: Path) -> str:
     return str(path)
 
 
-def again(argv: Sequence[str] | None = None) -> str:
-    """The command that started this process, ready to be pasted.
+def again(words: Sequence[str] | None = None) -> str | None:
+    """The command that starts a program again, ready to be pasted; None if nobody can know it.
 
-    >>> again(["train.py", "-m", "model=mlp,cnn"])
-    'python train.py -m model=mlp,cnn'
+    Args:
+        words: What stood behind `python`, as a grid records it; None: this process's own.
     """
-    from expkit_bookkeeping.launching import public_override, without_known_secrets
+    from expkit_bookkeeping.launching import (
+        public_override,
+        typed_arguments,
+        without_known_secrets,
+    )
 
-    words = sys.argv if argv is None else argv
-    script, *arguments = [public_override(without_known_secrets(text)) for text in words]
-    if script.endswith(".py"):
-        return shlex.join(["python", short_path(Path(script)), *arguments])
-    return shlex.join([Path(script).name, *arguments])
+    words = typed_arguments() if words is None else words
+    if not words:
+        return None
+    program, *arguments = [public_override(without_known_secrets(text)) for text in words]
+    script = _script_on_path(program)
+    return shlex.join([*([interpreter(), program] if script is None else [script]), *arguments])
+
+
+def recordable(words: Sequence[str] | None) -> list[str]:
+    """What `again` needs of these words, without absolute paths of this machine."""
+    from expkit_bookkeeping.launching import split_arguments
+
+    options, program, arguments = split_arguments(words or [])
+    if len(program) == 1 and Path(program[0]).is_absolute():
+        on_path = _script_on_path(program[0]) is not None
+        program = [Path(program[0]).name if on_path else os.path.relpath(program[0])]
+    return [*options, *program, *arguments]
+
+
+def debugger(words: Sequence[str], overrides: Sequence[str], folder: Path | None) -> str | None:
+    """The command that runs a program with overrides under pdb; None if there is no such program.
+
+    Args:
+        words: What stood behind `python`.
+        overrides: Of the run, in place of the program's own arguments.
+        folder: Where the program was started; None if that is unknown.
+    """
+    from expkit_bookkeeping.launching import split_arguments
+
+    options, program, _ = split_arguments(words)
+    if not program or program[0] == "-c":
+        return None
+    if _script_on_path(program[0]) is not None:
+        program = [str(shutil.which(Path(program[0]).name))]
+    elif program[0] != "-m" and not Path(folder or "", program[0]).is_file():
+        return None
+    is_here = folder is None or folder == Path.cwd() or not folder.is_dir()
+    # `-c continue` runs to the error and stops there.
+    pdb = ["-m", "pdb", "-c", "continue"]
+    command = shlex.join([interpreter(), *options, *pdb, *program, *overrides])
+    return command if is_here else f"cd {shlex.quote(str(folder))} && {command}"
 
 
 def command_line(verb: str, *arguments: str) -> str:
-    """A command of expkit as it works here: by name, or by module if `expkit` is not installed."""
-    if shutil.which("expkit") is not None:
+    """A command of expkit as it works here: by name, or by module if that is not on the PATH."""
+    if _is_ours(_on_path("expkit")):
         return shlex.join(["expkit", verb, *arguments])
     package = installed_verbs().get(verb, "expkit_hydra")
-    return shlex.join(["python", "-m", package, verb, *arguments])
+    return shlex.join([interpreter(), "-m", package, verb, *arguments])
 
 
 def installed_verbs() -> dict[str, str]:
@@ -47,3 +88,46 @@ def installed_verbs() -> dict[str, str]:
     for entry in entry_points(group="expkit.commands"):
         packages.setdefault(entry.name, entry.module.partition(".")[0])
     return packages
+
+
+def interpreter() -> str:
+    """This interpreter as the user would type it: as it was typed, else by name, else by path."""
+    typed = sys.orig_argv[0]
+    names = [*([] if Path(typed).is_absolute() else [typed]), "python", "python3"]
+    for name in names:
+        path = _on_path(name)
+        # Not resolved: the interpreters of two environments may be links to the same file.
+        if path is not None and os.path.abspath(path) == os.path.abspath(sys.executable):  # noqa: PTH100
+            return name
+    return sys.executable
+
+
+def _script_on_path(program: str) -> str | None:
+    """The name of a program that is an installed script, or its path where its name is not enough.
+
+    A bare name that is no file here was recorded so.
+    """
+    if program.startswith("-"):
+        return None
+    name = Path(program).name
+    path = shutil.which(name)
+    if path is None or not (path == program or (name == program and not Path(name).is_file())):
+        return None
+    return path if _on_path(name) is None else name
+
+
+def _on_path(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """Where the user's shell finds a command; None if it does not, or if nobody can know it."""
+    environ = os.environ if environ is None else environ
+    # `uv run` gives a PATH of its own to what it starts.
+    has_own_path = "UV_RUN_RECURSION_DEPTH" in environ and Path(name).name == name
+    return None if has_own_path else shutil.which(name)
+
+
+def _is_ours(script: str | None) -> bool:
+    """Whether a script on the PATH belongs to this environment and not to another one."""
+    import sysconfig
+
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    folders = [Path(sysconfig.get_path("scripts", scheme)) for scheme in schemes]
+    return script is not None and Path(script).parent in [Path(sys.executable).parent, *folders]

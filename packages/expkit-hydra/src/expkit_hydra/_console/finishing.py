@@ -51,7 +51,8 @@ def finish_grid(
             are.
         synchronised: Whether `sync` succeeded during the runs, to their end. If it failed, or was
             left to another process, it is not tried again at once. None: it did not run.
-        command: The command that runs the grid again; None takes this process's command line.
+        command: What runs the grid again, as the grid records it; None takes this process's
+            command line.
     """
     from expkit_bookkeeping import find_runs, write_results_csv
 
@@ -127,8 +128,8 @@ def next_steps(
         lines.append(("open the MLflow UI", command_line("ui", folder)))
     if "plot" in installed and plot is not None:
         lines.append(("draw in another style", command_line("plot", folder, "--style", "Thesis")))
-    lines.append(("run again", again(command)))
-    return lines
+    repetition = again(command)
+    return lines if repetition is None else [*lines, ("run again", repetition)]
 
 
 def _one_plot(plots: Path, metric: str | None) -> Path | None:

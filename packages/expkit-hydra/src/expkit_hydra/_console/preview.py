@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from expkit_filter import Selection
 
 MAX_LINES = 10  # of a list that grows with the grid
+MOST_NAMES = 4
 
 
 def explain(draft: Draft) -> Iterator[str]:
@@ -56,6 +57,15 @@ def warnings(selection: Selection, narrowed: Mapping[str, str]) -> Iterator[str]
         ]
         guess = f" This command line narrows {', '.join(left)}: perhaps that is why."
         yield warning + (guess if left else "")
+
+
+def missing_values(draft: Draft) -> Iterator[str]:
+    """Warnings about keys that have no value in runs that are about to start."""
+    for key, names in draft.missing.items():
+        count = len(names)
+        where = "every run" if count == len(draft.selection.to_run) else run_count(count)
+        some = ", ".join(names[:MOST_NAMES]) + (", …" if count > MOST_NAMES else "")
+        yield f"{key} is ??? in {where} ({some}): what reads it fails. Give it a value: {key}=…"
 
 
 def narrowed(declared: Expansion, swept: Expansion) -> dict[str, str]:

@@ -39,6 +39,7 @@ class Row:
     error: str | None = None
     job: str | None = None  # what a scheduler says about it
     advice: str | None = None
+    is_blocked: bool = False  # the job will not start until somebody acts
 
 
 def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Row:
@@ -122,7 +123,16 @@ def with_reports(rows: Iterable[Row], reports: Mapping[str, SchedulerReport]) ->
             continue
         state = report.state or row.state
         error = None if state in ("pending", "running") else row.error
-        merged.append(replace(row, state=state, error=error, job=report.job, advice=report.advice))
+        merged.append(
+            replace(
+                row,
+                state=state,
+                error=error,
+                job=report.job,
+                advice=report.advice,
+                is_blocked=report.is_blocked,
+            )
+        )
     return merged
 
 

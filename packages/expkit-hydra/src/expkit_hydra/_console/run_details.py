@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from .._grid.grid import Grid, read_grid
 from .._grid.run import GridRun
 from .._grid.schedulers import ask_schedulers
+from .command_lines import debugger
 from .texts import run_count
 
 TYPE_CHECKING = False
@@ -105,34 +105,42 @@ def find_run(experiment: Path, text: str) -> SelectedRun:
 def debugger_command(selected: SelectedRun) -> str | None:
     """The command that repeats a run under pdb; None if it is unknown how the run was started."""
     if selected.run is not None and selected.grid is not None:
-        command: object = None
+        words: object = None
         with contextlib.suppress(OSError, ValueError):  # damaged: the run's own files may say it
-            command = selected.grid.description.get("command")
-        if isinstance(command, list) and command and str(command[0]).endswith(".py"):
-            return _pdb(str(command[0]), selected.run.overrides)
-    return _recorded_command(selected.folder / ".hydra")
+            words = selected.grid.description.get("command")
+        if isinstance(words, list):
+            command = debugger(
+                [str(word) for word in words], selected.run.overrides, _grid_folder(selected)
+            )
+            if command is not None:
+                return command
+    return _recorded_command(selected.folder)
 
 
-def _recorded_command(hydra: Path) -> str | None:
-    """From what Hydra wrote into the run's folder."""
+def _grid_folder(selected: SelectedRun) -> Path | None:
+    """Where the grid was started, to which its paths are relative; None if that is unknown."""
+    assert selected.grid is not None
+    assert selected.run is not None
+    with contextlib.suppress(LookupError, OSError, ValueError, AttributeError):
+        return Path(str(selected.grid.config(selected.run.index).hydra.runtime.cwd))
+    return None
+
+
+def _recorded_command(folder: Path) -> str | None:
+    """From what the run and Hydra have written into the run's folder."""
     from expkit_bookkeeping.launching import read_yaml
 
     try:
-        node: Any = read_yaml(hydra / "hydra.yaml")
-        overrides: Any = read_yaml(hydra / "overrides.yaml")
-        script = Path(node["hydra"]["runtime"]["cwd"], f"{node['hydra']['job']['name']}.py")
-        if not script.is_file():
-            return None
-        overrides = [str(text) for text in overrides]
+        node: Any = read_yaml(folder / ".hydra" / "hydra.yaml")
+        overrides: Any = read_yaml(folder / ".hydra" / "overrides.yaml")
+        started_in = Path(node["hydra"]["runtime"]["cwd"])
+        words = [f"{node['hydra']['job']['name']}.py"]
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            environment: Any = read_yaml(folder / "environment.yaml")
+            words = [str(word) for word in environment["command"]]
+        return debugger(words, [str(text) for text in overrides], started_in)
     except (OSError, ValueError, LookupError, TypeError):  # missing, or damaged
         return None
-    is_below = script.is_relative_to(Path.cwd())
-    return _pdb(str(script.relative_to(Path.cwd()) if is_below else script), overrides)
-
-
-def _pdb(script: str, overrides: Sequence[str]) -> str:
-    # `-c continue` runs to the error and stops there.
-    return shlex.join(["python", "-m", "pdb", "-c", "continue", script, *overrides])
 
 
 def last_lines(path: Path, number: int) -> list[str]:

@@ -29,9 +29,15 @@ if TYPE_CHECKING:
 
 
 def announce(
-    grid: Grid, runs: Sequence[GridRun], *, n_jobs: int, show_output: bool, screen: Console
+    grid: Grid,
+    runs: Sequence[GridRun],
+    *,
+    n_jobs: int,
+    gpus: str = "",
+    show_output: bool,
+    screen: Console,
 ) -> None:
-    """Say how many runs start, how many at a time, and where their output goes."""
+    """Say how many runs start, how many at a time and with what, and where their output goes."""
     if not runs:
         return
     how = "one after another"
@@ -40,6 +46,8 @@ def announce(
 
         threads = threads_each(n_jobs)
         how = f"{n_jobs} at a time, {threads} thread{'' if threads == 1 else 's'} each"
+    if gpus:
+        how += f", {gpus}"
     screen.print("1 run" if len(runs) == 1 else f"{run_count(len(runs))}, {how}")
     if not show_output:
         folder = short_path(grid.experiment / "training")
@@ -137,8 +145,11 @@ def say_how_to_resume(
         states.append("pending" if record is None else record.state)
     ended_states = {outcome.run.index: outcome.state for outcome in ended}
     states = [ended_states.get(run.index, state) for run, state in zip(runs, states, strict=True)]
-    screen.print(f"Stopped: {counts_text(states)}. The same command continues:", style="yellow")
-    screen.print(f"    {again()}", markup=False, soft_wrap=True)
+    command = again()
+    advice = "The same call continues." if command is None else "The same command continues:"
+    screen.print(f"Stopped: {counts_text(states)}. {advice}", style="yellow")
+    if command is not None:
+        screen.print(f"    {command}", markup=False, soft_wrap=True)
 
 
 def user_frame(error: BaseException, project: Path | None = None) -> str | None:

@@ -91,7 +91,7 @@ def run_table(rows: Sequence[Row], *, metric: str | None, maximize: bool = True)
     measured = [row.best for row in rows if row.best is not None and row.best == row.best]
     best = (max if maximize else min)(measured, default=None)
     for row in rows:
-        style = STYLES.get(row.state, "default")
+        style = "red" if row.is_blocked else STYLES.get(row.state, "default")
         cells = [escape(text(row)) for _, text, _ in columns]
         is_best = best is not None and row.best == best
         table.add_row(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from expkit_bookkeeping.launching import public_config, public_override
 
@@ -26,7 +24,7 @@ def describe(
     draft: Draft,
     *,
     task: Mapping[str, object] | None = None,
-    argv: Sequence[str] | None = None,
+    command: Sequence[str] = (),
 ) -> dict[str, object]:
     """The description of a grid, except for what writing its files adds.
 
@@ -35,7 +33,7 @@ def describe(
         expansion: The grid's axes.
         draft: Its runs.
         task: Where the user's function is; None if no other process would find it.
-        argv: The command line; this process's by default.
+        command: What runs the grid again, behind `python`.
     """
     patterns = patterns_of(config)
     skipped = sum(1 for run in draft.runs if run.skipped_by is not None)
@@ -48,9 +46,7 @@ def describe(
     if len(expansion.blocks) > 1:
         counts["blocks"] = draft.blocks
     return {
-        "command": [
-            public_override(text, patterns) for text in _command(sys.argv if argv is None else argv)
-        ],
+        "command": [public_override(text, patterns) for text in command],
         "task": None if task is None else dict(task),
         "experiment_id": draft.experiment.name,
         "metric": config.expkit.get("metric"),
@@ -74,17 +70,6 @@ def _swept(keys: Sequence[str], runs: Sequence[GridRun]) -> dict[str, list[objec
         for key, value in run.values.items():
             swept[key].setdefault(repr(value), value)
     return {key: list(values.values()) for key, values in swept.items()}
-
-
-def _command(argv: Sequence[str]) -> list[str]:
-    """The command line, without absolute paths of this machine."""
-    script, *arguments = argv or [""]
-    path = Path(script)
-    if path.is_absolute() and path.is_relative_to(Path.cwd()):
-        script = str(path.relative_to(Path.cwd()))
-    elif path.is_absolute():
-        script = path.name
-    return [script, *arguments]
 
 
 def _versions() -> dict[str, str]:

@@ -44,6 +44,8 @@ class Draft:
         selection: What becomes of them.
         frozen: The configurations of those that no rule skips.
         blocks: The size of each block of a union, and how many of its runs repeat earlier ones.
+        missing: The keys that have no value (`???`), each with the names of the runs to start that
+            lack it.
     """
 
     experiment: Path
@@ -52,6 +54,7 @@ class Draft:
     runs: list[GridRun] = field(default_factory=list)
     frozen: FrozenConfigs = field(default_factory=FrozenConfigs)
     blocks: list[dict[str, int]] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
 
 
 def draft_grid(
@@ -100,6 +103,7 @@ class _Drafting:
         self._frozen = FrozenConfigs(patterns_of(config))
         self._seen: dict[str, GridRun] = {}  # by hash
         self._shapes: set[Shape] = set()
+        self._missing: list[tuple[str, ...]] = []  # by run, its keys without a value
         self._positions: list[int] = []  # in the product, of the runs that are no duplicates
 
     def draft(self, show_progress: ShowProgress | None) -> Draft:
@@ -129,14 +133,23 @@ class _Drafting:
             groups=list(self._config.hydra.runtime.choices),
         )
         assert self._experiment.folder is not None
+        selection = self._selecting.finish()
         return Draft(
             experiment=self._experiment.folder,
             records=records,
-            selection=self._selecting.finish(),
+            selection=selection,
             runs=self._runs,
             frozen=self._frozen,
             blocks=self._count_blocks(),
+            missing=self._missing_in(selection.to_run),
         )
+
+    def _missing_in(self, positions: Sequence[int]) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for position in positions:
+            for key in self._missing[position]:
+                names.setdefault(key, []).append(self._runs[position].run_name)
+        return names
 
     def _open(self) -> tuple[Sequence[RunRecord], RunFilter]:
         from expkit_bookkeeping import find_runs
@@ -226,6 +239,7 @@ class _Drafting:
         folder: Path,
     ) -> None:
         self._positions.append(run.position)
+        self._missing.append(run.shape.missing)
         self._runs.append(
             GridRun(
                 index=index,

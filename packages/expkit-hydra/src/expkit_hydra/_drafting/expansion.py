@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .._composing.errors import GridError
+from .._composing.internals import raw_override_value
 from .._composing.overrides import bare_key, to_override
+from .sweep_params import ReferringText
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Override
+
+
+_SWEEP = re.compile(r"(?:choice|range|interval|glob)\(.*\)")
 
 
 @dataclass(frozen=True)
@@ -54,29 +62,32 @@ def expand(params: object, arguments: Sequence[str], config_loader: ConfigLoader
     """Expand a grid.
 
     Args:
-        params: `hydra.sweeper.params` as plain data: a mapping, or a list of mappings whose
-            products are united. A list sweeps its elements; text is in Hydra's sweep syntax.
+        params: `hydra.sweeper.params` as `sweep_params` reads it: a mapping, or a list of mappings
+            whose products are united. A list sweeps its elements; text is in Hydra's sweep syntax.
         arguments: Overrides of the command line, which win over params of the same key.
         config_loader: Hydra's, which `glob` asks for the options of a group.
 
     Raises:
-        GridError: If a value cannot be swept.
+        GridError: If a value cannot be swept, or a key is given twice.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parser = OverridesParser.create(config_loader=config_loader)
-    overriding = {
-        axis.key: axis for axis in map(_axis_of_override, parser.parse_overrides(list(arguments)))
-    }
+    overriding = _axes_of_arguments(parser.parse_overrides(list(arguments)))
     blocks = []
     for block in _blocks(params):
         axes: dict[str, Axis] = {}
         for key, value in block.items():
             if isinstance(value, str):
-                (override,) = parser.parse_overrides([f"{key}={value}"])
-                axis = _axis_of_override(override)
+                axis = _axis_of_override(parser.parse_override(f"{key}={value}"))
+            elif isinstance(value, ReferringText):
+                axis = _axis_of_override(_override_of_reference(parser, key, value))
             else:
                 axis = _axis_of_value(str(key), value)
+            if axis.key in axes:
+                raise GridError(
+                    f"hydra.sweeper.params has {axis.key} twice, once as {key}. Give it once."
+                )
             axes[axis.key] = axis
         for key, axis in overriding.items():
             # The key keeps its position and, as one of the grid's keys, its part in the names.
@@ -98,6 +109,59 @@ def _blocks(params: object) -> list[Mapping[str, object]]:
             )
         blocks.append(block)
     return blocks
+
+
+def _axes_of_arguments(overrides: Sequence[Override]) -> dict[str, Axis]:
+    """The axes of the command line.
+
+    Raises:
+        GridError: If a key is given twice and the last does not simply replace the first: Hydra
+            would merge mappings, and a sweep would be lost.
+    """
+    axes: dict[str, Axis] = {}
+    first: dict[str, Override] = {}
+    for override in overrides:
+        axis = _axis_of_override(override)
+        earlier = first.setdefault(axis.key, override)
+        if earlier is not override and not (_replaces(earlier) and _replaces(override)):
+            raise GridError(
+                f"{axis.key} is given twice on the command line: {earlier.input_line} and "
+                f"{override.input_line}. Give it once; mappings are swept key by key, "
+                f"{axis.key}.KEY=value1,value2."
+            )
+        axes[axis.key] = axis
+    return axes
+
+
+def _replaces(override: Override) -> bool:
+    """Whether an override sets one value, whatever was there before."""
+    from hydra.core.override_parser.types import QuotedString
+
+    value = raw_override_value(override)
+    is_plain = value is None or isinstance(value, str | int | float | list | QuotedString)
+    return is_plain and not override.is_sweep_override()
+
+
+def _override_of_reference(parser: OverridesParser, key: str, reference: ReferringText) -> Override:
+    """As on the command line; where only what the text resolves to is a sweep, that sweep."""
+    from hydra.errors import HydraException
+
+    written = f"{key}={reference.text}"
+    with suppress(HydraException):  # of `range(1,${n})`, and of resolved text that is no syntax
+        if isinstance(reference.resolved, str):
+            resolved = parser.parse_override(f"{key}={reference.resolved}")
+            if resolved.is_sweep_override() and not _is_sweep(parser, written):
+                return resolved
+    return parser.parse_override(written)
+
+
+def _is_sweep(parser: OverridesParser, text: str) -> bool:
+    from hydra.errors import HydraException
+
+    try:
+        return parser.parse_override(text).is_sweep_override()
+    except HydraException:
+        return False
 
 
 def _axis_of_override(override: Override) -> Axis:
@@ -133,6 +197,13 @@ def _axis_of_value(key: str, value: object) -> Axis:
         raise GridError(
             f"hydra.sweeper.params.{key} is an empty list: the grid would have no runs. "
             "Give at least one value, or remove the key."
+        )
+    functions = [item for item in values if isinstance(item, str) and _SWEEP.fullmatch(item)]
+    if functions:
+        raise GridError(
+            f"hydra.sweeper.params.{key} has {functions[0]} in a list, where text stands for "
+            f"itself. To sweep it, write {key}: {functions[0]}; to have this very text, write "
+            f"{key}: \"'{functions[0]}'\"."
         )
     try:
         overrides = tuple(to_override(key, item) for item in values)

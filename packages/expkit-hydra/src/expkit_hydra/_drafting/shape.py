@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 from expkit_bookkeeping.launching import public_config
 
@@ -87,6 +88,11 @@ class Shape:
     def static(self) -> Mapping[str, object]:
         """The configuration, resolved, as far as it is the same for all runs."""
         return self._data.static
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """The keys that are `???` in all runs."""
+        return tuple(_missing_keys(self.static))
 
     def is_static(self, path: KeyPath) -> bool:
         """Whether all runs have the same under a path, if they have anything there."""
@@ -242,6 +248,14 @@ def _check_absent(keys: Collection[str], overrides: Sequence[str]) -> None:
                 "value for it: another override or a file removes it. Sweep a key that stays, such "
                 "as the one that replaces it."
             )
+
+
+def _missing_keys(data: object, path: str = "") -> Iterator[str]:
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _missing_keys(value, f"{path}.{key}" if path else str(key))
+    elif data == "???":
+        yield path
 
 
 def shape_of_run(composition: Composition, naming: Naming) -> Shape:

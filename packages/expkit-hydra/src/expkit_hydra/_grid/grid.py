@@ -153,11 +153,14 @@ def open_grid(path: Path | str) -> Grid:
                 f"(results/EXPERIMENT) or of a grid in it (results/EXPERIMENT/grids/ID); "
                 "`python train.py -m` makes one."
             )
+        latest = path / DESCRIPTION
         grid_id = read_description(path).get("grid_id")
         try:
             path = path / "grids" / folder_name("" if grid_id is None else grid_id, "grid_id")
         except ValueError as error:
-            raise UnreadableFileError(f"{path / DESCRIPTION} is damaged: {error}") from error
+            raise UnreadableFileError(f"{latest} is damaged: {error}") from error
+        if not path.is_dir():
+            raise UnreadableFileError(f"{latest} names a grid that is not there: {path}")
     _check_first_line(path / DESCRIPTION)
     return Grid(path=path, grid_id=path.name, runs=_RunsOnDisk(path), pending=())
 

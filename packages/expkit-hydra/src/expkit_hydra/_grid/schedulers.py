@@ -31,12 +31,13 @@ class SchedulerReport:
 
     `state` is the run's state if the scheduler knows more than run.json, such as `cancelled`;
     `job` says what its job does, such as `1234_7 PENDING (Resources)`, `advice` what to do
-    about it.
+    about it, and `is_blocked` that it will not start until somebody does.
     """
 
     state: str | None = None
     job: str | None = None
     advice: str | None = None
+    is_blocked: bool = False
 
 
 def _report_nothing(

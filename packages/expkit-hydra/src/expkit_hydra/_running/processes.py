@@ -25,6 +25,7 @@ from typing import Any
 
 from .._composing.internals import import_logging_config, initialize_hydra, make_callbacks
 from .execution import RunOutcome, execute_run
+from .gpus import VISIBLE, GpuPool
 from .lifetime import INTERRUPTED, TERMINATED
 from .output import CONSOLE_LOG, ProcessOutput
 from .program import TaskReference
@@ -70,6 +71,7 @@ class _ChildProcess:
     run: GridRun
     process: SpawnProcess
     pipe: Connection
+    gpus: str | None
     answer: RunOutcome | None = None
 
 
@@ -94,6 +96,7 @@ def execute_in_processes(
     start_method: str = "spawn",
     is_alive: Liveness | None = None,
     with_jobs: bool = True,
+    gpu_slots: Sequence[str] = (),
 ) -> Generator[RunOutcome | None]:
     """Run runs, `n_jobs` at a time.
 
@@ -108,6 +111,8 @@ def execute_in_processes(
             nor a CUDA context.
         is_alive: Says whether the owner of a running run is alive; `spawn` pickles it.
         with_jobs: Whether the outcomes have Hydra's `job`, with two configurations each.
+        gpu_slots: Values of CUDA_VISIBLE_DEVICES, of which each process has one to itself: no more
+            than these run at a time. Empty: all see what this process sees.
 
     Yields:
         How each run went, in the order in which they ended; None about once a second, so that
@@ -124,6 +129,9 @@ def execute_in_processes(
     context: Any = get_context(start_method)
     waiting = list(reversed(runs))
     children: list[_ChildProcess] = []
+    pool = GpuPool(gpu_slots)
+    if gpu_slots:
+        n_jobs = min(n_jobs, len(gpu_slots))
     asked_to_stop = False
     was_frozen = gc.get_freeze_count() > 0
     try:
@@ -152,13 +160,15 @@ def execute_in_processes(
                 process = context.Process(
                     target=_child_main, args=(theirs, arguments), name=run.run_name
                 )
-                with _thread_limits(threads_each(n_jobs)), _signals_blocked():
+                gpus = pool.take()
+                with _resources(threads_each(n_jobs), gpus), _signals_blocked():
                     process.start()
                 theirs.close()
-                children.append(_ChildProcess(run, process, ours))
+                children.append(_ChildProcess(run, process, ours, gpus))
             ended = _wait(children)
             for child in ended:
                 children.remove(child)
+                pool.give_back(child.gpus)
                 yield _outcome(child)
             if not ended:
                 yield None
@@ -194,12 +204,18 @@ def _share(grid: Grid, index: int) -> None:
 
 
 @contextmanager
-def _thread_limits(threads: int, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+def _resources(
+    threads: int, gpus: str | None, environ: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Let a child that starts within the block have so many threads, and see these GPUs."""
     from hydra.core.utils import env_override
 
     environ = os.environ if environ is None else environ
     # What the user has set is kept.
-    with env_override({name: str(threads) for name in _THREAD_VARIABLES if name not in environ}):
+    variables = {name: str(threads) for name in _THREAD_VARIABLES if name not in environ}
+    if gpus is not None:
+        variables[VISIBLE] = gpus
+    with env_override(variables):
         yield
 
 

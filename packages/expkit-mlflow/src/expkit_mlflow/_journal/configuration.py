@@ -1,9 +1,12 @@
 """Configurations: resolved, flat as parameters, and as YAML."""
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
 
 # Both as in expkit-bookkeeping's `_files/yaml_files.py`; a test dumps with each.
 _NUMBER = re.compile(
@@ -37,6 +40,8 @@ def resolved(config: object) -> object:
 def flatten(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]:
     """Nested keys joined by dots, lists as JSON, everything as text.
 
+    Of two values under one name, such as those of `{"a.b": 1, "a": {"b": 2}}`, the first is kept.
+
     >>> flatten({"model": {"name": "cnn", "sizes": [8, 16]}, "lr": 0.1, "seed": None})
     {'model.name': 'cnn', 'model.sizes': '[8, 16]', 'lr': '0.1', 'seed': 'None'}
     """
@@ -44,11 +49,18 @@ def flatten(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, prefix=f"{name}."))
+            texts = flatten(value, prefix=f"{name}.")
         elif isinstance(value, (list, tuple)):
-            flat[name] = json.dumps(value, default=str, ensure_ascii=False)
+            texts = {name: json.dumps(value, default=str, ensure_ascii=False)}
         else:
-            flat[name] = "{}" if isinstance(value, Mapping) else str(value)
+            texts = {name: "{}" if isinstance(value, Mapping) else str(value)}
+        for full_name, text in texts.items():
+            if flat.setdefault(full_name, text) != text:
+                logger.warning(
+                    "The configuration has two values called %s; MLflow gets the first as a "
+                    "parameter, config.yaml has both.",
+                    full_name,
+                )
     return flat
 
 

@@ -26,10 +26,13 @@ def add_numbers(key: str, value: object, values: dict[str, float]) -> str | None
         return next((text for text in problems if text), None)
     if isinstance(value, SupportsFloat) and not isinstance(value, (str, bytes)):
         try:
-            values[key] = float(value)
+            number = float(value)
         except (TypeError, ValueError, RuntimeError):  # a tensor of several elements
             pass
         else:
+            if key in values:
+                return f"Two metrics are called {key!r}; the first was logged, and all others."
+            values[key] = number
             return None
     shape = getattr(value, "shape", None)
     what = type(value).__name__ if shape is None else f"{type(value).__name__} of shape {shape}"

@@ -92,6 +92,7 @@ class Recipe:
             "metrics, step, title, group_by and repeat": all(
                 isinstance(text, str) for text in texts
             ),
+            "number of metrics": len(self.metrics) == 1 or (self.kind == "run" and self.metrics),
             "direction": self.direction in ("minimize", "maximize"),
             "top": self.top is None or (type(self.top) is int and self.top > 0),
             "lines": self.lines in LINES,

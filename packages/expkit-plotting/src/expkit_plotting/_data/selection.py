@@ -60,15 +60,15 @@ def metric_recipe(
     """
     if lines not in LINES:
         raise PlottingError(
-            f"lines must be one of {', '.join(LINES)}; got {lines!r}.{near_match(lines, LINES)}"
+            f"lines must be one of {', '.join(LINES)}; got {lines!r:.80}.{near_match(lines, LINES)}"
         )
     if direction not in (None, "minimize", "maximize"):
         raise PlottingError(
-            f"direction must be minimize or maximize; got {direction!r}."
+            f"direction must be minimize or maximize; got {direction!r:.80}."
             f"{near_match(direction, ('minimize', 'maximize'))}"
         )
     if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
-        raise PlottingError(f"top must be a whole number from 1; got {top!r}.")
+        raise PlottingError(f"top must be a whole number from 1; got {top!r:.80}.")
     runs = _runs_with(name, experiment)
     if direction is None:
         configured = experiment.direction if experiment.metric == name else None

@@ -84,7 +84,7 @@ class PlotStyle:
         object.__setattr__(self, "rcParams", _checked_rc_params(self.rcParams))
         if self.context not in CONTEXTS:
             raise PlottingError(
-                f"context must be one of {', '.join(CONTEXTS)}; got {self.context!r}."
+                f"context must be one of {', '.join(CONTEXTS)}; got {self.context!r:.80}."
                 f"{near_match(self.context, CONTEXTS)}"
             )
 
@@ -164,12 +164,17 @@ def _plain(value: object) -> object:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond any float
+        return False
 
 
 def _check_switch(name: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise PlottingError(f"{name} must be true or false; got {value!r}.")
+        raise PlottingError(f"{name} must be true or false; got {value!r:.80}.")
 
 
 def _checked_textwidth(value: object) -> float | None:
@@ -177,7 +182,7 @@ def _checked_textwidth(value: object) -> float | None:
         return None
     if not isinstance(value, (int, float)) or not _is_number(value) or value <= 0:
         raise PlottingError(
-            f"textwidth_pt must be a positive number of TeX points or null; got {value!r}."
+            f"textwidth_pt must be a positive number of TeX points or null; got {value!r:.80}."
         )
     return float(value)
 
@@ -186,7 +191,7 @@ def _checked_figsize(value: object, textwidth_pt: float | None) -> tuple[float, 
     sizes = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
     if len(sizes) != 2 or not all(_is_number(size) and size > 0 for size in sizes):
         raise PlottingError(
-            f"figsize must be two positive numbers, [width, height]; got {value!r}."
+            f"figsize must be two positive numbers, [width, height]; got {value!r:.80}."
         )
     width, height = float(sizes[0]), float(sizes[1])
     # More than half as wide again as the text is a mistake: probably inches, inherited into a
@@ -206,13 +211,15 @@ def _checked_figsize(value: object, textwidth_pt: float | None) -> tuple[float, 
 
 def _checked_filetypes(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        raise PlottingError(f"filetypes must be a list, such as [{value}]; got {value!r}.")
+        raise PlottingError(f"filetypes must be a list, such as [{value}]; got {value!r:.80}.")
     if not isinstance(value, Sequence) or not value:
-        raise PlottingError(f"filetypes must be a list with at least one suffix; got {value!r}.")
+        raise PlottingError(
+            f"filetypes must be a list with at least one suffix; got {value!r:.80}."
+        )
     for suffix in value:
         if suffix not in FILETYPES:
             raise PlottingError(
-                f"filetypes may hold {', '.join(FILETYPES)}; got {suffix!r}."
+                f"filetypes may hold {', '.join(FILETYPES)}; got {suffix!r:.80}."
                 f"{near_match(str(suffix).lstrip('.'), FILETYPES)}"
             )
     return tuple(dict.fromkeys(value))
@@ -220,14 +227,14 @@ def _checked_filetypes(value: object) -> tuple[str, ...]:
 
 def _checked_dpi(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 10 <= value <= 2400:
-        raise PlottingError(f"dpi must be a whole number from 10 to 2400; got {value!r}.")
+        raise PlottingError(f"dpi must be a whole number from 10 to 2400; got {value!r:.80}.")
     return value
 
 
 def _checked_rc_params(parameters: object) -> dict[str, object]:
     if not isinstance(parameters, Mapping):
         raise PlottingError(
-            f"rcParams must be a mapping of matplotlib's rcParams; got {parameters!r}."
+            f"rcParams must be a mapping of matplotlib's rcParams; got {parameters!r:.80}."
         )
     if not parameters:
         return {}

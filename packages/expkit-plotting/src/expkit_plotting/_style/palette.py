@@ -62,12 +62,12 @@ def check_palette(palette: object) -> str | tuple[str, ...]:
             names = [*SEABORN, *COMPUTED, *matplotlib.colormaps]
             raise PlottingError(
                 f"palette must be a seaborn palette ({', '.join(SEABORN)}, …), a matplotlib "
-                f"colormap or a list of colours; got {palette!r}.{near_match(palette, names)}"
+                f"colormap or a list of colours; got {palette!r:.80}.{near_match(palette, names)}"
             )
         return palette
     if not isinstance(palette, Sequence) or not palette:
         raise PlottingError(
-            f"palette must be a name or a list of colours such as ['#0173B2']; got {palette!r}."
+            f"palette must be a name or a list of colours such as ['#0173B2']; got {palette!r:.80}."
         )
     from matplotlib.colors import is_color_like
 

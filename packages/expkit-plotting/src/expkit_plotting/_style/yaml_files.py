@@ -9,6 +9,7 @@ from .._data.files import read_yaml, short_path
 
 PACKAGED = Path(__file__).parents[1] / "conf" / "plotting"
 GROUP = Path("conf", "plotting")
+LONGEST_NAME = 60  # file systems refuse to look for over 255 bytes, up to four a character
 
 
 def load_style(
@@ -47,7 +48,7 @@ def _folders(start: Sequence[PathLike[str]]) -> list[Path]:
 
 def _find(name: str, folders: Sequence[Path], *, file: Path | None = None) -> Path:
     """The style's file in the first of these folders that has one; `file` is what names it."""
-    for folder in folders:
+    for folder in folders if len(name) <= LONGEST_NAME else ():
         path = folder / f"{name}.yaml"
         if path.is_file():
             return path
@@ -58,7 +59,7 @@ def _find(name: str, folders: Sequence[Path], *, file: Path | None = None) -> Pa
     )
     origin = f"{short_path(file)}: " if file else ""
     raise PlottingError(
-        f"{origin}There is no style {name!r}.{near_match(name, names)} "
+        f"{origin}There is no style {name!r:.80}.{near_match(name, names)} "
         f"Known: {', '.join(names)}. Looked {looked}among the packaged ones."
     )
 
@@ -91,9 +92,10 @@ def _defaults(value: object, path: Path) -> Iterator[str]:
         raise PlottingError(f"{short_path(path)}: defaults must be a list, such as [Thesis].")
     for entry in value:
         name = entry.removesuffix("@_here_").removesuffix(".yaml") if isinstance(entry, str) else ""
-        if not name or "/" in name or "@" in name or " " in name:
+        if not name or any(character in name for character in "/@ "):
             raise PlottingError(
-                f"{short_path(path)}: defaults may list names of styles and _self_; got {entry!r}."
+                f"{short_path(path)}: defaults may list names of styles and _self_; "
+                f"got {entry!r:.80}."
             )
         yield name
 

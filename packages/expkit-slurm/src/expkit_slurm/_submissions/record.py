@@ -284,8 +284,10 @@ _ARRAY_KINDS: dict[str, Any] = {
 def _array(record: Mapping[str, Any]) -> Array:
     options = tuple((str(name), str(value)) for name, value in record["options"])
     _check_kinds(record, _ARRAY_KINDS)
-    if min(record["number"], record["first"], record["runs"]) < 0:
-        raise ValueError("an array has a number below 0")
+    lowest = {"number": FINALISER, "first": 0, "runs": 0}
+    for key, bound in lowest.items():
+        if record[key] < bound:
+            raise ValueError(f"{key} is {record[key]}, below {bound}")
     return Array(**{**record, "options": options})
 
 

@@ -1,9 +1,10 @@
-"""What a waiting user sees: counts, rate, remaining time, and the latest failures."""
+"""What a waiting user sees: counts, rate, remaining time, the latest failures, who waits why."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from .status import RunStatus, count_states
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-MOST_FAILURES = 5
+MOST_FAILURES = MOST_REASONS = 5
 QUIET_S = 10.0  # between two lines of a log file
 
 
@@ -34,6 +35,7 @@ class ProgressDisplay:
         self._begin = clock()
         self._done_at_begin: int | None = None
         self._printed_failures: set[str] = set()
+        self._printed_reasons: set[str] = set()
         self._last_line = ("", -QUIET_S)
         self._live = (
             # Drawn when there is something new: a thread of rich's own would cost more than all
@@ -67,22 +69,34 @@ class ProgressDisplay:
             total=self._total,
             done_here=done - self._done_at_begin,
             elapsed_s=elapsed,
+            is_blocked=any(status.obstacle is not None for status in statuses),
         )
+        reasons = pending_reasons(statuses)
         failures = [status for status in statuses if status.is_over and not status.is_good]
         if self._live is not None:
-            self._live.update(self._picture(line, done, failures), refresh=True)
+            self._live.update(self._picture(line, done, failures, reasons), refresh=True)
             return
         for status in failures:
             if status.run_name not in self._printed_failures:
                 self._printed_failures.add(status.run_name)
                 self._screen.print(failure_line(status), markup=False, soft_wrap=True)
+        for reason in reasons:
+            if reason.key not in self._printed_reasons:
+                self._printed_reasons.add(reason.key)
+                self._screen.print(reason.text, style=reason.style, markup=False, soft_wrap=True)
         counts = line.partition(";")[0]
         last_counts, printed_at = self._last_line
         if counts != last_counts and (elapsed - printed_at >= QUIET_S or done == self._total):
             self._last_line = (counts, elapsed)
             self._screen.print(line, markup=False, soft_wrap=True)
 
-    def _picture(self, line: str, done: int, failures: Sequence[RunStatus]) -> Table:
+    def _picture(
+        self,
+        line: str,
+        done: int,
+        failures: Sequence[RunStatus],
+        reasons: Sequence[PendingReason],
+    ) -> Table:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -95,13 +109,46 @@ class ProgressDisplay:
             rows.add_row(Text(failure_line(status), style="red", overflow="ellipsis", no_wrap=True))
         if len(failures) > len(newest):
             rows.add_row(Text(f"and {len(failures) - len(newest)} before", style="dim"))
+        for reason in reasons[:MOST_REASONS]:
+            rows.add_row(Text(reason.text, style=reason.style))
         return rows
 
 
+@dataclass(frozen=True)
+class PendingReason:
+    """Why runs wait for their start: one line for all that have the reason in common."""
+
+    key: str
+    text: str
+    style: str
+
+
+def pending_reasons(statuses: Sequence[RunStatus]) -> list[PendingReason]:
+    """Each distinct reason why runs wait, those that do not resolve by themselves first."""
+    runs_by_reason: dict[str, list[RunStatus]] = {}
+    for status in statuses:
+        if status.state == "pending" and status.reason is not None:
+            # ReqNodeNotAvail, UnavailableNodes:node3: what follows the comma changes all the time.
+            key = f"{status.reason.partition(',')[0]}; {status.advice}"
+            runs_by_reason.setdefault(key, []).append(status)
+    reasons = []
+    for key, runs in runs_by_reason.items():
+        subject = f"{runs[0].run_name} waits" if len(runs) == 1 else f"{len(runs)} runs wait"
+        style = "dim" if runs[0].obstacle is None else "red"
+        reasons.append(PendingReason(key, f"{subject}: {runs[0].why}", style))
+    return sorted(reasons, key=lambda reason: reason.style == "dim")
+
+
 def progress_line(
-    counts: dict[str, int], *, done: int, total: int, done_here: int, elapsed_s: float
+    counts: dict[str, int],
+    *,
+    done: int,
+    total: int,
+    done_here: int,
+    elapsed_s: float,
+    is_blocked: bool = False,
 ) -> str:
-    """Counts, rate and remaining time in one line.
+    """Counts, rate and remaining time in one line; no remaining time if somebody has to act first.
 
     >>> progress_line({"completed": 30, "running": 8, "pending": 62}, done=30, total=100,
     ...               done_here=30, elapsed_s=60.0)
@@ -113,8 +160,9 @@ def progress_line(
     if done_here > 0 and elapsed_s > 0 and done < total:
         rate = done_here / elapsed_s
         per, unit = (rate * 60, "minute") if rate * 60 >= 1 else (rate * 3600, "hour")
-        left = duration_text((total - done) / rate)
-        line += f"; {per:.3g} runs a{'n' if unit == 'hour' else ''} {unit}, about {left} left"
+        line += f"; {per:.3g} runs a{'n' if unit == 'hour' else ''} {unit}"
+        if not is_blocked:
+            line += f", about {duration_text((total - done) / rate)} left"
     return line
 
 

@@ -99,7 +99,9 @@ def _report(status: RunStatus, task: Task | None) -> SchedulerReport:
     job = None if task is None else describe(task)
     if task is None and status.job is not None and status.reason is not None:
         job = f"{status.job} {status.reason}"
-    return SchedulerReport(state=status.state, job=job, advice=status.advice)
+    return SchedulerReport(
+        state=status.state, job=job, advice=status.advice, is_blocked=status.obstacle is not None
+    )
 
 
 def describe(task: Task) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from .._cluster.errors import SlurmError
+from .._cluster.pending_reasons import obstacle_of
 from .._cluster.tasks import Phase, Task, cause_of, is_running, phase_of
 from .._submissions.record import UNSETTLED, Array, task_name
 
@@ -35,7 +37,9 @@ class RunStatus:
     `state` is that of run.json, or derived: `pending` (in the queue), `lost` (its task is gone and
     nothing recorded how the run ended), `cancelled` (before it started), `skipped` (its task found
     that there was nothing to do), `unsubmitted` (Slurm does not have it). `reason` says why in a
-    sentence, `advice` what to do where that is not obvious. `job` is Slurm's name of the task,
+    sentence, `advice` what to do where that is not obvious. `obstacle` is `held` for a pending run
+    whose job starts only when somebody releases it, and `never` where it cannot start as it is.
+    `job` is Slurm's name of the task,
     `exit_code` as a shell reports it (137 is SIGKILL), `elapsed_s` the seconds spent in the run,
     `log` the file with its output and `last_lines` the end of it where the run did not complete.
     """
@@ -51,6 +55,7 @@ class RunStatus:
     log: Path | None = None
     last_lines: tuple[str, ...] = ()
     advice: str | None = None
+    obstacle: Literal["held", "never"] | None = None
 
     @property
     def why(self) -> str | None:
@@ -116,10 +121,19 @@ def derive_status(facts: RunFacts) -> RunStatus:
         )
     task_phase = None if task is None else phase_of(task.state)
     if task is not None and task_phase is Phase.PENDING:
-        return _status(facts, record, "pending", task.reason)
+        return _of_pending_task(facts, record, task)
     if task is not None and task_phase is Phase.ACTIVE:
         return _of_active_task(facts, record, task)
     return _of_ended_task(facts, record, task)
+
+
+def _of_pending_task(facts: RunFacts, record: RunRecord | None, task: Task) -> RunStatus:
+    status = _status(facts, record, "pending", task.reason)
+    obstacle = obstacle_of(task)
+    if obstacle is None:
+        return status
+    reason = task.reason or task.state  # REQUEUE_HOLD has none
+    return replace(status, reason=reason, advice=obstacle.advice, obstacle=obstacle.kind)
 
 
 def _of_active_task(facts: RunFacts, record: RunRecord | None, task: Task) -> RunStatus:

@@ -79,7 +79,9 @@ def wait_until_over(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[RunStatus]:
-    """Wait until all runs are over.
+    """Wait until all runs are over, or none of those that are left can ever start.
+
+    Runs that are held are waited for: somebody may release them.
 
     Args:
         read_statuses: Returns how the runs stand now.
@@ -94,16 +96,21 @@ def wait_until_over(
         sleep: Waits this many seconds.
 
     Returns:
-        How the runs stand at the end; after the time-out some are not over.
+        How the runs stand at the end; some are not over after the time-out, or if they can never
+        start.
     """
     begin = clock()
     grace_period = grace_period or GracePeriod(clock=clock)
-    cancelled = False
+    cancelled = was_hopeless = False
     while True:
         statuses = grace_period.apply(read_statuses())
         show(statuses)
         if all(status.is_over for status in statuses):
             return statuses
+        is_hopeless = all(status.is_over or status.obstacle == "never" for status in statuses)
+        if is_hopeless and was_hopeless:  # twice: Slurm may be about to look at a job again
+            return statuses
+        was_hopeless = is_hopeless
         failures = sum(status.state in ("failed", "lost") for status in statuses)
         if stop_after_failures is not None and failures >= stop_after_failures and not cancelled:
             try:
