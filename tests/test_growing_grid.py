@@ -17,7 +17,7 @@ import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -259,6 +259,7 @@ GrowingGrid.TestCase.settings = settings(
     stateful_step_count=7,
     deadline=None,
     derandomize=True,
+    phases=[Phase.explicit, Phase.generate],  # each step sweeps: shrinking would take minutes
     suppress_health_check=list(HealthCheck),
 )
 TestGrowingGrid = GrowingGrid.TestCase

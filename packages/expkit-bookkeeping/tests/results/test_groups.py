@@ -66,7 +66,7 @@ def test_what_is_repeated_may_be_chosen(folds):
     assert by_fold.index.names == ["model", "fold"]
     one_seed = frame[frame["seed"] == 1].table(metrics="acc")
     assert list(one_seed["acc", "n"]) == [4, 4]
-    with pytest.raises(KeyError, match="no column 'sed'.*Did you mean 'seed'"):
+    with pytest.raises(KeyError, match=r"no column 'sed'.*Did you mean 'seed'"):
         frame.table(repeat="sed")
 
 
@@ -177,7 +177,7 @@ def test_pairs_of_folds_are_averaged_over_each_seed_first(folds):
 def test_a_pair_has_to_be_unambiguous(folds):
     frame = results(folds)
 
-    with pytest.raises(ValueError, match="several runs for one repetition.*value for model, fold"):
+    with pytest.raises(ValueError, match=r"several runs for one repetition.*value for model, fold"):
         frame.paired("acc", {}, {"model": "a"}, repeat="seed")
     with pytest.raises(ValueError, match="no repetition in common"):
         frame.paired("acc", {"model": "a"}, {"model": "c"})

@@ -102,20 +102,7 @@ class Results(pd.DataFrame):
         names = self._columns(metrics, "metrics")
         if not names:
             raise ValueError("No metrics to summarise: none of these runs has logged one.")
-        if state is not None and "state" not in self.columns:
-            raise KeyError(
-                f"There is no column 'state', so {state} runs cannot be told from others. Keep it, "
-                "or count all rows with state=None."
-            )
-        runs = self if state is None else self[self["state"] == state]
-        if runs.empty:
-            counts = ", ".join(
-                f"{count} {name}" for name, count in self["state"].value_counts().items()
-            )
-            raise ValueError(
-                f"No {state} run to summarise; there are: {counts or 'none at all'}. "
-                "state=None counts them all."
-            )
+        runs = self._in_state(state)
         groups = _positions_by(runs, keys)
         repetitions = _repetitions(runs, [key for key in repeated if key not in keys], groups)
         runs._warn_of_differences(groups, keys)
@@ -167,9 +154,26 @@ class Results(pd.DataFrame):
         """
         self._columns([metric, *first, *second], "swept")
         repeated = self._repeated(repeat)
-        runs = self if state is None else self[self["state"] == state]
+        runs = self._in_state(state)
         halves = [runs._values_by_repetition(metric, group, repeated) for group in (first, second)]
         return paired_difference(metric, *halves)
+
+    def _in_state(self, state: str | None) -> Results:
+        if state is not None and "state" not in self.columns:
+            raise KeyError(
+                f"There is no column 'state', so {state} runs cannot be told from others. Keep it, "
+                "or count all rows with state=None."
+            )
+        runs = self if state is None else self[self["state"] == state]
+        if runs.empty:
+            counts = ", ".join(
+                f"{count} {name}" for name, count in self["state"].value_counts().items()
+            )
+            raise ValueError(
+                f"No {state} run to summarise; there are: {counts or 'none at all'}. "
+                "state=None counts them all."
+            )
+        return runs
 
     def _values_by_repetition(
         self, metric: str, group: Mapping[str, object], repeated: Sequence[str]
