@@ -312,6 +312,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     )
 
     from ._composing.global_state import current_config
+    from ._grid.grid import with_hashes_under
     from ._grid.identity import group_choices, identify
     from ._grid.names import swept_keys, swept_values
     from ._running.output import job_log
@@ -332,7 +333,8 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     _warn_of_rules(config, identity.data, folder)
     record = _present(folder)
     if record is not None:
-        reason = _why_start_over(record, identity.config_hash, identity.data, settings)
+        (comparable,) = with_hashes_under(identity.ignored, [record])
+        reason = _why_start_over(comparable, identity.config_hash, identity.data, settings)
         if reason is not None:
             with suppress(FileNotFoundError):  # somebody else has just moved it
                 trash = move_to_trash(record, reason="fresh" if settings.fresh else "rerun")
@@ -348,6 +350,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         swept=swept,
         choices=group_choices(config),
         unresolved=identity.unresolved,
+        ignored=identity.ignored,
         unless=completed_since(record),
         append_files=[job_log(config)],
         launches=True,
@@ -547,6 +550,7 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
             swept=None if run is None else run.values,
             choices=group_choices(config),
             unresolved=identity.unresolved,
+            ignored=identity.ignored,
             launches=True,
         )
     except RunClaimed as error:

@@ -100,7 +100,8 @@ def show_table(
     if grid is None:
         rows, skipped = [row_of(run, now=now, metric=settings.metric) for run in records], 0
     else:
-        rows, skipped = rows_of(grid.runs, records, now=now, metric=settings.metric)
+        comparable = grid.records_of(records)
+        rows, skipped = rows_of(grid.runs, comparable, now=now, metric=settings.metric)
         rows = with_reports(rows, reports)
     listed, hidden = most_telling(rows, maximize=settings.maximize)
     screen.print(run_table(listed, metric=settings.metric, maximize=settings.maximize))
