@@ -165,7 +165,7 @@ class RunCallback(Callback, JobWatcher):
         from expkit_bookkeeping.launching import without_known_secrets
 
         from ._composing.internals import raw_return_value
-        from ._running.objective import fill_objective
+        from ._running.job_returns import fill_objective
         from ._running.output import PublicStream
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
