@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
-from slurm_app import CONFIG, RESUMABLE
+from slurm_app import CONFIG, LAUNCHER, RESUMABLE
 
 from expkit_hydra import GridError
 
@@ -46,8 +46,8 @@ class Evil:
         return Path.touch, (self.proof,)
 
 
-# Hydra takes the function's own file for the app's, wherever it is defined.
-CLOSURE = """
+# Code of `python -c`, which no other process can start or import.
+TYPED = """
 from pathlib import Path
 
 import hydra
@@ -56,16 +56,12 @@ from omegaconf import OmegaConf
 OmegaConf.register_new_resolver("twice", lambda x: 2 * x)
 
 
-def make(how):
-    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-    def main(cfg):
-        Path(f"called{cfg.x}").write_text(f"{how}, {cfg.doubled}")
-
-    return main
+@hydra.main(version_base="1.3", config_path=None, config_name="config")
+def main(cfg):
+    Path(f"called{cfg.x}").write_text(f"typed, {cfg.doubled}")
 
 
-if __name__ == "__main__":
-    make("by a closure")()
+main()
 """
 
 
@@ -344,13 +340,12 @@ def test_our_sweeper_in_an_app_without_the_kits_line(plain):
 
 
 def test_a_function_that_no_process_could_import_is_pickled_once_a_grid_with_a_warning(app):
-    app.write("train.py", CLOSURE)
     app.write("conf/config.yaml", CONFIG + "doubled: ${twice:${x}}\n")
-    output = app.sweep()
+    output = app.run("-c", TYPED, "--config-dir=conf", "-m", *LAUNCHER)
 
     assert "It is pickled for the tasks of this grid, as it is now." in output
     texts = [(app.folder / f"called{x}").read_text() for x in range(3)]
-    assert texts == [f"by a closure, {2 * x}" for x in range(3)]
+    assert texts == [f"typed, {2 * x}" for x in range(3)]
     (submission,) = (app.experiment / "slurm").iterdir()
     (pickled,) = submission.rglob("*.pkl")
     assert pickled.parent == submission / "private"
@@ -359,9 +354,10 @@ def test_a_function_that_no_process_could_import_is_pickled_once_a_grid_with_a_w
 
 
 def test_a_pickle_that_somebody_replaces_in_the_queue_is_neither_run_nor_submitted_again(app):
-    app.write("train.py", CLOSURE)
     app.write("conf/config.yaml", CONFIG + "doubled: ${twice:${x}}\n")
-    app.submit("x=0", "+hydra.launcher.additional_parameters.begin=now+1hour")
+    later = "+hydra.launcher.additional_parameters.begin=now+1hour"
+    words = ["-m", *LAUNCHER, "hydra.launcher.wait=false", "x=0", later]
+    app.run("-c", TYPED, "--config-dir=conf", *words)
     (submission,) = (app.experiment / "slurm").iterdir()
     private = submission / "private"
     private.rename(submission / "aside")

@@ -383,7 +383,7 @@ def _run(
     cwd = Path.cwd()
     try:
         write_config(config, claim)
-        with announced(config, grid=grid_path), ranks_of_one_run():
+        with announced(config, grid=grid_path, run_name=run.run_name), ranks_of_one_run():
             result = run_job(
                 config,
                 task_function=task_function,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._composing.internals import content_of, set_content, set_parent
+from .._grid.contents import has_tree
 from .hydra_run import run_job
 
 TYPE_CHECKING = False
@@ -37,12 +38,15 @@ _MEETING = (
 
 
 @contextmanager
-def announced(config: DictConfig, *, grid: Path | None = None) -> Iterator[None]:
+def announced(
+    config: DictConfig, *, grid: Path | None = None, run_name: str | None = None
+) -> Iterator[None]:
     """Tell the processes that this one starts which run is theirs, for the length of a block.
 
     Args:
         config: The run's configuration.
         grid: Folder of the run's grid; None for a single run.
+        run_name: The run's name; None takes the configuration's.
     """
     from hydra.core.utils import env_override
 
@@ -50,12 +54,12 @@ def announced(config: DictConfig, *, grid: Path | None = None) -> Iterator[None]
     facts = {
         "command": _command(),
         "grid": folder,
-        "run_name": str(config.run_name),
-        "experiment_id": str(config.experiment_id),
+        "run_name": str(config.run_name) if run_name is None else run_name,
+        "experiment_id": str(config.experiment_id) if has_tree(config) else None,
         "job_name": str(config.hydra.job.name),
     }
     variables = {RUN: json.dumps(facts)}
-    if folder is not None:
+    if folder is not None and has_tree(config):  # else nothing follows, and loggers send themselves
         variables[GRID] = folder
     with env_override(variables):
         yield
