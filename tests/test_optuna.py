@@ -134,7 +134,7 @@ def test_pruned_and_failed_trials_are_told_apart_from_pairs_that_come_back(app, 
     assert "Failed experiment: TrialPruned: no good" in output
     assert "Failed experiment: ValueError: 2 is broken" in output
     sweep = app.folder / "sweep"
-    found = yaml.safe_load((sweep / "optimization_results.yaml").read_text())["solutions"]
+    solutions = yaml.safe_load((sweep / "optimization_results.yaml").read_text())["solutions"]
     runs = {run["run_name"]: run for run in records(sweep / ".expkit")}
     assert {name: run["state"] for name, run in runs.items()} == {
         **dict.fromkeys(["0", "3", "4", "5"], "completed"),
@@ -142,7 +142,9 @@ def test_pruned_and_failed_trials_are_told_apart_from_pairs_that_come_back(app, 
     }
     pairs = [run["returned"]["$tuple"] for run in runs.values() if run["returned"] is not None]
     assert len(pairs) == 4  # x and -x, of which none is worse than another
-    assert sorted(solution["values"] for solution in found) == sorted(pairs)
+    assert sorted(solution["values"] for solution in solutions) == sorted(pairs)
+    # Each value belongs to the parameters that it was asked for.
+    assert all(solution["values"][0] == solution["params"]["x"] for solution in solutions)
     assert {path.name for path in sweep.iterdir()} == {
         ".expkit", "optimization_results.yaml", *runs,
     }  # fmt: skip

@@ -9,17 +9,20 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
 from slurm_app import CONFIG, RESUMABLE
 
 from expkit_hydra import GridError
@@ -80,11 +83,11 @@ def plain(app, monkeypatch):
 def launch(plain, hydra_restore_singletons):
     """Give override lists to the launcher, as a sweeper does; returns what came back."""
 
-    def launch(function, *jobs, first=0, overrides=()):
+    def launch(function, *jobs, first=0, overrides=(), config_name="config"):
         with initialize_config_dir(str(plain.folder / "conf"), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             config = loader.load_configuration(
-                "config", [*BASIC, *overrides], run_mode=RunMode.MULTIRUN
+                config_name, [*BASIC, *overrides], run_mode=RunMode.MULTIRUN
             )
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks(config)),
@@ -200,6 +203,33 @@ def test_what_goes_wrong_in_a_job_is_that_jobs_result(plain, launch, capsys):
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in private.iterdir()} == {0o600}
     assert [path for path in plain.folder.rglob("*.pkl")] == [private / "task.pkl"]
+
+
+def test_a_configuration_with_objects_comes_in_the_pickle(plain, launch):
+    class Thing:
+        pass
+
+    @dataclass
+    class Schema:
+        x: int = 1
+
+    content = {"x": 1, "thing": Thing()}
+    for name, node in (
+        ("objects", OmegaConf.create(content, flags={"allow_objects": True})),
+        ("schema", Schema),
+    ):
+        ConfigStore.instance().store(name, node=node)
+
+    def function(cfg):
+        return type(cfg.get("thing")).__name__, OmegaConf.get_type(cfg).__name__, cfg.x
+
+    jobs = [["x=2"], ["x=3"]]
+    packed = ["hydra.launcher.runs_per_task=2"]
+    objects = launch(function, *jobs, config_name="objects", overrides=packed)
+    typed = launch(function, *jobs, config_name="schema")
+
+    assert [job.return_value for job in objects] == [("Thing", "dict", 2), ("Thing", "dict", 3)]
+    assert [job.return_value[1:] for job in typed] == [("Schema", 2), ("Schema", 3)]
 
 
 def test_jobs_that_are_cancelled_are_told_apart_from_those_that_return(plain, launch):

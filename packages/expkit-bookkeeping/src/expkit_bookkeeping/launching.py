@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from ._runs.records import Liveness as Liveness
     from ._runs.records import is_alive as is_alive
     from ._runs.settings import folder_name as folder_name
+    from ._runs.settings import settings_of_run as settings_of_run
     from ._runs.trash import move_to_trash as move_to_trash
 
 _MODULES = {
@@ -119,6 +120,7 @@ _MODULES = {
     "secret_patterns": "_files.secrets",
     "secret_values": "_files.secrets",
     "secret_warning": "_files.secrets",
+    "settings_of_run": "_runs.settings",
     "shown": "_files.secrets",
     "split_arguments": "_runs.environment",
     "stop_requested": "_recording.signals",

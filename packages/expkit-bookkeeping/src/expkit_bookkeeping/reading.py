@@ -1,4 +1,4 @@
-"""Reading what Bookkeeping wrote: states, configurations, curves and removed runs; nothing changes.
+"""Reading what Bookkeeping wrote: states, values, configurations, curves; nothing changes.
 
 Programs that take results further use it, as expkit-plotting and expkit-mlflow do. Names and
 meanings here stay as they are between minor versions; plain Python types throughout, no pandas.
@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from ._results.curves import experiment_folder as experiment_folder
     from ._results.curves import folders_with_metrics as folders_with_metrics
     from ._results.curves import read_curves as read_curves
+    from ._results.groups import configuration_differences as configuration_differences
+    from ._results.groups import differences_text as differences_text
+    from ._results.groups import repeated_names as repeated_names
+    from ._results.outcomes import metric_outcome as metric_outcome
     from ._results.outcomes import outcome_numbers as outcome_numbers
+    from ._results.swept import UNKNOWN as UNKNOWN
+    from ._results.swept import swept_values as swept_values
     from ._runs.records import Liveness as Liveness
     from ._runs.records import RunRecord as RunRecord
     from ._runs.records import find_run as find_run
@@ -26,16 +32,22 @@ _MODULES = {
     "Liveness": "_runs.records",
     "RemovedRun": "_runs.trash",
     "RunRecord": "_runs.records",
+    "UNKNOWN": "_results.swept",
+    "configuration_differences": "_results.groups",
+    "differences_text": "_results.groups",
     "experiment_folder": "_results.curves",
     "find_run": "_runs.records",
     "find_runs": "_runs.records",
     "folders_with_metrics": "_results.curves",
     "is_alive": "_runs.records",
+    "metric_outcome": "_results.outcomes",
     "outcome_numbers": "_results.outcomes",
     "read_config": "_runs.settings",
     "read_curves": "_results.curves",
     "read_run": "_runs.records",
     "removed_runs": "_runs.trash",
+    "repeated_names": "_results.groups",
+    "swept_values": "_results.swept",
 }
 __all__ = [*_MODULES]
 

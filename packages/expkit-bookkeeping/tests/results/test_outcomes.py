@@ -29,7 +29,7 @@ def test_the_best_value_and_saved_scalars_are_the_outcome(tmp_path):
 
     assert outcome_numbers(run) == {
         "best_val_accuracy": 0.9,
-        "test_acc": 0.1,
+        "other/test.test_acc": 0.1,
         "test.test_acc": 0.8,
         "per_class.cat": 1.0,
         "per_class.dog": 0.25,
@@ -62,7 +62,7 @@ def test_a_logged_metric_keeps_its_name(tmp_path):
         results={"test": {"test_acc": 0.8}},
     )
 
-    assert outcome_numbers(run) == {}
+    assert outcome_numbers(run) == {"test.test_acc": 0.8}
 
 
 def test_damaged_and_foreign_results_are_left_out(tmp_path):

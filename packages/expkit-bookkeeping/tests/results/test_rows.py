@@ -116,7 +116,12 @@ def test_a_table_may_group_by_less_and_count_other_runs(experiment):
     table = results(experiment).table(group_by="model", metrics=["loss"], state=None)
 
     assert list(table.index) == ["cnn", "mlp"]
-    assert list(table.columns) == [("loss", "mean"), ("loss", "std"), ("runs", "count")]
+    assert list(table.columns) == [
+        ("loss", "mean"),
+        ("loss", "std"),
+        ("loss", "n"),
+        ("runs", "count"),
+    ]
     assert table.loc["cnn", ("runs", "count")] == 3
 
 
@@ -138,20 +143,21 @@ def test_an_experiment_without_swept_keys_is_one_group(tmp_path):
 def test_a_table_as_text_shows_mean_and_std(experiment):
     text = results(experiment).table(group_by="model").text(digits=2)
 
-    assert text.loc["cnn", "val_accuracy"] == "0.70 ± 0.14"
-    assert text.loc["mlp", "val_accuracy"] == "0.40"
+    assert text.loc["cnn", "val_accuracy"] == "0.70 ± 0.14 (n = 2)"
+    assert text.loc["mlp", "val_accuracy"] == "0.40 (n = 1)"
 
 
 def test_latex_is_booktabs_with_text_escaped_and_the_best_in_bold(experiment):
     latex = results(experiment).table(group_by="model", metrics="val_accuracy").to_latex(digits=2)
 
     assert latex == (
-        "\\begin{tabular}{lr}\n"
+        "% mean ± sample standard deviation\n"
+        "\\begin{tabular}{lrr}\n"
         "\\toprule\n"
-        "model & val\\_accuracy \\\\\n"
+        "model & val\\_accuracy & $n$ \\\\\n"
         "\\midrule\n"
-        "cnn & $\\mathbf{0.70 \\pm 0.14}$ \\\\\n"
-        "mlp & $0.40$ \\\\\n"
+        "cnn & $\\mathbf{0.70 \\pm 0.14}$ & 2 \\\\\n"
+        "mlp & $0.40$ & 1 \\\\\n"
         "\\bottomrule\n"
         "\\end{tabular}\n"
     )

@@ -167,7 +167,7 @@ class RunCallback(Callback, JobWatcher):
         from expkit_bookkeeping.launching import without_known_secrets
 
         from ._composing.internals import raw_return_value
-        from ._running.objective import fill_objective
+        from ._running.job_returns import fill_objective
         from ._running.output import PublicStream
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
@@ -253,7 +253,9 @@ class RunCallback(Callback, JobWatcher):
             experiment = Path(str(config.results_dir), str(config.experiment_id)).absolute()
             sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
             hide_in_multirun(config)
-        if not sweep_dir.is_relative_to(experiment):  # the user's own: there is no table of it
+            records_in_tree = "expkit" in str(config.hydra.launcher.get("_target_"))
+        # Under a launcher of others the records are where Hydra runs: of these there is no table.
+        if not records_in_tree and not sweep_dir.is_relative_to(experiment):
             return
         with current_config(config), tracking_uri_handed_on(config):
             finish_grid(None, config=config, experiment=experiment)
@@ -310,6 +312,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     )
 
     from ._composing.global_state import current_config
+    from ._grid.grid import with_hashes_under
     from ._grid.identity import group_choices, identify
     from ._grid.names import swept_keys, swept_values
     from ._running.output import job_log
@@ -330,7 +333,8 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     _warn_of_rules(config, identity.data, folder)
     record = _present(folder)
     if record is not None:
-        reason = _why_start_over(record, identity.config_hash, identity.data, settings)
+        (comparable,) = with_hashes_under(identity.ignored, [record])
+        reason = _why_start_over(comparable, identity.config_hash, identity.data, settings)
         if reason is not None:
             with suppress(FileNotFoundError):  # somebody else has just moved it
                 trash = move_to_trash(record, reason="fresh" if settings.fresh else "rerun")
@@ -346,6 +350,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         swept=swept,
         choices=group_choices(config),
         unresolved=identity.unresolved,
+        ignored=identity.ignored,
         unless=completed_since(record),
         append_files=[job_log(config)],
         launches=True,
@@ -545,6 +550,7 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
             swept=None if run is None else run.values,
             choices=group_choices(config),
             unresolved=identity.unresolved,
+            ignored=identity.ignored,
             launches=True,
         )
     except RunClaimed as error:

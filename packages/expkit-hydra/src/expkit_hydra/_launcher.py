@@ -6,10 +6,12 @@ import gc
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
+from dataclasses import replace
 
 from expkit_bookkeeping.launching import typed_arguments
 
 from ._composing.errors import GridError
+from ._composing.global_state import current_config
 from ._console.command_lines import command_line, recordable, short_path
 from ._console.finishing import finish_grid
 from ._console.screen import tolerant_console
@@ -17,9 +19,11 @@ from ._console.sibling_verbs import TrackingSync
 from ._console.sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
 from ._grid.contents import has_tree
 from ._grid.settings import grid_settings
+from ._grid.writing import write_grid
 from ._program.program import describe_task
 from ._running.execution import RunOutcome, execute_run
 from ._running.gpus import GpuDivision, divide_gpus, visible_gpus
+from ._running.hydra_run import hide_in_multirun
 from ._running.job_returns import job_return
 from ._running.lifetime import INTERRUPTED, TERMINATED
 from ._running.output import StreamOutput
@@ -75,7 +79,7 @@ def write_batch(
     from hydra.core.utils import setup_globals
 
     setup_globals()
-    return sweep.grid(
+    draft = sweep.draft(
         job_overrides,
         initial_job_idx,
         config=config,
@@ -83,6 +87,18 @@ def write_batch(
         task=describe_task(task_function),
         command=recordable(typed_arguments()),
     )
+    with current_config(config):
+        hide_in_multirun(config)
+    try:
+        grid = write_grid(
+            draft.experiment, draft.runs, draft.frozen, draft.description, pending=draft.runs
+        )
+    except OSError as error:
+        raise GridError(
+            f"The grid cannot be written into {draft.experiment}: {error}. Nothing has been "
+            f"started. Choose another folder with {draft.folder_key}=…"
+        ) from error
+    return replace(grid, known=draft.known, unwritten=draft.unwritten, is_last_batch=False)
 
 
 def launch_lists(
@@ -279,11 +295,11 @@ def launch_grid(
 
 def _refuse_objects(grid: Grid) -> None:
     """Refuse to run in other processes what only this one can hold."""
-    if grid.unwritten:
-        run = grid.runs[min(grid.unwritten)]
+    if grid.needs_pickle:
         raise GridError(
-            f"The configuration of run {run.run_name} holds an object, which no file gives to "
-            "another process. Let the run build it, or run with hydra.launcher.n_jobs=1."
+            "The configuration holds objects, or classes that are defined in a function, which no "
+            "other process can be given. Let the run build the objects, define the classes in a "
+            "module, or run with hydra.launcher.n_jobs=1."
         )
 
 

@@ -163,6 +163,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     try:
         grid = read_grid(experiment)
         runs, description = sweep_runs(grid), grid.description
+        records = grid.records_of(records)
     except FileNotFoundError:
         return [row_of(record, now=now) for record in records], None, True, 0
     except ValueError as error:  # the runs can be listed nevertheless

@@ -467,11 +467,16 @@ def test_another_sweeper_with_a_folder_of_its_own_ends_as_hydra_would(app):
     )
     words = ["-m", "hydra/sweeper=basic", "x=1,2"]
 
-    ours = app.train(*words)
-    own = app.train(*words, "hydra.sweep.dir=mine", "hydra.sweep.subdir=${hydra.job.num}")
+    own = ["hydra.sweep.dir=mine", "hydra.sweep.subdir=${hydra.job.num}"]
 
-    assert "2 completed" in ours
-    assert "run again" in ours
-    assert app.calls() == ["1", "2"] * 2
-    assert own.splitlines()[-1] == "printed by 2"
+    first = app.train(*words)
+    second = app.train(*words, *own)
+    third = app.train(*words, *own, "hydra/launcher=basic")
+
+    assert "2 completed" in first
+    assert "4 completed" in second
+    assert "run again" in second
+    assert app.states() == dict.fromkeys(["1", "1-2", "2", "2-2"], "completed")
+    assert app.calls() == ["1", "2"] * 3
+    assert third.splitlines()[-1] == "printed by 2"
     assert (app.folder / "mine" / "1" / "run.json").is_file()

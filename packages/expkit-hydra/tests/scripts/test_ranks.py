@@ -135,3 +135,54 @@ def test_another_program_that_a_run_starts_is_no_rank_of_it(app):
     process = app.start("train.py", "-m", RANK="1", **environment)
 
     assert "this one has rank 1 of a distributed run" in app.finish(process)
+
+
+SPAWNING = """
+import multiprocessing
+import os
+import signal
+import sys
+
+import hydra
+from expkit_bookkeeping import Bookkeeping
+
+
+def train(rank, cfg, ending):
+    with Bookkeeping.from_config(cfg, rank=rank) as run:
+        run.log_metrics({"rank": rank}, step=0)
+        if ending == "killed" and rank == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@hydra.main(version_base="1.3", config_path=".", config_name="config")
+def main(cfg):
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=train, args=(rank, cfg, cfg.ending)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    if any(process.exitcode for process in ranks):
+        raise RuntimeError("a rank has died")
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["x=2"], ["-m", "x=2"]], ids=["single run", "sweep"])
+@pytest.mark.parametrize(("ending", "code"), [("returned", 0), ("killed", 1)])
+def test_rank_0_may_be_a_process_that_the_script_spawns(app, arguments, ending, code):
+    (app.folder / "train.py").write_text(SPAWNING)
+
+    output = app.train(*arguments, f"+ending={ending}", code=code)
+
+    (path,) = app.folder.glob("results/train/training/*/run.json")
+    record = json.loads(path.read_text())
+    if ending == "returned":
+        assert (record["state"], record["attempt"]) == ("completed", 1)
+        assert record["metrics"] == {"rank": 0}
+    else:
+        assert (record["state"], record["error"]["message"]) == ("failed", "a rank has died")
+    assert "taken for dead" not in output

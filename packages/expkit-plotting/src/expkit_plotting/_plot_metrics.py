@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+from ._data.run_folders import warn_of_differences
 from ._data.selection import metric_recipe, run_recipe
 from ._data.sources import read_source
 from ._style.choice import as_style
@@ -86,14 +87,15 @@ class PlotMetrics:
         top: int | None = None,
         direction: Literal["minimize", "maximize"] | None = None,
         lines: Lines = "auto",
+        repeat: str | Sequence[str] | None = None,
         save_to: str | PathLike[str] | None = None,
     ) -> Figure:
         """One metric of all runs: mean and standard deviation of each group of runs.
 
         Args:
             name: The metric.
-            group_by: Keys whose values make a group; "auto" takes all swept keys but `seed`,
-                None draws each run by itself.
+            group_by: Keys whose values make a group; "auto" takes all swept keys but those of
+                `repeat`, None draws each run by itself.
             top: How many of the best groups to draw, ranked by the mean of their runs' best
                 values; with bands, how many to highlight above them (5 by default).
             direction: Which value is best; by default what the experiment says about this metric,
@@ -101,14 +103,21 @@ class PlotMetrics:
             lines: "groups": a mean with its band per group. "bands": the quantiles 5, 25, 50, 75
                 and 95 % over all runs, and the best groups. "all": every run. "auto": bands for
                 more than 30 runs in more than 12 groups, else groups.
+            repeat: Keys that only repeat a configuration, the outermost first. Of several, such
+                as `["seed", "fold"]`, the inner ones are averaged first: band and n are those of
+                the seeds. By default what the experiment's `expkit.repeat` says, else `seed`.
             save_to: Where to save, see `save`.
+
+        Warns:
+            UserWarning: If configurations within a group differ in more than swept keys.
 
         Raises:
             PlottingError: If there is no such metric or key, or an option has another value.
         """
         recipe, runs = self.metric_recipe(
-            name, group_by=group_by, top=top, direction=direction, lines=lines
+            name, group_by=group_by, top=top, direction=direction, lines=lines, repeat=repeat
         )
+        warn_of_differences(runs, recipe.group_by)
         return self._draw(recipe, runs, save_to)
 
     def save(self, figure: Figure, path: str | PathLike[str]) -> list[Path]:
@@ -145,10 +154,17 @@ class PlotMetrics:
         top: int | None = None,
         direction: Literal["minimize", "maximize"] | None = None,
         lines: Lines = "auto",
+        repeat: str | Sequence[str] | None = None,
     ) -> tuple[Recipe, tuple[Run, ...]]:
         """What `metric` draws, without drawing it."""
         return metric_recipe(
-            self._experiment, name, group_by=group_by, top=top, direction=direction, lines=lines
+            self._experiment,
+            name,
+            group_by=group_by,
+            top=top,
+            direction=direction,
+            lines=lines,
+            repeat=repeat,
         )
 
     def _draw(

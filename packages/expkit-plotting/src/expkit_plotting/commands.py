@@ -40,6 +40,11 @@ def plot(argv: Sequence[str]) -> int:
         help="average over all but these swept keys; repeatable; 'none': every run by itself",
     )  # fmt: skip
     parser.add_argument(
+        "--repeat", action="append", default=[], metavar="KEY",
+        help="average over these keys, e.g. seed,fold: over folds, then over seeds "
+        "(default: expkit.repeat of the experiment, else seed)",
+    )  # fmt: skip
+    parser.add_argument(
         "--run", metavar="RUN", help="only this run: its name, part of it, or its number"
     )
     parser.add_argument("--top", type=int, metavar="K", help="only the K best groups of runs")
@@ -55,6 +60,9 @@ def plot(argv: Sequence[str]) -> int:
     if arguments.group_by:
         keys = [key for argument in arguments.group_by for key in argument.split(",")]
         options["group_by"] = None if keys == ["none"] else keys
+
+    if arguments.repeat:
+        options["repeat"] = [key for text in arguments.repeat for key in text.split(",")]
 
     def work() -> list[str]:
         from ._report.experiment_plots import plot_experiment

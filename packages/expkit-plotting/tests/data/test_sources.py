@@ -45,7 +45,7 @@ def test_a_damaged_run_json_costs_the_label_not_the_plot(experiment, caplog):
 
     assert PlotMetrics(folder).runs == ("cnn_1",)
     assert "run.json is damaged" in caplog.text
-    assert "plotting its run without labels" in caplog.text
+    assert "plotting its run with no labels" in caplog.text
 
 
 def test_a_wide_table_is_one_run():

@@ -186,7 +186,9 @@ def test_a_submission_is_refused_where_the_file_system_has_no_private_files(
 
 def test_a_pickle_of_version_0_1_0_is_read_if_it_is_ones_own(submission, member, proof):
     path = submission / "task.pkl"
-    path.write_bytes(pickled_task(function, GRID))
+    parts = pickle.loads(pickled_task(function, GRID))
+    common = {"task_function": function, "resolvers": {}}
+    path.write_bytes(pickle.dumps({**parts, "common": pickle.dumps(common)}))
     path.chmod(0o600)
 
     assert read_function(submission)(None) == "mine"

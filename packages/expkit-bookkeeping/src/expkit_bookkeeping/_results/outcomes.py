@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from .._files.plain_data import SPECIAL_NUMBERS
 from .._runs.records import find_run
 from .values import load_results
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._runs.records import RunRecord
 
 MOST_BYTES = 100_000  # of one results file: larger ones hold curves or predictions
 MOST_NUMBERS = 200  # of one run
 LONGEST_NAME = 250
+LARGEST = 2**63  # a column of larger whole numbers holds objects, which have no mean
 _SUFFIXES = (".json", ".yaml", ".yml")
+
+SavedNumbers = Mapping[str, Mapping[str, float]]  # by file, without suffix, and key
 
 
 def outcome_numbers(folder: Path) -> dict[str, float]:
@@ -22,29 +30,97 @@ def outcome_numbers(folder: Path) -> dict[str, float]:
         folder: The run folder.
 
     Returns:
-        By name: `best_<metric>`; `returned`, or `returned.<key>` for a mapping; the keys of saved
-        mappings, nested ones joined by dots, with `<file>.` before a key that another file has,
-        too. Names of logged metrics are left out, and so is what is not a number.
+        By name: `best_<metric>`; `returned`, or `returned.<key>` for a mapping; `expkit.metric`,
+        if what was returned counts as it; the keys of saved mappings, nested ones joined by dots,
+        with `<file>.` before a key that another file or a metric has, too. What is not a number is
+        left out, and so are names of logged metrics.
     """
     record = find_run(folder)
     if record is None or record.state == "unknown":
         return {}
     numbers: dict[str, float] = {}
     best = record.best or {}
+    logged = set(record.metrics)
+    if best and best.get("step") is None:  # returned, and no metric that was logged
+        logged.discard(str(best.get("metric")))
+        _add(numbers, str(best.get("metric")), best.get("value"))
     _add(numbers, f"best_{best.get('metric')}", best.get("value"))
-    for name, value in _flat(record.returned, "returned"):
-        _add(numbers, name, value)
-    for stem, content in _saved_mappings(folder):
-        for name, value in _flat(content, ""):
-            _add(numbers, name if name not in numbers else f"{stem}.{name}", value)
-    logged = record.metrics.keys()
+    numbers.update(returned_numbers(record))
+    saved = saved_numbers(folder)
+    names = names_of_saved([saved], {*logged, *numbers})
+    for file, values in saved.items():
+        for key, value in values.items():
+            _add(numbers, names[file, key], value)
     kept = [(name, value) for name, value in numbers.items() if name not in logged]
     return dict(kept[:MOST_NUMBERS])
 
 
+def metric_outcome(
+    record: RunRecord, metric: str | None = None
+) -> tuple[float | None, float | None]:
+    """The value of a metric by which a run is compared with others, and its step.
+
+    Args:
+        record: The run.
+        metric: The metric; None takes the one that the run itself calls its best.
+
+    Returns:
+        The best value with the step at which it was logged, if the run knows the best one of this
+        metric; else its last value and None. None for what there is not.
+    """
+    best = record.best or {}
+    if metric is None or best.get("metric") == metric:
+        return number(best.get("value")), number(best.get("step"))
+    return number(record.metrics.get(metric)), None
+
+
+def number(value: object) -> float | None:
+    """The number that run.json holds; None for anything else, with which no table could be made."""
+    if isinstance(value, str):
+        return SPECIAL_NUMBERS.get(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if -LARGEST < value < LARGEST else float(value)
+
+
+def returned_numbers(record: RunRecord) -> dict[str, float]:
+    """The numbers among what the task function returned, as `returned` or `returned.<key>`."""
+    return _numbers(record.returned, "returned")
+
+
+def saved_numbers(folder: Path) -> SavedNumbers:
+    """The numbers in the mappings that `save_results` has written, nested keys joined by dots."""
+    return {file: _numbers(content, "") for file, content in _saved_mappings(folder)}
+
+
+def names_of_saved(
+    runs: Iterable[SavedNumbers], taken: Container[str]
+) -> dict[tuple[str, str], str]:
+    """By file and key the name of a saved number: the key, where that says which one is meant.
+
+    Args:
+        runs: The saved numbers of all runs that are compared.
+        taken: Names of other numbers.
+
+    >>> names_of_saved([{"test": {"acc": 1.0, "loss": 2.0}}, {"dev": {"acc": 0.5}}], ())
+    {('test', 'acc'): 'test.acc', ('test', 'loss'): 'loss', ('dev', 'acc'): 'dev.acc'}
+    """
+    files: dict[str, dict[str, None]] = {}
+    for saved in runs:
+        for file, values in saved.items():
+            for key in values:
+                files.setdefault(key, {})[file] = None
+    return {
+        (file, key): key if len(names) == 1 and key not in taken else f"{file}.{key}"
+        for key, names in files.items()
+        for file in names
+    }
+
+
 def _saved_mappings(folder: Path) -> Iterator[tuple[str, object]]:
-    """Each mapping in `results/` with the name of its file, without suffix."""
+    """Each mapping in `results/` with the name of its file, without suffix where that is enough."""
     root = folder / "results"
+    names: set[str] = set()
     for path in sorted(root.rglob("*")) if root.is_dir() else ():
         name = path.relative_to(root)
         if path.suffix not in _SUFFIXES or path.name.endswith(".schema.json"):
@@ -55,7 +131,16 @@ def _saved_mappings(folder: Path) -> Iterator[tuple[str, object]]:
             content = load_results(folder, str(name))
         except (OSError, ValueError, TypeError, RecursionError):  # damaged, or not ours
             continue
-        yield name.with_suffix("").as_posix(), content
+        stem = name.with_suffix("").as_posix()
+        yield name.as_posix() if stem in names else stem, content
+        names.add(stem)
+
+
+def _numbers(value: object, name: str) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for key, part in _flat(value, name):
+        _add(numbers, key, part)
+    return numbers
 
 
 def _flat(value: object, name: str) -> Iterator[tuple[str, object]]:

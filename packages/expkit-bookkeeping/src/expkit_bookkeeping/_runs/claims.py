@@ -324,6 +324,7 @@ def claim_run(
     swept: Mapping[str, object] | None = None,
     choices: Mapping[str, object] | None = None,
     unresolved: Mapping[str, object] | None = None,
+    ignored: Sequence[str] | None = None,
     unless: Callable[[RunRecord | None], str | None] | None = None,
     may_share: bool = False,
     append_files: Sequence[str] = (),
@@ -349,6 +350,7 @@ def claim_run(
         choices: The chosen option of each config group.
         unresolved: By key, what `config_hash` counts instead of a value that depends on the
             machine or the time.
+        ignored: The keys of `expkit.ignore` that `config_hash` leaves out.
         unless: Says why the run must not be claimed after all, or None. It is asked about the
             record that is about to be superseded, None for a new run; and again, if that has
             changed, when nobody else can change it any more. For a claim that this process has
@@ -387,6 +389,7 @@ def claim_run(
         "swept": None if swept is None else dict(swept),
         "choices": None if choices is None else dict(choices),
         "unresolved": None if unresolved is None else dict(unresolved),
+        "ignored": None if ignored is None else list(ignored),
     }
 
     def judge(record: RunRecord | None) -> str | None:
@@ -627,6 +630,7 @@ def _write_start(
         "swept": {},
         "choices": {},
         "unresolved": {},
+        "ignored": None,
         "progress": None,
         "metrics": {},
         "best": None,
@@ -658,6 +662,12 @@ def _write_start(
 
         code = record_code_of_run(claim.folder, code_facts(), check=claim.check)
         merged.update(returned=None, code=code)
+        best = merged["best"]
+        if isinstance(best, Mapping) and best.get("step") is None:  # returned, and never logged
+            metrics = merged["metrics"]
+            assert isinstance(metrics, Mapping)
+            kept = {name: value for name, value in metrics.items() if name != best.get("metric")}
+            merged.update(best=None, metrics=kept)
     claim._data = merged
     with _update_lock:
         claim._check_highest()

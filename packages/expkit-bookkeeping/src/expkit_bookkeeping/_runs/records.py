@@ -56,6 +56,7 @@ class RunRecord:
     swept: Mapping[str, object] = field(default_factory=dict)
     choices: Mapping[str, object] = field(default_factory=dict)
     unresolved: Mapping[str, object] = field(default_factory=dict)
+    ignored: Sequence[str] | None = None  # None: nobody has recorded it, as before 0.2
     metrics: Mapping[str, object] = field(default_factory=dict)
     best: Mapping[str, object] | None = None
     returned: object = None
@@ -394,6 +395,7 @@ def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
         swept=mapping_or_none(get("swept")) or {},
         choices=mapping_or_none(get("choices")) or {},
         unresolved=mapping_or_none(get("unresolved")) or {},
+        ignored=_texts_or_none(get("ignored")),
         metrics=mapping_or_none(get("metrics")) or {},
         best=mapping_or_none(get("best")),
         returned=_returned(get("returned")),
@@ -411,6 +413,10 @@ def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
         error=mapping_or_none(get("error")),
         data=data,
     )
+
+
+def _texts_or_none(value: object) -> tuple[str, ...] | None:
+    return tuple(map(str, value)) if isinstance(value, list) else None
 
 
 def _returned(data: object) -> object:

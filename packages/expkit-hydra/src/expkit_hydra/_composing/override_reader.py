@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .internals import raw_override_value, with_integer
+from .overrides import bare_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +108,61 @@ class OverrideReader:
         for key in keys:
             self._is_group[key] = key not in values
         return True
+
+
+def chosen_options(group: str, hydra: DictConfig) -> list[str] | None:
+    """The options of a group from which a list was chosen, as `server/site=[fb,google]` does.
+
+    Hydra's own record of the choices leaves such groups out.
+
+    Args:
+        group: The group.
+        hydra: Hydra's node of the run's configuration.
+
+    Returns:
+        The options in their order; None if it is no such group.
+    """
+    for text in reversed(hydra.overrides.task):
+        if bare_key(str(text).partition("=")[0]) == group:
+            return written_options(str(text))
+    return _options_in_defaults(group, hydra)
+
+
+def written_options(override: str) -> list[str] | None:
+    """The list of texts that an override sets; None if it sets anything else."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if "[" not in override:
+        return None
+    try:
+        value = OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        return None
+    if not isinstance(value, list) or not all(isinstance(option, str) for option in value):
+        return None
+    return [str(option) for option in value]
+
+
+def _options_in_defaults(group: str, hydra: DictConfig) -> list[str] | None:
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    if not GlobalHydra.instance().is_initialized():
+        return None
+    try:
+        defaults = (
+            GlobalHydra.instance()
+            .config_loader()
+            .compute_defaults_list(
+                hydra.job.config_name, [*hydra.overrides.hydra, *hydra.overrides.task], RunMode.RUN
+            )
+        )
+    except Exception:  # Hydra is asked to compose, and says why it refuses
+        return None
+    paths = [str(default.config_path).rpartition("/") for default in defaults.defaults]
+    options = [option for folder, _, option in paths if folder == group.partition("@")[0]]
+    return options or None
 
 
 def _is_mapping(override: Override) -> bool:

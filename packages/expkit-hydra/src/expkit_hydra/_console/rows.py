@@ -50,11 +50,10 @@ def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Ro
         now: The time against which the age of the heartbeat is measured.
         metric: The metric to show; None takes the one that the run itself calls its best.
     """
-    best = record.best or {}
+    from expkit_bookkeeping.reading import metric_outcome
+
     progress = record.progress or {}
-    value, step = _number(best.get("value")), _whole(best.get("step"))
-    if metric is not None and best.get("metric") != metric:
-        value, step = _number((record.metrics or {}).get(metric)), None
+    value, step = metric_outcome(record, metric)
     age = None
     heartbeat_at = _time(record.heartbeat_at)
     if record.state in ("running", "lost", "unknown") and heartbeat_at is not None:
@@ -67,7 +66,7 @@ def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Ro
         total=_whole(progress.get("total")),
         elapsed_s=record.elapsed_s,
         best=value,
-        best_step=step,
+        best_step=_whole(step),
         heartbeat_age_s=age,
         error=error_line(record.error) or record.reason or _doubt(record, age),
     )
@@ -162,15 +161,6 @@ def most_telling(
     others = [index for index in order if rank(rows[index])[0] != 0]
     kept = sorted([*wrong, *others[: limit - len(wrong)]])
     return [rows[index] for index in kept], len(rows) - len(kept)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)  # "NaN" and "Infinity" are strings in strict JSON
-    except ValueError:
-        return None
 
 
 def _whole(value: object) -> int | None:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from .._grid.settings import GridSettings
 from .._running.execution import RunOutcome
-from .._running.objective import unlogged
 from .._running.output import CONSOLE_LOG
 from .command_lines import again, command_line, short_path
 from .rows import Row, row_of
 from .table import finished_line
-from .texts import counts_text, error_line, owner_text, run_count
+from .texts import counts_text, error_line, owner_text, run_count, unlogged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

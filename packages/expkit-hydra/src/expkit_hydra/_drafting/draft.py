@@ -155,6 +155,7 @@ class _Drafting:
         from expkit_bookkeeping import find_runs
         from expkit_filter import RunFilter
 
+        from .._grid.grid import with_hashes_under
         from .._grid.schedulers import ask_schedulers
 
         settings = self._config.expkit
@@ -166,7 +167,10 @@ class _Drafting:
             )
         assert self._experiment.folder is not None
         folder = self._experiment.folder
-        records = find_runs(folder, is_alive=ask_schedulers(folder).is_alive)
+        records = with_hashes_under(
+            ignored_keys({"expkit": {"ignore": ignored}}, self._naming.keys),
+            find_runs(folder, is_alive=ask_schedulers(folder).is_alive),
+        )
         return records, RunFilter(
             self._rules,
             runs=records,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,19 +23,17 @@ from expkit_bookkeeping.launching import (
 
 from .._composing.composer import Composer
 from .._composing.config_files import files_read_once
-from .._composing.errors import GridError
 from .._composing.global_state import current_config
 from .._composing.overrides import bare_key
 from .._composing.run_location import RunLocation, pinned_keys
 from .._grid.contents import has_tree
 from .._grid.frozen_configs import FrozenConfigs
-from .._grid.grid import RECORDS, Grid
+from .._grid.grid import RECORDS
 from .._grid.identity import identify
 from .._grid.names import clean, swept_values
 from .._grid.run import GridRun, SweepJob, run_version
 from .._grid.schedulers import ask_schedulers
 from .._grid.secrets import patterns_of, remember_secrets_of, secret_nodes, veiled
-from .._grid.writing import write_grid
 from .description import describe_runs
 from .experiment import check_experiment_id
 
@@ -63,7 +61,7 @@ class ListSweep:
     sweep_id: str = field(default_factory=lambda: uuid4().hex[:12])
     names: set[str] = field(default_factory=set)
 
-    def grid(
+    def draft(
         self,
         override_lists: Sequence[Sequence[str]],
         first: int,
@@ -72,8 +70,8 @@ class ListSweep:
         loader: ConfigLoader,
         task: Mapping[str, object] | None = None,
         command: Sequence[str] = (),
-    ) -> Grid:
-        """Write a batch as a grid, of which every run is pending.
+    ) -> ListDraft:
+        """Compose and name the runs of a batch.
 
         Args:
             override_lists: The overrides of each run.
@@ -84,7 +82,7 @@ class ListSweep:
             command: What runs the sweep again, behind `python`.
 
         Raises:
-            GridError: If the grid cannot be written.
+            GridError: If the experiment has no valid name.
             ConfigCompositionException: If Hydra refuses a list.
         """
         with current_config(config):
@@ -93,7 +91,23 @@ class ListSweep:
             with files_read_once(loader):
                 for number, overrides in enumerate(override_lists, start=first):
                     batch.add(number, overrides)
-            return batch.write(task, command)
+            return batch.draft(task, command)
+
+
+@dataclass(frozen=True)
+class ListDraft:
+    """A batch before its files are written.
+
+    `known` and `unwritten` are as in `Grid`; `folder_key` is what moves it to another folder.
+    """
+
+    experiment: Path
+    runs: Sequence[GridRun]
+    frozen: FrozenConfigs
+    description: Mapping[str, object]
+    known: Mapping[int, frozenset[RunVersion]]
+    unwritten: Mapping[int, DictConfig]
+    folder_key: str
 
 
 class _Batch:
@@ -195,8 +209,8 @@ class _Batch:
                 return name, earlier
         raise AssertionError
 
-    def write(self, task: Mapping[str, object] | None, command: Sequence[str]) -> Grid:
-        """Write the grid's files."""
+    def draft(self, task: Mapping[str, object] | None, command: Sequence[str]) -> ListDraft:
+        """All of them."""
         counts = {"product": len(self._runs), "duplicates": 0, "skipped by rule": 0}
         description = describe_runs(
             self._config,
@@ -211,17 +225,15 @@ class _Batch:
             task=task,
             command=command,
         )
-        try:
-            grid = write_grid(
-                self._experiment, self._runs, self._frozen, description, pending=self._runs
-            )
-        except OSError as error:
-            key = "results_dir" if self._has_tree else "hydra.sweep.dir"
-            raise GridError(
-                f"The grid cannot be written into {self._experiment}: {error}. Nothing has been "
-                f"started. Choose another folder with {key}=…"
-            ) from error
-        return replace(grid, known=self._continued, unwritten=self._unwritten, is_last_batch=False)
+        return ListDraft(
+            self._experiment,
+            self._runs,
+            self._frozen,
+            description,
+            known=self._continued,
+            unwritten=self._unwritten,
+            folder_key="results_dir" if self._has_tree else "hydra.sweep.dir",
+        )
 
 
 def _what_is_there(

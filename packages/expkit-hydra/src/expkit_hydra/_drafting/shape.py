@@ -6,7 +6,7 @@ them. A `Shape` resolves the rest once, as a template, and fills it for each run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +15,12 @@ from expkit_bookkeeping.launching import public_config
 
 from .._composing.base_config import BaseConfig, NodePatch
 from .._composing.composer import Composition
-from .._composing.overrides import KeyPath
+from .._composing.errors import GridError
+from .._composing.overrides import KeyPath, bare_key
 from .._composing.run_location import RunLocation, list_overrides, settle
 from .._composing.volatile import is_volatile, mentions_volatile, resolvers_as_text
 from .._grid.identity import hash_of
-from .._grid.names import clean, fill_template, name_of, swept_values
+from .._grid.names import ABSENT, clean, fill_template, name_of, swept_values
 from .._grid.secrets import is_secret_path, nodes_at, patterns_of, secret_nodes, veiled
 from .template import Constant, Leaf, Resolution, Values, read_with
 
@@ -181,14 +182,18 @@ class Shape:
         }
         for key, source in self._values.items():
             if isinstance(source, Constant):
-                values[key] = source.value
+                if source.value is not ABSENT:
+                    values[key] = source.value
             elif source in plain:
                 values[key] = plain[source]
             else:
                 with self._composed(composition):
                     values |= swept_values(self._base.config, [key])
+        if len(values) < len(self._values):
+            _check_absent(self._values.keys() - values.keys(), composition.task_overrides)
         if self._naming.template is None:
-            return values, name_of(values)
+            # None stands in the name for a key that the configuration does not have, too.
+            return values, name_of({key: values.get(key) for key in self._naming.keys})
         if self._name.reader is not None:
             try:
                 return values, clean(self._name.reader(raw))
@@ -227,6 +232,22 @@ class Shape:
             settle(config, location, () if composition is None else composition.task_overrides)
             with self._veiled(composition):
                 yield
+
+
+def _check_absent(keys: Collection[str], overrides: Sequence[str]) -> None:
+    """Check that a run has values for the keys that it sweeps; a grid of a union may lack others.
+
+    Raises:
+        GridError: Naming the key.
+    """
+    for text in overrides:
+        key = bare_key(text.partition("=")[0])
+        if key in keys and not text.startswith("~"):
+            raise GridError(
+                f"{key} is swept, but the configuration of the run ({' '.join(overrides)}) has no "
+                "value for it: another override or a file removes it. Sweep a key that stays, such "
+                "as the one that replaces it."
+            )
 
 
 def _missing_keys(data: object, path: str = "") -> Iterator[str]:

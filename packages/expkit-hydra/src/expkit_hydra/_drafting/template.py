@@ -22,7 +22,7 @@ from .._composing.internals import (
 )
 from .._composing.overrides import KeyPath
 from .._composing.plain_data import plain_key, plain_value
-from .._grid.names import swept_values
+from .._grid.names import ABSENT, swept_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,10 +145,13 @@ class Resolution:
         return Template(static, tuple(varying))
 
     def of_swept_key(self, key: str) -> Constant | KeyPath:
-        """The value of a swept key, or the path under which a run's own value is found."""
+        """The value of a swept key, or the path under which a run's own value is found.
+
+        The value is `ABSENT` where the configuration has none.
+        """
         path = tuple(key.partition("@")[0].split("."))
         if key in self._config.hydra.runtime.choices or not self.varies(path):
-            return Constant(swept_values(self._config, [key])[key])
+            return Constant(swept_values(self._config, [key]).get(key, ABSENT))
         return path
 
     def leaf(self, path: KeyPath) -> Leaf:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +21,15 @@ from expkit_bookkeeping.launching import (
 )
 
 from .frozen_configs import FrozenReader, count_offsets, line_at, read_offset
+from .identity import ignored_keys, read_config, rehash
 from .node_records import Types
 from .run import GridRun, RunVersion, SweepJob, run_versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from expkit_bookkeeping import RunRecord
 
 
 SCHEMA = 1
@@ -91,6 +94,13 @@ class Grid:
         """What `grid_search.yaml` says."""
         return read_description(self.path)
 
+    def records_of(self, records: Sequence[RunRecord]) -> list[RunRecord]:
+        """The experiment's runs with hashes that can be compared with those of the grid's runs."""
+        try:
+            return with_hashes_under(ignored_in(self.description), records)
+        except (OSError, ValueError):  # damaged: the runs can be listed nevertheless
+            return list(records)
+
     def config(self, index: int) -> DictConfig:
         """The run's configuration as Hydra composed it, types included; new at each call.
 
@@ -127,7 +137,7 @@ class Grid:
         from expkit_bookkeeping import find_runs
 
         grid = read_grid(path)
-        records = find_runs(grid.experiment)
+        records = grid.records_of(find_runs(grid.experiment))
         completed = [record for record in records if record.state == "completed"]
         hashes = {record.config_hash for record in completed}
         names = {record.run_name for record in completed}
@@ -306,3 +316,52 @@ def _check_first_line(description: Path) -> None:
 
 
 _SCHEMA_LINE = re.compile(rb"schema: (\d{1,9})\s")
+
+
+def with_hashes_under(ignored: Collection[str], records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The records with the hashes that their configurations have if these keys are left out.
+
+    A hash is computed again only where other keys were left out when the run was made, from the
+    configuration that the run has stored; and only if that gives the recorded hash with the keys
+    of that time, so that nothing else has changed.
+
+    Args:
+        ignored: The keys, as `ignored_keys` gives them.
+        records: Runs.
+    """
+    wanted = frozenset(ignored)
+    by_grid: dict[tuple[Path, str], tuple[str, ...] | None] = {}
+    rehashed = []
+    for record in records:
+        before = record.ignored if record.config_hash is not None else tuple(wanted)
+        if before is None:
+            before = _ignored_of_older(record, by_grid)
+        if before is not None and wanted != frozenset(before):
+            new_hash = rehash(record, before, tuple(wanted))
+            record = record if new_hash is None else replace(record, config_hash=new_hash)
+        rehashed.append(record)
+    return rehashed
+
+
+def _ignored_of_older(
+    record: RunRecord, by_grid: dict[tuple[Path, str], tuple[str, ...] | None]
+) -> tuple[str, ...] | None:
+    """What the hash of a run leaves out that does not say it; None where that is unknown."""
+    experiment = record.folder.parent.parent
+    if record.grid_id is None:
+        config = read_config(record.folder)
+        return None if config is None else tuple(ignored_keys(config, tuple(record.swept)))
+    place = experiment, record.grid_id
+    if place not in by_grid:
+        try:
+            by_grid[place] = ignored_in(read_description(experiment / "grids" / record.grid_id))
+        except (OSError, ValueError):
+            by_grid[place] = None
+    return by_grid[place]
+
+
+def ignored_in(description: Mapping[str, object]) -> tuple[str, ...]:
+    """The keys that the hashes of a grid leave out, from its description."""
+    config, swept = description.get("config"), description.get("swept")
+    keys = tuple(swept) if isinstance(swept, Mapping) else ()
+    return tuple(ignored_keys(config, keys)) if isinstance(config, Mapping) else ()

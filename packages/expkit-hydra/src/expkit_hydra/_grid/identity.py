@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret, public_config
 
 from .._composing.global_state import answers_of_one_run, current_config
-from .._composing.overrides import overlap
+from .._composing.override_reader import written_options
+from .._composing.overrides import bare_key, overlap
 from .._composing.plain_data import plain_mapping, plain_value
 from .._composing.volatile import mentions_volatile, resolvers_as_text
 from .secrets import (
@@ -26,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from expkit_bookkeeping import RunRecord
     from expkit_bookkeeping.launching import Claim
 
 
@@ -36,6 +39,7 @@ class Identity:
     data: Mapping[str, object]  # resolved, without Hydra's node
     config_hash: str
     unresolved: Mapping[str, object]  # by key, what the hash counts instead of the data
+    ignored: tuple[str, ...] = ()  # keys of `expkit.ignore` that it leaves out
 
 
 def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
@@ -53,14 +57,16 @@ def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
         if mentions_volatile(config):
             with answers_of_one_run(config), resolvers_as_text():
                 stable = plain_mapping(config)
-    counted = _counted(stable, data, swept, patterns if secrets else None)
+    hides = patterns if secrets else None
+    ignored = ignored_keys(data, swept)
     return Identity(
         data=data,
-        config_hash=_hash(counted),
+        config_hash=_hash(_counted(stable, ignored, hides)),
         unresolved={
-            **({} if stable is data else dict(_differences(counted, data))),
+            **({} if stable is data else dict(_differences(_counted(stable, (), hides), data))),
             **dict(_secret_references(secrets, patterns)),
         },
+        ignored=tuple(ignored),
     )
 
 
@@ -86,10 +92,27 @@ def unresolved_texts(config: DictConfig, *, swept: Sequence[str] = ()) -> Mappin
     return identify(config, swept=swept).unresolved
 
 
+def keys_left_out(config: DictConfig, swept: Sequence[str]) -> Sequence[str]:
+    """`Identity.ignored` alone."""
+    from omegaconf import OmegaConf
+
+    ignored = plain_value(OmegaConf.select(config, "expkit.ignore"))
+    return ignored_keys({"expkit": {"ignore": ignored}}, swept)
+
+
 def group_choices(config: DictConfig) -> dict[str, object]:
-    """The chosen option of each config group of the user's."""
+    """The chosen option of each config group of the user's; of several, a list as overridden."""
+    from omegaconf import ListConfig, OmegaConf
+
     choices = plain_value(config.hydra.runtime.choices)
     assert isinstance(choices, dict)
+    for text in map(str, config.hydra.overrides.task):
+        options = written_options(text)
+        group = bare_key(text.partition("=")[0])
+        if options is None or group in choices:
+            continue
+        if not isinstance(OmegaConf.select(config, group.partition("@")[0]), ListConfig):
+            choices[group] = options
     return {group: option for group, option in choices.items() if not group.startswith("hydra/")}
 
 
@@ -108,7 +131,7 @@ def hash_of(
         swept: Keys that the grid sweeps.
         patterns: What is secret, which does not count; None: there is nothing.
     """
-    return _hash(_counted(stable, data, swept, patterns))
+    return _hash(_counted(stable, ignored_keys(data, swept), patterns))
 
 
 def _hash(counted: Mapping[str, object]) -> str:
@@ -117,15 +140,51 @@ def _hash(counted: Mapping[str, object]) -> str:
     return config_hash(counted)
 
 
+def rehash(record: RunRecord, before: Sequence[str], ignored: Sequence[str]) -> str | None:
+    """The hash of a run's stored configuration if other keys are left out than before.
+
+    Returns:
+        The hash; None where the stored configuration is not that of the recorded hash.
+    """
+    from expkit_bookkeeping.launching import secret_patterns
+    from expkit_bookkeeping.reading import read_config as read_resolved
+
+    try:
+        config = read_resolved(record.folder)
+        patterns = secret_patterns(config)
+        for key, text in record.unresolved.items():
+            _put(config, key, text)
+        if _hash(_counted(config, before, patterns)) != record.config_hash:
+            return None
+        return _hash(_counted(config, ignored, patterns))
+    except (OSError, TypeError, ValueError):  # missing, damaged, or no data
+        return None
+
+
+def _put(config: Any, key: str, value: object) -> None:
+    """Put a value into a configuration, under a key joined by dots; not where it has none."""
+    *path, last = key.split(".")
+    for part in path:
+        if isinstance(config, list) and part.isdecimal() and int(part) < len(config):
+            config = config[int(part)]
+        elif isinstance(config, dict) and part in config:
+            config = config[part]
+        else:
+            return
+    if isinstance(config, list) and last.isdecimal() and int(last) < len(config):
+        config[int(last)] = value
+    elif isinstance(config, dict):
+        config[last] = value
+
+
 def _counted(
     stable: Mapping[str, object],
-    data: Mapping[str, object],
-    swept: Sequence[str],
+    ignored: Sequence[str],
     patterns: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """What of a configuration counts for its hash."""
     kept = {key: value for key, value in stable.items() if key not in NO_PART_OF_IDENTITY}
-    for key in ignored_keys(data, swept):
+    for key in ignored:
         _drop(kept, key.split("."))
     return kept if patterns is None else counted_without_secrets(kept, patterns)
 

@@ -10,6 +10,8 @@ from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key
 
 from .._composing.errors import GridError
 from .._composing.internals import child_node
+from .._composing.nodes import node_at
+from .._composing.override_reader import chosen_options
 from .._composing.overrides import bare_key
 from .._composing.plain_data import plain_value
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 100  # of 255 in a file name: leaves room for what is derived from a run's name
 NOTHING_SWEPT = "run"
 DEFAULT_TEMPLATE = "${expkit.name:}"
+ABSENT = object()  # in place of a value that a configuration does not have
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._=+-]+")
 
 
@@ -68,29 +71,36 @@ def swept_keys(params: object) -> list[str]:
 def swept_values(
     config: DictConfig, keys: Sequence[str], *, hydra: DictConfig | None = None
 ) -> dict[str, object]:
-    """The values that a composed configuration has for the swept keys; None where it has none.
+    """The values that a composed configuration has for the swept keys; none for keys it lacks.
 
-    The value of a config group is its choice. Values come from the configuration and not from the
-    overrides, so that a run of the grid and the same run alone have the same name.
+    The value of a config group is its choice, a list where several options were chosen. Values
+    come from the configuration and not from the overrides, so that a run of the grid and the same
+    run alone have the same name.
     """
-    from omegaconf import OmegaConf
+    node = config.hydra if hydra is None else hydra
+    values = {key: _swept_value(config, key, node) for key in keys}
+    return {key: plain_value(value) for key, value in values.items() if value is not ABSENT}
+
+
+def _swept_value(config: DictConfig, key: str, hydra: DictConfig) -> object:
+    from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    choices = (config.hydra if hydra is None else hydra).runtime.choices
-    values: dict[str, object] = {}
-    for key in keys:
-        if key in choices:
-            values[key] = plain_value(child_node(choices, key))
-        else:
-            path = key.partition("@")[0]
-            try:
-                selected = OmegaConf.select(config, path, throw_on_missing=False)
-            except OmegaConfBaseException:  # it refers to nothing, which the run will say
-                from .._composing.nodes import node_at
-
-                selected = node_at(config, path)
-            values[key] = plain_value(selected)
-    return values
+    choices = hydra.runtime.choices
+    if key in choices:
+        return child_node(choices, key)
+    path = key.partition("@")[0]
+    try:
+        value = OmegaConf.select(config, path, default=ABSENT, throw_on_missing=False)
+    except OmegaConfBaseException:  # it refers to nothing, which the run will say
+        return node_at(config, path)
+    if value is ABSENT and node_at(config, path) is not None:
+        return None  # a missing value, `???`
+    if value is ABSENT or isinstance(value, DictConfig):
+        # Hydra lists no choice of a group of which several options, or none, were chosen.
+        options = chosen_options(key, hydra)
+        return value if options is None else options
+    return value
 
 
 def default_name(config: DictConfig, hydra: DictConfig) -> str:
@@ -100,7 +110,9 @@ def default_name(config: DictConfig, hydra: DictConfig) -> str:
         config: The run's configuration, with or without Hydra's node.
         hydra: Hydra's node.
     """
-    return name_of(swept_values(config, naming_keys(hydra), hydra=hydra))
+    keys = naming_keys(hydra)
+    values = swept_values(config, keys, hydra=hydra)
+    return name_of({key: values.get(key) for key in keys})
 
 
 def naming_keys(hydra: DictConfig) -> list[str]:
@@ -205,11 +217,13 @@ def refuse_shared_names(
         other = first.setdefault(name, index)
         if hashes[other] == hashes[index]:
             continue
-        differing = [key for key in values[index] if values[index][key] != values[other].get(key)]
+        keys = dict.fromkeys([*values[index], *values[other]])
+        differing = [key for key in keys if values[index].get(key) != values[other].get(key)]
         numbers = (other, index) if indices is None else (indices[other], indices[index])
         text = f"Runs {numbers[0]} and {numbers[1]} of the grid would both be named {name!r}. "
         shown = ", ".join(
-            f"{key} ({values[other].get(key)!r} and {values[index][key]!r})" for key in differing
+            f"{key} ({values[other].get(key)!r} and {values[index].get(key)!r})"
+            for key in differing
         )
         if template is not None and differing:
             text += (

@@ -17,7 +17,7 @@ ON_CHANGE = ("keep", "continue", "rerun")
 AFTER = ("sync", "plot")
 KEYS = (
     "metric", "direction", "rerun", "attempts", "on_change", "ignore", "secrets", "dry_run",
-    "fresh", "after", "keep_last", "keep_best",
+    "fresh", "after", "keep_last", "keep_best", "repeat",
 )  # fmt: skip
 
 
@@ -55,6 +55,11 @@ def grid_settings(config: DictConfig) -> GridSettings:
         setting = OmegaConf.select(config, f"expkit.{key}", default=default)
         return default if setting is None else setting
 
+    repeat = value("repeat", [])
+    if not isinstance(repeat, list | ListConfig) or not all(isinstance(key, str) for key in repeat):
+        raise GridError(
+            f"expkit.repeat is a list of keys, got {repeat!r}. Write expkit.repeat: [{repeat}]."
+        )
     after = value("after", [])
     verbs = list(after) if isinstance(after, list | ListConfig) else [after]
     metric, on_change = value("metric", None), value("on_change", None)

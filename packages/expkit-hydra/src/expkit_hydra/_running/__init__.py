@@ -1,5 +1,5 @@
 """One run: claimed, executed here or in a process of its own, and its end recorded.
 
-Others take: `execute_run`, `execute_in_processes`, heartbeats, outputs, exit codes.
+Others take: `execute_run`, `execute_in_processes`, `job_return`, heartbeats, outputs, exit codes.
 Stands on `_program`, `_grid` and `_composing`.
 """

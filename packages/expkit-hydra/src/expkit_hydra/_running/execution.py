@@ -122,7 +122,7 @@ def _execute(
     from expkit_bookkeeping.launching import is_alive as is_alive_here
 
     from .._composing.global_state import current_config
-    from .._grid.identity import group_choices, unresolved_texts
+    from .._grid.identity import group_choices, keys_left_out, unresolved_texts
     from .._grid.secrets import remember_secrets_of
 
     try:
@@ -152,6 +152,7 @@ def _execute(
             swept=run.values,
             choices=group_choices(config),
             unresolved=unresolved_texts(config, swept=list(run.values)),
+            ignored=keys_left_out(config, list(run.values)),
             unless=taken,
             append_files=[job_log(config)],
             launches=True,

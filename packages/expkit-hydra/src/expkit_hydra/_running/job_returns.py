@@ -1,14 +1,16 @@
-"""What a sweeper is given for a run that it waits for: read from run.json, wherever it ran."""
+"""What a sweeper is given for a run: what its function returned, or what its run.json says."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 from .hydra_run import described_return
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
+    from omegaconf import DictConfig
 
     from expkit_bookkeeping import RunRecord
 
@@ -72,3 +74,19 @@ def _error(
     elif facts.get("traceback"):
         error.add_note(f"In the run:\n{str(facts['traceback']).rstrip()}")
     return error
+
+
+def fill_objective(config: DictConfig, result: JobReturn) -> None:
+    """Let a run that returned nothing have the best value of `expkit.metric` as its objective."""
+    from hydra.core.utils import JobStatus
+    from omegaconf import OmegaConf
+
+    from expkit_bookkeeping import read_run
+
+    if OmegaConf.select(config, "expkit.metric") is None or result.status != JobStatus.COMPLETED:
+        return
+    if result.return_value is not None:
+        return
+    record = read_run(Path(config.hydra.runtime.output_dir))
+    if record is not None and record.best is not None:
+        result.return_value = record.best.get("value")

@@ -57,7 +57,7 @@ def record_end(
     facts: dict[str, object] = {}
     if error is None:
         try:
-            facts = _returned_fact(returned)
+            facts = _returned_fact(claim, returned)
         except ValueError as reason:
             if must_return:
                 error = GridError(f"{reason} Return a number, text, or lists or dicts of them.")
@@ -159,8 +159,11 @@ def _add(claim: Claim, facts: dict[str, object]) -> None:
         log.warning("What run %s returned was not recorded: %s", claim.folder.name, error)
 
 
-def _returned_fact(returned: object) -> dict[str, object]:
+def _returned_fact(claim: Claim, returned: object) -> dict[str, object]:
     """What run.json keeps of what the task function returned.
+
+    A number, or the one of this name in a mapping, counts as `expkit.metric` where the run has
+    logged nothing under it.
 
     Raises:
         ValueError: If it cannot keep it; the text says why.
@@ -177,7 +180,26 @@ def _returned_fact(returned: object) -> dict[str, object]:
     except Exception as reason:  # what the user's own classes do when they are looked at
         text = f"run.json does not keep what the function returned. {text_of(reason)}"
         raise ValueError(text) from None
-    return {"returned": tagged}
+    return {"returned": tagged, **_metric_facts(claim, tagged)}
+
+
+def _metric_facts(claim: Claim, returned: object) -> dict[str, object]:
+    """What run.json says about `expkit.metric`, if a number was returned and none logged."""
+    from expkit_bookkeeping import read_run
+    from expkit_bookkeeping.launching import settings_of_run
+
+    record = read_run(claim.folder)
+    if record is None:
+        return {}
+    settings = settings_of_run(record, None)
+    metric = settings.metric
+    if metric is None or metric in record.metrics:
+        return {}
+    value = returned.get(metric) if isinstance(returned, dict) else returned
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return {}
+    best = {"metric": metric, "direction": settings.direction, "value": value, "step": None}
+    return {"metrics": {**record.metrics, metric: value}, "best": best}
 
 
 def _append_to_log(claim: Claim, text: str) -> None:

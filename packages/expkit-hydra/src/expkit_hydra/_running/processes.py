@@ -286,7 +286,7 @@ def _share(grid: Grid, index: int) -> None:
 
     from expkit_bookkeeping.launching import code_facts
 
-    from . import objective  # noqa: F401
+    from . import job_returns  # noqa: F401
     from .hydra_run import prepare
 
     import_logging_config()

@@ -1,15 +1,14 @@
 """Which runs belong together, and what to call them."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import PlottingError, listed, near_match
-from .names import natural_key, short_keys, value_text
 from .runs import Run
 
-# Repetitions of one configuration; runs that differ in nothing else are averaged.
-REPETITIONS = ("seed",)
+_SAYS_NOTHING = ("name", "id", "type", "kind", "_target_")  # the key above says more
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +24,23 @@ class Group:
     runs: tuple[Run, ...]
 
 
-def is_repetition(key: str) -> bool:
-    """Whether a key only repeats a configuration: `seed`, `cfg.seed`."""
-    return key.rpartition(".")[2] in REPETITIONS
+def repeated_keys(keys: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the keys that only repeat a configuration, the outermost first.
+
+    >>> repeated_keys(["data.fold", "lr", "seed"], ["seed", "fold"])
+    ('seed', 'data.fold')
+    """
+    return tuple(key for name in names for key in keys if key == name or key.endswith(f".{name}"))
 
 
 def swept_keys(settings: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
-    """All keys that the runs were swept over, in the order in which they appear."""
+    """All keys that the runs have values for, in the order in which they appear."""
     return tuple(dict.fromkeys(key for run_settings in settings for key in run_settings))
 
 
-def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+def resolve_keys(
+    names: Sequence[str], keys: Sequence[str], *, option: str = "group_by"
+) -> tuple[str, ...]:
     """Those of `keys` that `names` name: as the legend does, or by a tail that no other key has.
 
     Raises:
@@ -52,7 +57,7 @@ def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
         if len(matches) != 1:
             problem = "fits several swept keys" if matches else "is not a swept key"
             raise PlottingError(
-                f"group_by: {name!r} {problem}.{near_match(name, keys)} "
+                f"{option}: {name!r} {problem}.{near_match(name, keys)} "
                 f"Known: {listed(matches or keys)}."
             )
         resolved.append(matches[0])
@@ -62,8 +67,8 @@ def resolve_keys(names: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
 def group_runs(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
     """Runs with equal values of `keys`, sorted by these values; each run alone for None.
 
-    Labels name only values that differ between the groups. A run that was swept over none of
-    the keys, such as a single run beside a grid, stays by itself and comes last.
+    Labels name only values that differ between the groups. A run that has none of the keys stays
+    by itself and comes last.
     """
     if keys is None:
         return [Group(run.name, (run,)) for run in runs]
@@ -91,6 +96,25 @@ def group_runs(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
     return [*groups, *(Group(run.name, (run,)) for run in alone)]
 
 
+def repetitions(groups: Sequence[Group], keys: Sequence[str]) -> list[list[tuple[str, ...]]]:
+    """For each run of each group its values of the repeated keys, the outermost first.
+
+    Keys that vary within no group are left out: with one seed, it is folds that are counted.
+
+    Args:
+        groups: The groups.
+        keys: The repeated keys, the outermost first.
+    """
+    varying = [
+        key for key in keys if any(differing_keys([run.settings for run in group.runs], [key])
+                                   for group in groups)
+    ]  # fmt: skip
+    return [
+        [tuple(_identity([run.settings.get(key, "–")]) for key in varying) for run in group.runs]
+        for group in groups
+    ]
+
+
 def differing_keys(settings: Sequence[Mapping[str, object]], keys: Sequence[str]) -> list[str]:
     """Those of `keys` that do not have one value throughout."""
     return [
@@ -116,3 +140,60 @@ def legend_title(groups: Sequence[Group], keys: Sequence[str] | None) -> str:
     names = short_keys(swept_keys([run.settings for group in groups for run in group.runs]))
     differing = differing_keys([group.runs[0].settings for group in groups], keys)
     return ", ".join(names.get(key, key) for key in differing)
+
+
+def value_text(value: object) -> str:
+    """A swept value, as short as it can be and still be read back.
+
+    >>> value_text(0.001), value_text(None), value_text([1, 2]), value_text(1e-05)
+    ('0.001', 'None', '[1, 2]', '1e-05')
+    """
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, str):
+        return " ".join(value.split()) if value.strip() else repr(value)
+    if isinstance(value, (Mapping, list, tuple)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """For each dotted key the shortest tail that no other key shares; `model` for `model.name`.
+
+    >>> short_keys(["model.name", "optimizer.lr", "scheduler.lr"])
+    {'model.name': 'model', 'optimizer.lr': 'optimizer.lr', 'scheduler.lr': 'scheduler.lr'}
+    >>> short_keys(["optimizer", "optimizer.lr"])
+    {'optimizer': 'optimizer', 'optimizer.lr': 'lr'}
+    """
+    plain = {key: key for key in keys}
+    for key in keys:
+        head, _, tail = key.rpartition(".")
+        if head and tail in _SAYS_NOTHING and head not in keys:
+            plain[key] = head
+    short = {}
+    for key, name in plain.items():
+        parts = name.split(".")
+        for start in range(len(parts) - 1, -1, -1):
+            tail = ".".join(parts[start:])
+            matches = [
+                other for other in plain.values() if other == tail or other.endswith(f".{tail}")
+            ]
+            if len(matches) == 1:
+                break
+        short[key] = tail
+    return short
+
+
+def natural_key(value: object) -> list[tuple[int, float, str]]:
+    """A key that sorts 2 before 10, in numbers and inside names.
+
+    >>> sorted(["cnn_10", "cnn_2"], key=natural_key)
+    ['cnn_2', 'cnn_10']
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [(0, float(value), "")]
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", value_text(value))
+    return [
+        (0, float(part), "") if part[:1].isdigit() else (1, 0.0, part) for part in parts if part
+    ]

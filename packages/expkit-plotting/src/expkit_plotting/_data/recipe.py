@@ -34,6 +34,8 @@ class Recipe:
         step: What the x axis counts.
         title: Drawn where the style has titles.
         group_by: Keys whose values make a group; None draws every run by itself.
+        repeat: Keys that only repeat a configuration, the outermost first: values are averaged
+            over the others before the mean is taken over the values of the first.
         direction: "minimize" or "maximize".
         top: How many of the best groups are drawn; None for all.
         lines: How many runs become lines, see `PlotMetrics.metric`.
@@ -45,6 +47,7 @@ class Recipe:
     step: str
     title: str
     group_by: tuple[str, ...] | None = None
+    repeat: tuple[str, ...] = ()
     direction: str = "maximize"
     top: int | None = None
     lines: Lines = "auto"
@@ -69,6 +72,7 @@ class Recipe:
             values["metrics"] = tuple(values["metrics"])
             if values.get("group_by") is not None:
                 values["group_by"] = tuple(values["group_by"])
+            values["repeat"] = tuple(values.get("repeat", ()))
             recipe = cls(**values)
             recipe._check()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -82,10 +86,12 @@ class Recipe:
 
     def _check(self) -> None:
         """Raise ValueError where a key does not hold what it must."""
-        texts = (self.step, self.title, *self.metrics, *(self.group_by or ()))
+        texts = (self.step, self.title, *self.metrics, *(self.group_by or ()), *self.repeat)
         is_valid = {
             "kind": self.kind in ("metric", "run"),
-            "metrics, step, title and group_by": all(isinstance(text, str) for text in texts),
+            "metrics, step, title, group_by and repeat": all(
+                isinstance(text, str) for text in texts
+            ),
             "number of metrics": len(self.metrics) == 1 or (self.kind == "run" and self.metrics),
             "direction": self.direction in ("minimize", "maximize"),
             "top": self.top is None or (type(self.top) is int and self.top > 0),

@@ -6,6 +6,7 @@ What is said about the grid, `expkit_hydra.reading` knows; without expkit-hydra 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from .errors import PlottingError, listed
 from .files import short_path
-from .names import natural_key
+from .groups import group_runs, natural_key, swept_keys
 from .runs import Curve, Experiment, Run
 from .siblings import reader_of_grids, reader_of_runs
 
@@ -108,6 +109,32 @@ def _grid_settings(experiment: Path) -> GridSettings | None:
     return grid_settings(experiment)
 
 
+def warn_of_differences(runs: Sequence[Run], keys: Sequence[str] | None) -> None:
+    """Warn if runs that are averaged differ in more than swept keys.
+
+    Args:
+        runs: The runs.
+        keys: Keys whose values make a group; None: nothing is averaged.
+    """
+    swept = swept_keys([run.settings for run in runs])
+    labels_by_text: dict[str, list[str]] = {}
+    for group in [] if keys is None else group_runs(runs, keys):
+        folders = [run.folder for run in group.runs if run.folder is not None]
+        if len(folders) < 2:
+            continue
+        from expkit_bookkeeping.reading import configuration_differences, differences_text
+
+        differences = configuration_differences(folders, swept)
+        if differences:
+            labels_by_text.setdefault(differences_text(differences), []).append(group.label)
+    for text, names in labels_by_text.items():
+        warnings.warn(
+            f"Means over runs whose configurations differ, not only in what is repeated: {text}, "
+            f"in {listed(names)}. Sweep these keys, or leave such runs out.",
+            stacklevel=4,
+        )
+
+
 def _nothing_in(folder: Path) -> str:
     from expkit_bookkeeping.reading import experiment_folder, find_runs
 
@@ -126,15 +153,28 @@ def _nothing_in(folder: Path) -> str:
 
 
 def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment:
-    from expkit_bookkeeping.reading import read_curves, read_run
+    from expkit_bookkeeping.reading import (
+        UNKNOWN,
+        read_curves,
+        read_run,
+        repeated_names,
+        swept_values,
+    )
 
+    records = [read_run(folder) for folder in folders]  # None: curves can be drawn without it
+    readable = [record for record in records if record is not None]
+    settings = {
+        record.folder: dict(values)
+        for record, values in zip(readable, swept_values(readable), strict=True)
+        if any(value is not UNKNOWN for value in values.values())
+    }
     runs: dict[str, Run] = {}
     metric = direction = None
     counts_epochs = True
-    for folder in folders:
-        record = read_run(folder)  # None: curves can be drawn without it
+    for folder, record in zip(folders, records, strict=True):
         if record is not None and record.state == "unknown":
-            _log.warning("%s; plotting its run without labels.", record.reason)
+            labels = "labels of its configuration" if folder in settings else "no labels"
+            _log.warning("%s; plotting its run with %s.", record.reason, labels)
         curves = {
             metric_name: Curve(np.array(curve.steps), np.array(curve.values))
             for metric_name, curve in read_curves(folder).items()
@@ -142,8 +182,7 @@ def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment
         run_name = folder.name if record is None else record.run_name
         if run_name in runs:  # two folders of one name, or a copied run
             run_name = f"{folder.parent.name}/{folder.name}"
-        settings = {} if record is None else dict(record.swept)
-        runs[run_name] = Run(run_name, settings, curves, folder)
+        runs[run_name] = Run(run_name, settings.get(folder, {}), curves, folder)
         if record is not None:
             name = name or record.experiment_id or ""
             if record.best is not None and metric is None:
@@ -156,6 +195,7 @@ def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment
         step="epoch" if counts_epochs else "step",
         metric=metric if isinstance(metric, str) else None,
         direction=direction if direction in ("minimize", "maximize") else None,
+        repeat=repeated_names(home, readable),
     )
 
 

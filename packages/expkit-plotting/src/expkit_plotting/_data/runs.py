@@ -49,6 +49,7 @@ class Experiment:
         step: What the x axis counts: "epoch", "step", …
         metric: The metric that the experiment optimises, if known.
         direction: "minimize" or "maximize", of `metric`.
+        repeat: The keys, or their last parts, that only repeat a configuration.
         folder: The experiment's folder, if it has one.
     """
 
@@ -57,6 +58,7 @@ class Experiment:
     step: str = "step"
     metric: str | None = None
     direction: str | None = None
+    repeat: tuple[str, ...] = ("seed",)
     folder: Path | None = None
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from .errors import PlottingError, listed, near_match
-from .groups import is_repetition, resolve_keys, swept_keys
+from .groups import repeated_keys, resolve_keys, swept_keys
 from .recipe import LINES, Lines, Recipe
 from .run_folders import numbers_in_grid
 from .runs import Run
@@ -51,6 +51,7 @@ def metric_recipe(
     top: int | None = None,
     direction: Literal["minimize", "maximize"] | None = None,
     lines: Lines = "auto",
+    repeat: str | Sequence[str] | None = None,
 ) -> tuple[Recipe, tuple[Run, ...]]:
     """The figure of one metric of all runs, as `PlotMetrics.metric` draws it.
 
@@ -73,12 +74,20 @@ def metric_recipe(
         configured = experiment.direction if experiment.metric == name else None
         likely = configured or direction_of(name)
         direction = "minimize" if likely == "minimize" else "maximize"
+    swept = swept_keys([run.settings for run in runs])
+    if repeat is None:
+        repeated = repeated_keys(swept, experiment.repeat)
+    else:
+        names = [repeat] if isinstance(repeat, str) else repeat
+        repeated = resolve_keys(names, swept, option="repeat")
+    keys = _group_keys(group_by, swept, repeated)
     recipe = Recipe(
         kind="metric",
         metrics=(name,),
         step=experiment.step,
         title=_title(experiment.name, len(runs)),
-        group_by=_group_keys(group_by, runs),
+        group_by=keys,
+        repeat=() if keys is None else tuple(key for key in repeated if key not in keys),
         direction=direction,
         top=top,
         lines=lines,
@@ -104,13 +113,12 @@ def _is_wide(experiment: Experiment) -> bool:
 
 
 def _group_keys(
-    group_by: str | Sequence[str] | None, runs: Sequence[Run]
+    group_by: str | Sequence[str] | None, swept: Sequence[str], repeated: Sequence[str]
 ) -> tuple[str, ...] | None:
-    swept = swept_keys([run.settings for run in runs])
     if group_by is None or group_by == [] or group_by == ():
         return None
     if group_by == "auto":
-        return tuple(key for key in swept if not is_repetition(key)) if swept else None
+        return tuple(key for key in swept if key not in repeated) if swept else None
     return resolve_keys([group_by] if isinstance(group_by, str) else group_by, swept)
 
 

@@ -103,6 +103,29 @@ def mean_and_spread(values: Array) -> tuple[Array, Array, Array]:
     return mean, spread, count
 
 
+def average_inner(values: Array, repetitions: Sequence[tuple[str, ...]]) -> Array:
+    """Curves averaged over all levels of repetition but the outermost: one per seed, not per fold.
+
+    Args:
+        values: Shape (runs, steps); NaN where a run has none.
+        repetitions: For each run its values of the repeated keys, the outermost first.
+
+    Returns:
+        Shape (repetitions of the outermost level, steps); `values` itself if there is one level.
+
+    >>> folds = np.array([[1.0], [3.0], [5.0]])
+    >>> average_inner(folds, [("1", "a"), ("1", "b"), ("2", "a")]).tolist()
+    [[2.0], [5.0]]
+    """
+    while any(len(repetition) > 1 for repetition in repetitions):
+        rows: dict[tuple[str, ...], list[int]] = {}
+        for row, repetition in enumerate(repetitions):
+            rows.setdefault(repetition[:-1], []).append(row)
+        values = np.array([mean_and_spread(values[members])[0] for members in rows.values()])
+        repetitions = list(rows)
+    return values
+
+
 def quantiles(values: Array) -> Array:
     """The quantiles `EDGES` over runs, NaN left out.
 

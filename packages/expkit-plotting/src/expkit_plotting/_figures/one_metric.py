@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Patch
 
-from .._data.groups import group_runs, legend_title
+from .._data.groups import group_runs, legend_title, repetitions
 from .._data.statistics import (
     align,
+    average_inner,
     drawable,
     isolated,
     mean_and_spread,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from .._data.groups import Group
     from .._data.recipe import Recipe
-    from .._data.runs import Curve, Run
+    from .._data.runs import Array, Curve, Run
     from .._style.keys import PlotStyle
     from .._style.palette import CurveStyle
     from .styled import StyledFigure
@@ -81,7 +82,7 @@ def draw_metric(
     elif lines == "all":
         title = _draw_every_run(panel, metric, groups, order, recipe, styles, title)
     else:
-        title = _draw_groups(panel, metric, groups, styles, title)
+        title = _draw_groups(panel, metric, groups, recipe, styles, title)
     if recipe.top is not None and recipe.top < group_count and lines != "bands":
         noun = "runs" if recipe.group_by is None else "groups"
         title = _with_line(title, f"best {len(groups)} of {group_count} {noun}")
@@ -113,12 +114,13 @@ def _draw_groups(
     panel: Panel,
     metric: str,
     groups: Sequence[Group],
+    recipe: Recipe,
     styles: dict[str, CurveStyle],
     title: str,
 ) -> str:
     """Mean and standard deviation of every group; returns the legend's title."""
     counts = []
-    tables = [align([run.metrics[metric] for run in group.runs]) for group in groups]
+    tables = _tables(metric, groups, recipe)
     curves = [mean_and_spread(values) for _, values in tables]
     means = np.concatenate([mean for mean, _, _ in curves])
     # On a log scale a band that reaches zero would have no lower end.
@@ -127,7 +129,7 @@ def _draw_groups(
         colour, dashes = styles[group.label]
         counts.append((int(count.min()), int(count.max())) if len(count) else (0, 0))
         low, high = np.maximum(mean - spread, lowest), mean + spread
-        if len(group.runs) > 1:
+        if (count > 1).any():
             draw_band(panel, steps, low, high, colour, BAND_ALPHA)
         handle = draw_line(panel, steps, mean, colour, dashes)
         has_band = ~np.isnan(spread)
@@ -140,6 +142,16 @@ def _draw_groups(
         return _with_line(title, f"mean ± std, {texts[0]}")
     panel.labels[:] = [f"{label} ({text})" for label, text in zip(panel.labels, texts, strict=True)]
     return _with_line(title, "mean ± std")
+
+
+def _tables(metric: str, groups: Sequence[Group], recipe: Recipe) -> list[tuple[Array, Array]]:
+    """For each group the steps, and one curve per outermost repetition."""
+    tables = []
+    levels = repetitions(groups, recipe.repeat)
+    for group, group_repetitions in zip(groups, levels, strict=True):
+        steps, values = align([run.metrics[metric] for run in group.runs])
+        tables.append((steps, average_inner(values, group_repetitions)))
+    return tables
 
 
 def _with_line(title: str, line: str) -> str:
@@ -247,15 +259,15 @@ def _highlight(
 ) -> str:
     """The best groups as means above the crowd; returns the legend's title."""
     best = [groups[index] for index in order[: recipe.top or HIGHLIGHTED]]
-    sizes = {len(group.runs) for group in best}
+    tables = _tables(metric, best, recipe)
+    sizes = {len(values) for _, values in tables}
     styles = curve_styles(panel.style.palette, len(best))
-    for group, (colour, dashes) in zip(best, styles, strict=True):
-        steps, values = align([run.metrics[metric] for run in group.runs])
+    for group, (steps, values), (colour, dashes) in zip(best, tables, styles, strict=True):
         mean, _, _ = mean_and_spread(values)
         handle = draw_line(panel, steps, mean, colour, dashes)
         panel.extents.append((steps, mean, mean))
         label = legend_label(group.label, replace_none=panel.style.replace_none)
-        count_text = f" (n = {len(group.runs)})" if len(sizes) > 1 else ""
+        count_text = f" (n = {len(values)})" if len(sizes) > 1 else ""
         panel.add_entry(handle, f"{label}{count_text}")
     number = f", n = {sizes.pop()}" if len(sizes) == 1 and sizes != {1} else ""
     means = f", mean{number}" if number or len(sizes) > 1 else ""

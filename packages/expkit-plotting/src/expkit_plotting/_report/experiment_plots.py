@@ -9,6 +9,7 @@ from typing import Any
 
 from .._data.errors import PlottingError
 from .._data.recipe import Recipe
+from .._data.run_folders import warn_of_differences
 from .._data.runs import Run
 from .._data.selection import metric_recipe, run_recipe
 from .._data.sources import read_source
@@ -90,6 +91,8 @@ def plot_experiment(
         for metric in metrics or experiment.metrics:
             recipe, runs = metric_recipe(experiment, metric, **options)
             name = metric_figure_name(metric, options, experiment.metrics)
+            if not figures:  # the others show the same runs
+                warn_of_differences(runs, recipe.group_by)
             figures.append(_Figure(plots_folder / subfolder / name, recipe, runs))
     if run is not None or not (metrics or options):
         for name in experiment.run_names if run is None else (run,):

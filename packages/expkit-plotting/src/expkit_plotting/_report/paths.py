@@ -55,6 +55,10 @@ def metric_figure_name(metric: str, options: Mapping[str, Any], metrics: Sequenc
     elif group_by != "auto":
         keys = [group_by] if isinstance(group_by, str) else group_by
         name += f"_by_{file_name('_'.join(keys))}"
+    repeat = options.get("repeat")
+    if repeat is not None:
+        keys = [repeat] if isinstance(repeat, str) else repeat
+        name += f"_over_{file_name('_'.join(keys))}"
     if options.get("top") is not None:
         name += f"_top{options['top']}"
     if options.get("lines", "auto") != "auto":

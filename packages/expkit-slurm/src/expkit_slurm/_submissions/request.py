@@ -221,7 +221,7 @@ def _program(
         program = program_to_start(request.task_function, say)
         if not grid.needs_pickle:
             return program, None
-        why = "The configuration holds objects or classes that no other process can import."
+        why = "The configuration holds objects, or classes that are defined in a function."
     except GridError as error:
         why = str(error)
     say(f"{why} It is pickled for the tasks of this grid, as it is now.")
