@@ -40,7 +40,7 @@ CONSOLE = [
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 # Variables that name the place.
 OF_THE_PLACE = re.compile(
-    r"(SLURM|WITNESS|EXPKIT_GRID$)|(_|SHLVL|PWD|OLDPWD|HOSTNAME|ENVIRONMENT|TMPDIR)$"
+    r"(SLURM|WITNESS|EXPKIT_(GRID|RUN)$)|(_|SHLVL|PWD|OLDPWD|HOSTNAME|ENVIRONMENT|TMPDIR)$"
 )
 
 
@@ -197,16 +197,17 @@ def test_a_single_run_and_a_rank_of_it_are_like_a_run_of_a_grid(project):
     grid, single, rank = [project.seen(name) for name in ("grid", "single", "rank")]
     for seen in (grid, single, rank):
         # Of Hydra's node a single run has another mode, and no number.
-        seen["hydra"] = [seen["hydra"][key] for key in ("runtime", "callbacks", "job_logging")]
+        seen["hydra"] = [seen["hydra"][key] for key in ("runtime", "callbacks", "searchpath")]
         del seen["argv"]
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         del rank["environment"][name]
 
     assert differing(grid, single) == {}
-    # The other ranks have nothing to record, so a signal may end them at once.
-    del single["signals"], rank["signals"]
+    # The other ranks write no log, and have nothing to record when a signal ends them.
+    for name in ("signals", "logging"):
+        del single[name], rank[name]
     assert differing(single, rank) == {}
-    assert not (project.folder / "rank").exists()  # rank 0 writes
+    assert project.left("rank")["runs"] == {}  # rank 0 records it
 
 
 def test_a_function_of_a_notebook_stays_in_its_process_and_the_sweep_says_so(project):

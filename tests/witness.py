@@ -100,7 +100,8 @@ def _seen(cfg) -> dict[str, object]:
         "signals": [_handlers(), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))],
         "collector": [gc.isenabled(), gc.get_threshold()],
         "logging": [
-            [type(one).__name__, one.level, one.formatter._fmt] for one in logging.root.handlers
+            [type(one).__name__, one.level, getattr(one.formatter, "_fmt", None)]
+            for one in logging.root.handlers
         ],
         "main thread": threading.current_thread() is threading.main_thread(),
         "stdin": sys.stdin.read(),

@@ -172,8 +172,8 @@ def main_source(namespace: Mapping[str, object]) -> tuple[str | None, str | None
     name = getattr(namespace.get("__spec__"), "name", None)
     if name and name != "__main__":  # so called in a folder or an archive that was started
         return None, str(name)
-    file = namespace.get("__file__")
-    return (None if file is None else str(file)), None
+    file = str(namespace.get("__file__"))
+    return (file if Path(file).is_file() else None), None  # `<stdin>` is none
 
 
 def execute_main(script: str | None, module: str | None, *, without_block: bool = False) -> None:
