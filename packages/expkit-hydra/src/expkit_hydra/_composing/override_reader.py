@@ -151,16 +151,10 @@ def _options_in_defaults(group: str, hydra: DictConfig) -> list[str] | None:
 
     if not GlobalHydra.instance().is_initialized():
         return None
+    loader = GlobalHydra.instance().config_loader()
+    overrides = [*hydra.overrides.hydra, *listed_overrides(hydra)]
     try:
-        defaults = (
-            GlobalHydra.instance()
-            .config_loader()
-            .compute_defaults_list(
-                hydra.job.config_name,
-                [*hydra.overrides.hydra, *listed_overrides(hydra)],
-                RunMode.RUN,
-            )
-        )
+        defaults = loader.compute_defaults_list(hydra.job.config_name, overrides, RunMode.RUN)
     except Exception:  # Hydra is asked to compose, and says why it refuses
         return None
     paths = [str(default.config_path).rpartition("/") for default in defaults.defaults]

@@ -82,7 +82,7 @@ def settle(
     with read_write(config), open_dict(config):
         for key, value in location.items():
             config[key] = value
-        listed = listed_overrides(config) if overrides is None else overrides
+        listed = listed_overrides(config.hydra) if overrides is None else overrides
         list_overrides(config, [*listed, *location.overrides])
 
 
