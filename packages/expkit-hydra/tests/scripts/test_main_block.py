@@ -53,10 +53,10 @@ def test_code_before_the_call_is_executed_for_each_run(app, write):
         if __name__ == "__main__":
             start()
     """)
-    output = app.train(*JOBS)
+    output = app.train(*JOBS, "x=1,2,3,4", "hydra.sweeper.max_batch_size=2")
 
-    assert sorted(app.calls()) == ["10", "20", "30"]
-    assert len((app.folder / "entered.txt").read_text().split()) == 5  # the sweep, a trial, 3 runs
+    assert sorted(app.calls()) == ["10", "20", "30", "40"]
+    assert len((app.folder / "entered.txt").read_text().split()) == 6  # the sweep, a trial, 4 runs
     assert (app.folder / "after.txt").exists()  # once, or opening it would have failed
     assert "train.py, line" not in output
 

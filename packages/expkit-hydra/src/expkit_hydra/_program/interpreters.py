@@ -85,6 +85,15 @@ def program_to_start(task_function: TaskFunction, warn: Callable[[str], object])
         GridError: If no other process finds the function.
     """
     program = Program.of(task_function)
+    if program not in _tried_out:  # else once per batch of a sweep
+        _tried_out[program] = _tried(program, warn)
+    return _tried_out[program]
+
+
+_tried_out: dict[Program, Program] = {}
+
+
+def _tried(program: Program, warn: Callable[[str], object]) -> Program:
     call = AppCall.current()
     if not program.started or call is None:
         return program

@@ -316,7 +316,7 @@ class Program:
             sys.path[:] = self.path
         elif self.script is not None:  # as `python SCRIPT` has it
             sys.path.insert(0, str(Path(self.script).parent))
-        sys.argv[:] = self.argv or sys.argv[:1]
+        sys.argv[:] = self.argv or [self.script or sys.argv[0]]  # version 0.1.0 kept none
         if self.version_base is not None:
             from hydra import version
 
