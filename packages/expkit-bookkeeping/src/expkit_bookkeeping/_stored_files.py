@@ -18,11 +18,12 @@ class StoredFiles:
 
     Attributes:
         folder: The run folder.
-        settings: Metric to watch, checkpoints to keep, number of epochs.
     """
 
     folder: Path
-    settings: RunSettings
+
+    def _settings_of_run(self) -> RunSettings:
+        raise NotImplementedError
 
     def _wait_for_files(self) -> None:
         """Wait, before a file is read, until it is the one that was last saved under its name."""
@@ -78,7 +79,9 @@ class StoredFiles:
         from ._checkpoints.states import read_state
 
         self._wait_for_files()
-        _, state = read_state(self.folder, name, part=part, settings=self.settings, unsafe=unsafe)
+        _, state = read_state(
+            self.folder, name, part=part, settings=self._settings_of_run(), unsafe=unsafe
+        )
         return state
 
     def load_encoder(
@@ -122,7 +125,7 @@ class StoredFiles:
             value,
             name,
             part=part,
-            settings=self.settings,
+            settings=self._settings_of_run(),
             strict=strict,
             unsafe=unsafe,
         )

@@ -233,10 +233,7 @@ def stored_path(folder: Path, name: str | int, settings: RunSettings) -> Path:
         FileNotFoundError: If there is no such file; the text names those that exist.
         ValueError: If the name leaves the folder.
     """
-    if isinstance(name, int):
-        path = checkpoint_path(folder, name)
-    else:
-        path = state_path(folder, name)
+    path = checkpoint_path(folder, name) if isinstance(name, int) else state_path(folder, name)
     if path.is_file():
         return path
     if name == "last" and (checkpoints := find_checkpoints(folder)):
