@@ -61,7 +61,7 @@ def add_results(
     def check() -> None:
         record = find_run(folder, is_alive=is_alive)
         check_still_completed(record, judged)
-        if record is not None and record.claim != judged.claim:
+        if record is not None and record.ended_at != judged.ended_at:
             raise ClaimLost(
                 f"Run {judged.run_name!r} in {folder} was run again since it was opened here "
                 f"(attempt {record.attempt}). Nothing was added. Open it again, and evaluate what "

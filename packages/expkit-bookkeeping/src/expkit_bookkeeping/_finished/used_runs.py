@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from .._checkpoints.states import stored_path
@@ -15,10 +15,6 @@ from .._files.append_files import open_to_read
 from .._files.paths import path_inside
 from .._runs.records import RunRecord, read_run
 from .._runs.settings import folder_name, settings_of_run
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from io import BufferedReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +65,8 @@ def use_of(record: RunRecord, checkpoint: str | int, *, by: RunRecord) -> UsedRu
         ValueError: If the name leaves the folder.
     """
     path = stored_path(record.folder, checkpoint, settings_of_run(record, None))
-    with open_to_read(path) as file:
-        facts = os.fstat(file.fileno())
-        sha256 = _sha256(file)
+    facts = path.stat()
+    sha256 = _sha256(path, facts.st_mtime_ns)
     results = _results_folder(by.folder)
     is_beside = results is not None and _results_folder(record.folder) == results
     return UsedRun(
@@ -106,7 +101,7 @@ def change_since(use: UsedRun, record: RunRecord) -> str | None:
         record: The run that used it.
 
     Returns:
-        A sentence without a point; None if its checkpoint is what it was, or nobody can tell.
+        `gone` or `trained anew since`; None if its checkpoint is what it was, or nobody can tell.
     """
     results = _results_folder(record.folder)
     if results is None or use.experiment is None:
@@ -114,22 +109,22 @@ def change_since(use: UsedRun, record: RunRecord) -> str | None:
     folder = results / use.experiment / "training" / use.run
     current = read_run(folder)
     if current is None:
-        return f"{use.name}, on which it was built, is gone"
+        return "gone"
     if current.state == "unknown":
         return None
     if current.id == use.id and _is_unchanged(use, folder, current):
         return None
-    return f"{use.name}, on which it was built, was trained anew since"
+    return "trained anew since"
 
 
 def _is_unchanged(use: UsedRun, folder: Path, current: RunRecord) -> bool:
     try:
-        with open_to_read(path_inside(folder / "states", use.checkpoint)) as file:
-            facts = os.fstat(file.fileno())
-            if (facts.st_size, facts.st_mtime_ns) == (use.size, use.modified_ns):
-                return True
-            # Copying a results folder changes the times of files, and not what is in them.
-            return facts.st_size == use.size and _sha256(file) == use.sha256
+        path = path_inside(folder / "states", use.checkpoint)
+        facts = path.stat()
+        if (facts.st_size, facts.st_mtime_ns) == (use.size, use.modified_ns):
+            return True
+        # Copying a results folder changes the times of files, and not what is in them.
+        return facts.st_size == use.size and _sha256(path, facts.st_mtime_ns) == use.sha256
     except (OSError, ValueError):
         return current.attempt == use.attempt  # it was deleted to save space
 
@@ -139,8 +134,10 @@ def _results_folder(run: Path) -> Path | None:
     return run.parent.parent.parent if run.parent.name == "training" else None
 
 
-def _sha256(file: BufferedReader) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
+@lru_cache(maxsize=1000)  # many runs are built on one, and a checkpoint may have gigabytes
+def _sha256(path: Path, modified_ns: int) -> str:
+    with open_to_read(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _entries(record: RunRecord) -> list[object]:
@@ -151,7 +148,7 @@ def _entries(record: RunRecord) -> list[object]:
 def _use(entry: object) -> UsedRun | None:
     if not isinstance(entry, Mapping):
         return None
-    with contextlib.suppress(KeyError, TypeError, ValueError):
+    with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
         experiment = entry["experiment"]
         return UsedRun(
             id=_text(entry["id"]),
