@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit_plotting._data.names import natural_key, short_keys, value_text
+from expkit_plotting._data.groups import natural_key, short_keys, value_text
 
 
 def test_short_keys_stay_unambiguous_and_say_something():

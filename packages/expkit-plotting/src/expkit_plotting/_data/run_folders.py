@@ -14,8 +14,7 @@ import numpy as np
 
 from .errors import PlottingError, listed
 from .files import short_path
-from .groups import group_runs, swept_keys
-from .names import natural_key
+from .groups import group_runs, natural_key, swept_keys
 from .runs import Curve, Experiment, Run
 from .siblings import reader_of_grids, reader_of_runs
 

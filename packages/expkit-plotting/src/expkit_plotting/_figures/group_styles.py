@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._data.groups import differing_keys
-from .._data.names import natural_key, value_text
+from .._data.groups import differing_keys, natural_key, value_text
 from .._style.palette import CurveStyle, curve_styles, distinct_colours
 
 TYPE_CHECKING = False
