@@ -111,6 +111,36 @@ def test_bookkeeping_writes_metrics_that_plotting_reads_back(tmp_path):
     assert 0.35 in figure.axes[0].lines[0].get_ydata()
 
 
+def test_bookkeeping_reads_and_writes_the_history_of_additions(experiment, tmp_path):
+    from expkit_bookkeeping import Bookkeeping, Run
+
+    with Bookkeeping(tmp_path / "a") as run:
+        pass
+    Run(run.folder).add_results({"test_acc": 0.97}, "test")
+
+    example = lines("results/additions.jsonl")
+    assert Run(run_folder(experiment)).additions == example
+    assert [list(line) for line in Run(run.folder).additions] == [list(example[0])]
+
+
+def test_bookkeeping_reads_and_writes_the_runs_that_a_run_was_built_on(experiment):
+    from dataclasses import replace
+
+    from expkit_bookkeeping import Bookkeeping
+    from expkit_bookkeeping.reading import read_run, used_runs
+
+    example = json.loads(EXAMPLES["uses.json"])
+    record = read_run(run_folder(experiment))
+    (use,) = used_runs(replace(record, data={**record.data, "uses": example}))
+    (run_folder(experiment) / "states").mkdir()
+    (run_folder(experiment) / "states" / "best.pt").touch()
+    with Bookkeeping(experiment.parent / "distilled" / "training" / "a") as run:
+        run.uses(run_folder(experiment))
+
+    assert use.name == "pretraining/cnn_1"
+    assert list(read_run(run.folder).data["uses"][0]) == list(example[0])
+
+
 def test_a_moved_run_leaves_the_line_that_sync_looks_for(tmp_path):
     from expkit_bookkeeping.launching import claim_run, move_to_trash
 

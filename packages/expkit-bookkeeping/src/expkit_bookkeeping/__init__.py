@@ -1,6 +1,6 @@
 """The folder of a training run: claims, state, logs, metrics, checkpoints and results.
 
-Training code uses `Bookkeeping`; notebooks use `find_runs`, `results` and the other functions here.
+Training code uses `Bookkeeping`; notebooks use `Run`, `results` and the other functions here.
 What launchers build on is in `expkit_bookkeeping.launching`.
 """
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._results.rows import result_rows as result_rows
     from ._results.rows import results as results
     from ._results.rows import write_results_csv as write_results_csv
+    from ._run import Run as Run
     from ._runs.claims import ClaimLost as ClaimLost
     from ._runs.claims import RunClaimed as RunClaimed
     from ._runs.hashes import config_hash as config_hash
@@ -27,6 +28,7 @@ _MODULES = {
     "Bookkeeping": "_bookkeeping",
     "CheckpointFile": "_checkpoints.files",
     "ClaimLost": "_runs.claims",
+    "Run": "_run",
     "RunClaimed": "_runs.claims",
     "RunRecord": "_runs.records",
     "RunSettings": "_runs.settings",

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from ._recording.finished_run import FinishedRun
     from ._recording.open_run import OpenRun
     from ._recording.protocols import SavableTimer, Sink
+    from ._run import Run
+    from ._runs.records import RunRecord
 
 
 class Bookkeeping(NamedFiles):
@@ -591,7 +593,56 @@ class Bookkeeping(NamedFiles):
             self.log(text)
         return start
 
+    def uses(
+        self, other: Run | RunRecord | Bookkeeping | Path | str, checkpoint: str | int = "best"
+    ) -> Run:
+        """Record that this run is built on a checkpoint of another one, and return that run.
+
+        run.json gets the other run's attempt and the checkpoint's sha256. `expkit status` and
+        `show` say when that run has been trained anew since, if its experiment lies beside this
+        run's. A completed run keeps what it has recorded.
+
+        Args:
+            other: The other run.
+            checkpoint: Its checkpoint, as for `load_model`: `run.uses(first).load_model(model,
+                "best")`.
+
+        Raises:
+            FileNotFoundError: If there is no such run or checkpoint; names those that exist.
+            ClaimLost: If somebody else has claimed this run.
+        """
+        from ._finished.used_runs import use_of, used_runs, with_use
+        from ._run import Run
+
+        if isinstance(other, Bookkeeping):
+            other._wait_for_files()
+            other = other.folder
+        first = other if isinstance(other, Run) else Run(other, is_alive=self._is_alive)
+        if self._writing() is None:
+            return first
+        record = find_run(first.folder, is_alive=self._is_alive) or first.record
+        run = self._run
+        if run is not None:
+            own = run.claim.record
+        else:
+            assert self._finished is not None
+            own = self._finished.record
+        use = use_of(record, checkpoint, by=own)
+        if run is not None and run.completed is None:
+            run.claim.update(uses=with_use(own, use))
+        elif use not in used_runs(own):
+            self._warn(
+                f"{use.checkpoint} of {use.name} is not what the completed run {self.run_name!r} "
+                "was built on, which stays recorded. Train it again to build it on this one."
+            )
+        if record.state == "running":
+            self._warn(f"{use.name} is still running: {use.checkpoint} may not be its last.")
+        return first
+
     # Inner parts
+
+    def _settings_of_run(self) -> RunSettings:
+        return self.settings
 
     def _wait_for_files(self) -> None:
         """Wait, before a file is read, until it is the one that was last saved under its name.

@@ -1,36 +1,22 @@
-"""What a run saves and loads by name: states, encoders, its model's summary, results."""
+"""What a run saves by name: states, encoders, its model's summary, results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from ._stored_files import StoredFiles
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar
-
     from ._recording.finished_run import FinishedRun
     from ._recording.open_run import OpenRun
-    from ._runs.settings import RunSettings
-
-    T = TypeVar("T")
 
 
-class NamedFiles:
-    """The methods of `Bookkeeping` for files that the user names.
-
-    Attributes:
-        folder: The run folder.
-        settings: Metric to watch, checkpoints to keep, number of epochs.
-    """
-
-    folder: Path
-    settings: RunSettings
+class NamedFiles(StoredFiles):
+    """The methods of `Bookkeeping` for files that the user names."""
 
     def _writing(self) -> OpenRun | FinishedRun | None:
-        raise NotImplementedError
-
-    def _wait_for_files(self) -> None:
         raise NotImplementedError
 
     def _warn(self, text: str) -> None:
@@ -46,43 +32,13 @@ class NamedFiles:
         """
         return self._save_state(model, name)
 
-    def load_model(
-        self, model: T, name: str = "model", *, strict: bool = True, unsafe: bool = False
-    ) -> T:
-        """Read `states/NAME.pt` into a model, wrapped or not, and return it.
-
-        Args:
-            model: The model.
-            name: The name that it was saved under, or a checkpoint's: `"best"`, `"epoch_0007"`.
-            strict: Whether every key must exist and fit.
-            unsafe: Whether to unpickle arbitrary objects, which runs code from the file; for old
-                files of your own.
-
-        Raises:
-            FileNotFoundError: If there is no such file; names those that exist.
-            ValueError: If the file is damaged, or the name leaves the run folder.
-            RuntimeError: If the state does not fit the model.
-        """
-        return self._load_state(model, name, "model", strict=strict, unsafe=unsafe)
-
     def save_optimizer(self, optimizer: object, name: str = "optimizer") -> Path:
         """Write an optimizer's state to `states/NAME.pt`; see `save_model`."""
         return self._save_state(optimizer, name)
 
-    def load_optimizer(self, optimizer: T, name: str = "optimizer", *, unsafe: bool = False) -> T:
-        """Read `states/NAME.pt` into an optimizer and return it; see `load_model`.
-
-        The parameters must have the order in which it was saved; `resume` goes by their names.
-        """
-        return self._load_state(optimizer, name, "optimizer", unsafe=unsafe)
-
     def save_scheduler(self, scheduler: object, name: str = "scheduler") -> Path:
         """Write a scheduler's state to `states/NAME.pt`; see `save_model`."""
         return self._save_state(scheduler, name)
-
-    def load_scheduler(self, scheduler: T, name: str = "scheduler", *, unsafe: bool = False) -> T:
-        """Read `states/NAME.pt` into a scheduler and return it; see `load_model`."""
-        return self._load_state(scheduler, name, "scheduler", unsafe=unsafe)
 
     def save_encoder(self, encoder: object, name: str = "encoder", *, pickle: bool = False) -> Path:
         """Write a label encoder, scaler or vectorizer to `states/NAME.json` (or `.pt`).
@@ -106,25 +62,6 @@ class NamedFiles:
         if run is None:
             return encoder_path(self.folder, name)
         return save_encoder(self.folder, encoder, name, pickle=pickle, check=run.check)
-
-    def load_encoder(
-        self, encoder: type[T] | T, name: str = "encoder", *, pickle: bool = False
-    ) -> T:
-        """Read what `save_encoder` wrote into an object of its class, and return it.
-
-        Args:
-            encoder: The class, or an object of it, which is filled.
-            name: The name that it was saved under.
-            pickle: Whether a pickled one may be loaded, which runs code from the file.
-
-        Raises:
-            FileNotFoundError: If there is no such encoder; names the files that exist.
-            TypeError: If the file holds another class.
-            ValueError: If the file is damaged, or a pickle and `pickle` is not set.
-        """
-        from ._results.encoders import load_encoder
-
-        return load_encoder(self.folder, encoder, name, pickle=pickle)
 
     def save_model_summary(
         self,
@@ -192,17 +129,6 @@ class NamedFiles:
             return results_path(self.folder, data, name)
         return save_results(self.folder, data, name, check=run.check)
 
-    def load_results(self, name: str) -> object:
-        """Read what `save_results` wrote; the suffix may be left out where one file fits.
-
-        Raises:
-            FileNotFoundError: If there is no such file; names those that exist.
-            ValueError: If several files fit, or the file is damaged.
-        """
-        from ._results.values import load_results
-
-        return load_results(self.folder, name)
-
     def _save_state(self, value: object, name: str) -> Path:
         from ._checkpoints.states import save_state, state_path
 
@@ -210,19 +136,3 @@ class NamedFiles:
         if run is None:
             return state_path(self.folder, name)
         return save_state(self.folder, value, name, check=run.check)
-
-    def _load_state(
-        self, value: T, name: str, part: str, *, strict: bool = True, unsafe: bool
-    ) -> T:
-        from ._checkpoints.states import load_state
-
-        self._wait_for_files()
-        return load_state(
-            self.folder,
-            value,
-            name,
-            part=part,
-            settings=self.settings,
-            strict=strict,
-            unsafe=unsafe,
-        )

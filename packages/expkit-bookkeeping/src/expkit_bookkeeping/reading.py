@@ -6,6 +6,9 @@ meanings here stay as they are between minor versions; plain Python types throug
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
+    from ._finished.used_runs import UsedRun as UsedRun
+    from ._finished.used_runs import change_since as change_since
+    from ._finished.used_runs import used_runs as used_runs
     from ._results.curves import Curve as Curve
     from ._results.curves import experiment_folder as experiment_folder
     from ._results.curves import folders_with_metrics as folders_with_metrics
@@ -33,6 +36,8 @@ _MODULES = {
     "RemovedRun": "_runs.trash",
     "RunRecord": "_runs.records",
     "UNKNOWN": "_results.swept",
+    "UsedRun": "_finished.used_runs",
+    "change_since": "_finished.used_runs",
     "configuration_differences": "_results.groups",
     "differences_text": "_results.groups",
     "experiment_folder": "_results.curves",
@@ -48,6 +53,7 @@ _MODULES = {
     "removed_runs": "_runs.trash",
     "repeated_names": "_results.groups",
     "swept_values": "_results.swept",
+    "used_runs": "_finished.used_runs",
 }
 __all__ = [*_MODULES]
 

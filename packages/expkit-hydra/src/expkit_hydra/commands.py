@@ -179,6 +179,8 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
 
 
 def _print_run(selected: SelectedRun, *, lines: int, with_kit: bool) -> None:
+    from expkit_bookkeeping.reading import change_since, used_runs
+
     from ._console.command_lines import short_path
     from ._console.run_details import config_text, debugger_command, last_lines
     from ._console.screen import say, say_output
@@ -198,6 +200,10 @@ def _print_run(selected: SelectedRun, *, lines: int, with_kit: bool) -> None:
             number = best.get("value")
             text = value_text(number) if isinstance(number, int | float) else str(number)
             say(f"best {best.get('metric')}: {text} at step {best.get('step')}")
+        for use in used_runs(record):
+            change = change_since(use, record)
+            text = f"built on {use.name}, attempt {use.attempt}, {use.checkpoint}"
+            say(text if change is None else f"{text}: {change}")
         if record.reason is not None:
             say(record.reason)
     config = config_text(selected, with_kit=with_kit)

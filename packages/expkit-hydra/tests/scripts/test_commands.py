@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
+from expkit_bookkeeping import Bookkeeping
 from expkit_bookkeeping.launching import is_alive
 from expkit_hydra import cleanup
 from expkit_hydra.commands import cleanup as cleanup_command
@@ -124,6 +125,32 @@ def test_show_says_that_repeating_a_completed_run_takes_its_folder(mixed, capsys
 
     assert "moves this completed run to .trash" in of_completed.splitlines()[-1]
     assert ".trash" not in capsys.readouterr().out
+
+
+def test_status_and_show_tell_that_a_first_stage_was_trained_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def train_first_stage(weights):
+        with Bookkeeping("results/digits/training/cnn_1", console=False) as run:
+            run.log_metrics({"acc": 0.9}, step=0)
+            run.create_folder("states").joinpath("best.pt").write_bytes(weights)
+        return run
+
+    with Bookkeeping("results/distilled/training/small_1", console=False) as run:
+        run.uses(train_first_stage(b"weights"))
+    status(["results/distilled"])
+    show(["results/distilled", "small_1"])
+    before = capsys.readouterr().out
+    train_first_stage(b"other weights")
+
+    status(["results/distilled"])
+    listed = capsys.readouterr().out
+    show(["results/distilled", "small_1"])
+
+    assert "built on digits/cnn_1, attempt 1, best.pt\n" in before
+    assert "trained anew" not in before
+    assert "digits/cnn_1: trained anew since" in listed
+    assert "attempt 1, best.pt: trained anew since" in capsys.readouterr().out
 
 
 def test_show_knows_a_run_that_has_not_started(mixed, capsys):

@@ -13,7 +13,7 @@ from .._files.durable import Check
 from .._files.paths import missing_file_error, path_inside
 from .._files.saveable import same_memory, saveable, type_name
 from .._files.torch_archives import read_torch, write_torch
-from .files import parse_name, reason_for_no_best
+from .files import checkpoint_path, find_checkpoints, parse_name, reason_for_no_best
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,34 +168,47 @@ def save_state(folder: Path, value: object, name: str, *, check: Check | None = 
 def load_state(
     folder: Path,
     value: T,
-    name: str,
+    name: str | int,
     *,
     part: str,
     settings: RunSettings,
     strict: bool,
     unsafe: bool,
 ) -> T:
-    """Read `states/NAME.pt` of a run folder into an object, and return the object.
+    """Read a state of a run folder into an object, and return the object.
 
     Args:
         folder: The run folder.
         value: A model (wrapped or not), optimizer or scheduler.
-        name: The name that the state was saved under, or a checkpoint's (`"best"`).
+        name: See `stored_path`.
         part: Which state to take from a checkpoint.
         settings: Which metric ranks the checkpoints.
         strict: For models: whether every key must exist and fit.
         unsafe: Whether to unpickle arbitrary objects, which runs code from the file.
 
     Raises:
+        RuntimeError: If the state does not fit; see `read_state` for the others.
+    """
+    path, state = read_state(folder, name, part=part, settings=settings, unsafe=unsafe)
+    try:
+        load_into(value, state, str(name), strict=strict)
+    except Exception as error:
+        prepend_fact(error, f"{path} was not loaded")
+        raise
+    return value
+
+
+def read_state(
+    folder: Path, name: str | int, *, part: str, settings: RunSettings, unsafe: bool
+) -> tuple[Path, object]:
+    """The file of a state in a run folder, and the state; see `load_state`.
+
+    Raises:
         FileNotFoundError: If there is no such state; the text names those that exist.
         DamagedFileError: If the file is damaged.
-        ValueError: If it is a checkpoint without such a state.
-        RuntimeError: If the state does not fit.
+        ValueError: If it is a checkpoint without such a state, or the name leaves the folder.
     """
-    path = state_path(folder, name)
-    if not path.is_file():
-        is_best = path == folder / "states" / "best.pt"
-        raise missing_file_error(path, reason_for_no_best(folder, settings) if is_best else "")
+    path = stored_path(folder, name, settings)
     state = read_torch(path, unsafe=unsafe)
     if isinstance(state, dict) and {"schema", "epoch", "states", "rng"} <= state.keys():
         if part not in state["states"]:
@@ -204,12 +217,29 @@ def load_state(
                 f"{', '.join(state['states']) or 'none'}."
             )
         state = state["states"][part]
-    try:
-        load_into(value, state, name, strict=strict)
-    except Exception as error:
-        prepend_fact(error, f"{path} was not loaded")
-        raise
-    return value
+    return path, state
+
+
+def stored_path(folder: Path, name: str | int, settings: RunSettings) -> Path:
+    """The file in `states/` that a name stands for when it is read.
+
+    Args:
+        folder: The run folder.
+        name: The name that a state was saved under; or a checkpoint's, `"best"`, `"epoch_0007"`;
+            or an epoch, from 0; or `"last"`, the newest checkpoint unless a state has that name.
+        settings: Which metric ranks the checkpoints.
+
+    Raises:
+        FileNotFoundError: If there is no such file; the text names those that exist.
+        ValueError: If the name leaves the folder.
+    """
+    path = checkpoint_path(folder, name) if isinstance(name, int) else state_path(folder, name)
+    if path.is_file():
+        return path
+    if name == "last" and (checkpoints := find_checkpoints(folder)):
+        return checkpoints[-1].path
+    is_best = path == folder / "states" / "best.pt"
+    raise missing_file_error(path, reason_for_no_best(folder, settings) if is_best else "")
 
 
 def prepend_fact(error: Exception, fact: str) -> None:

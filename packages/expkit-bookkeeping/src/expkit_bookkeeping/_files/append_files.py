@@ -9,8 +9,8 @@ import contextlib
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from .durable import Check, checked_if_missing, temporary_path
 from .json_files import UnreadableFileError
@@ -50,7 +50,7 @@ def open_append_file(path: Path, check: Check | None = None) -> int:
         return fd
 
 
-def open_to_read(path: Path) -> BinaryIO:
+def open_to_read(path: Path) -> BufferedReader:
     """Open a file to read it, without ever waiting for it.
 
     Raises:
@@ -66,7 +66,7 @@ def open_to_read(path: Path) -> BinaryIO:
     raise OSError(errno.EINVAL, "It is a folder, a pipe or a device, not a file", os.fspath(path))
 
 
-def open_lines(path: Path) -> BinaryIO:
+def open_lines(path: Path) -> BufferedReader:
     """`open_to_read` for a file that must be there and be whole.
 
     Raises:

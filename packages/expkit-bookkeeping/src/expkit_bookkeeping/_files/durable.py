@@ -300,34 +300,39 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         OSError: If the line could not be written as a whole; then nothing of it is left.
     """
-    data = line.encode() + b"\n"
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
     with naming(path):
         fd = os.open(path, flags, 0o666)
     try:
-        _wait_for_lock(fd)
-        size = os.lseek(fd, 0, os.SEEK_END)
-        if size:
-            os.lseek(fd, size - 1, os.SEEK_SET)
-            if os.read(fd, 1) != b"\n":
-                data = b"\n" + data
-        with naming(path):
-            written = os.write(fd, data)
-        if written < len(data):  # a full disk takes what fits and reports no error
-            if os.fstat(fd).st_size == size + written:  # without locks another one may have written
-                os.ftruncate(fd, size)
-            raise OSError(
-                errno.ENOSPC,
-                f"{os.strerror(errno.ENOSPC)}: {written} of {len(data)} bytes of a line fitted",
-                os.fspath(path),
-            )
-        os.fsync(fd)
+        wait_for_lock(fd)
+        append_line_to(fd, path, line)
     finally:
         os.close(fd)
 
 
-def _wait_for_lock(fd: int) -> None:
-    """Let one process after another append, where the file system has locks.
+def append_line_to(fd: int, path: Path, line: str) -> None:
+    """`append_line` to a file that is open to read and append, and locked."""
+    data = line.encode() + b"\n"
+    size = os.lseek(fd, 0, os.SEEK_END)
+    if size:
+        os.lseek(fd, size - 1, os.SEEK_SET)
+        if os.read(fd, 1) != b"\n":
+            data = b"\n" + data
+    with naming(path):
+        written = os.write(fd, data)
+    if written < len(data):  # a full disk takes what fits and reports no error
+        if os.fstat(fd).st_size == size + written:  # without locks another one may have written
+            os.ftruncate(fd, size)
+        raise OSError(
+            errno.ENOSPC,
+            f"{os.strerror(errno.ENOSPC)}: {written} of {len(data)} bytes of a line fitted",
+            os.fspath(path),
+        )
+    os.fsync(fd)
+
+
+def wait_for_lock(fd: int) -> None:
+    """Let one process after another write, where the file system has locks.
 
     A page of a line that is being written can be seen before the rest.
     """

@@ -170,6 +170,8 @@ class OpenRun:
             return
         self.cut_metrics(step, size)
         self.timers.restore(timers)
+        if step == 0:
+            self._forget_earlier_uses()
 
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Queue one line, and hand it to the sinks."""
@@ -268,6 +270,7 @@ class OpenRun:
         replaced = [at for at, row in rows.items() if at >= step and not names.isdisjoint(row)]
         if not replaced:
             return
+        self._forget_earlier_uses()
         self.metrics.replace(names, step)
         self.progress.restore(metric_lines(self.folder))
         self.warn_once(
@@ -276,6 +279,14 @@ class OpenRun:
             f"resume(): what an earlier one logged up to step {replaced[-1]} is replaced, and "
             "kept in metrics.jsonl.replaced.",
         )
+
+    def _forget_earlier_uses(self) -> None:
+        """Forget the runs that earlier attempts were built on: this one starts anew."""
+        uses = self.claim.record.data.get("uses")
+        if isinstance(uses, list):
+            own = {"by_attempt": self.claim.attempt}.items()
+            kept = [use for use in uses if isinstance(use, dict) and own <= use.items()]
+            self.claim.update(uses=kept)
 
     def tick(self) -> None:
         """What the background thread does each second."""

@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "Results as DataFrame need pandas: pip install 'expkit-bookkeeping[pandas]'. Without it, "
-        "result_rows() and write_results_csv() give the same rows."
+        "result_rows() and write_results_csv() give the same rows, and Run.curves the metrics."
     ) from error
 
 from .._recording.metrics import metric_rows
@@ -386,6 +386,12 @@ def metrics_frame(folders: Sequence[Path]) -> pd.DataFrame:
         for metric, value in values.items()
     ]
     return pd.DataFrame(rows, columns=["run_name", "step", "metric", "value"])
+
+
+def run_metrics_frame(folder: Path) -> pd.DataFrame:
+    """The metrics of one run: one row per step, one column per metric."""
+    frame = pd.DataFrame.from_dict(metric_rows(folder), orient="index")
+    return frame.rename_axis(index="step")
 
 
 def _positions_by(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ...], list[int]]:

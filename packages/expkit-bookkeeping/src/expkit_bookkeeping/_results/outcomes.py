@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._files.plain_data import SPECIAL_NUMBERS
 from .._runs.records import find_run
-from .values import load_results
+from .values import load_results, saved_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,21 +119,13 @@ def names_of_saved(
 
 def _saved_mappings(folder: Path) -> Iterator[tuple[str, object]]:
     """Each mapping in `results/` with the name of its file, without suffix where that is enough."""
-    root = folder / "results"
-    names: set[str] = set()
-    for path in sorted(root.rglob("*")) if root.is_dir() else ():
-        name = path.relative_to(root)
-        if path.suffix not in _SUFFIXES or path.name.endswith(".schema.json"):
-            continue
+    for name, path in saved_files(folder, _SUFFIXES).items():
         try:
             if path.is_symlink() or path.stat().st_size > MOST_BYTES:
                 continue
-            content = load_results(folder, str(name))
+            yield name, load_results(folder, path.relative_to(folder / "results").as_posix())
         except (OSError, ValueError, TypeError, RecursionError):  # damaged, or not ours
             continue
-        stem = name.with_suffix("").as_posix()
-        yield name.as_posix() if stem in names else stem, content
-        names.add(stem)
 
 
 def _numbers(value: object, name: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -115,6 +115,30 @@ def load_results(folder: Path, name: str) -> object:
     except Exception as error:  # of a damaged file, numpy, pandas and pyarrow raise any
         fact = f"{error!s:.500}" or type(error).__name__
         raise ValueError(f"{files[0]} cannot be read: {fact}") from error
+
+
+def saved_files(folder: Path, suffixes: Collection[str] | None = None) -> dict[str, Path]:
+    """The files that `save_results` wrote, by the name that `load_results` takes.
+
+    Args:
+        folder: The run folder.
+        suffixes: Only files with these suffixes; None: all that `save_results` writes.
+
+    Returns:
+        Sorted by path; the names have no suffix where that is enough.
+    """
+    suffixes = FORMATS if suffixes is None else suffixes
+    root = folder / "results"
+    files: dict[str, Path] = {}
+    for path in sorted(root.rglob("*")) if root.is_dir() else ():
+        name = path.relative_to(root)
+        if path.suffix not in suffixes or path.name.endswith(SCHEMA_SUFFIX):
+            continue
+        if any(part.startswith(".") for part in name.parts):  # is being written
+            continue
+        stem = name.with_suffix("").as_posix()
+        files[name.as_posix() if stem in files else stem] = path
+    return files
 
 
 def _suffixes_of(data: object) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, obj
     import platform
 
     environ = os.environ if environ is None else environ
-    command = typed_arguments() or sys.argv
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -33,10 +32,16 @@ def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, obj
         "cpus": _cpus(),
         "gpus": gpu_names(),
         "cuda_visible_devices": environ.get("CUDA_VISIBLE_DEVICES"),
-        "command": [public_override(without_known_secrets(text)) for text in command],
+        "command": public_command(),
         "folder": str(Path.cwd()),
         "versions": _versions(),
     }
+
+
+def public_command() -> list[str]:
+    """The command line of this process as files show it, without secrets."""
+    command = typed_arguments() or sys.argv
+    return [public_override(without_known_secrets(text)) for text in command]
 
 
 def typed_arguments(

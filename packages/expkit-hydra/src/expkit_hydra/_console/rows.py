@@ -37,6 +37,7 @@ class Row:
     best_step: int | None = None
     heartbeat_age_s: float | None = None
     error: str | None = None
+    built_on: str | None = None  # runs that were trained anew since this one was built on them
     job: str | None = None  # what a scheduler says about it
     advice: str | None = None
     is_blocked: bool = False  # the job will not start until somebody acts
@@ -69,7 +70,17 @@ def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Ro
         best_step=_whole(step),
         heartbeat_age_s=age,
         error=error_line(record.error) or record.reason or _doubt(record, age),
+        built_on=_changed_uses(record),
     )
+
+
+def _changed_uses(record: RunRecord) -> str | None:
+    from expkit_bookkeeping.launching import printable
+    from expkit_bookkeeping.reading import change_since, used_runs
+
+    changes = {use.name: change_since(use, record) for use in used_runs(record)}
+    texts = [f"{printable(name)}: {change}" for name, change in changes.items() if change]
+    return ", ".join(texts) or None
 
 
 def _doubt(record: RunRecord, age_s: float | None) -> str | None:

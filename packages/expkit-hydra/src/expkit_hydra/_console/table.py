@@ -71,6 +71,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("at step", lambda row: "" if row.best_step is None else str(row.best_step), True),
     ("heartbeat", lambda row: age_text(row.heartbeat_age_s), True),
     ("job", lambda row: row.job or "", False),
+    ("built on", lambda row: row.built_on or "", False),
     ("error", lambda row: row.error or "", False),
 )
 
