@@ -567,7 +567,8 @@ class Bookkeeping(NamedFiles):
         if self._finished is None or (text and epochs is not None and start < epochs):
             attempt = self._training("resume")
             assert attempt is not None
-            attempt.resume_at(start.step, start.metrics_size, start.timers)
+            epoch = None if start.path is None else int(start)
+            attempt.resume_at(epoch, start.step, start.metrics_size, start.timers)
             if start.path is not None:
                 if attempt.completed is None:
                     self._saver_of(attempt).finish_earlier_save(start.path)
@@ -634,6 +635,7 @@ class Bookkeeping(NamedFiles):
             run_name=self.run_name,
             experiment_id=self.experiment_id,
             swept=self._swept,
+            config=self._shown_config or None,
             may_share=self._may_share,
             unless=completed_since(read_run(self.folder)) if completed is None else None,
             adds_to=None if completed is None else completed.record,
