@@ -569,6 +569,8 @@ class Bookkeeping(NamedFiles):
             assert attempt is not None
             epoch = None if start.path is None else int(start)
             attempt.resume_at(epoch, start.step, start.metrics_size, start.timers)
+            if start.replaced and attempt.has_changed:
+                self._warn(_describe_replaced(start.replaced))
             if start.path is not None:
                 if attempt.completed is None:
                     self._saver_of(attempt).finish_earlier_save(start.path)
@@ -774,6 +776,17 @@ class Bookkeeping(NamedFiles):
             run.warn(text)
 
 
+def _describe_replaced(replaced: Mapping[str, tuple[object, object]]) -> str:
+    values = [f"{place} is {now}, not {before}" for place, (before, now) in replaced.items()]
+    more = f" and {len(values) - MOST_REPLACED} more" if len(values) > MOST_REPLACED else ""
+    return (
+        "The configuration has changed, and the checkpoint has restored what it was saved with: "
+        f"{'; '.join(values[:MOST_REPLACED])}{more}. To train with the new values, set them after "
+        "resume()."
+    )
+
+
+MOST_REPLACED = 8
 _open_objects: dict[Path, Bookkeeping] = {}  # of this process, by folder
 
 

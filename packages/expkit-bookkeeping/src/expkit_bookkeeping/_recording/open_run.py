@@ -136,6 +136,11 @@ class OpenRun:
             self._sinks.reconcile(lines, cut=False)
 
     @property
+    def has_changed(self) -> bool:
+        """Whether this attempt trains with another configuration than an earlier one."""
+        return self.completed is not None or bool(self.claim.record.continued)
+
+    @property
     def best(self) -> dict[str, object] | None:
         """Best value of `expkit.metric`; a completed run's, while it is only added to."""
         if self.completed is not None and self.completed.best is not None:
