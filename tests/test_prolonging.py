@@ -17,14 +17,15 @@ import time
 from pathlib import Path
 
 import hydra
-import torch
-
-from expkit_bookkeeping import Bookkeeping
-from expkit_mlflow import MLFlowLogger
 
 
 @hydra.main(version_base="1.3", config_path=".", config_name="config")
 def main(cfg):
+    import torch  # here, as a sweep that starts nothing needs none of it
+
+    from expkit_bookkeeping import Bookkeeping
+    from expkit_mlflow import MLFlowLogger
+
     torch.manual_seed(cfg.seed)
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=cfg.lr, momentum=0.9)
@@ -200,33 +201,29 @@ def test_runs_that_cannot_go_on_are_named_and_the_others_do(project):
     assert len([name for name in project.trash() if name.startswith("2.")]) == 1
 
 
-@pytest.mark.parametrize(
-    ("change", "epochs"), [(("epochs=2",), 2), (("lr=0.01",), 4)], ids=["fewer", "another rate"]
-)
-def test_a_run_with_nothing_left_to_train_never_takes_the_other_configuration(
-    project, change, epochs
-):
+def test_a_run_with_nothing_left_to_train_never_takes_the_other_configuration(project):
     project.train("-m", "seed=1")
     before = project.record("1")
 
-    grid = project.train("-m", "seed=1", *change, "expkit.on_change=continue", code=1)
-    single = project.train("seed=1", *change, "expkit.on_change=continue", code=1)
+    for change, epochs in (("epochs=2", 2), ("lr=0.01", 4)):
+        grid = project.train("-m", "seed=1", change, "expkit.on_change=continue", code=1)
+        single = project.train("seed=1", change, "expkit.on_change=continue", code=1)
 
-    reason = f"it has been trained for 4 epochs, and this configuration has epochs={epochs}"
-    assert reason in grid
-    assert reason in single
+        reason = f"it has been trained for 4 epochs, and this configuration has epochs={epochs}"
+        assert reason in grid
+        assert reason in single
     assert project.record("1") == before
     assert project.trash() == []
 
 
 def test_where_names_contain_the_epochs_nothing_goes_on_and_a_warning_says_so(project):
-    project.train("-m", "seed=1", "epochs=4,5")
+    project.train("-m", "seed=1", "epochs=4,5", "save=false")
 
-    output = project.train("-m", "seed=1", "epochs=8,9", "expkit.on_change=continue")
+    dry = ("expkit.on_change=continue", "expkit.dry_run=true")
+    output = project.train("-m", "seed=1", "epochs=8,9", *dry)
 
     assert "2 runs begin at epoch 0" in output
     assert "Where names contain the number of epochs" in output
-    assert project.record("1_8")["attempt"] == 1
 
 
 def test_what_the_checkpoint_restores_against_the_new_configuration_is_said(project):
