@@ -210,12 +210,16 @@ def integration(session: nox.Session) -> None:
     """Test what no package can test alone, with all ten installed from built wheels."""
     wheels = build_wheels(session, Path("build", "integration"))
     session.install("--force-reinstall", "--no-deps", *wheels)
-    session.install(*wheels, "torch", "scikit-learn", "hypothesis", "pytest", *CONSTRAINTS)
+    tools = (
+        "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "hypothesis",
+        "pytest",
+    )  # fmt: skip
+    session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(
         "pytest", "-q", "tests", "packages/expkit/tests", *session.posargs,
         env={
             "EXPKIT_FAULTS": "1",  # two minutes of the campaign, and its table
-            **parts_required_in_ci("latex", "mlflow", "chromium", "slurm", "torch"),
+            **parts_required_in_ci("latex", "mlflow", "chromium", "slurm", "torch", "optuna"),
         },
     )  # fmt: skip
 

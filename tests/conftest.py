@@ -1,14 +1,20 @@
 """Fixtures of the integration tests."""
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from workspace import REPOSITORY, Workspace
+
+CLUSTER = REPOSITORY / "packages/expkit-slurm/tests/slurm_cluster.py"
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +60,32 @@ def trainer():
     yield train
     process.stdin.close()
     process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(slurm_cluster: Any) -> dict[str, str]:
+    """The environment in which Slurm's commands find a cluster of four nodes."""
+    return slurm_cluster.environment
+
+
+@pytest.fixture(scope="module")
+def slurm_cluster() -> Iterator[Any]:
+    """A real Slurm of four nodes, as the tests of expkit-slurm have it."""
+    module = _module()
+    if missing := module.missing_programs(module.Options()):
+        advice = f"needs a Slurm on this machine; missing: {', '.join(missing)}"
+        if "slurm" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    with module.SlurmCluster(module.Options(max_array_size=1001)) as cluster:
+        yield cluster
+
+
+def _module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("slurm_cluster", CLUSTER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["slurm_cluster"] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module

@@ -224,10 +224,10 @@ class GrowingGrid(RuleBasedStateMachine):
         assert [len(warned) > 0] == [is_mixed]
         labels = [label if isinstance(label, tuple) else (label,) for label in table.index]
         means = table["acc"].to_dict("records")
-        found = {tuple(map(str, label)): row for label, row in zip(labels, means, strict=True)}
-        assert found.keys() == groups.keys() if keys else len(found) == 1
+        shown = {tuple(map(str, label)): row for label, row in zip(labels, means, strict=True)}
+        assert shown.keys() == groups.keys() if keys else len(shown) == 1
         for label, group in groups.items():
-            row = found[label if keys else ("all",)]
+            row = shown[label if keys else ("all",)]
             assert row["mean"] == pytest.approx(sum(run["acc"] for run in group) / len(group))
             assert row["n"] == len(group)
 

@@ -1,9 +1,10 @@
-"""Who is alive is one notion: expkit-bookkeeping and expkit-mlflow, which share no code, agree."""
+"""Who is alive, and which rank it has: expkit-bookkeeping and expkit-mlflow agree on both."""
 
 import os
 import sys
 
 import pytest
+from workspace import REPOSITORY
 
 from expkit_bookkeeping._runs import processes as of_bookkeeping
 from expkit_mlflow._journal import processes as of_mlflow
@@ -73,3 +74,10 @@ def test_without_proc_and_psutil_nobody_is_called_dead(processes, monkeypatch):
 def test_both_write_the_same_start():
     assert of_bookkeeping.process_start(OWN_PID) == of_mlflow.process_start(OWN_PID)
     assert of_bookkeeping.host_name() == of_mlflow.host_name()
+
+
+def test_mlflow_knows_ranks_as_bookkeeping_does():
+    ours = REPOSITORY / "packages/expkit-bookkeeping/src/expkit_bookkeeping/_recording/ranks.py"
+    copy = REPOSITORY / "packages/expkit-mlflow/src/expkit_mlflow/_ranks.py"
+
+    assert copy.read_text() == ours.read_text()

@@ -137,10 +137,11 @@ def test_a_single_run_shows_no_secret_anywhere(planted, x):
     assert overrides == [f"x={x}", "+api_token=***"]
 
 
-def test_files_of_a_foreign_sweeper_show_no_secret(planted):
+@pytest.mark.parametrize("launcher", ["basic", "expkit"])
+def test_files_of_a_foreign_sweeper_show_no_secret(planted, launcher):
     planted.run(
         "python", "train.py", "-m", "x=1,2", "+api_token=PLANTED-OVERRIDE",
-        "hydra/sweeper=basic", "hydra/launcher=basic", code=1, **VARIABLES,
+        "hydra/sweeper=basic", f"hydra/launcher={launcher}", code=1, **VARIABLES,
     )  # fmt: skip
 
     training = planted.folder / "results" / "first" / "training"

@@ -1,19 +1,13 @@
 """The example on a real Slurm cluster: the grid from end to end, and one run in two processes."""
 
-import importlib.util
 import json
-import os
 import shutil
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from workspace import REPOSITORY, Workspace
 
-CLUSTER = REPOSITORY / "packages/expkit-slurm/tests/slurm_cluster.py"
 GRID = ["examples/digits.py", "-m", "hydra/launcher=expkit_slurm", "epochs=3"]
 # The example's script asks for a GPU and four processors, which this cluster's nodes do not have.
 SMALL = [
@@ -30,29 +24,6 @@ ONE = [
     "_filters=['optimizer.lr > 0.01']",
     "expkit.after=[]",
 ]
-
-
-def _module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("slurm_cluster", CLUSTER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["slurm_cluster"] = module  # its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[dict[str, str]]:
-    """The environment in which Slurm's commands find a cluster of four nodes."""
-    module = _module()
-    if missing := module.missing_programs(module.Options()):
-        advice = f"needs a Slurm on this machine; missing: {', '.join(missing)}"
-        if "slurm" in os.environ.get("EXPKIT_REQUIRE", "").split(","):
-            pytest.fail(advice)
-        pytest.skip(advice)
-    with module.SlurmCluster(module.Options(max_array_size=1001)) as slurm_cluster:
-        yield slurm_cluster.environment
 
 
 @pytest.fixture

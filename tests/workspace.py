@@ -38,12 +38,12 @@ class Workspace:
             pytest.fail(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, **changes: str) -> subprocess.Popen[str]:
         """Start a command in it and leave it running."""
         return subprocess.Popen(
             self.command(*command),
             cwd=self.folder,
-            env=environment(),
+            env=environment(**changes),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -56,7 +56,7 @@ FAULTS = (
     Fault("SIGKILL to all processes, as in a power cut", "tree"),
     Fault("SIGKILL to the sweep alone", "sweep"),
     Fault("SIGKILL to the sweep's process group", "group"),
-    Fault("SIGKILL to one child of n_jobs", "spawn_main"),
+    Fault("SIGKILL to one child of n_jobs", "run_child"),
     Fault("SIGKILL to the helper sync --follow", "--follow"),
     Fault("SIGTERM to the sweep", "sweep", (SIGTERM,)),
     Fault("SIGINT to the group, as by Ctrl-C", "group", (SIGINT,)),

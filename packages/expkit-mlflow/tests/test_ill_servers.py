@@ -191,7 +191,7 @@ def test_the_end_of_a_run_says_why_something_is_missing(folder, kit, server, ill
     message = caplog.records[-1].getMessage()
     assert REASONS[illness].partition("within")[0] in message
     assert "Something is missing there" in message
-    assert f"`expkit sync {folder}` sends it later" in message
+    assert f"sync {folder}` sends it later" in message
 
     assert sync(folder, tracking_uri=server).problems == []
     check_everything_is_there_once(folder, kit, server, 1)

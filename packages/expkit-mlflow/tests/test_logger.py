@@ -213,8 +213,9 @@ def test_disabled_writes_nothing(tmp_path):
         ({"RANK": "0"}, None, True),
         ({"RANK": "1"}, None, False),
         ({"RANK": "1"}, 0, True),
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, None, False),
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "1"}, None, True),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, None, False),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "1"}, None, True),
+        ({"LOCAL_RANK": "1", "NODE_RANK": "0"}, None, False),
     ],
 )
 def test_only_rank_0_writes(folder, environ, rank, writes):

@@ -85,7 +85,7 @@ def test_a_server_that_is_down_is_told_at_once_and_at_the_end_and_sync_sends_the
     assert "Training goes on" in at_once
     assert "does not answer" in at_the_end
     assert "Something is missing there" in at_the_end
-    assert f"`expkit sync {folder}` sends it later" in at_the_end
+    assert f"sync {folder}` sends it later" in at_the_end
     (problem,) = sync(folder).problems
     assert "does not answer" in problem
 

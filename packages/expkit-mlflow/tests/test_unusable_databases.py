@@ -73,7 +73,7 @@ def test_a_store_that_another_program_holds_is_waited_for_briefly_and_left_to_th
     (message,) = [record.getMessage() for record in caplog.records]
     assert "mlflow.db is in use: another program" in message
     assert "The store is fine, leave it where it is" in message
-    assert f"`expkit sync {experiment}`" in message
+    assert f"sync {experiment}`" in message
 
     assert sync(experiment).problems == []
     assert set(kit.runs(experiment)) == {"a", "b"}
@@ -252,7 +252,7 @@ def test_a_full_disk_is_called_full_and_costs_nothing(small_disk, empty_store, k
 
     assert time.monotonic() - begin < 30
     assert "the disk is full" in problem
-    assert f"`expkit sync {experiment}`" in problem
+    assert f"sync {experiment}`" in problem
     assert "Move" not in problem
     (small_disk / "filler").unlink()
     assert sync(experiment).problems == []

@@ -287,17 +287,13 @@ def test_a_script_that_fails_before_python_is_told_with_its_last_lines(app):
     assert "module: no such module" in output
 
 
-def test_a_script_that_runs_when_it_is_imported_is_told_and_trains_nothing(app):
+def test_a_script_that_starts_its_app_without_a_guard_runs_as_it_does_here(app):
     script = app.folder / "train.py"
     guarded = 'if __name__ == "__main__":\n    main()'
     script.write_text(script.read_text().replace(guarded, "main()"))
-    app.submit("x=0,1")
-    statuses = app.wait()
+    app.sweep("x=0,1")
 
-    assert {status.state for status in statuses.values()} == {"lost"}
-    said = "The script starts its Hydra app when it is imported"
-    assert said in statuses["0"].log.read_text()
-    assert app.calls() == []
+    assert sorted(app.calls()) == ["0 first", "1 first"]
 
 
 def test_a_partition_that_does_not_exist_is_slurms_word_and_no_run(app):

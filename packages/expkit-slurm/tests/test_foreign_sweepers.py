@@ -1,5 +1,6 @@
 """Jobs of sweepers that know no grid: what they return, and what becomes of those that do not."""
 
+import json
 import os
 import pickle
 import signal
@@ -8,17 +9,21 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
-from slurm_app import CONFIG, RESUMABLE
+from omegaconf import OmegaConf
+from slurm_app import CONFIG, LAUNCHER, RESUMABLE
 
 from expkit_hydra import GridError
 
@@ -41,8 +46,8 @@ class Evil:
         return Path.touch, (self.proof,)
 
 
-# Hydra takes the function's own file for the app's, wherever it is defined.
-CLOSURE = """
+# Code of `python -c`, which no other process can start or import.
+TYPED = """
 from pathlib import Path
 
 import hydra
@@ -51,16 +56,12 @@ from omegaconf import OmegaConf
 OmegaConf.register_new_resolver("twice", lambda x: 2 * x)
 
 
-def make(how):
-    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-    def main(cfg):
-        Path(f"called{cfg.x}").write_text(f"{how}, {cfg.doubled}")
-
-    return main
+@hydra.main(version_base="1.3", config_path=None, config_name="config")
+def main(cfg):
+    Path(f"called{cfg.x}").write_text(f"typed, {cfg.doubled}")
 
 
-if __name__ == "__main__":
-    make("by a closure")()
+main()
 """
 
 
@@ -78,11 +79,11 @@ def plain(app, monkeypatch):
 def launch(plain, hydra_restore_singletons):
     """Give override lists to the launcher, as a sweeper does; returns what came back."""
 
-    def launch(function, *jobs, first=0, overrides=()):
+    def launch(function, *jobs, first=0, overrides=(), config_name="config"):
         with initialize_config_dir(str(plain.folder / "conf"), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             config = loader.load_configuration(
-                "config", [*BASIC, *overrides], run_mode=RunMode.MULTIRUN
+                config_name, [*BASIC, *overrides], run_mode=RunMode.MULTIRUN
             )
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks(config)),
@@ -95,7 +96,7 @@ def launch(plain, hydra_restore_singletons):
 
 
 def _submissions(sweep_dir: Path) -> list[Path]:
-    return list((sweep_dir / ".slurm").iterdir())
+    return list((sweep_dir / ".expkit" / "slurm").iterdir())
 
 
 def test_a_job_is_as_under_hydras_own_launcher(plain, launch, monkeypatch):
@@ -111,6 +112,7 @@ def test_a_job_is_as_under_hydras_own_launcher(plain, launch, monkeypatch):
             "original": hydra.runtime.cwd,
             "output": hydra.runtime.output_dir,
             "environment": (os.environ["SET"], os.environ["COPIED"]),
+            "scalars": (numpy.float32(1.5), {"a": ()}),
             "launcher": hydra.runtime.choices["hydra/launcher"],
         }
 
@@ -128,24 +130,25 @@ def test_a_job_is_as_under_hydras_own_launcher(plain, launch, monkeypatch):
     (sweep_dir,) = (plain.folder / "sweeps").iterdir()
     for number, (job, x) in enumerate(zip(returned, (5, 6, 7), strict=True), start=10):
         folder = str(sweep_dir / f"{number}_{x}")
-        slurm_id = job.return_value.pop("id")
-        assert slurm_id == job.hydra_cfg.hydra.job.id
-        assert slurm_id.endswith(("_0", "_1"))
+        assert job.hydra_cfg.hydra.job.id == str(number)
+        assert job.hydra_cfg.hydra.runtime.output_dir == folder
+        assert (job.cfg.x, job.working_dir) == (x, os.path.relpath(folder))
         assert job.return_value == {
             "x": x,
             "num": number,
+            "id": str(number),
             "cwd": folder,
             "original": str(plain.folder),
             "output": folder,
             "environment": ("set", "from the shell"),
+            "scalars": (1.5, {"a": ()}),
             "launcher": "expkit_slurm",
         }
         assert job.overrides == jobs[number - 10]
     comments = plain.cluster.run("squeue", "--states=all", "--noheader", "--format=%k")
     assert {"comment-a", "comment-b"} <= set(comments.split())
-    (submission,) = _submissions(sweep_dir)
-    left = {path.name for path in submission.iterdir()}
-    assert left == {"logs", "submission.json", "runs.jsonl"}  # the pickles have served
+    statuses = plain.run("-m", "expkit_hydra", "status", str(sweep_dir))
+    assert "3 completed" in statuses
 
 
 def test_what_goes_wrong_in_a_job_is_that_jobs_result(plain, launch, capsys):
@@ -176,27 +179,53 @@ def test_what_goes_wrong_in_a_job_is_that_jobs_result(plain, launch, capsys):
     assert states == [JobStatus.COMPLETED, *[JobStatus.FAILED] * 5, JobStatus.COMPLETED]
     assert [job.overrides for job in returned] == jobs
     assert [returned[x].return_value for x in (0, 6)] == [0, 6]
-    with pytest.raises(ValueError, match="1 is too much") as raised:
+    with pytest.raises(RuntimeError, match="ValueError: 1 is too much") as raised:
         _ = returned[1].return_value
     assert raised.value.__notes__[0].endswith("in function\nValueError: 1 is too much")
-    with pytest.raises(RuntimeError, match="TwoArgumentsError: one and another"):
-        _ = returned[2].return_value
-    with pytest.raises(GridError, match=r"a lock, cannot be pickled: .* Return a number"):
-        _ = returned[3].return_value
-    with pytest.raises(GridError, match=r"sys.exit\(enough\)"):
-        _ = returned[4].return_value
-    with pytest.raises(GridError, match=r"#5 x=5 lost: .*SIGKILL.* on node"):
-        _ = returned[5].return_value
-    assert "\n    the last words\n" in output
-    # What is left lets one of them be run again here, and is nobody else's to read or change.
+    for x, why in (
+        (2, "TwoArgumentsError: one and another"),
+        (3, "does not keep what the function returned. It is a _thread.lock: .* Return a number"),
+        (4, "SystemExit: enough"),
+        (5, "Run 5 did not complete: lost: .*SIGKILL"),
+    ):
+        with pytest.raises(RuntimeError, match=why):
+            _ = returned[x].return_value
+    assert "5 lost: " in output
+    console_log = plain.folder / "sweep" / ".expkit" / "training" / "5" / "console.log"
+    assert console_log.read_text() == "the last words\n"
+    # What is left is nobody else's to read or change.
     (submission,) = _submissions(plain.folder / "sweep")
     private = submission / "private"
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in private.iterdir()} == {0o600}
-    assert list(submission.rglob("*.pkl")) == list(private.glob("*.pkl"))
-    command = output.partition("to run one of them here:\n")[2].split()
-    assert command[:3] == ["python", "-m", "expkit_slurm.training"]
-    assert "ValueError: 1 is too much" in plain.run(*command[1:], code=1)
+    assert [path for path in plain.folder.rglob("*.pkl")] == [private / "task.pkl"]
+
+
+def test_a_configuration_with_objects_comes_in_the_pickle(plain, launch):
+    class Thing:
+        pass
+
+    @dataclass
+    class Schema:
+        x: int = 1
+
+    content = {"x": 1, "thing": Thing()}
+    for name, node in (
+        ("objects", OmegaConf.create(content, flags={"allow_objects": True})),
+        ("schema", Schema),
+    ):
+        ConfigStore.instance().store(name, node=node)
+
+    def function(cfg):
+        return type(cfg.get("thing")).__name__, OmegaConf.get_type(cfg).__name__, cfg.x
+
+    jobs = [["x=2"], ["x=3"]]
+    packed = ["hydra.launcher.runs_per_task=2"]
+    objects = launch(function, *jobs, config_name="objects", overrides=packed)
+    typed = launch(function, *jobs, config_name="schema")
+
+    assert [job.return_value for job in objects] == [("Thing", "dict", 2), ("Thing", "dict", 3)]
+    assert [job.return_value[1:] for job in typed] == [("Schema", 2), ("Schema", 3)]
 
 
 def test_jobs_that_are_cancelled_are_told_apart_from_those_that_return(plain, launch):
@@ -215,7 +244,7 @@ def test_jobs_that_are_cancelled_are_told_apart_from_those_that_return(plain, la
         first, second = future.result(timeout=60)
 
     assert first.return_value == 0
-    with pytest.raises(GridError, match=r"#1 x=1 cancelled"):
+    with pytest.raises(RuntimeError, match=r"Run 1 did not complete: interrupted: cancelled"):
         _ = second.return_value
 
 
@@ -246,24 +275,14 @@ def test_what_cannot_be_pickled_is_refused_before_anything_is_submitted(plain, l
     with pytest.raises(GridError, match=r"cannot pickle .* Nothing has been submitted"):
         launch(lambda cfg: lock, ["x=0"], overrides=["hydra.sweep.dir=sweep"])
 
-    assert _submissions(plain.folder / "sweep") == []
+    assert not (plain.folder / "sweep" / ".expkit" / "slurm").exists()
     assert _queued(plain) == []
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("wait=false", "needs what they return. Set hydra.launcher.wait=true"),
-        ("tasks_per_run=2", "hydra.launcher.tasks_per_run=2 is for the runs of a grid"),
-        ("snapshot=copy", "hydra.launcher.snapshot=copy is for the runs of a grid"),
-    ],
-)
-def test_settings_without_a_sense_for_other_sweepers_are_refused_with_the_cure(
-    plain, setting, message
-):
-    output = plain.run("train.py", "-m", *BASIC, f"hydra.launcher.{setting}", code=1)
+def test_a_sweeper_that_needs_results_is_not_left_without_them(plain):
+    output = plain.run("train.py", "-m", *BASIC, "hydra.launcher.wait=false", code=1)
 
-    assert message in output
+    assert "needs what they return. Set hydra.launcher.wait=true" in output
     assert "hydra/sweeper=expkit" in output
     assert "Traceback" not in output
 
@@ -279,17 +298,17 @@ def test_jobs_whose_sweeper_leaves_are_cancelled(plain, number, code):
     output, _ = process.communicate(timeout=60)
 
     assert process.returncode == code, output
-    assert "nobody is left to take what the jobs return" in output
+    assert "nobody is left to take what they return" in output
     assert "Traceback" not in output
     plain.cluster.wait_idle()
-    (submission,) = _submissions(plain.folder / "sweep")
-    assert not (submission / "private").exists()
+    states = {json.loads(path.read_text())["state"] for path in plain.folder.rglob("run.json")}
+    assert states == {"interrupted"}
 
 
 def test_hydras_basic_sweeper_in_an_app_of_the_kit(app):
     output = app.run("train.py", "-m", *BASIC, "x=0,1")
 
-    assert "submitted 2 jobs: job " in output
+    assert "submitted 2 runs: job " in output
     assert "2 completed" in output
     assert sorted(app.calls()) == ["0 first", "1 first"]
     records = [app.record(run_name) for run_name in _runs(app)]
@@ -316,18 +335,17 @@ def test_our_sweeper_in_an_app_without_the_kits_line(plain):
 
     assert sorted(plain.calls()) == ["0 first", "1 first"]
     assert {path.name for path in (plain.folder / "sweep").iterdir()} == {
-        ".slurm", "0", "1", "multirun.yaml"
+        ".expkit", "0", "1", "multirun.yaml"
     }  # fmt: skip
 
 
 def test_a_function_that_no_process_could_import_is_pickled_once_a_grid_with_a_warning(app):
-    app.write("train.py", CLOSURE)
     app.write("conf/config.yaml", CONFIG + "doubled: ${twice:${x}}\n")
-    output = app.sweep()
+    output = app.run("-c", TYPED, "--config-dir=conf", "-m", *LAUNCHER)
 
     assert "It is pickled for the tasks of this grid, as it is now." in output
     texts = [(app.folder / f"called{x}").read_text() for x in range(3)]
-    assert texts == [f"by a closure, {2 * x}" for x in range(3)]
+    assert texts == [f"typed, {2 * x}" for x in range(3)]
     (submission,) = (app.experiment / "slurm").iterdir()
     (pickled,) = submission.rglob("*.pkl")
     assert pickled.parent == submission / "private"
@@ -336,9 +354,10 @@ def test_a_function_that_no_process_could_import_is_pickled_once_a_grid_with_a_w
 
 
 def test_a_pickle_that_somebody_replaces_in_the_queue_is_neither_run_nor_submitted_again(app):
-    app.write("train.py", CLOSURE)
     app.write("conf/config.yaml", CONFIG + "doubled: ${twice:${x}}\n")
-    app.submit("x=0", "+hydra.launcher.additional_parameters.begin=now+1hour")
+    later = "+hydra.launcher.additional_parameters.begin=now+1hour"
+    words = ["-m", *LAUNCHER, "hydra.launcher.wait=false", "x=0", later]
+    app.run("-c", TYPED, "--config-dir=conf", *words)
     (submission,) = (app.experiment / "slurm").iterdir()
     private = submission / "private"
     private.rename(submission / "aside")
@@ -356,21 +375,3 @@ def test_a_pickle_that_somebody_replaces_in_the_queue_is_neither_run_nor_submitt
     assert len(list((app.experiment / "slurm").iterdir())) == 1
     assert not (app.folder / "proof").exists()
     assert not (app.folder / "called0").exists()
-
-
-def test_results_that_somebody_replaces_are_not_read(plain, launch):
-    proof = plain.folder / "proof"
-
-    def function(cfg):
-        (private,) = Path("sweep/.slurm").glob("*/private")
-        private.rename(private.with_name("aside"))
-        private.mkdir()
-        private.chmod(0o2775)
-        (private / "0.pkl").write_bytes(pickle.dumps(Evil(proof)))
-        return cfg.x
-
-    (job,) = launch(function, ["x=0"], overrides=["hydra.sweep.dir=sweep"])
-
-    with pytest.raises(GridError, match=r"private is open to others .* so it is not read"):
-        _ = job.return_value
-    assert not proof.exists()

@@ -117,7 +117,7 @@ def test_a_task_composes_nothing_and_looks_for_no_plugins(app):
     log = app.log(1)
     assert "scanned False" in log
     assert "job 1 train RunMode.MULTIRUN" in log
-    assert "main __mp_main__ __mp_main__" in log
+    assert "main __main__ __main__" in log
     assert "composed 9" in log  # for those who ask
 
 

@@ -176,12 +176,14 @@ def test_ctrl_c_amid_the_submission_says_how_to_come_back_and_loses_nothing(app)
     assert {status.state for status in app.wait().values()} == {"completed"}
 
 
-def test_a_program_that_ends_while_it_is_imported_is_no_run_without_need(app):
+def test_a_program_that_ends_before_its_app_is_no_run_without_need(app):
     script = app.folder / "train.py"
-    end = 'if __name__ == "__mp_main__":\n    sys.exit(0)\n'
+    end = 'if "SLURM_JOB_ID" in os.environ:\n    sys.exit(0)\n'
     script.write_text(script.read_text().replace("\n@hydra.main", f"\n{end}\n@hydra.main"))
     app.submit(ONE)
     status = app.wait()["0"]
 
     assert (status.state, status.exit_code) == ("lost", 1)
-    assert "The program ends while it is imported: sys.exit(0)" in "\n".join(status.last_lines)
+    assert "The program ends before it starts its Hydra app: sys.exit(0)" in "\n".join(
+        status.last_lines
+    )

@@ -23,8 +23,8 @@ from ._files.secrets import (
 from ._named_files import NamedFiles
 from ._recording.endings import final_state
 from ._recording.metrics import to_numbers, to_step
-from ._recording.ranks import process_rank, true_on_any_rank
-from ._recording.signals import stop_requested, stop_signals
+from ._recording.ranks import process_rank
+from ._recording.signals import stop_requested, stop_signals, true_on_any_rank
 from ._recording.sinks import Sinks
 from ._runs.claims import (
     FINAL_STATES,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ._checkpoints.resuming import ResumePoint
+    from ._checkpoints.rng import RankStreams
     from ._checkpoints.saver import CheckpointSaver
     from ._recording.finished_run import FinishedRun
     from ._recording.open_run import OpenRun
@@ -86,7 +87,7 @@ class Bookkeeping(NamedFiles):
             columns of `results`, which groups by them. By default what a launcher has recorded.
         settings: Metric to watch, checkpoints to keep, number of epochs; by default those of
             the configuration.
-        rank: Rank of this process; by default RANK, else SLURM_PROCID, else 0.
+        rank: Rank of this process; see `process_rank` for the default.
         console: Whether `log` also writes to the console.
         is_alive: Says whether the present owner of the folder is alive.
         clock: Seconds since the epoch.
@@ -132,6 +133,11 @@ class Bookkeeping(NamedFiles):
         self._may_share = True  # as long as the user has named this very folder
         self._run: OpenRun | None = None  # on rank 0; kept when closed, for `best`
         self._finished: FinishedRun | None = None  # instead, while a completed run is not claimed
+        self._streams: RankStreams | None = None  # on the other ranks
+        if self.rank != 0:
+            from ._checkpoints.rng import RankStreams
+
+            self._streams = RankStreams(self.rank)
         self._saver: CheckpointSaver | None = None  # of that run, from its first checkpoint on
         self._signals: contextlib.AbstractContextManager[bool] | None = None
         self._opened = False
@@ -427,8 +433,12 @@ class Bookkeeping(NamedFiles):
         the global one. The limits: what a dataset draws inside `persistent_workers` is not saved
         (the order of the samples is), and a second loader with such workers, as for validation,
         needs a generator of its own. Inside an epoch (`batch`) the loader needs a `state_dict`;
-        with workers its batches are then the same, but not their random augmentation. Ranks other
-        than 0 get new random streams. Sharded models (FSDP) are not supported.
+        with workers its batches are then the same, but not their random augmentation. Sharded
+        models (FSDP) are not supported.
+
+        In a distributed run all ranks call this, and rank 0 writes. The random streams of the
+        others begin anew at each checkpoint, from the seed that the process had, so that these
+        ranks too draw the same after a resume.
 
         The file holds what `torch.load(weights_only=True)` reads: numpy numbers and Hydra
         configurations are converted, arrays become tensors, and anything else is refused with its
@@ -472,6 +482,8 @@ class Bookkeeping(NamedFiles):
         if run is None:
             from ._checkpoints.files import checkpoint_path
 
+            if self._streams is not None:
+                self._streams.begin(epoch, batch, loader)
             return checkpoint_path(self.folder, epoch, batch)
         run.begin_training()
         return self._saver_of(run).save(
@@ -540,6 +552,8 @@ class Bookkeeping(NamedFiles):
         """
         from ._checkpoints.resuming import resume
 
+        if self._streams is not None:
+            self._streams.remember_seed()
         run = self._writing()
         if run is not None:
             run.wait_for_checkpoints()
@@ -553,8 +567,8 @@ class Bookkeeping(NamedFiles):
                 **extra,
             },
             loader=loader,
-            rank=self.rank,
-            read_only=self._finished is not None,
+            streams=self._streams,
+            read_only=self._finished is not None or self.rank != 0,
             report=self._warn,
             check=None if run is None else run.check,
         )

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ._files.yaml_files import yaml_text as yaml_text
     from ._recording.endings import exit_code as exit_code
     from ._recording.metrics import cut_metrics as cut_metrics
+    from ._recording.ranks import joined_group as joined_group
     from ._recording.signals import request_stop as request_stop
     from ._recording.signals import stop_requested as stop_requested
     from ._recording.signals import stop_signals as stop_signals
@@ -99,6 +100,7 @@ _MODULES = {
     "is_alive": "_runs.records",
     "is_secret": "_files.secrets",
     "is_secret_key": "_files.secrets",
+    "joined_group": "_recording.ranks",
     "json_data": "_files.plain_data",
     "literal_secrets": "_files.secrets",
     "make_folder": "_files.durable",

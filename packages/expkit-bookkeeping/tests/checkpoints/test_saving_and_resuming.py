@@ -292,6 +292,28 @@ def test_another_rank_reads_the_weights_and_has_random_streams_of_its_own(folder
     assert files(folder) == before
 
 
+def test_another_rank_that_resumes_draws_what_one_that_was_not_stopped_draws(folder):
+    def drawn(epochs):
+        model, _ = small()
+        torch.manual_seed(7)
+        loader = torch.utils.data.DataLoader(
+            range(6), 2, shuffle=True, generator=torch.Generator().manual_seed(8)
+        )
+        with Bookkeeping(folder, rank=1) as run:
+            start = run.resume(model=model, loader=loader)
+            for epoch in range(start, epochs):
+                batches = [batch.tolist() for batch in loader]
+                yield epoch, batches, torch.rand(2).tolist(), random.random()
+                run.save_checkpoint(epoch, model=model, loader=loader)
+
+    undisturbed = [*drawn(4)]
+    with open_run(folder) as run:  # rank 0, up to the second epoch
+        run.save_checkpoint(1, model=small()[0])
+
+    assert [*drawn(4)] == undisturbed[2:]
+    assert len({str(draws) for _, *draws in undisturbed}) == 4
+
+
 # --- damage ----------------------------------------------------------------------------------
 
 

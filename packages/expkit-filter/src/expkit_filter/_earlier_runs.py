@@ -96,9 +96,10 @@ def _decide_changed(
         reason = f"{_describe_running(namesake)}, with {text}"
         return Decision(True, "changed", None, reason, namesake)
     if on_change == "continue":
-        reason = obstacle(namesake)
-        if reason is not None:
-            return Decision(True, "cannot_continue", None, f"{reason}; it stays as it is", namesake)
+        why_not = obstacle(namesake)
+        if why_not is not None:
+            kept = f"{why_not}; it stays as it is"
+            return Decision(True, "cannot_continue", None, kept, namesake)
         return Decision(False, "changed", None, f"continues from {text}", namesake)
     if on_change == "rerun":
         return Decision(False, "changed", None, f"starts over, {text}", namesake, to_trash=True)

@@ -81,11 +81,19 @@ class RunCallback(Callback, JobWatcher):
         from ._grid.names import settle_name
         from ._grid.secrets import patterns_of, remember_secrets_of
         from ._grid.settings import grid_settings
+        from ._program.program import name_job
         from ._running.hydra_run import hide_hydra_files
         from ._running.lifetime import heartbeat
+        from ._running.ranks import announced, settle_as_rank_0, write_nothing
         from ._running.yaml_text import without_hydra
 
-        warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
+        name_job(config)
+        is_rank_0 = process_rank() == 0  # which claims the run and speaks for all processes of it
+        if is_rank_0:
+            warn_about_order(GlobalHydra.instance().config_loader(), config.hydra.job.config_name)
+        else:
+            settle_as_rank_0(config)
+            write_nothing(config)
         # Exceptions would become warnings here, and the run would start nevertheless.
         try:
             name = settle_name(config)
@@ -93,17 +101,19 @@ class RunCallback(Callback, JobWatcher):
                 check_experiment_id(str(config.experiment_id))
         except OmegaConfBaseException as error:
             reason = str(error).partition("\n")[0]
-            raise SystemExit(f"The run's folder cannot be named: {reason}.") from None
+            text = f"The run's folder cannot be named: {reason}."
+            raise SystemExit(text if is_rank_0 else 1) from None
         except ValueError as error:
-            raise SystemExit(str(error)) from None
+            raise SystemExit(str(error) if is_rank_0 else 1) from None
         if config.expkit.get("dry_run"):
-            _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
+            if is_rank_0:
+                _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
             raise SystemExit(0)
         with current_config(config):
             remember_secrets_of(config, config.hydra.overrides.task)
-        hide_hydra_files(config)
-        if process_rank() != 0:  # rank 0 claims for the other processes of a distributed run
+        if not is_rank_0:
             return
+        hide_hydra_files(config)
         for line in literal_secrets(without_hydra(config), patterns_of(config)):
             _say(secret_warning(line))
         try:
@@ -117,6 +127,7 @@ class RunCallback(Callback, JobWatcher):
             raise SystemExit(f"Run {name} cannot start, its folder refuses: {error}") from None
         self._single = self._claim
         self._while_running.enter_context(heartbeat(self._claim))
+        self._while_running.enter_context(announced(config))
         # As the launchers do: SIGTERM ends the function, and is recorded.
         self._while_running.enter_context(stop_signals())
         # A traceback is printed after on_job_end.
@@ -156,7 +167,7 @@ class RunCallback(Callback, JobWatcher):
         from expkit_bookkeeping.launching import without_known_secrets
 
         from ._composing.internals import raw_return_value
-        from ._running.objective import fill_objective
+        from ._running.job_returns import fill_objective
         from ._running.output import PublicStream
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
@@ -202,6 +213,33 @@ class RunCallback(Callback, JobWatcher):
         if isinstance(result, JobReturn) and result.status == JobStatus.COMPLETED:
             self._say_how_it_ended()
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Name the sweep for the user's function, and let other ranks than 0 sweep nothing.
+
+        They take part in a run of rank 0's sweep.
+
+        Raises:
+            SystemExit: If this process is no rank of such a run.
+        """
+        from omegaconf import open_dict, read_write
+
+        from expkit_bookkeeping import process_rank
+
+        from ._program.program import name_job
+        from ._running.ranks import announced_run
+
+        name_job(config)
+        rank = process_rank()
+        if rank == 0:
+            return
+        if announced_run() is None:
+            raise SystemExit(
+                f"A grid is launched by one process, and this one has rank {rank} of a distributed "
+                "run. Start single runs under torchrun or srun, or the grid without it."
+            )
+        with read_write(config), open_dict(config):  # whose sweeper knows what to do
+            config.hydra.sweeper = {"_target_": "hydra_plugins.expkit_sweeper.ExpkitSweeper"}
+
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """After another sweeper than ours: results.csv, figures and the table."""
         from ._composing.global_state import current_config
@@ -215,7 +253,9 @@ class RunCallback(Callback, JobWatcher):
             experiment = Path(str(config.results_dir), str(config.experiment_id)).absolute()
             sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
             hide_in_multirun(config)
-        if not sweep_dir.is_relative_to(experiment):  # the user's own: there is no table of it
+            records_in_tree = "expkit" in str(config.hydra.launcher.get("_target_"))
+        # Under a launcher of others the records are where Hydra runs: of these there is no table.
+        if not records_in_tree and not sweep_dir.is_relative_to(experiment):
             return
         with current_config(config), tracking_uri_handed_on(config):
             finish_grid(None, config=config, experiment=experiment)
@@ -314,6 +354,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         config=public_data(config),
         unless=completed_since(record),
         append_files=[job_log(config)],
+        launches=True,
     )
 
 
@@ -509,6 +550,7 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
             unresolved=identity.unresolved,
             ignored=identity.ignored,
             config=public_data(config),
+            launches=True,
         )
     except RunClaimed as error:
         log.warning(

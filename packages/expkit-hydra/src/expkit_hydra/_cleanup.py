@@ -156,6 +156,9 @@ def find_experiment(folder: Path) -> Path:
     Raises:
         FileNotFoundError: If it is none, with the folder that was probably meant.
     """
+    from ._grid.grid import with_records
+
+    folder = with_records(folder)
     if (folder / "training").is_dir() or (folder / "grid_search.yaml").is_file():
         return folder
     if (folder / "run.json").is_file() and folder.absolute().parent.name == "training":

@@ -6,20 +6,26 @@ import gc
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from pathlib import Path
+from dataclasses import replace
+
+from expkit_bookkeeping.launching import typed_arguments
 
 from ._composing.errors import GridError
 from ._composing.global_state import current_config
-from ._console.command_lines import command_line, short_path
+from ._console.command_lines import command_line, recordable, short_path
 from ._console.finishing import finish_grid
 from ._console.screen import tolerant_console
 from ._console.sibling_verbs import TrackingSync
 from ._console.sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
-from ._grid.secrets import remember_secrets_of
+from ._grid.contents import has_tree
 from ._grid.settings import grid_settings
+from ._grid.writing import write_grid
+from ._program.program import describe_task
 from ._running.execution import RunOutcome, execute_run
 from ._running.gpus import GpuDivision, divide_gpus, visible_gpus
-from ._running.lifetime import INTERRUPTED, TERMINATED, as_exception, asks_for_the_end
+from ._running.hydra_run import hide_in_multirun
+from ._running.job_returns import job_return
+from ._running.lifetime import INTERRUPTED, TERMINATED
 from ._running.output import StreamOutput
 
 TYPE_CHECKING = False
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
+    from ._drafting.override_lists import ListSweep
     from ._grid.grid import Grid
     from ._grid.run import GridRun
 
@@ -46,71 +53,106 @@ def check_n_jobs(n_jobs: int) -> None:
         )
 
 
-def launch(
+def write_batch(
+    sweep: ListSweep,
     job_overrides: Sequence[Sequence[str]],
     initial_job_idx: int,
     *,
     config: DictConfig,
     hydra_context: HydraContext,
     task_function: TaskFunction,
-) -> Sequence[JobReturn]:
-    """Run override lists one after another, for sweepers that know nothing of a `Grid`.
+) -> Grid:
+    """Make a grid of the override lists of a sweeper that knows none.
 
     Args:
+        sweep: What the lists have in common with those before.
         job_overrides: Overrides of each run.
         initial_job_idx: Number of the first run.
         config: The sweep's base configuration.
         hydra_context: As Hydra gives it to launchers.
         task_function: The user's function.
 
-    Returns:
-        One result per run; that of a failed run raises its error when its value is read.
+    Raises:
+        GridError: If the grid cannot be written.
+        ConfigCompositionException: If Hydra refuses a list.
     """
-    from hydra.core.utils import (
-        JobReturn,
-        JobStatus,
-        configure_log,
-        filter_overrides,
-        run_job,
-        setup_globals,
-    )
-    from omegaconf import open_dict
-
-    from expkit_bookkeeping.launching import exit_code, without_known_secrets
+    from hydra.core.utils import setup_globals
 
     setup_globals()
+    draft = sweep.draft(
+        job_overrides,
+        initial_job_idx,
+        config=config,
+        loader=hydra_context.config_loader,
+        task=describe_task(task_function),
+        command=recordable(typed_arguments()),
+    )
     with current_config(config):
-        remember_secrets_of(config, [text for overrides in job_overrides for text in overrides])
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    screen = tolerant_console()
-    returned = []
-    for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-        shown = without_known_secrets(" ".join(filter_overrides(overrides)))
-        screen.print(f"#{number}: {shown}", markup=False)
-        run_config = hydra_context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(run_config):
-            run_config.hydra.job.id = number
-            run_config.hydra.job.num = number
-        try:
-            result = run_job(
-                hydra_context=hydra_context,
-                task_function=task_function,
-                config=run_config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-        except BaseException as error:  # Hydra catches only exceptions of the function
-            if asks_for_the_end(error):
-                raise
-            result = JobReturn(overrides=list(overrides), cfg=run_config)
-            result.status = JobStatus.COMPLETED if exit_code(error) == 0 else JobStatus.FAILED
-            if result.status == JobStatus.FAILED:
-                result.return_value = as_exception(error)
-        returned.append(result)
-        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-        _free_memory()
-    return returned
+        hide_in_multirun(config)
+    try:
+        grid = write_grid(
+            draft.experiment, draft.runs, draft.frozen, draft.description, pending=draft.runs
+        )
+    except OSError as error:
+        raise GridError(
+            f"The grid cannot be written into {draft.experiment}: {error}. Nothing has been "
+            f"started. Choose another folder with {draft.folder_key}=…"
+        ) from error
+    return replace(grid, known=draft.known, unwritten=draft.unwritten, is_last_batch=False)
+
+
+def launch_lists(
+    sweep: ListSweep,
+    job_overrides: Sequence[Sequence[str]],
+    initial_job_idx: int,
+    *,
+    config: DictConfig,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    n_jobs: int = 1,
+    show_output: bool = False,
+    gpus_per_run: float | None = None,
+) -> Sequence[JobReturn]:
+    """Run override lists, for sweepers that know nothing of a `Grid`.
+
+    Args:
+        sweep: As for `write_batch`.
+        job_overrides: As for `write_batch`.
+        initial_job_idx: As for `write_batch`.
+        config: As for `launch_grid`, like the rest.
+        hydra_context: As for `launch_grid`.
+        task_function: As for `launch_grid`.
+        n_jobs: As for `launch_grid`.
+        show_output: As for `launch_grid`. Without the keys of `expkit` in the configuration, runs
+            in this process always show it, as under Hydra's basic launcher.
+        gpus_per_run: As for `launch_grid`.
+
+    Returns:
+        One result per list, in their order; that of a failed run raises a RuntimeError when its
+        value is read.
+
+    Raises:
+        GridError: As `launch_grid`, or if the grid cannot be written.
+        SystemExit: As `launch_grid`.
+    """
+    if not job_overrides:
+        return []
+    return launch_grid(
+        write_batch(
+            sweep,
+            job_overrides,
+            initial_job_idx,
+            config=config,
+            hydra_context=hydra_context,
+            task_function=task_function,
+        ),
+        config=config,
+        hydra_context=hydra_context,
+        task_function=task_function,
+        n_jobs=n_jobs,
+        show_output=show_output or (n_jobs == 1 and not has_tree(config)),
+        gpus_per_run=gpus_per_run,
+    )
 
 
 def launch_grid(
@@ -137,24 +179,19 @@ def launch_grid(
             many as processes.
 
     Returns:
-        One result for each run that was executed; none for a run that somebody else took.
+        One result for each run that was executed; none for a run that somebody else took, unless
+        a sweeper waits for it.
 
     Raises:
-        GridError: If another process cannot find the function, if this process is one of several
-            of a distributed run, or if there are fewer GPUs than a run needs.
+        GridError: If another process cannot find the function, or if there are fewer GPUs than a
+            run needs.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM, once the runs have saved their
             state and the way to resume has been printed.
     """
     from hydra.core.utils import setup_globals
 
-    from expkit_bookkeeping import process_rank
     from expkit_bookkeeping.launching import stop_requested, stop_signals
 
-    if process_rank() != 0:
-        raise GridError(
-            f"A grid is launched by one process, and this one has rank {process_rank()} of a "
-            "distributed run. Start single runs under torchrun or srun, or the grid without it."
-        )
     setup_globals()
     settings = grid_settings(config)
     status = command_line("status", short_path(grid.experiment))
@@ -163,8 +200,13 @@ def launch_grid(
     division = divide_gpus(visible_gpus(), gpus_per_run, n_jobs) if n_jobs > 1 else GpuDivision()
     n_jobs = min(n_jobs, max(1, len(runs)), len(division.slots) or n_jobs)
     in_process = n_jobs == 1 and not division.slots  # it would see all GPUs
-    show_output = show_output or (in_process and len(runs) == 1)
+    if grid.sweep_id is None:
+        show_output = show_output or (in_process and len(runs) == 1)
     tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
+
+    def warn(text: str) -> None:
+        screen.print(text, style="yellow", markup=False, soft_wrap=True)
+
     ended: list[RunOutcome] = []
     explained: dict[str, str] = {}  # errors that were printed in full, with the run that had each
     stop: int | None = None
@@ -192,14 +234,15 @@ def launch_grid(
                 screen=screen,
             )
         else:
+            from ._program.interpreters import program_to_start
             from ._running.processes import execute_in_processes
 
+            _refuse_objects(grid)
             outcomes = execute_in_processes(
                 grid,
                 runs,
                 n_jobs=n_jobs,
-                task_function=task_function,
-                hydra_context=hydra_context,
+                task=program_to_start(task_function, warn),
                 show_output=show_output,
                 gpu_slots=division.slots,
             )
@@ -234,14 +277,30 @@ def launch_grid(
         say_how_to_resume(ended, runs, screen=screen)
         raise SystemExit(stop)
     for text in runs_of_others(ended):
-        screen.print(text, style="yellow", markup=False, soft_wrap=True)
+        warn(text)
     # A sync that failed is not tried again at once: `failure` says how to.
     failure = tracking.failure()
     if grid.is_last_batch:
         finish_grid(grid, config=config, synchronised=tracking.synchronised)
     if failure is not None:
-        screen.print(failure, style="yellow", markup=False)
-    return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
+        warn(failure)
+    if grid.sweep_id is None:
+        return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
+    by_index = {outcome.run.index: outcome for outcome in ended}
+    return [
+        job_return(grid, run, reason=by_index[run.index].reason, cause=by_index[run.index].error)
+        for run in runs
+    ]
+
+
+def _refuse_objects(grid: Grid) -> None:
+    """Refuse to run in other processes what only this one can hold."""
+    if grid.needs_pickle:
+        raise GridError(
+            "The configuration holds objects, or classes that are defined in a function, which no "
+            "other process can be given. Let the run build the objects, define the classes in a "
+            "module, or run with hydra.launcher.n_jobs=1."
+        )
 
 
 def _execute_here(

@@ -11,6 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from expkit_bookkeeping import process_rank
 from expkit_bookkeeping.launching import literal_secrets, secret_warning, typed_arguments
 
 from ._composing.composer import Composer
@@ -37,6 +38,7 @@ from ._drafting.expansion import Expansion, expand
 from ._drafting.experiment import refuse_keys, refuse_swept_secrets
 from ._drafting.shape import Naming
 from ._drafting.sweep_params import sweep_params
+from ._grid.contents import has_tree
 from ._grid.grid import Grid
 from ._grid.identity import identify
 from ._grid.names import name_template
@@ -44,8 +46,9 @@ from ._grid.run import GridRun
 from ._grid.secrets import patterns_of, remember_secrets_of, tracking_uri_handed_on
 from ._grid.settings import grid_settings, unread_rules
 from ._grid.writing import write_grid
+from ._program.program import describe_task
 from ._running.lifetime import INTERRUPTED
-from ._running.program import describe_task
+from ._running.ranks import announced_run, join_announced
 from ._running.yaml_text import public_yaml, without_hydra
 
 log = logging.getLogger(__name__)
@@ -103,6 +106,14 @@ class GridSweeper:
         """
         assert self.config is not None
         assert self.hydra_context is not None
+        announced = announced_run()
+        if announced is not None and process_rank() != 0:
+            assert self.task_function is not None
+            result = join_announced(
+                announced, task_function=self.task_function, hydra_context=self.hydra_context
+            )
+            _ = result.return_value  # raises what the run raised
+            return [[result]]
         loader = self.hydra_context.config_loader
         config = self.config
         params = sweep_params(config)
@@ -111,7 +122,7 @@ class GridSweeper:
         with current_config(config):
             remember_secrets_of(config, [text for block in expansion.blocks for axis in block
                                          for text in axis.overrides])  # fmt: skip
-            if not _has_tree(config):
+            if not has_tree(config):
                 return self._sweep_plainly(expansion, composer)
             warn_about_order(loader, config.hydra.job.config_name)
             try:
@@ -245,11 +256,6 @@ class GridSweeper:
             for result in batch:
                 _ = result.return_value  # raises what the run raised
         return batches
-
-
-def _has_tree(config: DictConfig) -> bool:
-    """Whether `expkit` in the defaults list, or the user, has set the keys of the results tree."""
-    return all(key in config for key in ("results_dir", "experiment_id", "run_name", "expkit"))
 
 
 def _left_by_rules(

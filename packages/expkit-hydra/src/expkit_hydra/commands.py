@@ -153,6 +153,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     from expkit_bookkeeping import find_runs
 
     from ._console.rows import row_of, rows_of, with_reports
+    from ._grid.contents import sweep_runs
     from ._grid.grid import read_grid
     from ._grid.schedulers import ask_schedulers
 
@@ -161,7 +162,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
     records = find_runs(experiment, is_alive=view.is_alive)
     try:
         grid = read_grid(experiment)
-        description = grid.description
+        runs, description = sweep_runs(grid), grid.description
         records = grid.records_of(records)
     except FileNotFoundError:
         return [row_of(record, now=now) for record in records], None, True, 0
@@ -169,11 +170,11 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
         _refuse(error)
         return [row_of(record, now=now) for record in records], None, True, 0
     metric = description.get("metric")
-    rows, skipped = rows_of(grid.runs, records, now=now, metric=metric)
+    rows, skipped = rows_of(runs, records, now=now, metric=metric)
     listed = {row.run_name for row in rows}
     others = [record for record in records if record.run_name not in listed]
     rows += [row_of(record, now=now, metric=metric) for record in others]
-    rows = with_reports(rows, view.report(grid.runs, records))
+    rows = with_reports(rows, view.report(runs, records))
     return rows, metric, description.get("direction") != "minimize", skipped
 
 

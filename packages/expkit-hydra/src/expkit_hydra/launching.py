@@ -1,9 +1,9 @@
 """What other launchers build on; expkit-slurm is one. Names here may change between minor versions.
 
 `execute_run` executes one run of a grid in this process, `execute_in_processes` several in
-processes of their own, `Program` says how another process finds the user's function, and
-`finish_grid` writes and shows the results. The rest is what a launcher needs to read grids and to
-print in the kit's words.
+processes of their own. `Program` is what another process needs in order to call the user's
+function; `program_to_start` finds it and tries it out. `finish_grid` writes and shows the results.
+The rest is what a launcher needs to read grids and to print in the kit's words.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._console.sibling_verbs import TrackingSync as TrackingSync
     from ._console.texts import duration_text as duration_text
     from ._console.texts import error_line as error_line
+    from ._drafting.override_lists import ListSweep as ListSweep
     from ._grid.grid import open_grid as open_grid
     from ._grid.grid import read_grid as read_grid
     from ._grid.resolvers import register_resolvers as register_resolvers
@@ -37,10 +38,15 @@ if TYPE_CHECKING:
     from ._grid.schedulers import SchedulerReport as SchedulerReport
     from ._grid.schedulers import SchedulerView as SchedulerView
     from ._grid.settings import grid_settings as grid_settings
+    from ._launcher import write_batch as write_batch
     from ._launcher_options import without_others_options as without_others_options
+    from ._program.interpreters import program_to_start as program_to_start
+    from ._program.program import Program as Program
+    from ._program.program import Task as Task
     from ._running.execution import RunOutcome as RunOutcome
     from ._running.execution import execute_run as execute_run
     from ._running.hydra_run import run_job as run_job
+    from ._running.job_returns import job_return as job_return
     from ._running.late_loader import hydra_context as hydra_context
     from ._running.lifetime import as_exception as as_exception
     from ._running.lifetime import asks_for_the_end as asks_for_the_end
@@ -48,18 +54,21 @@ if TYPE_CHECKING:
     from ._running.output import CONSOLE_LOG as CONSOLE_LOG
     from ._running.output import ProcessOutput as ProcessOutput
     from ._running.processes import execute_in_processes as execute_in_processes
-    from ._running.program import Program as Program
+    from ._running.processes import thread_limits as thread_limits
+    from ._running.ranks import take_part as take_part
 
 _MODULES = {
     "CONSOLE_LOG": "_running.output",
+    "ListSweep": "_drafting.override_lists",
     "MAX_LINES": "_console.preview",
     "ProcessOutput": "_running.output",
-    "Program": "_running.program",
+    "Program": "_program.program",
     "RunOutcome": "_running.execution",
     "RunVersion": "_grid.run",
     "SchedulerReport": "_grid.schedulers",
     "SchedulerView": "_grid.schedulers",
     "SelectedRun": "_console.run_details",
+    "Task": "_program.program",
     "TrackingSync": "_console.sibling_verbs",
     "answered": "_console.screen",
     "as_exception": "_running.lifetime",
@@ -78,8 +87,10 @@ _MODULES = {
     "finish_grid": "_console.finishing",
     "grid_settings": "_grid.settings",
     "hydra_context": "_running.late_loader",
+    "job_return": "_running.job_returns",
     "last_lines": "_console.run_details",
     "open_grid": "_grid.grid",
+    "program_to_start": "_program.interpreters",
     "raw_return_value": "_composing.internals",
     "read_grid": "_grid.grid",
     "register_resolvers": "_grid.resolvers",
@@ -91,7 +102,10 @@ _MODULES = {
     "say": "_console.screen",
     "say_output": "_console.screen",
     "short_path": "_console.command_lines",
+    "take_part": "_running.ranks",
+    "thread_limits": "_running.processes",
     "without_others_options": "_launcher_options",
+    "write_batch": "_launcher",
 }
 __all__ = [*_MODULES]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from expkit_hydra import Grid
+    from expkit_hydra._drafting.override_lists import ListSweep
 
 
 @dataclass
@@ -64,6 +65,7 @@ class ExpkitLauncher(Launcher):
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
         self.task_function: TaskFunction | None = None
+        self._sweep: ListSweep | None = None
 
     def setup(
         self,
@@ -90,18 +92,24 @@ class ExpkitLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence["JobReturn"]:
-        """Run override lists one after another, as Hydra's basic launcher does."""
-        from expkit_hydra._launcher import launch
+        """Run the override lists of a sweeper that knows no grids, each batch as a grid."""
+        from expkit_hydra._drafting.override_lists import ListSweep
+        from expkit_hydra._launcher import launch_lists
 
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.task_function is not None
-        return launch(
+        self._sweep = self._sweep or ListSweep()
+        return launch_lists(
+            self._sweep,
             job_overrides,
             initial_job_idx,
             config=self.config,
             hydra_context=self.hydra_context,
             task_function=self.task_function,
+            n_jobs=self.n_jobs,
+            show_output=self.show_output,
+            gpus_per_run=self.gpus_per_run,
         )
 
     def launch_grid(self, grid: "Grid") -> Sequence["JobReturn"]:

@@ -1,4 +1,4 @@
-"""Hydra's own suites for launchers and sweepers, with the sweeper `expkit`."""
+"""Hydra's own suites for launchers and sweepers, with the sweeper and the launcher `expkit`."""
 
 import pytest
 from hydra.test_utils.launcher_common_tests import (
@@ -7,14 +7,17 @@ from hydra.test_utils.launcher_common_tests import (
     LauncherTestSuite,
 )
 
-LAUNCHERS = ["basic", "expkit"]
+PAIRS = [("basic", "expkit"), ("expkit", "basic"), ("expkit", "expkit")]  # sweeper, launcher
 # The suites' apps set no version_base, whose default still changes the directory.
 pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change")
 
 
 @pytest.mark.parametrize(
     ("launcher_name", "overrides"),
-    [pytest.param(launcher, ["hydra/sweeper=expkit"], id=launcher) for launcher in LAUNCHERS],
+    [
+        pytest.param(launcher, [f"hydra/sweeper={sweeper}"], id=f"{sweeper}-{launcher}")
+        for sweeper, launcher in PAIRS
+    ],
 )
 class TestLauncher(LauncherTestSuite):
     pass
@@ -24,9 +27,11 @@ class TestLauncher(LauncherTestSuite):
     ("launcher_name", "overrides"),
     [
         pytest.param(
-            launcher, ["hydra/sweeper=expkit", "hydra.sweeper.max_batch_size=2"], id=launcher
+            launcher,
+            [f"hydra/sweeper={sweeper}", "hydra.sweeper.max_batch_size=2"],
+            id=f"{sweeper}-{launcher}",
         )
-        for launcher in LAUNCHERS
+        for sweeper, launcher in PAIRS
     ],
 )
 class TestBatches(BatchedSweeperTestSuite):
@@ -36,8 +41,12 @@ class TestBatches(BatchedSweeperTestSuite):
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"),
     [
-        pytest.param({}, ["-m", "hydra/sweeper=expkit", f"hydra/launcher={launcher}"], id=launcher)
-        for launcher in LAUNCHERS
+        pytest.param(
+            {},
+            ["-m", f"hydra/sweeper={sweeper}", f"hydra/launcher={launcher}"],
+            id=f"{sweeper}-{launcher}",
+        )
+        for sweeper, launcher in PAIRS
     ],
 )
 class TestIntegration(IntegrationTestSuite):

@@ -277,8 +277,11 @@ def test_ctrl_c_stops_the_processes_and_records_their_runs(app):
 
 def test_ctrl_c_while_processes_start_leaves_no_tracebacks_and_no_runs(app):
     script = app.folder / "train.py"
-    # As heavy as importing PyTorch; under this name multiprocessing imports the script again.
-    slow = 'if __name__ == "__mp_main__":\n    Path("importing").touch()\n    time.sleep(1)\n'
+    # As heavy as importing PyTorch, in all processes but the sweep's, which comes first.
+    slow = (
+        'if Path("sweeping").exists():\n    Path("importing").touch()\n    time.sleep(1)\n'
+        'Path("sweeping").touch()\n'
+    )
     script.write_text(script.read_text().replace("\n\n@hydra", f"\n{slow}\n\n@hydra"))
     process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
     app.wait_until((app.folder / "importing").exists)
@@ -392,22 +395,15 @@ def test_a_number_of_processes_that_makes_no_sense_is_refused(n_jobs):
         launcher.setup(hydra_context=None, task_function=None, config=OmegaConf.create())
 
 
-def test_a_function_that_a_new_process_cannot_find_is_refused(app):
-    script = app.folder / "train.py"
-    text = script.read_text().replace("def main(cfg):", "def inner(cfg):").replace("@hydra", "# @")
-    text = text.replace("    main()", "    pass")
-    text += (
-        "def start():\n    def main(cfg):\n        inner(cfg)\n"
-        '    hydra.main(version_base="1.3", config_path=".", config_name="config")(main)()\n\n'
-        'if __name__ == "__main__":\n    start()\n'
-    )
-    script.write_text(text)
+def test_a_function_that_no_new_process_can_find_is_refused(app):
+    script = (app.folder / "train.py").read_text().replace('config_path="."', "config_path=None")
+    arguments = ["-m", "hydra.launcher.n_jobs=2", f"--config-dir={app.folder}"]
 
-    output = app.train("-m", "hydra.launcher.n_jobs=2", code=1)
+    output = app.run("-c", script, *arguments, code=1)
 
-    assert "'start.<locals>.main' is not at the top level of '__main__'" in output
+    assert "'main' was defined in an interactive session" in output
     assert app.calls() == []
-    app.train("-m")
+    app.run("-c", script, *arguments[::2])
     assert app.calls() == ["1", "2", "3"]
 
 
@@ -471,11 +467,16 @@ def test_another_sweeper_with_a_folder_of_its_own_ends_as_hydra_would(app):
     )
     words = ["-m", "hydra/sweeper=basic", "x=1,2"]
 
-    ours = app.train(*words)
-    own = app.train(*words, "hydra.sweep.dir=mine", "hydra.sweep.subdir=${hydra.job.num}")
+    own = ["hydra.sweep.dir=mine", "hydra.sweep.subdir=${hydra.job.num}"]
 
-    assert "2 completed" in ours
-    assert "run again" in ours
-    assert app.calls() == ["1", "2"] * 2
-    assert own.splitlines()[-1] == "printed by 2"
+    first = app.train(*words)
+    second = app.train(*words, *own)
+    third = app.train(*words, *own, "hydra/launcher=basic")
+
+    assert "2 completed" in first
+    assert "4 completed" in second
+    assert "run again" in second
+    assert app.states() == dict.fromkeys(["1", "1-2", "2", "2-2"], "completed")
+    assert app.calls() == ["1", "2"] * 3
+    assert third.splitlines()[-1] == "printed by 2"
     assert (app.folder / "mine" / "1" / "run.json").is_file()

@@ -39,7 +39,8 @@ from ._journal.run_folders import (
     owns_config,
 )
 from ._journal.writing import ImplicitStep, Journal
-from ._run_lifetime import rank_of, sigterm_as_exit, state_after
+from ._ranks import process_rank
+from ._run_lifetime import sigterm_as_exit, state_after
 from ._sync.outcomes import has_outcome, outcome_of
 
 TYPE_CHECKING = False
@@ -83,8 +84,8 @@ class MLFlowLogger:
         mode: `auto`; `online`, which requires a server; `offline`, which only writes the journal,
             for `expkit sync` later; `disabled`, which writes nothing.
         tags: Tags of the run.
-        rank: This process's rank in a distributed training; by default from RANK or SLURM_PROCID.
-            Only rank 0 writes.
+        rank: This process's rank in a distributed training; by default that of torch.distributed,
+            RANK, SLURM_PROCID, OMPI_COMM_WORLD_RANK or LOCAL_RANK. Only rank 0 writes.
         close_timeout_s: How long the end of a run waits for a server.
         environ: The environment, from which MLFLOW_TRACKING_URI, the rank and EXPKIT_GRID are read;
             by default that of this process.
@@ -117,9 +118,10 @@ class MLFlowLogger:
         environ: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        environ = os.environ if environ is None else environ
         if mode not in MODES:
             raise ValueError(_unknown("mode", mode, MODES))
+        self._mode = mode if process_rank(rank, environ) == 0 else "disabled"
+        environ = os.environ if environ is None else environ
         if tracking_uri is None and mode != "disabled":
             tracking_uri = environ.get("MLFLOW_TRACKING_URI") or None
         if tracking_uri is not None and mode != "disabled":
@@ -143,7 +145,6 @@ class MLFlowLogger:
         self._experiment = None if self._folder is None else self._folder.name
         self._run_name = run_name
         self._uri = tracking_uri
-        self._mode = mode if rank_of(rank, environ) == 0 else "disabled"
         self._tags = _public_tags(tags or {})
         self._close_timeout_s = close_timeout_s
         self._in_grid = bool(environ.get("EXPKIT_GRID"))

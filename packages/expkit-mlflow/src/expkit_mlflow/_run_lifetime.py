@@ -1,22 +1,10 @@
-"""What a run without Bookkeeping needs from its process: a rank, a state, an end by signal."""
+"""What a run without Bookkeeping needs from its process: a state, an end by signal."""
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import FrameType
-
-
-def rank_of(rank: int | None, environ: Mapping[str, str]) -> int:
-    """The process's rank in a distributed training; 0 if there is none."""
-    if rank is not None:
-        return rank
-    if environ.get("RANK", "").isdigit():
-        return int(environ["RANK"])
-    tasks = environ.get("SLURM_STEP_NUM_TASKS") or environ.get("SLURM_NTASKS") or "1"
-    if tasks.isdigit() and int(tasks) > 1 and environ.get("SLURM_PROCID", "").isdigit():
-        return int(environ["SLURM_PROCID"])
-    return 0
 
 
 def state_after(error: BaseException | None) -> str:

@@ -4,13 +4,13 @@ import argparse
 import logging
 import os
 import re
-import shlex
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from ._addresses.command_lines import command_line
 from ._addresses.errors import TrackingError
 
 # As in expkit-bookkeeping: what a terminal acts on, or turns round, and halves of surrogate pairs.
@@ -79,7 +79,7 @@ def sync(argv: Sequence[str]) -> int:
         return LEFT_TO_ANOTHER
     print(_printable(str(report)))
     if options.show_ui:
-        print(f"expkit ui {shlex.quote(str(options.folder))}")
+        print(command_line("ui", options.folder))
     return 1 if report.problems else 0
 
 

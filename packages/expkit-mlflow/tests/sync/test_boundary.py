@@ -239,7 +239,7 @@ def test_a_server_that_wants_credentials_is_named_with_the_command(
     assert sync_verb([str(run.parents[1])]) == 1
 
     told = capsys.readouterr().err
-    assert f"expkit sync {run.parents[1]} --tracking-uri {server.uri}" in told
+    assert f"sync {run.parents[1]} --tracking-uri {server.uri}" in told
     assert server.credentials == set()
     assert PASSWORD not in told
 
@@ -264,7 +264,7 @@ def test_the_command_is_whole_where_only_artifacts_want_credentials(journal, mak
     report = sync(run.parents[1])
 
     (problem,) = report.problems
-    assert problem.endswith(f"expkit sync {run.parents[1]} --tracking-uri {server.uri}")
+    assert problem.endswith(f"sync {run.parents[1]} --tracking-uri {server.uri}")
     assert report.points == 1
 
 
@@ -336,7 +336,7 @@ def test_what_a_journal_names_is_a_server_or_in_the_experiments_folder(journal, 
     report = sync(run.parents[1])
 
     (problem,) = report.problems
-    assert f"expkit sync {run.parents[1]} --tracking-uri" in problem
+    assert f"sync {run.parents[1]} --tracking-uri" in problem
     assert not (tmp_path / "elsewhere").exists()
     assert report.points == 0
 

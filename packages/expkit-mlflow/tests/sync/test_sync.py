@@ -421,7 +421,7 @@ def test_follow_drains_until_its_stdin_is_closed(experiment, kit):
 
     assert process.returncode == 0, err
     assert f"{experiment}: 1 run, 1 new" in out
-    assert out.splitlines()[-1] == f"expkit ui {experiment}"
+    assert out.splitlines()[-1].endswith(f" ui {experiment}")
     run = kit.runs(experiment)["r"]
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 0.5})
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from expkit_hydra import Grid, GridRun
+    from expkit_hydra.launching import ListSweep
 
     from ._submissions.record import Submission
     from ._watching.status import RunStatus
@@ -72,7 +73,9 @@ def explain_grid(grid: Grid, experiment: Path, *, values: Mapping[str, object]) 
 
 
 def _array_lines(plan: SubmissionPlan, grid: Grid, experiment: Path) -> Iterator[str]:
-    submission = new_submission(plan, experiment=experiment, grid_id=None, program=None, facts={})
+    submission = new_submission(
+        plan, experiment=experiment, grid_id=grid.grid_id, program=None, facts={}
+    )
     for array, limit in zip(submission.arrays, plan.parallelism(), strict=True):
         runs = plan.runs[array.first : array.first + array.runs]
         names = [grid.runs[run.index].run_name for run in runs]
@@ -93,6 +96,61 @@ def queued_line(number: int) -> str:
     return f"{number} runs are in the queue already, and stay there"
 
 
+def launch_lists(
+    sweep: ListSweep,
+    job_overrides: Sequence[Sequence[str]],
+    initial_job_idx: int,
+    *,
+    config: DictConfig,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    values: Mapping[str, object],
+    wait: bool = True,
+) -> Sequence[JobReturn]:
+    """Run the override lists of a sweeper that knows no `Grid`, and wait for them.
+
+    Args:
+        sweep: What the lists have in common with those before.
+        job_overrides: Overrides of each run.
+        initial_job_idx: Number of the first run.
+        config: As for `launch_grid`, like the rest.
+        hydra_context: As Hydra gives it to launchers.
+        task_function: As for `launch_grid`.
+        values: As for `launch_grid`.
+        wait: As for `launch_grid`.
+
+    Returns:
+        One result per list, in their order; that of a failed run raises a RuntimeError when its
+        value is read.
+
+    Raises:
+        GridError: If `wait` is False, as the sweeper needs the values, or if nothing could be
+            submitted.
+        SystemExit: With 130 after Ctrl-C and 143 after SIGTERM: the runs have been cancelled.
+    """
+    from expkit_hydra import GridError
+    from expkit_hydra.launching import write_batch
+
+    if not wait:
+        raise GridError(
+            f"hydra.launcher.wait=false leaves before the runs have ended, and the sweeper "
+            f"{config.hydra.sweeper.get('_target_')} needs what they return. Set "
+            "hydra.launcher.wait=true, or sweep with hydra/sweeper=expkit and `defaults: "
+            "[expkit, …]`."
+        )
+    if not job_overrides:
+        return []
+    grid = write_batch(
+        sweep,
+        job_overrides,
+        initial_job_idx,
+        config=config,
+        hydra_context=hydra_context,
+        task_function=task_function,
+    )
+    return launch_grid(grid, config=config, task_function=task_function, values=values)
+
+
 def launch_grid(
     grid: Grid,
     *,
@@ -111,12 +169,14 @@ def launch_grid(
         wait: Whether to stay until all runs are over.
 
     Returns:
-        One result per run, failed for a run that did not complete; none without waiting.
+        One result per pending run, failed for a run that did not complete; none for a run that
+        somebody else took, unless a sweeper waits for it; none at all without waiting.
 
     Raises:
         GridError: If nothing could be submitted.
         SystemExit: With 130 after Ctrl-C and 143 after SIGTERM: the jobs keep running, and how to
-            come back has been printed.
+            come back has been printed. Where a sweeper waits for what they return, they have been
+            cancelled instead.
     """
     from expkit_hydra import GridError
     from expkit_hydra.launching import console, grid_settings
@@ -127,6 +187,7 @@ def launch_grid(
     def say(text: str) -> None:
         screen.print(text, markup=False, soft_wrap=True)
 
+    manager: SlurmManager | None = None
     try:
         manager = _manager(grid, values, task_function)
         plan, queued = manager.plan()
@@ -139,8 +200,11 @@ def launch_grid(
     except SlurmError as error:
         raise GridError(str(error)) from None
     except KeyboardInterrupt:
-        say("Interrupted during the submission. What Slurm has accepted stays in the queue.")
-        _say_how_to_come_back(grid, screen)
+        if grid.sweep_id is None or manager is None:
+            say("Interrupted during the submission. What Slurm has accepted stays in the queue.")
+            _say_how_to_come_back(grid, screen)
+        else:
+            _cancel(manager, grid, screen)
         raise SystemExit(INTERRUPTED) from None
     if not wait:
         _say_how_to_come_back(grid, screen)
@@ -158,12 +222,13 @@ def _wait(
 ) -> Sequence[JobReturn]:
     from expkit_bookkeeping.launching import stop_signals
     from expkit_hydra import GridError
-    from expkit_hydra.launching import TrackingSync, finish_grid, grid_settings
+    from expkit_hydra.launching import TrackingSync, finish_grid, grid_settings, job_return
 
     settings = grid_settings(config)
     tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
     pending = {run.index for run in grid.pending}
-    screen.print("waiting; Ctrl-C leaves the jobs running", style="dim")
+    what = "leaves the jobs running" if grid.sweep_id is None else "cancels the runs"
+    screen.print(f"waiting; Ctrl-C {what}", style="dim")
     stop: int | None = None
     with stop_signals():
         try:
@@ -179,6 +244,9 @@ def _wait(
         except SystemExit:
             stop = TERMINATED
     if stop is not None:
+        if grid.sweep_id is not None:
+            _cancel(manager, grid, screen)
+            raise SystemExit(stop)
         if submission is not None and settings.after:
             manager.finalise_later(submission, say=lambda text: screen.print(text, markup=False))
         _say_how_to_come_back(grid, screen)
@@ -190,8 +258,29 @@ def _wait(
     if failure is not None:
         screen.print(failure, style="yellow", markup=False)
     if reasons := pending_reasons(statuses):
+        if grid.sweep_id is not None:
+            _cancel(manager, grid, screen)
         raise GridError("\n".join(reason.text for reason in reasons))
-    return [_job_return(status, grid) for status in statuses]
+    return [
+        job_return(
+            grid,
+            grid.runs[status.index],
+            reason=f"{status.state}: {status.why or 'no reason is known'}",
+        )
+        for status in statuses
+        if status.state != "skipped" or grid.sweep_id is not None
+    ]
+
+
+def _cancel(manager: SlurmManager, grid: Grid, screen: Console) -> None:
+    """Cancel a grid's runs: nobody is left to take what they return."""
+    try:
+        manager.cancel([run.run_name for run in grid.pending])
+    except SlurmError as error:
+        text = f"The runs may go on, though nobody takes what they return. {error}"
+    else:
+        text = "cancelled the runs: nobody is left to take what they return"
+    screen.print(text, markup=False, soft_wrap=True)
 
 
 def _manager(
@@ -254,74 +343,7 @@ def _say_how_to_come_back(grid: Grid, screen: Console) -> None:
         screen.print(f"{label:<23}{text}", markup=False, soft_wrap=True)
 
 
-def _job_return(status: RunStatus, grid: Grid) -> JobReturn:
-    from hydra.core.utils import JobReturn, JobStatus
-
-    from expkit_bookkeeping import read_run
-
-    run = grid.runs[status.index]
-    job = JobReturn(overrides=run.overrides)
-    if status.is_good:
-        record = read_run(run.folder)
-        best = None if record is None else record.best
-        job.status = JobStatus.COMPLETED
-        job.return_value = None if best is None else best.get("value")
-    else:
-        job.status = JobStatus.FAILED
-        job.return_value = SlurmError(f"{status.state}: {status.why or 'no reason is known'}")
-    return job
-
-
 def _short(path: Path) -> str:
     from expkit_hydra.launching import short_path
 
     return short_path(path)
-
-
-def launch_override_lists(
-    job_overrides: Sequence[Sequence[str]],
-    initial_job_idx: int,
-    *,
-    config: DictConfig,
-    hydra_context: HydraContext,
-    task_function: TaskFunction,
-    values: Mapping[str, object],
-    wait: bool = True,
-) -> Sequence[JobReturn]:
-    """Run the override lists of a sweeper that knows no `Grid`; returns what they return.
-
-    Raises:
-        GridError: If `wait` is False, as the sweeper needs the values, or if nothing could be
-            submitted.
-        SystemExit: With 130 after Ctrl-C and 143 after SIGTERM: the jobs have been cancelled.
-    """
-    from expkit_hydra import GridError
-    from expkit_hydra.launching import console
-
-    from ._jobs import launch_jobs
-
-    if not wait:
-        raise GridError(
-            f"hydra.launcher.wait=false leaves before the runs have ended, and the sweeper "
-            f"{config.hydra.sweeper.get('_target_')} needs what they return. Set "
-            "hydra.launcher.wait=true, or sweep with hydra/sweeper=expkit and `defaults: "
-            "[expkit, …]`."
-        )
-    screen = console()
-    try:
-        result = launch_jobs(
-            job_overrides,
-            initial_job_idx,
-            config=config,
-            hydra_context=hydra_context,
-            task_function=task_function,
-            values=values,
-            screen=screen,
-        )
-    except SlurmError as error:
-        raise GridError(str(error)) from None
-    _show_failures(result.statuses, screen)
-    if result.command:
-        screen.print("to run one of them here:", markup=False)
-        screen.print(f"    {result.command}", markup=False, soft_wrap=True)
-    return result.returned

@@ -24,11 +24,17 @@ from ._cluster.liveness import QueueLiveness
 from ._cluster.scheduler import Scheduler
 from ._submissions.layout import RECORD
 from ._submissions.record import SubmittedRun, places_of_task, read_runs, read_submission
-from ._task.distributed import RankError, Ranks, join_torch_distributed, srun_command
+from ._task.distributed import (
+    RankError,
+    Ranks,
+    declare_one_process,
+    join_torch_distributed,
+    srun_command,
+)
 from ._task.follower import run_follower
-from ._task.forking import start_method
+from ._task.forking import forking
 from ._task.log import banner, code_line, open_task_log, run_line
-from ._task.program import few_collections, load_task_function
+from ._task.program import run_program
 from ._task.stopping import (
     LEAVE_S,
     Saved,
@@ -45,7 +51,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from expkit_hydra import Grid, GridRun
-    from expkit_hydra.launching import RunOutcome
+    from expkit_hydra.launching import RunOutcome, Task
 
     from ._submissions.record import Submission
 
@@ -120,12 +126,26 @@ class SlurmTraining:
             return 0
         if self._job is not None:
             self._log(banner(self._job))
-        with few_collections():
-            task_function = load_task_function(self._grid, self._submission, self._log)
-        self._log(code_line(self._submission))
-        if len(runs) == 1:
-            return self._run_one(grid, runs[0], task_function)
-        return self._run_packed(grid, runs, task_function)
+            if self._job.step_tasks <= 1:
+                declare_one_process()
+        if len(runs) > 1:
+            from expkit_hydra.launching import thread_limits
+
+            # Before libraries are imported, which read them; forks share those.
+            os.environ.update(thread_limits(self._at_once))
+
+        def execute(task_function: TaskFunction, whole_grid: Grid, task: Task) -> int:
+            self._log(code_line(self._submission))
+            if len(runs) == 1:
+                return self._run_one(whole_grid, runs[0], task_function)
+            return self._run_packed(whole_grid, runs, task_function, task)
+
+        return run_program(grid, self._submission, self._log, execute)
+
+    @property
+    def _at_once(self) -> int:
+        """Runs at a time in a packed task."""
+        return 1 if self._submission is None else self._submission.settings.parallel_per_task
 
     def _run_one(self, grid: Grid, run: GridRun, task_function: TaskFunction) -> int:
         from expkit_bookkeeping.launching import stop_requested
@@ -206,14 +226,14 @@ class SlurmTraining:
             "the task's log says which"
         )
 
-    def _run_packed(self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction) -> int:
+    def _run_packed(
+        self, grid: Grid, runs: Sequence[GridRun], task_function: TaskFunction, task: Task
+    ) -> int:
         from expkit_bookkeeping.launching import stop_requested
-        from expkit_hydra.launching import execute_in_processes, hydra_context
+        from expkit_hydra.launching import execute_in_processes
 
-        settings = self._submission.settings if self._submission is not None else None
-        at_once = 1 if settings is None else settings.parallel_per_task
-        method, why = start_method()
-        self._log(f"{len(runs)} runs, {at_once} at a time, {why}")
+        may_fork, why = forking()
+        self._log(f"{len(runs)} runs, {self._at_once} at a time, {why}")
         left = self._time_left()
         outcomes: list[RunOutcome] = []
         with ExitStack() as stack:
@@ -222,11 +242,10 @@ class SlurmTraining:
             executed = execute_in_processes(
                 grid,
                 runs,
-                n_jobs=at_once,
-                task_function=task_function,
-                hydra_context=hydra_context(grid, runs[0]),
+                n_jobs=self._at_once,
+                task=task,
+                loaded=task_function if may_fork else None,
                 show_output=self._show_output,
-                start_method=method,
                 is_alive=QueueLiveness(),
                 with_jobs=False,
             )
@@ -328,6 +347,11 @@ def _run_task(
             "has changed it since. Nothing of it is run. Submit the runs again with the sweep's "
             "command."
         )
+    if submission.grid_id is None:
+        raise SlurmError(
+            f"{folder} is of version 0.1.0, whose sweeper waited for what its jobs return. Run "
+            "the sweep again."
+        )
     array = submission.array(number)
     if task is None:
         if job is None or job.task_id is None:
@@ -338,10 +362,6 @@ def _run_task(
         command = [sys.executable, *sys.orig_argv[1:]]
         os.execvp("srun", srun_command(command, tasks, dict(os.environ)))
     places = places_of_task(array, task, submission.settings.runs_per_task)
-    if submission.grid_id is None:
-        from ._jobs import run_job_at
-
-        return max(run_job_at(submission, place) for place in places)
     training = SlurmTraining(
         submission.grid_path,
         read_runs(folder, places.start, len(places)),

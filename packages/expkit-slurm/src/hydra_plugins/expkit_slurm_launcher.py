@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from expkit_hydra import Grid
+    from expkit_hydra.launching import ListSweep
 
 
 @dataclass
@@ -91,6 +92,7 @@ class ExpkitSlurmLauncher(Launcher):
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
         self.task_function: TaskFunction | None = None
+        self._sweep: ListSweep | None = None
 
     def setup(
         self,
@@ -110,13 +112,16 @@ class ExpkitSlurmLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence["JobReturn"]:
-        """Run override lists as array jobs, and return what they return."""
-        from expkit_slurm._launcher import launch_override_lists
+        """Run the override lists of a sweeper that knows no grids, each batch as a grid."""
+        from expkit_hydra.launching import ListSweep
+        from expkit_slurm._launcher import launch_lists
 
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.task_function is not None
-        return launch_override_lists(
+        self._sweep = self._sweep or ListSweep()
+        return launch_lists(
+            self._sweep,
             job_overrides,
             initial_job_idx,
             config=self.config,

@@ -11,20 +11,27 @@ from pathlib import Path
 
 import pytest
 
+from expkit_hydra import Grid
 from expkit_slurm import SlurmError
 from expkit_slurm._submissions.payload import (
-    pickled_function,
-    read_function,
+    PickledTask,
+    pickled_task,
     read_pickle,
-    results_folder,
     write_pickle,
 )
 
 GROUP, OTHER_USER = 54_320, 54_321  # numbers that no user or group of this machine has
 
 
+GRID = Grid(Path("grids/none"), "none", runs=(), pending=())
+
+
 def function(cfg):
     return "mine"
+
+
+def read_function(submission):
+    return PickledTask(submission).load(GRID)[0]
 
 
 class Evil:
@@ -80,7 +87,7 @@ def member(submission):
 
 
 def test_the_pickle_is_its_owners_alone_in_a_folder_that_a_group_may_write(submission):
-    write_pickle(submission, pickled_function(function))
+    write_pickle(submission, pickled_task(function, GRID))
 
     assert stat.S_IMODE((submission / "private").stat().st_mode) & 0o777 == 0o700
     assert stat.S_IMODE((submission / "private/task.pkl").stat().st_mode) == 0o600
@@ -102,7 +109,7 @@ def test_the_pickle_is_its_owners_alone_in_a_folder_that_a_group_may_write(submi
 def test_nothing_runs_of_what_another_member_of_the_group_puts_there(
     submission, member, proof, attack
 ):
-    write_pickle(submission, pickled_function(function))
+    write_pickle(submission, pickled_task(function, GRID))
     member(attack, data=pickle.dumps(Evil(proof)))
 
     with pytest.raises(SlurmError) as refusal:
@@ -119,7 +126,7 @@ def test_nothing_runs_of_what_another_member_of_the_group_puts_there(
 
 
 def test_another_member_cannot_write_into_the_private_folder(submission, member):
-    write_pickle(submission, pickled_function(function))
+    write_pickle(submission, pickled_task(function, GRID))
 
     for attack in ("rm -f private/task.pkl", "cat > private/task.pkl", "cat private/task.pkl"):
         with pytest.raises(subprocess.CalledProcessError):
@@ -179,12 +186,12 @@ def test_a_submission_is_refused_where_the_file_system_has_no_private_files(
 
 def test_a_pickle_of_version_0_1_0_is_read_if_it_is_ones_own(submission, member, proof):
     path = submission / "task.pkl"
-    path.write_bytes(pickled_function(function))
+    parts = pickle.loads(pickled_task(function, GRID))
+    common = {"task_function": function, "resolvers": {}}
+    path.write_bytes(pickle.dumps({**parts, "common": pickle.dumps(common)}))
     path.chmod(0o600)
-    (submission / "results").mkdir(0o700)
 
     assert read_function(submission)(None) == "mine"
-    assert results_folder(submission) == submission / "results"
 
     member("rm -f task.pkl; cat > task.pkl; chmod 600 task.pkl", data=pickle.dumps(Evil(proof)))
     with pytest.raises(SlurmError, match="not to you"):

@@ -94,7 +94,7 @@ def run(script: str, snapshot: Snapshot) -> dict:
         "snapshot = Snapshot.from_record(json.loads(record), Path(target));"
         "snapshot.announce();"
         "sys.path[0] = snapshot.relocated(Path(script).parent);"
-        "runpy.run_path(snapshot.relocated(script), run_name='__mp_main__')"
+        "runpy.run_path(snapshot.relocated(script), run_name='__main__')"
     )
     record = json.dumps(snapshot.to_record())
     command = [sys.executable, "-c", code, record, str(snapshot.target), script]

@@ -19,7 +19,6 @@ from .rng import (
     loader_generators,
     restore_rng_state,
     start_kept_workers,
-    start_other_rank,
 )
 from .snapshots import SCHEMA, CheckpointContent
 from .states import Stateful, hyperparameters, load_into, prepend_fact
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from torch import Generator
+
+    from .rng import RankStreams
 
 Report = Callable[[str], None]
 
@@ -86,7 +87,7 @@ def resume(
     *,
     objects: Mapping[str, object],
     loader: object = None,
-    rank: int = 0,
+    streams: RankStreams | None = None,
     read_only: bool = False,
     report: Report,
     check: Check | None = None,
@@ -102,8 +103,9 @@ def resume(
         objects: What to restore, by the names used for saving. None is left out. Values without
             `load_state_dict` are defaults of plain values that are not saved yet.
         loader: The DataLoader; it must not have been iterated yet.
-        rank: Ranks other than 0 rename nothing, and get random streams of their own.
-        read_only: Whether nothing may be renamed or removed, as the run is not claimed.
+        streams: The random streams of a rank above 0; None on rank 0.
+        read_only: Whether nothing may be renamed or removed, as the run is another rank's, or is
+            not claimed.
         report: Called with one sentence per damaged file or mismatch that does not stop the run.
         check: Raises if the run is no longer the caller's; see `write_file`.
 
@@ -125,16 +127,16 @@ def resume(
         name: value for name, value in objects.items() if value is not None and name not in stateful
     }
     for path in candidates:
-        content = _read(path, rank, report, read_only, check)
+        content = _read(path, report, read_only, check)
         if content is not None:
-            return _restore(path, content, stateful, plain, loader, rank, report)
+            return _restore(path, content, stateful, plain, loader, streams, report)
     if candidates:
         report(f"No checkpoint in {states} could be read: the run starts over, at epoch 0.")
     return ResumePoint(0, step=-1, metrics_size=0, timers="", extra=plain)
 
 
 def _read(
-    path: Path, rank: int, report: Report, read_only: bool, check: Check | None
+    path: Path, report: Report, read_only: bool, check: Check | None
 ) -> CheckpointContent | None:
     try:
         content = read_torch(path)
@@ -143,7 +145,7 @@ def _read(
     except DamagedFileError as error:
         if read_only:
             report(f"{error} The next older checkpoint is tried.")
-        elif rank == 0:
+        else:
             set_aside(path, "damaged", check)
             report(f"{error} It is now {path.name}.damaged; the next older checkpoint is tried.")
         return None
@@ -191,7 +193,7 @@ def _restore(
     stateful: Mapping[str, object],
     plain: Mapping[str, object],
     loader: object,
-    rank: int,
+    streams: RankStreams | None,
     report: Report,
 ) -> ResumePoint:
     states, extra = content["states"], content["extra"]
@@ -228,27 +230,12 @@ def _restore(
             f"{path.name} was saved inside epoch {content['epoch']}, and the loader has no state "
             f"to continue there: skip the first {content['batch']} batches (resume(…).batch)."
         )
-    saved = content["generators"]
-    if rank == 0:
-        if len(saved) != len(generators) and loader is not None:
-            report(
-                f"{path.name} has the states of {len(saved)} generators of the loader, which now "
-                f"has {len(generators)}: the order of the samples may differ from a run that was "
-                "not stopped."
-            )
-        with _restoring(path, "the random state"):
-            _restore_random_states(content, generators, report)
-            if _starts_workers(content, loader, path, report):
-                start_kept_workers(loader)
-                if not has_kept_workers(loader):  # a class with an `__iter__` of its own
-                    report(
-                        f"The persistent workers of this {type(loader).__name__} could not be "
-                        "started before the random states were restored: the order of the samples "
-                        "may differ from a run that was not stopped. Use persistent_workers=False."
-                    )
-                _restore_random_states(content, generators, lambda _: None)
+    if streams is None:
+        _continue_streams(path, content, loader, generators, report)
     else:
-        start_other_rank(content["rng"], generators, rank)
+        if _starts_workers(content, loader, path, report):
+            start_kept_workers(loader)
+        streams.begin(content["epoch"], content["batch"], loader)
     return ResumePoint(
         content["epoch"] + (content["batch"] is None),
         batch=content["batch"] or 0,
@@ -259,6 +246,34 @@ def _restore(
         extra={**plain, **extra},
         replaced=replaced,
     )
+
+
+def _continue_streams(
+    path: Path,
+    content: CheckpointContent,
+    loader: object,
+    generators: Sequence[Generator],
+    report: Report,
+) -> None:
+    """Let rank 0 draw from here on what it drew after the checkpoint."""
+    saved = content["generators"]
+    if len(saved) != len(generators) and loader is not None:
+        report(
+            f"{path.name} has the states of {len(saved)} generators of the loader, which now "
+            f"has {len(generators)}: the order of the samples may differ from a run that was "
+            "not stopped."
+        )
+    with _restoring(path, "the random state"):
+        _restore_random_states(content, generators, report)
+        if _starts_workers(content, loader, path, report):
+            start_kept_workers(loader)
+            if not has_kept_workers(loader):  # a class with an `__iter__` of its own
+                report(
+                    f"The persistent workers of this {type(loader).__name__} could not be "
+                    "started before the random states were restored: the order of the samples "
+                    "may differ from a run that was not stopped. Use persistent_workers=False."
+                )
+            _restore_random_states(content, generators, lambda _: None)
 
 
 def _optimizer_states(

@@ -78,28 +78,49 @@ def restore_rng_state(state: Mapping[str, object], report: Callable[[str], None]
         torch.cuda.set_rng_state(device_state, index)
 
 
-def start_other_rank(
-    state: Mapping[str, object], generators: Iterable[Generator], rank: int
-) -> None:
-    """Give another rank random streams of its own: a checkpoint holds only those of rank 0.
+class RankStreams:
+    """The random streams of a rank above 0: a checkpoint holds only the states of rank 0.
 
-    They depend on the checkpoint and the rank alone, so that a run resumes the same way twice.
+    They begin anew at each checkpoint, both where it is saved and where a run resumes from it, so
+    that a resumed run draws what one that was not stopped draws. They depend on the seed that the
+    process had before, the rank and the checkpoint's place alone.
+
+    Args:
+        rank: The rank.
     """
-    saved = state.get("torch")
-    seed_of_run = bytes(saved.tolist()) if hasattr(saved, "tolist") else repr(saved).encode()
 
-    def seed(name: str) -> int:
-        digest = hashlib.sha256(seed_of_run + f"/{rank}/{name}".encode()).digest()
-        return int.from_bytes(digest[:4], "big")
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+        self._seed: int | None = None
 
-    random.seed(seed("python"))
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    if numpy is not None:
-        numpy.random.seed(seed("numpy"))
-    if torch is not None:
-        torch.manual_seed(seed("torch"))
-    for index, generator in enumerate(generators):
-        generator.manual_seed(seed(f"generator {index}"))
+    def remember_seed(self) -> None:
+        """Take the seed that the script has given this process, before the first checkpoint."""
+        torch = sys.modules.get("torch")
+        if self._seed is None and torch is not None:
+            self._seed = torch.initial_seed()
+
+    def begin(self, epoch: int, batch: int | None, loader: object) -> None:
+        """Begin the streams that follow a checkpoint.
+
+        Args:
+            epoch: The checkpoint's epoch.
+            batch: How many batches of that epoch are done; None if it is complete.
+            loader: The loader, for its generators.
+        """
+        self.remember_seed()
+
+        def seed(name: str) -> int:
+            text = f"{self._seed}/{self._rank}/{epoch}/{batch}/{name}"
+            return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+        random.seed(seed("python"))
+        numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+        if numpy is not None:
+            numpy.random.seed(seed("numpy"))
+        if torch is not None:
+            torch.manual_seed(seed("torch"))
+        for index, generator in enumerate(loader_generators(loader)):
+            generator.manual_seed(seed(f"generator {index}"))
 
 
 def loader_generators(loader: object) -> list[Generator]:

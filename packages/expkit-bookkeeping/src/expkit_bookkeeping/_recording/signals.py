@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from .ranks import joined_group
+
 WARNING_SIGNAL = "SIGUSR1"  # Windows has no such attribute in `signal`
 
 _reasons: list[str] = []  # of this process, as signals are
@@ -32,6 +34,25 @@ def stop_requested() -> str | None:
 def termination_requested() -> bool:
     """Whether SIGTERM, which also ends the process, was among the requests."""
     return "SIGTERM" in _reasons
+
+
+def true_on_any_rank(value: bool) -> bool:
+    """Whether the value is true on any rank of torch.distributed's default group.
+
+    Where there is no such group, the value itself.
+
+    A collective: it returns when all ranks have called it.
+    """
+    distributed = joined_group()
+    if distributed is None:
+        return value
+    import torch
+
+    # NCCL handles only what is on a GPU.
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    maximum = torch.tensor(int(value), device=device)
+    distributed.all_reduce(maximum, distributed.ReduceOp.MAX)
+    return bool(maximum.item())
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ from .claim_files import (
     make_void,
 )
 from .folder_ownership import is_shared_claim
-from .processes import ProcessIdentity, same_machine, this_process
+from .processes import ProcessIdentity, is_ancestor, same_machine, this_process
 from .records import (
     SCHEMA,
     STALE_S,
@@ -137,6 +137,12 @@ class Claim:
         if record is None:
             raise ClaimLost(f"{self.folder / 'run.json'} is gone; the run folder was moved away.")
         return record
+
+    @property
+    def is_handed_on(self) -> bool:
+        """Whether a process that this launcher has started continues the attempt, or has."""
+        record = read_run(self.folder)
+        return record is not None and record.claim > self.number and record.attempt == self.attempt
 
     def is_highest(self) -> bool:
         """Whether this claim still owns the run: it exists, and there is no higher one.
@@ -324,14 +330,16 @@ def claim_run(
     may_share: bool = False,
     append_files: Sequence[str] = (),
     adds_to: RunRecord | None = None,
+    launches: bool = False,
     is_alive: Liveness = is_alive,
     clock: Callable[[], float] = time.time,
 ) -> Claim:
     """Become the owner of a run folder and write its run.json with the state `running`.
 
     Of several processes that try at once exactly one succeeds. A process that already owns the
-    run gets its own claim again (the same attempt), so re-running a notebook cell works. Where a
-    fact is None, an existing run.json keeps its own.
+    run gets its own claim again (the same attempt), so re-running a notebook cell works. A process
+    that a launcher has started, directly or not, continues the attempt that the launcher has
+    claimed for it. Where a fact is None, an existing run.json keeps its own.
 
     Args:
         folder: The run folder; made if missing.
@@ -356,6 +364,8 @@ def claim_run(
             to append to, such as Hydra's log: they are replaced by copies, as expkit's own are.
         adds_to: A completed run that is added to: no other is claimed in its place, and what its
             training recorded stays until `Claim.begin_training`.
+        launches: Whether this process claims the run for a script, which may open it here or in a
+            process that it starts.
         is_alive: Says whether the present owner is alive.
         clock: Seconds since the epoch.
 
@@ -390,6 +400,9 @@ def claim_run(
             check_still_completed(record, adds_to)
         return None if unless is None else unless(record)
 
+    def has_rival(record: RunRecord) -> bool | None:
+        return False if not launches and _is_launcher(record) else is_alive(record)
+
     adds = adds_to is not None
     for retries_left in range(MOST_RETRIES, -1, -1):
         own_claims = _unfinished_claims(folder)
@@ -415,23 +428,34 @@ def claim_run(
                         if record.heartbeat_at is None:  # a full disk came before run.json
                             sweep(folder, claim.check)
                             detach(folder, claim.check, others=append_files)
-                        return _write_start(claim, facts, record, reopened=True, adds=adds)
+                        return _write_start(
+                            claim, facts, record, reopened=True, adds=adds, launches=launches
+                        )
                 claim.release()  # a higher one came to nothing, as only `is_alive` says
-            check_free(folder, number, record, is_alive, judge)
-            attempt = 1 if record is None else record.attempt + 1
+            check_free(folder, number, record, has_rival, judge)
+            continues = record is not None and not launches and _is_launcher(record)
+            attempt = (0 if record is None else record.attempt) + (not continues)
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
                 continue  # somebody linked this number first and owns the run now: read again
             claim = Claim(folder, number, attempt, process, clock)
             with _released_if_it_fails(claim):
                 sweep(folder, claim.check, deep=record is not None)
-                record = judge_again(folder, number, process, record, is_alive, judge)
-                if record is not None:
+                record = judge_again(folder, number, process, record, has_rival, judge)
+                if record is not None and not continues:
                     detach(folder, claim.check, others=append_files)
-                if record is not None and not adds:
+                # A script may add to its configuration, and config.yaml holds that: the hash decides.
+                is_same = (
+                    config_hash is not None
+                    and record is not None
+                    and (record.config_hash == config_hash)
+                )
+                if record is not None and not (adds or continues or is_same):
                     facts["continued"] = continued_under(
                         record, config, attempt=attempt, unresolved=unresolved or ()
                     )
-                return _write_start(claim, facts, record, reopened=False, adds=adds)
+                return _write_start(
+                    claim, facts, record, reopened=False, adds=adds, launches=launches
+                )
         except (FileNotFoundError, ClaimLost) as error:
             # Somebody has moved the folder, or a process that judged an earlier run in its place
             # holds a claim for a moment.
@@ -453,6 +477,17 @@ def _released_if_it_fails(claim: Claim) -> Iterator[None]:
     except BaseException:
         claim.release()
         raise
+
+
+def _is_launcher(record: RunRecord) -> bool:
+    """Whether a run is held by a launcher, or Hydra's callback, that has started this process."""
+    return (
+        record.state == "running"
+        and record.data.get("launches") is True
+        and record.pid is not None
+        and record.process_start is not None
+        and is_ancestor(record.pid, record.process_start)
+    )
 
 
 def owns(record: RunRecord | None, process: ProcessIdentity) -> TypeGuard[RunRecord]:
@@ -554,7 +589,9 @@ def _unfinished_claims(folder: Path) -> list[Claim]:
     """Claims of a run that this process is still working on."""
     pid = os.getpid()
     return [
-        claim for claim in list(_unfinished) if claim.folder == folder and claim._process.pid == pid
+        claim
+        for claim in list(_unfinished)
+        if claim.folder == folder and claim._process.pid == pid and not claim.is_handed_on
     ]
 
 
@@ -575,7 +612,8 @@ def _write_start(
     former: RunRecord | None,
     *,
     reopened: bool,
-    adds: bool = False,
+    adds: bool,
+    launches: bool,
 ) -> Claim:
     """Write the run.json with which an attempt starts, or continues if it is reopened."""
     data: dict[str, object] = {} if former is None else dict(former.data)
@@ -628,9 +666,10 @@ def _write_start(
         state="running", attempt=claim.attempt, claim=claim.number, ended_at=None, error=None
     )
     claim._only_adds = adds
-    merged.pop("only_adds", None)
-    if adds:
-        merged["only_adds"] = True
+    for key, holds in (("only_adds", adds), ("launches", launches)):
+        merged.pop(key, None)
+        if holds:
+            merged[key] = True
     if not adds:
         from .code import code_facts
         from .code_records import record_code_of_run
@@ -763,7 +802,12 @@ def claimed_message(folder: Path, record: RunRecord) -> str:
     """Who owns a run, since when, and what to do about it: the text of `RunClaimed`."""
     age_s = heartbeat_age_s(record)
     heartbeat = "" if age_s is None else f", last heartbeat {max(0.0, age_s):.0f} s ago"
-    if same_machine(record.process_start, this_process().process_start):
+    if record.pid and record.process_start and is_ancestor(record.pid, record.process_start):
+        advice = (
+            "That process has started this one. If they are ranks of one distributed run, say "
+            "which this one is: in the environment variable RANK, or Bookkeeping(rank=…)."
+        )
+    elif same_machine(record.process_start, this_process().process_start):
         advice = f"Wait for it, or stop it: kill {record.pid}."
     else:
         advice = (

@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,6 +85,11 @@ def process_start(pid: int) -> str | None:
     return None if seconds is None else f"{host_name()}:psutil/{seconds}"
 
 
+def is_ancestor(pid: int, start: str) -> bool:
+    """Whether the process with this pid and start has started this one, directly or not."""
+    return pid in _ancestor_pids() and process_is_alive(pid, start) is True
+
+
 def same_machine(start: str | None, other: str | None) -> bool:
     """Whether two texts of `process_start` are from one machine, so that pids can be compared.
 
@@ -123,6 +128,21 @@ def process_is_alive(pid: int, start: str) -> bool | None:
     return False if sys.platform == "linux" or _has_psutil() else None
 
 
+def _ancestor_pids() -> Iterator[int]:
+    if sys.platform != "linux":
+        with contextlib.suppress(ImportError):
+            import psutil
+
+            with contextlib.suppress(psutil.Error):
+                yield from (process.pid for process in psutil.Process().parents())
+        return
+    pid = os.getppid()
+    while pid > 0:
+        yield pid
+        fields = _linux_stat(pid)
+        pid = 0 if fields is None else int(fields[1])
+
+
 def _about_equal(start: str, other: str) -> bool:
     """Whether two starts of one pid are a few seconds apart, as rounding and a set clock do."""
     machine, _, seconds = start.partition("/")
@@ -152,12 +172,17 @@ def _has_psutil() -> bool:
 
 
 def _linux_start(pid: int) -> str | None:
+    fields = _linux_stat(pid)
+    return None if fields is None or fields[0] in "ZXx" else fields[19]
+
+
+def _linux_stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the process's state on; None if there is no process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
-    return None if fields[0] in "ZXx" else fields[19]
+    return stat.rpartition(")")[2].split()  # the name in brackets may hold anything
 
 
 @cache

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from expkit_bookkeeping.launching import without_known_secrets
@@ -102,18 +103,24 @@ class Composer:
         Raises:
             ConfigCompositionException: Hydra's error, with the run that it is about.
         """
-        from hydra.errors import CompactHydraException, ConfigCompositionException
-
-        try:
+        with _named_run(index, overrides):
             return self._from_base(overrides) or self._as_a_whole(overrides)
-        except CompactHydraException as error:
-            # Hydra prints the message and, if it is OmegaConf's, the cause.
-            raise ConfigCompositionException(
-                without_known_secrets(
-                    f"Run {index} of the grid ({' '.join(overrides) or 'no overrides'}) "
-                    f"cannot be composed: {error}"
-                )
-            ) from error.__cause__
+
+    def compose_job(self, number: int, overrides: Sequence[str]) -> Composition:
+        """The same, composed by Hydra, and with a job's number: it is no other run's.
+
+        Raises:
+            ConfigCompositionException: As `work_out`.
+        """
+        from omegaconf import open_dict, read_write
+
+        with _named_run(number, overrides):
+            config = self._hydra_composes(overrides)
+        with read_write(config), open_dict(config):
+            config.hydra.job.num, config.hydra.job.id = number, str(number)
+        # The number, so that a run with the same overrides has another base.
+        base = BaseConfig(config, (*overrides, f"hydra.job.num={number}"))
+        return Composition(base, (), listed_overrides(config), is_whole=True)
 
     def reads(self, overrides: Sequence[str]) -> bool:
         """Whether Hydra understands the overrides of a run."""
@@ -221,6 +228,23 @@ class Composer:
     def _hydra_composes(self, overrides: Sequence[str]) -> DictConfig:
         self.composed += 1
         return self._config_loader.load_sweep_config(self._master, list(overrides))
+
+
+@contextmanager
+def _named_run(index: int, overrides: Sequence[str]) -> Iterator[None]:
+    """Let Hydra's error say which run it is about."""
+    from hydra.errors import CompactHydraException, ConfigCompositionException
+
+    try:
+        yield
+    except CompactHydraException as error:
+        # Hydra prints the message and, if it is OmegaConf's, the cause.
+        raise ConfigCompositionException(
+            without_known_secrets(
+                f"Run {index} of the grid ({' '.join(overrides) or 'no overrides'}) "
+                f"cannot be composed: {error}"
+            )
+        ) from error.__cause__
 
 
 def assemble(config: DictConfig, patches: Iterable[NodePatch], overrides: Sequence[str]) -> None:

@@ -1,11 +1,11 @@
-"""Finding nodes in a configuration, references as they are."""
+"""Finding nodes in a configuration, references as they are, and classes of stored ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .internals import content_of, is_reference
+from .internals import content_of, is_reference, metadata_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,3 +74,41 @@ def merges_into_reference(node: Any, value: object) -> bool:
     return isinstance(content, dict) and any(
         merges_into_reference(content.get(key), part) for key, part in value.items()
     )
+
+
+def stored_class_name(wanted: type) -> str | None:
+    """Where Hydra's ConfigStore has a class, for classes that are made at run time.
+
+    Those of hydra-zen's `make_config` and `builds` are in no module. A program stores them again
+    wherever it runs.
+
+    Returns:
+        Such as `store:model/mlp.yaml:layers`; None if no stored node has the class.
+    """
+    return next((name for name, kind in _stored_classes() if kind is wanted), None)
+
+
+def stored_class(name: str) -> type | None:
+    """The class at the place that `stored_class_name` returned; None if there is none."""
+    return next((kind for other, kind in _stored_classes() if other == name), None)
+
+
+def _stored_classes() -> Iterator[tuple[str, type]]:
+    from hydra.core.config_store import ConfigNode, ConfigStore
+
+    waiting: list[tuple[str, Any]] = [("", ConfigStore.instance().repo)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{place}/{key}", entry) for key, entry in value.items()]
+        elif isinstance(value, ConfigNode):
+            yield from _classes_below(f"store:{place.lstrip('/')}", value.node)
+
+
+def _classes_below(place: str, node: Any) -> Iterator[tuple[str, type]]:
+    kind = metadata_of(node).object_type
+    if isinstance(kind, type):
+        yield place, kind
+    content = content_of(node)
+    for key, child in content.items() if isinstance(content, dict) else ():
+        yield from _classes_below(f"{place}:{key}", child)

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from .._grid.schedulers import ask_schedulers
 from .._grid.settings import GridSettings, grid_settings
-from .._running.objective import unlogged
 from .command_lines import again, command_line, installed_verbs, short_path
 from .rows import most_telling, row_of, rows_of, with_reports
 from .screen import tolerant_console
 from .sibling_verbs import run_verbs
 from .succeeded_verbs import have_succeeded, record_success
 from .table import run_table
-from .texts import counts_text
+from .texts import counts_text, unlogged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

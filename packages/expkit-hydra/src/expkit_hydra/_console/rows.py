@@ -103,7 +103,8 @@ def rows_of(
             skipped += 1
             continue
         record, elsewhere = by_name.get(run.run_name), completed.get(run.config_hash)
-        if elsewhere is not None and (record is None or record.state != "completed"):
+        is_done = record is not None and record.state == "completed"
+        if elsewhere is not None and not is_done and run.job is None:
             record = elsewhere
         if record is None:
             rows.append(Row(run.run_name, "pending"))

@@ -30,7 +30,9 @@ _DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt 
 
 def _subprocess_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     environ = os.environ if environ is None else environ
-    return {key: value for key, value in environ.items() if key != "EXPKIT_GRID"}
+    return {
+        key: value for key, value in environ.items() if key not in ("EXPKIT_GRID", "EXPKIT_RUN")
+    }
 
 
 class TrackingSync:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from .._grid.settings import GridSettings
 from .._running.execution import RunOutcome
-from .._running.objective import unlogged
 from .._running.output import CONSOLE_LOG
 from .command_lines import again, command_line, short_path
 from .rows import Row, row_of
 from .table import finished_line
-from .texts import counts_text, error_line, owner_text, run_count
+from .texts import counts_text, error_line, owner_text, run_count, unlogged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,6 +144,9 @@ def say_how_to_resume(
         states.append("pending" if record is None else record.state)
     ended_states = {outcome.run.index: outcome.state for outcome in ended}
     states = [ended_states.get(run.index, state) for run, state in zip(runs, states, strict=True)]
+    if any(run.job is not None for run in runs):  # whether it continues its sweeper decides
+        screen.print(f"Stopped: {counts_text(states)}.", style="yellow")
+        return
     command = again()
     advice = "The same call continues." if command is None else "The same command continues:"
     screen.print(f"Stopped: {counts_text(states)}. {advice}", style="yellow")

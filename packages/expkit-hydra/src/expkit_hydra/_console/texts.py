@@ -1,9 +1,10 @@
-"""Durations, sizes, values, counts and errors as short texts."""
+"""Durations, sizes, values, counts, errors and a metric that nobody logs, as short texts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,3 +111,23 @@ def run_count(number: int) -> str:
 def age_text(seconds: float | None) -> str:
     """How long ago something was."""
     return "" if seconds is None else f"{duration_text(seconds)} ago"
+
+
+def unlogged(metric: str | None, records: Iterable[RunRecord]) -> str | None:
+    """A note if runs were completed and none has logged `expkit.metric`; else None.
+
+    Without the metric there is no best checkpoint, no order in the table and no objective, and
+    nobody notices until they look for them.
+    """
+    if metric is None:
+        return None
+    completed = [record for record in records if record.state == "completed" and record.metrics]
+    if not completed or any(metric in (record.metrics or {}) for record in completed):
+        return None
+    logged = sorted({name for record in completed for name in record.metrics or {}})
+    near = get_close_matches(metric, logged, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return (
+        f"expkit.metric is {metric!r}, which no completed run has logged: no best value, no best "
+        f"checkpoint.{hint} Logged: {', '.join(logged)}."
+    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from expkit_bookkeeping.launching import public_config, public_override
 
 from .._composing.plain_data import plain_text
 from .._grid.run import GridRun
 from .._grid.secrets import patterns_of
+from .._grid.settings import grid_settings
 from .draft import Draft
 from .expansion import Expansion
 
@@ -35,7 +37,6 @@ def describe(
         task: Where the user's function is; None if no other process would find it.
         command: What runs the grid again, behind `python`.
     """
-    patterns = patterns_of(config)
     skipped = sum(1 for run in draft.runs if run.skipped_by is not None)
     counts: dict[str, object] = {
         "product": len(expansion),
@@ -45,15 +46,47 @@ def describe(
     }
     if len(expansion.blocks) > 1:
         counts["blocks"] = draft.blocks
+    return describe_runs(
+        config,
+        draft.experiment,
+        expansion.keys,
+        draft.runs,
+        {"counts": counts, "filters": [dict(row) for row in draft.selection.rules]},
+        task=task,
+        command=command,
+    )
+
+
+def describe_runs(
+    config: DictConfig,
+    experiment: Path,
+    keys: Sequence[str],
+    runs: Sequence[GridRun],
+    facts: Mapping[str, object],
+    *,
+    task: Mapping[str, object] | None = None,
+    command: Sequence[str] = (),
+) -> dict[str, object]:
+    """The description of runs, wherever they come from.
+
+    Args:
+        config: The configuration of the sweep.
+        experiment: The experiment's folder.
+        keys: The swept keys.
+        runs: The runs.
+        facts: What else is to be said of them.
+        task: As for `describe`.
+        command: As for `describe`.
+    """
+    settings, patterns = grid_settings(config), patterns_of(config)
     return {
         "command": [public_override(text, patterns) for text in command],
         "task": None if task is None else dict(task),
-        "experiment_id": draft.experiment.name,
-        "metric": config.expkit.get("metric"),
-        "direction": config.expkit.get("direction"),
-        "swept": _swept(expansion.keys, draft.runs),
-        "counts": counts,
-        "filters": [dict(row) for row in draft.selection.rules],
+        "experiment_id": experiment.name,
+        "metric": settings.metric,
+        "direction": settings.direction,
+        "swept": _swept(keys, runs),
+        **facts,
         "versions": _versions(),
         "code": _code(),
         "config": public_config(

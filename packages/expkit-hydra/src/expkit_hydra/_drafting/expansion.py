@@ -79,7 +79,7 @@ def expand(params: object, arguments: Sequence[str], config_loader: ConfigLoader
         axes: dict[str, Axis] = {}
         for key, value in block.items():
             if isinstance(value, str):
-                axis = _axis_of_override(parser.parse_override(f"{key}={value}"))
+                axis = _axis_of_override(_parse(parser, f"{key}={value}"))
             elif isinstance(value, ReferringText):
                 axis = _axis_of_override(_override_of_reference(parser, key, value))
             else:
@@ -149,17 +149,22 @@ def _override_of_reference(parser: OverridesParser, key: str, reference: Referri
     written = f"{key}={reference.text}"
     with suppress(HydraException):  # of `range(1,${n})`, and of resolved text that is no syntax
         if isinstance(reference.resolved, str):
-            resolved = parser.parse_override(f"{key}={reference.resolved}")
+            resolved = _parse(parser, f"{key}={reference.resolved}")
             if resolved.is_sweep_override() and not _is_sweep(parser, written):
                 return resolved
-    return parser.parse_override(written)
+    return _parse(parser, written)
+
+
+def _parse(parser: OverridesParser, text: str) -> Override:
+    (override,) = parser.parse_overrides([text])  # whose errors show the place
+    return override
 
 
 def _is_sweep(parser: OverridesParser, text: str) -> bool:
     from hydra.errors import HydraException
 
     try:
-        return parser.parse_override(text).is_sweep_override()
+        return _parse(parser, text).is_sweep_override()
     except HydraException:
         return False
 

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .grid import DESCRIPTION, read_description, read_grid
+from .grid import DESCRIPTION, Grid, open_grid, read_description, read_grid
 from .run import GridRun
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def has_tree(config: DictConfig) -> bool:
+    """Whether `expkit` in the defaults list, or the user, has set the keys of the results tree."""
+    return all(key in config for key in ("results_dir", "experiment_id", "run_name", "expkit"))
+
+
+def sweep_runs(grid: Grid) -> Sequence[GridRun]:
+    """The runs of a grid and, if it is a batch, of the sweep's other batches; numbered in order."""
+    if grid.sweep_id is None:
+        return grid.runs
+    batches = [grid.runs]
+    for path in grid.path.parent.iterdir():
+        with suppress(OSError, ValueError, IndexError):  # damaged, or no grid
+            if path != grid.path and open_grid(path).sweep_id == grid.sweep_id:
+                batches.append(read_grid(path).runs)
+    runs = [run for batch in batches for run in batch]
+    runs.sort(key=lambda run: -1 if run.job is None else run.job.number)
+    return [replace(run, index=index) for index, run in enumerate(runs)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +57,15 @@ def grid_runs(path: Path | str) -> Sequence[GridRun]:
     """The runs of a grid in its order, those that a rule skips included.
 
     Args:
-        path: The folder of an experiment, for its latest grid, or of a grid.
+        path: The folder of an experiment, for its latest grid, or for all batches of its latest
+            sweep; or the folder of a grid.
 
     Raises:
         FileNotFoundError: If there is no grid.
         ValueError: If its files are damaged.
     """
-    return read_grid(path).runs
+    grid = read_grid(path)
+    return grid.runs if grid.path == Path(path).absolute() else sweep_runs(grid)
 
 
 def grid_settings(path: Path | str) -> GridSettings | None:

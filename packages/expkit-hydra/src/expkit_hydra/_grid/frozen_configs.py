@@ -67,8 +67,13 @@ class FrozenConfigs:
         self._patches: WeakKeyDictionary[NodePatch, str] = WeakKeyDictionary()
         self._encoder = NodeEncoder(self._keep, self.types, self.vault.number)
 
-    def add(self, index: int, composition: Composition, location: RunLocation) -> None:
+    def add(self, index: int, composition: Composition, location: RunLocation | None) -> None:
         """Store a run's configuration as it is: nothing is resolved.
+
+        Args:
+            index: The run's number.
+            composition: The configuration.
+            location: Where the run's folder is; None leaves it to Hydra's keys.
 
         Raises:
             TypeError: If it holds what JSON cannot.
@@ -89,10 +94,10 @@ class FrozenConfigs:
             numbers = [(text, self.vault.number(None, text)) for text in composition.task_overrides]
             listed = [text if number is None else {"secret": number} for text, number in numbers]
         overrides = json.dumps(listed)
-        pinned = json.dumps(location.pinned)
+        run_name, pinned = (None, ()) if location is None else (location.run_name, location.pinned)
         self._runs[index] = self._append(
             f'{{"run":{index},"base":{base},"values":{{{values}}},"overrides":{overrides},'
-            f'"run_name":{json.dumps(location.run_name)},"pinned":{pinned}}}'
+            f'"run_name":{json.dumps(run_name)},"pinned":{json.dumps(pinned)}}}'
         )
 
     def index(self, count: int) -> bytes:
@@ -190,7 +195,8 @@ class FrozenReader:
             self._secret(text["secret"]) if isinstance(text, dict) else text
             for text in line["overrides"]
         ]
-        settle(config, RunLocation(line["run_name"], pinned), overrides)
+        if line["run_name"] is not None:
+            settle(config, RunLocation(line["run_name"], pinned), overrides)
         return config
 
     def _secret(self, number: int) -> str:

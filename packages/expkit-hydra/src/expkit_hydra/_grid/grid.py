@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from expkit_bookkeeping.launching import (
 from .frozen_configs import FrozenReader, count_offsets, line_at, read_offset
 from .identity import ignored_keys, read_config, rehash
 from .node_records import Types
-from .run import GridRun, RunVersion, run_versions
+from .run import GridRun, RunVersion, SweepJob, run_versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ CONFIGS = "configs.jsonl"
 # Where the lines begin, eight bytes per run.
 RUNS_INDEX = "grid_search.index"
 CONFIGS_INDEX = "configs.index"
+# In the folder of a sweep whose configuration lacks our keys: what an experiment's folder holds.
+RECORDS = ".expkit"
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,20 @@ class Grid:
     fresh: frozenset[int] = frozenset()
     known: Mapping[int, frozenset[RunVersion]] = field(default_factory=dict, repr=False)
     is_last_batch: bool = True
-    _types: Types = field(default_factory=dict, repr=False, compare=False)
+    # What its files cannot hold: classes by name, and configurations by the number of their run.
+    types: Types = field(default_factory=dict, repr=False, compare=False)
+    unwritten: Mapping[int, DictConfig] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def sweep_id(self) -> str | None:
+        """The sweep of which it is a batch, whose sweeper waits for what each run returns."""
+        job = self.runs[0].job if self.runs else None
+        return None if job is None else job.sweep_id
+
+    @property
+    def needs_pickle(self) -> bool:
+        """Whether its configurations hold what no other process can read from its files."""
+        return bool(self.unwritten) or any("<locals>" in name for name in self.types)
 
     @property
     def experiment(self) -> Path:
@@ -91,6 +107,8 @@ class Grid:
         Raises:
             KeyError: If a rule skips the run, or there is no such run: no configuration is kept.
         """
+        if index in self.unwritten:
+            return copy.deepcopy(self.unwritten[index])
         config = self._reader.config(index)
         if config is None:
             raise KeyError(
@@ -101,11 +119,11 @@ class Grid:
 
     def launcher_key(self, index: int) -> object:
         """Equal for runs whose `hydra.launcher` nodes cannot differ; None if one must be read."""
-        return self._reader.launcher_key(index)
+        return None if index in self.unwritten else self._reader.launcher_key(index)
 
     @cached_property
     def _reader(self) -> FrozenReader:
-        return FrozenReader(self.path / CONFIGS, self.path / CONFIGS_INDEX, self._types)
+        return FrozenReader(self.path / CONFIGS, self.path / CONFIGS_INDEX, self.types)
 
     @classmethod
     def load(cls, path: Path | str) -> Grid:
@@ -120,9 +138,14 @@ class Grid:
 
         grid = read_grid(path)
         records = grid.records_of(find_runs(grid.experiment))
-        completed = {record.config_hash for record in records if record.state == "completed"}
+        completed = [record for record in records if record.state == "completed"]
+        hashes = {record.config_hash for record in completed}
+        names = {record.run_name for record in completed}
         pending = [
-            run for run in grid.runs if run.skipped_by is None and run.config_hash not in completed
+            run
+            for run in grid.runs
+            if run.skipped_by is None
+            and (run.config_hash not in hashes if run.job is None else run.run_name not in names)
         ]
         return replace(grid, pending=pending, known=run_versions(pending, records))
 
@@ -145,7 +168,7 @@ def open_grid(path: Path | str) -> Grid:
         FileNotFoundError: If there is no grid.
         ValueError: If a newer version wrote it.
     """
-    path = Path(path).absolute()
+    path = with_records(Path(path).absolute())
     if not (path / RUNS).is_file():
         if not (path / DESCRIPTION).is_file():
             raise FileNotFoundError(
@@ -163,6 +186,11 @@ def open_grid(path: Path | str) -> Grid:
             raise UnreadableFileError(f"{latest} names a grid that is not there: {path}")
     _check_first_line(path / DESCRIPTION)
     return Grid(path=path, grid_id=path.name, runs=_RunsOnDisk(path), pending=())
+
+
+def with_records(folder: Path) -> Path:
+    """The folder that holds the records of a sweep, if this is one; else the folder itself."""
+    return folder / RECORDS if (folder / RECORDS / DESCRIPTION).is_file() else folder
 
 
 class _RunsOnDisk(Sequence[GridRun]):
@@ -239,7 +267,12 @@ def _from_line(line: bytes, path: Path, experiment: Path) -> GridRun:
         config_hash=entry["config_hash"],
         skipped_by=entry["skipped_by"],
         folder=experiment / "training" / name,
+        job=_job(entry.get("sweep")),
     )
+
+
+def _job(entry: Any) -> SweepJob | None:
+    return None if entry is None else SweepJob(str(entry["id"]), int(entry["job"]))
 
 
 _KINDS: dict[str, Any] = {

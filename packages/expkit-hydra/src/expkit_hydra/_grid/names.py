@@ -228,7 +228,7 @@ def refuse_shared_names(
         if template is not None and differing:
             text += (
                 f"They differ in {shown}, which the template run_name: {template} does not tell "
-                f"apart. Add the key, e.g. run_name: {template}_{_reference(differing[0], groups)}"
+                f"apart. {_advice(template, differing[0], groups)}"
             )
         elif differing:
             text += (
@@ -243,8 +243,12 @@ def refuse_shared_names(
         raise GridError(text)
 
 
-def _reference(key: str, groups: Collection[str]) -> str:
-    return f"${{hydra:runtime.choices.{key}}}" if key in groups else f"${{{key}}}"
+def _advice(template: str, key: str, groups: Collection[str]) -> str:
+    """How a template tells the values of one more key apart."""
+    if "/" in key and key not in groups:  # several options of a group, which nothing refers to
+        return "Leave run_name out: the name is then made of the values of all swept keys."
+    reference = f"${{hydra:runtime.choices.{key}}}" if key in groups else f"${{{key}}}"
+    return f"Add the key, e.g. run_name: {template}_{reference}"
 
 
 def _sweeps(value: object) -> bool:

@@ -7,6 +7,7 @@ records chooses the numbers.
 from __future__ import annotations
 
 import json
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
@@ -26,6 +27,7 @@ from .._composing.internals import (
     set_content,
     value_node,
 )
+from .._composing.nodes import stored_class, stored_class_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +158,10 @@ class NodeEncoder:
         # Python 3.13 calls it pathlib._local, which other versions cannot import.
         module = "pathlib" if hint.__module__.startswith("pathlib.") else hint.__module__
         name = f"{module}:{hint.__qualname__}"
-        self._types[name] = hint
+        if self._types.get(name) is not hint:
+            if name in self._types or not _is_in_module(hint, module):
+                name = stored_class_name(hint) or name
+            self._types[name] = hint
         return name
 
     def _encode_types(self, hint: object) -> list[object]:
@@ -296,18 +301,27 @@ class NodeDecoder:
 _SPECIAL: dict[str, object] = {"any": typing.Any, "none": type(None), "...": Ellipsis}
 
 
+def _is_in_module(kind: type, module: str) -> bool:
+    value: object = sys.modules.get(module)
+    for part in kind.__qualname__.split("."):
+        value = getattr(value, part, None)
+    return value is kind
+
+
 def _find_class(name: str) -> type:
     """The class named `module:qualified.name`; only data classes, enums and builtins."""
     module_name, _, path = name.partition(":")
+    value: object = stored_class(name) if module_name == "store" else None
     try:
-        value: object = import_module(module_name)
-        for part in path.split("."):
-            value = getattr(value, part)
+        if value is None:
+            value = import_module(module_name)
+            for part in path.split("."):
+                value = getattr(value, part)
     except (ImportError, AttributeError) as error:
         raise LookupError(
             f"The configuration has the type {name!r}, which cannot be imported here ({error}). "
             "Classes of structured configurations must live at the top level of a module that "
-            "every process of the grid can import."
+            "every process of the grid can import, or in Hydra's ConfigStore before the app starts."
         ) from error
     if not isinstance(value, type):
         raise LookupError(f"{name!r} in a frozen configuration is no class.")

@@ -17,6 +17,14 @@ RunVersion = tuple[str | None, int, str]  # what a run folder holds: id, attempt
 
 
 @dataclass(frozen=True, slots=True)
+class SweepJob:
+    """Which job of which sweep a run is, where a sweeper that knows no grids asked for it."""
+
+    sweep_id: str  # of all batches that the sweeper hands over
+    number: int  # hydra.job.num
+
+
+@dataclass(frozen=True, slots=True)
 class GridRun:
     """One run of a grid, as a line of `grid_search.jsonl` records it."""
 
@@ -27,20 +35,21 @@ class GridRun:
     config_hash: str | None  # None where a rule skipped the run before it was composed
     skipped_by: str | None  # the rule, or None for a run that belongs to the grid
     folder: Path
+    job: SweepJob | None = None  # None: of our own sweeper, which runs only what is missing
 
     def to_line(self, patterns: Sequence[str] = SECRET_KEYS) -> str:
         """The run without its folder, so that an experiment can move, and without secrets."""
-        return json.dumps(
-            {
-                "index": self.index,
-                "run_name": self.run_name,
-                "overrides": [public_override(text, patterns) for text in self.overrides],
-                "values": json_data(self.values),
-                "config_hash": self.config_hash,
-                "skipped_by": self.skipped_by,
-            },
-            allow_nan=False,
-        )
+        line: dict[str, object] = {
+            "index": self.index,
+            "run_name": self.run_name,
+            "overrides": [public_override(text, patterns) for text in self.overrides],
+            "values": json_data(self.values),
+            "config_hash": self.config_hash,
+            "skipped_by": self.skipped_by,
+        }
+        if self.job is not None:
+            line["sweep"] = {"id": self.job.sweep_id, "job": self.job.number}
+        return json.dumps(line, allow_nan=False)
 
 
 def run_version(record: RunRecord) -> RunVersion:

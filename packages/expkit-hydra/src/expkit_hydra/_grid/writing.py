@@ -81,7 +81,7 @@ def write_grid(
         pending=tuple(pending),
         fresh=frozenset(fresh),
         known=run_versions(pending, records),
-        _types=configs.types,
+        types=configs.types,
     )
 
 

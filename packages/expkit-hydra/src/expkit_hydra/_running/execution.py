@@ -24,6 +24,7 @@ from .lifetime import (
     record_end,
 )
 from .output import CONSOLE_LOG, RunOutput, job_log
+from .ranks import announced, ranks_of_one_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def _execute(
     # After the configuration is read: the older the record, the likelier it is out of date.
     before = read_run(run.folder)
     taken = functools.partial(_taken_meanwhile, grid, run, config)
-    skip_reason = taken(before) or _done_elsewhere(grid, run) or _ruled_out(config, run)
+    skip_reason = taken(before)
+    if run.job is None:  # else somebody waits for what this very run returns
+        skip_reason = skip_reason or _done_elsewhere(grid, run) or _ruled_out(config, run)
     if skip_reason is not None:
         return RunOutcome(run, "skipped", skip_reason)
     try:
@@ -153,6 +156,7 @@ def _execute(
             config=None if before is None else public_data(config),
             unless=taken,
             append_files=[job_log(config)],
+            launches=True,
             is_alive=is_alive or is_alive_here,
         )
     except RunChanged as changed:
@@ -171,8 +175,10 @@ def _execute(
         returned.append(value)
         return value
 
-    checkpoints_before = checkpoint_versions(run.folder)
-    _executing.add(_key(run.folder))
+    folders = _folders(config, run)
+    checkpoints_before = [checkpoint_versions(folder) for folder in folders]
+    keys = {_key(folder) for folder in folders}
+    _executing.update(keys)
     try:
         with heartbeat(claim), contextlib.ExitStack() as stack:
             if output is not None:
@@ -191,7 +197,14 @@ def _execute(
                 pause=pause,
             )
             value = returned[0] if returned else None
-            state = record_end(claim, error, returned=value, stopped=stop is not None)
+            state = record_end(
+                claim,
+                error,
+                returned=value,
+                must_return=run.job is not None,
+                stopped=stop is not None,
+                left_early=any(map(_was_left_early, folders[1:])),
+            )
             if state == "interrupted" and error is None:
                 stop = INTERRUPTED  # the loop left because should_stop() was true
     except ClaimLost as lost:
@@ -203,13 +216,41 @@ def _execute(
         reason = f"How the run ended could not be recorded: {trouble}"
         return RunOutcome(run, "failed", reason, error=trouble)
     finally:
-        _executing.discard(_key(run.folder))
+        _executing.difference_update(keys)
     if result is None:
         result = JobReturn(overrides=run.overrides, status=JobStatus.FAILED)
         result.return_value = error
     # An older one that is gone by now, as superseded, proves nothing.
-    saved = bool(checkpoint_versions(run.folder) - checkpoints_before)
+    saved = any(
+        checkpoint_versions(folder) - versions
+        for folder, versions in zip(folders, checkpoints_before, strict=True)
+    )
     return RunOutcome(run, state, job=result, error=error, stop=stop, saved=saved)
+
+
+def _folders(config: DictConfig, run: GridRun) -> list[Path]:
+    """The run's folder, and Hydra's own if it is another: there the script may keep its records."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    from .._composing.global_state import current_config
+    from .hydra_run import output_dir
+
+    if run.job is None:
+        return [run.folder]
+    try:
+        with current_config(config):
+            hydras = Path(output_dir(config)).absolute()
+    except OmegaConfBaseException:  # which the run itself will say
+        return [run.folder]
+    return list(dict.fromkeys([run.folder, hydras]))
+
+
+def _was_left_early(folder: Path) -> bool:
+    """Whether this process's Bookkeeping has recorded there that the run was interrupted."""
+    from expkit_bookkeeping import read_run
+
+    record = read_run(folder)
+    return record is not None and record.state == "interrupted" and record.pid == os.getpid()
 
 
 def _taken_meanwhile(
@@ -346,7 +387,7 @@ def _run(
     pause: CollectorPause,
 ) -> tuple[JobReturn | None, BaseException | None, int | None]:
     """Run as Hydra runs a job; also catch what Hydra lets through: a requested end."""
-    from hydra.core.utils import JobReturn, JobStatus, env_override
+    from hydra.core.utils import JobReturn, JobStatus
     from omegaconf import open_dict
 
     from expkit_bookkeeping.launching import exit_code
@@ -354,13 +395,14 @@ def _run(
     from .._grid.identity import write_config
     from .hydra_run import run_job
 
+    number = run.index if run.job is None else run.job.number
     with open_dict(config):
-        config.hydra.job.id = str(run.index)
-        config.hydra.job.num = run.index
+        config.hydra.job.id = str(number)
+        config.hydra.job.num = number
     cwd = Path.cwd()
     try:
         write_config(config, claim)
-        with env_override({"EXPKIT_GRID": str(grid_path.absolute())}):
+        with announced(config, grid=grid_path, run_name=run.run_name), ranks_of_one_run():
             result = run_job(
                 config,
                 task_function=task_function,

@@ -10,6 +10,7 @@ function is called.
 from __future__ import annotations
 
 import copy
+import functools
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -25,6 +26,7 @@ from .._composing.internals import (
     parse_reference,
     set_content,
 )
+from .._composing.run_location import listed_overrides
 from .._grid.secrets import patterns_of, secret_nodes
 from .yaml_text import as_written, hydra_yaml, public_files, to_yaml
 
@@ -58,10 +60,16 @@ def run_job(
     if is_read_version():
         return _run(config, task_function, hydra_context, around or nullcontext(), check)
     hide_hydra_files(config)
+
+    @functools.wraps(task_function)
+    def run_task(task_config: DictConfig) -> object:
+        hide_secrets(config, is_written=False)  # where no callback of ours has done so
+        return task_function(task_config)
+
     with around or nullcontext():
         return utils.run_job(
             hydra_context=hydra_context,
-            task_function=task_function,
+            task_function=run_task,
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -92,26 +100,23 @@ def _run(
     try:
         hidden = _only_hydra(config)
         state.cfg = hidden  # type: ignore[assignment]
-        output_dir = os.path.join(  # noqa: PTH118 - as Hydra: an absolute subdir wins
-            str(OmegaConf.select(config, "hydra.sweep.dir")),
-            str(OmegaConf.select(config, "hydra.sweep.subdir")),
-        )
+        folder = output_dir(config)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-            config.hydra.runtime.output_dir = os.path.abspath(output_dir)  # noqa: PTH100
+            config.hydra.runtime.output_dir = os.path.abspath(folder)  # noqa: PTH100
         OmegaConf.set_readonly(config.hydra, True)
 
         result = JobReturn()
         result.cfg = task_config = _without_hydra(config)
         result.hydra_cfg = hidden
         result.overrides = OmegaConf.to_container(config.hydra.overrides.task)  # type: ignore[assignment]
-        make_folder(Path(output_dir), check)
+        make_folder(Path(folder), check)
         chdir = bool(config.hydra.job.chdir)
         if chdir:
-            os.chdir(output_dir)
-        result.working_dir = output_dir if chdir else str(old_cwd)
+            os.chdir(folder)
+        result.working_dir = folder if chdir else str(old_cwd)
         configure_log(config.hydra.job_logging, config.hydra.verbose)
         if config.hydra.output_subdir is not None:
-            folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
+            hydra_folder = Path(config.hydra.runtime.output_dir, config.hydra.output_subdir)
             if secret_nodes(config, patterns_of(config)):
                 texts = public_files(config)
             else:
@@ -120,7 +125,7 @@ def _run(
                     "hydra.yaml": hydra_yaml(hidden),
                     "overrides.yaml": to_yaml(config.hydra.overrides.task),
                 }
-            write_hydra_files(texts, folder, check)
+            write_hydra_files(texts, hydra_folder, check)
         with env_override(config.hydra.job.env_set), around:
             hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
             try:
@@ -137,6 +142,42 @@ def _run(
         state.cfg = before
         if chdir:
             os.chdir(old_cwd)
+
+
+def output_dir(config: DictConfig) -> str:
+    """Where Hydra runs a job of a sweep, by its configuration as it is within the job."""
+    from omegaconf import OmegaConf
+
+    return os.path.join(  # noqa: PTH118 - as Hydra: an absolute subdir wins
+        str(OmegaConf.select(config, "hydra.sweep.dir")),
+        str(OmegaConf.select(config, "hydra.sweep.subdir")),
+    )
+
+
+def described_return(config: DictConfig) -> JobReturn:
+    """What `run_job` returns about a job with this configuration, but for how it went.
+
+    Args:
+        config: Belongs to the result from now on.
+    """
+    from hydra import version
+    from hydra.core.utils import JobReturn
+    from omegaconf import OmegaConf, open_dict, read_write
+
+    from .._composing.global_state import current_config
+
+    result = JobReturn(overrides=list(listed_overrides(config)), task_name=config.hydra.job.name)
+    with current_config(config):
+        folder = output_dir(config)
+        chdir = config.hydra.job.chdir
+        if chdir is None:
+            chdir = not version.base_at_least("1.2")
+        result.working_dir = folder if chdir else str(config.hydra.runtime.cwd)
+    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = os.path.abspath(folder)  # noqa: PTH100
+    OmegaConf.set_readonly(config.hydra, True)
+    result.cfg, result.hydra_cfg = _without_hydra(config), _only_hydra(config)
+    return result
 
 
 def write_hydra_files(

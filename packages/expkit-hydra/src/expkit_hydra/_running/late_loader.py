@@ -29,7 +29,11 @@ def hydra_context(grid: Grid, run: GridRun) -> HydraContext:
     from .._grid.resolvers import register_resolvers
 
     register_resolvers()
-    config = grid.config(run.index)
+    try:
+        config = grid.config(run.index)
+    except (LookupError, OSError, ValueError):  # `execute_run` says what is wrong with it
+        loader = LateConfigLoader([])
+        return HydraContext(config_loader=loader, callbacks=make_callbacks(None))
     loader = LateConfigLoader.of(config)
     initialize_hydra(str(config.hydra.job.name), loader)
     return HydraContext(config_loader=loader, callbacks=make_callbacks(config))

@@ -33,7 +33,9 @@ def record_end(
     error: BaseException | None,
     *,
     returned: object = None,
+    must_return: bool = False,
     stopped: bool = False,
+    left_early: bool = False,
 ) -> str:
     """Write how a run ended, unless the script's own Bookkeeping has done so; returns the state.
 
@@ -41,15 +43,26 @@ def record_end(
         claim: The run's claim.
         error: What the user's function raised; None if it returned.
         returned: What it returned.
+        must_return: Whether a value that run.json cannot hold makes the run fail: somebody waits
+            for it.
         stopped: Whether the sweep was asked to end.
+        left_early: Whether the function returned because it was asked to stop.
     """
-    from expkit_bookkeeping import read_run
-    from expkit_bookkeeping.launching import exit_code, traceback_text
+    from expkit_bookkeeping import RunClaimed, read_run
+    from expkit_bookkeeping.launching import claim_run, exit_code, traceback_text
 
     if exit_code(error) == 0:  # so a script says that it is done
         error = None
     ended = error is not None and asks_for_the_end(error)
-    facts = {} if error is not None else _returned_fact(claim, returned)
+    facts: dict[str, object] = {}
+    if error is None:
+        try:
+            facts = _returned_fact(claim, returned)
+        except ValueError as reason:
+            if must_return:
+                error = GridError(f"{reason} Return a number, text, or lists or dicts of them.")
+            else:
+                _append_to_log(claim, f"{reason} save_results keeps more.\n")
     record = read_run(claim.folder)
     if record is not None and record.attempt == claim.attempt and record.state != "running":
         # An error after Bookkeeping's block is still the run's: nobody would ever try a completed
@@ -59,7 +72,15 @@ def record_end(
             if facts:
                 _add(claim, facts)
             return record.state
-    state = "completed" if error is None else "interrupted" if ended or stopped else "failed"
+    if claim.is_handed_on:  # to a process that has ended without a word
+        try:
+            claim = claim_run(claim.folder)
+        except RunClaimed:  # or goes on
+            return "running"
+    if error is None:
+        state = "interrupted" if left_early else "completed"
+    else:
+        state = "interrupted" if ended or stopped else "failed"
     if state == "failed" and error is not None:
         _append_to_log(claim, f"The run failed.\n{traceback_text(error)}")
     recorded_error = None if state == "completed" else error
@@ -139,10 +160,13 @@ def _add(claim: Claim, facts: dict[str, object]) -> None:
 
 
 def _returned_fact(claim: Claim, returned: object) -> dict[str, object]:
-    """What run.json keeps of what the task function returned; why not, the run's log says.
+    """What run.json keeps of what the task function returned.
 
     A number, or the one of this name in a mapping, counts as `expkit.metric` where the run has
     logged nothing under it.
+
+    Raises:
+        ValueError: If it cannot keep it; the text says why.
     """
     from expkit_bookkeeping.launching import text_of, to_tagged
 
@@ -155,8 +179,7 @@ def _returned_fact(claim: Claim, returned: object) -> dict[str, object]:
             raise ValueError(f"It takes {size:,} bytes; at most {MOST_RETURNED_BYTES:,} are kept.")
     except Exception as reason:  # what the user's own classes do when they are looked at
         text = f"run.json does not keep what the function returned. {text_of(reason)}"
-        _append_to_log(claim, f"{text} save_results keeps more.\n")
-        return {}
+        raise ValueError(text) from None
     return {"returned": tagged, **_metric_facts(claim, tagged)}
 
 

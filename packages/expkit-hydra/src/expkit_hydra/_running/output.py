@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -41,11 +42,13 @@ class StreamOutput:
 
     A context manager that puts stand-ins in the place of sys.stdout and sys.stderr. They stay
     the same objects for all runs: otherwise a logging handler that keeps one would write to the
-    closed file of an earlier run.
+    closed file of an earlier run. During a run the descriptors 1 and 2 are the file's, too: for
+    what child processes, C libraries and handlers that are older than the stand-ins print.
     """
 
     def __init__(self) -> None:
         self._streams: tuple[_Stream, _Stream] | None = None
+        self._own_descriptors: dict[int, int] = {}  # copies, while the file has their numbers
 
     def __enter__(self) -> StreamOutput:
         self._streams = _Stream(sys.stdout), _Stream(sys.stderr)
@@ -71,6 +74,8 @@ class StreamOutput:
             return breakpointhook(*args, **kwargs)
 
         with _opened(path, check) as file:
+            if sys.gettrace() is None:  # else a debugger writes its prompt to the terminal's
+                self._lend_descriptors(file.fileno())
             for stream in self._streams:
                 stream.target = file
             sys.breakpointhook = visible
@@ -82,7 +87,29 @@ class StreamOutput:
 
     def _restore(self) -> None:
         for stream in self._streams or ():
+            with suppress(OSError):
+                stream.flush()
             stream.target = stream.own
+        self._flush()
+        while self._own_descriptors:
+            number, own = self._own_descriptors.popitem()
+            os.dup2(own, number)
+            os.close(own)
+
+    def _lend_descriptors(self, fd: int) -> None:
+        self._flush()
+        for number in (1, 2):
+            with suppress(OSError):  # a daemon may have closed them
+                self._own_descriptors[number] = os.dup(number)
+                os.dup2(fd, number)
+
+    def _flush(self) -> None:
+        """Let what is buffered go where the descriptors lead now."""
+        for stream in self._streams or ():
+            with suppress(OSError, ValueError):
+                stream.own.flush()
+        with suppress(OSError, AttributeError, TypeError):  # Windows has no such handle
+            ctypes.CDLL(None).fflush(None)
 
 
 @contextmanager

@@ -1,47 +1,51 @@
 """Runs of a grid in processes of their own, several at a time.
 
-Every run gets a fresh interpreter (multiprocessing's spawn): a fork of a process that has threads
-or CUDA hangs or fails, and importing numpy alone starts threads. A caller that knows it has none
-may ask for forks, which share its imports. The child imports the script again, as multiprocessing
-does, instead of receiving a pickled function.
+Every run gets a fresh interpreter: a fork of a process that has threads or CUDA hangs or fails, and
+importing numpy alone starts threads. A caller that knows it has none may ask for forks, which share
+its imports. The child runs the program again, up to its app, instead of receiving a pickled
+function.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import pickle
 import signal
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import connection, get_context, resource_tracker
+from multiprocessing import Pipe, connection
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from .._composing.internals import import_logging_config, initialize_hydra, make_callbacks
+from .._composing.internals import import_logging_config
+from .._program.interpreters import start_interpreter
 from .execution import RunOutcome, execute_run
 from .gpus import VISIBLE, GpuPool
+from .late_loader import hydra_context
 from .lifetime import INTERRUPTED, TERMINATED
 from .output import CONSOLE_LOG, ProcessOutput
-from .program import TaskReference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnProcess
-
-    from hydra.core.config_loader import ConfigLoader
-    from hydra.types import HydraContext, TaskFunction
+    from hydra.types import TaskFunction
 
     from expkit_bookkeeping.launching import Liveness
 
     from .._grid.grid import Grid
     from .._grid.run import GridRun, RunVersion
+    from .._program.program import Task
 
 GRACE_S = 60.0  # to save a checkpoint after Ctrl-C
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -50,26 +54,104 @@ _BLOCKED = {number for number in (signal.SIGINT, _WARNING) if number is not None
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+class Process(Protocol):
+    """A child process, as `subprocess.Popen` is one."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it lives."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal, if it lives."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+
+class _Fork:
+    """A fork of this process that calls a function and ends."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            _end_fork(function)
+
+    def poll(self) -> int | None:
+        """See `Process`."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid != 0:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """See `Process`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired("fork", timeout or 0.0)
+            time.sleep(0.01)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        """See `Process`."""
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        """See `Process`."""
+        self.send_signal(signal.SIGKILL)
+
+
+def _end_fork(function: Callable[[], None]) -> None:
+    """Call a function in a fork, and end as an interpreter ends, but for what its parent began."""
+    code = 1
+    exits: Any = atexit
+    threads: Any = threading
+    try:
+        exits._clear()
+        function()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # As multiprocessing ends its forks from Python 3.13 on.
+        with contextlib.suppress(BaseException):
+            threads._shutdown()
+            exits._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
 @dataclass(frozen=True)
 class _ChildArguments:
     """What a child is given."""
 
+    task: Task
     grid: Path
     run: GridRun
     fresh: bool
     known: frozenset[RunVersion]
-    task: TaskReference
-    task_name: str
-    loader: ConfigLoader
     show_output: bool
     is_alive: Liveness | None
     with_jobs: bool
+    parent: int
 
 
 @dataclass
 class _ChildProcess:
     run: GridRun
-    process: SpawnProcess
+    process: Process
     pipe: Connection
     gpus: str | None
     answer: RunOutcome | None = None
@@ -85,18 +167,27 @@ def threads_each(n_jobs: int) -> int:
     return max(1, cores // n_jobs)
 
 
+def thread_limits(n_jobs: int, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables by which each of `n_jobs` processes starts its share of threads.
+
+    What the user has set is kept. Libraries read them when they are imported.
+    """
+    environ = os.environ if environ is None else environ
+    threads = str(threads_each(n_jobs))
+    return {name: threads for name in _THREAD_VARIABLES if name not in environ}
+
+
 def execute_in_processes(
     grid: Grid,
     runs: Sequence[GridRun],
     *,
     n_jobs: int,
-    task_function: TaskFunction,
-    hydra_context: HydraContext,
+    task: Task,
     show_output: bool,
-    start_method: str = "spawn",
     is_alive: Liveness | None = None,
     with_jobs: bool = True,
     gpu_slots: Sequence[str] = (),
+    loaded: TaskFunction | None = None,
 ) -> Generator[RunOutcome | None]:
     """Run runs, `n_jobs` at a time.
 
@@ -104,29 +195,22 @@ def execute_in_processes(
         grid: The grid.
         runs: The runs to execute, in the order of their start.
         n_jobs: Processes at a time.
-        task_function: The user's function; must be at the top level of its module.
-        hydra_context: As Hydra gives it to launchers.
+        task: The user's function, as other processes find it.
         show_output: Whether the runs print to this console instead of their console.log.
-        start_method: `fork` shares what this process has imported; it must have neither threads
-            nor a CUDA context.
-        is_alive: Says whether the owner of a running run is alive; `spawn` pickles it.
+        is_alive: Says whether the owner of a running run is alive; it is pickled.
         with_jobs: Whether the outcomes have Hydra's `job`, with two configurations each.
         gpu_slots: Values of CUDA_VISIBLE_DEVICES, of which each process has one to itself: no more
             than these run at a time. Empty: all see what this process sees.
+        loaded: The function itself, where this process is in the place of its app: each run gets a
+            fork, which shares what has been imported here. There must be neither threads nor a CUDA
+            context.
 
     Yields:
         How each run went, in the order in which they ended; None about once a second, so that
         the caller can attend to other things.
-
-    Raises:
-        GridError: If the function cannot be found by its name in a fresh interpreter.
     """
-    from hydra.core.utils import JobRuntime
-
     from expkit_bookkeeping.launching import stop_requested
 
-    task = TaskReference.to(task_function)
-    context: Any = get_context(start_method)
     waiting = list(reversed(runs))
     children: list[_ChildProcess] = []
     pool = GpuPool(gpu_slots)
@@ -135,7 +219,7 @@ def execute_in_processes(
     asked_to_stop = False
     was_frozen = gc.get_freeze_count() > 0
     try:
-        if start_method == "fork" and len(runs) > 1:
+        if loaded is not None and len(runs) > 1:
             _share(grid, runs[0].index)
         while waiting or children:
             if not asked_to_stop and stop_requested() is not None:
@@ -145,26 +229,20 @@ def execute_in_processes(
             while waiting and len(children) < n_jobs:
                 run = waiting.pop()
                 arguments = _ChildArguments(
+                    task=task,
                     grid=grid.path,
                     run=run,
                     fresh=run.index in grid.fresh,
                     known=grid.known.get(run.index, frozenset()),
-                    task=task,
-                    task_name=str(JobRuntime.instance().get("name")),
-                    loader=hydra_context.config_loader,
                     show_output=show_output,
                     is_alive=is_alive,
                     with_jobs=with_jobs,
-                )
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(
-                    target=_child_main, args=(theirs, arguments), name=run.run_name
+                    parent=os.getpid(),
                 )
                 gpus = pool.take()
-                with _resources(threads_each(n_jobs), gpus), _signals_blocked():
-                    process.start()
-                theirs.close()
-                children.append(_ChildProcess(run, process, ours, gpus))
+                variables = thread_limits(n_jobs) | ({} if gpus is None else {VISIBLE: gpus})
+                fork = None if loaded is None else functools.partial(_answer, grid, loaded)
+                children.append(_start(arguments, fork, variables, gpus))
             ended = _wait(children)
             for child in ended:
                 children.remove(child)
@@ -182,6 +260,23 @@ def execute_in_processes(
             gc.unfreeze()
 
 
+def _start(
+    arguments: _ChildArguments,
+    fork: Callable[[_ChildArguments, Connection], None] | None,
+    variables: Mapping[str, str],
+    gpus: str | None,
+) -> _ChildProcess:
+    ours, theirs = Pipe(duplex=False)
+    process: Process
+    with theirs, _signals_blocked():
+        if fork is not None:
+            process = _Fork(functools.partial(fork, arguments, theirs))
+        else:
+            environ = {**os.environ, **variables}
+            process = start_interpreter(run_child, arguments, fd=theirs.fileno(), environ=environ)
+    return _ChildProcess(arguments.run, process, ours, gpus)
+
+
 def _share(grid: Grid, index: int) -> None:
     """Do once what each fork would repeat: half of the time of a trivial run.
 
@@ -191,7 +286,7 @@ def _share(grid: Grid, index: int) -> None:
 
     from expkit_bookkeeping.launching import code_facts
 
-    from . import objective  # noqa: F401
+    from . import job_returns  # noqa: F401
     from .hydra_run import prepare
 
     import_logging_config()
@@ -204,29 +299,11 @@ def _share(grid: Grid, index: int) -> None:
 
 
 @contextmanager
-def _resources(
-    threads: int, gpus: str | None, environ: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    """Let a child that starts within the block have so many threads, and see these GPUs."""
-    from hydra.core.utils import env_override
-
-    environ = os.environ if environ is None else environ
-    # What the user has set is kept.
-    variables = {name: str(threads) for name in _THREAD_VARIABLES if name not in environ}
-    if gpus is not None:
-        variables[VISIBLE] = gpus
-    with env_override(variables):
-        yield
-
-
-@contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Start a child in which signals wait: during its imports they would end in a traceback."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Otherwise the first process would start it, which unblocks SIGINT.
-    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         yield
@@ -245,19 +322,17 @@ def _accept_signals() -> None:
 def _wait(children: Sequence[_ChildProcess], timeout_s: float = 1.0) -> list[_ChildProcess]:
     """The children that have ended; waits a moment for the first."""
     # Answers are read while the child lives: a large one would fill the pipe and block the child.
-    watched: list[object] = [child.process.sentinel for child in children]
-    watched += [child.pipe for child in children if child.answer is None]
-    ready = connection.wait(watched, timeout_s)  # type: ignore[arg-type]
+    ready = connection.wait([child.pipe for child in children], timeout_s)
     ended = []
     for child in children:
         if child.pipe in ready and child.answer is None:
             _receive(child)
-        # Not by the sentinel alone: a process that the run left behind keeps it open.
-        if child.process.exitcode is not None:
+        # Not by the end of the pipe alone: a process that the run left behind keeps it open.
+        if child.process.poll() is not None:
             if child.answer is None and child.pipe.poll():
                 _receive(child)
             ended.append(child)
-    if not ended and any(child.pipe in ready for child in children):
+    if not ended and ready:
         time.sleep(0.01)  # the pipe of a child that is about to end stays readable
     return ended
 
@@ -272,8 +347,7 @@ def _receive(child: _ChildProcess) -> None:
 
 
 def _outcome(child: _ChildProcess) -> RunOutcome:
-    code = child.process.exitcode
-    child.process.close()
+    code = child.process.poll()
     child.pipe.close()
     if child.answer is not None:
         return child.answer
@@ -297,8 +371,8 @@ def _lost(run: GridRun, ending: str) -> RunOutcome:
 def _ask_to_stop(children: Sequence[_ChildProcess]) -> None:
     """Pass the warning on: the runs save what they have and leave."""
     for child in children:
-        if _WARNING is not None and child.process.pid is not None and child.process.is_alive():
-            os.kill(child.process.pid, _WARNING)
+        if _WARNING is not None:
+            child.process.send_signal(_WARNING)
 
 
 def _stop(
@@ -306,22 +380,34 @@ def _stop(
 ) -> None:
     """Interrupt the children, wait for them to save what they have, and kill what is left."""
     for child in children:
-        if child.process.pid is not None and child.process.is_alive():
-            os.kill(child.process.pid, number)
+        child.process.send_signal(number)
     deadline = time.monotonic() + grace_s
     try:
         for child in children:
-            child.process.join(max(0.0, deadline - time.monotonic()))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.0, deadline - time.monotonic()))
     except KeyboardInterrupt:  # a second Ctrl-C: the user will not wait
         pass
     for child in children:
-        if child.process.is_alive():
-            child.process.kill()
-        child.process.join()
+        child.process.kill()
+        child.process.wait()
 
 
-def _child_main(pipe: Connection, arguments: _ChildArguments) -> None:
-    """What runs in the child."""
+def run_child(fd: int, arguments: _ChildArguments) -> None:
+    """What runs in a fresh interpreter, whose answer goes to a descriptor."""
+    from .._grid.grid import open_grid
+
+    with Connection(fd, readable=False) as pipe:
+        arguments.task.run(
+            open_grid(arguments.grid),
+            lambda task_function, grid: _answer(grid, task_function, arguments, pipe),
+        )
+
+
+def _answer(
+    grid: Grid, task_function: TaskFunction, arguments: _ChildArguments, pipe: Connection
+) -> None:
+    """Execute the run in the child, and answer how it went."""
     # Out of the terminal's foreground group: Ctrl-C reaches the sweep, which passes it on once.
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
@@ -334,12 +420,12 @@ def _child_main(pipe: Connection, arguments: _ChildArguments) -> None:
     with stop_signals():
         _accept_signals()
         try:
-            _end_with_parent()
+            _end_with_parent(arguments.parent)
             if stop_requested() is not None:
                 reason = "was asked to stop before it started"
                 outcome = RunOutcome(arguments.run, "skipped", reason, stop=INTERRUPTED)
             else:
-                outcome = _execute_in_child(arguments)
+                outcome = _execute_in_child(grid, task_function, arguments)
         except KeyboardInterrupt:  # before the run was claimed; `execute_run` lets none through
             raise SystemExit(INTERRUPTED) from None
         # Within the block: after it, the warning would end the process before it has answered.
@@ -351,39 +437,29 @@ def _child_main(pipe: Connection, arguments: _ChildArguments) -> None:
             signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
 
 
-def _execute_in_child(arguments: _ChildArguments) -> RunOutcome:
-    from hydra.types import HydraContext
-
-    from .._grid.grid import open_grid
-
-    initialize_hydra(arguments.task_name, arguments.loader)
+def _execute_in_child(
+    grid: Grid, task_function: TaskFunction, arguments: _ChildArguments
+) -> RunOutcome:
     index = arguments.run.index
     fresh = frozenset([index] if arguments.fresh else [])
-    grid = replace(open_grid(arguments.grid), fresh=fresh, known={index: arguments.known})
-    try:
-        callbacks = make_callbacks(grid.config(index))
-    except LookupError:
-        callbacks = make_callbacks(None)  # `execute_run` says what is wrong with the configuration
+    grid = replace(grid, fresh=fresh, known={index: arguments.known})
     return execute_run(
         grid,
         arguments.run,
-        task_function=arguments.task.resolve(),
-        hydra_context=HydraContext(config_loader=arguments.loader, callbacks=callbacks),
+        task_function=task_function,
+        hydra_context=hydra_context(grid, arguments.run),
         output=None if arguments.show_output else ProcessOutput(),
         is_alive=arguments.is_alive,
     )
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Be interrupted when the sweep's process dies: nobody would start the remaining runs."""
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-    from multiprocessing import parent_process
-
-    parent = parent_process()
-    if parent is not None and os.getppid() != parent.pid:  # it died before the call
+    if os.getppid() != parent:  # it died before the call
         raise KeyboardInterrupt
 
 

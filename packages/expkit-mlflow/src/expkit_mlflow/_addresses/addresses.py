@@ -9,8 +9,8 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
-from shlex import quote
 
+from .command_lines import command_line
 from .errors import TrackingError
 from .secrets import remember_secrets, uri_secrets, uri_without_secrets, without_credentials
 from .uris import absolute_uri, is_server, sqlite_path
@@ -56,7 +56,7 @@ class NamedAddresses:
         if self.is_named(full_uri):
             return None
         shown = uri_without_secrets(full_uri)
-        command = f"expkit sync {quote(str(self._folder))} --tracking-uri {quote(shown)}"
+        command = command_line("sync", self._folder, "--tracking-uri", shown)
         if not (is_server(full_uri) or self._is_in_folder(full_uri)):
             raise TrackingError(
                 f"Journals in {self._folder} name {shown!r}, which is neither a server nor an "

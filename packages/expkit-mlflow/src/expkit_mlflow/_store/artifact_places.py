@@ -3,6 +3,7 @@
 import urllib.parse
 from pathlib import Path
 
+from .._addresses.command_lines import command_line
 from .._addresses.errors import TrackingError
 from .._addresses.secrets import uri_without_secrets
 
@@ -61,7 +62,8 @@ def check_in_folder(artifact_uri: str, path: str, folder: Path, *, follow_links:
         pass
     if not inside:
         linked = folder.is_symlink() and not follow_links
-        hint = f" {folder} is a link: `expkit sync --follow-links` writes there." if linked else ""
+        command = command_line("sync", folder.parent, "--follow-links")
+        hint = f" {folder} is a link: `{command}` writes there." if linked else ""
         raise TrackingError(
             f"The store in {folder.parent} keeps artifacts in "
             f"{uri_without_secrets(artifact_uri)!r}, which is not in {folder}. Nothing was "

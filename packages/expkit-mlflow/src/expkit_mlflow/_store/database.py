@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from .._addresses.command_lines import command_line
 from .._addresses.errors import TrackingError
 from .._addresses.uris import check_installed, check_uri, is_server
 from .client import Store
@@ -80,8 +80,8 @@ def check_no_link(database: Path) -> None:
     if not database.resolve().is_relative_to(database.parent.resolve()):
         raise TrackingError(
             f"{database} is a link out of its folder, to {str(database.resolve())!r}. Nothing was "
-            f"written there. If it is yours: expkit sync {quote(str(database.parent))} "
-            "--follow-links",
+            "written there. If it is yours: "
+            f"{command_line('sync', database.parent, '--follow-links')}",
             lasts=True,
         )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .._addresses.command_lines import command_line
 from .._addresses.errors import TrackingError
 from .._journal.processes import (
     file_age_s,
@@ -217,6 +218,6 @@ def _held_error(path: Path, holder_file: Path, wait_s: float) -> WriterHeldError
         holder = f"process {facts['pid']} on {facts['host']} since {facts['since']}"
     return WriterHeldError(
         f"{path} is held by {holder}, and still was after {wait_s:.0f} s. "
-        f"Nothing is lost: `expkit sync {path.parent}` later sends what is missing.",
+        f"Nothing is lost: `{command_line('sync', path.parent)}` later sends what is missing.",
         holder,
     )

@@ -10,6 +10,7 @@ import sqlite3
 from functools import cache
 from pathlib import Path
 
+from .._addresses.command_lines import command_line
 from .._addresses.errors import TrackingError
 
 BUSY_S = 5.0  # for another program's lock; what it keeps us from sending, the next `sync` sends
@@ -165,6 +166,5 @@ def _way_out(database: Path) -> str:
 
 def _sync(database: Path) -> str:
     """The command; of a store that several experiments may share, only its verb."""
-    if database.name != "mlflow.db":
-        return "`expkit sync`"
-    return f"`expkit sync {shlex.quote(str(database.parent))}`"
+    folder = [database.parent] if database.name == "mlflow.db" else []
+    return f"`{command_line('sync', *folder)}`"

@@ -5,6 +5,7 @@ import logging
 import threading
 from pathlib import Path
 
+from .._addresses.command_lines import command_line
 from .._addresses.errors import TrackingError, in_words, log_traceback
 from .._addresses.secrets import uri_without_secrets
 from .._journal.reading import read_attempts
@@ -114,9 +115,9 @@ class BackgroundDrain:
     def _warn(self, why: str, *, at_end: bool = False) -> None:
         uri = uri_without_secrets(self._uri)
         logger.warning(
-            "MLflow: %s %s journal %s keeps everything, and `expkit sync %s` sends it later.",
+            "MLflow: %s %s journal %s keeps everything, and `%s` sends it later.",
             why if uri in why else f"{uri}: {why}",
             "Something is missing there. The" if at_end else "Training goes on, the",
             self._journal,
-            self._journal.parent.parent.parent,
+            command_line("sync", self._journal.parent.parent.parent),
         )

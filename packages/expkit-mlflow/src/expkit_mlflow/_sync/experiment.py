@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .._addresses.addresses import NamedAddresses
+from .._addresses.command_lines import command_line
 from .._addresses.errors import TrackingError, first_line, log_traceback
 from .._addresses.secrets import uri_without_secrets
 from .._addresses.uris import check_uri, is_server
@@ -456,8 +457,8 @@ def _writer(folder: Path, wait_s: float) -> Iterator[None]:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             why = "the disk is full, or your quota is" if is_full else str(error)
             raise TrackingError(
-                f"{folder} cannot be written: {why}. Mend that, then `expkit sync {folder}` sends "
-                "what is missing; the journals have it."
+                f"{folder} cannot be written: {why}. Mend that, then "
+                f"`{command_line('sync', folder)}` sends what is missing; the journals have it."
             ) from error
         yield
 

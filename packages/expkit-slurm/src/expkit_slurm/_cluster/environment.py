@@ -23,7 +23,7 @@ _NAMES = frozenset(
         *("MASTER_ADDR", "MASTER_PORT"),
         *("MLFLOW_RUN_ID", "MLFLOW_RUN_NAME", "MLFLOW_PARENT_RUN_ID"),
         *("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"),
-        "EXPKIT_GRID",
+        *("EXPKIT_GRID", "EXPKIT_RUN"),
     )
 )
 # The GPUs of a surrounding job; outside of one they are the user's own choice.

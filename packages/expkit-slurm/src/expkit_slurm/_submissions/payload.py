@@ -10,24 +10,23 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import shutil
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .._cluster.errors import SlurmError
 from .layout import PICKLE, PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hydra.types import HydraContext, TaskFunction
-    from omegaconf import DictConfig
+    from hydra.types import TaskFunction
 
-OLDER_RESULTS = (
-    "results"  # beside the pickle of version 0.1.0, which lay in the submission's folder
-)
+    from expkit_hydra import Grid
+
+T = TypeVar("T")
 _NOBODY_ELSE = 0o077  # the bits of the group and of all others
 _ADVICE = (
     "Reading it would run what somebody else may have put there, so it is not read. Submit the "
@@ -43,56 +42,66 @@ class NotPrivateError(SlurmError):
         self.reason = reason
 
 
-def write_payload(
-    path: Path,
-    configs: Sequence[DictConfig],
-    hydra_context: HydraContext,
-    task_function: TaskFunction,
-) -> None:
-    """Write what the jobs of a foreign sweeper's submission need.
+@dataclass(frozen=True)
+class PickledTask:
+    """The function of a submission's grid where nobody can import it, and what files cannot hold.
 
-    Raises:
-        SlurmError: If something of it cannot be pickled, or kept from others.
+    A `Task` of expkit-hydra's.
     """
-    from hydra.core.singleton import Singleton
 
-    common = {
-        "task_function": task_function,
-        "hydra_context": hydra_context,
-        "singletons": Singleton.get_state(),
-    }
-    parts = {
-        "path": _search_path(),
-        "common": _pickled(common),
-        # Each on its own: a job loads one configuration, not those of all the others.
-        "configs": [_pickled(config) for config in configs],
-    }
-    write_pickle(path, pickle.dumps(parts))
+    submission: Path
+
+    def run(self, grid: Grid, execute: Callable[[TaskFunction, Grid], T]) -> T:
+        """Execute something with the function, and the grid with what its files cannot hold.
+
+        Raises:
+            SlurmError: As `load`.
+        """
+        return execute(*self.load(grid))
+
+    def load(self, grid: Grid) -> tuple[TaskFunction, Grid]:
+        """Read the pickle that `pickled_task` gave; modules are found as at submission.
+
+        Raises:
+            SlurmError: If it is missing, or somebody else could have written it.
+        """
+        from hydra import version
+
+        from expkit_hydra.launching import resolvers
+
+        parts = pickle.loads(read_pickle(self.submission))
+        sys.path[:] = parts["path"]
+        common = pickle.loads(parts["common"])
+        # As hydra.core.singleton does it, but for those that this process has already.
+        resolvers().update({**common["resolvers"], **resolvers()})
+        if parts["version_base"] is not None:
+            version.setbase(parts["version_base"])
+        # Version 0.1.0 kept the function alone.
+        types, configs = common.get("types", {}), common.get("configs", {})
+        return common["task_function"], replace(grid, types=types, unwritten=configs)
 
 
-def read_payload(path: Path, number: int) -> tuple[dict[str, Any], DictConfig]:
-    """What all jobs share, and the configuration of one; modules are found as at submission.
+def pickled_task(task_function: TaskFunction, grid: Grid) -> bytes:
+    """What `PickledTask` reads.
+
+    Args:
+        task_function: The user's function, with what importing its script would have brought.
+        grid: Its classes, and the configurations that its files cannot hold, are kept.
 
     Raises:
-        SlurmError: If it is missing, or somebody else could have written it.
-    """
-    parts = pickle.loads(read_pickle(path))
-    sys.path[:] = parts["path"]
-    return pickle.loads(parts["common"]), pickle.loads(parts["configs"][number])
-
-
-def pickled_function(task_function: TaskFunction) -> bytes:
-    """A function that nobody can import, with what importing its script would have brought.
-
-    Raises:
-        SlurmError: If it cannot be pickled.
+        SlurmError: If something of it cannot be pickled.
     """
     from hydra import version
 
     from expkit_hydra.launching import resolvers
 
     base: Any = version.getbase()
-    common = {"task_function": task_function, "resolvers": dict(resolvers())}
+    common = {
+        "task_function": task_function,
+        "resolvers": dict(resolvers()),
+        "types": dict(grid.types),
+        "configs": dict(grid.unwritten),
+    }
     parts = {
         "path": _search_path(),
         "common": _pickled(common),
@@ -100,27 +109,6 @@ def pickled_function(task_function: TaskFunction) -> bytes:
         "version_base": f"{base.major}.{base.minor}" if hasattr(base, "major") else None,
     }
     return pickle.dumps(parts)
-
-
-def read_function(path: Path) -> TaskFunction:
-    """The function of a grid, as `pickled_function` gave it.
-
-    Raises:
-        SlurmError: If it is missing, or somebody else could have written it.
-    """
-    from hydra import version
-
-    from expkit_hydra.launching import resolvers
-
-    parts = pickle.loads(read_pickle(path))
-    sys.path[:] = parts["path"]
-    common = pickle.loads(parts["common"])
-    # As hydra.core.singleton does it, but for those that this process has already.
-    resolvers().update({**common["resolvers"], **resolvers()})
-    if parts["version_base"] is not None:
-        version.setbase(parts["version_base"])
-    task_function: TaskFunction = common["task_function"]
-    return task_function
 
 
 def _search_path() -> list[str]:
@@ -181,16 +169,6 @@ def read_pickle(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise SlurmError(f"{error.filename} cannot be read: {error.strerror}.") from error
-
-
-def results_folder(path: Path) -> Path:
-    """Where the jobs of a foreign sweeper's submission leave what they return, as pickles."""
-    return path / (OLDER_RESULTS if _is_older(path) else PRIVATE)
-
-
-def discard_pickles(path: Path) -> None:
-    """Remove what nobody needs once the results have been taken; the logs stay."""
-    shutil.rmtree(path / PRIVATE, ignore_errors=True)
 
 
 def write_private(folder: Path, name: str, data: bytes) -> None:

@@ -113,7 +113,7 @@ class Submission:
     """What was handed to Slurm at once."""
 
     path: Path
-    grid_id: str | None  # None: the runs of a foreign sweeper, which are in a pickle
+    grid_id: str | None  # None: of version 0.1.0, for a sweeper that knows no grids
     created_at: str
     host: str
     user: str
@@ -332,7 +332,7 @@ def job_name(experiment_id: str, submission_id: str, part: int | str) -> str:
     """
     token = submission_id.rpartition("-")[2]
     # sbatch takes any name; squeue's --name is a list with commas.
-    plain = re.sub(r"[^\w.+-]", "_", experiment_id)[:60]
+    plain = re.sub(r"[^\w.+-]", "_", experiment_id).lstrip(".")[:60]
     return f"{plain}-{token}-{part}"
 
 

@@ -202,7 +202,7 @@ def _program(
 ) -> tuple[Program | None, bytes | None]:
     """What the tasks run: a program by name, or a function as a pickle."""
     from expkit_hydra import GridError
-    from expkit_hydra.launching import Program
+    from expkit_hydra.launching import Program, program_to_start
 
     if request.previous is not None:
         if request.previous.program is not None:
@@ -211,24 +211,23 @@ def _program(
 
         return None, read_pickle(request.previous.path)
     if request.task_function is None:
-        described = grid.description.get("task")
-        if described is None:
+        program = Program.described(grid.description)
+        if program is None:
             raise SlurmError(
                 f"The grid {grid.grid_id} names no function to run. Give task_function=…"
             )
-        return Program.described(described), None
+        return program, None
     try:
-        return Program.of(request.task_function), None
+        program = program_to_start(request.task_function, say)
+        if not grid.needs_pickle:
+            return program, None
+        why = "The configuration holds objects, or classes that are defined in a function."
     except GridError as error:
-        runs_per_task = request.settings.runs_per_task
-        if runs_per_task > 1:
-            raise SlurmError(
-                f"runs_per_task={runs_per_task} starts processes that import the program. {error}"
-            ) from None
-        say(f"{error} It is pickled for the tasks of this grid, as it is now.")
-        from .payload import pickled_function
+        why = str(error)
+    say(f"{why} It is pickled for the tasks of this grid, as it is now.")
+    from .payload import pickled_task
 
-        return None, pickled_function(request.task_function)
+    return None, pickled_task(request.task_function, grid)
 
 
 def _with_snapshot(submission: Submission, program: Program | None, say: Say) -> Submission:

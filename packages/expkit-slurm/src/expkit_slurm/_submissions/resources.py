@@ -47,15 +47,6 @@ def run_options(grid: Grid, runs: Sequence[GridRun], for_all: Options = ()) -> l
     return options_of_runs
 
 
-def job_options(config: DictConfig) -> Options:
-    """The sbatch options of a job with this configuration.
-
-    Raises:
-        SlurmError: If a resource is unknown, or its value makes no sense.
-    """
-    return sbatch_options(_launcher_resources(config))
-
-
 def _launcher_resources(config: DictConfig) -> dict[str, Any]:
     """The resources in a run's launcher node; none where it is another launcher's."""
     from omegaconf import OmegaConf

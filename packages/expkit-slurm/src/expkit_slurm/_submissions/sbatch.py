@@ -47,7 +47,13 @@ def sbatch_arguments(
         *options,
         *to_arguments(array.options),
         str(script.path),
-        *(submission.python, "-m", f"{PACKAGE}.training", str(submission.path)),
+        *(
+            submission.python,
+            *(submission.program or {}).get("options", ()),
+            "-m",
+            f"{PACKAGE}.training",
+            str(submission.path),
+        ),
         f"--array={array.number}",
         f"--program={submission.program_digest}",
     ]

@@ -53,7 +53,7 @@ def new_submission(
     plan: SubmissionPlan,
     *,
     experiment: Path,
-    grid_id: str | None,
+    grid_id: str,
     program: Program | None,
     facts: Mapping[str, Any],
     python: str = sys.executable,
@@ -64,7 +64,7 @@ def new_submission(
     Args:
         plan: What to submit.
         experiment: The experiment's folder.
-        grid_id: The grid's id; None for the runs of a foreign sweeper.
+        grid_id: The grid's id.
         program: What the tasks run; None where it is in a pickle.
         facts: Of the code and the configuration files, by field of `Submission`.
         python: The tasks' interpreter.

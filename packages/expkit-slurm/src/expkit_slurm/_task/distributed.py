@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -134,17 +135,40 @@ def join_torch_distributed(job: CurrentJob) -> None:
     TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     if os.environ.get("SLURM_STEP_NUM_NODES", os.environ.get("SLURM_NNODES")) == "1":
         os.environ["MASTER_ADDR"] = "127.0.0.1"  # works whatever the node is called
+    elif not _resolves(os.environ["MASTER_ADDR"]):
+        # Slurm knows its nodes by address, and starts the step from the first one, rank 0's.
+        os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+
+
+def declare_one_process() -> None:
+    """Say in Slurm's own variable that the run is one process.
+
+    Without it Lightning would train on one of the two devices that a script asks for, and not say
+    so: it goes by Slurm's number of tasks, and compares only this one.
+    """
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", "1")
+
+
+def _resolves(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
 
 
 def srun_command(command: list[str], tasks: int, environ: dict[str, str]) -> list[str]:
     """The command that starts the ranks of a run.
 
     Since Slurm 22.05 srun no longer takes over the batch job's `--cpus-per-task`, and by default
-    it lets the others wait for a rank that has died.
+    it lets the others wait for a rank that has died. Lightning refuses `--ntasks` without
+    `--ntasks-per-node`.
 
-    >>> srun_command(["python", "-m", "x"], 2, {"SLURM_CPUS_PER_TASK": "4"})[:4]
-    ['srun', '--ntasks=2', '--cpus-per-task=4', '--kill-on-bad-exit=1']
+    >>> srun_command(["python"], 4, {"SLURM_CPUS_PER_TASK": "4", "SLURM_NNODES": "2"})
+    ['srun', '--ntasks=4', '--ntasks-per-node=2', '--cpus-per-task=4', ..., 'python']
     """
     cpus = environ.get("SLURM_CPUS_PER_TASK", "1")
-    options = [f"--ntasks={tasks}", f"--cpus-per-task={cpus}", "--kill-on-bad-exit=1"]
+    nodes = int(environ.get("SLURM_NNODES", "1"))
+    per_node = [f"--ntasks-per-node={tasks // nodes}"] if tasks % nodes == 0 else []
+    options = [f"--ntasks={tasks}", *per_node, f"--cpus-per-task={cpus}", "--kill-on-bad-exit=1"]
     return ["srun", *options, *command]

@@ -8,21 +8,12 @@ from typing import Any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hydra.core.utils import JobReturn
-
     from expkit_hydra import Grid, GridRun
 
     from .distributed import Ranks
 
 # Exit codes of a script that is done, and of one that was interrupted or terminated.
 NO_FAILURES = (0, 130, 143)
-# For the ranks above 0, as training.log is rank 0's.
-TO_CONSOLE = {
-    "version": 1,
-    "handlers": {"console": {"class": "logging.StreamHandler"}},
-    "root": {"level": "INFO", "handlers": ["console"]},
-    "disable_existing_loggers": False,
-}
 
 
 def run_follower(
@@ -36,12 +27,14 @@ def run_follower(
     from hydra.core.utils import JobStatus
 
     from expkit_bookkeeping.launching import exit_code, traceback_text
-    from expkit_hydra.launching import raw_return_value
+    from expkit_hydra.launching import hydra_context, raw_return_value, take_part
 
     if ranks.wait_for_rank_0() is not None:
         return
     try:
-        job = _run_quietly(grid, run, task_function)
+        job = take_part(
+            grid, run, task_function=task_function, hydra_context=hydra_context(grid, run)
+        )
     except SystemExit as end:
         if exit_code(end) not in NO_FAILURES:
             ranks.leave_error(end)
@@ -56,19 +49,3 @@ def run_follower(
         ranks.leave_error(failure)
         print(traceback_text(failure), file=sys.stderr, end="", flush=True)
         raise SystemExit(1)
-
-
-def _run_quietly(grid: Grid, run: GridRun, task_function: Callable[[Any], Any]) -> JobReturn:
-    """As Hydra runs a job, except that nothing is written to the run's folder."""
-    from omegaconf import open_dict
-
-    from expkit_hydra.launching import hydra_context, run_job
-
-    context = hydra_context(grid, run)
-    config = grid.config(run.index)
-    with open_dict(config):
-        config.hydra.job.id = str(run.index)
-        config.hydra.job.num = run.index
-        config.hydra.output_subdir = None
-        config.hydra.job_logging = TO_CONSOLE
-    return run_job(config, task_function=task_function, hydra_context=context)

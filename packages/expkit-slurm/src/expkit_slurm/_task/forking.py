@@ -4,21 +4,21 @@ import os
 import sys
 
 
-def start_method() -> tuple[str, str]:
-    """How the runs of a task get their processes, and why, in words."""
+def forking() -> tuple[bool, str]:
+    """Whether the runs of a task may be forks, and why, in words."""
     if not hasattr(os, "fork"):
-        return "spawn", "each spawned: this system cannot fork"
+        return False, "each spawned: this system cannot fork"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        return "spawn", "each spawned: the imports made a CUDA context, which no fork survives"
+        return False, "each spawned: the imports made a CUDA context, which no fork survives"
     threads = _threads()
     if threads != 1:
         count = "an unknown number of" if threads is None else str(threads)
-        return "spawn", (
+        return False, (
             f"each spawned: the imports left {count} threads, and a fork of them may hang "
             "(OPENBLAS_NUM_THREADS=1 in the batch script often avoids them)"
         )
-    return "fork", "forked from one process with the imports"
+    return True, "forked from one process with the imports"
 
 
 def _threads() -> int | None:

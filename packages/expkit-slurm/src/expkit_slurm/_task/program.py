@@ -1,4 +1,4 @@
-"""The user's program in a task: imported, from the snapshot if there is one."""
+"""The user's program in a task: started again, from the snapshot if there is one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from .._cluster.errors import SlurmError
 from .._submissions.layout import CODE
@@ -15,52 +16,81 @@ if TYPE_CHECKING:
     from hydra.types import TaskFunction
 
     from expkit_hydra import Grid
-    from expkit_hydra.launching import Program
+    from expkit_hydra.launching import Program, Task
 
     from .._submissions.record import Submission
 
+T = TypeVar("T")
 
-def load_task_function(
-    grid: Grid, submission: Submission | None, log: Callable[[str], None]
-) -> TaskFunction:
-    """Import the user's program and find the function that the grid runs.
+
+def run_program(
+    grid: Grid,
+    submission: Submission | None,
+    log: Callable[[str], None],
+    execute: Callable[[TaskFunction, Grid, Task], T],
+) -> T:
+    """Run the user's program with this in the place of its Hydra app.
 
     Args:
-        grid: Names the program where there is no submission.
+        grid: The grid; it names the program where there is no submission.
         submission: The task's submission.
         log: Writes into the task's log.
+        execute: Is given the user's function, the grid with what its files cannot hold, and how
+            other processes find both.
+
+    Returns:
+        What `execute` returned.
 
     Raises:
-        SlurmError: If the program is unknown, or cannot be imported.
+        SlurmError: If the program is unknown, or fails before its app.
     """
-    if submission is not None and submission.program is None:
-        from .._submissions.payload import read_function
-
-        return read_function(submission.path)
     from expkit_bookkeeping.launching import error_facts, stop_requested, traceback_text
-    from expkit_hydra.launching import Program
 
+    task = _task(grid, submission)
+    reached = False
+    imports = contextlib.ExitStack()
+
+    def start(task_function: TaskFunction, whole_grid: Grid) -> T:
+        nonlocal reached
+        reached = True
+        imports.close()
+        return execute(task_function, whole_grid, task)
+
+    try:
+        with imports:
+            imports.enter_context(few_collections())
+            return task.run(grid, start)
+    except SlurmError:
+        raise
+    except SystemExit as end:
+        if reached or stop_requested() is not None:
+            raise
+        raise SlurmError(
+            f"The program ends before it starts its Hydra app: sys.exit({end.code!r}). Tasks start "
+            "it again, with the same arguments."
+        ) from end
+    except Exception as error:
+        if reached:
+            raise
+        log(traceback_text(error).rstrip())
+        facts = error_facts(error)
+        raise SlurmError(
+            f"The program fails before it starts its Hydra app: {facts['type']}: {facts['message']}"
+        ) from error
+
+
+def _task(grid: Grid, submission: Submission | None) -> Task:
+    if submission is not None and submission.program is None:
+        from .._submissions.payload import PickledTask
+
+        return PickledTask(submission.path)
     program = _program(grid, submission)
     if program is None:
         raise SlurmError(
             f"It is not known which function the grid {grid.grid_id} runs: its grid_search.yaml "
             "names none. Submit it again with hydra/launcher=expkit_slurm."
         )
-    try:
-        return Program.load(program)
-    except SystemExit as end:
-        if stop_requested() is not None:
-            raise
-        raise SlurmError(
-            f"The program ends while it is imported: sys.exit({end.code!r}). Tasks import it; "
-            'what only the sweep is to do belongs under `if __name__ == "__main__":`.'
-        ) from end
-    except Exception as error:
-        log(traceback_text(error).rstrip())
-        facts = error_facts(error)
-        raise SlurmError(
-            f"The program cannot be imported here: {facts['type']}: {facts['message']}"
-        ) from error
+    return program
 
 
 def _program(grid: Grid, submission: Submission | None) -> Program | None:
@@ -72,8 +102,7 @@ def _program(grid: Grid, submission: Submission | None) -> Program | None:
         if submission.snapshot is not None:
             return _from_snapshot(program, submission)
         return program
-    described = grid.description.get("task")
-    return None if described is None else Program.described(described)
+    return Program.described(grid.description)
 
 
 def _from_snapshot(program: Program, submission: Submission) -> Program:
