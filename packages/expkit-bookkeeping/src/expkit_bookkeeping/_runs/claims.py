@@ -443,15 +443,13 @@ def claim_run(
                 record = judge_again(folder, number, process, record, has_rival, judge)
                 if record is not None and not continues:
                     detach(folder, claim.check, others=append_files)
-                # A script may add to its configuration, and config.yaml holds that: the hash decides.
-                is_same = (
-                    config_hash is not None
-                    and record is not None
-                    and (record.config_hash == config_hash)
-                )
-                if record is not None and not (adds or continues or is_same):
+                if record is not None and not (adds or continues):
                     facts["continued"] = continued_under(
-                        record, config, attempt=attempt, unresolved=unresolved or ()
+                        record,
+                        config,
+                        attempt=attempt,
+                        config_hash=config_hash,
+                        unresolved=unresolved or (),
                     )
                 return _write_start(
                     claim, facts, record, reopened=False, adds=adds, launches=launches

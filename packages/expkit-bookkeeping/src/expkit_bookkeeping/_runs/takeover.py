@@ -93,6 +93,7 @@ def continued_under(
     config: Mapping[str, object] | None,
     *,
     attempt: int,
+    config_hash: str | None = None,
     unresolved: Collection[str] = (),
 ) -> list[Mapping[str, object]]:
     """What run.json says under `continued` once an attempt begins with this configuration.
@@ -103,10 +104,13 @@ def continued_under(
         former: The run as the attempt before has left it.
         config: The configuration; None if it is not known.
         attempt: The number of the attempt.
+        config_hash: The configuration's hash, if it has one.
         unresolved: Keys whose values depend on the machine or the time.
     """
     continued = list(former.continued)
-    if config is None:
+    # A script may add to its configuration, and config.yaml then holds more: the hash decides.
+    is_same = config_hash is not None and config_hash == former.config_hash
+    if config is None or is_same:
         return continued
     try:
         before = read_config(former.folder)
