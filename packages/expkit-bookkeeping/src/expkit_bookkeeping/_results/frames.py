@@ -233,7 +233,7 @@ class Results(pd.DataFrame):
             members = [folders[position] for position in positions]
             differences = configuration_differences(members, self.attrs["swept"])
             if "continued" in self.columns:  # a run of 8 epochs in one go is another than 4 + 4
-                trainings = dict.fromkeys(self["continued"].iloc[positions].fillna("–"))
+                trainings = dict.fromkeys(self["continued"].iloc[list(positions)].fillna("–"))
                 if len(trainings) > 1:
                     differences["continued"] = tuple(trainings)
             if differences:
