@@ -28,7 +28,7 @@ class ExpkitLauncherConf:
     """Configuration of the launcher `expkit`.
 
     `n_jobs`: processes at a time; 1 runs in this process.
-    `show_output`: the runs' output appears here, too, not only in their console.log.
+    `show_output`: the runs' output appears here, and not in their console.log.
     `gpus_per_run`: GPUs that each of `n_jobs` processes has to itself; 0.5: two runs share one, 0:
     all see all. None: one, if there are as many as processes.
     """

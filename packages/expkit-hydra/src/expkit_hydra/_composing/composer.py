@@ -120,7 +120,7 @@ class Composer:
             config.hydra.job.num, config.hydra.job.id = number, str(number)
         # The number, so that a run with the same overrides has another base.
         base = BaseConfig(config, (*overrides, f"hydra.job.num={number}"))
-        return Composition(base, (), listed_overrides(config), is_whole=True)
+        return Composition(base, (), listed_overrides(config.hydra), is_whole=True)
 
     def reads(self, overrides: Sequence[str]) -> bool:
         """Whether Hydra understands the overrides of a run."""
@@ -222,7 +222,7 @@ class Composer:
         self.alone += 1
         config = self._hydra_composes(overrides)
         return Composition(
-            BaseConfig(config, tuple(overrides)), (), listed_overrides(config), is_whole=True
+            BaseConfig(config, tuple(overrides)), (), listed_overrides(config.hydra), is_whole=True
         )
 
     def _hydra_composes(self, overrides: Sequence[str]) -> DictConfig:

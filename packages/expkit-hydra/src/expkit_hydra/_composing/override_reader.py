@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from .internals import raw_override_value, with_integer
 from .overrides import bare_key
+from .run_location import listed_overrides
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,9 +123,9 @@ def chosen_options(group: str, hydra: DictConfig) -> list[str] | None:
     Returns:
         The options in their order; None if it is no such group.
     """
-    for text in reversed(hydra.overrides.task):
-        if bare_key(str(text).partition("=")[0]) == group:
-            return written_options(str(text))
+    for text in reversed(listed_overrides(hydra)):
+        if bare_key(text.partition("=")[0]) == group:
+            return written_options(text)
     return _options_in_defaults(group, hydra)
 
 
@@ -150,14 +151,10 @@ def _options_in_defaults(group: str, hydra: DictConfig) -> list[str] | None:
 
     if not GlobalHydra.instance().is_initialized():
         return None
+    loader = GlobalHydra.instance().config_loader()
+    overrides = [*hydra.overrides.hydra, *listed_overrides(hydra)]
     try:
-        defaults = (
-            GlobalHydra.instance()
-            .config_loader()
-            .compute_defaults_list(
-                hydra.job.config_name, [*hydra.overrides.hydra, *hydra.overrides.task], RunMode.RUN
-            )
-        )
+        defaults = loader.compute_defaults_list(hydra.job.config_name, overrides, RunMode.RUN)
     except Exception:  # Hydra is asked to compose, and says why it refuses
         return None
     paths = [str(default.config_path).rpartition("/") for default in defaults.defaults]

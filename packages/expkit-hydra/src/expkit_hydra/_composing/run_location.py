@@ -28,9 +28,9 @@ def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     )
 
 
-def listed_overrides(config: DictConfig) -> tuple[str, ...]:
-    """A run's overrides as Hydra lists them; `a=${b}` is not resolved."""
-    nodes = content_of(config.hydra.overrides.task)
+def listed_overrides(hydra: DictConfig) -> tuple[str, ...]:
+    """A run's overrides as Hydra's node lists them; `a=${b}` is not resolved."""
+    nodes = content_of(hydra.overrides.task)
     return tuple([str(raw_value(node)) for node in nodes])
 
 
@@ -82,7 +82,7 @@ def settle(
     with read_write(config), open_dict(config):
         for key, value in location.items():
             config[key] = value
-        listed = listed_overrides(config) if overrides is None else overrides
+        listed = listed_overrides(config.hydra) if overrides is None else overrides
         list_overrides(config, [*listed, *location.overrides])
 
 

@@ -11,9 +11,11 @@ from typing import Any
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret, public_config
 
 from .._composing.global_state import answers_of_one_run, current_config
+from .._composing.nodes import node_at
 from .._composing.override_reader import written_options
 from .._composing.overrides import bare_key, overlap
 from .._composing.plain_data import plain_mapping, plain_value
+from .._composing.run_location import listed_overrides
 from .._composing.volatile import mentions_volatile, resolvers_as_text
 from .secrets import (
     SecretNode,
@@ -102,16 +104,16 @@ def keys_left_out(config: DictConfig, swept: Sequence[str]) -> Sequence[str]:
 
 def group_choices(config: DictConfig) -> dict[str, object]:
     """The chosen option of each config group of the user's; of several, a list as overridden."""
-    from omegaconf import ListConfig, OmegaConf
+    from omegaconf import ListConfig
 
     choices = plain_value(config.hydra.runtime.choices)
     assert isinstance(choices, dict)
-    for text in map(str, config.hydra.overrides.task):
+    for text in listed_overrides(config.hydra):
         options = written_options(text)
         group = bare_key(text.partition("=")[0])
         if options is None or group in choices:
             continue
-        if not isinstance(OmegaConf.select(config, group.partition("@")[0]), ListConfig):
+        if not isinstance(node_at(config, group.partition("@")[0]), ListConfig):  # a list of values
             choices[group] = options
     return {group: option for group, option in choices.items() if not group.startswith("hydra/")}
 

@@ -166,7 +166,9 @@ def described_return(config: DictConfig) -> JobReturn:
 
     from .._composing.global_state import current_config
 
-    result = JobReturn(overrides=list(listed_overrides(config)), task_name=config.hydra.job.name)
+    result = JobReturn(
+        overrides=list(listed_overrides(config.hydra)), task_name=config.hydra.job.name
+    )
     with current_config(config):
         folder = output_dir(config)
         chdir = config.hydra.job.chdir
