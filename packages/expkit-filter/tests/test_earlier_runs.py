@@ -140,7 +140,9 @@ def test_a_difference_in_type_alone_is_shown(experiment):
 
 
 def test_on_change_decides_what_happens_to_the_folder(experiment):
-    experiment.add("a", "completed", "other", config_yaml=OLD_CONFIG)
+    folder = experiment.add("a", "interrupted", "other", config_yaml=OLD_CONFIG)
+    (folder / "states").mkdir()
+    (folder / "states" / "epoch_0019.pt").touch()
 
     keep = decide(experiment, on_change="keep")
     go_on = decide(experiment, on_change="continue")
@@ -150,6 +152,47 @@ def test_on_change_decides_what_happens_to_the_folder(experiment):
     assert (go_on.skip, go_on.to_trash) == (False, False)
     assert (rerun.skip, rerun.to_trash) == (False, True)
     assert rerun.record.run_name == "a"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "checkpoint", "reason"),
+    [
+        (40, "epoch_0019.pt", None),
+        (40, "epoch_0017.pt", None),
+        (40, None, "no checkpoint to continue from"),
+        (20, "epoch_0019.pt", "trained for 20 epochs, and this configuration has epochs=20"),
+        (19, "epoch_0017.pt", "trained for 20 epochs, and this configuration has epochs=19"),
+        (None, "epoch_0019.pt", "give the configuration a key epochs"),
+    ],
+)
+def test_a_completed_run_continues_only_to_more_epochs_than_it_has(
+    experiment, epochs, checkpoint, reason
+):
+    folder = experiment.add("a", "completed", "other", config_yaml="epochs: 20\nlr: 0.2\n")
+    if checkpoint is not None:
+        (folder / "states").mkdir()
+        (folder / "states" / checkpoint).touch()
+    config = {"lr": 0.1} | ({} if epochs is None else {"epochs": epochs})
+
+    decision = RunFilter(runs=experiment.runs(), on_change="continue").decide(
+        config, run_name="a", config_hash="hash"
+    )
+
+    if reason is None:
+        assert (decision.skip, decision.kind, decision.to_trash) == (False, "changed", False)
+        assert "~ epochs=20 → 40" in decision.reason
+    else:
+        assert (decision.skip, decision.kind) == (True, "cannot_continue")
+        assert reason in decision.reason
+
+
+def test_a_continued_run_that_fails_has_all_its_attempts_again(experiment):
+    continued = [{"attempt": 3, "epoch": 20, "changes": [{"key": "epochs"}]}]
+    experiment.add("a", "failed", "hash_a", attempt=4, continued=continued)
+
+    decision = decide(experiment, config_hash="hash_a")
+
+    assert (decision.skip, decision.reason) == (False, "failed, attempt 3 of 3")
 
 
 @pytest.mark.parametrize("on_change", [None, "continue", "rerun"])

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from slurm_app import RESUMABLE
 
 from expkit_bookkeeping import read_run
 from expkit_bookkeeping.launching import recorded_sources
@@ -50,6 +51,21 @@ def test_the_same_command_again_submits_only_what_is_missing(app):
     assert "submitted 1 run:" in output
     assert sorted(app.calls()) == ["0 first", "1 first", "2 first", "3 first"]
     assert "nothing to do" in app.sweep("x=0,1,2,3")
+
+
+def test_tasks_prolong_completed_runs_from_their_checkpoints(app):
+    app.write("train.py", RESUMABLE)
+    app.sweep("epochs=2", "x=0,1")
+    output = app.sweep("epochs=4", "x=0,1", "expkit.on_change=continue")
+
+    assert "2 continue with another configuration: ~ epochs=2 → 4 (2 runs)" in output
+    for x in (0, 1):
+        record = app.record(x)
+        assert (record["state"], record["attempt"]) == ("completed", 2)
+        (entry,) = record["continued"]
+        assert (entry["epoch"], [change["key"] for change in entry["changes"]]) == (2, ["epochs"])
+        lines = app.log(x, "metrics.jsonl").splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
 
 
 def test_what_is_in_the_queue_is_not_submitted_again_but_waited_for(app):

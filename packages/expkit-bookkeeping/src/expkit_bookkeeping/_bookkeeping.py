@@ -583,7 +583,10 @@ class Bookkeeping(NamedFiles):
         if self._finished is None or (text and epochs is not None and start < epochs):
             attempt = self._training("resume")
             assert attempt is not None
-            attempt.resume_at(start.step, start.metrics_size, start.timers)
+            epoch = None if start.path is None else int(start)
+            attempt.resume_at(epoch, start.step, start.metrics_size, start.timers)
+            if start.replaced and attempt.has_changed:
+                self._warn(_describe_replaced(start.replaced))
             if start.path is not None:
                 if attempt.completed is None:
                     self._saver_of(attempt).finish_earlier_save(start.path)
@@ -699,6 +702,7 @@ class Bookkeeping(NamedFiles):
             run_name=self.run_name,
             experiment_id=self.experiment_id,
             swept=self._swept,
+            config=self._shown_config or None,
             may_share=self._may_share,
             unless=completed_since(read_run(self.folder)) if completed is None else None,
             adds_to=None if completed is None else completed.record,
@@ -837,6 +841,17 @@ class Bookkeeping(NamedFiles):
             run.warn(text)
 
 
+def _describe_replaced(replaced: Mapping[str, tuple[object, object]]) -> str:
+    values = [f"{place} is {now}, not {before}" for place, (before, now) in replaced.items()]
+    more = f" and {len(values) - MOST_REPLACED} more" if len(values) > MOST_REPLACED else ""
+    return (
+        "The configuration has changed, and the checkpoint has restored what it was saved with: "
+        f"{'; '.join(values[:MOST_REPLACED])}{more}. To train with the new values, set them after "
+        "resume()."
+    )
+
+
+MOST_REPLACED = 8
 _open_objects: dict[Path, Bookkeeping] = {}  # of this process, by folder
 
 

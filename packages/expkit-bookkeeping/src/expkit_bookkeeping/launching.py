@@ -6,6 +6,7 @@ training code and notebooks use is in `expkit_bookkeeping` itself.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
+    from ._checkpoints.files import reason_not_to_continue as reason_not_to_continue
     from ._files.append_files import open_append_file as open_append_file
     from ._files.append_files import open_lines as open_lines
     from ._files.append_files import open_to_read as open_to_read
@@ -64,6 +65,8 @@ if TYPE_CHECKING:
     from ._runs.folder_ownership import script_files as script_files
     from ._runs.hashes import IGNORED_BY_DEFAULT as IGNORED_BY_DEFAULT
     from ._runs.hashes import NO_PART_OF_IDENTITY as NO_PART_OF_IDENTITY
+    from ._runs.hashes import changes_text as changes_text
+    from ._runs.hashes import config_changes as config_changes
     from ._runs.records import Liveness as Liveness
     from ._runs.records import is_alive as is_alive
     from ._runs.settings import folder_name as folder_name
@@ -82,11 +85,13 @@ _MODULES = {
     "SECRET_KEYS": "_files.secrets",
     "UnreadableFileError": "_files.json_files",
     "append_line": "_files.durable",
+    "changes_text": "_runs.hashes",
     "check_schema": "_files.json_files",
     "claim_run": "_runs.claims",
     "code_changes": "_runs.code",
     "code_facts": "_runs.code",
     "completed_since": "_runs.claims",
+    "config_changes": "_runs.hashes",
     "cut_metrics": "_recording.metrics",
     "error_facts": "_files.texts",
     "exit_code": "_recording.endings",
@@ -111,6 +116,7 @@ _MODULES = {
     "read_json": "_files.json_files",
     "read_sources": "_runs.code_records",
     "read_yaml": "_files.yaml_files",
+    "reason_not_to_continue": "_checkpoints.files",
     "reason_to_stay": "_runs.folder_ownership",
     "record_code": "_runs.code_records",
     "recorded_sources": "_runs.code_records",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ._runs.records import is_alive as is_alive
     from ._runs.records import read_run as read_run
     from ._runs.settings import read_config as read_config
+    from ._runs.takeover import continuation_text as continuation_text
     from ._runs.trash import RemovedRun as RemovedRun
     from ._runs.trash import removed_runs as removed_runs
 
@@ -39,6 +40,7 @@ _MODULES = {
     "UsedRun": "_finished.used_runs",
     "change_since": "_finished.used_runs",
     "configuration_differences": "_results.groups",
+    "continuation_text": "_runs.takeover",
     "differences_text": "_results.groups",
     "experiment_folder": "_results.curves",
     "find_run": "_runs.records",

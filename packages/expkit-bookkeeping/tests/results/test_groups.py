@@ -193,3 +193,25 @@ def test_null_and_its_text_are_two_groups_and_so_are_one_and_true(tmp_path):
 
     assert [len(table), *sorted(table["acc", "n"])] == [4, 1, 1, 1, 2]
     assert math.isclose(table["acc", "mean"].max(), 0.3)
+
+
+def test_a_mean_over_prolonged_runs_and_others_is_warned_of(tmp_path):
+    pytest.importorskip("torch")
+
+    def train(seed, epochs):
+        folder = tmp_path / "training" / f"x_{seed}"
+        swept = {"model": "x", "seed": seed}
+        config = {**swept, "epochs": epochs}
+        with Bookkeeping(folder, config=config, swept=swept, console=False) as run:
+            for epoch in range(run.resume(), epochs):
+                run.log_metrics({"acc": seed}, step=epoch)
+                run.save_checkpoint(epoch)
+
+    train(1, 2)
+    train(1, 4)
+    train(2, 4)
+
+    frame = results(tmp_path)
+    with pytest.warns(UserWarning, match=r"continued \(epochs 2 → 4 at epoch 2, –\), in x\."):
+        frame.table()
+    assert list(frame["continued"].fillna("")) == ["epochs 2 → 4 at epoch 2", ""]

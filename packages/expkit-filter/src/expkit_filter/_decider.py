@@ -44,6 +44,11 @@ class Decider:
                 self._by_hash.setdefault(record.config_hash, []).append(record)
         self.reset_counts()
 
+    @property
+    def has_runs(self) -> bool:
+        """Whether there are any earlier runs."""
+        return bool(self._by_name)
+
     def reset_counts(self) -> None:
         """Counts from zero again, for another grid."""
         self._hits = [0] * len(self.rules)
@@ -70,6 +75,7 @@ class Decider:
             on_change=self.on_change,
             code_changes=self.code_changes_of,
             differences=lambda record: _differences(record, run.config, self._ignore),
+            obstacle=lambda record: _obstacle(record, run.config),
         )
 
     def first_match(
@@ -133,6 +139,12 @@ class Decider:
         if namesake.config_hash is None:  # nobody computed one: the name must do
             return [*same, namesake], False
         return same, True
+
+
+def _obstacle(record: RunRecord, config: Mapping[str, object]) -> str | None:
+    from expkit_bookkeeping.launching import reason_not_to_continue
+
+    return reason_not_to_continue(record, config)
 
 
 def _differences(

@@ -25,6 +25,7 @@ def decide_by_state(
     on_change: str | None,
     code_changes: Callable[[RunRecord], Sequence[str]],
     differences: Callable[[RunRecord], Sequence[str]],
+    obstacle: Callable[[RunRecord], str | None],
 ) -> Decision:
     """The decision about a run that no rule skips.
 
@@ -38,6 +39,7 @@ def decide_by_state(
         code_changes: Returns the recorded source files that have changed since.
         differences: Returns the differences, by key, between a record's configuration and the
             run's.
+        obstacle: Returns why a record's run cannot go on with this configuration, or None.
     """
     running = _first(same, "running")
     if running is not None:
@@ -53,15 +55,15 @@ def decide_by_state(
     if namesake is not None and namesake.state == "unknown":
         return Decision(True, "unknown", None, _describe_unknown(namesake), namesake)
     if namesake is not None and has_changed:
-        return _decide_changed(namesake, on_change, differences(namesake))
+        return _decide_changed(namesake, on_change, differences(namesake), obstacle)
     if completed:
         return _rerun(completed[0], namesake, rerun, code_changes)
     failed = max(
         (record for record in same if record.state == "failed"),
-        key=lambda record: record.attempt,
+        key=lambda record: record.tries,
         default=None,
     )
-    if failed is not None and rerun not in ("failed", "all") and failed.attempt >= attempts:
+    if failed is not None and rerun not in ("failed", "all") and failed.tries >= attempts:
         return Decision(True, "given_up", None, _describe_given_up(failed), failed)
     earlier = namesake or failed
     return Decision(False, "run", None, _describe_run(earlier, attempts), earlier)
@@ -82,7 +84,10 @@ def _rerun(
 
 
 def _decide_changed(
-    namesake: RunRecord, on_change: str | None, differences: Sequence[str]
+    namesake: RunRecord,
+    on_change: str | None,
+    differences: Sequence[str],
+    obstacle: Callable[[RunRecord], str | None],
 ) -> Decision:
     text = "\n".join([f"another configuration in {namesake.run_name}:", *differences])
     if on_change == "keep":
@@ -91,7 +96,11 @@ def _decide_changed(
         reason = f"{_describe_running(namesake)}, with {text}"
         return Decision(True, "changed", None, reason, namesake)
     if on_change == "continue":
-        return Decision(False, "run", None, f"continues from {text}", namesake)
+        why_not = obstacle(namesake)
+        if why_not is not None:
+            kept = f"{why_not}; it stays as it is"
+            return Decision(True, "cannot_continue", None, kept, namesake)
+        return Decision(False, "changed", None, f"continues from {text}", namesake)
     if on_change == "rerun":
         return Decision(False, "changed", None, f"starts over, {text}", namesake, to_trash=True)
     return Decision(True, "changed", None, text, namesake)
@@ -115,7 +124,7 @@ def _describe_unknown(record: RunRecord) -> str:
 def _describe_given_up(record: RunRecord) -> str:
     error = record.error or {}
     last = f", last with {error.get('type')}: {error.get('message')}" if error else ""
-    times = "once" if record.attempt == 1 else f"{record.attempt} times"
+    times = "once" if record.tries == 1 else f"{record.tries} times"
     return f"failed {times}{last}; expkit.rerun=failed tries again"
 
 
@@ -123,7 +132,7 @@ def _describe_run(record: RunRecord | None, attempts: int) -> str:
     if record is None:
         return "new"
     if record.state == "failed":
-        return f"failed, attempt {record.attempt + 1} of {max(attempts, record.attempt + 1)}"
+        return f"failed, attempt {record.tries + 1} of {max(attempts, record.tries + 1)}"
     if record.state == "lost":
         return "lost (its process is gone), resumes"
     return f"{record.state}, resumes"

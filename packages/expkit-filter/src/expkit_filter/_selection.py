@@ -38,8 +38,9 @@ class Decision:
         skip: Whether the run is skipped.
         kind: `rule` (a rule of `_filters` holds), `completed` (done, according to its state or an
             `exists:` or `completed:` rule), `running` (another process has it), `given_up` (failed
-            too often), `changed` (the folder of this name has another configuration), `unknown`
-            (its `run.json` cannot be read) or `run`.
+            too often), `changed` (the folder of this name has another configuration),
+            `cannot_continue` (it has, and cannot go on with this one), `unknown` (its `run.json`
+            cannot be read) or `run`.
         rule: Number of the rule that holds, from 1, or None.
         reason: For people: one line, sometimes followed by the differences, one line per key.
         record: The record of the earlier run that decided, if any.
@@ -82,6 +83,9 @@ class Selection:
             (`24 completed, skipped: 18 with this code, 6 with older code (models.py changed)`);
             empty if there are none.
         unused: Rules that never fire; their warnings are among `warnings`.
+        continuing: How many runs go on in folders with another configuration, and the differences
+            by key (`2 continue with another configuration: ~ epochs=20 → 40 (2 runs)`); empty if
+            none does.
     """
 
     decisions: tuple[Decision, ...]
@@ -89,6 +93,7 @@ class Selection:
     warnings: tuple[str, ...] = ()
     completed: str = ""
     unused: tuple[UnusedRule, ...] = ()
+    continuing: str = ""
 
     @property
     def to_run(self) -> tuple[int, ...]:
@@ -120,5 +125,6 @@ _KINDS = (
     ("running", "running"),
     ("given_up", "given up"),
     ("changed", "kept with another configuration"),
+    ("cannot_continue", "cannot continue"),
     ("unknown", "unreadable"),
 )

@@ -81,6 +81,8 @@ class SelectionBuilder:
             for name, decision in zip(self._run_names, self._decisions, strict=True)
             if decision.kind == "unknown"
         ]
+        continuing = [decision for decision in self._decisions if _continues(decision)]
+        warnings += self._nothing_continues()
         completed = completed_by_code(
             self._decider.code_changes_of(decision.record) if decision.record is not None else ()
             for decision in self._decisions
@@ -92,6 +94,7 @@ class SelectionBuilder:
             warnings=tuple(warnings),
             completed=completed,
             unused=unused,
+            continuing=_describe_continuing(continuing),
         )
 
     def _append(self, decision: Decision, run_name: str) -> Decision:
@@ -165,14 +168,7 @@ class SelectionBuilder:
         changed = [decision for decision in self._decisions if _has_changed(decision)]
         if not changed:
             return
-        counts: dict[str, int] = {}
-        for decision in changed:
-            for line in decision.reason.split("\n")[1:]:
-                counts[line] = counts.get(line, 0) + 1
-        lines = sorted(counts, key=lambda line: (-counts[line], line[2:]))
-        shown = [f"  {line} ({_run_count(counts[line])})" for line in lines[:MOST_LINES]]
-        if len(lines) > MOST_LINES:
-            shown.append(f"  … and {len(lines) - MOST_LINES} more differences")
+        shown = [f"  {line}" for line in _differences_of(changed)]
         records = [decision.record for decision in changed if decision.record is not None]
         first = records[0].folder
         running = sum(record.state == "running" for record in records)
@@ -186,12 +182,25 @@ class SelectionBuilder:
                     else f"{len(changed)} runs of this grid have a folder with another "
                     f"configuration, the first is {first}:",
                     *shown,
-                    "Choose expkit.on_change=keep (skip them), continue (go on training in those "
-                    "folders) or rerun (move them to .trash and start over), or give the grid "
-                    "another experiment_id.",
+                    "Choose expkit.on_change=keep (skip them), continue (go on training from their "
+                    "checkpoints, for instance for more epochs) or rerun (move them to .trash and "
+                    "start over), or give the grid another experiment_id.",
                 ]
             )
         )
+
+    def _nothing_continues(self) -> Iterator[str]:
+        """A warning if `on_change=continue` continues nothing, and new runs start instead."""
+        asked = [decision for decision in self._decisions if decision.kind != "rule"]
+        if self._decider.on_change != "continue" or not asked or not self._decider.has_runs:
+            return
+        if all(decision.kind == "run" and decision.record is None for decision in asked):
+            yield (
+                "expkit.on_change=continue continues runs of the same name, and none of this grid "
+                f"has been there before: {_run_count(len(asked))} begin at epoch 0. Where names "
+                "contain the number of epochs, as it is swept or in run_name, a run with more "
+                "epochs is another run."
+            )
 
     def _unused(self, undefined: Mapping[int, Sequence[str]]) -> Iterator[UnusedRule]:
         for number, row in enumerate(self._decider.explain(), start=1):
@@ -233,6 +242,31 @@ class SelectionBuilder:
             if match is not None:
                 numbers.add(match[0])
         return sorted(numbers), config
+
+
+def _continues(decision: Decision) -> bool:
+    return decision.kind == "changed" and not decision.skip and not decision.to_trash
+
+
+def _describe_continuing(decisions: Sequence[Decision]) -> str:
+    if not decisions:
+        return ""
+    verb = "continues" if len(decisions) == 1 else "continue"
+    differences = "; ".join(_differences_of(decisions))
+    return f"{len(decisions)} {verb} with another configuration: {differences}"
+
+
+def _differences_of(decisions: Sequence[Decision]) -> list[str]:
+    """The differences by key, each with the number of runs."""
+    counts: dict[str, int] = {}
+    for decision in decisions:
+        for line in decision.reason.split("\n")[1:]:
+            counts[line] = counts.get(line, 0) + 1
+    lines = sorted(counts, key=lambda line: (-counts[line], line[2:]))
+    shown = [f"{line} ({_run_count(counts[line])})" for line in lines[:MOST_LINES]]
+    if len(lines) > MOST_LINES:
+        shown.append(f"… and {len(lines) - MOST_LINES} more differences")
+    return shown
 
 
 def _has_changed(decision: Decision) -> bool:

@@ -313,7 +313,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
 
     from ._composing.global_state import current_config
     from ._grid.grid import with_hashes_under
-    from ._grid.identity import group_choices, identify
+    from ._grid.identity import group_choices, identify, public_data
     from ._grid.names import swept_keys, swept_values
     from ._running.output import job_log
 
@@ -341,7 +341,7 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
                 _say(f"{reason}; it moved to {_shown(trash)}")
             record = None
         elif record.state != "running" and not record.is_newer:
-            _say(_continuation(record))
+            _say(_continuation(record, identity.data))
     return claim_run(
         folder,
         run_name=str(config.run_name),
@@ -351,21 +351,23 @@ def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
         choices=group_choices(config),
         unresolved=identity.unresolved,
         ignored=identity.ignored,
+        config=public_data(config),
         unless=completed_since(record),
         append_files=[job_log(config)],
         launches=True,
     )
 
 
-def _continuation(record: RunRecord) -> str:
-    """What a further attempt begins with."""
+def _continuation(record: RunRecord, data: Mapping[str, object]) -> str:
+    """What a further attempt with this configuration begins with."""
     from expkit_bookkeeping import find_checkpoints
 
     from ._running.lifetime import earlier_files
 
     how = f"({record.state}, attempt {record.attempt + 1})"
     if find_checkpoints(record.folder):
-        return f"Run {record.run_name} continues {how}."
+        changes = _changes(record, data)
+        return f"Run {record.run_name} continues {how}{changes and f': {changes}'}."
     files = earlier_files(record.folder)
     if files is None:
         return f"Run {record.run_name} is tried again {how}; there is no checkpoint."
@@ -441,52 +443,48 @@ def _why_start_over(
         ValueError: If it is unfinished, has checkpoints and another configuration.
     """
     from expkit_bookkeeping import find_checkpoints
+    from expkit_bookkeeping.launching import reason_not_to_continue
 
     name = record.run_name
     if record.state == "running":
         return None  # claiming it says whether this very process has it
     if settings.fresh:
         return f"Run {name} starts over (expkit.fresh=true): there was one ({record.state})"
+    has_changed = record.config_hash not in (None, config_hash)
+    if has_changed and settings.on_change == "continue":
+        reason = reason_not_to_continue(record, data)
+        if reason is None:
+            return None
+        raise ValueError(
+            f"Run {name} ({record.state}) in {_shown(record.folder)} cannot continue with this "
+            f"configuration: {reason}. Nothing was changed. expkit.fresh=true starts over (the old "
+            "run moves to .trash)."
+        )
     if record.state == "completed":
         return f"Run {name} was completed"
-    if record.config_hash in (None, config_hash) or settings.on_change == "continue":
+    if not has_changed:
         return None
     if settings.on_change == "rerun" or not find_checkpoints(record.folder):
         return f"Run {name} ({record.state}) had another configuration"
+    changes = _changes(record, data) or "only in values that depend on the machine or the time"
     raise ValueError(
         f"Run {name} ({record.state}) in {_shown(record.folder)} has checkpoints, and it had "
-        f"another configuration: {_difference(record.folder, data)}. Choose "
+        f"another configuration: {changes}. Choose "
         "expkit.on_change=continue to continue from its checkpoint, or expkit.fresh=true to start "
         "over (the old run moves to .trash)."
     )
 
 
-def _difference(folder: Path, data: Mapping[str, object]) -> str:
-    """What differs from the configuration that a run folder holds, key by key."""
-    from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+def _changes(record: RunRecord, data: Mapping[str, object]) -> str:
+    """How a configuration differs from the one that a run folder holds; empty if it does not."""
+    from expkit_bookkeeping.launching import changes_text, config_changes
 
     from ._grid.identity import read_config
 
-    old = read_config(folder)
+    old = read_config(record.folder)
     if old is None:
-        return "what it was is not known"
-    before, after = dict(_flat(old)), dict(_flat(data))
-    lines = []
-    for key in sorted(before.keys() | after.keys()):
-        if key.partition(".")[0] in NO_PART_OF_IDENTITY or before.get(key) == after.get(key):
-            continue
-        lines.append(f"{key}: {before.get(key)!r} → {after.get(key)!r}")
-    return ", ".join(lines) or "only in values that depend on the machine or the time"
-
-
-def _flat(value: object, path: str = "") -> list[tuple[str, object]]:
-    if isinstance(value, Mapping) and value:
-        return [
-            leaf
-            for key, item in value.items()
-            for leaf in _flat(item, f"{path}.{key}" if path else str(key))
-        ]
-    return [(path, value)]
+        return "" if record.config_hash is None else "what it was is not known"
+    return changes_text(config_changes(old, data, list(record.unresolved)))
 
 
 def _warn_of_rules(config: DictConfig, data: Mapping[str, object], folder: Path) -> None:
@@ -512,7 +510,7 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
     from expkit_bookkeeping.launching import claim_run, foreign_reason
 
     from ._grid.grid import read_grid
-    from ._grid.identity import group_choices, identify
+    from ._grid.identity import group_choices, identify, public_data
 
     experiment = Path(config.hydra.runtime.cwd, str(config.results_dir), str(config.experiment_id))
     foreign = foreign_reason(folder, experiment=experiment)
@@ -551,6 +549,7 @@ def _claim_foreign_run(config: DictConfig, folder: Path) -> Claim | None:
             choices=group_choices(config),
             unresolved=identity.unresolved,
             ignored=identity.ignored,
+            config=public_data(config),
             launches=True,
         )
     except RunClaimed as error:

@@ -21,7 +21,15 @@ from ._composing.global_state import current_config
 from ._composing.internals import raw_return_value
 from ._composing.run_location import RunLocation, pinned_keys
 from ._console.command_lines import recordable
-from ._console.preview import dry_run_lines, explain, missing_values, narrowed, shorten, warnings
+from ._console.preview import (
+    dry_run_lines,
+    explain,
+    left_out,
+    missing_values,
+    narrowed,
+    shorten,
+    warnings,
+)
 from ._console.progress import progress
 from ._console.texts import error_line, run_count
 from ._drafting.description import describe
@@ -119,21 +127,21 @@ class GridSweeper:
             warn_about_order(loader, config.hydra.job.config_name)
             try:
                 with files_read_once(loader):
-                    grid_and_given_up = self._make_grid(
+                    grid_and_left_out = self._make_grid(
                         expansion, composer, declared=lambda: expand(params, [], loader)
                     )
             except KeyboardInterrupt:
                 log.warning("Interrupted while the grid was made. Nothing has been started.")
                 raise SystemExit(INTERRUPTED) from None
-            if grid_and_given_up is None:
+            if grid_and_left_out is None:
                 return []
             with tracking_uri_handed_on(config):
-                return self._launch(*grid_and_given_up)
+                return self._launch(*grid_and_left_out)
 
     def _make_grid(
         self, expansion: Expansion, composer: Composer, *, declared: Callable[[], Expansion]
-    ) -> tuple[Grid, int] | None:
-        """The grid, and how many of its runs are given up; None for a dry run.
+    ) -> tuple[Grid, list[str]] | None:
+        """The grid, and sentences about runs that should start and cannot; None for a dry run.
 
         Args:
             expansion: The runs' overrides.
@@ -172,12 +180,11 @@ class GridSweeper:
             for line in dry_run_lines(draft):
                 log.info(line)
             return None
-        given_up = sum(decision.kind == "given_up" for decision in draft.selection.decisions)
         task = None if self.task_function is None else describe_task(self.task_function)
         description = describe(
             config, expansion, draft, task=task, command=recordable(typed_arguments())
         )
-        return _write(draft, description), given_up
+        return _write(draft, description), list(left_out(draft))
 
     def _explain_launch(self, draft: Draft) -> None:
         """Let the launcher say what it would do, for a grid that is deleted afterwards."""
@@ -187,7 +194,7 @@ class GridSweeper:
             for line in self.launcher.explain_grid(grid, draft.experiment):
                 log.info(line)
 
-    def _launch(self, grid: Grid, given_up: int) -> list[Sequence[JobReturn]]:
+    def _launch(self, grid: Grid, left_out: Sequence[str]) -> list[Sequence[JobReturn]]:
         from ._console.finishing import finish_grid
 
         assert self.config is not None
@@ -220,11 +227,8 @@ class GridSweeper:
         if broken is not None:
             raise broken
         _raise_for_failures(grid, batches, attempts=int(config.expkit.get("attempts") or 3))
-        if given_up:  # else a chain of commands would go on as if the grid were complete
-            raise GridError(
-                f"{given_up} of {run_count(len(grid.runs))} failed too often, not started. Once "
-                "the cause is gone, expkit.rerun=failed tries again."
-            )
+        if left_out:  # else a chain of commands would go on as if the grid were complete
+            raise GridError("\n".join(left_out))
         return batches
 
     def _sweep_plainly(self, expansion: Expansion, composer: Composer) -> list[Sequence[JobReturn]]:
@@ -313,7 +317,7 @@ def _raise_for_failures(
     for result in failed:
         run = _run_of(result, grid)
         record = None if run is None else read_run(run.folder)
-        if record is not None and record.state == "failed" and record.attempt >= attempts:
+        if record is not None and record.state == "failed" and record.tries >= attempts:
             again = "expkit.attempts is reached, expkit.rerun=failed tries again"
         name = run.run_name if run is not None else " ".join(result.overrides or ())
         names.setdefault(_describe(raw_return_value(result)), []).append(name)

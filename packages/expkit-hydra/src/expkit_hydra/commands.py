@@ -179,7 +179,7 @@ def _rows(experiment: Path) -> tuple[list[Row], str | None, bool, int]:
 
 
 def _print_run(selected: SelectedRun, *, lines: int, with_kit: bool) -> None:
-    from expkit_bookkeeping.reading import change_since, used_runs
+    from expkit_bookkeeping.reading import change_since, continuation_text, used_runs
 
     from ._console.command_lines import short_path
     from ._console.run_details import config_text, debugger_command, last_lines
@@ -195,6 +195,8 @@ def _print_run(selected: SelectedRun, *, lines: int, with_kit: bool) -> None:
     if record is not None:
         say(f"attempt {record.attempt}, {duration_text(record.elapsed_s)}, {owner_text(record)}")
         say(f"started {record.started_at}, ended {record.ended_at or '—'}")
+        if record.continued:
+            say(f"continued: {continuation_text(record.continued)}")
         if record.best:
             best = record.best
             number = best.get("value")

@@ -115,7 +115,7 @@ def test_a_checkpoint_of_another_configuration_is_not_resumed_unasked(app):
     output = app.train("x=2", "epochs=20", code=1)
 
     assert app.calls() == ["2"]
-    assert "epochs: 10 → 20" in output
+    assert "epochs 10 → 20" in output
     assert "expkit.on_change=continue" in output
     assert "expkit.fresh=true" in output
     app.train("x=2", "epochs=20", "expkit.on_change=continue")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._runs.settings import number_of_epochs, settings_of_run
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .._runs.records import RunRecord
     from .._runs.settings import RunSettings
 
 NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
@@ -51,6 +55,36 @@ def find_checkpoints(folder: Path) -> list[CheckpointFile]:
         return []
     files = (parse_name(path) for path in paths)
     return sorted(file for file in files if file is not None and not file.path.is_dir())
+
+
+def reason_not_to_continue(record: RunRecord, config: Mapping[str, object]) -> str | None:
+    """Why an earlier run cannot go on with another configuration; None if it can.
+
+    It would record the new configuration although none of its epochs was trained with it.
+
+    Args:
+        record: The run.
+        config: The configuration.
+    """
+    checkpoints = find_checkpoints(record.folder)
+    is_completed = record.state == "completed"
+    if not checkpoints:
+        return "it has no checkpoint to continue from" if is_completed else None
+    newest = checkpoints[-1]
+    done = newest.epoch + (newest.batch == float("inf"))
+    if is_completed:  # its newest checkpoint may be older than its end
+        done = max(done, settings_of_run(record, None).epochs or 0)
+    epochs = number_of_epochs(config)
+    if epochs is None:
+        return (
+            "nothing tells how many epochs it is to have: give the configuration a key epochs, "
+            "such as epochs: ${trainer.max_epochs}"
+            if is_completed
+            else None
+        )
+    if epochs > done:
+        return None
+    return f"it has been trained for {done} epochs, and this configuration has epochs={epochs}"
 
 
 def reason_for_no_best(folder: Path, settings: RunSettings) -> str:

@@ -21,7 +21,7 @@ from .rng import (
     start_kept_workers,
 )
 from .snapshots import SCHEMA, CheckpointContent
-from .states import Stateful, load_into, prepend_fact
+from .states import Stateful, hyperparameters, load_into, prepend_fact
 from .writing import set_aside
 
 TYPE_CHECKING = False
@@ -46,6 +46,8 @@ class ResumePoint(int):
         timers: The content of timer.yaml then, empty on a new run; None if unknown.
         path: The checkpoint that was read; None on a new run.
         extra: The plain values by the names that `save_checkpoint` got them under.
+        replaced: By place the hyperparameters of optimizers and schedulers that the checkpoint has
+            replaced, each before and now.
 
     >>> start = ResumePoint(3, batch=20)
     >>> list(range(start, 5)), start.batch
@@ -58,6 +60,7 @@ class ResumePoint(int):
     timers: str | None
     path: Path | None
     extra: Mapping[str, object]
+    replaced: Mapping[str, tuple[object, object]]
 
     def __new__(
         cls,
@@ -69,12 +72,13 @@ class ResumePoint(int):
         timers: str | None = None,
         path: Path | None = None,
         extra: Mapping[str, object] | None = None,
+        replaced: Mapping[str, tuple[object, object]] | None = None,
     ) -> Self:
         """Make the number of the epoch and attach the rest."""
         point = super().__new__(cls, epoch)
         point.batch, point.path = batch, path
         point.step, point.metrics_size, point.timers = step, metrics_size, timers
-        point.extra = dict(extra or {})
+        point.extra, point.replaced = dict(extra or {}), dict(replaced or {})
         return point
 
 
@@ -206,9 +210,14 @@ def _restore(
             "given: the training continues without it."
         )
     states = {**states, **_optimizer_states(content, stateful, path)}
+    replaced: dict[str, tuple[object, object]] = {}
     for name, value in stateful.items():
         with _restoring(path, name):
+            before = hyperparameters(value, name)
             load_into(value, states[name], name)
+            for place, now in hyperparameters(value, name).items():
+                if place in before and repr(before[place]) != repr(now):
+                    replaced[place] = before[place], now
     generators = loader_generators(loader)
     if isinstance(loader, Stateful) and content["loader"] is not None:
         with _restoring(path, "loader"):
@@ -235,6 +244,7 @@ def _restore(
         timers=content.get("timers"),  # older files lack it
         path=path,
         extra={**plain, **extra},
+        replaced=replaced,
     )
 
 

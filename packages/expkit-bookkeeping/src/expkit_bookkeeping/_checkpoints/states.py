@@ -106,6 +106,44 @@ def state_of(value: object, name: str, keep: Callable[[Tensor], Tensor] = same_m
     return saveable(state, name, keep)
 
 
+def hyperparameters(value: object, name: str) -> dict[str, object]:
+    """By place, what an optimizer or a scheduler was made with, and a checkpoint replaces.
+
+    Args:
+        value: The optimizer or scheduler; anything else has none.
+        name: What to call it.
+
+    Returns:
+        Plain values, without what changes as the training goes on.
+    """
+    places: dict[str, object] = {}
+    for number, group in enumerate(getattr(value, "param_groups", ())):
+        changing = {"lr"} if "initial_lr" in group else set()  # a scheduler moves it
+        for key, part in group.items():
+            if key not in changing:
+                places[f"{name}.param_groups[{number}].{key}"] = part
+    if hasattr(value, "last_epoch") and isinstance(value, Stateful):
+        state = value.state_dict()
+        for key, part in state.items() if isinstance(state, Mapping) else ():
+            if not key.startswith("_") and key not in _PROGRESS_OF_SCHEDULERS:
+                places[f"{name}.{key}"] = part
+    return {place: part for place, part in places.items() if _is_plain(part)}
+
+
+# Of torch.optim.lr_scheduler: what changes with each step.
+_PROGRESS_OF_SCHEDULERS = frozenset(
+    ["last_epoch", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i"]
+)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
 def load_into(value: object, state: object, name: str, *, strict: bool = True) -> None:
     """Restore the state of an object; a model may be wrapped in another way than when saved.
 

@@ -14,6 +14,7 @@ from .._files.texts import text_of, traceback_text
 from .._files.yaml_files import yaml_text
 from .._runs.claims import Claim, ClaimLost
 from .._runs.environment import environment_facts
+from .._runs.takeover import continued_under, resumed_at
 from .log import RunLog
 from .metrics import MetricsFile, metric_lines, metric_rows
 from .periodic import PeriodicThread
@@ -81,7 +82,8 @@ class OpenRun:
         self._earlier_metrics: set[str] = set()  # of earlier attempts, not yet logged by this one
         self._trained_metrics: set[str] = set()  # of a completed run: what its training logged
         self._added_metrics: set[str] | None = None  # beside those; None if never any
-        self._cut: tuple[int, int | None, str | None] | None = None  # for when the training begins
+        # For when the training begins: where it was restored, as `resume_at` is told.
+        self._cut: tuple[int, int | None, str | None, int | None] | None = None
 
     def check(self) -> None:
         """Check that the run is still ours: whatever changes a file in its folder asks this first.
@@ -134,6 +136,11 @@ class OpenRun:
             self._sinks.reconcile(lines, cut=False)
 
     @property
+    def has_changed(self) -> bool:
+        """Whether this attempt trains with another configuration than an earlier one."""
+        return self.completed is not None or bool(self.claim.record.continued)
+
+    @property
     def best(self) -> dict[str, object] | None:
         """Best value of `expkit.metric`; a completed run's, while it is only added to."""
         if self.completed is not None and self.completed.best is not None:
@@ -147,18 +154,25 @@ class OpenRun:
         self.completed = None
         self._added_metrics = self.progress.names - self._trained_metrics
         self._trained_metrics.clear()
+        continued = continued_under(
+            self.claim.record, self._config or None, attempt=self.claim.attempt
+        )
         if self._cut is not None:
-            step, size, timers = self._cut
+            step, size, timers, epoch = self._cut
             until = self.metrics.size_at_start
             self.cut_metrics(step, size if until is not None else None, until=until)
             self.timers.restore(timers)
+            continued = resumed_at(continued, epoch)
         self._write_configuration()
-        self.claim.begin_training(**self._facts())
+        self.claim.begin_training(continued=continued, **self._facts())
 
-    def resume_at(self, step: int | None, size: int | None, timers: str | None) -> None:
+    def resume_at(
+        self, epoch: int | None, step: int | None, size: int | None, timers: str | None
+    ) -> None:
         """Forget what was logged and timed after a checkpoint, once the training goes on from it.
 
         Args:
+            epoch: The epoch to run next; None if there was no checkpoint.
             step: The last step that it covers, -1 for none; None: all that was logged is forgotten.
             size: Bytes of metrics.jsonl that it covers; None if unknown.
             timers: The content of timer.yaml then; see `TimerFile.restore`.
@@ -166,12 +180,15 @@ class OpenRun:
         # Without a checkpoint the run starts at 0 and forgets what an earlier attempt logged.
         step = 0 if step is None else step + 1
         if self.completed is not None:
-            self._cut = step, size, timers
+            self._cut = step, size, timers, epoch
             return
         self.cut_metrics(step, size)
         self.timers.restore(timers)
         if step == 0:
             self._forget_earlier_uses()
+        before = self.claim.record.continued
+        if before:
+            self.claim.update(continued=resumed_at(before, epoch))
 
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Queue one line, and hand it to the sinks."""
@@ -272,6 +289,8 @@ class OpenRun:
             return
         self._forget_earlier_uses()
         self.metrics.replace(names, step)
+        if step == 0 and self.claim.record.continued:  # nothing of an earlier configuration is left
+            self.claim.update(continued=[])
         self.progress.restore(metric_lines(self.folder))
         self.warn_once(
             "replaced",

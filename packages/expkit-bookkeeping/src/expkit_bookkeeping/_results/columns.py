@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .._runs.records import collector_paused
+from .._runs.takeover import continuation_text
 from .outcomes import SavedNumbers, names_of_saved, number, returned_numbers, saved_numbers
 from .swept import swept_values
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from .._runs.records import RunRecord
 
 # Columns that every row has; a swept key or a metric with such a name gets a prefix.
-_FIXED = ("run_name", "state", "attempt", "seconds", "best_step", "code", "path")
+_FIXED = ("run_name", "state", "attempt", "continued", "seconds", "best_step", "code", "path")
 
 
 class Columns:
@@ -48,7 +49,9 @@ class Columns:
         names = names_of_saved(self._saved, taken)
         unique = _unique(names.values(), "result", taken)
         self.saved = {place: unique[name] for place, name in names.items()}
-        self.names = ["run_name", *self.swept.values(), "state", "attempt", "seconds"]
+        self.names = ["run_name", *self.swept.values(), "state", "attempt"]
+        self.names += ["continued"] if any(run.continued for run in records) else []
+        self.names += ["seconds"]
         self.names += [*self.metrics.values(), *self.best.values()]
         self.names += ["best_step"] if self.best else []
         self.names += [*self.returned.values(), *self.saved.values(), "code", "path"]
@@ -68,6 +71,8 @@ class Columns:
             row["run_name"] = record.run_name
             row["state"] = record.state
             row["attempt"] = record.attempt
+            if record.continued:
+                row["continued"] = continuation_text(record.continued)
             row["seconds"] = record.elapsed_s
             row["code"] = _code(record)
             row["path"] = _relative(record.folder, root)

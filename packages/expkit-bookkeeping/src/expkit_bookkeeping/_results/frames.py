@@ -232,6 +232,10 @@ class Results(pd.DataFrame):
         for positions in groups.values():
             members = [folders[position] for position in positions]
             differences = configuration_differences(members, self.attrs["swept"])
+            if "continued" in self.columns:  # a run of 8 epochs in one go is another than 4 + 4
+                trainings = dict.fromkeys(self["continued"].iloc[list(positions)].fillna("–"))
+                if len(trainings) > 1:
+                    differences["continued"] = tuple(trainings)
             if differences:
                 labels = [str(_label(self[key].iloc[positions[0]])) for key in keys]
                 group = ", ".join(labels) or "all runs"

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from .._files.append_files import open_to_read
 from .._files.json_files import MAX_BYTES
-from .._files.secrets import public_config, secret_patterns
 from .._files.yaml_files import parse_yaml
-from .._runs.hashes import IGNORED_BY_DEFAULT, NO_PART_OF_IDENTITY
+from .._runs.hashes import NO_PART_OF_IDENTITY, counted_values
 from .._runs.records import read_run
 from .._runs.settings import read_config
 
@@ -87,7 +86,7 @@ def configuration_differences(
             continue
         if isinstance(config, Mapping):
             left_out = [*places, *(_unresolved_keys(folder) if is_resolved else ())]
-            values.append(_counted(config, left_out))
+            values.append(counted_values(config, left_out))
     if len(values) < 2:
         return {}
     differences = {}
@@ -171,28 +170,3 @@ def _same_but_for(first: str, other: str, keys: Collection[str]) -> bool:
 def _unresolved_keys(folder: Path) -> Collection[str]:
     record = read_run(folder)
     return () if record is None else record.unresolved.keys()
-
-
-def _counted(config: Mapping[str, object], left_out: Collection[str]) -> dict[str, object]:
-    """By dotted key the values that make a run another run."""
-    settings = config.get("expkit")
-    ignored = settings.get("ignore") if isinstance(settings, Mapping) else None
-    names = [
-        *NO_PART_OF_IDENTITY,
-        *left_out,
-        *(map(str, ignored) if isinstance(ignored, list) else IGNORED_BY_DEFAULT),
-    ]
-    return {
-        key: value
-        for key, value in _flat(public_config(config, secret_patterns(config)))
-        if not any(key == name or key.startswith(f"{name}.") for name in names)
-    }
-
-
-def _flat(config: Mapping[str, object], path: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in config.items():
-        name = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, name)
-        else:
-            yield name, value

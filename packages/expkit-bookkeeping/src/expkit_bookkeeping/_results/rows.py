@@ -31,7 +31,8 @@ def result_rows(
         runs: Its runs; None: `find_runs(experiment)`.
 
     Returns:
-        For each run its name, swept keys, state, attempt, seconds, final and best metrics, what
+        For each run its name, swept keys, state, attempt, how its configuration changed while it
+        was trained (only if any run's did), seconds, final and best metrics, what
         the task function returned, the scalars of `save_results`, code (commit, with `+` when
         dirty) and path relative to the experiment. All rows have the same keys in the same order;
         None if a run has no such value, or nothing tells it.
@@ -143,6 +144,7 @@ def _records_of_a_table(experiment: Path) -> list[RunRecord]:
                 run_name=record.run_name,
                 state=record.state,
                 attempt=record.attempt,
+                continued=record.continued,
                 swept=record.swept,
                 choices=choices.setdefault(repr(record.choices), record.choices),
                 metrics=record.metrics,

@@ -48,7 +48,7 @@ from .records import (
     owner_record,
     read_run,
 )
-from .takeover import detach, sweep
+from .takeover import continued_under, detach, sweep
 
 FINAL_STATES = ("completed", "failed", "interrupted")
 SETTLES_WITHIN_S = 5.0  # whoever has claimed a run, has judged it again: mostly milliseconds
@@ -325,6 +325,7 @@ def claim_run(
     choices: Mapping[str, object] | None = None,
     unresolved: Mapping[str, object] | None = None,
     ignored: Sequence[str] | None = None,
+    config: Mapping[str, object] | None = None,
     unless: Callable[[RunRecord | None], str | None] | None = None,
     may_share: bool = False,
     append_files: Sequence[str] = (),
@@ -351,6 +352,8 @@ def claim_run(
         unresolved: By key, what `config_hash` counts instead of a value that depends on the
             machine or the time.
         ignored: The keys of `expkit.ignore` that `config_hash` leaves out.
+        config: The configuration, by which run.json says what has changed since the attempt before;
+            its config.yaml is written after this.
         unless: Says why the run must not be claimed after all, or None. It is asked about the
             record that is about to be superseded, None for a new run; and again, if that has
             changed, when nobody else can change it any more. For a claim that this process has
@@ -440,6 +443,14 @@ def claim_run(
                 record = judge_again(folder, number, process, record, has_rival, judge)
                 if record is not None and not continues:
                     detach(folder, claim.check, others=append_files)
+                if record is not None and not (adds or continues):
+                    facts["continued"] = continued_under(
+                        record,
+                        config,
+                        attempt=attempt,
+                        config_hash=config_hash,
+                        unresolved=unresolved or (),
+                    )
                 return _write_start(
                     claim, facts, record, reopened=False, adds=adds, launches=launches
                 )
@@ -632,6 +643,7 @@ def _write_start(
         "unresolved": {},
         "ignored": None,
         "progress": None,
+        "continued": [],
         "metrics": {},
         "best": None,
         "returned": None,

@@ -61,6 +61,7 @@ class RunRecord:
     best: Mapping[str, object] | None = None
     returned: object = None
     progress: Mapping[str, object] | None = None
+    continued: Sequence[Mapping[str, object]] = ()  # how the configuration changed on the way
     created_at: str | None = None
     started_at: str | None = None
     heartbeat_at: str | None = None
@@ -75,6 +76,12 @@ class RunRecord:
     reason: str | None = None  # why the state is "unknown"
     is_newer: bool = False  # a newer version wrote it: nothing in this folder may change
     data: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    @property
+    def tries(self) -> int:
+        """How often the run has been started with the configuration that it has now."""
+        begun = count_or_none(self.continued[-1].get("attempt")) if self.continued else 1
+        return self.attempt - (begun or 1) + 1
 
 
 Liveness = Callable[[RunRecord], bool | None]
@@ -400,6 +407,7 @@ def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
         best=mapping_or_none(get("best")),
         returned=_returned(get("returned")),
         progress=mapping_or_none(get("progress")),
+        continued=_mappings(get("continued")),
         created_at=text_or_none(get("created_at")),
         started_at=text_or_none(get("started_at")),
         heartbeat_at=text_or_none(get("heartbeat_at")),
@@ -417,6 +425,11 @@ def _record(folder: Path, name: str, data: dict[str, object]) -> RunRecord:
 
 def _texts_or_none(value: object) -> tuple[str, ...] | None:
     return tuple(map(str, value)) if isinstance(value, list) else None
+
+
+def _mappings(value: object) -> tuple[Mapping[str, object], ...]:
+    entries = value if isinstance(value, list) else ()
+    return tuple(entry for entry in entries if isinstance(entry, Mapping))
 
 
 def _returned(data: object) -> object:

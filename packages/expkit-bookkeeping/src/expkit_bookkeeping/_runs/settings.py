@@ -164,10 +164,13 @@ def run_settings(config: Mapping[str, object]) -> RunSettings:
         raise TypeError(f"The key expkit holds settings such as metric, not {node!r}.")
     names = ("metric", "direction", "keep_last", "keep_best")
     settings = {name: node[name] for name in names if name in node}
+    return RunSettings(**settings, epochs=number_of_epochs(config))
+
+
+def number_of_epochs(config: Mapping[str, object]) -> int | None:
+    """The key `epochs` of a configuration; None if it has none."""
     epochs = config.get("epochs")
-    if isinstance(epochs, bool) or not isinstance(epochs, int):
-        epochs = None
-    return RunSettings(**settings, epochs=epochs)
+    return epochs if isinstance(epochs, int) and not isinstance(epochs, bool) else None
 
 
 def settings_of_run(record: RunRecord, given: RunSettings | None) -> RunSettings:

@@ -22,10 +22,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .._files.durable import Check, atomic_path, is_temporary
+from .hashes import changes_text, config_changes
+from .settings import read_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .records import RunRecord
 
 # What an open run appends to. Files of other names are the user's, who may have them open.
 APPEND_FILES = ("metrics.jsonl", "tracking.jsonl", "training.log", "console.log")
@@ -80,6 +86,83 @@ def detach(folder: Path, check: Check, *, others: Iterable[str] = ()) -> None:
             continue
         with atomic_path(path, check) as copy:
             shutil.copy2(path, copy)
+
+
+def continued_under(
+    former: RunRecord,
+    config: Mapping[str, object] | None,
+    *,
+    attempt: int,
+    config_hash: str | None = None,
+    unresolved: Collection[str] = (),
+) -> list[Mapping[str, object]]:
+    """What run.json says under `continued` once an attempt begins with this configuration.
+
+    The folder's config.yaml, which tells the one before, must not have been written anew yet.
+
+    Args:
+        former: The run as the attempt before has left it.
+        config: The configuration; None if it is not known.
+        attempt: The number of the attempt.
+        config_hash: The configuration's hash, if it has one.
+        unresolved: Keys whose values depend on the machine or the time.
+    """
+    continued = list(former.continued)
+    # A script may add to its configuration, and config.yaml then holds more: the hash decides.
+    is_same = config_hash is not None and config_hash == former.config_hash
+    if config is None or is_same:
+        return continued
+    try:
+        before = read_config(former.folder)
+    except (OSError, ValueError):  # missing or damaged: nobody knows
+        return continued
+    changes = config_changes(before, config, [*former.unresolved, *unresolved])
+    if not changes:
+        return continued
+    # Killed before it wrote config.yaml, an attempt has said so already.
+    kept = [entry for entry in continued if entry.get("changes") != changes or _resumed(entry)]
+    return [*kept, {"attempt": attempt, "epoch": None, "changes": changes}]
+
+
+def resumed_at(
+    continued: Sequence[Mapping[str, object]], epoch: int | None
+) -> list[Mapping[str, object]]:
+    """What run.json says under `continued` once the training has been restored.
+
+    Args:
+        continued: What it said before.
+        epoch: The epoch to run next; None if the training starts over, so that nothing of earlier
+            configurations is left.
+    """
+    if epoch is None:
+        return []
+    epochs = [before if type(before := entry.get("epoch")) is int else epoch for entry in continued]
+    return [
+        {**entry, "epoch": min(before, epoch)}
+        for entry, before in zip(continued, epochs, strict=True)
+    ]
+
+
+def continuation_text(continued: Sequence[Mapping[str, object]]) -> str:
+    """How a run's configuration changed while it was trained; empty if it did not.
+
+    Args:
+        continued: What run.json says under this key.
+
+    >>> change = {"key": "epochs", "before": 20, "after": 40}
+    >>> continuation_text([{"attempt": 2, "epoch": 20, "changes": [change]}])
+    'epochs 20 → 40 at epoch 20'
+    """
+    texts = []
+    for entry in continued:
+        changes = entry.get("changes")
+        text = changes_text(changes if isinstance(changes, list) else [])
+        texts.append(f"{text} at epoch {entry['epoch']}" if _resumed(entry) else text)
+    return "; ".join(texts)
+
+
+def _resumed(entry: Mapping[str, object]) -> bool:
+    return entry.get("epoch") is not None
 
 
 def _temporaries(folder: Path) -> Iterator[os.DirEntry[str]]:

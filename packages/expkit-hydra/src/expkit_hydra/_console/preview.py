@@ -33,6 +33,8 @@ def explain(draft: Draft) -> Iterator[str]:
         yield f"{done} completed, nothing to do (expkit.rerun=all runs them again)"
     if ":" in selection.completed:  # with this code, with older code
         yield selection.completed
+    if selection.continuing:
+        yield selection.continuing
     others = [
         f"{run.run_name} is not started: {decision.reason}"
         for run, decision in zip(draft.runs, selection.decisions, strict=True)
@@ -66,6 +68,23 @@ def missing_values(draft: Draft) -> Iterator[str]:
         where = "every run" if count == len(draft.selection.to_run) else run_count(count)
         some = ", ".join(names[:MOST_NAMES]) + (", …" if count > MOST_NAMES else "")
         yield f"{key} is ??? in {where} ({some}): what reads it fails. Give it a value: {key}=…"
+
+
+def left_out(draft: Draft) -> Iterator[str]:
+    """Sentences about runs that are not done and are not started."""
+    kinds = [decision.kind for decision in draft.selection.decisions]
+    total = run_count(len(draft.runs))
+    if "given_up" in kinds:
+        yield (
+            f"{kinds.count('given_up')} of {total} failed too often, not started. Once the cause "
+            "is gone, expkit.rerun=failed tries again."
+        )
+    if "cannot_continue" in kinds:
+        yield (
+            f"{kinds.count('cannot_continue')} of {total} cannot continue with this configuration, "
+            "not started (see above). expkit.on_change=rerun moves such runs to .trash and trains "
+            "them from epoch 0, expkit.on_change=keep leaves them as they are."
+        )
 
 
 def narrowed(declared: Expansion, swept: Expansion) -> dict[str, str]:

@@ -38,6 +38,7 @@ class Row:
     heartbeat_age_s: float | None = None
     error: str | None = None
     built_on: str | None = None  # runs that were trained anew since this one was built on them
+    continued: str | None = None  # how its configuration changed while it was trained
     job: str | None = None  # what a scheduler says about it
     advice: str | None = None
     is_blocked: bool = False  # the job will not start until somebody acts
@@ -51,7 +52,7 @@ def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Ro
         now: The time against which the age of the heartbeat is measured.
         metric: The metric to show; None takes the one that the run itself calls its best.
     """
-    from expkit_bookkeeping.reading import metric_outcome
+    from expkit_bookkeeping.reading import continuation_text, metric_outcome
 
     progress = record.progress or {}
     value, step = metric_outcome(record, metric)
@@ -71,6 +72,7 @@ def row_of(record: RunRecord, *, now: datetime, metric: str | None = None) -> Ro
         heartbeat_age_s=age,
         error=error_line(record.error) or record.reason or _doubt(record, age),
         built_on=_changed_uses(record),
+        continued=continuation_text(record.continued) or None,
     )
 
 

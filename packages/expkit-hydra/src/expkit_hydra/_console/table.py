@@ -66,6 +66,7 @@ def finished_line(
 _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("attempt", lambda row: "" if row.attempt is None else str(row.attempt), True),
     ("epochs", progress_text, True),
+    ("continued", lambda row: row.continued or "", False),
     ("duration", lambda row: duration_text(row.elapsed_s), True),
     ("BEST", lambda row: value_text(row.best), True),
     ("at step", lambda row: "" if row.best_step is None else str(row.best_step), True),

@@ -234,16 +234,21 @@ def write_config(config: DictConfig, claim: Claim) -> None:
     """
     from expkit_bookkeeping.launching import write_file, yaml_text
 
+    path = claim.folder / "config.yaml"
+    text = yaml_text(public_data(config))
+    # Without waiting for the disk: the grid's files hold the same.
+    write_file(path, text, check=claim.check, durable=False, sync_parent=False)
+
+
+def public_data(config: DictConfig) -> dict[str, object]:
+    """A configuration as config.yaml holds it: resolved, without Hydra's node and secrets."""
     patterns = patterns_of(config)
     secrets = secret_nodes(config, patterns)
     with current_config(config), veiled(secrets, patterns):
         data = plain_mapping(config)
     if secrets:
         public_places(data, secrets, patterns)
-    data = public_config(data, patterns)
-    path = claim.folder / "config.yaml"
-    # Without waiting for the disk: the grid's files hold the same.
-    write_file(path, yaml_text(data), check=claim.check, durable=False, sync_parent=False)
+    return public_config(data, patterns)
 
 
 def read_config(folder: Path) -> dict[str, object] | None:

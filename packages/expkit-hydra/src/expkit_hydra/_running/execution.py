@@ -122,7 +122,7 @@ def _execute(
     from expkit_bookkeeping.launching import is_alive as is_alive_here
 
     from .._composing.global_state import current_config
-    from .._grid.identity import group_choices, keys_left_out, unresolved_texts
+    from .._grid.identity import group_choices, keys_left_out, public_data, unresolved_texts
     from .._grid.secrets import remember_secrets_of
 
     try:
@@ -134,7 +134,7 @@ def _execute(
         remember_secrets_of(config, run.overrides)
     # After the configuration is read: the older the record, the likelier it is out of date.
     before = read_run(run.folder)
-    taken = functools.partial(_taken_meanwhile, grid, run)
+    taken = functools.partial(_taken_meanwhile, grid, run, config)
     skip_reason = taken(before)
     if run.job is None:  # else somebody waits for what this very run returns
         skip_reason = skip_reason or _done_elsewhere(grid, run) or _ruled_out(config, run)
@@ -153,6 +153,7 @@ def _execute(
             choices=group_choices(config),
             unresolved=unresolved_texts(config, swept=list(run.values)),
             ignored=keys_left_out(config, list(run.values)),
+            config=None if before is None else public_data(config),
             unless=taken,
             append_files=[job_log(config)],
             launches=True,
@@ -252,12 +253,16 @@ def _was_left_early(folder: Path) -> bool:
     return record is not None and record.state == "interrupted" and record.pid == os.getpid()
 
 
-def _taken_meanwhile(grid: Grid, run: GridRun, record: RunRecord | None) -> str | None:
+def _taken_meanwhile(
+    grid: Grid, run: GridRun, config: DictConfig, record: RunRecord | None
+) -> str | None:
     """Why a run must not start after all: what others have made of its folder meanwhile."""
     from .._grid.run import run_version
 
-    if record is None or run_version(record) in grid.known.get(run.index, frozenset()):
+    if record is None:
         return None
+    if run_version(record) in grid.known.get(run.index, frozenset()):
+        return None if run.index in grid.fresh else _not_to_continue(grid, run, config, record)
     if record.config_hash not in (None, run.config_hash) and run.index not in grid.fresh:
         return (
             "its folder was taken by a run with another configuration meanwhile; the same "
@@ -266,6 +271,20 @@ def _taken_meanwhile(grid: Grid, run: GridRun, record: RunRecord | None) -> str 
     if record.state == "completed" and record.config_hash == run.config_hash:
         return "was completed by another process meanwhile"
     return None
+
+
+def _not_to_continue(grid: Grid, run: GridRun, config: DictConfig, record: RunRecord) -> str | None:
+    """Why a run cannot go on where one with another configuration has ended."""
+    from expkit_bookkeeping.launching import reason_not_to_continue
+
+    from .._grid.identity import public_data
+
+    if record.config_hash in (None, run.config_hash):
+        return None
+    (comparable,) = grid.records_of([record])
+    if comparable.config_hash == run.config_hash:
+        return None
+    return reason_not_to_continue(record, public_data(config))
 
 
 def _done_elsewhere(grid: Grid, run: GridRun) -> str | None:
