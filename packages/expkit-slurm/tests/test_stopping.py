@@ -66,7 +66,7 @@ def test_without_requeues_the_time_limit_leaves_the_run_interrupted_and_says_so(
     assert status.exit_code not in (None, 0)
     assert (status.reason, why in status.log.read_text()) == (why, True)
     assert swept.count(f"0 interrupted: {why}; `") == 2, swept  # as it happens, and at the end
-    assert f"SlurmError: interrupted: {why}; `" in swept
+    assert f"Run 0 did not complete: interrupted: {why}; `" in swept
     for output in (
         swept,
         app.expkit("wait", code=1),
