@@ -161,6 +161,24 @@ def test_an_attempt_that_starts_anew_forgets_what_an_earlier_one_was_built_on(re
     assert changes(folder) == [None]
 
 
+def test_an_attempt_that_resumes_keeps_what_it_was_begun_with(results, first):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(1, 1)
+    folder = results / "distilled" / "training" / "a"
+    with Bookkeeping(folder, console=False) as run:
+        run.uses(first)
+        run.save_checkpoint(0, model=model)  # nothing is logged before it
+        run.close("failed")
+    train(first, b"other weights")
+    by_another_process(folder)
+
+    with Bookkeeping(folder, console=False) as run:
+        run.uses(first)
+        run.resume(model=model)
+
+    assert changes(folder) == ["trained anew since", None]
+
+
 def test_damaged_entries_and_those_that_lead_out_are_left_out_and_kept(first, second):
     data = json.loads((second / "run.json").read_text())
     (use,) = data["uses"]
