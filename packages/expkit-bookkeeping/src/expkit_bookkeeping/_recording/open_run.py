@@ -178,14 +178,13 @@ class OpenRun:
             timers: The content of timer.yaml then; see `TimerFile.restore`.
         """
         # Without a checkpoint the run starts at 0 and forgets what an earlier attempt logged.
-        starts_anew = step is None
         step = 0 if step is None else step + 1
         if self.completed is not None:
             self._cut = step, size, timers, epoch
             return
         self.cut_metrics(step, size)
         self.timers.restore(timers)
-        if starts_anew:
+        if epoch is None:
             self._forget_earlier_uses()
         before = self.claim.record.continued
         if before:
