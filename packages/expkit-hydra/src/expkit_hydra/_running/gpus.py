@@ -137,7 +137,7 @@ def _valid(text: str) -> list[str]:
 def _listed(text: str) -> list[str]:
     r"""From what `nvidia-smi -L` prints: numbers of GPUs, and UUIDs where MIG has divided one.
 
-    >>> _listed("GPU 0: A100 (UUID: GPU-1)\\n  MIG 1g.5gb Device 0: (UUID: MIG-2)\\nGPU 1: A100")
+    >>> _listed("GPU 0: A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0: (UUID: MIG-2)\nGPU 1: A100")
     ['MIG-2', '1']
     """
     gpus: list[str] = []
