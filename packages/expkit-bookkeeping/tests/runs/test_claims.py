@@ -35,8 +35,8 @@ from expkit_bookkeeping.launching import claim_run
 sys.stdin.readline()
 try:
     claim_run(Path(sys.argv[1]))
-except RunClaimed as refused:
-    print("refused")
+except RunClaimed:
+    print("refused", flush=True)
 else:
     print("won", flush=True)
 sys.stdin.read()
