@@ -117,6 +117,7 @@ def test_no_writer_makes_a_run_folder_anew_that_was_moved_away(folder, write):
 
 
 def test_metrics_that_are_logged_after_the_run_was_lost_are_nobodys(folder):
+    pytest.importorskip("torch")
     run = opened(folder)
     run.log_metrics({"loss": 1.0}, step=0)
     run.save_checkpoint(0)
@@ -227,6 +228,7 @@ def test_an_attempt_that_could_not_take_over_for_a_full_disk_does_so_when_it_tri
 
 
 def test_a_metrics_file_that_somebody_replaced_by_hand_gets_the_next_lines(folder):
+    pytest.importorskip("torch")
     run = opened(folder)
     run.log_metrics({"loss": 1.0}, step=0)
     run.save_checkpoint(0)
@@ -257,6 +259,7 @@ def test_a_process_that_lost_a_run_it_still_works_on_does_not_start_it_again(fol
 
 def test_checkpoints_of_the_next_owner_get_their_names_back(folder):
     """The former owner is stopped after it has asked, and before it removes or renames."""
+    pytest.importorskip("torch")
     run = opened(folder)
     for epoch in range(3):
         run.save_checkpoint(epoch)

@@ -103,7 +103,7 @@ def names_of_saved(
         taken: Names of other numbers.
 
     >>> names_of_saved([{"test": {"acc": 1.0, "loss": 2.0}}, {"dev": {"acc": 0.5}}], ())
-    {('test', 'acc'): 'test.acc', ('test', 'loss'): 'loss', ('dev', 'acc'): 'dev.acc'}
+    {('test', 'acc'): 'test.acc', ('dev', 'acc'): 'dev.acc', ('test', 'loss'): 'loss'}
     """
     files: dict[str, dict[str, None]] = {}
     for saved in runs:
