@@ -60,18 +60,29 @@ def write_file(
         OSError: If the directory is missing, not writable or full.
     """
     path = Path(path)
-    with checked_if_missing(check):
-        temporary = write_temporary(path, data, durable=durable)
-        try:
-            if check is not None:
-                check()
-            with naming(path):
-                temporary.replace(path)
-        except BaseException:
-            _remove(temporary)
+    try:
+        with checked_if_missing(check):
+            _write_and_move(path, data, check, durable=durable)
+    except FileNotFoundError:
+        # The run is still the caller's: somebody who was about to move its folder to the trash
+        # learned that, and has put it back.
+        if check is None or not path.parent.is_dir():
             raise
+        _write_and_move(path, data, check, durable=durable)
     if sync_parent:
         sync_folder(path.parent)
+
+
+def _write_and_move(path: Path, data: bytes | str, check: Check | None, *, durable: bool) -> None:
+    temporary = write_temporary(path, data, durable=durable)
+    try:
+        if check is not None:
+            check()
+        with naming(path):
+            temporary.replace(path)
+    except BaseException:
+        _remove(temporary)
+        raise
 
 
 def temporary_path(path: Path) -> Path:
