@@ -212,11 +212,12 @@ def integration(session: nox.Session) -> None:
     session.install("--force-reinstall", "--no-deps", *wheels)
     tools = (
         "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "hypothesis",
-        "pytest",
+        "pytest", "pytest-xdist",
     )  # fmt: skip
     session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(
-        "pytest", "-q", "tests", "packages/expkit/tests", *session.posargs,
+        "pytest", "-q", "tests", "packages/expkit/tests", "-n", "2", "--dist", "loadfile",
+        *session.posargs,
         env={
             "EXPKIT_FAULTS": "1",  # two minutes of the campaign, and its table
             **parts_required_in_ci("latex", "mlflow", "chromium", "slurm", "torch", "optuna"),
