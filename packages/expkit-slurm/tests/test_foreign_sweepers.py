@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -103,6 +102,8 @@ def test_a_job_is_as_under_hydras_own_launcher(plain, launch, monkeypatch):
     monkeypatch.setenv("COPIED", "from the shell")
 
     def function(cfg):
+        import torch
+
         hydra = HydraConfig.get()
         return {
             "x": cfg.x,
@@ -112,7 +113,7 @@ def test_a_job_is_as_under_hydras_own_launcher(plain, launch, monkeypatch):
             "original": hydra.runtime.cwd,
             "output": hydra.runtime.output_dir,
             "environment": (os.environ["SET"], os.environ["COPIED"]),
-            "scalars": (numpy.float32(1.5), {"a": ()}),
+            "scalars": (torch.tensor(1.5), {"a": ()}),
             "launcher": hydra.runtime.choices["hydra/launcher"],
         }
 
