@@ -161,7 +161,8 @@ def preempt(project, slurm_cluster):
         (kill_rank, True),
         (preempt, False),
         (lambda *place: lose_node(*place, rank=0), False),
-        (lambda *place: lose_node(*place, rank=1), False),
+        # Slurm notices, or rank 0 fails first, as the connection breaks.
+        (lambda *place: lose_node(*place, rank=1), None),
     ],
     ids=["a rank is killed", "preempted", "rank 0's node is lost", "rank 1's node is lost"],
 )
@@ -174,11 +175,11 @@ def test_a_run_on_two_nodes_ends_as_if_undisturbed(
     sweep = project.start("python", *SWEEP, **environment)
     wait_for(lambda: len(list(project.folder.glob("epoch2_*"))) == 2, sweep)
     disturb(project, slurm_cluster)
-    if again:
-        output = sweep.communicate(timeout=120)[0]
+    output = sweep.communicate(timeout=240)[0]
+    if again or (again is None and "1 completed" not in output):
         assert "1 failed" in output, output
         sweep = project.start("python", *SWEEP, **environment)
-    output = sweep.communicate(timeout=240)[0]
+        output = sweep.communicate(timeout=240)[0]
 
     assert "1 completed" in output, output
     assert record(project)["attempt"] == 2

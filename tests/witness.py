@@ -64,7 +64,8 @@ def _types(node: object) -> object:
 
 
 def _handlers() -> dict[str, str]:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGPIPE)
+    # Not SIGHUP, which nohup lets a program ignore, and Slurm does not.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE)
     handlers = {number.name: signal.getsignal(number) for number in numbers}
     return {name: getattr(one, "__qualname__", str(one)) for name, one in handlers.items()}
 
