@@ -104,6 +104,7 @@ from expkit_bookkeeping.launching import claim_run
 
 def train(rank, folder, meeting):
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    dist.barrier()  # or a rank may be over before the other has connected to it
     with Bookkeeping(folder, console=False) as run:
         run.log_metrics({"loss": float(process_rank())}, step=0)
         run.log(f"written by rank {dist.get_rank()}")
