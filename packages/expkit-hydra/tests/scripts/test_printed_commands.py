@@ -96,7 +96,11 @@ def run_again(output):
         ("./train.py", "python ./train.py"),
         (".venv/bin/python -m proj.train", ".venv/bin/python -m proj.train"),
         ("train-proj", "train-proj"),
-        ("python -m pdb -c continue -c quit train.py", "python train.py"),
+        pytest.param(
+            "python -m pdb -c continue -c quit train.py",
+            "python train.py",
+            marks=pytest.mark.skipif(sys.version_info >= (3, 13), reason="pdb takes -m for itself"),
+        ),
         (
             "python -c 'from proj.train import main; main()'",
             "python -c 'from proj.train import main; main()'",

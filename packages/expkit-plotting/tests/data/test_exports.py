@@ -153,7 +153,7 @@ def test_what_mlflow_downloads_has_a_row_per_value(points):
     assert step == "step"
     assert runs == {
         "a1": {"loss": [(0, 2.0), (1, 1.0)], "acc": [(1, 0.5)]},
-        "b2": {"loss": [(0, 3.0)]},
+        "b2": {"loss": [(0, 3.0)], "acc": []},  # a group without a point says n = 0
     }
 
 

@@ -191,8 +191,7 @@ def _curves(
         values = table[column].to_numpy(dtype=float)
         # In a table a missing cell means that this metric was not logged at this step.
         logged = ~np.isnan(values)
-        if logged.any():
-            curves[column] = curve_of_points(steps[logged], values[logged])
+        curves[column] = curve_of_points(steps[logged], values[logged])
     return curves
 
 
