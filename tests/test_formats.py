@@ -190,7 +190,7 @@ def test_hydra_reads_the_grid(experiment):
 def test_slurm_reads_the_submission_and_finds_the_runs_of_a_task(tmp_path):
     from expkit_slurm._submissions.record import places_of_task, read_runs, read_submission
 
-    folder = tmp_path / "digits" / "slurm" / "20261128T170509-4f2a9c"
+    folder = tmp_path / "digits" / "slurm" / "20261128T170509.031415-4f2a9c"
     folder.mkdir(parents=True)
     (folder / "submission.json").write_text(EXAMPLES["submission.json"])
     (folder / "runs.jsonl").write_text(EXAMPLES["runs.jsonl"])

@@ -45,7 +45,7 @@ def test_a_time_limit_in_the_middle_is_resumed_and_bit_equal_to_an_uninterrupted
     )  # fmt: skip
     statuses = app.wait(timeout_s=240)
 
-    assert statuses["0"].state == "completed"
+    assert statuses["0"].state == "completed", statuses["0"].log.read_text()
     record = app.record(0)
     assert record["attempt"] >= 2
     assert curve(app, "first", "0") == curve(app, "undisturbed", "0")

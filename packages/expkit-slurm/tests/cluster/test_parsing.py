@@ -227,6 +227,10 @@ def test_durations_are_seconds(seconds):
         assert parse_duration_s(clock) == seconds
 
 
+def test_a_duration_that_no_clock_can_show_is_none():
+    assert parse_duration_s("9" * 400 + "-00:00:00") is None
+
+
 def test_a_hundred_thousand_pending_tasks_are_read_at_once():
     start = time.process_time()
     tasks = parse_squeue("9|0-99999%100|9|PENDING|0||0:00|0|Priority|\n")

@@ -51,7 +51,7 @@ def folder(tmp_path):
             "data/images/1.txt": "x",
             "results/digits/training/a/helper.py": "",
             "results/digits/slurm/20260101T000000-ab12cd/code/train.py": "",
-            "runs_of_old/digits/slurm/20260101T000000-ab12cd/code/train.py": "",
+            "runs_of_old/digits/slurm/20260101T000000.123456-ab12cd/code/train.py": "",
             ".venv/lib/python3.11/site-packages/torch.py": "",
             "env/pyvenv.cfg": "",
             "env/tool.py": "",

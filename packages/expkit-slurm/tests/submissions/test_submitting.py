@@ -2,12 +2,20 @@
 
 import json
 import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from expkit_slurm._cluster.scheduler import Scheduler
-from expkit_slurm._submissions.record import Array, Submission, read_submission
+from expkit_slurm._submissions.record import (
+    Array,
+    Submission,
+    find_submissions,
+    new_id,
+    read_submission,
+)
 from expkit_slurm._submissions.settings import SubmissionSettings
 from expkit_slurm._submissions.submitting import recover
 
@@ -43,6 +51,19 @@ def submitting(tmp_path: Path) -> Submission:
 
 def states(submission: Submission) -> list[str]:
     return [array.state for array in submission.arrays]
+
+
+def test_the_later_of_two_submissions_within_a_second_is_the_newer_one(submitting, tmp_path):
+    begin = datetime(2026, 11, 28, 17, 5, 9, tzinfo=UTC)
+    of_an_earlier_version = "20261128T170509-4f2a9c"  # 0.1.0 wrote the second alone
+    ids = [of_an_earlier_version, new_id(begin, "ffffff")]
+    ids.append(new_id(begin + timedelta(milliseconds=3), "000000"))
+    for identifier in reversed(ids):
+        folder = tmp_path / "slurm" / identifier
+        folder.mkdir()
+        replace(submitting, path=folder).write()
+
+    assert [submission.id for submission in find_submissions(tmp_path)] == ["1", *ids]
 
 
 def test_whoever_looks_leaves_the_record_to_the_one_who_submits(submitting):

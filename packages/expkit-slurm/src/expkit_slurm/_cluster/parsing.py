@@ -134,7 +134,7 @@ def parse_duration_s(text: str) -> float | None:
     >>> parse_duration_s("1-02:03:04"), parse_duration_s("5:06"), parse_duration_s("UNLIMITED")
     (93784.0, 306.0, None)
     """
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text.strip())
+    match = re.fullmatch(r"(?:(\d{1,9})-)?(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9})", text.strip())
     if match is None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())

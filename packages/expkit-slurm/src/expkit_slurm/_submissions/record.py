@@ -315,19 +315,19 @@ def _submissions(experiment: Path) -> Iterator[Submission]:
 
 
 def new_id(now: datetime, token: str) -> str:
-    """An id that sorts by time.
+    """An id that sorts by time: two commands of one second are in their order, too.
 
     >>> from datetime import datetime
-    >>> new_id(datetime(2026, 11, 28, 17, 5, 9), "4f2a9c")
-    '20261128T170509-4f2a9c'
+    >>> new_id(datetime(2026, 11, 28, 17, 5, 9, 31_415), "4f2a9c")
+    '20261128T170509.031415-4f2a9c'
     """
-    return f"{now:%Y%m%dT%H%M%S}-{token}"
+    return f"{now:%Y%m%dT%H%M%S.%f}-{token}"
 
 
 def job_name(experiment_id: str, submission_id: str, part: int | str) -> str:
     """A unique name for a job of a submission, readable in `squeue`.
 
-    >>> job_name("digits", "20261128T170509-4f2a9c", 0)
+    >>> job_name("digits", "20261128T170509.031415-4f2a9c", 0)
     'digits-4f2a9c-0'
     """
     token = submission_id.rpartition("-")[2]

@@ -28,7 +28,7 @@ LARGEST_BYTES = 50_000_000  # a larger file in git is data
 LARGEST_BESIDE_BYTES = 1_000_000  # without git: a file beside the modules of a package
 GIT_LIMIT_S = 60
 MOST_NAMED = 5
-_EARLIER_COPY = re.compile(r"(^|/)slurm/\d{8}T\d{6}-\w+/code/")
+_EARLIER_COPY = re.compile(r"(^|/)slurm/\d{8}T\d{6}(\.\d+)?-\w+/code/")
 
 
 @dataclass(frozen=True)
