@@ -63,7 +63,8 @@ def test_what_requeue_holds_starts_after_its_release(app):
     app.wait_for(lambda: app.states()["0"] == app.states()["2"] == "completed")
     said = ""
     while "; held until" not in said:  # the sweep asks Slurm from time to time, too
-        assert (line := process.stdout.readline()), said
+        line = process.stdout.readline()
+        assert line, said
         said += line
 
     (release,) = re.findall(r"`(.*)`", str(app.statuses()["1"].advice))

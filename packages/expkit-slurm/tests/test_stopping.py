@@ -7,6 +7,9 @@ import pytest
 from slurm_app import RESUMABLE
 
 EPOCHS = 40
+# With a time limit of a minute, the least that Slurm has. It looks every 30 s whether to warn, and
+# warns as much earlier: between 10 and 40 s after the start, when a run has saved a checkpoint.
+WARNED = "hydra.launcher.signal_delay_s=20"
 ONE = "hydra.sweeper.params.x=[0]"  # a grid of one run
 
 
@@ -38,12 +41,10 @@ def test_a_time_limit_in_the_middle_is_resumed_and_bit_equal_to_an_uninterrupted
     app = resumable
     app.array_script(ending, "--mem=100M", "--time=00:01:00")
     app.run("train.py", "x=0", f"epochs={EPOCHS}", "experiment_id=undisturbed")
-    # A time limit is at least a minute: asked to stop 50 s before it, the run has some ten seconds.
     app.submit(
-        ONE, f"epochs={EPOCHS}", "pause_s=0.35", "hydra.launcher.max_requeues_timeout=9",
-        "hydra.launcher.signal_delay_s=50",
-    )  # fmt: skip
-    statuses = app.wait(timeout_s=240)
+        ONE, f"epochs={EPOCHS}", "pause_s=1.1", "hydra.launcher.max_requeues_timeout=9", WARNED
+    )
+    statuses = app.wait(timeout_s=300)
 
     assert statuses["0"].state == "completed", statuses["0"].log.read_text()
     record = app.record(0)
@@ -57,7 +58,7 @@ def test_a_time_limit_in_the_middle_is_resumed_and_bit_equal_to_an_uninterrupted
 def test_without_requeues_the_time_limit_leaves_the_run_interrupted_and_says_so(resumable):
     app = resumable
     app.array_script('exec "$@"', "--mem=100M", "--time=00:01:00")
-    swept = app.sweep(ONE, "epochs=1000", "pause_s=0.5", "hydra.launcher.signal_delay_s=50", code=1)
+    swept = app.sweep(ONE, "epochs=1000", "pause_s=0.5", WARNED, code=1)
     status = app.statuses()["0"]
     why = "time limit: state saved; not requeued (max_requeues_timeout=0)"
     advice = "results/first` goes on from there"
