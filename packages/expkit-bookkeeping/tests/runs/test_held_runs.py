@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from expkit_bookkeeping import ClaimLost, RunClaimed, find_runs, read_run
-from expkit_bookkeeping.launching import RunChanged, claim_run, move_to_trash
+from expkit_bookkeeping._runs.claims import holding_claim
+from expkit_bookkeeping.launching import RunChanged, claim_run, is_alive, move_to_trash
 from expkit_bookkeeping.reading import find_run, removed_runs
 
 COMPLETE = """
@@ -35,6 +36,20 @@ from pathlib import Path
 from expkit_bookkeeping._runs import claims
 claims.judge_again = lambda *arguments: os._exit(0)
 claims.claim_run(Path(sys.argv[1]))
+"""
+# Stands still between its claim and its run.json, and then dies with both.
+START_AND_DIE = """
+import os, sys
+from pathlib import Path
+from expkit_bookkeeping._runs import claims
+real = claims.judge_again
+def judge_again(*arguments):
+    print("claimed", flush=True)
+    sys.stdin.readline()
+    return real(*arguments)
+claims.judge_again = judge_again
+claims.claim_run(Path(sys.argv[1]))
+os._exit(0)
 """
 HOLD = f"{LOSE}print(1, flush=True)\nsys.stdin.read()\n"
 # Stands still between the claim and the move.
@@ -72,6 +87,24 @@ def mover(folder):
     ) as process:
         assert process.stdout.readline() == "about to move\n"
         yield process
+        process.kill()
+
+
+@pytest.fixture
+def starter(folder):
+    """A process that has claimed a failed run for attempt 2; returns what lets it start and die."""
+    run(FAIL, folder)
+    command = [sys.executable, "-c", START_AND_DIE, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "claimed\n"
+
+        def start_and_die() -> None:
+            if process.poll() is None:
+                process.communicate("\n")
+
+        yield start_and_die
         process.kill()
 
 
@@ -162,6 +195,30 @@ def test_a_claimer_that_is_killed_before_its_second_look_has_changed_nothing(fol
         claim_run(folder, unless=unless_completed)
     with pytest.raises(RunChanged, match="it is done"):
         move_to_trash(before, reason="rerun", unless=unless_completed)
+
+
+def test_an_owner_that_starts_and_dies_while_a_rival_looks_has_made_an_attempt(folder, starter):
+    def ask(record):
+        starter()
+        return is_alive(record)
+
+    claim = claim_run(folder, is_alive=ask)
+
+    assert (claim.number, claim.attempt, read_run(folder).attempt) == (3, 3, 3)
+
+
+def test_an_owner_that_starts_and_dies_while_a_stale_one_looks_has_overtaken_it(folder, starter):
+    def ask(record):
+        starter()
+        return is_alive(record)
+
+    assert holding_claim(folder, 1, ask).number == 2
+
+
+def test_an_owner_that_is_wrongly_taken_for_gone_and_starts_has_made_an_attempt(folder, starter):
+    claim = claim_run(folder, is_alive=lambda record: False, unless=lambda record: starter())
+
+    assert (claim.number, claim.attempt, read_run(folder).attempt) == (4, 3, 3)
 
 
 def test_a_claim_that_came_to_nothing_does_not_disturb_the_owner(folder, monkeypatch):

@@ -434,13 +434,19 @@ def claim_run(
                 claim.release()  # a higher one came to nothing, as only `is_alive` says
             check_free(folder, number, record, has_rival, judge)
             continues = record is not None and not launches and _is_launcher(record)
-            attempt = (0 if record is None else record.attempt) + (not continues)
+            former_attempt = 0 if record is None else record.attempt
+            attempt = former_attempt + (not continues)
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
                 continue  # somebody linked this number first and owns the run now: read again
             claim = Claim(folder, number, attempt, process, clock)
             with _released_if_it_fails(claim):
                 sweep(folder, claim.check, deep=record is not None)
                 record = judge_again(folder, number, process, record, has_rival, judge)
+                if record is not None and record.attempt != former_attempt:
+                    # An owner that was taken for gone has started in between.
+                    make_void(folder, number, process)
+                    claim.release()
+                    continue
                 if record is not None and not continues:
                     detach(folder, claim.check, others=append_files)
                 if record is not None and not (adds or continues):
@@ -701,11 +707,17 @@ def holding_claim(
     Raises:
         NewerFileError: If a newer version wrote a claim.
     """
-    record = read_run(folder)
-    written = 0 if record is None else record.claim
+
+    def is_written(claim: ClaimFacts) -> bool:
+        record = read_run(folder)
+        return record is not None and record.claim >= claim.number
 
     def is_void(claim: ClaimFacts) -> bool:
-        return claim.number > written and is_alive(owner_record(folder, claim)) is False
+        if is_written(claim) or is_alive(owner_record(folder, claim)) is not False:
+            return False
+        return not is_written(
+            claim
+        )  # asked again: it may have written between our look and its end
 
     return claim_that_holds(folder, above, is_void, below=below)
 
