@@ -137,8 +137,19 @@ def node_of_rank(slurm_cluster, rank):
     return slurm_cluster.run("scontrol", "show", "hostnames", nodes).split()[rank]
 
 
-def lose_node(project, slurm_cluster, rank):
-    name = node_of_rank(slurm_cluster, rank)
+def lose_node_of_rank_1(project, slurm_cluster):
+    """Rank 0 fails first, as its connection breaks; then Slurm notices."""
+    name = node_of_rank(slurm_cluster, 1)
+    slurm_cluster.kill_node(name, jobs=True)
+    deadline = time.monotonic() + 60
+    while record(project)["state"] == "running":
+        assert time.monotonic() < deadline, record(project)
+        time.sleep(0.05)
+    slurm_cluster.mark_down(name)
+
+
+def lose_node_of_rank_0(project, slurm_cluster):
+    name = node_of_rank(slurm_cluster, 0)
     slurm_cluster.kill_node(name, jobs=True)
     slurm_cluster.mark_down(name)
 
@@ -160,9 +171,9 @@ def preempt(project, slurm_cluster):
     [
         (kill_rank, True),
         (preempt, False),
-        (lambda *place: lose_node(*place, rank=0), False),
-        # Slurm notices, or rank 0 fails first, as the connection breaks.
-        (lambda *place: lose_node(*place, rank=1), None),
+        (lose_node_of_rank_0, False),
+        # The failure ends the sweep, unless Slurm has put the run back into the queue before.
+        (lose_node_of_rank_1, None),
     ],
     ids=["a rank is killed", "preempted", "rank 0's node is lost", "rank 1's node is lost"],
 )

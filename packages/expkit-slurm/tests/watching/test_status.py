@@ -38,6 +38,7 @@ def task(state: str, **facts: object) -> Task:
         (record("interrupted"), task("PENDING", restarts=1), "pending"),
         (record("running"), task("PENDING", restarts=1), "pending"),
         (record("interrupted"), task("RUNNING"), "running"),
+        (record("failed"), task("RUNNING", restarts=1), "running"),  # as a node was lost, too
         # a word of Slurm's that nobody knows never ends a run
         (None, task("HIBERNATING"), "pending"),
         (record("running"), task("SUSPENDED"), "running"),

@@ -69,8 +69,11 @@ def owner_lives(record: RunRecord, task: Task) -> bool:
         record: A running run of this task.
         task: The task, as Slurm reports it.
     """
-    if phase_of(task.state) is not Phase.ACTIVE:
-        return False
+    return phase_of(task.state) is Phase.ACTIVE and is_of_this_start(record, task)
+
+
+def is_of_this_start(record: RunRecord, task: Task) -> bool:
+    """Whether a record of a run was written since Slurm has last started the run's task."""
     restarts = (record.slurm or {}).get("restart_count")
     return task.restarts is None or restarts is None or task.restarts == restarts
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from .._cluster.errors import SlurmError
+from .._cluster.liveness import is_of_this_start
 from .._cluster.pending_reasons import obstacle_of
 from .._cluster.tasks import Phase, Task, cause_of, is_running, phase_of
 from .._submissions.record import UNSETTLED, Array, task_name
@@ -140,7 +141,7 @@ def _of_active_task(facts: RunFacts, record: RunRecord | None, task: Task) -> Ru
     if record is None:
         waits = facts.is_packed or not is_running(task)
         return _status(facts, None, "pending" if waits else "running", _unusual_state(task))
-    if record.state == "failed":
+    if record.state == "failed" and (facts.is_packed or is_of_this_start(record, task)):
         return _status(facts, record, "failed")
     if record.state == "lost" and facts.is_packed:  # by somebody else; its turn comes later
         return _status(facts, record, "pending")
