@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
 from workspace import Workspace
@@ -137,20 +138,14 @@ def node_of_rank(slurm_cluster, rank):
     return slurm_cluster.run("scontrol", "show", "hostnames", nodes).split()[rank]
 
 
-def lose_node_of_rank_1(project, slurm_cluster):
-    """Rank 0 fails first, as its connection breaks; then Slurm notices."""
-    name = node_of_rank(slurm_cluster, 1)
+def lose_node(project, slurm_cluster, rank, *, is_noticed_late=False):
+    name = node_of_rank(slurm_cluster, rank)
     slurm_cluster.kill_node(name, jobs=True)
     deadline = time.monotonic() + 60
-    while record(project)["state"] == "running":
+    # Another rank fails first, as its connection breaks.
+    while is_noticed_late and record(project)["state"] == "running":
         assert time.monotonic() < deadline, record(project)
         time.sleep(0.05)
-    slurm_cluster.mark_down(name)
-
-
-def lose_node_of_rank_0(project, slurm_cluster):
-    name = node_of_rank(slurm_cluster, 0)
-    slurm_cluster.kill_node(name, jobs=True)
     slurm_cluster.mark_down(name)
 
 
@@ -171,9 +166,9 @@ def preempt(project, slurm_cluster):
     [
         (kill_rank, True),
         (preempt, False),
-        (lose_node_of_rank_0, False),
+        (partial(lose_node, rank=0), False),
         # The failure ends the sweep, unless Slurm has put the run back into the queue before.
-        (lose_node_of_rank_1, None),
+        (partial(lose_node, rank=1, is_noticed_late=True), None),
     ],
     ids=["a rank is killed", "preempted", "rank 0's node is lost", "rank 1's node is lost"],
 )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,35 +78,37 @@ def folder(tmp_path):
     return tmp_path / "digits" / "training" / "a"
 
 
+@contextlib.contextmanager
+def standing_still(script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has said where it stands, and goes on when it is given a line."""
+    command = [sys.executable, "-c", script, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() in ("about to move\n", "claimed\n")
+        yield process
+        process.kill()
+
+
 @pytest.fixture
 def mover(folder):
     """A process that has claimed a failed run to move it, and stands still before the move."""
     run(FAIL, folder)
-    command = [sys.executable, "-c", MOVE, str(folder)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "about to move\n"
+    with standing_still(MOVE, folder) as process:
         yield process
-        process.kill()
 
 
 @pytest.fixture
 def starter(folder):
     """A process that has claimed a failed run for attempt 2; returns what lets it start and die."""
     run(FAIL, folder)
-    command = [sys.executable, "-c", START_AND_DIE, str(folder)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "claimed\n"
+    with standing_still(START_AND_DIE, folder) as process:
 
         def start_and_die() -> None:
             if process.poll() is None:
                 process.communicate("\n")
 
         yield start_and_die
-        process.kill()
 
 
 def wait_for(path: Path) -> None:
@@ -198,21 +201,15 @@ def test_a_claimer_that_is_killed_before_its_second_look_has_changed_nothing(fol
 
 
 def test_an_owner_that_starts_and_dies_while_a_rival_looks_has_made_an_attempt(folder, starter):
-    def ask(record):
-        starter()
-        return is_alive(record)
-
-    claim = claim_run(folder, is_alive=ask)
+    claim = claim_run(folder, is_alive=lambda record: starter() or is_alive(record))
 
     assert (claim.number, claim.attempt, read_run(folder).attempt) == (3, 3, 3)
 
 
 def test_an_owner_that_starts_and_dies_while_a_stale_one_looks_has_overtaken_it(folder, starter):
-    def ask(record):
-        starter()
-        return is_alive(record)
+    holder = holding_claim(folder, 1, lambda record: starter() or is_alive(record))
 
-    assert holding_claim(folder, 1, ask).number == 2
+    assert holder.number == 2
 
 
 def test_an_owner_that_is_wrongly_taken_for_gone_and_starts_has_made_an_attempt(folder, starter):

@@ -713,11 +713,8 @@ def holding_claim(
         return record is not None and record.claim >= claim.number
 
     def is_void(claim: ClaimFacts) -> bool:
-        if is_written(claim) or is_alive(owner_record(folder, claim)) is not False:
-            return False
-        return not is_written(
-            claim
-        )  # asked again: it may have written between our look and its end
+        is_gone = not is_written(claim) and is_alive(owner_record(folder, claim)) is False
+        return is_gone and not is_written(claim)  # it may have written just before its end
 
     return claim_that_holds(folder, above, is_void, below=below)
 

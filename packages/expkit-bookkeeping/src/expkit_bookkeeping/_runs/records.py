@@ -273,7 +273,7 @@ def claimed_record(
                 unwritten = unwritten or owner
                 if is_alive is None or is_alive(owner) is not False:
                     return owner
-                last = read_run(folder)  # it may have written between our look and its end
+                last = read_run(folder)  # it may have written just before its end
                 if last is not None and last.claim >= number:
                     return last
             number -= 1

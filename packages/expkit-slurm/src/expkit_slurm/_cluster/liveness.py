@@ -73,7 +73,7 @@ def owner_lives(record: RunRecord, task: Task) -> bool:
 
 
 def is_of_this_start(record: RunRecord, task: Task) -> bool:
-    """Whether a record of a run was written since Slurm has last started the run's task."""
+    """Whether a record of a run was written since Slurm last started the run's task."""
     restarts = (record.slurm or {}).get("restart_count")
     return task.restarts is None or restarts is None or task.restarts == restarts
 

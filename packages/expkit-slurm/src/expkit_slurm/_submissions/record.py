@@ -315,7 +315,7 @@ def _submissions(experiment: Path) -> Iterator[Submission]:
 
 
 def new_id(now: datetime, token: str) -> str:
-    """An id that sorts by time: two commands of one second are in their order, too.
+    """An id that sorts by time, also within a second.
 
     >>> from datetime import datetime
     >>> new_id(datetime(2026, 11, 28, 17, 5, 9, 31_415), "4f2a9c")
