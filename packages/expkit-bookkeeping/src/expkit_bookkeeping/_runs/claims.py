@@ -337,9 +337,10 @@ def claim_run(
     """Become the owner of a run folder and write its run.json with the state `running`.
 
     Of several processes that try at once exactly one succeeds. A process that already owns the
-    run gets its own claim again (the same attempt), so re-running a notebook cell works. A process
-    that a launcher has started, directly or not, continues the attempt that the launcher has
-    claimed for it. Where a fact is None, an existing run.json keeps its own.
+    run gets its own claim again, or another one for the same attempt if it has ended that, so
+    re-running a notebook cell works. A process that a launcher has started, directly or not,
+    continues the attempt that the launcher has claimed for it. Where a fact is None, an existing
+    run.json keeps its own.
 
     Args:
         folder: The run folder; made if missing.
@@ -395,9 +396,12 @@ def claim_run(
         "ignored": None if ignored is None else list(ignored),
     }
 
-    def judge(record: RunRecord | None) -> str | None:
+    def check_addition(record: RunRecord | None) -> None:
         if adds_to is not None:
             check_still_completed(record, adds_to)
+
+    def judge(record: RunRecord | None) -> str | None:
+        check_addition(record)
         return None if unless is None else unless(record)
 
     def has_rival(record: RunRecord) -> bool | None:
@@ -419,7 +423,9 @@ def claim_run(
             check_purpose(folder, owned, below=number, is_alive=is_alive)
             for claim in own_claims:  # the record may be another owner's by now
                 claim.check()
-            if owns(record, process):
+            # What this process has ended goes on under a new claim, as the run is anybody's by now.
+            is_own = owns(record, process) and record.state != "running" and not own_claims
+            if owns(record, process) and not is_own:
                 claim = Claim(folder, record.claim, record.attempt, process, clock)
                 with _released_if_it_fails(claim):
                     if claim.is_highest():
@@ -432,8 +438,9 @@ def claim_run(
                             claim, facts, record, reopened=True, adds=adds, launches=launches
                         )
                 claim.release()  # a higher one came to nothing, as only `is_alive` says
-            check_free(folder, number, record, has_rival, judge)
-            continues = record is not None and not launches and _is_launcher(record)
+            judge_record = check_addition if is_own else judge
+            check_free(folder, number, record, has_rival, judge_record)
+            continues = is_own or (record is not None and not launches and _is_launcher(record))
             former_attempt = 0 if record is None else record.attempt
             attempt = former_attempt + (not continues)
             if not link_claim(folder, number, process, clock, attempt=attempt, shared=shared):
@@ -441,7 +448,7 @@ def claim_run(
             claim = Claim(folder, number, attempt, process, clock)
             with _released_if_it_fails(claim):
                 sweep(folder, claim.check, deep=record is not None)
-                record = judge_again(folder, number, process, record, has_rival, judge)
+                record = judge_again(folder, number, process, record, has_rival, judge_record)
                 if record is not None and record.attempt != former_attempt:
                     # An owner that was taken for gone has started in between.
                     make_void(folder, number, process)
@@ -458,7 +465,7 @@ def claim_run(
                         unresolved=unresolved or (),
                     )
                 return _write_start(
-                    claim, facts, record, reopened=False, adds=adds, launches=launches
+                    claim, facts, record, reopened=is_own, adds=adds, launches=launches
                 )
         except (FileNotFoundError, ClaimLost) as error:
             # Somebody has moved the folder, or a process that judged an earlier run in its place
