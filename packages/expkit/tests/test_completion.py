@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from expkit.__main__ import main
@@ -306,6 +306,7 @@ TEXTS = st.text(
 )
 
 
+@settings(deadline=None, max_examples=30)  # each starts bash
 @given(st.lists(st.tuples(TEXTS, st.sampled_from(["", "'", '"', "$'"])), min_size=1, max_size=50))
 @example([("ends'", "'"), ('ends"', '"'), ("ends'", "$'"), ("wow!", '"'), ("\x1fa", "")])
 def test_bash_reads_a_quoted_text_as_what_it_was(pairs):
