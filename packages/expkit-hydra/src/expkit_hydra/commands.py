@@ -9,6 +9,14 @@ from pathlib import Path
 
 from ._console.screen import answered
 from ._verbs.answers import ATTENTION, DONE, add_experiment, refuse, verb_parser
+from ._verbs.best import best as best
+from ._verbs.best import best_parser as best_parser
+from ._verbs.compare import compare as compare
+from ._verbs.compare import compare_parser as compare_parser
+from ._verbs.listing import list_experiments as list_experiments
+from ._verbs.listing import list_parser as list_parser
+from ._verbs.means import table as table
+from ._verbs.means import table_parser as table_parser
 from ._verbs.show import show as show
 from ._verbs.show import show_parser as show_parser
 from ._verbs.status import status as status
@@ -60,7 +68,15 @@ def cleanup(argv: Sequence[str]) -> int:
     return ATTENTION if any(removal.kept is not None for removal in result.removals) else DONE
 
 
-VERBS = {"status": status, "show": show, "cleanup": cleanup}
+VERBS = {
+    "list": list_experiments,
+    "status": status,
+    "show": show,
+    "best": best,
+    "table": table,
+    "compare": compare,
+    "cleanup": cleanup,
+}
 
 
 def _age(text: str) -> object:

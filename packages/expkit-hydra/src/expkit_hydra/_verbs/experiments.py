@@ -55,5 +55,13 @@ def experiments_in(folder: Path) -> list[Path]:
         return []
 
 
+def experiment_name(folder: Path) -> str:
+    """The name of an experiment; of a sweep that keeps its records in a folder below, its own."""
+    from .._grid.grid import RECORDS
+
+    folder = folder.absolute()
+    return folder.parent.name if folder.name == RECORDS else folder.name
+
+
 def _is_experiment(folder: Path) -> bool:
     return (folder / "training").is_dir() or (folder / "grid_search.yaml").is_file()

@@ -13,6 +13,7 @@ from .._console.texts import counts_text
 from .._grid.contents import sweep_runs
 from .._grid.grid import read_grid
 from .._grid.schedulers import ask_schedulers
+from .experiments import experiment_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Overview:
     metric: str | None = None
     direction: str | None = None
     problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return experiment_name(self.experiment)
 
     @property
     def maximize(self) -> bool:

@@ -29,12 +29,16 @@ def status_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--watch",
+        action="store_true",
+        help="show it again and again until all runs are over; where output is no terminal, one "
+        "line for each run that starts or ends",
+    )
+    parser.add_argument(
+        "--interval",
         metavar="S",
         type=_seconds,
-        nargs="?",
-        const=2.0,
-        help="show it again every S seconds (default: 2) until all runs are over; where output is "
-        "no terminal, one line for each run that starts or ends",
+        default=2.0,
+        help="seconds between two looks of --watch (default: 2)",
     )
     return parser
 
@@ -44,7 +48,7 @@ def status(argv: Sequence[str]) -> int:
     """List the runs of an experiment: state, progress, best metric; changes nothing."""
     parser = status_parser()
     arguments = parser.parse_args(argv)
-    if arguments.json and arguments.watch is not None:
+    if arguments.json and arguments.watch:
         parser.error("--watch shows tables and lines; for JSON call status again and again")
     from .experiments import find_experiment
     from .overview import look
@@ -53,10 +57,10 @@ def status(argv: Sequence[str]) -> int:
         experiment = find_experiment(arguments.experiment)
     except FileNotFoundError as error:
         return refuse(error)
-    if arguments.watch is not None:
+    if arguments.watch:
         from .watching import watch
 
-        overview = watch(lambda: look(experiment), interval_s=arguments.watch)
+        overview = watch(lambda: look(experiment), interval_s=arguments.interval)
     else:
         overview = look(experiment)
     if overview.problem is not None:
