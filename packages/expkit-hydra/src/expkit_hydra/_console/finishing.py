@@ -14,7 +14,7 @@ from .rows import most_telling, row_of, rows_of, with_reports
 from .screen import tolerant_console
 from .sibling_verbs import run_verbs
 from .succeeded_verbs import have_succeeded, record_success
-from .table import run_table
+from .table import print_runs
 from .texts import counts_text, unlogged
 
 TYPE_CHECKING = False
@@ -104,7 +104,13 @@ def show_table(
         rows, skipped = rows_of(grid.runs, comparable, now=now, metric=settings.metric)
         rows = with_reports(rows, reports)
     listed, hidden = most_telling(rows, maximize=settings.maximize)
-    screen.print(run_table(listed, metric=settings.metric, maximize=settings.maximize))
+    print_runs(
+        screen,
+        listed,
+        metric=settings.metric,
+        maximize=settings.maximize,
+        elsewhere="results.csv has them",
+    )
     if hidden:
         screen.print(f"… and {hidden} more; all {len(rows)} are in results.csv")
     summary = counts_text(row.state for row in rows) or "no runs"
