@@ -3,6 +3,7 @@
 import argparse
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -226,6 +227,18 @@ def test_names_that_tcsh_would_divide_are_left_out(terminal, work):
 
     assert terminal.press_tab("expkit show results/digits x")[2] == "x"
     assert not (work / "executed").exists()
+
+
+def test_metrics_and_styles_complete_in_each_verb_that_takes_them():
+    done = subprocess.run(
+        [EXPKIT, "completion", "bash"], capture_output=True, text=True, check=True
+    )
+
+    for option, kind in {"--metric": "metrics", "--style": "styles"}.items():
+        verbs = re.findall(rf"^_shtab_expkit_(\w+)_option_strings=.*{option}\b", done.stdout, re.M)
+        assert verbs
+        for verb in verbs:
+            assert f"_shtab_expkit_{verb}___{option[2:]}_COMPGEN=_expkit_{kind}\n" in done.stdout
 
 
 def test_a_word_may_be_an_experiment_or_a_run(shell, work, tmp_path):
