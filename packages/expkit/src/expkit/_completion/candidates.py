@@ -100,7 +100,7 @@ def _metrics(experiments: Iterable[str]) -> list[str]:
         folders = folders_with_metrics(Path(experiment))
         for folder in folders[:: len(folders) // RUNS_READ + 1]:
             names |= dict.fromkeys(metric_names(folder))
-    return [*names]
+    return [name for name in names if name.isprintable()]  # not all others can be encoded
 
 
 def _styles() -> Sequence[str]:
@@ -127,7 +127,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return [*entries]
-    except OSError:
+    except (OSError, ValueError):
         return []
 
 
