@@ -31,11 +31,11 @@ printf '{RAN.decode()}'
 START = {
     "bash": (
         ["bash", "--norc", "--noprofile", "-i"],
-        "bind 'set enable-bracketed-paste off'; source {script}",
+        "source {script}",
     ),
     "zsh": (
         ["zsh", "-f", "-i"],
-        'autoload -Uz compinit; compinit -u -D; unsetopt zle_bracketed_paste; eval "$(<{script})"',
+        'autoload -Uz compinit; compinit -u -D; eval "$(<{script})"',
     ),
     "tcsh": (["tcsh", "-f"], "source {script}"),
 }
@@ -124,7 +124,7 @@ def work(tmp_path, monkeypatch):
     for name in ("cnn_sgd", "cnn_adam", "lr=0.1,seed=1", "a@b:c"):
         (runs / name).mkdir(parents=True)
     (runs / "cnn_sgd" / "metrics.jsonl").write_text(
-        '{"step": 0, "time": 1.5, "metrics": {"val/accuracy": 0.5, "loss": 1}}\n'
+        '{"step": 0, "time": 1.5, "metrics": {"val/accuracy": 0.5, "\\ud800": 1}}\n'
     )
     (runs / "notes.txt").touch()
     (folder / "results" / "my exp" / "training" / "solo").mkdir(parents=True)
