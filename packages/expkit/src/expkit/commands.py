@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def completion(argv: Sequence[str]) -> int:
-    """Print a script by which bash, zsh or tcsh completes verbs, options, experiments and runs."""
+    """Print the script by which bash, zsh or tcsh completes `expkit`."""
     shell = completion_parser().parse_args(argv).shell
     from importlib.metadata import entry_points
 

@@ -26,11 +26,10 @@ KINDS = {
     "FILE": "paths",
     "PATH": "paths",
 }
-_TCSH_RUNS = f"`expkit {VERB} tcsh runs`"
 # What zsh and tcsh find by themselves.
 _ZSH_PATHS = {"experiments": "_files -/", "folders": "_files -/", "paths": "_files"}
 _TCSH_PATHS = {"experiments": "d", "folders": "d", "paths": "f"}
-
+_TCSH_RUNS = f"`expkit {VERB} tcsh runs`"
 _REPEATED = re.compile(r'(?<=^  )"\(\*\)::?', re.MULTILINE)
 
 Completers = dict[str, object]  # as shtab takes them: by shell; its functions by "preamble"
@@ -101,7 +100,7 @@ def _completers(kinds: Sequence[str]) -> Completers:
 
 def _list_completers(name: str, values: Sequence[str]) -> Completers:
     words = " ".join(map(quote, values))
-    function = f"_expkit_{name}"
+    function = re.sub(r"\W", "_", "_".join(["_expkit", name, *values]))
     return {
         "bash": function,
         "zsh": f"{{_values -s , {name} {words}}}",
