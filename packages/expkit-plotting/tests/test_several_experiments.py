@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from expkit_plotting import PlotMetrics, PlottingError, PlotStyle, restyle
+from expkit_plotting import PlotMetrics, PlotStyle, PlottingError, restyle
 from expkit_plotting.commands import plot
 
 STYLE = PlotStyle(filetypes=("png",))

@@ -158,9 +158,7 @@ def _find_run(name: str | int | None, experiment: Experiment) -> Run:
             "Give more of the name."
         )
     missing = f"run {text!r}" if "/" not in text else f"run, and no experiment, {text!r}"
-    raise PlottingError(
-        f"There is no {missing}.{near_match(text, names)} Runs: {listed(names)}."
-    )
+    raise PlottingError(f"There is no {missing}.{near_match(text, names)} Runs: {listed(names)}.")
 
 
 def _title(experiment: Experiment, runs: Sequence[Run]) -> str:

@@ -122,6 +122,13 @@ def plot_experiments(
         if all(figure.path != path for figure in figures):  # two words may name one run
             figures.append(_Figure(path, recipe, runs_shown))
     fingerprints = FigureFingerprints(plots_folder)
+    if not (experiment.experiments or options or subfolder):
+        names = {
+            figure.recipe.metrics[0]: figure.path.name
+            for figure in figures
+            if figure.recipe.kind == "metric"
+        }
+        fingerprints.names_by_metric = {**fingerprints.names_by_metric, **names}
     appearance = hash_of((), plot_style, _uses_latex(plot_style), _versions())
     try:
         for figure in figures:
