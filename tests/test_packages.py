@@ -134,8 +134,7 @@ def test_each_verb_has_a_parser(package):
     commands = entry_points.get("expkit.commands", {})
 
     assert entry_points.get("expkit.parsers", {}) == {
-        verb: f"{command.partition(':')[0]}:{verb.replace('-', '_')}_parser"
-        for verb, command in commands.items()
+        verb: f"{command}_parser" for verb, command in commands.items()
     }
 
 

@@ -14,7 +14,7 @@ from ._verbs.best import best_parser as best_parser
 from ._verbs.compare import compare as compare
 from ._verbs.compare import compare_parser as compare_parser
 from ._verbs.listing import list_experiments as list_experiments
-from ._verbs.listing import list_parser as list_parser
+from ._verbs.listing import list_experiments_parser as list_experiments_parser
 from ._verbs.means import table as table
 from ._verbs.means import table_parser as table_parser
 from ._verbs.show import show as show
