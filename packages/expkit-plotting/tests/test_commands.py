@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from expkit_plotting.commands import plot, restyle
+from expkit_plotting._data.recipe import LINES
+from expkit_plotting.commands import plot, plot_parser, restyle, style_names
 
 
 @pytest.fixture
@@ -244,6 +245,18 @@ def test_options_choose_one_figure(digits, options, file):
     assert plot(["results/digits", *options]) == 0
 
     assert [str(path.relative_to(digits)) for path in digits.rglob("*.png")] == [file]
+
+
+def test_what_options_take_is_what_figures_and_styles_are_there(tmp_path, monkeypatch):
+    folder = tmp_path / "conf" / "plotting"
+    folder.mkdir(parents=True)
+    (folder / "Mine.yaml").write_text("defaults: [Thesis]")
+    (folder.parent / "below").mkdir()
+    monkeypatch.chdir(folder.parent / "below")
+    lines = next(action for action in plot_parser()._actions if action.dest == "lines")
+
+    assert style_names() == ["Default", "Mine", "Thesis"]
+    assert lines.choices == LINES
 
 
 def test_figures_can_go_elsewhere(digits, capsys):

@@ -171,6 +171,13 @@ def restyle_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def style_names() -> list[str]:
+    """The names that `--style` takes here, for shells to complete."""
+    from ._style.yaml_files import style_names as names
+
+    return names()
+
+
 def _run(work: Callable[[], list[str]]) -> int:
     """Run a verb: print its lines, warnings without source code, and errors without traceback."""
     from ._data.errors import PlottingError
