@@ -86,8 +86,14 @@ def show(argv: Sequence[str]) -> int:
 
 @answered
 def cleanup(argv: Sequence[str]) -> int:
-    """Remove runs that were not completed, with their folders; without --yes only say which."""
+    """Remove runs that were not completed, or those named; without --yes only say which."""
     parser = _parser("cleanup", cleanup)
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="*",
+        help="only these runs, by their whole names; also completed ones",
+    )
     parser.add_argument("--yes", action="store_true", help="do it: move them to .trash/")
     parser.add_argument(
         "--keep-resumable", action="store_true", help="keep runs that have a checkpoint"
@@ -98,18 +104,21 @@ def cleanup(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--purge", action="store_true", help="also delete what is in .trash/ for good"
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.runs and (arguments.keep_resumable or arguments.older_than):
+        parser.error("--keep-resumable and --older-than choose among all runs: name none")
     from . import _cleanup
 
     try:
         result = _cleanup.cleanup(
             arguments.experiment,
+            arguments.runs,
             dry_run=not arguments.yes,
             keep_resumable=arguments.keep_resumable,
             older_than=arguments.older_than,
             purge=arguments.purge,
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, LookupError) as error:
         return _refuse(error)
     _print_cleanup(result, arguments.experiment, argv=argv)
     return 1 if any(removal.kept is not None for removal in result.removals) else 0
@@ -274,6 +283,9 @@ def _print_cleanup(result: Cleanup, experiment: Path, *, argv: Sequence[str]) ->
     else:
         moved = sum(removal.trash is not None for removal in result.removals)
         screen.print(f"{moved} of {number} moved to {trash}, {total}")
+    going = [removal for removal in result.removals if removal.kept is None]
+    if any(removal.record.state == "completed" for removal in going):
+        screen.print("a sweep of the same grid trains completed runs that are removed anew")
     for line in result.trash_kept:
         screen.print(line, markup=False, soft_wrap=True)
     in_trash = size_text(result.trash_bytes)
