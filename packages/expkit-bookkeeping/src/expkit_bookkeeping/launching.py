@@ -49,12 +49,14 @@ if TYPE_CHECKING:
     from ._provenance.code_records import record_code as record_code
     from ._provenance.code_records import recorded_changes as recorded_changes
     from ._provenance.code_records import recorded_sources as recorded_sources
+    from ._provenance.environment import environment_facts as environment_facts
     from ._provenance.environment import split_arguments as split_arguments
     from ._provenance.environment import typed_arguments as typed_arguments
     from ._provenance.hashes import IGNORED_BY_DEFAULT as IGNORED_BY_DEFAULT
     from ._provenance.hashes import NO_PART_OF_IDENTITY as NO_PART_OF_IDENTITY
     from ._provenance.hashes import changes_text as changes_text
     from ._provenance.hashes import config_changes as config_changes
+    from ._provenance.repository import left_out_of as left_out_of
     from ._recording.endings import exit_code as exit_code
     from ._recording.metrics import cut_metrics as cut_metrics
     from ._recording.ranks import joined_group as joined_group
@@ -94,6 +96,7 @@ _MODULES = {
     "completed_since": "_runs.claims",
     "config_changes": "_provenance.hashes",
     "cut_metrics": "_recording.metrics",
+    "environment_facts": "_provenance.environment",
     "error_facts": "_files.texts",
     "exit_code": "_recording.endings",
     "folder_name": "_runs.settings",
@@ -103,6 +106,7 @@ _MODULES = {
     "is_secret_key": "_files.secrets",
     "joined_group": "_recording.ranks",
     "json_data": "_files.plain_data",
+    "left_out_of": "_provenance.repository",
     "literal_secrets": "_files.secrets",
     "make_folder": "_files.durable",
     "move_to_trash": "_runs.trash",

@@ -162,7 +162,7 @@ def test_what_is_neither_source_nor_configuration_is_named_and_not_kept(project)
     assert sorted(left_out(patch)) == [
         "generated.py (1 MB)",
         "link.py (no regular file)",
-        "neither source nor configuration: notes.txt",
+        "notes.txt (neither source nor configuration)",
     ]
 
 

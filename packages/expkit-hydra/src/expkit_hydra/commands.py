@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ._console.screen import answered
+from ._reproduce import reproduce
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def cleanup(argv: Sequence[str]) -> int:
     return 1 if any(removal.kept is not None for removal in result.removals) else 0
 
 
-VERBS = {"status": status, "show": show, "cleanup": cleanup}
+VERBS = {"status": status, "show": show, "cleanup": cleanup, "reproduce": reproduce}
 
 
 def _parser(verb: str, command: object) -> argparse.ArgumentParser:

@@ -16,6 +16,8 @@ PACKAGES = {
     "status": "expkit-hydra",
     "show": "expkit-hydra",
     "cleanup": "expkit-hydra",
+    "reproduce": "expkit-hydra",
+    "export": "expkit-hydra",
     "plot": "expkit-plotting",
     "restyle": "expkit-plotting",
     "wait": "expkit-slurm",

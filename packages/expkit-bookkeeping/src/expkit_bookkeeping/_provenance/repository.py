@@ -229,9 +229,10 @@ def _new_sources(root: Path, new: Sequence[str]) -> tuple[list[str], list[str]]:
             break
         else:
             added.append(name)
-    more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
     if others:
-        left_out.append(f"neither source nor configuration: {', '.join(others[:MOST_NAMED])}{more}")
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        names = ", ".join(others[:MOST_NAMED])
+        left_out.append(f"{names}{more} (neither source nor configuration)")
     return added, left_out
 
 
