@@ -18,7 +18,7 @@ DEFAULT_FOLDER = Path("reproduced")
 
 
 def reproduce_parser() -> argparse.ArgumentParser:
-    """The parser of `expkit reproduce`."""
+    """The arguments of `expkit reproduce`."""
     parser = argparse.ArgumentParser(
         prog="expkit reproduce",
         description=reproduce.__doc__,
@@ -33,13 +33,13 @@ def reproduce_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--to",
-        metavar="FOLDER",
+        metavar="DIR",
         type=Path,
         help=f"the new folder (default: {DEFAULT_FOLDER}/RUN)",
     )
     parser.add_argument(
         "--repository",
-        metavar="FOLDER",
+        metavar="DIR",
         type=Path,
         help="a clone that has the commit, if the project is no longer where it was",
     )
