@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from ._recording.signals import request_stop as request_stop
     from ._recording.signals import stop_requested as stop_requested
     from ._recording.signals import stop_signals as stop_signals
+    from ._results.rows import results_csv as results_csv
     from ._runs.claims import Claim as Claim
     from ._runs.claims import RunChanged as RunChanged
     from ._runs.claims import claim_run as claim_run
@@ -128,6 +129,7 @@ _MODULES = {
     "recorded_sources": "_provenance.code_records",
     "remember_secrets": "_files.secrets",
     "request_stop": "_recording.signals",
+    "results_csv": "_results.rows",
     "script_files": "_runs.folder_ownership",
     "secret_patterns": "_files.secrets",
     "secret_values": "_files.secrets",

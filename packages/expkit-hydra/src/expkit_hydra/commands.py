@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ._console.screen import answered
+from ._export import export
 from ._reproduce import reproduce
 
 TYPE_CHECKING = False
@@ -94,7 +95,13 @@ def cleanup(argv: Sequence[str]) -> int:
     return 1 if any(removal.kept is not None for removal in result.removals) else 0
 
 
-VERBS = {"status": status, "show": show, "cleanup": cleanup, "reproduce": reproduce}
+VERBS = {
+    "status": status,
+    "show": show,
+    "cleanup": cleanup,
+    "reproduce": reproduce,
+    "export": export,
+}
 
 
 def status_parser() -> argparse.ArgumentParser:

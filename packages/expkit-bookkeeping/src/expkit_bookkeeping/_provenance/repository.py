@@ -231,8 +231,8 @@ def _new_sources(root: Path, new: Sequence[str]) -> tuple[list[str], list[str]]:
             added.append(name)
     if others:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        names = ", ".join(others[:MOST_NAMED])
-        left_out.append(f"{names}{more} (neither source nor configuration)")
+        some = ", ".join(others[:MOST_NAMED])
+        left_out.append(f"{some}{more} (neither source nor configuration)")
     return added, left_out
 
 
