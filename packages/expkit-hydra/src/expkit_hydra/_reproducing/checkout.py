@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 _COMMIT = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")  # a results folder may say anything
@@ -68,8 +68,7 @@ def apply_patch(folder: Path, patch: bytes) -> None:
 
 
 def _git(folder: Path, *arguments: str, stdin: bytes = b"", **variables: str) -> str:
-    environ: Mapping[str, str] = os.environ
-    environ = {key: value for key, value in environ.items() if key not in _PLACES}
+    environ = {key: value for key, value in os.environ.items() if key not in _PLACES}
     try:
         done = subprocess.run(
             ["git", "-c", "core.hooksPath=/dev/null", *arguments],
