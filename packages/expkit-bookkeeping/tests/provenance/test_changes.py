@@ -152,6 +152,8 @@ def test_what_is_neither_source_nor_configuration_is_named_and_not_kept(project)
             "mlruns/0/meta.yaml": "id: 0\n",
             "venv/pyvenv.cfg": "home = /usr\n",
             "venv/lib/m.py": "",
+            "runs/a/grid_search.yaml": "schema: 1\n",
+            "runs/a/slurm/1/code/m.py": "",
         },
     )
     (project / "link.py").symlink_to("/etc/hostname")

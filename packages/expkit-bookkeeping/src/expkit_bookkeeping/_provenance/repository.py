@@ -261,22 +261,20 @@ class _OutputFolders:
         if folder.name in _OUTPUTS or folder.name.startswith("."):
             return True
         marks = ("pyvenv.cfg", "conda-meta", "claims", ".expkit", ".hydra", ".trash")
-        if any((folder / mark).exists() for mark in marks):
+        if any((folder / mark).exists() for mark in marks) or _is_experiment(folder):
             return True
         try:
             with os.scandir(folder) as entries:
-                return any(
-                    (entry.name == "training" and _holds_runs(entry.path))
-                    or _holds_runs(f"{entry.path}/training")
-                    for entry in entries
-                )
+                return any(_is_experiment(Path(entry.path)) for entry in entries)
         except OSError:
             return True
 
 
-def _holds_runs(training: str) -> bool:
+def _is_experiment(folder: Path) -> bool:
+    if (folder / "grid_search.yaml").exists():  # of its grid nothing may have started yet
+        return True
     try:
-        with os.scandir(training) as entries:
+        with os.scandir(folder / "training") as entries:
             return any(os.path.isdir(f"{entry.path}/claims") for entry in entries)  # noqa: PTH112
     except OSError:
         return False
