@@ -249,10 +249,23 @@ def test_results_without_their_repository_need_one_that_has_the_commit(
 
     error = capsys.readouterr().err
     assert "no repository here has it" in error
-    assert "--repository FOLDER" in error
+    assert "--repository DIR" in error
     assert not Path("reproduced").exists()
     assert reproduce([*command, "--repository", str(trained / "src")]) == 1
     assert (Path("reproduced/2/code/src/tiny/scale.py")).read_text() == NEW
+
+
+def test_a_commit_to_which_no_branch_leads_any_more_is_found(project, capsys):
+    commit = read_run(project / "results/first/training/2").code["commit"]
+    git(project, "checkout", "-q", "--orphan", "rewritten")
+    git(project, "commit", "-qam", "all in one")
+    for branch in git(project, "branch", "--format=%(refname:short)").split():
+        if branch != "rewritten":
+            git(project, "branch", "-qD", branch)
+
+    lines_of(project, capsys)
+
+    assert git(Path("reproduced/2/code"), "rev-parse", "HEAD") == commit
 
 
 def test_a_run_outside_git_has_its_configuration_and_no_script(project, capsys):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,30 +32,41 @@ def find_repository(commit: str, folders: Iterable[Path]) -> Path | None:
 
     Returns:
         Where git keeps it, such as `/home/ada/digits/.git`; None if none has the commit.
+
+    Raises:
+        CheckoutError: If none has it, and git does not trust one as somebody else owns it.
     """
+    distrust = None
     for folder in folders:
         try:
             place = _git(folder, "rev-parse", "--path-format=absolute", "--git-common-dir").rstrip(
                 "\n"
             )
             _git(folder, "cat-file", "-e", f"{commit}^{{commit}}")
-        except CheckoutError:
+        except CheckoutError as error:
+            distrust = error if "safe.directory" in str(error) else distrust
             continue
         return Path(place)
+    if distrust is not None:
+        raise distrust
     return None
 
 
 def check_out(repository: Path, commit: str, folder: Path) -> None:
-    """Make a folder with a commit of a repository, whose objects it borrows.
+    """Make a repository in a folder, with a commit of another one, whose objects it borrows.
 
     Raises:
         CheckoutError: If git cannot.
     """
+    # Not a clone, which only has what a branch or tag leads to, and not of a shallow repository.
     # Without a template no hook is there that could run.
-    _git(
-        folder.parent, "clone", "--quiet", "--shared", "--no-checkout", "--template=", "--",
-        str(repository), str(folder.absolute()),
-    )  # fmt: skip
+    formats = [] if len(commit) == 40 else ["--object-format=sha256"]
+    _git(folder.parent, "init", "--quiet", "--template=", *formats, "--", str(folder.absolute()))
+    information = folder / ".git" / "objects" / "info"
+    information.mkdir(exist_ok=True)
+    (information / "alternates").write_bytes(os.fsencode(repository / "objects") + b"\n")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(repository / "shallow", folder / ".git" / "shallow")
     _git(folder, "checkout", "--quiet", "--detach", commit, GIT_LFS_SKIP_SMUDGE="1")
 
 

@@ -216,8 +216,8 @@ def _readme(record: RunRecord, invocation: Invocation | None, made: Reproduction
         *(f"- **Not brought back**: {text}" for text in made.missing),
         *(f"- Note: {text}" for text in made.notes),
         "",
-        f"- `{CODE}/` is the commit with `changes.patch`, a clone that borrows the repository's "
-        "objects.",
+        f"- `{CODE}/` is the commit with `changes.patch`, a repository that borrows the objects of "
+        "the one it comes from.",
         "- `config.yaml` is the run's configuration, resolved.",
         "- `requirements.txt` lists the packages that the run had imported.",
         "",

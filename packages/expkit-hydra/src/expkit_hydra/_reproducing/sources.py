@@ -32,12 +32,17 @@ def repository_of(
     """
     recorded = [] if invocation is None else [invocation.project or invocation.folder]
     folders = [*repositories, experiment, Path.cwd(), *recorded]
-    repository = find_repository(commit, folders)
+    try:
+        repository = find_repository(commit, folders)
+    except CheckoutError as error:
+        raise LookupError(
+            f"git does not open the repository with commit {commit}: {error}"
+        ) from None
     if repository is None:
         raise LookupError(
             f"Run {record.run_name!r} was made with commit {commit}, and no repository here has "
             f"it; looked around {', '.join(map(str, dict.fromkeys(folders)))}. Fetch it there "
-            f"(git fetch origin {commit}), or name a clone that has it: --repository FOLDER."
+            f"(git fetch origin {commit}), or name a clone that has it: --repository DIR."
         )
     return repository
 
