@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from ._data.run_folders import warn_of_differences
-from ._data.selection import metric_recipe, run_recipe
 from ._data.sources import read_source
+from ._recipes.selection import metric_recipe, run_recipe
 from ._style.choice import as_style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ._data.recipe import Lines, Recipe
     from ._data.runs import Run
     from ._data.sources import Source
+    from ._recipes.recipe import Lines, Recipe
     from ._style.choice import StyleLike
 
 
@@ -170,7 +170,7 @@ class PlotMetrics:
     def _draw(
         self, recipe: Recipe, runs: tuple[Run, ...], save_to: str | PathLike[str] | None
     ) -> Figure:
-        from ._figures.drawing import draw_figure
+        from ._kinds.drawing import draw_figure
 
         figure = draw_figure(recipe, runs, self.style)
         if save_to is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .._data.errors import PlottingError
 from .._data.files import write_atomically
-from .._data.recipe import to_csv
+from .._recipes.recipe import to_csv
 from .._style.keys import FILETYPES
 from .styled import StyledFigure
 

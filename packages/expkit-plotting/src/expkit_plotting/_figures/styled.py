@@ -12,8 +12,8 @@ from .._style.rc_layer import rc_layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._data.recipe import Recipe
     from .._data.runs import Run
+    from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
 
 

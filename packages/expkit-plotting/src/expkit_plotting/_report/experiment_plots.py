@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from .._data.errors import PlottingError
-from .._data.recipe import Recipe
 from .._data.run_folders import warn_of_differences
 from .._data.runs import Run
-from .._data.selection import metric_recipe, run_recipe
 from .._data.sources import read_source
+from .._recipes.recipe import Recipe
+from .._recipes.selection import metric_recipe, run_recipe
 from .._style.choice import as_style
 from .fingerprints import FigureFingerprints, figure_fingerprint, hash_of
 from .paths import metric_figure_name, run_figure_path, style_folder
@@ -150,10 +150,10 @@ def _uses_latex(style: PlotStyle) -> bool:
 
 
 def _draw_and_save(figure: _Figure, style: PlotStyle) -> None:
-    from .._figures.drawing import (
+    from .._figures.saving import save_figure
+    from .._kinds.drawing import (
         draw_figure,  # loads what a call with nothing to draw does without
     )
-    from .._figures.saving import save_figure
 
     save_figure(draw_figure(figure.recipe, figure.runs, style), figure.path, style)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .._data.errors import PlottingError
 from .._data.files import read_bytes
-from .._data.recipe import Recipe, from_csv
+from .._recipes.recipe import Recipe, from_csv
 from .._style.choice import as_style
 from .._style.keys import FILETYPES, PlotStyle
 
@@ -36,8 +36,8 @@ def restyle(
     Raises:
         PlottingError: If the data or the recipe is missing or damaged.
     """
-    from .._figures.drawing import draw_figure
     from .._figures.saving import save_figure
+    from .._kinds.drawing import draw_figure
 
     base = figure_base(Path(path))
     recipe_file = base.with_name(f"{base.name}.json")

@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 
-from .._data.recipe import Recipe
 from .._data.runs import Run
+from .._figures.styled import StyledFigure
+from .._recipes.recipe import Recipe
 from .._style.escaping import escape
 from .._style.keys import PlotStyle
 from .._style.latex import explain_failure, latex_or_warning
@@ -15,7 +16,6 @@ from .._style.rc_layer import rc_layer
 from .._style.rc_parameters import rc_parameters
 from .one_metric import draw_metric
 from .one_run import draw_run
-from .styled import StyledFigure
 
 
 def draw_figure(recipe: Recipe, runs: tuple[Run, ...], style: PlotStyle) -> StyledFigure:

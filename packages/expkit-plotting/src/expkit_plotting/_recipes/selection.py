@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from .errors import PlottingError, listed, near_match
-from .groups import repeated_keys, resolve_keys, swept_keys
+from .._data.errors import PlottingError, listed, near_match
+from .._data.groups import repeated_keys, resolve_keys, swept_keys
+from .._data.run_folders import numbers_in_grid
+from .._data.runs import Run
+from .._data.statistics import direction_of
 from .recipe import LINES, Lines, Recipe
-from .run_folders import numbers_in_grid
-from .runs import Run
-from .statistics import direction_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .runs import Experiment
+    from .._data.runs import Experiment
 
 
 def run_recipe(

@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from .errors import PlottingError
-from .runs import Curve, Run
+from .._data.errors import PlottingError
+from .._data.runs import Curve, Run
 
 Lines = Literal["auto", "groups", "bands", "all"]
 LINES = ("auto", "groups", "bands", "all")
