@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib
 
@@ -30,10 +30,11 @@ MOST_PANELS = 40  # in two columns a metre and a half
 def draw_run(
     figure: StyledFigure,
     recipe: Recipe,
-    run: Run,
+    runs: Sequence[Run],
     style: PlotStyle,
     escape: Callable[[str], str],
 ) -> None:
+    run = runs[0]
     metrics_by_quantity: dict[str, list[str]] = {}
     for metric in recipe.metrics:
         metrics_by_quantity.setdefault(split_and_quantity(metric)[1], []).append(metric)

@@ -1,26 +1,28 @@
-"""What a figure shows, apart from its style: a recipe (JSON) and its data (CSV).
+"""What a figure shows, apart from its style and its data: a recipe, which is kept as JSON.
 
-Drawing needs these two and a style, nothing else. That is why a figure can be redrawn in
+Drawing needs recipe, data and a style, nothing else. That is why a figure can be redrawn in
 another style later, as if it had been drawn in that style at first, without loading a pickle.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
-import numpy as np
+from .._data.errors import PlottingError, listed
 
-from .._data.errors import PlottingError
-from .._data.runs import Curve, Run
-
+Kind = Literal["metric", "run", "final", "heatmap", "confusion"]
+KINDS = ("metric", "run", "final", "heatmap", "confusion")
 Lines = Literal["auto", "groups", "bands", "all"]
 LINES = ("auto", "groups", "bands", "all")
+Value = Literal["final", "best"]
+VALUES = ("final", "best")
+Marks = Literal["auto", "bars", "points"]
+MARKS = ("auto", "bars", "points")
+Normalize = Literal["true", "pred", "all"]
+NORMALIZE = ("true", "pred", "all")
 SCHEMA = 1
 
 
@@ -29,20 +31,27 @@ class Recipe:
     """What is drawn.
 
     Attributes:
-        kind: "metric": one metric of many runs; "run": all metrics of one run.
-        metrics: The metrics drawn.
+        kind: "metric": one metric of many runs; "run": all metrics of one run; "final": one value
+            of many runs; "heatmap": the same over two swept keys; "confusion": a confusion matrix.
+        metrics: The metrics drawn; none in a confusion matrix.
         step: What the x axis counts.
         title: Drawn where the style has titles.
-        group_by: Keys whose values make a group; None draws every run by itself.
+        group_by: Keys whose values make a group; None draws every run by itself. In a heat map
+            the keys of the x and the y axis.
         repeat: Keys that only repeat a configuration, the outermost first: values are averaged
             over the others before the mean is taken over the values of the first.
         direction: "minimize" or "maximize".
         top: How many of the best groups are drawn; None for all.
         lines: How many runs become lines, see `PlotMetrics.metric`.
         settings: What was swept, for each run by name.
+        value: Which value of a run is drawn, its last or its best; None if the metric is no curve.
+        marks: Whether values become bars or points.
+        order: The values of swept keys in the order of the sweep.
+        skipped: What was swept, for each run that a rule skips.
+        normalize: Of what the cells of a confusion matrix are shares; None for counts.
     """
 
-    kind: Literal["metric", "run"]
+    kind: Kind
     metrics: tuple[str, ...]
     step: str
     title: str
@@ -52,10 +61,18 @@ class Recipe:
     top: int | None = None
     lines: Lines = "auto"
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    # Not written into the file where they say nothing, as in all figures of curves.
+    value: Value | None = None
+    marks: Marks | None = None
+    order: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    skipped: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    normalize: Normalize | None = None
 
     def to_json(self, style: Mapping[str, object]) -> bytes:
         """The recipe with the style that it was drawn in."""
-        content = {"schema": SCHEMA, **asdict(self), "style": dict(style)}
+        values = {key: value for key, value in asdict(self).items()
+                  if key not in _SOME_KINDS or value}  # fmt: skip
+        content = {"schema": SCHEMA, **values, "style": dict(style)}
         return (json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n").encode()
 
     @classmethod
@@ -63,96 +80,66 @@ class Recipe:
         """The recipe and the style that it was drawn in.
 
         Raises:
-            PlottingError: If the content is not a recipe.
+            PlottingError: If the content is not a recipe, or one of a newer version.
         """
         try:
             values = json.loads(content)
             style = values.pop("style")
             schema = values.pop("schema")
+            kind = values["kind"]
+            unknown = values.keys() - {field.name for field in fields(cls)}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise PlottingError(f"{origin} is not a figure's recipe: {error!r:.300}.") from None
+        newer = None
+        if type(schema) is not int or schema > SCHEMA:
+            newer = f"has schema {schema!r:.80}, but this expkit-plotting reads {SCHEMA}"
+        elif isinstance(kind, str) and kind not in KINDS:
+            newer = f"is of kind {kind!r:.80}, but this expkit-plotting draws {listed(KINDS)}"
+        elif unknown:
+            newer = f"says {listed(sorted(unknown)):.200}, which this expkit-plotting does not know"
+        if newer:
+            raise PlottingError(f"{origin} {newer}. Update it.")
+        try:
             values["metrics"] = tuple(values["metrics"])
             if values.get("group_by") is not None:
                 values["group_by"] = tuple(values["group_by"])
             values["repeat"] = tuple(values.get("repeat", ()))
+            values["order"] = {key: tuple(order) for key, order in values.get("order", {}).items()}
             recipe = cls(**values)
             recipe._check()
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise PlottingError(f"{origin} is not a figure's recipe: {error!r:.300}.") from None
-        if schema != SCHEMA:
-            raise PlottingError(
-                f"{origin} has schema {schema!r}, but this expkit-plotting reads {SCHEMA}. "
-                "Update it."
-            )
         return recipe, style
 
     def _check(self) -> None:
         """Raise ValueError where a key does not hold what it must."""
         texts = (self.step, self.title, *self.metrics, *(self.group_by or ()), *self.repeat)
+        counts = {"run": len(self.metrics) > 0, "confusion": not self.metrics}
         is_valid = {
-            "kind": self.kind in ("metric", "run"),
+            "kind": self.kind in KINDS,
             "metrics, step, title, group_by and repeat": all(
                 isinstance(text, str) for text in texts
             ),
-            "number of metrics": len(self.metrics) == 1 or (self.kind == "run" and self.metrics),
+            "number of metrics": counts.get(self.kind, len(self.metrics) == 1),
+            "group_by": self.kind != "heatmap" or len(self.group_by or ()) == 2,
             "direction": self.direction in ("minimize", "maximize"),
             "top": self.top is None or (type(self.top) is int and self.top > 0),
             "lines": self.lines in LINES,
-            "settings": isinstance(self.settings, dict)
-            and all(isinstance(values, dict) for values in self.settings.values()),
+            "settings": _are_settings(self.settings),
+            "value": self.value in (None, *VALUES),
+            "marks": self.marks in (None, *MARKS),
+            "skipped": _are_settings(self.skipped),
+            "normalize": self.normalize in (None, *NORMALIZE),
         }
         for key, holds in is_valid.items():
             if not holds:
                 raise ValueError(f"its {key} cannot be")
 
 
-def to_csv(runs: tuple[Run, ...]) -> bytes:
-    """All points as rows `run,metric,step,value`; exact, as `repr` writes floats."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("run", "metric", "step", "value"))
-    for run in runs:
-        for metric, curve in run.metrics.items():
-            writer.writerows(
-                (run.name, metric, _exact(step), repr(value))
-                for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
-            )
-    return text.getvalue().encode()
+_SOME_KINDS = ("value", "marks", "order", "skipped", "normalize")
 
 
-def from_csv(content: bytes, recipe: Recipe, *, origin: str) -> tuple[Run, ...]:
-    """The runs that `to_csv` wrote.
-
-    Raises:
-        PlottingError: If the content is not such a table.
-    """
-    points: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
-    try:
-        rows = csv.reader(io.StringIO(content.decode("utf-8-sig")))
-    except ValueError as error:
-        raise PlottingError(f"{origin} is no text in UTF-8: {error}.") from None
-    try:
-        if next(rows, None) != ["run", "metric", "step", "value"]:
-            raise PlottingError(f"{origin} must have the columns run, metric, step and value.")
-        for run, metric, step, value in rows:
-            steps, values = points.setdefault(run, {}).setdefault(metric, ([], []))
-            steps.append(float(step))
-            values.append(float(value))
-    except (ValueError, csv.Error) as error:
-        raise PlottingError(f"{origin}, line {rows.line_num}: {error!s:.300}.") from None
-    runs = dict.fromkeys([*recipe.settings, *points])  # a run without a point has no row
-    if not runs:
-        raise PlottingError(f"{origin} holds no run.")
-    return tuple(
-        Run(
-            name,
-            recipe.settings.get(name, {}),
-            {
-                metric: Curve(*map(np.array, points.get(name, {}).get(metric, ([], []))))
-                for metric in recipe.metrics
-            },
-        )
-        for name in runs
+def _are_settings(settings: object) -> bool:
+    return isinstance(settings, dict) and all(
+        isinstance(values, dict) for values in settings.values()
     )
-
-
-def _exact(step: float) -> str:
-    return str(int(step)) if math.isfinite(step) and step == int(step) else repr(step)
