@@ -81,9 +81,9 @@ WRITTEN = {
     None: ["1", "3", "1", "2"],
 }
 UNITS = {
-    "true": " (% of the true class)",
-    "pred": " (% of the predicted class)",
-    "all": " (% of all)",
+    "true": "\n% of the true class",
+    "pred": "\n% of the predicted class",
+    "all": "\n% of all",
     None: "",
 }
 

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
@@ -18,17 +19,23 @@ STYLES = {
 NAMES = {"short": "v{}", "long": "a_rather_long_name_of_a_configuration_with_number_{}"}
 
 
-def write_sweep(folder, run_folder, rows, columns, name):
-    for row, column in itertools.product(range(rows), range(columns)):
-        values = {"a.model": name.format(row), "optimizer.lr": 10.0**-column}
-        value = 0.5 + 0.4 * np.sin(row + 2 * column)
-        run = folder / "training" / f"{row}_{column}"
-        run_folder(run, values, {"val_accuracy": [value]})
-    return folder
+def sweep(rows: int, columns: int, name: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "run": f"{row}_{column}",
+            "a.model": name.format(row),
+            "optimizer.lr": 10.0**-column,
+            "epoch": epoch,
+            "val_accuracy": epoch * (0.5 + 0.4 * np.sin(row + 2 * column)),
+        }
+        for row in range(rows)
+        for column in range(columns)
+        for epoch in range(2)
+    )
 
 
-def figures(folder, style, count, name):
-    plots = PlotMetrics(folder, style)
+def figures(frame, style, count, name):
+    plots = PlotMetrics(frame, style)
     labels = [name.format(place) for place in range(count)]
     chance = np.random.default_rng(0)
     counts = chance.integers(0, 4, (count, count)) + 80 * np.eye(count, dtype=int)
@@ -81,13 +88,14 @@ def collisions(figure) -> list[str]:
     return bad
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", [2, 8, 30])
-def test_no_text_overlaps_another_or_leaves_the_figure(tmp_path, run_folder, style, name, count):
-    folder = write_sweep(tmp_path / "e", run_folder, count, min(count, 8), NAMES[name])
+def test_no_text_overlaps_another_or_leaves_the_figure(style, name, count):
+    frame = sweep(count, min(count, 8), NAMES[name])
 
-    for kind, figure in figures(folder, STYLES[style], count, NAMES[name]).items():
+    for kind, figure in figures(frame, STYLES[style], count, NAMES[name]).items():
         assert collisions(figure) == [], kind
         assert figure.get_size_inches()[0] == STYLES[style].size_in[0]
 
@@ -106,11 +114,10 @@ def contrast(one, other) -> float:
 
 @pytest.mark.parametrize("palette", ["colorblind", "viridis", "magma", "rocket", "cividis"])
 @pytest.mark.parametrize("background", ["white", "#202020"])
-def test_numbers_stand_out_from_their_cells(tmp_path, run_folder, palette, background):
+def test_numbers_stand_out_from_their_cells(palette, background):
     style = PlotStyle(palette=palette, rcParams={"axes.facecolor": background})
-    folder = write_sweep(tmp_path / "e", run_folder, 8, 8, "v{}")
 
-    for kind, figure in figures(folder, style, 8, "v{}").items():
+    for kind, figure in figures(sweep(8, 8, "v{}"), style, 8, "v{}").items():
         if kind == "final":
             continue
         axes = figure.axes[0]

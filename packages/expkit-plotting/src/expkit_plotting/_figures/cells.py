@@ -118,7 +118,9 @@ def blended(share: float) -> tuple[float, float, float]:
 
 def _size_that_fits(axes: Axes, shape: Sequence[int], lines: Sequence[str]) -> float | None:
     """The font size at which a text and its note fit into a cell; None if it is too small."""
-    width, height = cell_px(axes, shape[1])[0], cell_px(axes, shape[0])[1]
+    square = axes.get_aspect() == 1  # which only drawing applies
+    width = cell_px(axes, shape[1], square=square)[0]
+    height = cell_px(axes, shape[0], square=square)[1]
     base = float(axes.yaxis.get_majorticklabels()[0].get_fontsize())
     text, note = lines
     widths = [_width_px(axes, text, base), NOTE_SIZE * _width_px(axes, note, base)]

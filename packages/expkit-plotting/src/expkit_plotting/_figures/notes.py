@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .._style.escaping import centred
 from .layout import FittedText
@@ -14,20 +15,30 @@ if TYPE_CHECKING:
     from .panel import Panel
 
 
-def write_with_note(panel: Panel, artist: Text, name: str, parts: Sequence[str]) -> None:
-    """Write a name and below it the parts of a note, in as many lines as the axes are long.
+@dataclass(frozen=True)
+class NotedName:
+    """An axis' name and what the note below it lists."""
+
+    artist: Text
+    name: str
+    parts: Sequence[str]
+
+
+def write_with_note(panel: Panel, noted: NotedName) -> None:
+    """Write a name and its note, in as many lines as the axes are long.
+
+    `fit_texts` shortens the name, and leaves the note as it is.
 
     Args:
-        panel: Whose axes it names, at their final size or close to it.
-        artist: The axis' name.
-        name: Its text; `fit_texts` shortens it, and leaves the note as it is.
-        parts: What the note lists.
+        panel: The panel with the axes, at their final size or close to it.
+        noted: What to write.
     """
+    artist = noted.artist
     upright = artist.get_rotation() == 90
     frame = panel.axes.get_window_extent()
     available = float(frame.height if upright else frame.width)
     lines: list[str] = []
-    for part in parts:
+    for part in noted.parts:
         longer = f"{lines[-1]}, {part}" if lines else part
         artist.set_text(panel.escape(longer))
         extent = artist.get_window_extent()
@@ -40,5 +51,5 @@ def write_with_note(panel: Panel, artist: Text, name: str, parts: Sequence[str])
     def with_note(text: str) -> str:
         return centred(panel.escape("\n".join([text, *lines])))
 
-    artist.set_text(with_note(name))
-    panel.texts.append(FittedText(artist, name, with_note, panel.axes))
+    artist.set_text(with_note(noted.name))
+    panel.texts.append(FittedText(artist, noted.name, with_note, panel.axes))

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.colors import Normalize
 
 from .._figures.cells import add_colour_bar, draw_cells, write_in_cells
-from .._figures.layout import fit_texts, tighten_layout
+from .._figures.layout import tighten_layout
+from .._figures.notes import NotedName
 from .._figures.panel import Panel
-from .._figures.tick_labels import name_columns, name_rows
+from .._figures.tick_labels import Names, name_axes
 from .._style.colour_maps import UNIFORM, colour_map, ramp
 
 TYPE_CHECKING = False
@@ -32,6 +33,22 @@ def draw_confusion(
     style: PlotStyle,
     escape: Callable[[str], str],
 ) -> None:
+    if not _draw(figure, recipe, matrix, style, escape, has_bar=False):
+        figure.clear()
+        figure.set_size_inches(style.size_in)
+        _draw(figure, recipe, matrix, style, escape, has_bar=True)
+
+
+def _draw(
+    figure: StyledFigure,
+    recipe: Recipe,
+    matrix: ConfusionMatrix,
+    style: PlotStyle,
+    escape: Callable[[str], str],
+    *,
+    has_bar: bool,
+) -> bool:
+    """Draw with a colour bar or with numbers; returns False if there is no room for these."""
     panel = Panel(figure.subplots(), style, escape)
     axes = panel.axes
     values = _shares(matrix.counts, recipe.normalize)
@@ -41,25 +58,29 @@ def draw_confusion(
     mesh = draw_cells(axes, values, colours, Normalize(0, high))
     for spine in axes.spines.values():  # zero is the background: where does the matrix end?
         spine.set_visible(True)
-    unit = SHARES[recipe.normalize] if recipe.normalize else ""
-    if style.add_xlabels:
-        panel.write(axes.xaxis.label, f"Predicted class ({unit})" if unit else "Predicted class")
+    unit = SHARES[recipe.normalize] if recipe.normalize else "Count"
+    if has_bar:
+        panel.write(add_colour_bar(axes, mesh).yaxis.label, unit)
+    note = [unit] if recipe.normalize and not has_bar else []
+    noted = NotedName(axes.xaxis.label, "Predicted class", note)
     if style.add_ylabels:
         panel.write(axes.yaxis.label, "True class")
     if style.add_titles and recipe.title:
         panel.write(axes.title, recipe.title)
-    axes.set_aspect("equal")
-    name_rows(figure, axes, _row_names(matrix, recipe), escape)
-    name_columns(figure, axes, matrix.classes, escape)
-    fit_texts(figure, panel.texts)
-    texts = [[_percent(value) if recipe.normalize else _count(value) for value in row]
-             for row in values.tolist()]  # fmt: skip
-    if not write_in_cells(axes, mesh, values, texts):
-        bar = add_colour_bar(axes, mesh)
-        if style.add_ylabels:
-            panel.write(bar.yaxis.label, unit or "Count")
-        tighten_layout(figure)
+    name_axes(
+        figure,
+        panel,
+        rows=_row_names(matrix, recipe),
+        columns=Names(matrix.classes),
+        noted=[noted] if style.add_xlabels else [],
+        square=True,
+    )
     _trim(figure, style)
+    axes.set_aspect("equal")
+    if has_bar:
+        return True
+    write = _percent if recipe.normalize else _count
+    return write_in_cells(axes, mesh, values, [list(map(write, row)) for row in values.tolist()])
 
 
 def _trim(figure: StyledFigure, style: PlotStyle) -> None:
@@ -82,13 +103,12 @@ def _shares(counts: Array, normalize: str | None) -> Array:
     return shares
 
 
-def _row_names(matrix: ConfusionMatrix, recipe: Recipe) -> list[str]:
+def _row_names(matrix: ConfusionMatrix, recipe: Recipe) -> Names:
     """The classes; with their size, where shares do not show it."""
-    sizes = matrix.counts.sum(axis=1)
     if recipe.normalize is None or not np.array_equal(matrix.counts, np.round(matrix.counts)):
-        return list(matrix.classes)
-    return [f"{name} (n = {int(size)})"
-            for name, size in zip(matrix.classes, sizes, strict=True)]  # fmt: skip
+        return Names(matrix.classes)
+    sizes = matrix.counts.sum(axis=1)
+    return Names(matrix.classes, [f" (n = {int(size)})" for size in sizes])
 
 
 def _percent(value: float) -> str:

@@ -12,10 +12,9 @@ from .._data.groups import group_runs, in_sweep_order, legend_title, repetitions
 from .._data.statistics import average_inner, drawable, mean_and_spread, needs_log_scale, ranked
 from .._figures.group_styles import group_styles
 from .._figures.labels import legend_label, readable
-from .._figures.layout import fit_texts
-from .._figures.notes import write_with_note
+from .._figures.notes import NotedName
 from .._figures.panel import CROWD_GREY, Panel
-from .._figures.tick_labels import name_rows
+from .._figures.tick_labels import Names, name_axes
 from .._style.palette import colours
 
 TYPE_CHECKING = False
@@ -68,19 +67,21 @@ def draw_final_values(
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     _mark_empty_rows(panel, rows)
-    counts = [row.count for row in rows]
-    names = [legend_label(row.group.label, replace_none=style.replace_none) for row in rows]
-    if min(counts) != max(counts):
-        names = [f"{name} (n = {count})" for name, count in zip(names, counts, strict=True)]
     title = legend_title([row.group for row in every_row], recipe.group_by)
     if style.add_ylabels and title:
         panel.write(axes.yaxis.label, title)
     if style.add_titles and recipe.title:
         panel.write(axes.title, recipe.title)
-    name_rows(figure, axes, names, escape)
-    if style.add_xlabels:
-        write_with_note(panel, axes.xaxis.label, readable(metric), _note(rows, every_row, recipe))
-    fit_texts(figure, panel.texts)
+    noted = NotedName(axes.xaxis.label, readable(metric), _note(rows, every_row, recipe))
+    name_axes(figure, panel, rows=_names(rows, style), noted=[noted] if style.add_xlabels else [])
+
+
+def _names(rows: Sequence[_Row], style: PlotStyle) -> Names:
+    """The groups, with their n where it differs."""
+    texts = [legend_label(row.group.label, replace_none=style.replace_none) for row in rows]
+    if len({row.count for row in rows}) == 1:
+        return Names(texts)
+    return Names(texts, [f" (n = {row.count})" for row in rows])
 
 
 def _rows(recipe: Recipe, runs: Sequence[Run], style: PlotStyle) -> list[_Row]:

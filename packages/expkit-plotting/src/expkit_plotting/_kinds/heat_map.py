@@ -14,11 +14,10 @@ from .._data.groups import sweep_key as place_in_sweep
 from .._data.statistics import drawable, needs_log_scale
 from .._figures.cells import add_colour_bar, blended, draw_cells, number_texts, write_in_cells
 from .._figures.labels import legend_label, readable
-from .._figures.layout import fit_texts
 from .._figures.legend import LegendEntries, place_legend_below
-from .._figures.notes import write_with_note
+from .._figures.notes import NotedName
 from .._figures.panel import CROWD_GREY, Panel
-from .._figures.tick_labels import name_columns, name_rows
+from .._figures.tick_labels import Names, name_axes
 from .._style.colour_maps import colour_map
 
 TYPE_CHECKING = False
@@ -61,13 +60,14 @@ def draw_heat_map(
     if style.add_titles and recipe.title:
         panel.write(axes.title, recipe.title)
     bar = add_colour_bar(axes, mesh)
-    for name_axis, values in ((name_rows, rows), (name_columns, columns)):
-        texts = distinct_texts(values)
-        texts = [legend_label(text, replace_none=style.replace_none) for text in texts]
-        name_axis(figure, axes, texts, escape)
-    if style.add_ylabels:
-        write_with_note(panel, bar.yaxis.label, readable(metric), _note(recipe, counts))
-    fit_texts(figure, panel.texts)
+    noted = NotedName(bar.yaxis.label, readable(metric), _note(recipe, counts))
+    name_axes(
+        figure,
+        panel,
+        rows=_names(rows, style),
+        columns=_names(columns, style),
+        noted=[noted] if style.add_ylabels else [],
+    )
     if entries:
         handles, labels = zip(*entries, strict=True)
         place_legend_below(figure, axes, LegendEntries(handles, labels, title="", escape=escape))
@@ -85,6 +85,11 @@ def draw_heat_map(
         else None,
         bold=means == best,
     )
+
+
+def _names(values: Sequence[object], style: PlotStyle) -> Names:
+    texts = distinct_texts(values)
+    return Names([legend_label(text, replace_none=style.replace_none) for text in texts])
 
 
 def _axis_values(key: str, recipe: Recipe, runs: Sequence[Run]) -> list[object]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Sequential maps of matplotlib and seaborn in which equal steps look equal.
 UNIFORM = ("viridis", "cividis", "plasma", "inferno", "magma", "rocket", "mako", "flare", "crest")
-DEEPEST = (0.36, 0.09, 250.0)  # OKLCh of a ramp's end: a deep blue, for paper and for printers
+# Ends of a ramp in OKLCh: a deep blue on a light background, a light one on a dark one.
+DEEP, LIGHT = (0.36, 0.09, 250.0), (0.8, 0.08, 250.0)
 # Between sRGB without gamma, the responses of the eye's cones, and OKLab (Ottosson, 2020,
 # https://bottosson.github.io/posts/oklab/).
 _TO_CONES = np.array(
@@ -50,9 +51,7 @@ def ramp(background: str) -> Colormap:
     from matplotlib.colors import ListedColormap, to_rgb
 
     start = oklab(np.array(to_rgb(background)))
-    lightness, chroma, hue = DEEPEST
-    if start[0] < 0.5:
-        lightness = 1 - lightness + 0.2
+    lightness, chroma, hue = LIGHT if start[0] < 0.5 else DEEP
     angle = np.deg2rad(hue)
     end = np.array([lightness, chroma * np.cos(angle), chroma * np.sin(angle)])
     share = np.linspace(0, 1, 256)[:, None]
