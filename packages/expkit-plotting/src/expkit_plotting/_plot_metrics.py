@@ -11,7 +11,7 @@ from ._data.run_folders import warn_of_differences
 from ._data.sources import read_source
 from ._recipes.confusion_recipe import confusion_recipe
 from ._recipes.end_values import final_recipe, heatmap_recipe
-from ._recipes.selection import metric_recipe, run_recipe
+from ._recipes.selection import metric_recipe, run_recipe, warn_of_absent_metrics
 from ._style.choice import as_style
 
 TYPE_CHECKING = False
@@ -32,10 +32,12 @@ class PlotMetrics:
     several threads at once.
 
     Args:
-        source: A results folder, a DataFrame (long or wide), CSV files, or a dict of them.
+        source: A results folder, a DataFrame (long or wide), CSV files, or a dict of them. Of
+            several experiments, as in `{"a": "results/a", "b": "results/b"}`, all runs are taken;
+            these names are the values of one more swept key, `experiment`.
         style: A `PlotStyle`, the name of a style, a YAML file, or a mapping such as
-            `cfg.plotting`. By default the one that the experiment was configured with, else
-            `Default`.
+            `cfg.plotting`. By default the one that the experiment was configured with (of several,
+            the first), else `Default`.
 
     Raises:
         PlottingError: If the source holds nothing to plot or the style is wrong.
@@ -49,6 +51,7 @@ class PlotMetrics:
     def __init__(self, source: Source, style: StyleLike | None = None) -> None:
         self._experiment = read_source(source)
         folder = Path(source) if isinstance(source, (str, PathLike)) else None
+        folder = next(iter(self._experiment.folders.values()), folder)
         self.style = as_style(style, folder)
 
     @property
@@ -112,7 +115,8 @@ class PlotMetrics:
             save_to: Where to save, see `save`.
 
         Warns:
-            UserWarning: If configurations within a group differ in more than swept keys.
+            UserWarning: If configurations within a group differ in more than swept keys, or if one
+                of several experiments has no run with this metric.
 
         Raises:
             PlottingError: If there is no such metric or key, or an option has another value.
@@ -121,6 +125,7 @@ class PlotMetrics:
             name, group_by=group_by, top=top, direction=direction, lines=lines, repeat=repeat
         )
         warn_of_differences(runs, recipe.group_by)
+        warn_of_absent_metrics(self._experiment, [name])
         return self._draw(recipe, runs, save_to)
 
     def final(

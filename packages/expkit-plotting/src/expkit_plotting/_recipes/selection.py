@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -69,7 +70,7 @@ def metric_recipe(
         kind="metric",
         metrics=(name,),
         step=experiment.step,
-        title=title_of(experiment.name, len(runs)),
+        title=title_of(experiment, runs),
         group_by=chosen.keys,
         repeat=chosen.repeat,
         direction=chosen.direction,
@@ -131,6 +132,20 @@ def check_choice(option: str, value: object, choices: Sequence[str | None]) -> N
         )
 
 
+def warn_of_absent_metrics(experiment: Experiment, metrics: Sequence[str]) -> None:
+    """Warn if figures of several experiments leave some of them out."""
+    for name in experiment.experiments:
+        logged = {
+            metric
+            for run in experiment.runs
+            if run.settings[str(experiment.experiment_key)] == name
+            for metric in run.metrics
+        }
+        absent = [metric for metric in metrics if metric not in logged]
+        if absent:
+            warnings.warn(f"No run of {name!r} has logged {listed(absent)}.", stacklevel=3)
+
+
 def runs_with(metric: str, experiment: Experiment) -> tuple[Run, ...]:
     """The runs that have logged a metric, with this metric alone.
 
@@ -187,13 +202,18 @@ def find_run(name: str | int | None, experiment: Experiment) -> Run:
             f"{text!r} fits several runs: {listed(run.name for run in matches)}. "
             "Give more of the name."
         )
-    raise PlottingError(
-        f"There is no run {text!r}.{near_match(text, names)} Runs: {listed(names)}."
-    )
+    missing = f"run {text!r}" if "/" not in text else f"run, and no experiment, {text!r}"
+    raise PlottingError(f"There is no {missing}.{near_match(text, names)} Runs: {listed(names)}.")
 
 
-def title_of(experiment: str, runs: int) -> str:
-    return f"{experiment} ({runs} run{'' if runs == 1 else 's'})" if experiment else ""
+def title_of(experiment: Experiment, runs: Sequence[Run]) -> str:
+    """What a figure's title calls these runs; "" if nothing does."""
+    key = experiment.experiment_key
+    names = [experiment.name] if key is None else [str(run.settings[key]) for run in runs]
+    if not any(names):
+        return ""
+    title = listed(dict.fromkeys(names), most=3)
+    return f"{title} ({len(runs)} run{'' if len(runs) == 1 else 's'})"
 
 
 def _only(run: Run, metrics: Sequence[str]) -> Run:
