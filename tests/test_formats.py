@@ -255,3 +255,15 @@ def test_a_sink_has_the_methods_that_the_page_says():
     assert described == [
         name for name in vars(Sink) if callable(vars(Sink)[name]) and name[0] != "_"
     ]
+
+
+def test_plotting_draws_the_figure_of_a_recipe(tmp_path):
+    from expkit_plotting import restyle
+
+    (tmp_path / "figure.json").write_text(EXAMPLES["figure.json"], encoding="utf-8")
+    rows = "run,metric,step,value\ncnn_0.1_1,val_accuracy,9,0.98\n"
+    (tmp_path / "figure.csv").write_text(rows, encoding="utf-8")
+
+    figure = restyle(tmp_path / "figure")
+
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.98"]

@@ -157,12 +157,19 @@ def direction_of(metric: str) -> str:
     return "minimize" if any(word in _LESS_IS_BETTER for word in words) else "maximize"
 
 
+def best_place(curve: Curve, direction: str) -> int | None:
+    """Where a run has its best value that can be drawn; None if it has none."""
+    values = curve.values if direction == "maximize" else -curve.values
+    values = np.where(drawable(values), values, -np.inf)
+    return int(values.argmax()) if np.isfinite(values).any() else None
+
+
 def best_value(curve: Curve, direction: str) -> float:
     """The best value of a run that can be drawn; the worst possible one if it has none."""
-    finite = curve.values[drawable(curve.values)]
-    if not len(finite):
+    place = best_place(curve, direction)
+    if place is None:
         return float("inf") if direction == "minimize" else float("-inf")
-    return float(finite.min() if direction == "minimize" else finite.max())
+    return float(curve.values[place])
 
 
 def ranked(groups: Sequence[Sequence[Curve]], direction: str) -> list[int]:

@@ -106,6 +106,11 @@ def place_legend(
     _place_below(figure, axes, entries, legend)
 
 
+def place_legend_below(figure: StyledFigure, axes: Axes, entries: LegendEntries) -> None:
+    """Put a legend below the axes; the figure grows, so that they do not shrink."""
+    _place_below(figure, axes, entries, entries.draw(axes, loc="upper left"))
+
+
 def _place_inside(axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]) -> bool:
     legend = entries.draw(axes, loc="upper right")
     frame = axes.get_window_extent()

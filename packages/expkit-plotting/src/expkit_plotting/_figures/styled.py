@@ -12,8 +12,8 @@ from .._style.rc_layer import rc_layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._data.recipe import Recipe
-    from .._data.runs import Run
+    from .._recipes.data_files import FigureData
+    from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
 
 
@@ -22,7 +22,7 @@ class StyledFigure(Figure):
 
     # What it shows, and how; set once it is drawn.
     recipe: Recipe
-    runs: tuple[Run, ...]
+    data: FigureData
     style: PlotStyle
 
     def __init__(self, parameters: dict[str, object], **keywords: Any) -> None:

@@ -57,6 +57,7 @@ _GREEK = {
     **{"Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi"},
     **{"Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega"},
 }
+_LINES, _CENTRED_LINES = r"\begin{tabular}{@{}l@{}}", r"\begin{tabular}{@{}c@{}}"
 # Letters between À and ž that the preamble of matplotlib (font encoding OT1) cannot draw.
 _NOT_IN_OT1 = frozenset("ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų")
 
@@ -75,7 +76,12 @@ def escape(text: str, *, latex: bool) -> str:
         return lines[0]
     # Lines that matplotlib sets itself touch each other. {}: a line may begin with [ or *.
     table = r"\\{}".join(lines)
-    return rf"\begin{{tabular}}{{@{{}}l@{{}}}}{table}\end{{tabular}}"
+    return rf"{_LINES}{table}\end{{tabular}}"
+
+
+def centred(escaped: str) -> str:
+    """The lines of an escaped text centred, as mathtext has those of an axis' name."""
+    return escaped.replace(_LINES, _CENTRED_LINES, 1)
 
 
 def _drawable(character: str) -> str:

@@ -20,12 +20,11 @@ from .._data.statistics import (
     ranked,
     thinned,
 )
-from .._style.palette import DASHES, colours, curve_styles
-from .group_styles import group_styles
-from .labels import legend_label
-from .layout import fit_texts
-from .legend import place_legend
-from .panel import (
+from .._figures.group_styles import group_styles
+from .._figures.labels import legend_label
+from .._figures.layout import fit_texts
+from .._figures.legend import place_legend
+from .._figures.panel import (
     CROWD_GREY,
     Panel,
     draw_band,
@@ -35,17 +34,18 @@ from .panel import (
     legend_line,
     line_width,
 )
+from .._style.palette import DASHES, colours, curve_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.typing import LineStyleType
 
     from .._data.groups import Group
-    from .._data.recipe import Recipe
     from .._data.runs import Array, Curve, Run
+    from .._figures.styled import StyledFigure
+    from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
     from .._style.palette import CurveStyle
-    from .styled import StyledFigure
 
 MANY_RUNS = 30  # single lines can no longer be told apart
 MANY_GROUPS = 12  # above, means with their bands cover one another
