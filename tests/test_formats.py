@@ -72,7 +72,7 @@ def test_bookkeeping_reads_and_writes_the_sources_of_a_run(experiment):
     example = json.loads(EXAMPLES["code.json"])
     record = read_run(run_folder(experiment))
     claim_run(experiment / "training" / "a")
-    (written,) = (experiment / "code").iterdir()
+    (written,) = (experiment / "code").glob("*.json")
     (experiment / "code" / f"{record.code['sources_hash']}.json").write_text(EXAMPLES["code.json"])
 
     assert recorded_sources(record) == example["sources"]

@@ -21,6 +21,8 @@ PACKAGES = {
     "table": "expkit-hydra",
     "compare": "expkit-hydra",
     "cleanup": "expkit-hydra",
+    "reproduce": "expkit-hydra",
+    "export": "expkit-hydra",
     "plot": "expkit-plotting",
     "restyle": "expkit-plotting",
     "wait": "expkit-slurm",
