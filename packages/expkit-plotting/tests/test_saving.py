@@ -90,10 +90,11 @@ def test_the_data_beside_a_figure_are_exact_and_plain(tmp_path):
     assert json.loads((tmp_path / "loss.json").read_text())["metrics"] == ["loss"]
 
 
-@pytest.mark.parametrize("filetype", ["png", "pdf", "svg"])
-def test_equal_figures_make_equal_files(source, tmp_path, filetype):
+@pytest.mark.parametrize("filetype", ["png", "pdf", "svg", "eps", "ps"])
+def test_equal_figures_make_equal_files(source, tmp_path, filetype, monkeypatch):
     style = PlotStyle(filetypes=(filetype,), dpi=60)
     for name in ("one", "two"):
+        monkeypatch.setattr("time.ctime", lambda name=name: f"a time of file {name}")
         PlotMetrics(source, style).metric("loss", save_to=tmp_path / name)
 
     assert (tmp_path / f"one.{filetype}").read_bytes() == (

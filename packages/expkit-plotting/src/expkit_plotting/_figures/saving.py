@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from os import PathLike
 from pathlib import Path
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from .._style.keys import PlotStyle
 
-# Without dates: a file changes only when the figure does.
+# Without dates, here and in PostScript below: a file changes only when the figure does.
 _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None},
     "svg": {"Date": None},
@@ -42,8 +43,11 @@ def save_figure(figure: Figure, path: str | PathLike[str], style: PlotStyle) -> 
     for filetype in filetypes:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=filetype, metadata=_METADATA.get(filetype))
+        content = buffer.getvalue()
+        if filetype in ("eps", "ps"):
+            content = re.sub(rb"(?m)^%%CreationDate: .*\n", b"", content)
         written.append(_beside(target, filetype))
-        write_atomically(written[-1], buffer.getvalue())
+        write_atomically(written[-1], content)
     if style.pickle:
         files = {
             "pickle": pickle.dumps(figure),

@@ -49,6 +49,8 @@ OUR_DEFAULTS: Mapping[str, object] = {
     "legend.labelspacing": 0.35,
     "legend.columnspacing": 1.4,
     "mathtext.default": "regular",
+    "pdf.fonttype": 42,  # TrueType; many publishers refuse matplotlib's default, Type 3
+    "ps.fonttype": 42,
 }
 
 
