@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,11 +11,12 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .._data.statistics import isolated, needs_log_scale, thinned
+from .._data.statistics import isolated, log_floor, thinned
 from .._style.palette import DASHES
 from .labels import readable
 from .layout import FittedText
 from .legend import MOST_ENTRIES, LegendEntries
+from .log_scale import use_log_scale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Panel:
     style: PlotStyle
     escape: Callable[[str], str]
     extents: list[CurveExtent] = field(default_factory=list)
+    # the values of all curves; bands may reach below them
+    values: list[Array] = field(default_factory=list)
     # the legend's entries
     handles: list[Artist] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -62,6 +66,7 @@ class Panel:
 
 
 def draw_line(panel: Panel, steps: Array, values: Array, colour: str, dashes: int) -> Line2D:
+    panel.values.append(values)
     x, y = thinned(steps, values)
     points = np.isfinite(y)
     marked = points if points.sum() <= FEW_POINTS else isolated(y)
@@ -98,10 +103,14 @@ def line_width() -> float:
 
 def finish_y_axis(panel: Panel, metric: str) -> None:
     axes = panel.axes
-    ends = [end for _, low, high in panel.extents for end in (low, high)]
-    values = np.concatenate([np.empty(0), *ends])
-    if needs_log_scale(values):
-        axes.set_yscale("log", nonpositive="clip")
+    values = np.concatenate([np.empty(0), *panel.values])
+    name = readable(metric)
+    floor = log_floor(metric, values)
+    if floor is not None:
+        highest = np.concatenate([high[np.isfinite(high)] for _, _, high in panel.extents])
+        use_log_scale(axes, floor, float(highest.max()))
+        if (values == 0).any():
+            name = _with_zeros_told(panel, name, f"{floor:.2g}")
     if not np.isfinite(values).any():
         axes.set_yticks([])
         axes.text(
@@ -109,7 +118,14 @@ def finish_y_axis(panel: Panel, metric: str) -> None:
             transform=axes.transAxes,
         )  # fmt: skip
     if panel.style.add_ylabels:
-        panel.write(axes.yaxis.label, readable(metric))
+        panel.write(axes.yaxis.label, name)
+
+
+def _with_zeros_told(panel: Panel, name: str, floor: str) -> str:
+    """The axis' name, which says where zeros are; a warning does where axes have no names."""
+    if not panel.style.add_ylabels:
+        warnings.warn(f"{name}: zeros are drawn at {floor}, on a log scale.", stacklevel=6)
+    return f"{name}, 0 drawn at {floor}"
 
 
 def finish_x_axis(panels: Sequence[Panel], step: str) -> None:
