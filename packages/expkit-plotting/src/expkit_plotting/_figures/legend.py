@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 
+from .._style.background import WHITE, axes_background, foreground, is_dark, on
 from .labels import shorten_all
 from .layout import SHORTEST_LABEL, tighten_layout
 
@@ -68,6 +70,10 @@ class LegendEntries:
             **keywords,
         )
         legend.get_title().set_linespacing(1.4)
+        paper = on(WHITE, matplotlib.rcParams["figure.facecolor"])
+        if "bbox_to_anchor" not in keywords and is_dark(axes_background()) != is_dark(paper):
+            for text in (legend.get_title(), *legend.get_texts()):
+                text.set_color(foreground(axes_background()))
         return legend
 
 

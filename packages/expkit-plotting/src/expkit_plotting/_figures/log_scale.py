@@ -16,7 +16,7 @@ MARGIN = 0.05  # of the axis' length, at either end; matplotlib's axes.ymargin
 
 
 def use_log_scale(axes: Axes, floor: float, top: float) -> None:
-    """Show the y axis from `floor` to `top`; zeros, and bands that reach below, end at the floor."""
+    """Show the y axis from `floor` to `top`, and whatever is not positive at `floor`."""
     axes.set_yscale(_LogScaleWithFloor(axes.yaxis, floor))
     margin = top**MARGIN / floor**MARGIN
     axes.set_ylim(floor / margin, top * margin)

@@ -33,6 +33,7 @@ from .panel import (
     finish_y_axis,
     legend_line,
     line_width,
+    strong_grey,
 )
 
 TYPE_CHECKING = False
@@ -50,7 +51,6 @@ MANY_RUNS = 30  # single lines can no longer be told apart
 MANY_GROUPS = 12  # above, means with their bands cover one another
 HIGHLIGHTED = 5
 BAND_ALPHA = 0.18
-MEDIAN_GREY = "#4d4d4d"
 
 
 def draw_metric(
@@ -238,7 +238,7 @@ def _draw_quantiles(
     bands = quantiles(values)
     for low, high, alpha in ((0, 4, 0.22), (1, 3, 0.35)):
         draw_band(panel, steps, bands[low], bands[high], CROWD_GREY, alpha)
-    median = draw_line(panel, steps, bands[2], MEDIAN_GREY, 0)
+    median = draw_line(panel, steps, bands[2], strong_grey(), 0)
     panel.values += [bands[0], bands[4]]
     panel.extents.append((steps, bands[0], bands[4]))
     title = _highlight(panel, metric, groups, order, recipe, title)

@@ -24,6 +24,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
+from .._style.background import WHITE, blended
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -44,7 +46,7 @@ SEAM_PT = 0.2  # the edge of a face; without it a viewer may show paper between 
 def opaque_copy(figure: AnyFigure) -> AnyFigure:
     """A copy of a figure that looks the same and has no transparent colour."""
     copy: AnyFigure = pickle.loads(pickle.dumps(figure))  # matplotlib's way to copy a figure
-    paper = blended(copy.get_facecolor(), to_rgba("white"))
+    paper = blended(copy.get_facecolor(), WHITE)
     for axes in copy.axes:
         background = blended(axes.get_facecolor(), paper)
         _flatten_bands(axes, background)
@@ -55,25 +57,8 @@ def opaque_copy(figure: AnyFigure) -> AnyFigure:
     return copy
 
 
-def blended(colours: ArrayLike, background: ArrayLike) -> Array:
-    """Opaque colours that look as these do on a background; what is invisible stays so.
-
-    Args:
-        colours: RGBA, shape (…, 4).
-        background: RGBA of an opaque colour.
-
-    >>> blended((1.0, 0.0, 0.0, 0.25), (1.0, 1.0, 1.0, 1.0)).tolist()
-    [1.0, 0.75, 0.75, 1.0]
-    """
-    rgba = np.array(colours, dtype=float)
-    alpha = rgba[..., 3:]
-    mixed = alpha * rgba + (1 - alpha) * np.asarray(background)
-    mixed[..., 3] = 1
-    return np.where(alpha > 0, mixed, rgba)
-
-
 def _colours(artist: Artist) -> dict[str, ArrayLike]:
-    """An artist's colours with their opacity, by the property that sets them."""
+    """The colours of an artist with their opacity, RGBA, by the property that sets them."""
     if isinstance(artist, Collection):
         artist.update_scalarmappable()
     if isinstance(artist, (Collection, Patch)):
@@ -94,9 +79,10 @@ def _is_transparent(artist: Artist) -> bool:
 
 def _make_opaque(artist: Artist, background: ArrayLike) -> None:
     if isinstance(artist, AxesImage):
-        pixels = artist.to_rgba(np.asarray(artist.get_array()), alpha=artist.get_alpha())
-        over = pixels[..., 3:] * pixels + (1 - pixels[..., 3:]) * np.asarray(background)
-        artist.set_data(over[..., :3])
+        array = artist.get_array()
+        assert array is not None
+        pixels = artist.to_rgba(array, alpha=artist.get_alpha())
+        artist.set_data(blended(pixels, background)[..., :3])
         artist.set_alpha(None)
         return
     colours = _colours(artist)
@@ -106,7 +92,13 @@ def _make_opaque(artist: Artist, background: ArrayLike) -> None:
     if isinstance(artist, LineCollection):
         _make_thin(artist, np.asarray(colours["edgecolor"]))
         return
-    artist.set(**{name: blended(colour, background) for name, colour in colours.items()})
+    artist.set(**{name: _visible_blended(colour, background) for name, colour in colours.items()})
+
+
+def _visible_blended(colours: ArrayLike, background: ArrayLike) -> Array:
+    """Blended colours, but for those that are not drawn at all."""
+    rgba = np.asarray(colours)
+    return np.where(rgba[..., 3:] > 0, blended(rgba, background), rgba)
 
 
 def _make_thin(lines: LineCollection, colours: Array) -> None:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from .._data.statistics import isolated, log_floor, thinned
+from .._style.background import axes_background, grey
 from .._style.palette import DASHES
 from .labels import readable
 from .layout import FittedText
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .._style.keys import PlotStyle
     from .legend import CurveExtent
 
-CROWD_GREY = "#7f7f7f"
+CROWD_GREY = "#7f7f7f"  # seen on any background
 FEW_POINTS = 5  # a curve of so few has them all marked; a longer one, only those between gaps
 
 
@@ -95,6 +96,11 @@ def draw_band(
 def legend_line(colour: str, dashes: int) -> Line2D:
     """A line for the legend alone."""
     return Line2D([], [], color=colour, linestyle=DASHES[dashes], linewidth=line_width())
+
+
+def strong_grey() -> str:
+    """A grey between the text's colour and that of a crowd."""
+    return grey(axes_background(), 0.7)
 
 
 def line_width() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .background import background_parameters
 from .keys import PROCESS_WIDE
 
 TYPE_CHECKING = False
@@ -75,6 +76,7 @@ def rc_parameters(style: PlotStyle, *, latex: bool) -> dict[str, object]:
     scale = CONTEXT_SCALES[style.context]
     overrides: dict[str, object] = {key: value * scale for key, value in CONTEXT.items()}
     overrides |= OUR_DEFAULTS
+    overrides |= background_parameters(style.rcParams)
     overrides |= style.rcParams
     overrides.setdefault("figure.titlesize", overrides["axes.titlesize"])
     overrides["text.usetex"] = latex
