@@ -58,12 +58,13 @@ class Panel:
         self.texts.append(FittedText(artist, text, self.escape, self.axes))
 
     def legend_entries(self, title: str) -> LegendEntries:
-        handles, labels = self.handles, self.labels
+        handles, labels, unlisted = self.handles, self.labels, []
         if len(labels) > MOST_ENTRIES:
             more = len(labels) - MOST_ENTRIES + 1
+            unlisted = labels[MOST_ENTRIES - 1 :]
             handles = [*handles[: MOST_ENTRIES - 1], Line2D([], [], linestyle="none")]
             labels = [*labels[: MOST_ENTRIES - 1], f"… and {more} more"]
-        return LegendEntries(handles, labels, title=title, escape=self.escape)
+        return LegendEntries(handles, labels, title=title, escape=self.escape, unlisted=unlisted)
 
 
 def draw_line(panel: Panel, steps: Array, values: Array, colour: str, dashes: int) -> Line2D:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import pickle
 import re
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -48,16 +50,25 @@ def save_figure(figure: Figure, path: str | PathLike[str], style: PlotStyle) -> 
             content = re.sub(rb"(?m)^%%CreationDate: .*\n", b"", content)
         written.append(_beside(target, filetype))
         write_atomically(written[-1], content)
+    files = {}
+    if figure.shortened:
+        files["names.csv"] = _table_of_names(figure.shortened)
     if style.pickle:
-        files = {
+        files |= {
             "pickle": pickle.dumps(figure),
             "csv": to_csv(figure.runs),
             "json": figure.recipe.to_json(figure.style.to_dict()),
         }
-        for suffix, content in files.items():
-            written.append(_beside(target, suffix))
-            write_atomically(written[-1], content)
+    for suffix, content in files.items():
+        written.append(_beside(target, suffix))
+        write_atomically(written[-1], content)
     return written
+
+
+def _table_of_names(shortened: Sequence[tuple[str, str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("shown", "name"), *shortened])
+    return text.getvalue().encode()
 
 
 def _beside(target: Path, suffix: str) -> Path:

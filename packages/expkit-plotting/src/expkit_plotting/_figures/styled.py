@@ -29,6 +29,7 @@ class StyledFigure(Figure):
 
     def __init__(self, parameters: dict[str, object], **keywords: Any) -> None:
         self.parameters = parameters
+        self.shortened: list[tuple[str, str]] = []  # what is shown, "" for nothing; whole names
         super().__init__(**keywords)
         FigureCanvasAgg(self)
 

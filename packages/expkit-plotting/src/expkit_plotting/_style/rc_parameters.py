@@ -50,6 +50,8 @@ OUR_DEFAULTS: Mapping[str, object] = {
     "legend.labelspacing": 0.35,
     "legend.columnspacing": 1.4,
     "mathtext.default": "regular",
+    # With hinting, a text's width differs from one dpi to the next, and from PDF, by up to 7 %.
+    "text.hinting": "none",
     "pdf.fonttype": 42,  # TrueType; many publishers refuse matplotlib's default, Type 3
     "ps.fonttype": 42,
 }
