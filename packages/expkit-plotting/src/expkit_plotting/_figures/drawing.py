@@ -9,6 +9,7 @@ from functools import partial
 from .._data.recipe import Recipe
 from .._data.runs import Run
 from .._style.escaping import escape
+from .._style.glyphs import has_glyph, missing_glyphs_text
 from .._style.keys import PlotStyle
 from .._style.latex import explain_failure, latex_or_warning
 from .._style.rc_layer import rc_layer
@@ -45,11 +46,14 @@ def _draw(recipe: Recipe, runs: Sequence[Run], style: PlotStyle, *, latex: bool)
         latex: Whether LaTeX draws the text.
     """
     parameters = rc_parameters(style, latex=latex)
-    escape_text = partial(escape, latex=latex)
+    missing: dict[str, None] = {}
+    escape_text = partial(escape, latex=latex, has_glyph=has_glyph, missing=missing)
     with rc_layer(parameters):
         figure = StyledFigure(parameters, figsize=style.size_in, dpi=100)
         if recipe.kind == "run":
             draw_run(figure, recipe, runs[0], style, escape_text)
         else:
             draw_metric(figure, recipe, runs, style, escape_text)
+    if missing:
+        warnings.warn(missing_glyphs_text(missing, latex=latex), stacklevel=5)
     return figure
