@@ -34,6 +34,11 @@ class Names:
     texts: Sequence[str]
     endings: Sequence[str] = ()
 
+    @property
+    def whole(self) -> list[str]:
+        """The names with their endings."""
+        return self.shortened(max(map(len, self.texts)))
+
     def shortened(self, length: int) -> list[str]:
         """The names with their endings, the names with at most `length` characters."""
         endings = self.endings or [""] * len(self.texts)
@@ -64,10 +69,12 @@ def name_axes(
         square: Whether the axes will be: matplotlib makes them so when all is in place.
     """
     axes = panel.axes
-    _set_names(axes.yaxis, rows.shortened(1000), panel.escape)
-    _shorten(axes.yaxis, rows, panel.escape, MOST_SHARE * float(figure.bbox.width), upright=False)
+    _set_names(axes.yaxis, rows.whole, panel.escape)
+    figure.shortened += _shorten(
+        axes.yaxis, rows, panel.escape, MOST_SHARE * float(figure.bbox.width), upright=False
+    )
     if columns is not None:  # in one line, long names would push the axes aside
-        _set_names(axes.xaxis, columns.shortened(1000), panel.escape)
+        _set_names(axes.xaxis, columns.whole, panel.escape)
         _turn_long_names(figure, axes, columns, panel.escape, square=square)
     tighten_layout(figure)
     height = float(axes.get_window_extent().height)
@@ -107,7 +114,9 @@ def _turn_long_names(
     if max(_lengths(axis, upright=False)) + GAP * _font_px(axis) <= column:
         return
     axes.tick_params(axis="x", labelrotation=90)
-    _shorten(axis, names, escape, MOST_SHARE * float(figure.bbox.height), upright=True)
+    figure.shortened += _shorten(
+        axis, names, escape, MOST_SHARE * float(figure.bbox.height), upright=True
+    )
 
 
 def _set_names(axis: Axis, names: Sequence[str], escape: Callable[[str], str]) -> None:
@@ -117,12 +126,14 @@ def _set_names(axis: Axis, names: Sequence[str], escape: Callable[[str], str]) -
 
 def _shorten(
     axis: Axis, names: Names, escape: Callable[[str], str], limit: float, *, upright: bool
-) -> None:
+) -> list[tuple[str, str]]:
+    """Shorten names that are longer than `limit`; returns what is shown for which names."""
     length = max(map(len, names.texts))
     while True:
         longest = max(_lengths(axis, upright=upright))
         if longest <= limit or length <= SHORTEST_LABEL:
-            return
+            pairs = zip(names.shortened(length), names.whole, strict=True)
+            return [(shown, whole) for shown, whole in pairs if shown != whole]
         length = max(min(int(length * limit / longest), length - 1), SHORTEST_LABEL)
         _set_names(axis, names.shortened(length), escape)
 
