@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ._console.screen import answered
+from ._verbs.answers import ATTENTION, DONE, add_experiment, print_json, refuse, verb_parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,15 +35,8 @@ Run("{name}", "NAME").load_model(model, "best")
 
 def export_parser() -> argparse.ArgumentParser:
     """The arguments of `expkit export`."""
-    parser = argparse.ArgumentParser(
-        prog="expkit export",
-        description=export.__doc__,
-        epilog="Exit codes: 0, all is in it; 1, it is written, and lines say what is missing; 2, "
-        "nothing was written.",
-    )
-    parser.add_argument(
-        "experiment", metavar="results/EXPERIMENT", type=Path, help="the experiment's folder"
-    )
+    parser = verb_parser("export", export, attention="it is written, and lines say what is missing")
+    add_experiment(parser)
     parser.add_argument(
         "--to", metavar="FILE.zip", type=Path, help="the file (default: EXPERIMENT.zip here)"
     )
@@ -67,11 +60,10 @@ def export(argv: Sequence[str]) -> int:
     from expkit_bookkeeping import find_runs
     from expkit_bookkeeping.launching import results_csv
 
-    from ._cleanup import find_experiment
-    from ._console.screen import say
     from ._exporting.archive import write_archive
     from ._exporting.selection import select
     from ._grid.schedulers import ask_schedulers
+    from ._verbs.experiments import find_experiment
 
     try:
         experiment = find_experiment(arguments.experiment)
@@ -91,11 +83,10 @@ def export(argv: Sequence[str]) -> int:
                 target, name, selection.members, texts, replace=arguments.force, advance=advance
             )
     except (FileExistsError, FileNotFoundError) as error:
-        say(str(error), sys.stderr)
-        return 2
+        return refuse(error)
     selection.left_out += unreadable
     _report(target, [record.state for record in records], selection, as_json=arguments.json)
-    return 1 if selection.left_out else 0
+    return ATTENTION if selection.left_out else DONE
 
 
 def _name(experiment: Path) -> str:
@@ -138,7 +129,7 @@ def _report(target: Path, states: Sequence[str], selection: Selection, *, as_jso
             "checkpoints_left_out": len(checkpoints),
             "left_out": selection.left_out,
         }
-        print(json.dumps(answer, allow_nan=False))
+        print_json(answer)
         return
     runs = f"{run_count(len(states))} ({counts_text(states)})" if states else "no runs"
     size = size_text(target.stat().st_size)

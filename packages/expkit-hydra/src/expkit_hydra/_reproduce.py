@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ._console.screen import answered
+from ._verbs.answers import (
+    ATTENTION,
+    DONE,
+    add_experiment,
+    add_run,
+    print_json,
+    refuse,
+    verb_parser,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,18 +26,11 @@ DEFAULT_FOLDER = Path("reproduced")
 
 def reproduce_parser() -> argparse.ArgumentParser:
     """The arguments of `expkit reproduce`."""
-    parser = argparse.ArgumentParser(
-        prog="expkit reproduce",
-        description=reproduce.__doc__,
-        epilog="Exit codes: 0, all is as it was; 1, the folder is there, and lines say what is "
-        "not; 2, nothing was made.",
+    parser = verb_parser(
+        "reproduce", reproduce, attention="the folder is there, and lines say what is not as it was"
     )
-    parser.add_argument(
-        "experiment", metavar="results/EXPERIMENT", type=Path, help="the experiment's folder"
-    )
-    parser.add_argument(
-        "run", metavar="RUN", help="a name, a unique part of one, or a number in the latest grid"
-    )
+    add_experiment(parser)
+    add_run(parser)
     parser.add_argument(
         "--to",
         metavar="DIR",
@@ -51,10 +51,9 @@ def reproduce_parser() -> argparse.ArgumentParser:
 def reproduce(argv: Sequence[str]) -> int:
     """Make a folder with a run's code, configuration and command, to train it again."""
     arguments = reproduce_parser().parse_args(argv)
-    from ._cleanup import find_experiment
-    from ._console.run_details import find_run
-    from ._console.screen import say
     from ._reproducing.reproduction import make_reproduction
+    from ._verbs.experiments import find_experiment
+    from ._verbs.run_details import find_run
 
     try:
         experiment = find_experiment(arguments.experiment)
@@ -68,15 +67,14 @@ def reproduce(argv: Sequence[str]) -> int:
         repositories = [] if arguments.repository is None else [arguments.repository]
         made = make_reproduction(selected.record, experiment, target, repositories=repositories)
     except (FileExistsError, FileNotFoundError, LookupError) as error:
-        say(str(error), sys.stderr)
-        return 2
+        return refuse(error)
     if is_first and target.parent == DEFAULT_FOLDER:  # git sees nothing in it
         (DEFAULT_FOLDER / ".gitignore").write_text("*\n")
     if arguments.json:
-        print(json.dumps(_as_data(made), allow_nan=False))
+        print_json(_as_data(made))
     else:
         _print(made)
-    return 1 if made.missing else 0
+    return ATTENTION if made.missing else DONE
 
 
 def _as_data(made: Reproduction) -> dict[str, object]:
