@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from expkit_plotting._data.recipe import LINES
+from expkit_plotting._recipes.recipe import LINES
 from expkit_plotting.commands import plot, plot_parser, restyle, style_names
 
 

@@ -1,6 +1,5 @@
 """What a real shell makes of a line when Tab is pressed; Enter then runs a stand-in of `expkit`."""
 
-import argparse
 import os
 import pty
 import re
@@ -17,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from expkit.__main__ import main
-from expkit._completion.script import SHELLS, script
+from expkit._completion.script import SHELLS
 from expkit._completion.shell_words import quote, unquote
 
 EXPKIT = Path(sys.executable).with_name("expkit")
@@ -241,17 +240,11 @@ def test_metrics_and_styles_complete_in_each_verb_that_takes_them():
             assert f"_shtab_expkit_{verb}___{option[2:]}_COMPGEN=_expkit_{kind}\n" in done.stdout
 
 
-def test_a_word_may_be_an_experiment_or_a_run(shell, work, tmp_path):
-    parser = argparse.ArgumentParser("expkit both")
-    parser.add_argument("words", nargs="+", metavar="EXPERIMENT|RUN")
-    (tmp_path / "script").write_text(script(shell, {"both": parser}, {"both": "Do it."}))
-    terminal = Terminal(shell, tmp_path, tmp_path / "script")
-
-    assert terminal.press_tab("expkit both results/d")[1].rstrip("/") == "results/digits"
-    assert terminal.press_tab("expkit both results/digits cnn_s")[2] == "cnn_sgd"
-    if shell != "tcsh":
-        assert terminal.press_tab("expkit both results/digits res")[2].rstrip("/") == "results"
-    terminal.close()
+def test_a_word_may_be_an_experiment_or_a_run(terminal):
+    assert terminal.press_tab("expkit plot results/d")[1].rstrip("/") == "results/digits"
+    assert terminal.press_tab("expkit plot results/digits cnn_s")[2] == "cnn_sgd"
+    if terminal.shell != "tcsh":
+        assert terminal.press_tab("expkit plot results/digits res")[2].rstrip("/") == "results"
 
 
 def test_a_thousand_runs_are_listed_while_a_key_is_pressed(work):

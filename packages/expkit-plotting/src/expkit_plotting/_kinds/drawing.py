@@ -11,6 +11,7 @@ from .._figures.styled import StyledFigure
 from .._recipes.data_files import FigureData
 from .._recipes.recipe import Recipe
 from .._style.escaping import escape
+from .._style.glyphs import has_glyph, missing_glyphs_text
 from .._style.keys import PlotStyle
 from .._style.latex import explain_failure, latex_or_warning
 from .._style.rc_layer import rc_layer
@@ -59,7 +60,11 @@ def _draw(recipe: Recipe, data: FigureData, style: PlotStyle, *, latex: bool) ->
         latex: Whether LaTeX draws the text.
     """
     parameters = rc_parameters(style, latex=latex)
+    missing: dict[str, None] = {}
+    escape_text = partial(escape, latex=latex, has_glyph=has_glyph, missing=missing)
     with rc_layer(parameters):
         figure = StyledFigure(parameters, figsize=style.size_in, dpi=100)
-        DRAW[recipe.kind](figure, recipe, data, style, partial(escape, latex=latex))
+        DRAW[recipe.kind](figure, recipe, data, style, escape_text)
+    if missing:
+        warnings.warn(missing_glyphs_text(missing, latex=latex), stacklevel=5)
     return figure

@@ -81,7 +81,7 @@ def draw_run(
     fit_texts(figure, texts)
     for panel in panels:
         if len(panel.labels) > 1:
-            place_legend_in_panel(panel.axes, panel.legend_entries(""), panel.extents)
+            place_legend_in_panel(figure, panel.axes, panel.legend_entries(""), panel.extents)
 
 
 def _split_label(metric: str) -> str:

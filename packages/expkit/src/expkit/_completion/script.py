@@ -61,7 +61,7 @@ def script(
             help=help_lines[verb],
         )
     if shell == "tcsh":
-        # shtab knows an argument by its number, with options counted: any other may be a run.
+        # tcsh knows an argument by its number, with options counted: any other may be a run.
         return shtab.complete(root, shell).replace("'p/*/()/'", f"'p/*/{_TCSH_RUNS}/'")
     own = files(__package__).joinpath(f"expkit.{shell}").read_text("utf-8")
     if shell == "zsh":
@@ -77,12 +77,15 @@ def _set_completers(action: argparse.Action) -> None:
         return
     if action.choices is not None:
         if metavar.endswith(",…"):
-            completers = _list_completers(action.dest, [*map(str, action.choices)])
-            action.complete = completers  # type: ignore[attr-defined]
+            values = [*map(str, action.choices)]
+            action.complete = _list_completers(action.dest, values)  # type: ignore[attr-defined]
         return
     kinds = dict.fromkeys(KINDS[word] for word in re.split(r"[^A-Z]+", metavar) if word in KINDS)
     if kinds:
-        action.complete = _completers([*kinds])  # type: ignore[attr-defined]
+        completers = _completers([*kinds])
+        if kinds.keys() == {"runs"} and not action.option_strings:
+            completers["tcsh"] = ""  # by the last rule, wherever it stands
+        action.complete = completers  # type: ignore[attr-defined]
 
 
 def _completers(kinds: Sequence[str]) -> Completers:
