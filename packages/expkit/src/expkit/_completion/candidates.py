@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 VERB = "__complete"  # what the scripts call
-RUNS_READ = 20  # for the names of metrics
+RUNS_READ = 20  # for the names of metrics and keys
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
 
@@ -74,32 +74,35 @@ def _continuations(word: str, kept: str, folder: str, names: Iterable[str]) -> I
 def _names(kinds: Sequence[str], earlier: Iterable[str]) -> Iterator[str]:
     experiments = [path for path in map(_expand, earlier) if _is_experiment(path)]
     if "runs" in kinds:
-        yield from _runs(experiments)
-    if "metrics" in kinds:
-        yield from _metrics(experiments)
+        yield from (entry.name for entry in _runs(experiments))
+    if "metrics" in kinds or "keys" in kinds:
+        yield from _recorded_names(experiments, keys="keys" in kinds)
     if "styles" in kinds:
         yield from _styles()
 
 
-def _runs(experiments: Iterable[str]) -> Iterator[str]:
+def _runs(experiments: Iterable[str]) -> Iterator[os.DirEntry[str]]:
     for experiment in experiments:
         for entry in _entries(os.path.join(experiment, "training")):
             if _is_folder(entry) and not entry.name.startswith("."):
-                yield entry.name
+                yield entry
 
 
-def _metrics(experiments: Iterable[str]) -> list[str]:
+def _recorded_names(experiments: Iterable[str], *, keys: bool) -> list[str]:
+    """The swept keys or the metrics of some runs."""
     from pathlib import Path
 
     try:
-        from expkit_bookkeeping.reading import folders_with_metrics, metric_names
+        from expkit_bookkeeping.reading import metric_names, read_run
     except ImportError:
         return []
+    folders = [Path(entry) for entry in _runs(experiments)]
     names: dict[str, None] = {}
-    for experiment in experiments:
-        folders = folders_with_metrics(Path(experiment))
-        for folder in folders[:: len(folders) // RUNS_READ + 1]:
+    for folder in folders[:: len(folders) // RUNS_READ + 1]:
+        if not keys:
             names |= dict.fromkeys(metric_names(folder))
+        elif (record := read_run(folder)) is not None:
+            names |= dict.fromkeys(record.swept)
     return [name for name in names if name.isprintable()]  # not all others can be encoded
 
 
