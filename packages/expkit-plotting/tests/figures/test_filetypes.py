@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +36,6 @@ CURVES = {
     "nine decades": lambda run: [
         10 ** (4 - 9 * step / (LENGTH - 1)) * (1 + run / 9) for step in range(LENGTH)
     ],
-    "zeros": lambda run: [0.0 if step == 4 else 10.0 ** (3 - step) for step in range(LENGTH)],
-    "negative": lambda run: [-1e4 * (step + run) for step in range(LENGTH)],
     "NaN": lambda run: [
         math.nan if (step + run) % 3 == 0 else falling(run, step) for step in range(LENGTH)
     ],
@@ -53,7 +52,7 @@ FACTS = {
     "filetype": ("svg", "ps", "jpg", "tif", "webp"),  # besides PNG, PDF and EPS
 }
 BLOCK_IN = 0.2  # whose mean colours are compared
-TOLERANCE = 0.12  # of the way from black to white; text is drawn a little differently
+TOLERANCE = 0.1  # of the way from black to white; text is drawn a little differently
 
 
 def pairwise(facts: dict[str, tuple]) -> Iterator[tuple]:
@@ -65,17 +64,23 @@ def pairwise(facts: dict[str, tuple]) -> Iterator[tuple]:
             list(facts.values())[first], list(facts.values())[second]
         )
     }
+    uses = Counter()
     while missing:
         chosen = dict(min(missing, key=repr))
         for place, values in enumerate(facts.values()):
             if place not in chosen:
                 chosen[place] = max(
                     values,
-                    key=lambda value, place=place: sum(
-                        tuple(sorted([(place, value), pair])) in missing for pair in chosen.items()
+                    key=lambda value, place=place: (
+                        sum(
+                            tuple(sorted([(place, value), pair])) in missing
+                            for pair in chosen.items()
+                        ),
+                        -uses[place, value],
                     ),
                 )
         case = tuple(chosen[place] for place in range(len(facts)))
+        uses.update(enumerate(case))
         missing -= set(itertools.combinations(enumerate(case), 2))
         yield case
 
@@ -105,10 +110,10 @@ def draw(plots: PlotMetrics, kind: str):
 def runs_of(count: int, curves: str, name: str, kind: str) -> list[dict[str, object]]:
     rows = []
     for number in range(count):
-        swept = {"model": f"{name[:-4]}_{number // 3}", "seed": number % 3}
+        swept = {"model": f"{name[:95]}_{number // 3}", "seed": number % 3}
         identity = swept if kind == "seeds" else {}
         for step, value in enumerate(CURVES[curves](number)):
-            row = {"run": f"{name[:-4]}_{number:03}", **identity, "epoch": step}
+            row = {"run": f"{name[:95]}_{number:03}", **identity, "epoch": step}
             rows.append({**row, "val_loss": value, "loss": value * 0.9})
     return rows
 
@@ -166,7 +171,7 @@ def rendered(file: Path, dpi: int) -> np.ndarray:
     """A PDF or EPS file as pixels."""
     image = file.with_name(f"{file.name}.png")
     if file.suffix == ".pdf":
-        command = ["pdftoppm", "-png", "-singlefile", f"-r{dpi}", file, image.with_suffix("")]
+        command = ["pdftoppm", "-png", "-singlefile", "-r", str(dpi), file, image.with_suffix("")]
     else:
         command = [
             *("gs", "-q", "-dNOPAUSE", "-dBATCH", "-dSAFER", "-dEPSCrop", "-sDEVICE=png16m"),
