@@ -83,7 +83,9 @@ def name_axes(
     fit_texts(figure, panel.texts)
     if columns is not None:
         _turn_long_names(figure, axes, columns, panel.escape, square=square)
-        _make_room(axes.xaxis, cell_px(axes, len(columns.texts), square=square)[0], upright=True)
+        figure.shortened += _make_room(
+            axes.xaxis, columns, cell_px(axes, len(columns.texts), square=square)[0], upright=True
+        )
         tighten_layout(figure)
     needed = max(LINE_HEIGHT * _font_px(axes.yaxis) * len(rows.texts), height)
     frame = axes.get_window_extent()
@@ -93,7 +95,9 @@ def name_axes(
         width_in, height_in = figure.get_size_inches()
         figure.set_size_inches(width_in, height_in + (needed - frame.height) / figure.dpi)
         tighten_layout(figure)
-    _make_room(axes.yaxis, cell_px(axes, len(rows.texts), square=square)[1], upright=False)
+    figure.shortened += _make_room(
+        axes.yaxis, rows, cell_px(axes, len(rows.texts), square=square)[1], upright=False
+    )
 
 
 def cell_px(axes: Axes, count: int, *, square: bool = False) -> tuple[float, float]:
@@ -138,16 +142,19 @@ def _shorten(
         _set_names(axis, names.shortened(length), escape)
 
 
-def _make_room(axis: Axis, available: float, *, upright: bool) -> None:
-    """Make names smaller, and leave some out, until each has its line."""
+def _make_room(
+    axis: Axis, names: Names, available: float, *, upright: bool
+) -> list[tuple[str, str]]:
+    """Make names smaller, and leave some out, until each has its line; returns those left out."""
     scale = available / (CLOSEST * max(_lengths(axis, upright=not upright)))
     if scale >= 1:
-        return
+        return []
     labels = axis.get_majorticklabels()
     texts = [label.get_text() for label in labels]
     axis.set_tick_params(labelsize=float(labels[0].get_fontsize()) * max(scale, SMALLEST))
     every = math.ceil(SMALLEST / scale)
     axis.set_ticks(np.arange(0, len(texts), every), texts[::every])
+    return [("", name) for place, name in enumerate(names.whole) if place % every]
 
 
 def _lengths(axis: Axis, *, upright: bool) -> list[float]:

@@ -74,7 +74,10 @@ def draw_final_values(
         panel.write(axes.yaxis.label, title)
     if style.add_titles and recipe.title:
         panel.write(axes.title, recipe.title)
-    noted = NotedName(axes.xaxis.label, readable(metric), _note(rows, every_row, recipe))
+    note = _note(rows, every_row, recipe)
+    if floor is not None and (values == 0).any():
+        note.append(f"0 drawn at {floor:.2g}")
+    noted = NotedName(axes.xaxis.label, readable(metric), note)
     name_axes(figure, panel, rows=_names(rows, style), noted=[noted] if style.add_xlabels else [])
 
 
