@@ -200,7 +200,7 @@ def test_an_encoder_of_a_newer_version_is_refused_by_name(tmp_path):
 
 
 def test_what_a_newer_version_did_after_a_grid_is_not_written_over(results):
-    from expkit_hydra._console.succeeded_verbs import have_succeeded, record_success
+    from expkit_hydra._after.succeeded_verbs import have_succeeded, record_success
 
     path = results / "tiny" / ".after.json"
     make_newer(path)

@@ -75,6 +75,7 @@ def test_a_preempted_run_that_saved_nothing_says_so_and_goes_back_only_if_asked_
         return
     reason = "preempted: nothing was saved; not requeued (requeue_without_checkpoint=false)"
     assert (status.state, status.reason) == ("interrupted", reason)
-    for output in (app.expkit("wait", code=1), app.expkit("status", code=1), app.expkit("show", "0")):
+    answers = app.expkit("wait", code=1), app.expkit("status", code=1), app.expkit("show", "0")
+    for output in answers:
         assert reason in " ".join(output.split())
         assert "goes on from there" not in output

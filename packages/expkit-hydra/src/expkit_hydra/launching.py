@@ -8,19 +8,19 @@ The rest is what a launcher needs to read grids and to print in the kit's words.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
+    from ._after.finishing import finish_grid as finish_grid
+    from ._after.sibling_verbs import SiblingVerbs as SiblingVerbs
     from ._composing.global_state import current_config as current_config
     from ._composing.internals import raw_return_value as raw_return_value
     from ._composing.internals import resolvers as resolvers
     from ._console.command_lines import command_line as command_line
     from ._console.command_lines import short_path as short_path
-    from ._console.finishing import finish_grid as finish_grid
     from ._console.preview import MAX_LINES as MAX_LINES
     from ._console.screen import answered as answered
     from ._console.screen import console as console
     from ._console.screen import run_verb as run_verb
     from ._console.screen import say as say
     from ._console.screen import say_output as say_output
-    from ._console.sibling_verbs import TrackingSync as TrackingSync
     from ._console.texts import duration_text as duration_text
     from ._console.texts import error_line as error_line
     from ._drafting.override_lists import ListSweep as ListSweep
@@ -68,8 +68,8 @@ _MODULES = {
     "SchedulerReport": "_grid.schedulers",
     "SchedulerView": "_grid.schedulers",
     "SelectedRun": "_verbs.run_details",
+    "SiblingVerbs": "_after.sibling_verbs",
     "Task": "_program.program",
-    "TrackingSync": "_console.sibling_verbs",
     "answered": "_console.screen",
     "as_exception": "_running.lifetime",
     "asks_for_the_end": "_running.lifetime",
@@ -84,7 +84,7 @@ _MODULES = {
     "execute_run": "_running.execution",
     "find_experiment": "_verbs.experiments",
     "find_run": "_verbs.run_details",
-    "finish_grid": "_console.finishing",
+    "finish_grid": "_after.finishing",
     "grid_settings": "_grid.settings",
     "hydra_context": "_running.late_loader",
     "job_return": "_running.job_returns",

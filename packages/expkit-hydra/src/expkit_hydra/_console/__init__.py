@@ -1,5 +1,5 @@
-"""What a person sees: lines of a sweep, tables that fit the terminal, and what follows a grid.
+"""What a person sees: lines of a sweep, tables that fit the terminal.
 
-Others take: consoles, texts, tables, previews, `finish_grid`, `TrackingSync`.
-Stands on all other wings but `_verbs`, which stands on it, as do the faces at the top.
+Others take: consoles, texts, tables, previews.
+Stands on all wings but `_after` and `_verbs`, which stand on it, as do the faces at the top.
 """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .overview import Overview
 
 
-def list_parser() -> argparse.ArgumentParser:
+def list_experiments_parser() -> argparse.ArgumentParser:
     """The arguments of `list`."""
     parser = verb_parser(
         "list",
@@ -38,7 +38,7 @@ def list_parser() -> argparse.ArgumentParser:
 @answered
 def list_experiments(argv: Sequence[str]) -> int:
     """List the experiments in a folder of results: runs by state, best run, last activity."""
-    arguments = list_parser().parse_args(argv)
+    arguments = list_experiments_parser().parse_args(argv)
     from .experiments import experiments_in, find_experiment
     from .overview import look
 
