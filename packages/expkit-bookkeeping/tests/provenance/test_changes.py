@@ -324,6 +324,20 @@ def test_a_secret_beside_a_change_of_a_committed_configuration_is_not_copied(pro
     assert left_out(patch) == ["conf/db.yaml (it shows a secret that stands in it)"]
 
 
+def test_a_secret_far_above_a_change_is_not_in_its_heading(project, tmp_path):
+    lines = [f"password: {SECRET}", *(f"  - {number}" for number in range(20))]
+    put(project, **{"conf/db.yaml": "\n".join(lines)})
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "oh no")
+    text = "\n".join([*lines[:15], "  - 15.5", *lines[15:]])
+    put(project, **{"conf/db.yaml": text})
+
+    patch = recorded_changes(train(project, "a"))
+
+    assert SECRET not in patch.decode()
+    assert brought_back(project, patch, tmp_path / "clone")["conf/db.yaml"].decode() == text
+
+
 def test_a_key_in_several_lines_is_not_copied(project):
     text = f"private_key: |\n  BEGIN\n  {SECRET}\n"
     put(project, **{"conf/db.yaml": text})

@@ -168,12 +168,9 @@ def _patch(root: Path, commit: str, changed: Mapping[str, str], new: Sequence[st
 
 
 def _header(commit: str, left_out: Iterable[str]) -> bytes:
-    lines = [f"# changes against commit {commit}; git apply FILE", *_left_out_lines(left_out)]
+    lines = [f"# changes against commit {commit}; git apply FILE"]
+    lines += [_LEFT_OUT + re.sub(r"[\x00-\x1f]", "?", text) for text in left_out]
     return "\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
-
-
-def _left_out_lines(left_out: Iterable[str]) -> list[str]:
-    return [_LEFT_OUT + re.sub(r"[\x00-\x1f]", "?", text) for text in left_out]
 
 
 def _diff(root: Path, commit: str, added: Sequence[str], too_large: Sequence[str]) -> bytes:
@@ -308,6 +305,9 @@ def _public_section(section: bytes) -> bytes | None:
     lines = section.decode("latin-1").split("\n")
     start = next((n for n, line in enumerate(lines) if line.startswith("@@")), len(lines))
     for number, line in enumerate(lines[start:], start):
+        if line.startswith("@@"):  # git repeats a line above the change there
+            lines[number] = line[: line.index("@@", 2) + 2]
+            continue
         public = _public_line(line)
         if public == line:
             continue
