@@ -19,7 +19,7 @@ IMAGES = {
     ".webp": "image/webp",
     ".svg": "image/svg+xml",
 }
-PLACES = ("results", "artifacts", "images", "plots")
+PLACES = ("results", "artifacts", "images")
 LARGEST = 300_000  # bytes of one image
 MOST_ROWS, MOST_COLUMNS = 40, 20
 MOST_FILES = 12  # of one run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._data.groups import natural_key, short_keys, value_text
@@ -43,7 +43,7 @@ class Column:
 
 
 def table_columns(experiments: Sequence[ReportedExperiment]) -> list[Column]:
-    """The columns of all experiments together; swept keys first, one called experiment if needed."""
+    """The columns of all experiments together: the runs' names, swept keys, then the rest."""
     keys = list(dict.fromkeys(key for part in experiments for key in swept_columns(part)))
     measured = list(dict.fromkeys(key for part in experiments for key in measured_columns(part)))
     directions: dict[str, str] = {}
@@ -74,14 +74,29 @@ def measured_columns(experiment: ReportedExperiment) -> list[str]:
     return [str(name) for name in experiment.frame.attrs.get("metrics", ())]
 
 
-def row_values(
-    columns: Sequence[Column], experiment: ReportedExperiment, row: Mapping[str, object]
-) -> list[object]:
-    """The values of one run, for JSON; None where it has none."""
+def table_values(
+    columns: Sequence[Column], experiment: ReportedExperiment
+) -> list[list[object]]:
+    """The values of each run, for JSON; None where it has none, "None" where that is its value."""
+    swept = {name: experiment.frame[name].tolist() for name in swept_columns(experiment)}
     return [
-        experiment.name if column.name == EXPERIMENT else json_value(row.get(column.name))
-        for column in columns
+        [
+            experiment.name
+            if column.name == EXPERIMENT
+            else _swept_value(swept[column.name][place])
+            if column.name in swept
+            else json_value(row.get(column.name))
+            for column in columns
+        ]
+        for place, row in enumerate(experiment.rows)
     ]
+
+
+def _swept_value(value: object) -> object:
+    """NaN is what the frame has for a key that the run's configuration does not have."""
+    if value is None:
+        return "None"
+    return None if isinstance(value, float) and math.isnan(value) else json_value(value)
 
 
 def json_value(value: object) -> object:

@@ -43,7 +43,7 @@ def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
         if isinstance(value, Mapping) and value:
             values.update(flat(value, f"{name}."))
         else:
-            values[name] = json_value(value)
+            values[name] = "None" if value is None else json_value(value)
     return values
 
 

@@ -14,7 +14,7 @@ from .._data.errors import PlottingError
 from .._data.runs import Experiment
 from .._style.keys import PlotStyle
 from .artifacts import budget_of
-from .columns import EXPERIMENT, Column, row_values, table_columns
+from .columns import EXPERIMENT, Column, table_columns, table_values
 from .configs import page_configs
 from .curves import PageCurves
 from .details import Details, started_before
@@ -74,11 +74,11 @@ def page_content(
     before: list[int | None] = []
     for part in experiments:
         before += started_before(part, len(runs))
-        for record, row in zip(part.records, part.rows, strict=True):
+        for record, values in zip(part.records, table_values(columns, part), strict=True):
             name = record.run_name if len(experiments) == 1 else f"{part.name}/{record.run_name}"
             runs.append(
                 {"id": name, "name": name, "state": record.state,
-                 "values": row_values(columns, part, row)}
+                 "values": values}
             )  # fmt: skip
     details = Details(page, budget_of(records))
     best = _best(experiments)

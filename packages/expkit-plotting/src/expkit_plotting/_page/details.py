@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,7 +37,7 @@ class Details:
         self._page = page
         self._budget = budget
         self._log_bytes = _MOST_LOG_BYTES
-        self._environments: dict[str, int] = {}
+        self._environments: dict[bytes, int] = {}
         self.environments: list[dict[str, object]] = []
 
     def of_run(self, record: RunRecord, before: int | None) -> dict[str, object]:
@@ -81,18 +81,19 @@ class Details:
         return text
 
     def _environment(self, folder: Path) -> int | None:
+        """The number of a run's environment, which the runs of a grid mostly share."""
+        path = folder / "environment.yaml"
         try:
-            content = read_yaml(folder / "environment.yaml")
-        except ValueError:  # PlottingError is one
+            raw = read_bytes(path)
+            if raw not in self._environments:
+                content = read_yaml(path)
+                shown = {str(key): json_value(value) for key, value in content.items()}
+                shown.pop("schema", None)
+                self._environments[raw] = len(self.environments)
+                self.environments.append(shown)
+        except (OSError, ValueError):  # PlottingError is one
             return None
-        if not content:
-            return None
-        shown = {str(key): json_value(value) for key, value in content.items() if key != "schema"}
-        text = json.dumps(shown, sort_keys=True)
-        if text not in self._environments:
-            self._environments[text] = len(self.environments)
-            self.environments.append(shown)
-        return self._environments[text]
+        return self._environments[raw]
 
     def _links(self, folder: Path) -> list[dict[str, str]]:
         if self._page is None:
@@ -145,7 +146,7 @@ def started_before(experiment: ReportedExperiment, first: int) -> list[int | Non
         key=lambda place: str(records[place].started_at),
     )
     before: list[int | None] = [None] * len(records)
-    for earlier, later in zip(order, order[1:], strict=False):
+    for earlier, later in pairwise(order):
         before[later] = first + earlier
     return before
 

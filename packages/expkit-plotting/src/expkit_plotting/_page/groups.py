@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .._data.groups import short_keys
 from .columns import EXPERIMENT, json_value, measured_columns, swept_columns
@@ -34,10 +35,8 @@ def page_groups(experiments: Sequence[ReportedExperiment]) -> dict[str, object]:
     for experiment in experiments:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            try:
+            with suppress(ValueError):  # nothing is completed, or nothing was logged
                 tables.append((experiment, experiment.frame.table(), first))  # type: ignore[operator]
-            except ValueError:  # nothing is completed, or nothing was logged
-                pass
         notes += [str(warning.message) for warning in caught]
         first += len(experiment.records)
     keys = list(dict.fromkeys(key for _, table, _ in tables for key in _keys(table)))

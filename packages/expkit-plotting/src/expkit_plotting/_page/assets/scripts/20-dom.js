@@ -4,6 +4,8 @@
 expkit.dom = (() => {
   const SVG = "http://www.w3.org/2000/svg";
 
+  const nodes = (children) =>
+    children.flat(Infinity).filter((child) => child !== null && child !== undefined);
   const fill = (node, attributes, children) => {
     for (const [name, value] of Object.entries(attributes ?? {})) {
       if (value === null || value === undefined || value === false) continue;
@@ -11,13 +13,15 @@ expkit.dom = (() => {
       else if (name === "style") Object.assign(node.style, value);
       else node.setAttribute(name, value === true ? "" : String(value));
     }
-    node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    node.append(...nodes(children));
     return node;
   };
   const element = (tag, attributes, ...children) =>
     fill(document.createElement(tag), attributes, children);
   const svg = (tag, attributes, ...children) =>
     fill(document.createElementNS(SVG, tag), attributes, children);
+
+  const replace = (node, ...children) => node.replaceChildren(...nodes(children));
 
   /* A short line in the colour and dashes of a curve. */
   const lineSample = (colour, dashes, width = 26) => svg(
@@ -56,7 +60,7 @@ expkit.dom = (() => {
     return button;
   };
 
-  return { element, svg, lineSample, announce, copyButton };
+  return { element, replace, lineSample, announce, copyButton };
 })();
 
 expkit.format = (() => {

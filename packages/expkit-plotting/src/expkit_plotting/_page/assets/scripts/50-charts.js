@@ -26,7 +26,7 @@ expkit.charts = (() => {
     axisTick: { lineStyle: { color: colour("line") } },
     axisLabel: { color: colour("faint"), fontSize: 12, hideOverlap: true },
     nameTextStyle: { color: colour("faint"), fontSize: 12 },
-    splitLine: { lineStyle: { color: colour("grid") } },
+    splitLine: { lineStyle: { color: colour("grid") }, showMinLine: false, showMaxLine: false },
   });
   /* Of a log axis only powers of ten are named, not where it happens to end. */
   const logLabel = (value) => {

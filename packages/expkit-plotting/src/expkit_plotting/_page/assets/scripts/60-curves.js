@@ -231,7 +231,7 @@ expkit.curves = (() => {
       const items = [
         ...bands.map((band) => (parts) => polygons(band, parts)),
         ...lines.filter((line) => line.raw).map((line) => (parts) =>
-          polyline(line, line.raw, parts, { stroke: line.colour, lineWidth: 1, opacity: 0.28 })),
+          polyline(line, line.raw, parts, { stroke: line.colour, lineWidth: 1, opacity: 0.28, fill: null })),
         ...lines.map((line) => (parts) => polyline(line, line.y, parts, {
           stroke: line.colour, lineWidth: line.width, opacity: line.opacity ?? 1, fill: null,
           lineDash: line.dashes.length ? line.dashes.map((part) => part * line.width) : null })),
@@ -259,7 +259,7 @@ expkit.curves = (() => {
       }, { notMerge: true });
       this.drawLegend(view, lines);
       this.drawNote(view, lines);
-      this.marks = null;
+      this.mark([]);
     }
 
     drawLegend(view, lines) {
@@ -356,11 +356,10 @@ expkit.curves = (() => {
     mark(entries) {
       const renderer = this.entry.instance.getZr();
       if (!this.marks) {
-        renderer.storage.getRoots().filter((part) => part.isExpkitMark).forEach((part) => renderer.remove(part));
         this.marks = { rule: new echarts.graphic.Line({ zlevel: 5, silent: true }),
           curve: new echarts.graphic.Polyline({ zlevel: 5, silent: true }),
           dot: new echarts.graphic.Circle({ zlevel: 5, silent: true }) };
-        for (const part of Object.values(this.marks)) { part.isExpkitMark = true; renderer.add(part); }
+        Object.values(this.marks).forEach((part) => renderer.add(part));
       }
       const { rule, curve, dot } = this.marks;
       for (const part of [rule, curve, dot]) part.attr({ ignore: !entries.length });
@@ -432,7 +431,9 @@ expkit.curves = (() => {
         const to = inside(released.clientX);
         if (Math.abs(to - from) < 8) return;
         const step = (x) => this.xs[0] + (x - area.x) / area.width * (this.xs[1] - this.xs[0]);
-        this.setZoom([step(Math.min(from, to)), step(Math.max(from, to))]);
+        const whole = data.metrics[this.name].step === "epoch" && Math.abs(step(to) - step(from)) > 1
+          ? Math.round : (value) => value;
+        this.setZoom([whole(step(Math.min(from, to))), whole(step(Math.max(from, to)))]);
       };
       addEventListener("pointermove", move);
       addEventListener("pointerup", up);

@@ -11,7 +11,7 @@ expkit.parallel = (() => {
   /* From light to dark by the metric, best at the end that stands out. */
   const RAMP = ["#fde725", "#7ad151", "#22a884", "#2a788e", "#414487", "#440154"];
   const rampColour = (share) => {
-    const ramp = charts.isDark() ? RAMP : [...RAMP].reverse();
+    const ramp = charts.isDark() ? [...RAMP].reverse() : RAMP;
     const place = Math.max(0, Math.min(0.9999, share)) * (ramp.length - 1);
     const [from, to] = [ramp[Math.floor(place)], ramp[Math.floor(place) + 1]];
     const mix = (start) => Math.round(parseInt(from.slice(start, start + 2), 16) * (1 - place % 1)

@@ -3,7 +3,7 @@
 
 expkit.details = (() => {
   const { data, state } = expkit;
-  const { element, copyButton } = expkit.dom;
+  const { element, replace, copyButton } = expkit.dom;
   const { text, duration } = expkit.format;
   const dialog = document.getElementById("run");
 
@@ -17,6 +17,7 @@ expkit.details = (() => {
     return config;
   };
   const ABSENT = Symbol("absent");
+  const PLACES = new Set(["run_name", "experiment_id", "results_dir"]);  // where a run is, not what
   const shownValue = (value) => (value === ABSENT ? element("span", { class: "faint" }, "not there") : text(value));
 
   const differences = (first, second) => {
@@ -24,8 +25,8 @@ expkit.details = (() => {
     if (a === null || b === null) return null;
     return [...new Set([...a.keys(), ...b.keys()])].map((key) =>
       [key, a.has(key) ? a.get(key) : ABSENT, b.has(key) ? b.get(key) : ABSENT])
-      .filter(([, one, other]) => one === ABSENT || other === ABSENT
-        || JSON.stringify(one) !== JSON.stringify(other));
+      .filter(([key, one, other]) => !PLACES.has(key) && (one === ABSENT || other === ABSENT
+        || JSON.stringify(one) !== JSON.stringify(other)));
   };
   const comparison = (index, other, title) => {
     if (other === null || other === undefined || other === index) return [];
@@ -62,7 +63,7 @@ expkit.details = (() => {
     const step = (offset, label) => element("button", { type: "button", class: "action",
       disabled: order[place + offset] === undefined, onclick: () =>
         state.set({ run: data.runs[order[place + offset]].id }) }, label);
-    dialog.replaceChildren(
+    replace(dialog,
       element("div", { class: "head" },
         element("h2", { id: "run-name" }, run.name),
         step(-1, "Previous"), step(1, "Next"),
@@ -97,7 +98,6 @@ expkit.details = (() => {
     );
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
-    dialog.querySelector("pre:last-of-type");
   };
 
   const links = (detail) => element("span", {}, detail.files.flatMap((file, place) => [
@@ -125,10 +125,9 @@ expkit.details = (() => {
     const section = document.getElementById("differences");
     const runs = state.shown().filter((run) => data.configs.runs[run]);
     const keys = new Map();
-    const named = new Set(["run_name", "experiment_id", "results_dir"]);  // where, not what
     for (const run of runs) {
       for (const key of [...Object.keys(data.configs.runs[run].set), ...(data.configs.runs[run].without ?? [])]) {
-        if (!keys.has(key) && !named.has(key)) keys.set(key, new Map());
+        if (!keys.has(key) && !PLACES.has(key)) keys.set(key, new Map());
       }
     }
     for (const run of runs) {
@@ -143,7 +142,7 @@ expkit.details = (() => {
     const rows = [...keys].filter(([, counts]) => counts.size > 1)
       .sort(([, first], [, second]) => first.size - second.size);
     section.hidden = !rows.length;
-    section.querySelector("tbody").replaceChildren(...rows.map(([key, counts]) => element("tr", {},
+    replace(section.querySelector("tbody"), rows.map(([key, counts]) => element("tr", {},
       element("th", { scope: "row", class: "mono" }, key),
       element("td", {}, [...counts].slice(0, 12).map(([value, count], place) => [place ? ", " : "",
         element("span", { class: "mono" }, value), element("span", { class: "faint" }, ` × ${count}`)]).flat(),
