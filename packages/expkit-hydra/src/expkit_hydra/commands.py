@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 @answered
 def status(argv: Sequence[str]) -> int:
     """List the runs of an experiment: state, progress, best metric; changes nothing."""
-    parser = _parser("status", status)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--all", action="store_true", help="one line per run, however many there are"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = status_parser().parse_args(argv)
     from ._cleanup import find_experiment
     from ._console.rows import most_telling
     from ._console.screen import console
@@ -62,17 +57,7 @@ def status(argv: Sequence[str]) -> int:
 @answered
 def show(argv: Sequence[str]) -> int:
     """Show one run: configuration, error, last lines, and the command that repeats it."""
-    parser = _parser("show", show)
-    parser.add_argument(
-        "run", metavar="RUN", help="a name, a unique part of one, or a number in the latest grid"
-    )
-    parser.add_argument(
-        "--lines", type=_count, default=20, help="lines of training.log (default: 20)"
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="the whole configuration, with plotting, expkit, mlflow"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = show_parser().parse_args(argv)
     from ._cleanup import find_experiment
     from ._console.run_details import find_run
 
@@ -87,18 +72,7 @@ def show(argv: Sequence[str]) -> int:
 @answered
 def cleanup(argv: Sequence[str]) -> int:
     """Remove runs that were not completed, with their folders; without --yes only say which."""
-    parser = _parser("cleanup", cleanup)
-    parser.add_argument("--yes", action="store_true", help="do it: move them to .trash/")
-    parser.add_argument(
-        "--keep-resumable", action="store_true", help="keep runs that have a checkpoint"
-    )
-    parser.add_argument(
-        "--older-than", metavar="AGE", type=_age, help="only runs that ended so long ago: 12h, 2d"
-    )
-    parser.add_argument(
-        "--purge", action="store_true", help="also delete what is in .trash/ for good"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = cleanup_parser().parse_args(argv)
     from . import _cleanup
 
     try:
@@ -116,6 +90,47 @@ def cleanup(argv: Sequence[str]) -> int:
 
 
 VERBS = {"status": status, "show": show, "cleanup": cleanup}
+
+
+def status_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit status`."""
+    parser = _parser("status", status)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--all", action="store_true", help="one line per run, however many there are"
+    )
+    return parser
+
+
+def show_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit show`."""
+    parser = _parser("show", show)
+    parser.add_argument(
+        "run", metavar="RUN", help="a name, a unique part of one, or a number in the latest grid"
+    )
+    parser.add_argument(
+        "--lines", type=_count, default=20, help="lines of training.log (default: 20)"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="the whole configuration, with plotting, expkit, mlflow"
+    )
+    return parser
+
+
+def cleanup_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit cleanup`."""
+    parser = _parser("cleanup", cleanup)
+    parser.add_argument("--yes", action="store_true", help="do it: move them to .trash/")
+    parser.add_argument(
+        "--keep-resumable", action="store_true", help="keep runs that have a checkpoint"
+    )
+    parser.add_argument(
+        "--older-than", metavar="AGE", type=_age, help="only runs that ended so long ago: 12h, 2d"
+    )
+    parser.add_argument(
+        "--purge", action="store_true", help="also delete what is in .trash/ for good"
+    )
+    return parser
 
 
 def _parser(verb: str, command: object) -> argparse.ArgumentParser:

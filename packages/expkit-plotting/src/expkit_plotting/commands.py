@@ -18,40 +18,7 @@ _UNPRINTABLE = re.compile(
 
 def plot(argv: Sequence[str]) -> int:
     """Draw an experiment: each metric over all runs, and all metrics of each run."""
-    parser = argparse.ArgumentParser(
-        prog="expkit plot",
-        description=(
-            "Draw each metric over all runs (into plots/) and all metrics of each run (into "
-            "training/RUN/plots/). Figures that are up to date are left alone. Figures in another "
-            "style than the experiment's own go into a folder of the style's name, such as "
-            "plots/Thesis/."
-        ),
-    )
-    parser.add_argument("results", metavar="results/EXPERIMENT", help="the experiment's folder")
-    parser.add_argument(
-        "--style", help="Default, Thesis, a name in conf/plotting/, or a .yaml file "
-        "(default: the experiment's own)"
-    )  # fmt: skip
-    parser.add_argument(
-        "--metric", action="append", default=[], metavar="M", help="only this metric; repeatable"
-    )
-    parser.add_argument(
-        "--group-by", action="append", default=[], metavar="KEY",
-        help="average over all but these swept keys; repeatable; 'none': every run by itself",
-    )  # fmt: skip
-    parser.add_argument(
-        "--repeat", action="append", default=[], metavar="KEY",
-        help="average over these keys, e.g. seed,fold: over folds, then over seeds "
-        "(default: expkit.repeat of the experiment, else seed)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--run", metavar="RUN", help="only this run: its name, part of it, or its number"
-    )
-    parser.add_argument("--top", type=int, metavar="K", help="only the K best groups of runs")
-    parser.add_argument("--direction", help="minimize or maximize: which value is best")
-    parser.add_argument("--lines", help="groups, bands, all, or auto (default)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write all figures there")
-    arguments = parser.parse_args(argv)
+    arguments = plot_parser().parse_args(argv)
     options = {
         key: value
         for key in ("top", "direction", "lines")
@@ -113,18 +80,7 @@ def plot(argv: Sequence[str]) -> int:
 
 def restyle(argv: Sequence[str]) -> int:
     """Redraw a saved figure in another style, from the data and recipe beside it."""
-    parser = argparse.ArgumentParser(
-        prog="expkit restyle",
-        description=(
-            "Redraw a figure that was saved in a style with pickle: true. Reads the .csv and "
-            ".json beside it, never the pickle. With --style it goes into a folder of the style's "
-            "name beside the figure."
-        ),
-    )
-    parser.add_argument("path", type=Path, help="the figure, such as results/digits/plots/loss.pdf")
-    parser.add_argument("--style", help="as for expkit plot (default: the one it was drawn in)")
-    parser.add_argument("--out", type=Path, metavar="PATH", help="write there instead")
-    arguments = parser.parse_args(argv)
+    arguments = restyle_parser().parse_args(argv)
 
     def work() -> list[str]:
         from ._figures.saving import save_figure
@@ -146,6 +102,64 @@ def restyle(argv: Sequence[str]) -> int:
         return [short_path(path) for path in written]
 
     return _run(work)
+
+
+def plot_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit plot`."""
+    parser = argparse.ArgumentParser(
+        prog="expkit plot",
+        description=(
+            "Draw each metric over all runs (into plots/) and all metrics of each run (into "
+            "training/RUN/plots/). Figures that are up to date are left alone. Figures in another "
+            "style than the experiment's own go into a folder of the style's name, such as "
+            "plots/Thesis/."
+        ),
+    )
+    parser.add_argument("results", metavar="results/EXPERIMENT", help="the experiment's folder")
+    parser.add_argument(
+        "--style", help="Default, Thesis, a name in conf/plotting/, or a .yaml file "
+        "(default: the experiment's own)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--metric", action="append", default=[], help="only this metric; repeatable"
+    )
+    parser.add_argument(
+        "--group-by", action="append", default=[], metavar="KEY",
+        help="average over all but these swept keys; repeatable; 'none': every run by itself",
+    )  # fmt: skip
+    parser.add_argument(
+        "--repeat", action="append", default=[], metavar="KEY",
+        help="average over these keys, e.g. seed,fold: over folds, then over seeds "
+        "(default: expkit.repeat of the experiment, else seed)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--run", metavar="RUN", help="only this run: its name, part of it, or its number"
+    )
+    parser.add_argument("--top", type=int, metavar="K", help="only the K best groups of runs")
+    parser.add_argument("--direction", choices=("minimize", "maximize"), help="which value is best")
+    parser.add_argument(
+        "--lines",
+        choices=("auto", "groups", "bands", "all"),
+        help="which curves are drawn (default: auto)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write all figures there")
+    return parser
+
+
+def restyle_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit restyle`."""
+    parser = argparse.ArgumentParser(
+        prog="expkit restyle",
+        description=(
+            "Redraw a figure that was saved in a style with pickle: true. Reads the .csv and "
+            ".json beside it, never the pickle. With --style it goes into a folder of the style's "
+            "name beside the figure."
+        ),
+    )
+    parser.add_argument("path", type=Path, help="the figure, such as results/digits/plots/loss.pdf")
+    parser.add_argument("--style", help="as for expkit plot (default: the one it was drawn in)")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="write there instead")
+    return parser
 
 
 def _run(work: Callable[[], list[str]]) -> int:
