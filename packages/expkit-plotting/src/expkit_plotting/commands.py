@@ -75,7 +75,7 @@ def plot(argv: Sequence[str]) -> int:
             )
         return lines
 
-    return _run(work)
+    return run_verb(work)
 
 
 def restyle(argv: Sequence[str]) -> int:
@@ -101,7 +101,7 @@ def restyle(argv: Sequence[str]) -> int:
         written = save_figure(figure, target, figure.style)  # type: ignore[attr-defined]
         return [short_path(path) for path in written]
 
-    return _run(work)
+    return run_verb(work)
 
 
 def plot_parser() -> argparse.ArgumentParser:
@@ -162,7 +162,7 @@ def restyle_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(work: Callable[[], list[str]]) -> int:
+def run_verb(work: Callable[[], list[str]]) -> int:
     """Run a verb: print its lines, warnings without source code, and errors without traceback."""
     from ._data.errors import PlottingError
 
@@ -171,17 +171,17 @@ def _run(work: Callable[[], list[str]]) -> int:
         try:
             lines = work()
         except (PlottingError, ImportError, OSError) as error:
-            print(_printable(f"error: {error}{_advice(error)}"), file=sys.stderr)
+            print(printable(f"error: {error}{_advice(error)}"), file=sys.stderr)
             return 1
     for message in dict.fromkeys(str(warning.message) for warning in warned
                                  if warning.category is UserWarning):  # fmt: skip
-        print(f"warning: {_printable(message)}", file=sys.stderr)
+        print(f"warning: {printable(message)}", file=sys.stderr)
     for line in lines:
-        print(_printable(line))
+        print(printable(line))
     return 0
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text for a terminal: control characters in names of runs are shown, and obeyed by nobody."""
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 

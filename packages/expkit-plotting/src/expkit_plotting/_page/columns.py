@@ -74,9 +74,7 @@ def measured_columns(experiment: ReportedExperiment) -> list[str]:
     return [str(name) for name in experiment.frame.attrs.get("metrics", ())]
 
 
-def table_values(
-    columns: Sequence[Column], experiment: ReportedExperiment
-) -> list[list[object]]:
+def table_values(columns: Sequence[Column], experiment: ReportedExperiment) -> list[list[object]]:
     """The values of each run, for JSON; None where it has none, "None" where that is its value."""
     swept = {name: experiment.frame[name].tolist() for name in swept_columns(experiment)}
     return [

@@ -185,14 +185,3 @@ def _metric_column(
             if name in measured:
                 return name
     return measured[0] if measured else None
-
-
-def check_readable(folder: Path) -> Path:
-    """The folder, if it can be an experiment's.
-
-    Raises:
-        PlottingError: If it does not exist.
-    """
-    if not folder.is_dir():
-        raise PlottingError(f"There is no folder {str(folder)!r}.")
-    return folder
