@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .._data.errors import PlottingError
 from .._data.runs import Experiment
 from .._style.keys import PlotStyle
 from .artifacts import budget_of
@@ -25,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping.reading import RunRecord
 
+NO_CURVES: dict[str, object] = {"steps": [], "metrics": {}}
 MOST_FIGURES = 12  # static ones, for print and for readers without scripts
 STATES = ("completed", "running", "failed", "interrupted", "lost", "unknown", "pending")
 
@@ -114,7 +114,7 @@ def page_content(
         experiments=experiments,
         columns=columns,
         data=data,
-        curves={"steps": [], "metrics": {}} if curves is None else curves.curves,
+        curves=dict(NO_CURVES) if curves is None else curves.curves,
         figures=figures,
         made_at=now or datetime.now(UTC),
     )

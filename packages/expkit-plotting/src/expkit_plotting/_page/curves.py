@@ -29,6 +29,8 @@ from .._style.palette import DASHES, curve_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .._data.recipe import Recipe
     from .._data.runs import Array, Curve
     from .._style.keys import PlotStyle
@@ -72,7 +74,7 @@ class PageCurves:
         self.metrics: dict[str, dict[str, object]] = {}
         for metric in experiment.metrics:
             self.metrics[metric], curves[metric] = self._metric(metric)
-        self.curves = {"steps": self._written_steps, "metrics": curves}
+        self.curves: dict[str, object] = {"steps": self._written_steps, "metrics": curves}
 
     def _metric(self, metric: str) -> tuple[dict[str, object], list[object]]:
         recipe, runs = metric_recipe(self._experiment, metric)
@@ -84,7 +86,8 @@ class PageCurves:
         values = np.concatenate([curve.values[drawable(curve.values)] for curve in curves])
         steps = np.concatenate([curve.steps for curve in curves])
         is_crowd = len(runs) > MANY_RUNS and len(groups) > MANY_GROUPS
-        written, longest = [], 0
+        written: list[object] = []
+        longest = 0
         for run in runs:
             curve = run.metrics[metric]
             number = self._numbers.get(run.name)
@@ -177,7 +180,7 @@ def _bands(curves: Sequence[Curve]) -> dict[str, object]:
     return {"x": _numbers(steps[places], 8), "edges": [_numbers(edge[places]) for edge in edges]}
 
 
-def _places(steps: Array, values: Array) -> Array:
+def _places(steps: Array, values: Array) -> NDArray[np.intp]:
     """Places of the points that a line of `MOST_OF_A_MEAN` points has."""
     kept, _ = thinned(steps, values, most=MOST_OF_A_MEAN)
     return np.searchsorted(steps, kept)
@@ -203,4 +206,4 @@ def _numbers(values: Array, digits: int = 6) -> list[float | None]:
 
 def _dashes(index: int) -> list[float]:
     dashes = DASHES[index]
-    return [] if isinstance(dashes, str) else [float(part) for part in dashes[1]]  # type: ignore[index]
+    return [] if isinstance(dashes, str) else [float(part) for part in dashes[1]]

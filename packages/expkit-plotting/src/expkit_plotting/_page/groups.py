@@ -77,16 +77,18 @@ def _rows(
     members: dict[tuple[str, ...], list[int]] = {}
     for place, (_, row) in enumerate(experiment.frame.iterrows()):
         if completed.iloc[place]:
-            members.setdefault(tuple(_label(row[key]) for key in own), []).append(first + place)
+            # Where no key is swept, one row is called "all".
+            labels = tuple(_label(row[key]) if key in row.index else "all" for key in own)
+            members.setdefault(labels, []).append(first + place)
     rows: list[dict[str, object]] = []
     for label, (_, row) in zip(table.index, table.iterrows(), strict=True):
         values = label if isinstance(label, tuple) else (label,)
-        by_key = dict(zip(own, values, strict=True)) if own else {}
-        labels = [json_value(_plain(by_key[key])) if key in by_key else None for key in keys]
+        by_key = dict(zip(own, values, strict=True))
+        shown = [json_value(_plain(by_key[key])) if key in by_key else None for key in keys]
         rows.append(
             {
-                "labels": [*([experiment.name] if is_several else ()), *labels],
-                "runs": members.get(tuple(map(_label, values)) if own else (), []),
+                "labels": [*([experiment.name] if is_several else ()), *shown],
+                "runs": members.get(tuple(map(_label, values)), []),
                 "n": int(row["runs", "count"]),
                 "cells": [_cell(row, name) for name in names],
                 "best": [],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -81,7 +80,7 @@ def _signature(folders: Sequence[Path]) -> list[tuple[str, int, int]]:
         for path in (*sorted((folder / "training").glob("*")), folder):
             for name in (*_FILES, "grid_search.yaml"):
                 try:
-                    status = os.stat(path / name)
+                    status = (path / name).stat()
                 except OSError:
                     continue
                 files.append((str(path / name), status.st_size, status.st_mtime_ns))
