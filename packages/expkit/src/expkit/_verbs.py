@@ -17,6 +17,7 @@ PACKAGES = {
     "show": "expkit-hydra",
     "cleanup": "expkit-hydra",
     "plot": "expkit-plotting",
+    "report": "expkit-plotting",
     "restyle": "expkit-plotting",
     "wait": "expkit-slurm",
     "logs": "expkit-slurm",

@@ -81,7 +81,7 @@ def read_curves(experiments: Sequence[ReportedExperiment]) -> Experiment | None:
 
 def _read(folder: Path, name: str) -> ReportedExperiment:
     with reader_of_runs():
-        from expkit_bookkeeping import find_runs, result_rows, results
+        from expkit_bookkeeping.reading import find_runs, result_rows, results
     if not folder.is_dir():
         raise PlottingError(
             f"There is no folder {str(folder)!r}. Give an experiment's, such as results/digits."
