@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from ._style.choice import as_style
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._style.choice import StyleLike
@@ -24,7 +22,8 @@ class Report:
 
     Args:
         source: An experiment's folder, or several.
-        style: Whose palette colours the curves, as for `PlotMetrics`; by default `Default`.
+        style: Whose palette colours the curves, as for `PlotMetrics`; by default the one that the
+            first experiment was configured with.
 
     >>> report = Report("results/digits")
     >>> report.path.as_posix()
@@ -40,7 +39,7 @@ class Report:
         if not sources:
             raise ValueError("Give at least one experiment's folder, such as results/digits.")
         self._folders = [Path(part) for part in sources]
-        self._style = "Default" if style is None else style
+        self._style = style
 
     @property
     def path(self) -> Path:
@@ -88,8 +87,8 @@ class Report:
         )
 
     def _html(self, folder: Path | None) -> str:
-        from ._page.content import page_content
+        from ._page.content import page_content, page_style
         from ._page.rendering import render_page
 
-        style = as_style(self._style, self._folders[0])
+        style = page_style(self._folders[0], self._style)
         return render_page(page_content(self._folders, page=folder, style=style))

@@ -16,16 +16,16 @@ def report(argv: Sequence[str]) -> int:
 
     def work() -> list[str]:
         from ._html_report import Report
+        from ._page.content import page_style
         from ._page.places import report_path
         from ._page.watching import watch
-        from ._style.choice import as_style
 
         path = arguments.out or report_path(folders)
         if not arguments.watch:
             written = Report(folders, arguments.style).save(path)
             size = written.stat().st_size / 1e6
             return [f"report ({size:.1f} MB): {short_path(written)}"]
-        style = as_style(arguments.style or "Default", folders[0])
+        style = page_style(folders[0], arguments.style)
         print(f"report: {short_path(path)}; Ctrl-C ends the watch", flush=True)
         for line in watch(folders, path, style):
             print(printable(line), flush=True)

@@ -6,10 +6,9 @@ import io
 import json
 
 import pytest
+from page_experiments import curves_of, train
 
 from expkit_plotting import PlottingError, Report
-
-from page_experiments import curves_of, train
 
 pytestmark = pytest.mark.runs
 
@@ -20,7 +19,9 @@ IMAGE = "<img src=x onerror='window.hacked = 1'>"
 @pytest.fixture
 def hostile(tmp_path):
     experiment = tmp_path / "results" / "digits"
-    for number, text in enumerate((SCRIPT, IMAGE, "</script><!--", "'\"`${1}{{7*7}}\u2028", "=1+1")):
+    for number, text in enumerate(
+        (SCRIPT, IMAGE, "</script><!--", "'\"`${1}{{7*7}}\u2028", "=1+1")
+    ):
         folder = train(
             experiment,
             f"run_{number}",

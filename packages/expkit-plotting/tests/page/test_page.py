@@ -174,9 +174,7 @@ def test_dragging_zooms_and_a_double_click_shows_all_again(report, open_page):
     assert plot.screenshot() == before
 
 
-def test_brushing_an_axis_selects_in_table_and_curves_and_in_the_address(
-    report, digits, open_page
-):
+def test_brushing_an_axis_selects_in_table_and_curves_and_in_the_address(report, digits, open_page):
     from expkit_bookkeeping import result_rows
 
     page = open_page(report)

@@ -1,11 +1,10 @@
 """A page that is written again while runs train, and notices it."""
 
 import pytest
+from page_experiments import curves_of, train
 
 from expkit_plotting import PlotStyle, Report
 from expkit_plotting._page.watching import watch
-
-from page_experiments import curves_of, train
 
 pytestmark = pytest.mark.runs
 STYLE = PlotStyle.load("Default")
@@ -68,7 +67,9 @@ def test_a_page_that_was_slow_to_make_is_made_less_often(experiment):
         pytest.raises(Ended),
     ):
         book.log_metrics({"loss": 1.0}, step=0)
-        list(watch([experiment], experiment / "r.html", STYLE, sleep=sleep, clock=lambda: next(now)))
+        list(
+            watch([experiment], experiment / "r.html", STYLE, sleep=sleep, clock=lambda: next(now))
+        )
     assert waited == [15.0, 2.0]
 
 

@@ -6,11 +6,12 @@ import base64
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .._data.runs import Experiment
+from .._style.choice import as_style
 from .._style.keys import PlotStyle
 from .artifacts import budget_of
 from .columns import EXPERIMENT, Column, table_columns, table_values
@@ -23,6 +24,8 @@ from .groups import page_groups, swept_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from expkit_bookkeeping.reading import RunRecord
+
+    from .._style.choice import StyleLike
 
 NO_CURVES: dict[str, object] = {"steps": [], "metrics": {}}
 MOST_FIGURES = 12  # static ones, for print and for readers without scripts
@@ -50,6 +53,15 @@ class PageContent:
     curves: dict[str, object]
     figures: Sequence[tuple[str, str]]
     made_at: datetime
+
+
+def page_style(folder: Path, style: StyleLike | None) -> PlotStyle:
+    """The style `Default` in the colours of the experiment's figures, or of another style.
+
+    Raises:
+        PlottingError: If there is no such style, or it is damaged.
+    """
+    return replace(PlotStyle.load("Default"), palette=as_style(style, folder).palette)
 
 
 def page_content(

@@ -17,7 +17,7 @@ expkit.state = (() => {
     hide: [],       // columns
     order: [],      // columns, where another order than the table's was chosen
     metric: data.metric ?? "",
-    x: "", y: "", colour: "",  // of the scatter
+    x: "", y: "",   // of the scatter
     run: "",        // the run whose details are open
     theme: "",
   });

@@ -21,11 +21,12 @@ expkit.charts = (() => {
       .toString(16).padStart(2, "0")).join("")}`;
   };
 
+  const fontSize = () => Math.round(0.8 * parseFloat(getComputedStyle(document.body).fontSize));
   const axisStyle = () => ({
     axisLine: { onZero: false, lineStyle: { color: colour("line") } },
     axisTick: { lineStyle: { color: colour("line") } },
-    axisLabel: { color: colour("faint"), fontSize: 12, hideOverlap: true },
-    nameTextStyle: { color: colour("faint"), fontSize: 12 },
+    axisLabel: { color: colour("faint"), fontSize: fontSize(), hideOverlap: true },
+    nameTextStyle: { color: colour("faint"), fontSize: fontSize() },
     splitLine: { lineStyle: { color: colour("grid") }, showMinLine: false, showMaxLine: false },
   });
   /* Of a log axis only powers of ten are named, not where it happens to end. */
@@ -103,6 +104,6 @@ expkit.charts = (() => {
   state.onChange(["theme"], applyTheme);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
 
-  return { add, invalidate, charts, colour, onPage, isDark, axisStyle, logLabel,
+  return { add, invalidate, colour, onPage, isDark, fontSize, axisStyle, logLabel,
     showTip, hideTip, applyTheme };
 })();

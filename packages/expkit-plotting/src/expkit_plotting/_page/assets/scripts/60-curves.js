@@ -6,6 +6,7 @@ expkit.curves = (() => {
   const { element, lineSample, announce } = expkit.dom;
   const MOST_IN_TIP = 12;
   const REACH_PX = 40;  // of the pointer
+  const DRAG_PX = 8;  // less is a click
 
   const labels = data.curveGroups;  // by index: label, colour, dashes, runs
   const groupOfRun = new Map(labels.flatMap((group, index) => group.runs.map((run) => [run, index])));
@@ -49,7 +50,9 @@ expkit.curves = (() => {
 
   const viewOf = (metric) => {
     if (state.current.view === "runs") return "runs";
-    if (state.current.view === "groups") return "groups";
+    if (state.current.view === "groups") {
+      return data.metrics[metric].groups.length ? "groups" : data.metrics[metric].view;
+    }
     if (!state.isWhole() && state.shown().length <= 30) return "runs";
     return data.metrics[metric].view;
   };
@@ -288,16 +291,18 @@ expkit.curves = (() => {
       if (!this.project || this.drag) return;
       const box = this.plot.getBoundingClientRect();
       const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-      const { area } = this;
-      if (x < area.x || x > area.x + area.width || y < area.y || y > area.y + area.height) {
-        this.leave();
-        return;
-      }
-      const step = this.xs[0] + (x - area.x) / area.width * (this.xs[1] - this.xs[0]);
-      const entries = this.entriesAt(this.snapped(step), y);
+      const entries = this.nearest(x, y);
       this.mark(entries);
       if (entries.length) this.tip(event.clientX, event.clientY, entries);
       else charts.hideTip();
+    }
+
+    /* The lines at the step below a place in the chart, nearest first; none beside its axes. */
+    nearest(x, y) {
+      const { area } = this;
+      if (x < area.x || x > area.x + area.width || y < area.y || y > area.y + area.height) return [];
+      const step = this.xs[0] + (x - area.x) / area.width * (this.xs[1] - this.xs[0]);
+      return this.entriesAt(this.snapped(step), y);
     }
 
     /* The nearest step of any line that is drawn. */
@@ -429,7 +434,10 @@ expkit.curves = (() => {
         renderer.remove(shade);
         this.drag = false;
         const to = inside(released.clientX);
-        if (Math.abs(to - from) < 8) return;
+        if (Math.abs(to - from) < DRAG_PX) {
+          this.choose(released);
+          return;
+        }
         const step = (x) => this.xs[0] + (x - area.x) / area.width * (this.xs[1] - this.xs[0]);
         const whole = data.metrics[this.name].step === "epoch" && Math.abs(step(to) - step(from)) > 1
           ? Math.round : (value) => value;
@@ -437,6 +445,17 @@ expkit.curves = (() => {
       };
       addEventListener("pointermove", move);
       addEventListener("pointerup", up);
+    }
+
+    /* A click on the curve of a run opens the run; on that of a group, it shows the group's runs. */
+    choose(event) {
+      const box = this.plot.getBoundingClientRect();
+      const [nearest] = this.nearest(event.clientX - box.left, event.clientY - box.top);
+      if (!nearest || nearest.distance > REACH_PX) return;
+      charts.hideTip();
+      const { run, group } = nearest.line;
+      if (run !== undefined) state.set({ run: data.runs[run].id });
+      else if (group !== undefined) state.set({ pick: labels[group].runs.map((member) => data.runs[member].id) });
     }
 
     setZoom(range) {
