@@ -62,14 +62,12 @@ def test_a_page_that_was_slow_to_make_is_made_less_often(experiment):
 
     from expkit_bookkeeping import Bookkeeping
 
-    with (
-        Bookkeeping(experiment / "training" / "run_2", swept={"seed": 2}, console=False) as book,
-        pytest.raises(Ended),
-    ):
+    with Bookkeeping(experiment / "training" / "run_2", swept={"seed": 2}, console=False) as book:
         book.log_metrics({"loss": 1.0}, step=0)
-        list(
-            watch([experiment], experiment / "r.html", STYLE, sleep=sleep, clock=lambda: next(now))
-        )
+        path = experiment / "report.html"
+        lines = watch([experiment], path, STYLE, sleep=sleep, clock=lambda: next(now))
+        with pytest.raises(Ended):
+            list(lines)
     assert waited == [15.0, 2.0]
 
 
