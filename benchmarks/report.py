@@ -85,6 +85,9 @@ def write_experiment(experiment: Path, runs: int, epochs: int, metrics: int) -> 
         (run / "config.yaml").write_text(f"{config}epochs: {epochs}\n")
 
 
+Figures = tuple[float, dict[str, float]]  # seconds, and others by their heading
+
+
 def made(
     program: str, experiment: Path, target: Path, chart: str
 ) -> tuple[float, dict[str, float]]:
