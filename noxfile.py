@@ -228,7 +228,9 @@ def integration(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure expkit beside its peers; names choose areas, `--quick` measures less."""
-    session.install(*(f"-e./{package}" for package in PACKAGES), "torch", *PEERS, *CONSTRAINTS)
+    session.install(
+        *(f"-e./{package}" for package in PACKAGES), "torch", "scikit-learn", *PEERS, *CONSTRAINTS
+    )
     scripts = {path.stem for path in Path("benchmarks").glob("[!_]*.py")}
     areas = sorted(scripts - {"measuring", "summary", "tables"})
     flags = [argument for argument in session.posargs if argument.startswith("-")]

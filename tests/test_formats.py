@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -185,6 +186,39 @@ def test_hydra_reads_the_grid(experiment):
     assert [run.run_name for run in grid.runs] == ["mlp_sgd_0.1_1", "mlp_sgd_0.1_2"]
     assert [run.skipped_by for run in grid.runs] == ["rule 1", None]
     assert grid.runs[1].folder == experiment / "training" / "mlp_sgd_0.1_2"
+
+
+@pytest.mark.parametrize("verb", ["list", "status", "best", "table", "compare"])
+def test_the_answers_of_verbs_for_programs_have_the_keys_of_the_page(
+    experiment, verb, monkeypatch, capsys
+):
+    from expkit_hydra.commands import VERBS
+
+    results = experiment.parent
+    monkeypatch.chdir(results)
+    (run_folder(experiment) / "states").mkdir()
+    (run_folder(experiment) / "states" / "best.pt").touch()
+    shutil.copytree(experiment, results / "wide")
+    config = results / "wide" / "training" / "cnn_adam_0.001_1" / "config.yaml"
+    config.write_text("{width: 64}")
+    (run_folder(experiment) / "config.yaml").write_text("{width: 32}")
+    arguments = {"list": ["."], "compare": ["digits", "wide"], "table": ["digits", "--metric",
+                 "val_accuracy", "--group-by", "model"]}.get(verb, ["digits"])  # fmt: skip
+
+    assert VERBS[verb]([*arguments, "--json"]) == 0
+
+    def shape(value):
+        if isinstance(value, dict):
+            return {key: {} if key == "states" else shape(part) for key, part in value.items()}
+        return [shape(part) for part in value[:1]] if isinstance(value, list) else None
+
+    answer = json.loads(capsys.readouterr().out)
+    example = json.loads(EXAMPLES[f"{verb}.json"])
+    keys = [group.pop("keys") for group in answer.get("groups", ())]
+    assert ["experiment" in names for names in keys] == [verb == "compare"] * len(keys)
+    for group in example.get("groups", ()):
+        del group["keys"]
+    assert shape(answer) == shape(example)
 
 
 def test_slurm_reads_the_submission_and_finds_the_runs_of_a_task(tmp_path):

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,34 @@ def digits(experiment, tmp_path, monkeypatch):
     return folder
 
 
-def test_everything_is_drawn_and_the_paths_are_printed_on_two_lines(digits, capsys):
+def test_figures_of_single_runs_are_drawn_on_demand(digits, capsys):
     assert plot(["results/digits"]) == 0
+
+    assert capsys.readouterr().out == (
+        "3 plots over all runs: results/digits/plots/{loss,val_loss,val_accuracy}.{png,pdf}\n"
+    )
+    assert not list(digits.glob("training/*/plots"))
+
+    assert plot(["results/digits", "mlp_1", "--out", "figures", "0"]) == 0
+
+    assert capsys.readouterr().out == "2 plots of single runs: figures/*.{png,pdf}\n"
+    assert {path.name for path in Path("figures").glob("*.p*")} == {
+        *("mlp_1.png", "mlp_1.pdf", "cnn_1.png", "cnn_1.pdf")
+    }
+
+
+def test_the_folder_of_a_run_names_the_run(digits):
+    assert plot(["results/digits/training/mlp_2"]) == 0
+    assert plot(["results/digits", "results/digits/training/cnn_1"]) == 0
+
+    assert [str(path.relative_to(digits)) for path in sorted(digits.rglob("*.png"))] == [
+        "training/cnn_1/plots/metrics.png",
+        "training/mlp_2/plots/metrics.png",
+    ]
+
+
+def test_everything_is_drawn_and_the_paths_are_printed_on_two_lines(digits, capsys):
+    assert plot(["results/digits", "--each"]) == 0
 
     assert capsys.readouterr().out.splitlines() == [
         "3 plots over all runs: results/digits/plots/{loss,val_loss,val_accuracy}.{png,pdf}",
@@ -28,11 +55,11 @@ def test_everything_is_drawn_and_the_paths_are_printed_on_two_lines(digits, caps
 
 
 def test_a_second_call_draws_nothing(digits, capsys):
-    plot(["results/digits"])
+    plot(["results/digits", "--each"])
     files = {path: path.stat().st_mtime_ns for path in digits.rglob("*.p*g")}
     capsys.readouterr()
 
-    assert plot(["results/digits"]) == 0
+    assert plot(["results/digits", "--each"]) == 0
 
     assert capsys.readouterr().out.count("(up to date)") == 2
     assert {path: path.stat().st_mtime_ns for path in files} == files
@@ -52,23 +79,23 @@ def test_what_a_newer_version_knows_of_the_figures_stays(digits, capsys):
 
 
 def test_what_version_0_1_drew_is_not_drawn_again(digits, capsys):
-    plot(["results/digits"])
+    plot(["results/digits", "--each"])
     drawn = digits / "plots" / ".drawn.json"
     drawn.write_text(json.dumps(json.loads(drawn.read_text())["figures"]))
     capsys.readouterr()
 
-    plot(["results/digits"])
+    plot(["results/digits", "--each"])
 
     assert capsys.readouterr().out.count("(up to date)") == 2
 
 
 def test_only_what_changed_is_drawn_again(digits, run_folder, capsys):
-    plot(["results/digits"])
+    plot(["results/digits", "--each"])
     run_folder(digits / "training" / "mlp_1", {"model": "mlp", "seed": 1}, {"loss": [3.0, 1.0]})
     (digits / "training" / "cnn_1" / "plots" / "metrics.png").unlink()
     capsys.readouterr()
 
-    plot(["results/digits"])
+    plot(["results/digits", "--each"])
 
     assert "single runs (2 up to date)" in capsys.readouterr().out
 
@@ -77,11 +104,11 @@ def test_what_was_drawn_before_a_failure_is_not_drawn_again(digits, capsys):
     blocked = digits / "training" / "mlp_2" / "plots"
     blocked.write_text("a file where a folder must be")
 
-    assert plot(["results/digits"]) == 1
+    assert plot(["results/digits", "--each"]) == 1
     blocked.unlink()
     capsys.readouterr()
 
-    assert plot(["results/digits"]) == 0
+    assert plot(["results/digits", "--each"]) == 0
     out = capsys.readouterr().out
     assert "3 plots over all runs (up to date)" in out
     assert "single runs (3 up to date)" in out
@@ -127,9 +154,9 @@ def print_style(digits):
 def test_figures_drawn_by_hand_in_another_style_survive_what_a_sweep_draws(
     digits, print_style, run_folder, capsys
 ):
-    plot(["results/digits"])
+    plot(["results/digits", "--each"])
     own = pictures(digits)
-    plot(["results/digits", "--style", "Print"])
+    plot(["results/digits", "--each", "--style", "Print"])
     by_hand = {path: image for path, image in pictures(digits).items() if path not in own}
 
     assert len(by_hand) == len(own)  # beside the others, which are as they were
@@ -140,7 +167,7 @@ def test_figures_drawn_by_hand_in_another_style_survive_what_a_sweep_draws(
     ]
 
     run_folder(digits / "training" / "mlp_3", {"model": "mlp", "seed": 3}, {"loss": [3.0, 1.0]})
-    plot(["results/digits"])  # as a sweep calls it
+    plot(["results/digits", "--each"])  # as a sweep calls it
 
     now = pictures(digits)
     assert by_hand.items() <= now.items()
@@ -150,8 +177,8 @@ def test_figures_drawn_by_hand_in_another_style_survive_what_a_sweep_draws(
         "Draw them again with the same --style, or delete them.\n"
     )
 
-    plot(["results/digits", "--style", "Print"])
-    plot(["results/digits"])
+    plot(["results/digits", "--each", "--style", "Print"])
+    plot(["results/digits", "--each"])
 
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -175,11 +202,11 @@ def test_figures_of_another_style_that_were_deleted_are_not_missed(
 
 
 def test_the_experiments_own_style_by_its_name_draws_no_second_set(digits, capsys):
-    plot(["results/digits"])
+    plot(["results/digits", "--each"])
     files = pictures(digits)
     capsys.readouterr()
 
-    plot(["results/digits", "--style", "Default"])
+    plot(["results/digits", "--each", "--style", "Default"])
 
     assert capsys.readouterr().out.count("(up to date)") == 2
     assert pictures(digits) == files
@@ -208,6 +235,8 @@ def test_the_experiments_own_style_is_the_default(digits):
         (["--metric", "loss", "--group-by", "none"], "plots/loss_by_run.png"),
         (["--metric", "loss", "--top", "1"], "plots/loss_top1.png"),
         (["--metric", "loss", "--lines", "all"], "plots/loss_all.png"),
+        (["mlp_2"], "training/mlp_2/plots/metrics.png"),
+        (["p_2"], "training/mlp_2/plots/metrics.png"),
         (["--run", "mlp_2"], "training/mlp_2/plots/metrics.png"),
     ],
 )

@@ -77,7 +77,9 @@ def cleanup(
     from expkit_bookkeeping import RunClaimed, find_checkpoints, find_runs, write_results_csv
     from expkit_bookkeeping.launching import move_to_trash, reason_to_stay
 
+    from ._console.rows import last_sign
     from ._grid.schedulers import ask_schedulers
+    from ._verbs.experiments import find_experiment
 
     folder = find_experiment(Path(experiment))
     if purge:
@@ -92,7 +94,7 @@ def cleanup(
         checkpoints = find_checkpoints(record.folder)
         if keep_resumable and checkpoints:
             continue
-        if older_than is not None and present - last_sign(record, present) < older_than:
+        if older_than is not None and present - (last_sign(record) or present) < older_than:
             continue
         newest = checkpoints[-1].path.name if checkpoints else None
         removal = Removal(record, newest, folder_size(record.folder))
@@ -150,50 +152,6 @@ def parse_age(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: float(match[1])})
 
 
-def find_experiment(folder: Path) -> Path:
-    """The experiment's folder, checked.
-
-    Raises:
-        FileNotFoundError: If it is none, with the folder that was probably meant.
-    """
-    from ._grid.grid import with_records
-
-    folder = with_records(folder)
-    if (folder / "training").is_dir() or (folder / "grid_search.yaml").is_file():
-        return folder
-    if (folder / "run.json").is_file() and folder.absolute().parent.name == "training":
-        raise FileNotFoundError(
-            f"{folder} is a run. Give the folder of its experiment: "
-            f"{os.path.relpath(folder.absolute().parent.parent)}"
-        )
-    inside = sorted(_experiments(folder))
-    if inside:
-        raise FileNotFoundError(
-            f"{folder} is not an experiment, but holds some: "
-            f"{', '.join(str(folder / name) for name in inside)}. Give one of them."
-        )
-    beside = sorted(_experiments(folder.parent))
-    from difflib import get_close_matches
-
-    near = get_close_matches(folder.name, beside, n=1)
-    hint = f" Did you mean {folder.parent / near[0]}?" if near else ""
-    others = f" In {folder.parent}: {', '.join(beside)}." if beside else ""
-    problem = "has no training/ folder" if folder.is_dir() else "is a file"
-    if not folder.exists():
-        problem = "does not exist"
-    raise FileNotFoundError(
-        f"{folder} {problem}, so it is no experiment.{hint}{others} "
-        "An experiment's folder is results/EXPERIMENT; `python train.py -m` makes one."
-    )
-
-
-def _experiments(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir() if (path / "training").is_dir()]
-    except OSError:
-        return []
-
-
 def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder; links are counted, not followed."""
     total = 0
@@ -204,18 +162,6 @@ def folder_size(folder: Path) -> int:
             except OSError:  # removed meanwhile
                 continue
     return total
-
-
-def last_sign(record: RunRecord, default: datetime) -> datetime:
-    """When a run ended or gave its last sign of life; `default` if it never did."""
-    for text in (record.ended_at, record.heartbeat_at, record.started_at):
-        if text is not None:
-            try:
-                moment = datetime.fromisoformat(text)
-            except ValueError:
-                continue
-            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return default
 
 
 def _trashed_folders(experiment: Path) -> tuple[list[Path], list[str]]:

@@ -4,9 +4,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
@@ -44,14 +47,39 @@ def mixed(killed_sweep, tmp_path):
     return replace(killed_sweep, folder=tmp_path / "copy")
 
 
+@pytest.fixture(scope="module")
+def two_runs(make_app, tmp_path_factory):
+    """Run 1 completed, run 2 failed, where they were trained."""
+    app = make_app(tmp_path_factory.mktemp("two"))
+    app.touch("fail2")
+    app.train("-m", "x=1,2", code=1)
+    return app
+
+
 def snapshot(folder) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def paste(command, folder, answer=""):
+    """Run a printed command in a shell, and answer what it asks; returns what it printed."""
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout + done.stderr
 
 
 def test_status_lists_every_run_and_changes_nothing(mixed, capsys):
     before = snapshot(mixed.experiment)
 
-    assert status([str(mixed.experiment)]) == 0
+    assert status([str(mixed.experiment)]) == 1
 
     output = capsys.readouterr().out
     assert "1 completed, 1 pending, 1 lost, 1 failed" in output
@@ -74,7 +102,7 @@ def test_a_reader_that_has_gone_ends_a_verb_quietly(killed_sweep, verb):
 
 
 def test_status_as_json_can_be_read_by_programs(mixed, capsys):
-    assert status([str(mixed.experiment), "--json"]) == 0
+    assert status([str(mixed.experiment), "--json"]) == 1
 
     runs = json.loads(capsys.readouterr().out)["runs"]
     assert {run["run_name"]: run["state"] for run in runs} == {
@@ -118,13 +146,61 @@ def test_show_ends_with_the_command_that_repeats_the_run_in_a_debugger(mixed, ca
     assert output.rstrip().endswith("python -m pdb -c continue train.py x=2")
 
 
-def test_show_says_that_repeating_a_completed_run_takes_its_folder(mixed, capsys):
-    show([str(mixed.experiment), "1"])
-    of_completed = capsys.readouterr().out
-    show([str(mixed.experiment), "2"])
+def test_the_command_that_show_prints_leaves_a_completed_run_as_it_is(two_runs, capsys):
+    show([str(two_runs.experiment), "1"])
+    command = capsys.readouterr().out.rstrip().splitlines()[-1]
+    before = snapshot(two_runs.experiment)
 
-    assert "moves this completed run to .trash" in of_completed.splitlines()[-1]
-    assert ".trash" not in capsys.readouterr().out
+    output = paste(command, "/", answer="q\n")
+
+    assert "printed by 1" in output
+    assert snapshot(two_runs.experiment) == before
+    assert (two_runs.folder / "debug" / "first" / "training" / "1" / "run.json").is_file()
+
+
+@pytest.mark.parametrize(("run", "code"), [("1", 0), ("2", 1)])
+def test_show_prints_a_launch_configuration_for_vscode_that_repeats_the_run(
+    two_runs, capsys, run, code
+):
+    show([str(two_runs.experiment), run, "--vscode"])
+    (launch,) = json.loads(capsys.readouterr().out)["configurations"]
+    before = snapshot(two_runs.experiment / "training" / "1")
+
+    assert (launch["type"], launch["request"]) == ("debugpy", "launch")
+    done = subprocess.run(  # as the debugger does
+        [launch["python"], launch["program"], *launch["args"]],
+        cwd=launch["cwd"],
+        env={**os.environ, **launch["env"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert f"printed by {run}" in done.stdout
+    # Hydra lets the error through to the debugger, which shows where it was raised.
+    assert done.stderr.count("in run_and_report") >= code
+    assert snapshot(two_runs.experiment / "training" / "1") == before
+
+
+def test_show_has_no_launch_configuration_where_the_program_is_gone(two_runs, capsys):
+    (two_runs.folder / "train.py").rename(two_runs.folder / "moved.py")
+    try:
+        assert show([str(two_runs.experiment), "1", "--vscode"]) == 2
+    finally:
+        (two_runs.folder / "moved.py").rename(two_runs.folder / "train.py")
+
+    assert "Nothing says how 1 was started, or its program" in capsys.readouterr().err
+
+
+def test_the_command_that_show_prints_names_the_configuration_that_was_chosen(app, capsys):
+    (app.folder / "config.yaml").rename(app.folder / "big.yaml")
+    app.train("--config-name", "big", "-m", "x=5")
+    show([str(app.experiment), "5"])
+
+    output = paste(capsys.readouterr().out.rstrip().splitlines()[-1], "/", answer="q\n")
+
+    assert "printed by 5" in output
 
 
 def test_status_and_show_tell_that_a_first_stage_was_trained_anew(tmp_path, monkeypatch, capsys):
@@ -164,7 +240,7 @@ def test_show_knows_a_run_that_has_not_started(mixed, capsys):
 def test_status_lists_the_runs_of_an_experiment_whose_grid_is_damaged(mixed, capsys):
     (mixed.experiment / "grid_search.yaml").write_text("{")
 
-    assert status([str(mixed.experiment)]) == 0
+    assert status([str(mixed.experiment)]) == 1
 
     printed = capsys.readouterr()
     assert "1 completed, 1 lost, 1 failed" in printed.out

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ._data.run_folders import warn_of_differences
-from ._data.selection import metric_recipe, run_recipe
+from ._data.selection import metric_recipe, run_recipe, warn_of_absent_metrics
 from ._data.sources import read_source
 from ._style.choice import as_style
 
@@ -29,10 +29,12 @@ class PlotMetrics:
     several threads at once.
 
     Args:
-        source: A results folder, a DataFrame (long or wide), CSV files, or a dict of them.
+        source: A results folder, a DataFrame (long or wide), CSV files, or a dict of them. Of
+            several experiments, as in `{"a": "results/a", "b": "results/b"}`, all runs are taken;
+            these names are the values of one more swept key, `experiment`.
         style: A `PlotStyle`, the name of a style, a YAML file, or a mapping such as
-            `cfg.plotting`. By default the one that the experiment was configured with, else
-            `Default`.
+            `cfg.plotting`. By default the one that the experiment was configured with (of several,
+            the first), else `Default`.
 
     Raises:
         PlottingError: If the source holds nothing to plot or the style is wrong.
@@ -46,6 +48,7 @@ class PlotMetrics:
     def __init__(self, source: Source, style: StyleLike | None = None) -> None:
         self._experiment = read_source(source)
         folder = Path(source) if isinstance(source, (str, PathLike)) else None
+        folder = next(iter(self._experiment.folders.values()), folder)
         self.style = as_style(style, folder)
 
     @property
@@ -109,7 +112,8 @@ class PlotMetrics:
             save_to: Where to save, see `save`.
 
         Warns:
-            UserWarning: If configurations within a group differ in more than swept keys.
+            UserWarning: If configurations within a group differ in more than swept keys, or if one
+                of several experiments has no run with this metric.
 
         Raises:
             PlottingError: If there is no such metric or key, or an option has another value.
@@ -118,6 +122,7 @@ class PlotMetrics:
             name, group_by=group_by, top=top, direction=direction, lines=lines, repeat=repeat
         )
         warn_of_differences(runs, recipe.group_by)
+        warn_of_absent_metrics(self._experiment, [name])
         return self._draw(recipe, runs, save_to)
 
     def save(self, figure: Figure, path: str | PathLike[str]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import re
 import sys
 import warnings
@@ -17,8 +18,8 @@ _UNPRINTABLE = re.compile(
 
 
 def plot(argv: Sequence[str]) -> int:
-    """Draw an experiment: each metric over all runs, and all metrics of each run."""
-    arguments = plot_parser().parse_args(argv)
+    """Draw each metric over all runs of one or several experiments, or the metrics of a run."""
+    arguments = plot_parser().parse_intermixed_args(argv)
     options = {
         key: value
         for key in ("top", "direction", "lines")
@@ -32,13 +33,16 @@ def plot(argv: Sequence[str]) -> int:
         options["repeat"] = [key for text in arguments.repeat for key in text.split(",")]
 
     def work() -> list[str]:
-        from ._report.experiment_plots import plot_experiment
+        from ._report.arguments import sources_and_runs
+        from ._report.experiment_plots import plot_experiments
 
-        plots = plot_experiment(
-            Path(arguments.results),
+        sources, runs = sources_and_runs(arguments.words)
+        plots = plot_experiments(
+            sources,
             style=arguments.style,
             metrics=arguments.metric,
-            run=arguments.run,
+            runs=[*runs, *arguments.run],
+            each=arguments.each,
             options=options,
             out=arguments.out,
         )
@@ -49,8 +53,9 @@ def plot(argv: Sequence[str]) -> int:
             folder = short_path(plots.metric_figures[0].parent)
             names = ",".join(figure.name for figure in plots.metric_figures)
             names = f"{{{names}}}" if count > 1 else names
+            whose = f" of {', '.join(plots.experiments)}" if plots.experiments else ""
             lines.append(
-                f"{_count(count, 'plot')} over all runs"
+                f"{_count(count, 'plot')} over all runs{whose}"
                 f"{_up_to_date(count, plots.metric_figures_drawn)}: "
                 f"{folder}/{names}.{{{suffixes}}}"
             )
@@ -105,24 +110,30 @@ def restyle(argv: Sequence[str]) -> int:
 
 
 def plot_parser() -> argparse.ArgumentParser:
-    """The arguments of `expkit plot`."""
+    """The arguments of `expkit plot`; options may stand between the words."""
     parser = argparse.ArgumentParser(
         prog="expkit plot",
         description=(
-            "Draw each metric over all runs (into plots/) and all metrics of each run (into "
-            "training/RUN/plots/). Figures that are up to date are left alone. Figures in another "
-            "style than the experiment's own go into a folder of the style's name, such as "
-            "plots/Thesis/."
+            "Draw each metric over all runs (into plots/), or all metrics of the runs that are "
+            "named (into training/RUN/plots/). Of several experiments, all runs of each go into "
+            "the same figures (into plots/ of the first). Figures that are up to date are left "
+            "alone. Figures in another style than the experiment's own go into a folder of the "
+            "style's name, such as plots/Thesis/."
         ),
     )
-    parser.add_argument("results", metavar="results/EXPERIMENT", help="the experiment's folder")
     parser.add_argument(
-        "--style", help="Default, Thesis, a name in conf/plotting/, or a .yaml file "
-        "(default: the experiment's own)"
+        "words", nargs="+", metavar="EXPERIMENT|RUN",
+        help="folders of experiments, results/EXPERIMENT, then runs: name, part of it, or number",
+    )  # fmt: skip
+    parser.add_argument("--each", action="store_true", help="draw the figure of each run, too")
+    parser.add_argument(
+        "--style", metavar="STYLE", help="Default, Thesis, a name in conf/plotting/, or a .yaml "
+        "file (default: the experiment's own)"
     )  # fmt: skip
     parser.add_argument(
-        "--metric", action="append", default=[], help="only this metric; repeatable"
-    )
+        "--metric", action="append", default=[], metavar="METRIC",
+        help="only this metric; repeatable",
+    )  # fmt: skip
     parser.add_argument(
         "--group-by", action="append", default=[], metavar="KEY",
         help="average over all but these swept keys; repeatable; 'none': every run by itself",
@@ -132,9 +143,7 @@ def plot_parser() -> argparse.ArgumentParser:
         help="average over these keys, e.g. seed,fold: over folds, then over seeds "
         "(default: expkit.repeat of the experiment, else seed)",
     )  # fmt: skip
-    parser.add_argument(
-        "--run", metavar="RUN", help="only this run: its name, part of it, or its number"
-    )
+    parser.add_argument("--run", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--top", type=int, metavar="K", help="only the K best groups of runs")
     parser.add_argument("--direction", choices=("minimize", "maximize"), help="which value is best")
     parser.add_argument(
@@ -166,6 +175,9 @@ def run_verb(work: Callable[[], list[str]]) -> int:
     """Run a verb: print its lines, warnings without source code, and errors without traceback."""
     from ._data.errors import PlottingError
 
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("warning: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("default")
         try:
@@ -184,6 +196,11 @@ def run_verb(work: Callable[[], list[str]]) -> int:
 def printable(text: str) -> str:
     """Text for a terminal: control characters in names of runs are shown, and obeyed by nobody."""
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable(super().format(record))
 
 
 def _advice(error: Exception) -> str:

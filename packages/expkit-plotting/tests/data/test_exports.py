@@ -240,4 +240,4 @@ def test_all_runs_of_several_experiments_are_read(experiment):
         ("b/cnn_2", {"model": "cnn", "seed": 2, "experiment": "b"}),
     ]
     recipe, _ = PlotMetrics(folders).metric_recipe("loss")
-    assert recipe.group_by == ("model", "experiment")
+    assert recipe.group_by == ("experiment", "model")

@@ -303,10 +303,7 @@ def _completed_message(selected: SelectedRun) -> str:
     command = debugger_command(selected)
     if command is None:
         return f"{text} `expkit cleanup` leaves it; move its folder away to train it again."
-    return (
-        f"{text} To run it again, in a debugger and in a folder of its own:\n"
-        f"    {command} results_dir=debug"
-    )
+    return f"{text} To run it again, in a debugger and in a folder of its own:\n    {command}"
 
 
 def _log_files(selected: SelectedRun) -> list[Path]:

@@ -13,8 +13,12 @@ GROUP = "expkit.commands"
 
 # So that the answer to a verb that is not installed can name its package.
 PACKAGES = {
+    "list": "expkit-hydra",
     "status": "expkit-hydra",
     "show": "expkit-hydra",
+    "best": "expkit-hydra",
+    "table": "expkit-hydra",
+    "compare": "expkit-hydra",
     "cleanup": "expkit-hydra",
     "plot": "expkit-plotting",
     "report": "expkit-plotting",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -85,7 +86,7 @@ def metric_recipe(
         kind="metric",
         metrics=(name,),
         step=experiment.step,
-        title=_title(experiment.name, len(runs)),
+        title=_title(experiment, runs),
         group_by=keys,
         repeat=() if keys is None else tuple(key for key in repeated if key not in keys),
         direction=direction,
@@ -94,6 +95,20 @@ def metric_recipe(
         settings={run.name: dict(run.settings) for run in runs},
     )
     return recipe, runs
+
+
+def warn_of_absent_metrics(experiment: Experiment, metrics: Sequence[str]) -> None:
+    """Warn if figures of several experiments leave some of them out."""
+    for name in experiment.experiments:
+        logged = {
+            metric
+            for run in experiment.runs
+            if run.settings[str(experiment.experiment_key)] == name
+            for metric in run.metrics
+        }
+        absent = [metric for metric in metrics if metric not in logged]
+        if absent:
+            warnings.warn(f"No run of {name!r} has logged {listed(absent)}.", stacklevel=3)
 
 
 def _runs_with(metric: str, experiment: Experiment) -> tuple[Run, ...]:
@@ -142,13 +157,17 @@ def _find_run(name: str | int | None, experiment: Experiment) -> Run:
             f"{text!r} fits several runs: {listed(run.name for run in matches)}. "
             "Give more of the name."
         )
-    raise PlottingError(
-        f"There is no run {text!r}.{near_match(text, names)} Runs: {listed(names)}."
-    )
+    missing = f"run {text!r}" if "/" not in text else f"run, and no experiment, {text!r}"
+    raise PlottingError(f"There is no {missing}.{near_match(text, names)} Runs: {listed(names)}.")
 
 
-def _title(experiment: str, runs: int) -> str:
-    return f"{experiment} ({runs} run{'' if runs == 1 else 's'})" if experiment else ""
+def _title(experiment: Experiment, runs: Sequence[Run]) -> str:
+    key = experiment.experiment_key
+    names = [experiment.name] if key is None else [str(run.settings[key]) for run in runs]
+    if not any(names):
+        return ""
+    title = listed(dict.fromkeys(names), most=3)
+    return f"{title} ({len(runs)} run{'' if len(runs) == 1 else 's'})"
 
 
 def _only(run: Run, metrics: Sequence[str]) -> Run:

@@ -10,8 +10,8 @@ from typing import Any
 from .._data.errors import PlottingError
 from .._data.recipe import Recipe
 from .._data.run_folders import warn_of_differences
-from .._data.runs import Run
-from .._data.selection import metric_recipe, run_recipe
+from .._data.runs import Experiment, Run
+from .._data.selection import metric_recipe, run_recipe, warn_of_absent_metrics
 from .._data.sources import read_source
 from .._style.choice import as_style
 from .fingerprints import FigureFingerprints, figure_fingerprint, hash_of
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class ExperimentPlots:
-    """The figures of an experiment, and how many of them `plot_experiment` had to draw.
+    """The figures of an experiment, and how many of them `plot_experiments` had to draw.
 
     Attributes:
         filetypes: Suffixes of each figure's files.
+        experiments: Names of the experiments, if they are several.
         metric_figures: Figures over all runs, without suffix.
         run_figures: Figures of one run each, without suffix.
         metric_figures_drawn: How many figures over all runs were not up to date.
@@ -37,6 +38,7 @@ class ExperimentPlots:
     """
 
     filetypes: tuple[str, ...]
+    experiments: tuple[str, ...] = ()
     metric_figures: list[Path] = field(default_factory=list)
     run_figures: list[Path] = field(default_factory=list)
     metric_figures_drawn: int = 0
@@ -54,58 +56,79 @@ class _Figure:
     runs: tuple[Run, ...]
 
 
-def plot_experiment(
-    folder: Path,
+def plot_experiments(
+    sources: Sequence[Path],
     *,
     style: str | None = None,
     metrics: Sequence[str] = (),
-    run: str | None = None,
+    runs: Sequence[str] = (),
+    each: bool = False,
     options: Mapping[str, Any] | None = None,
     out: Path | None = None,
 ) -> ExperimentPlots:
-    """Draw each metric over all runs, and all metrics of each run.
+    """Draw each metric over all runs, or all metrics of single runs.
 
     Figures whose runs, options and style have not changed since they were drawn are left alone.
     Figures in another style than the experiment's own go into a folder of the style's name, where
     the next call without a style does not overwrite them.
 
     Args:
-        folder: The experiment's folder, or anything else on disk that `PlotMetrics` reads.
-        style: Name of a style, or its YAML file; by default the experiment's own.
-        metrics: Only these metrics, over all runs; no figures of single runs.
-        run: Only this run's figure.
+        sources: The experiment's folder, or anything else on disk that `PlotMetrics` reads; of
+            several experiments, all runs of each go into the same figures.
+        style: Name of a style, or its YAML file; by default the (first) experiment's own.
+        metrics: Only these metrics, over all runs.
+        runs: The figures of these runs, and none over all runs unless `metrics` says so.
+        each: The figures of all runs, too.
         options: Arguments of `PlotMetrics.metric`.
-        out: Folder for all figures, instead of `plots/` and `training/<run>/plots/`.
+        out: Folder for all figures, instead of `plots/` of the (first) experiment and
+            `training/<run>/plots/`.
 
     Raises:
         PlottingError: If there is nothing to plot, or an argument is wrong.
     """
-    experiment = read_source(folder)
-    plot_style = as_style(style, folder)
+    first = sources[0]
+    experiment = read_source(first if len(sources) == 1 else list(sources))
+    plot_style = as_style(style, first)
     options = dict(options or {})
-    plots_folder = out or (experiment.folder or folder.parent) / "plots"
-    subfolder = "" if out or _is_own(plot_style, style, folder) else style_folder(str(style))
-    plots = ExperimentPlots(plot_style.filetypes)
+    home = experiment.folder
+    if experiment.experiments:
+        home = experiment.folders.get(experiment.experiments[0])
+    plots_folder = out or (home or first.parent) / "plots"
+    subfolder = "" if out or _is_own(plot_style, style, first) else style_folder(str(style))
+    plots = ExperimentPlots(plot_style.filetypes, experiment.experiments)
     figures: list[_Figure] = []
-    if run is None or metrics:
-        for metric in metrics or experiment.metrics:
-            recipe, runs = metric_recipe(experiment, metric, **options)
-            name = metric_figure_name(metric, options, experiment.metrics)
+    if metrics or not runs:
+        shown = list(metrics or experiment.metrics)
+        for metric in shown:
+            recipe, runs_shown = metric_recipe(experiment, metric, **options)
+            name = metric_figure_name(
+                metric, options, experiment.metrics, experiments=plots.experiments
+            )
             if not figures:  # the others show the same runs
-                warn_of_differences(runs, recipe.group_by)
-            figures.append(_Figure(plots_folder / subfolder / name, recipe, runs))
-    if run is not None or not (metrics or options):
-        for name in experiment.run_names if run is None else (run,):
-            try:
-                recipe, runs = run_recipe(experiment, name)
-            except PlottingError:
-                if run is not None:
-                    raise
-                plots.runs_without_metrics.append(name)
-                continue
-            path = run_figure_path(runs[0], plots_folder, out)
-            figures.append(_Figure(path.parent / subfolder / path.name, recipe, runs))
+                warn_of_differences(runs_shown, recipe.group_by)
+            figures.append(_Figure(plots_folder / subfolder / name, recipe, runs_shown))
+        warn_of_absent_metrics(experiment, shown)
+    each = each or _is_one_run(experiment, first)
+    for name in dict.fromkeys((*runs, *(experiment.run_names if each else ()))):
+        try:
+            recipe, runs_shown = run_recipe(experiment, name)
+        except PlottingError:
+            if name in runs:
+                raise
+            plots.runs_without_metrics.append(name)
+            continue
+        path = run_figure_path(runs_shown[0], plots_folder, out)
+        path = path.parent / subfolder / path.name
+        if all(figure.path != path for figure in figures):  # two words may name one run
+            figures.append(_Figure(path, recipe, runs_shown))
     fingerprints = FigureFingerprints(plots_folder)
+    if not (experiment.experiments or options or subfolder):
+        names = {
+            figure.recipe.metrics[0]: figure.path.name
+            for figure in figures
+            if figure.recipe.kind == "metric"
+        }
+        fingerprints.names_by_metric = {**fingerprints.names_by_metric, **names}
     appearance = hash_of((), plot_style, _uses_latex(plot_style), _versions())
     try:
         for figure in figures:
@@ -129,6 +152,11 @@ def plot_experiment(
             [*plots.metric_figures, *plots.run_figures]
         )
     return plots
+
+
+def _is_one_run(experiment: Experiment, source: Path) -> bool:
+    """Whether a source is one run, and not an experiment that has only one yet."""
+    return len(experiment.runs) == 1 and experiment.runs[0].folder in (None, source)
 
 
 def _is_own(style: PlotStyle, name: str | None, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`plots/.drawn.json`: what each figure of an experiment shows, and how."""
+"""`plots/.drawn.json`: what each figure of an experiment shows, and how; which is a metric's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
 
 from .._data.files import read_bytes, write_atomically
 
@@ -19,17 +17,51 @@ NAME = ".drawn.json"
 SCHEMA = 1
 
 
+def figure_of_metric(experiment: Path, metric: str | None = None) -> Path | None:
+    """The figure of a metric over all runs, in the experiment's own style and grouped by default.
+
+    Args:
+        experiment: The experiment's folder.
+        metric: The metric; None, or one that has no figure: the first one that has.
+
+    Returns:
+        One of the figure's files; None where none is left, or none was drawn.
+    """
+    from .._style.keys import FILETYPES
+
+    plots = experiment / "plots"
+    names = FigureFingerprints(plots).names_by_metric
+    for name in (names[key] for key in sorted(names, key=lambda key: key != metric)):
+        files = (plots / f"{name}.{filetype}" for filetype in FILETYPES)
+        figure = next((file for file in files if file.is_file()), None)
+        if figure is not None:
+            return figure
+    return None
+
+
 class FigureFingerprints:
     """The fingerprints that an experiment's figures were last drawn with.
 
     Args:
         plots: The folder that holds the file. It names figures relative to its parent.
+
+    Attributes:
+        names_by_metric: Of the figures over all runs, in the experiment's own style and grouped by
+            default, the names without suffix.
     """
 
     def __init__(self, plots: Path) -> None:
         self._file = plots / NAME
         self._base = plots.parent
-        self._fingerprints, self._is_newer = _read(self._file)
+        content, self._is_newer = _read(self._file)
+        figures = content.get("figures", content)  # version 0.1.0 wrote the figures alone
+        self._fingerprints: dict[str, object] = figures if isinstance(figures, dict) else {}
+        names = content.get("metrics")
+        self.names_by_metric: dict[str, str] = {
+            metric: name
+            for metric, name in (names.items() if isinstance(names, dict) else ())
+            if isinstance(name, str) and Path(name).name == name
+        }
 
     def is_current(self, figure: Path, fingerprint: str) -> bool:
         """Whether the figure was last drawn with this fingerprint."""
@@ -43,7 +75,9 @@ class FigureFingerprints:
         """Write the file, unless a newer version wrote it, which knows more of the figures."""
         if self._is_newer:
             return
-        content = {"schema": SCHEMA, "figures": self._fingerprints}
+        content = {
+            "schema": SCHEMA, "figures": self._fingerprints, "metrics": self.names_by_metric
+        }  # fmt: skip
         write_atomically(self._file, json.dumps(content, indent=0).encode())
 
     def outdated_folders(self, figures: Iterable[Path]) -> list[Path]:
@@ -86,6 +120,8 @@ def hash_of(runs: tuple[Run, ...], *parts: object) -> str:
 
 
 def _bytes(array: Array) -> bytes:
+    import numpy as np  # which a look at the file does without
+
     return np.ascontiguousarray(array, dtype=float).tobytes()
 
 
@@ -94,7 +130,7 @@ def _data_hash(fingerprint: object) -> str:
 
 
 def _read(file: Path) -> tuple[dict[str, object], bool]:
-    """The fingerprints by figure, and whether a newer version wrote the file."""
+    """The content, and whether a newer version wrote the file, whose content counts as none."""
     try:
         content = json.loads(read_bytes(file))
     except (OSError, ValueError, RecursionError):
@@ -102,7 +138,5 @@ def _read(file: Path) -> tuple[dict[str, object], bool]:
     if not isinstance(content, dict):
         return {}, False
     schema = content.get("schema", SCHEMA)
-    if isinstance(schema, int) and schema > SCHEMA:
-        return {}, True
-    figures = content.get("figures", content)  # version 0.1.0 wrote the figures alone
-    return (figures if isinstance(figures, dict) else {}), False
+    is_newer = isinstance(schema, int) and schema > SCHEMA
+    return ({} if is_newer else content), is_newer

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .._console.command_lines import Repetition, repetition
+from .._console.texts import run_count
 from .._grid.grid import Grid, read_grid
 from .._grid.run import GridRun
 from .._grid.schedulers import ask_schedulers
-from .command_lines import debugger
-from .texts import run_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .._grid.schedulers import SchedulerReport
 
 _log = logging.getLogger(__name__)
+_RESULTS_DIR = re.compile(r"\+{0,2}results_dir=")
 _TAIL_BYTES = 64_000  # enough for any number of lines that anybody wants to see
 
 
@@ -103,18 +105,48 @@ def find_run(experiment: Path, text: str) -> SelectedRun:
 
 
 def debugger_command(selected: SelectedRun) -> str | None:
-    """The command that repeats a run under pdb; None if it is unknown how the run was started."""
-    if selected.run is not None and selected.grid is not None:
-        words: object = None
-        with contextlib.suppress(OSError, ValueError):  # damaged: the run's own files may say it
-            words = selected.grid.description.get("command")
+    """The command that repeats a run under pdb; None if it is unknown how the run was started.
+
+    It leaves a completed run as it is, and repeats it below `debug/`.
+    """
+    started = _repetition(selected)
+    return None if started is None else started.in_debugger()
+
+
+def launch_configuration(selected: SelectedRun) -> dict[str, object]:
+    """The same for VS Code: one of the `configurations` in `.vscode/launch.json`.
+
+    Raises:
+        LookupError: If it is unknown how the run was started.
+    """
+    started = _repetition(selected)
+    if started is None:
+        raise LookupError(
+            f"Nothing says how {selected.run_name} was started, or its program is no longer there."
+        )
+    return started.for_vscode(f"{selected.run_name} of {selected.folder.parent.parent.name}")
+
+
+def _repetition(selected: SelectedRun) -> Repetition | None:
+    started = _started_by_grid(selected) or _recorded_start(selected.folder)
+    is_completed = selected.record is not None and selected.record.state == "completed"
+    if started is None or not is_completed or "results_dir" not in (_read_config(selected) or {}):
+        return started
+    # A single run is never skipped: it would move the completed one to the trash.
+    others = [text for text in started.arguments if not _RESULTS_DIR.match(text)]
+    return replace(started, arguments=[*others, "results_dir=debug"])
+
+
+def _started_by_grid(selected: SelectedRun) -> Repetition | None:
+    if selected.run is None or selected.grid is None:
+        return None
+    with contextlib.suppress(OSError, ValueError):  # damaged: the run's own files may say it
+        words = selected.grid.description.get("command")
         if isinstance(words, list):
-            command = debugger(
+            return repetition(
                 [str(word) for word in words], selected.run.overrides, _grid_folder(selected)
             )
-            if command is not None:
-                return command
-    return _recorded_command(selected.folder)
+    return None
 
 
 def _grid_folder(selected: SelectedRun) -> Path | None:
@@ -126,7 +158,7 @@ def _grid_folder(selected: SelectedRun) -> Path | None:
     return None
 
 
-def _recorded_command(folder: Path) -> str | None:
+def _recorded_start(folder: Path) -> Repetition | None:
     """From what the run and Hydra have written into the run's folder."""
     from expkit_bookkeeping.launching import read_yaml
 
@@ -138,7 +170,7 @@ def _recorded_command(folder: Path) -> str | None:
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
             environment: Any = read_yaml(folder / "environment.yaml")
             words = [str(word) for word in environment["command"]]
-        return debugger(words, [str(text) for text in overrides], started_in)
+        return repetition(words, [str(text) for text in overrides], started_in)
     except (OSError, ValueError, LookupError, TypeError):  # missing, or damaged
         return None
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 
+from .._console.command_lines import again, command_line, installed_verbs, short_path
+from .._console.rows import most_telling, row_of, rows_of, with_reports
+from .._console.screen import tolerant_console
+from .._console.table import print_runs
+from .._console.texts import counts_text, unlogged
 from .._grid.schedulers import ask_schedulers
 from .._grid.settings import GridSettings, grid_settings
-from .command_lines import again, command_line, installed_verbs, short_path
-from .rows import most_telling, row_of, rows_of, with_reports
-from .screen import tolerant_console
-from .sibling_verbs import run_verbs
+from .sibling_verbs import SiblingVerbs
 from .succeeded_verbs import have_succeeded, record_success
-from .table import run_table
-from .texts import counts_text, unlogged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def finish_grid(
     config: DictConfig,
     experiment: Path | None = None,
     unless_done: bool = False,
-    synchronised: bool | None = None,
+    siblings: SiblingVerbs | None = None,
     command: Sequence[str] | None = None,
 ) -> None:
     """Write results.csv, synchronise tracking, draw, and show the table of all runs.
@@ -48,8 +49,7 @@ def finish_grid(
         experiment: The experiment's folder; None takes the grid's.
         unless_done: True leaves out `sync` and `plot` if they have succeeded for the runs as they
             are.
-        synchronised: Whether `sync` succeeded during the runs, to their end. If it failed, or was
-            left to another process, it is not tried again at once. None: it did not run.
+        siblings: What was around the runs; None calls `sync` and `plot` now.
         command: What runs the grid again, as the grid records it; None takes this process's
             command line.
     """
@@ -66,17 +66,20 @@ def finish_grid(
     except OSError as error:
         notes.append(f"results.csv could not be written: {error}")
     drawn = (folder / "plots").is_dir() or "plot" not in installed_verbs()
-    if records and not (unless_done and drawn and have_succeeded(folder, records, settings.after)):
-        verbs = [verb for verb in settings.after if verb != "sync" or synchronised is None]
+    is_done = unless_done and drawn and have_succeeded(folder, records, settings.after)
+    if siblings is None and records and not is_done:
+        siblings = SiblingVerbs(folder, settings.after)
         try:
-            complaints, succeeded = run_verbs(verbs, folder, screen=screen)
-            notes += complaints
-            if succeeded and synchronised is not False:
-                record_success(folder, records, settings.after)
+            with screen.status("sync …"), siblings:
+                siblings.runs_ended = True
         except KeyboardInterrupt:  # the runs are over; the table is still worth showing
-            notes.append(f"{' and '.join(verbs)} interrupted; the runs are not affected")
+            notes.append("sync interrupted; the runs are not affected")
     reports = {} if grid is None else view.report(grid.runs, records)
     show_table(grid, records=records, reports=reports, settings=settings, screen=screen)
+    if siblings is not None:
+        notes += _outcome(siblings, screen=screen)
+        if siblings.succeeded:
+            record_success(folder, records, settings.after)
     missing = unlogged(settings.metric, records)
     if missing is not None:
         notes.append(missing)
@@ -85,6 +88,19 @@ def finish_grid(
     for label, text in next_steps(folder, metric=settings.metric, command=command):
         # soft_wrap: a folded command cannot be copied.
         screen.print(f"{label:<23}{text}", markup=False, soft_wrap=True)
+
+
+def _outcome(siblings: SiblingVerbs, *, screen: Console) -> list[str]:
+    """Wait for what is still at work after the runs; returns its complaints."""
+    notes = []
+    try:
+        with screen.status("plot …"):
+            notes += siblings.drawing.wait()
+    except KeyboardInterrupt:
+        siblings.drawing.stop()
+        notes.append("plot interrupted; the runs are not affected")
+    failure = siblings.tracking.failure()  # it is not tried again at once: this says how to
+    return notes if failure is None else [*notes, failure]
 
 
 def show_table(
@@ -104,7 +120,13 @@ def show_table(
         rows, skipped = rows_of(grid.runs, comparable, now=now, metric=settings.metric)
         rows = with_reports(rows, reports)
     listed, hidden = most_telling(rows, maximize=settings.maximize)
-    screen.print(run_table(listed, metric=settings.metric, maximize=settings.maximize))
+    print_runs(
+        screen,
+        listed,
+        metric=settings.metric,
+        maximize=settings.maximize,
+        elsewhere="results.csv has them",
+    )
     if hidden:
         screen.print(f"… and {hidden} more; all {len(rows)} are in results.csv")
     summary = counts_text(row.state for row in rows) or "no runs"
@@ -119,22 +141,26 @@ def next_steps(
     lines = []
     if (experiment / "results.csv").is_file():
         lines.append(("results", os.path.join(folder, "results.csv")))  # noqa: PTH118
-    plot = _one_plot(experiment / "plots", metric)
-    if plot is not None:
-        lines.append(("plots", short_path(plot)))
+    figure = _figure_of(metric, experiment)
+    if figure is not None:
+        lines.append(("plots", short_path(figure)))
     installed = installed_verbs()
     if "ui" in installed and (experiment / "mlflow.db").is_file():
         lines.append(("open the MLflow UI", command_line("ui", folder)))
-    if "plot" in installed and plot is not None:
+    if "plot" in installed and figure is not None:
         lines.append(("draw in another style", command_line("plot", folder, "--style", "Thesis")))
     repetition = again(command)
     return lines if repetition is None else [*lines, ("run again", repetition)]
 
 
-def _one_plot(plots: Path, metric: str | None) -> Path | None:
-    """The figure to point to: the one of the metric, or else the first."""
-    if not plots.is_dir():
-        return None
-    figures = sorted(plots.glob("*.png")) or sorted(plots.glob("*.pdf"))
-    named = [figure for figure in figures if metric is not None and figure.stem == metric]
-    return (named or figures or [plots])[0]
+def _figure_of(metric: str | None, experiment: Path) -> Path | None:
+    """The figure to point to, which whoever draws knows: the metric's, or else the first."""
+    for entry in entry_points(group="expkit.figures"):
+        try:
+            figure: Path | None = entry.load()(experiment, metric)
+        except (ImportError, OSError, ValueError):  # damaged: the runs are what counts
+            continue
+        if figure is not None:
+            return figure
+    plots = experiment / "plots"
+    return plots if plots.is_dir() else None
