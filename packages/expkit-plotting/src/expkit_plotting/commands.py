@@ -171,7 +171,7 @@ def restyle_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_verb(work: Callable[[], list[str]]) -> int:
+def run_verb(work: Callable[[], list[str]], *, not_installed: int = 1) -> int:
     """Run a verb: print its lines, warnings without source code, and errors without traceback."""
     from ._data.errors import PlottingError
 
@@ -184,7 +184,7 @@ def run_verb(work: Callable[[], list[str]]) -> int:
             lines = work()
         except (PlottingError, ImportError, OSError) as error:
             print(printable(f"error: {error}{_advice(error)}"), file=sys.stderr)
-            return 1
+            return not_installed if isinstance(error, ImportError) else 1
     for message in dict.fromkeys(str(warning.message) for warning in warned
                                  if warning.category is UserWarning):  # fmt: skip
         print(f"warning: {printable(message)}", file=sys.stderr)
@@ -200,7 +200,7 @@ def printable(text: str) -> str:
 
 class _PrintableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return _printable(super().format(record))
+        return printable(super().format(record))
 
 
 def _advice(error: Exception) -> str:
