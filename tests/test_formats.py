@@ -72,7 +72,7 @@ def test_bookkeeping_reads_and_writes_the_sources_of_a_run(experiment):
     example = json.loads(EXAMPLES["code.json"])
     record = read_run(run_folder(experiment))
     claim_run(experiment / "training" / "a")
-    (written,) = (experiment / "code").iterdir()
+    (written,) = (experiment / "code").glob("*.json")
     (experiment / "code" / f"{record.code['sources_hash']}.json").write_text(EXAMPLES["code.json"])
 
     assert recorded_sources(record) == example["sources"]
@@ -255,3 +255,15 @@ def test_a_sink_has_the_methods_that_the_page_says():
     assert described == [
         name for name in vars(Sink) if callable(vars(Sink)[name]) and name[0] != "_"
     ]
+
+
+def test_plotting_draws_the_figure_of_a_recipe(tmp_path):
+    from expkit_plotting import restyle
+
+    (tmp_path / "figure.json").write_text(EXAMPLES["figure.json"], encoding="utf-8")
+    rows = "run,metric,step,value\ncnn_0.1_1,val_accuracy,9,0.98\n"
+    (tmp_path / "figure.csv").write_text(rows, encoding="utf-8")
+
+    figure = restyle(tmp_path / "figure")
+
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.98"]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from expkit_plotting.commands import plot, restyle
+from expkit_plotting._recipes.recipe import LINES
+from expkit_plotting.commands import plot, plot_parser, restyle, style_names
 
 
 @pytest.fixture
@@ -246,6 +247,18 @@ def test_options_choose_one_figure(digits, options, file):
     assert [str(path.relative_to(digits)) for path in digits.rglob("*.png")] == [file]
 
 
+def test_what_options_take_is_what_figures_and_styles_are_there(tmp_path, monkeypatch):
+    folder = tmp_path / "conf" / "plotting"
+    folder.mkdir(parents=True)
+    (folder / "Mine.yaml").write_text("defaults: [Thesis]")
+    (folder.parent / "below").mkdir()
+    monkeypatch.chdir(folder.parent / "below")
+    lines = next(action for action in plot_parser()._actions if action.dest == "lines")
+
+    assert style_names() == ["Default", "Mine", "Thesis"]
+    assert lines.choices == LINES
+
+
 def test_figures_can_go_elsewhere(digits, capsys):
     assert plot(["results/digits", "--out", "figures", "--run", "mlp_1", "--metric", "loss"]) == 0
 
@@ -344,3 +357,89 @@ def test_a_call_with_nothing_to_draw_does_not_even_load_the_drawing(digits):
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------- other kinds of figure
+
+
+def test_final_values_and_heat_maps_are_of_the_experiments_own_metric(
+    experiment, tmp_path, monkeypatch, capsys
+):
+    experiment({"model": ["mlp", "cnn"], "lr": [0.1, 0.01], "seed": [1, 2]}, epochs=3)
+    monkeypatch.chdir(tmp_path)
+
+    assert plot(["results/digits", "--kind", "final"]) == 0
+    assert plot(["results/digits", "--kind", "final", "--value", "best", "--metric", "loss"]) == 0
+    assert plot(["results/digits", "--kind", "heatmap", "--x", "lr", "--y", "model"]) == 0
+
+    names = [
+        "val_accuracy_final_values",
+        "loss_final_values_best",
+        "val_accuracy_heatmap_x_lr_y_model",
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        f"1 plot over all runs: results/digits/plots/{name}.{{png,pdf}}" for name in names
+    ]
+    for name in names:
+        assert (tmp_path / "results" / "digits" / "plots" / f"{name}.pdf").is_file()
+    plot(["results/digits", "--kind", "final"])
+    assert "(up to date)" in capsys.readouterr().out
+
+
+@pytest.fixture
+def with_predictions(digits):
+    from expkit_bookkeeping import Run
+
+    for name in ("cnn_1", "cnn_2"):
+        run = Run(digits / "training" / name)
+        run.add_results({"true": [0, 1, 1, 1], "predicted": [0, 1, 0, 1]}, "test/predictions")
+    return digits
+
+
+def test_a_confusion_matrix_is_of_the_run_that_is_named(with_predictions, capsys):
+    assert plot(["results/digits", "cnn_1", "--kind", "confusion"]) == 0
+    options = ["--result", "test/predictions", "--classes", "cat,dog", "--normalize", "none"]
+    assert plot(["results/digits", "cnn_2", "--kind", "confusion", *options, "--out", "f"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "1 plot of single runs: results/digits/training/cnn_1/plots/confusion_matrix.{png,pdf}",
+        "1 plot of single runs: f/cnn_2_confusion_matrix_test_predictions_counts.{png,pdf}",
+    ]
+    plot(["results/digits", "cnn_1", "--kind", "confusion"])
+    assert "(up to date)" in capsys.readouterr().out
+    (with_predictions / "training" / "cnn_1" / "results" / "test" / "predictions.yaml").write_text(
+        "true: [0, 1]\npredicted: [1, 1]\n"
+    )
+    plot(["results/digits", "cnn_1", "--kind", "confusion"])
+    assert "(up to date)" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--kind", "confusion"], "Name one of the 4 runs: cnn_1, cnn_2, mlp_1, mlp_2"),
+        (["mlp_1", "--kind", "confusion"], "Run 'mlp_1' has saved no results"),
+        (["cnn_1", "--kind", "confusion", "--metric", "loss"], "A confusion matrix has no metric"),
+        (["cnn_1", "--kind", "final"], "A figure of kind 'final' is over all runs"),
+        (
+            ["--kind", "final", "--lines", "all"],
+            "lines is no option of kind 'final', but",
+        ),
+        (["--value", "best"], "value is no option of kind 'curves', but of final and heatmap"),
+        (["--kind", "heatmap"], "A heat map is over two swept keys; 1 differ: model."),
+        (["--kind", "heatmap", "--x", "modle", "--y", "seed"], "Did you mean 'model'"),
+        (["--kind", "final", "--metric", "acc"], "no metric 'acc'"),
+    ],
+)
+def test_what_a_kind_cannot_draw_is_said(with_predictions, capsys, arguments, complaint):
+    assert plot(["results/digits", *arguments]) == 1
+
+    assert complaint in capsys.readouterr().err
+
+
+def test_the_command_line_has_the_kinds_that_can_be_planned():
+    from expkit_plotting._report.planned_figures import KINDS
+    from expkit_plotting.commands import plot_parser
+
+    (kind,) = (action for action in plot_parser()._actions if action.dest == "kind")
+    assert set(kind.choices) == set(KINDS)

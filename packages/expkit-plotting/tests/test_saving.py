@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import pickle
@@ -90,10 +91,11 @@ def test_the_data_beside_a_figure_are_exact_and_plain(tmp_path):
     assert json.loads((tmp_path / "loss.json").read_text())["metrics"] == ["loss"]
 
 
-@pytest.mark.parametrize("filetype", ["png", "pdf", "svg"])
-def test_equal_figures_make_equal_files(source, tmp_path, filetype):
+@pytest.mark.parametrize("filetype", ["png", "pdf", "svg", "eps", "ps"])
+def test_equal_figures_make_equal_files(source, tmp_path, filetype, monkeypatch):
     style = PlotStyle(filetypes=(filetype,), dpi=60)
     for name in ("one", "two"):
+        monkeypatch.setattr("time.ctime", lambda name=name: f"a time of file {name}")
         PlotMetrics(source, style).metric("loss", save_to=tmp_path / name)
 
     assert (tmp_path / f"one.{filetype}").read_bytes() == (
@@ -109,6 +111,36 @@ def test_every_file_type_can_be_written(tmp_path):
 
     assert [path.name for path in written] == [f"lr_0.1.{filetype}" for filetype in style.filetypes]
     assert all(path.stat().st_size > 500 for path in written)
+
+
+def test_names_that_a_figure_shortens_are_whole_in_a_table_beside_it(tmp_path):
+    names = [f"a_very_long_name_{i}_" + "that_goes_on_and_on_" * 5 for i in range(40)]
+    plots = PlotMetrics({name: {"loss": [2.0, 1.0]} for name in names}, PlotStyle(dpi=50))
+
+    (*_, table) = plots.save(plots.metric("loss", lines="groups"), tmp_path / "loss")
+
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert table.name == "loss.names.csv"
+    assert [row["name"] for row in rows] == names
+    assert all("…" in row["shown"] for row in rows[:29])
+    assert {row["shown"] for row in rows[29:]} == {""}  # "… and 11 more"
+    plots.metric("loss", top=1, save_to=tmp_path / "top")
+    assert (tmp_path / "top.names.csv").exists()
+    PlotMetrics({"a": {"loss": [2.0, 1.0]}}).metric("loss", save_to=tmp_path / "short")
+    assert not (tmp_path / "short.names.csv").exists()
+
+
+def test_a_legend_that_does_not_fit_is_left_out_and_its_names_are_beside_the_figure(tmp_path):
+    plots = PlotMetrics(
+        {"run": {"loss": [2.0, 1.0], "val_loss": [2.1, 1.1]}},
+        PlotStyle(figsize=(1.2, 1.0), filetypes=("png",)),
+    )
+
+    with pytest.warns(UserWarning, match="too narrow for its legend"):
+        figure = plots.run(save_to=tmp_path / "run")
+
+    assert figure.axes[0].get_legend() is None
+    assert ",Validation" in (tmp_path / "run.names.csv").read_text()
 
 
 def test_a_path_with_a_suffix_writes_that_type_alone(tmp_path):

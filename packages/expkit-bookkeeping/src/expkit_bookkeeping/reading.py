@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._results.curves import Curve as Curve
     from ._results.curves import experiment_folder as experiment_folder
     from ._results.curves import folders_with_metrics as folders_with_metrics
+    from ._results.curves import metric_names as metric_names
     from ._results.curves import read_curves as read_curves
     from ._results.groups import configuration_differences as configuration_differences
     from ._results.groups import differences_text as differences_text
@@ -50,6 +51,7 @@ _MODULES = {
     "find_runs": "_runs.records",
     "folders_with_metrics": "_results.curves",
     "is_alive": "_runs.records",
+    "metric_names": "_results.curves",
     "metric_outcome": "_results.outcomes",
     "outcome_numbers": "_results.outcomes",
     "read_config": "_runs.settings",

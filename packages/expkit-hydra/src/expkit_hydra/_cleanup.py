@@ -1,4 +1,4 @@
-"""Removing runs that were not completed: chosen by state, moved to the trash, freed on request."""
+"""Removing runs, by state or by name: moved to the trash, and freed on request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 # All others stay: completed, running, and `unknown`, whose run.json cannot be read.
 REMOVABLE = ("failed", "interrupted", "lost")
+# Of a run that is named, too: its owner is at work, or nobody can tell what it is.
+_NEVER_REMOVED = {
+    "running": "stays: it is running",
+    "unknown": "stays: its run.json cannot be read, so nobody can tell whether it is running",
+}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -45,6 +50,7 @@ class Cleanup:
 
 def cleanup(
     experiment: Path | str,
+    runs: Sequence[str] = (),
     *,
     dry_run: bool = True,
     keep_resumable: bool = False,
@@ -53,13 +59,15 @@ def cleanup(
     is_alive: Callable[[RunRecord], bool | None] | None = None,
     now: datetime | None = None,
 ) -> Cleanup:
-    """Move the runs of an experiment that were not completed to its trash.
+    """Move runs of an experiment to its trash: those that were not completed, or those named.
 
-    Runs that are failed, interrupted or lost go, with their folders. Completed, running and
-    unknown runs are never touched, and a run that somebody resumes meanwhile stays.
+    Runs that are failed, interrupted or lost go, with their folders; a completed one goes only if
+    it is named. Running and unknown runs are never touched, and a run that somebody starts
+    meanwhile stays.
 
     Args:
         experiment: The experiment's folder, `results/EXPERIMENT`.
+        runs: Names of runs, whole; none: all that were not completed.
         dry_run: Only say what would be done.
         keep_resumable: Keep runs that have a checkpoint.
         older_than: Keep runs that ended, or gave their last sign of life, more recently.
@@ -72,6 +80,7 @@ def cleanup(
 
     Raises:
         FileNotFoundError: If there is no such experiment.
+        LookupError: If it has no run of a name; then nothing is done.
         PermissionError: If the trash is to be purged and is a link; then nothing is done.
     """
     from expkit_bookkeeping import RunClaimed, find_checkpoints, find_runs, write_results_csv
@@ -87,9 +96,11 @@ def cleanup(
     is_alive = is_alive or ask_schedulers(folder).is_alive
     records = find_runs(folder, is_alive=is_alive)
     present = now or datetime.now(UTC)
+    if runs:
+        _check_names(folder, runs, [record.run_name for record in records])
     removals = []
     for record in records:
-        if record.state not in REMOVABLE:
+        if record.run_name not in runs if runs else record.state not in REMOVABLE:
             continue
         checkpoints = find_checkpoints(record.folder)
         if keep_resumable and checkpoints:
@@ -97,14 +108,14 @@ def cleanup(
         if older_than is not None and present - (last_sign(record) or present) < older_than:
             continue
         newest = checkpoints[-1].path.name if checkpoints else None
-        removal = Removal(record, newest, folder_size(record.folder))
+        kept = _NEVER_REMOVED.get(record.state)
         try:
             obstacle = reason_to_stay(record.folder)
         except OSError as error:
             obstacle = f"cannot be read: {error}"
-        if obstacle is not None:
-            removal = replace(removal, kept=f"stays: its folder {obstacle}")
-        removals.append(removal)
+        if kept is None and obstacle is not None:
+            kept = f"stays: its folder {obstacle}"
+        removals.append(Removal(record, newest, folder_size(record.folder), kept=kept))
     names = {removal.record.run_name for removal in removals}
     states = [record.state for record in records if record.run_name not in names]
     if not dry_run:
@@ -131,6 +142,21 @@ def cleanup(
         trash_bytes=size,
         purged=purge and not dry_run,
         trash_kept=tuple(trash_kept) if purge else (),
+    )
+
+
+def _check_names(experiment: Path, runs: Sequence[str], names: Sequence[str]) -> None:
+    from difflib import get_close_matches
+
+    missing = [name for name in dict.fromkeys(runs) if name not in names]
+    if not missing:
+        return
+    near = get_close_matches(missing[0], names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise LookupError(
+        f"No run {', '.join(map(repr, missing))} in {experiment}, so nothing is removed.{hint} "
+        "Give whole names, as `expkit status` lists them; a run that was never started has no "
+        "folder to remove."
     )
 
 

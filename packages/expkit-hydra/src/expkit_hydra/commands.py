@@ -8,6 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ._console.screen import answered
+from ._export import export as export
+from ._export import export_parser as export_parser
+from ._reproduce import reproduce as reproduce
+from ._reproduce import reproduce_parser as reproduce_parser
 from ._verbs.answers import ATTENTION, DONE, add_experiment, refuse, verb_parser
 from ._verbs.best import best as best
 from ._verbs.best import best_parser as best_parser
@@ -35,6 +39,9 @@ def cleanup_parser() -> argparse.ArgumentParser:
         attention="a run that was to be removed stays",
     )
     add_experiment(parser)
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="*", help="only these, by whole names; also completed ones"
+    )
     parser.add_argument("--yes", action="store_true", help="do it: move them to .trash/")
     parser.add_argument(
         "--keep-resumable", action="store_true", help="keep runs that have a checkpoint"
@@ -50,19 +57,23 @@ def cleanup_parser() -> argparse.ArgumentParser:
 
 @answered
 def cleanup(argv: Sequence[str]) -> int:
-    """Remove runs that were not completed, with their folders; without --yes only say which."""
-    arguments = cleanup_parser().parse_args(argv)
+    """Remove runs that were not completed, or those named; without --yes only say which."""
+    parser = cleanup_parser()
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.runs and (arguments.keep_resumable or arguments.older_than):
+        parser.error("--keep-resumable and --older-than choose among all runs: name none")
     from . import _cleanup
 
     try:
         result = _cleanup.cleanup(
             arguments.experiment,
+            arguments.runs,
             dry_run=not arguments.yes,
             keep_resumable=arguments.keep_resumable,
             older_than=arguments.older_than,
             purge=arguments.purge,
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, LookupError) as error:
         return refuse(error)
     _print_cleanup(result, arguments.experiment, argv=argv)
     return ATTENTION if any(removal.kept is not None for removal in result.removals) else DONE
@@ -76,6 +87,8 @@ VERBS = {
     "table": table,
     "compare": compare,
     "cleanup": cleanup,
+    "reproduce": reproduce,
+    "export": export,
 }
 
 
@@ -129,6 +142,9 @@ def _print_cleanup(result: Cleanup, experiment: Path, *, argv: Sequence[str]) ->
     else:
         moved = sum(removal.trash is not None for removal in removals)
         screen.print(f"{moved} of {number} moved to {trash}, {total}")
+    going = [removal for removal in result.removals if removal.kept is None]
+    if any(removal.record.state == "completed" for removal in going):
+        screen.print("a sweep of the same grid trains completed runs that are removed anew")
     for line in result.trash_kept:
         screen.print(line, markup=False, soft_wrap=True)
     in_trash = size_text(result.trash_bytes)

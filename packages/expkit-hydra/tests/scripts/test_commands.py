@@ -283,6 +283,74 @@ def test_cleanup_moves_what_was_not_completed_and_leaves_tombstones(mixed):
     assert len((mixed.experiment / "results.csv").read_text().splitlines()) == 2
 
 
+def test_cleanup_of_named_runs_takes_completed_ones_and_no_others(mixed, capsys):
+    experiment = str(mixed.experiment)
+    before = snapshot(mixed.experiment)
+    assert cleanup_command([experiment, "1"]) == 0
+    output = capsys.readouterr().out
+    assert "1 to remove" in output
+    assert f"cleanup {experiment} 1 --yes" in output
+    assert "trains completed runs that are removed anew" in output
+    assert snapshot(mixed.experiment) == before
+
+    assert cleanup_command([experiment, "--yes", "1"]) == 0
+
+    assert mixed.states() == {"2": "failed", "3": "running"}  # 3 is lost
+    (line,) = (mixed.experiment / ".trash" / "removed.jsonl").read_text().splitlines()
+    assert (json.loads(line)["run_name"], json.loads(line)["state"]) == ("1", "completed")
+    assert "completed" not in (mixed.experiment / "results.csv").read_text()
+
+
+def test_cleanup_of_a_name_that_is_not_there_removes_nothing(mixed, capsys):
+    before = snapshot(mixed.experiment)
+
+    for name in ("4", "x", "../training/1", "1/", ""):  # 4 was never started
+        assert cleanup_command([str(mixed.experiment), "1", name, "--yes"]) == 2
+        error = capsys.readouterr().err
+        assert f"No run {name!r}" in error
+        assert "nothing is removed" in error
+
+    assert snapshot(mixed.experiment) == before
+
+
+def test_cleanup_of_a_named_run_that_is_running_or_unknown_is_refused(app, capsys):
+    app.touch("hang2")
+    process = app.start("train.py", "x=2")
+    app.wait_for_call(2)
+    training = app.experiment / "training"
+    (training / "damaged").mkdir()
+    (training / "damaged" / "run.json").write_text("{")
+
+    assert cleanup_command([str(app.experiment), "2", "damaged", "--yes"]) == 1
+
+    output = capsys.readouterr().out
+    assert "stays: it is running" in output
+    assert "0 of 2 moved" in output
+    assert len(list(training.iterdir())) == 2
+    app.remove("hang2")
+    app.finish(process)
+    assert process.returncode == 0
+
+
+def test_cleanup_leaves_a_completed_run_that_somebody_trains_again_meanwhile(mixed):
+    mixed.touch("hang1")
+    started = []
+
+    def start_then_tell(record):
+        if not started:
+            started.append(mixed.start("train.py", "x=1", "expkit.fresh=true"))
+            mixed.wait_until(lambda: mixed.states().get("1") == "running")
+        return is_alive(record)
+
+    (removal,) = cleanup(mixed.experiment, ["1"], dry_run=False, is_alive=start_then_tell).removals
+
+    assert removal.trash is None
+    assert mixed.states()["1"] == "running"
+    mixed.remove("hang1")
+    mixed.finish(started[0])
+    assert mixed.states()["1"] == "completed"
+
+
 def test_cleanup_keeps_runs_that_can_be_resumed(mixed):
     done = cleanup(mixed.experiment, keep_resumable=True)
 
@@ -434,6 +502,7 @@ def test_bad_input_is_answered_with_what_was_meant(
     [
         (["results/first", "--older-than", "2 fortnights"], "is not an age. Write a number"),
         (["results/first", "--older-than", "-1d"], "is not an age"),
+        (["results/first", "1", "--older-than", "1d"], "choose among all runs: name none"),
         ([], "the following arguments are required: results/EXPERIMENT"),
     ],
 )

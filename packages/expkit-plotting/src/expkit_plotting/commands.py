@@ -22,13 +22,18 @@ def plot(argv: Sequence[str]) -> int:
     arguments = plot_parser().parse_intermixed_args(argv)
     options = {
         key: value
-        for key in ("top", "direction", "lines")
+        for key in ("top", "direction", "lines", "value", "marks", "x", "y", "normalize")
         if (value := getattr(arguments, key)) is not None
     }
     if arguments.group_by:
         keys = [key for argument in arguments.group_by for key in argument.split(",")]
         options["group_by"] = None if keys == ["none"] else keys
-
+    if options.get("normalize") == "none":
+        options["normalize"] = None
+    if arguments.result is not None:
+        options["source"] = arguments.result
+    if arguments.classes is not None:
+        options["classes"] = arguments.classes.split(",")
     if arguments.repeat:
         options["repeat"] = [key for text in arguments.repeat for key in text.split(",")]
 
@@ -43,6 +48,7 @@ def plot(argv: Sequence[str]) -> int:
             metrics=arguments.metric,
             runs=[*runs, *arguments.run],
             each=arguments.each,
+            kind=arguments.kind,
             options=options,
             out=arguments.out,
         )
@@ -118,7 +124,7 @@ def plot_parser() -> argparse.ArgumentParser:
             "named (into training/RUN/plots/). Of several experiments, all runs of each go into "
             "the same figures (into plots/ of the first). Figures that are up to date are left "
             "alone. Figures in another style than the experiment's own go into a folder of the "
-            "style's name, such as plots/Thesis/."
+            "style's name, such as plots/Thesis/. --kind draws other figures than curves."
         ),
     )
     parser.add_argument(
@@ -152,7 +158,39 @@ def plot_parser() -> argparse.ArgumentParser:
         help="which curves are drawn (default: auto)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write all figures there")
+    _add_kinds(parser)
     return parser
+
+
+def _add_kinds(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "kinds of figure",
+        "final: the last or best value of each run, as bars or points per group. heatmap: the same "
+        "over two swept keys. Both are of the experiment's own metric unless --metric says so, and "
+        "of completed runs. confusion: the confusion matrix of a run.",
+    )
+    group.add_argument(
+        "--kind", choices=("curves", "final", "heatmap", "confusion"), default="curves",
+        help="what is drawn (default: curves)",
+    )  # fmt: skip
+    group.add_argument(
+        "--value", choices=("final", "best"), help="the last value of each run, or its best"
+    )
+    group.add_argument(
+        "--marks", choices=("auto", "bars", "points"), help="of final values (default: auto)"
+    )
+    group.add_argument("--x", metavar="KEY", help="the swept key of a heat map's columns")
+    group.add_argument("--y", metavar="KEY", help="the swept key of its rows")
+    group.add_argument(
+        "--result", metavar="NAME",
+        help="the saved result with a confusion matrix, or labels and predictions "
+        "(default: the only one with such a name)",
+    )  # fmt: skip
+    group.add_argument("--classes", metavar="A,B,…", help="the classes in their order")
+    group.add_argument(
+        "--normalize", choices=("true", "pred", "all", "none"),
+        help="percentages of the true class (default), of the predicted one, of all; or counts",
+    )  # fmt: skip
 
 
 def restyle_parser() -> argparse.ArgumentParser:
@@ -169,6 +207,13 @@ def restyle_parser() -> argparse.ArgumentParser:
     parser.add_argument("--style", help="as for expkit plot (default: the one it was drawn in)")
     parser.add_argument("--out", type=Path, metavar="PATH", help="write there instead")
     return parser
+
+
+def style_names() -> list[str]:
+    """The names that `--style` takes here, for shells to complete."""
+    from ._style.yaml_files import style_names as names
+
+    return names()
 
 
 def run_verb(work: Callable[[], list[str]], *, not_installed: int = 1) -> int:

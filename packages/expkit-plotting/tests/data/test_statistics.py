@@ -9,8 +9,8 @@ from expkit_plotting._data.statistics import (
     EDGES,
     align,
     direction_of,
+    log_floor,
     mean_and_spread,
-    needs_log_scale,
     quantiles,
     ranked,
     thinned,
@@ -129,12 +129,24 @@ def test_more_is_better_for(name):
     assert direction_of(name) == "maximize"
 
 
-def test_only_values_over_orders_of_magnitude_get_a_log_scale():
-    assert needs_log_scale(np.array([1e4, 2.0]))
-    assert not needs_log_scale(np.array([2.3, 0.03]))
-    assert not needs_log_scale(np.array([1.0, 1e-5]))  # shares of one, as accuracies
-    assert not needs_log_scale(np.array([-1.0, 1e5]))
-    assert not needs_log_scale(np.array([np.nan]))
+@pytest.mark.parametrize(
+    ("metric", "values", "floor"),
+    [
+        ("loss", [1e4, 2.0], 2.0),
+        ("loss", [0.9, 1e-8], 1e-8),
+        ("lr", [1e-3, 1e-7, 0.0], 1e-7),
+        ("grad_norm", [1e6, 0.0, 1e-3, np.nan, np.inf], 1e-3),
+        ("loss", [2.3, 0.03], None),
+        ("loss", [2.3, 0.03, 0.0], None),
+        ("loss", [0.0, 0.0], None),
+        ("loss", [1e5, 1.0, -1.0], None),
+        ("val/accuracy", [1.0, 1e-5], None),
+        ("loss", [1.0, 1e-300], None),
+        ("loss", [np.nan], None),
+    ],
+)
+def test_values_over_three_orders_of_magnitude_get_a_log_scale(metric, values, floor):
+    assert log_floor(metric, np.array(values)) == floor
 
 
 def test_a_thinned_curve_keeps_its_extremes():

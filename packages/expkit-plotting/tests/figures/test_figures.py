@@ -274,6 +274,29 @@ def test_a_band_that_reaches_zero_does_not_forbid_the_log_scale(run_folder, tmp_
     assert axes.get_ylim()[0] > 0.1
 
 
+def test_a_zero_on_a_log_scale_is_drawn_at_the_smallest_value_and_told():
+    losses = [10.0 ** (6 - step) for step in range(10)]
+    with_zero = [0.0 if step == 4 else loss for step, loss in enumerate(losses)]
+
+    plain, zero = (
+        PlotMetrics({"a": {"loss": values}}, STYLE).metric("loss").axes[0]
+        for values in (losses, with_zero)
+    )
+
+    assert (plain.get_yscale(), zero.get_yscale()) == ("log", "log")
+    assert plain.get_ylim() == pytest.approx(zero.get_ylim())
+    height = zero.transData.transform([(4, 0.0), (9, 1e-3)])[:, 1]
+    assert height[0] == height[1] > zero.get_window_extent().y0 + 1
+    assert (plain.get_ylabel(), zero.get_ylabel()) == ("Loss", "Loss, 0 drawn at 0.001")
+
+
+def test_a_zero_on_a_log_scale_is_told_by_a_warning_where_axes_have_no_names():
+    style = PlotStyle(add_ylabels=False)
+
+    with pytest.warns(UserWarning, match=r"Loss: zeros are drawn at 0\.001, on a log scale"):
+        PlotMetrics({"a": {"loss": [1e5, 0.0, 1e-3]}}, style).metric("loss")
+
+
 def test_a_value_is_on_the_axis_as_it_is_not_as_an_offset():
     figure = PlotMetrics({"a": {"acc": [0.99991, 0.99993, 0.99995]}}, STYLE).metric("acc")
     figure.canvas.draw()
@@ -356,7 +379,7 @@ def test_one_run_may_have_many_metrics():
 
 
 def test_a_run_of_too_many_metrics_shows_some_and_says_so(monkeypatch):
-    monkeypatch.setattr("expkit_plotting._figures.one_run.MOST_PANELS", 4)
+    monkeypatch.setattr("expkit_plotting._kinds.one_run.MOST_PANELS", 4)
     metrics = {f"norm_{i}": [1.0, 2.0] for i in range(9)}
 
     with pytest.warns(UserWarning, match=r"has 9 metrics, of which the figure shows 4; choose"):

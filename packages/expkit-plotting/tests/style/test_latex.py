@@ -16,7 +16,7 @@ from expkit_plotting._style.latex import LatexSupport, cache_file, probe_latex
 
 LATEX = "expkit_plotting._style.latex"
 
-pytestmark = pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
+pytestmark = pytest.mark.filterwarnings("ignore:.* fonts lack 漢")
 
 NASTY = r"""val_loss 50% $5 & #1 {x} ^2 ~3 a\b <c> |d| "e" 'f' `g` -- --- é ü ß ø 漢 α → ± µ 🙂"""
 MIXED = {NASTY: {"val_loss": [2.0, 1.0]}, "Some_Run_None_None_1": {"val_loss": [1.0, 0.5]}}
@@ -24,12 +24,12 @@ MIXED = {NASTY: {"val_loss": [2.0, 1.0]}, "Some_Run_None_None_1": {"val_loss": [
 
 def test_any_text_can_be_drawn_with_latex(latex, tmp_path):
     style = PlotStyle(latex=True, filetypes=("png", "pdf"), dpi=60, replace_none=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
 
-        plots = PlotMetrics(MIXED, style)
-        plots.metric("val_loss", save_to=tmp_path / "loss")
+    with pytest.warns(UserWarning, match="lack") as warned:
+        PlotMetrics(MIXED, style).metric("val_loss", save_to=tmp_path / "loss")
 
+    (sentence,) = (str(warning.message) for warning in warned)
+    assert "LaTeX's fonts lack 漢 (U+6F22), 🙂 (U+1F642): drawn as ?" in sentence
     text = subprocess.run(
         ["pdftotext", "-layout", tmp_path / "loss.pdf", "-"], capture_output=True, text=True
     ).stdout  # fmt: skip
@@ -39,13 +39,13 @@ def test_any_text_can_be_drawn_with_latex(latex, tmp_path):
 
 
 def test_any_text_can_be_drawn_with_mathtext(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        style = PlotStyle(filetypes=("png", "pdf", "svg"), dpi=60)
+    style = PlotStyle(filetypes=("png", "pdf", "svg", "eps"), dpi=60)
 
+    with pytest.warns(UserWarning, match="lack") as warned:
         figure = PlotMetrics(MIXED, style).metric("val_loss", save_to=tmp_path / "loss")
 
+    (sentence,) = (str(warning.message) for warning in warned)
+    assert "fonts lack 漢 (U+6F22), 🙂 (U+1F642): drawn as ?. Set font.family" in sentence
     (first, _) = figure.axes[0].get_legend().get_texts()
     assert first.get_text().replace(r"\$", "$").startswith("val_loss 50% $5 & #1")
 

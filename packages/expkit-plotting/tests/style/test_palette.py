@@ -5,12 +5,12 @@ import sys
 import numpy as np
 import pytest
 
+from expkit_plotting._style.background import stands_out
 from expkit_plotting._style.palette import (
     SEABORN,
     colours,
     curve_styles,
     distinct_colours,
-    visible,
 )
 from expkit_plotting._style.rc_parameters import CONTEXT, CONTEXT_SCALES
 
@@ -69,7 +69,7 @@ def test_styles_never_repeat_up_to_thirty_curves(palette):
 
 
 def test_no_curve_is_too_light_for_paper():
-    assert all(visible(colour) for colour, _ in curve_styles("colorblind", 30))
+    assert all(stands_out(colour) for colour, _ in curve_styles("colorblind", 30))
 
 
 def test_our_tables_equal_seaborns():

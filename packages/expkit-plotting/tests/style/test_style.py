@@ -34,7 +34,6 @@ def test_default_needs_no_latex_and_thesis_uses_it():
     assert not default.latex
     assert thesis.latex
     assert thesis.rcParams["font.family"] == "serif"
-    assert thesis.rcParams["pdf.fonttype"] == 42
     assert thesis.size_in[0] == pytest.approx(390 / 72.27, abs=0.01)
 
 

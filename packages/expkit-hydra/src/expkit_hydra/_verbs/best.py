@@ -54,7 +54,7 @@ def best_parser() -> argparse.ArgumentParser:
     parser = verb_parser("best", best)
     add_experiment(parser)
     parser.add_argument(
-        "--metric", metavar="M", help="a column of results.csv (default: the best expkit.metric)"
+        "--metric", help="a column of results.csv (default: the best expkit.metric)"
     )
     parser.add_argument(
         "--direction",

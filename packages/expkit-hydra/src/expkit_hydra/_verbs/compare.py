@@ -29,7 +29,7 @@ def compare_parser() -> argparse.ArgumentParser:
     )
     add_experiment(parser, several=True)
     parser.add_argument(
-        "--metric", metavar="M", help="a column of results.csv (default: the best expkit.metric)"
+        "--metric", help="a column of results.csv (default: the best expkit.metric)"
     )
     parser.add_argument(
         "--direction",

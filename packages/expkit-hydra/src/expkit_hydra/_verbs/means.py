@@ -35,7 +35,6 @@ def table_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metric",
         action="append",
-        metavar="M",
         help="only this column of results.csv; repeatable",
     )
     parser.add_argument(

@@ -112,7 +112,7 @@ def experiment_style(folder: Path) -> tuple[Mapping[str, object], str] | None:
         from expkit_bookkeeping.reading import experiment_folder, read_config
     experiment = experiment_folder(folder)
     try:
-        settings = _grid_settings(experiment)
+        settings = grid_settings(experiment)
         style = None if settings is None else settings.config.get("plotting")
         if isinstance(style, Mapping) and style:
             return style, f"{short_path(experiment / GRID)}: config.plotting"
@@ -129,18 +129,18 @@ def experiment_style(folder: Path) -> tuple[Mapping[str, object], str] | None:
     return None
 
 
-def _grid_settings(experiment: Path) -> GridSettings | None:
+def grid_settings(experiment: Path) -> GridSettings | None:
     """What the grid's description says; None where there is none, or no expkit-hydra to read it."""
     if not (experiment / GRID).is_file():
         return None
     try:
         with reader_of_grids("The experiment's own style"):
-            from expkit_hydra.reading import grid_settings
+            from expkit_hydra.reading import grid_settings as read_settings
     except ImportError as error:
         if getattr(error.__cause__, "name", None) == "expkit_hydra":  # it is not there at all
             return None
         raise
-    return grid_settings(experiment)
+    return read_settings(experiment)
 
 
 def warn_of_differences(runs: Sequence[Run], keys: Sequence[str] | None) -> None:
@@ -209,7 +209,8 @@ def _experiment(
         run_name = folder.name if record is None else record.run_name
         if run_name in runs:  # two folders of one name, or a copied run
             run_name = f"{folder.parent.name}/{folder.name}"
-        runs[run_name] = Run(run_name, settings.get(folder, {}), curves, folder)
+        state = None if record is None else record.state
+        runs[run_name] = Run(run_name, settings.get(folder, {}), curves, folder, state)
         if record is not None:
             name = name or record.experiment_id or ""
             if record.best is not None and metric is None:

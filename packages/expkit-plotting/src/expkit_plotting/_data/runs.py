@@ -31,12 +31,21 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run: the values of its swept keys, its curves by metric, and its folder if it has one."""
+    """One run.
+
+    Attributes:
+        name: Its name.
+        settings: The values of its swept keys.
+        metrics: Its curves by metric.
+        folder: Its folder, if it has one.
+        state: What its folder says of it: "completed", "running", …; None if nothing does.
+    """
 
     name: str
     settings: Mapping[str, object]
     metrics: Mapping[str, Curve]
     folder: Path | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

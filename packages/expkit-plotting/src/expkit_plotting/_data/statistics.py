@@ -17,10 +17,18 @@ if TYPE_CHECKING:
     from .runs import Array
 
 # Words that mark a metric as one where less is better.
-_LESS_IS_BETTER = (
-    *("loss", "error", "err", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl"),
-    *("wer", "cer", "eer", "fid", "time", "seconds", "latency", "memory", "divergence", "kl"),
+_LESS_IS_BETTER = frozenset(
+    (
+        *("loss", "error", "err", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl"),
+        *("wer", "cer", "eer", "fid", "time", "seconds", "latency", "memory", "divergence", "kl"),
+    )
 )
+# Words that mark a metric as a share of one, or of a hundred, whose upper end is what counts.
+_SHARES = frozenset(
+    ("accuracy", "acc", "auc", "auroc", "dice", "f1", "iou", "map", "precision", "recall", "uar")
+)
+LOG_SCALE_RATIO = 1e3
+SMALLEST = 1e-200  # below, a log scale would underflow
 LARGEST = 1e200  # above, matplotlib's axes overflow; a loss of this size has diverged like inf
 MOST_STEPS = 4000  # more than a page has dots in its width
 EDGES = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of the two bands and the line between them
@@ -153,16 +161,26 @@ def direction_of(metric: str) -> str:
     >>> direction_of("val_loss"), direction_of("val_accuracy")
     ('minimize', 'maximize')
     """
-    words = metric.lower().replace("/", "_").replace(".", "_").split("_")
-    return "minimize" if any(word in _LESS_IS_BETTER for word in words) else "maximize"
+    return "maximize" if _LESS_IS_BETTER.isdisjoint(_words(metric)) else "minimize"
+
+
+def _words(metric: str) -> list[str]:
+    return metric.lower().replace("/", "_").replace(".", "_").split("_")
+
+
+def best_place(curve: Curve, direction: str) -> int | None:
+    """Where a run has its best value that can be drawn; None if it has none."""
+    values = curve.values if direction == "maximize" else -curve.values
+    values = np.where(drawable(values), values, -np.inf)
+    return int(values.argmax()) if np.isfinite(values).any() else None
 
 
 def best_value(curve: Curve, direction: str) -> float:
     """The best value of a run that can be drawn; the worst possible one if it has none."""
-    finite = curve.values[drawable(curve.values)]
-    if not len(finite):
+    place = best_place(curve, direction)
+    if place is None:
         return float("inf") if direction == "minimize" else float("-inf")
-    return float(finite.min() if direction == "minimize" else finite.max())
+    return float(curve.values[place])
 
 
 def ranked(groups: Sequence[Sequence[Curve]], direction: str) -> list[int]:
@@ -174,13 +192,21 @@ def ranked(groups: Sequence[Sequence[Curve]], direction: str) -> list[int]:
     return sorted(range(len(groups)), key=lambda index: scores[index])
 
 
-def needs_log_scale(values: Array) -> bool:
-    """Whether values span three orders of magnitude or more, and are not shares of one."""
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return False
-    low, high = float(finite.min()), float(finite.max())
-    return low > 0 and high > 1 and high / low >= 1e3
+def log_floor(metric: str, values: Array) -> float | None:
+    """The smallest positive value, if a log scale shows the values better than a linear one.
+
+    It does if they span three orders of magnitude; zeros do not count. Values of which one is
+    negative, and shares such as an accuracy, stay linear.
+
+    >>> log_floor("loss", np.array([0.9, 1e-8, 0.0])), log_floor("accuracy", np.array([0.9, 1e-8]))
+    (1e-08, None)
+    """
+    visible = values[drawable(values)]
+    positive = visible[visible > SMALLEST]
+    if not len(positive) or (visible < 0).any() or not _SHARES.isdisjoint(_words(metric)):
+        return None
+    low, high = float(positive.min()), float(positive.max())
+    return low if high / low >= LOG_SCALE_RATIO else None
 
 
 def thinned(steps: Array, values: Array, *, most: int = MOST_STEPS) -> tuple[Array, Array]:

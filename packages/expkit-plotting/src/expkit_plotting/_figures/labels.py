@@ -23,6 +23,7 @@ _UNITS = {
     **{"kb": "kB", "mb": "MB", "gb": "GB", "mib": "MiB", "gib": "GiB"},
     **{"percent": "%", "pct": "%", "db": "dB", "hz": "Hz", "w": "W"},
 }
+ELLIPSIS = "…"
 _SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "eval")
 
 
@@ -97,7 +98,7 @@ def shorten(text: str, length: int) -> str:
     if len(text) <= length:
         return text
     kept = max(length - 1, 2)
-    return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+    return f"{text[: (kept + 1) // 2]}{ELLIPSIS}{text[len(text) - kept // 2 :]}"
 
 
 def broken(text: str) -> str:

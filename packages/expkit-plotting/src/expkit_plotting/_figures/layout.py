@@ -43,12 +43,12 @@ def fit_texts(figure: StyledFigure, texts: Sequence[FittedText]) -> None:
     tighten_layout(figure)
     titles = [text.artist.get_window_extent().y0 for text in texts if text.axes is None]
     ceiling = min(titles, default=float(figure.bbox.height))
-    shortened = [text for text in texts if _shorten_to_fit(text, ceiling)]
+    shortened = [text for text in texts if _shorten_to_fit(figure, text, ceiling)]
     if shortened:
         tighten_layout(figure)
 
 
-def _shorten_to_fit(text: FittedText, ceiling: float) -> bool:
+def _shorten_to_fit(figure: StyledFigure, text: FittedText, ceiling: float) -> bool:
     """Shorten a text that does not fit; returns whether it had to be."""
     artist = text.artist
     upright = artist.get_rotation() == 90
@@ -63,6 +63,8 @@ def _shorten_to_fit(text: FittedText, ceiling: float) -> bool:
         artist.set_text(text.escape(broken(short) if upright else short))
         used = _length_px(artist, upright=upright)
         if used <= available or length <= SHORTEST_LABEL:
+            if short != text.text:
+                figure.shortened.append((short, text.text))
             return True
         length = max(min(int(length * available / used), length - 1), SHORTEST_LABEL)
 

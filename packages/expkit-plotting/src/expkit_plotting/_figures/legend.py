@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 
-from .labels import shorten_all
+from .._style.background import WHITE, axes_background, foreground, is_dark, on
+from .labels import ELLIPSIS, shorten, shorten_all
 from .layout import SHORTEST_LABEL, tighten_layout
 
 TYPE_CHECKING = False
@@ -51,24 +55,75 @@ class LegendEntries:
         *,
         title: str,
         escape: Callable[[str], str],
+        unlisted: Sequence[str] = (),
     ) -> None:
         self.handles = list(handles)
         self.labels = list(labels)
         self.title = title
         self.escape = escape
+        self.unlisted = list(unlisted)  # for which there are too many entries
+        self.shown_labels = self.labels
+        self.shown_title = title
 
     def draw(self, axes: Axes, *, length: int | None = None, **keywords: Any) -> Legend:
         """Put the legend into `axes`, labels shortened to `length` characters."""
-        labels = self.labels if length is None else shorten_all(self.labels, length)
+        self.shown_labels = self.labels if length is None else shorten_all(self.labels, length)
         legend = axes.legend(
             self.handles,
-            [self.escape(label) for label in labels],
-            title=self.escape(self.title) or None,
+            [self.escape(label) for label in self.shown_labels],
+            title=self.escape(self.shown_title) or None,
             alignment="left",
             **keywords,
         )
         legend.get_title().set_linespacing(1.4)
+        paper = on(WHITE, matplotlib.rcParams["figure.facecolor"])
+        if "bbox_to_anchor" not in keywords and is_dark(axes_background()) != is_dark(paper):
+            for text in (legend.get_title(), *legend.get_texts()):
+                text.set_color(foreground(axes_background()))
         return legend
+
+    def fit_title(self, axes: Axes, available_px: float) -> None:
+        """Break the title's lines, and shorten what is still too wide."""
+        lines = self.title.split("\n")
+        length = max(map(len, lines))
+        while length > SHORTEST_LABEL:
+            legend = self.draw(axes, loc="upper left")
+            used_px = legend.get_title().get_window_extent().width + 2 * _border_pad_px(legend)
+            legend.remove()
+            if used_px <= available_px:
+                return
+            length = max(min(int(length * available_px / used_px), length - 1), SHORTEST_LABEL)
+            self.shown_title = "\n".join(
+                shorten(part, length) for line in lines for part in _wrapped(line, length)
+            )
+
+    def leave_out(self) -> None:
+        """Note that none of it is shown, and say so."""
+        self.shown_title, self.shown_labels = "", ["" for _ in self.labels]
+        warnings.warn(
+            "The figure is too narrow for its legend; the names are in the .names.csv beside it.",
+            stacklevel=8,
+        )
+
+    def shortened(self) -> list[tuple[str, str]]:
+        """What the legend shows instead of whole names, and these; "" where it shows nothing."""
+        pairs = [*zip(self.shown_labels, self.labels, strict=True),
+                 *(("", label) for label in self.unlisted)]  # fmt: skip
+        if self.title and (ELLIPSIS in self.shown_title or not self.shown_title):
+            pairs.insert(0, (self.shown_title, self.title))
+        return [(shown, whole) for shown, whole in pairs if shown != whole]
+
+
+def _border_pad_px(legend: Legend) -> float:
+    """Between a legend's frame and its entries."""
+    figure = legend.get_figure(root=True)
+    assert figure is not None
+    font_px = float(legend.get_texts()[0].get_fontsize()) * figure.dpi / 72
+    return float(matplotlib.rcParams["legend.borderpad"]) * font_px
+
+
+def _wrapped(line: str, length: int) -> list[str]:
+    return textwrap.wrap(line, length, break_long_words=False, break_on_hyphens=False)
 
 
 def place_legend(
@@ -85,6 +140,16 @@ def place_legend(
         entries: The legend's entries.
         extents: Where every curve runs, with its band.
     """
+    dpi = figure.dpi
+    width_in = float(figure.get_size_inches()[0])
+    entries.fit_title(axes, (width_in - 2 * GAP_PT / 72) * dpi)
+    _place_where_it_fits(figure, axes, entries, extents)
+    figure.shortened += entries.shortened()
+
+
+def _place_where_it_fits(
+    figure: StyledFigure, axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]
+) -> None:
     if len(entries.labels) <= INSIDE_ENTRIES and _place_inside(axes, entries, extents):
         return
     dpi = figure.dpi
@@ -106,12 +171,17 @@ def place_legend(
     _place_below(figure, axes, entries, legend)
 
 
+def place_legend_below(figure: StyledFigure, axes: Axes, entries: LegendEntries) -> None:
+    """Put a legend below the axes; the figure grows, so that they do not shrink."""
+    _place_below(figure, axes, entries, entries.draw(axes, loc="upper left"))
+
+
 def _place_inside(axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]) -> bool:
     legend = entries.draw(axes, loc="upper right")
     frame = axes.get_window_extent()
     extent = _extent(legend)
     # The space between axes and legend must stay free, too.
-    pad = 0.4 * float(legend.get_texts()[0].get_fontsize()) * axes.figure.dpi / 72
+    pad = _border_pad_px(legend)
     share_x = (extent.width + 2 * pad) / frame.width
     share_y = (extent.height + 2 * pad) / frame.height
     if share_x * share_y <= INSIDE_SHARE and share_x <= 0.95:
@@ -163,7 +233,9 @@ def _place_below(figure: StyledFigure, axes: Axes, entries: LegendEntries, legen
         longest = length or max(len(label) for label in entries.labels)
         length = min(int(longest * available / _extent(legend).width), longest - 1)
         if length < SHORTEST_LABEL:
-            break
+            legend.remove()
+            entries.leave_out()
+            return
     below_in = _extent(legend).height / dpi
     legend.set_in_layout(False)
     figure.set_size_inches(width_in, height_in + below_in)
@@ -171,12 +243,20 @@ def _place_below(figure: StyledFigure, axes: Axes, entries: LegendEntries, legen
 
 
 def place_legend_in_panel(
-    axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]
+    figure: StyledFigure, axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]
 ) -> None:
     """Put a small legend inside, and stretch the y axis where it would hide a curve."""
     if _place_inside(axes, entries, extents):
         return
-    legend = entries.draw(axes, loc="upper right", ncols=len(entries.labels))
+    for columns in (len(entries.labels), 1):
+        legend = entries.draw(axes, loc="upper right", ncols=columns)
+        if _extent(legend).width <= axes.get_window_extent().width:
+            break
+        legend.remove()
+    else:
+        entries.leave_out()
+        figure.shortened += entries.shortened()
+        return
     share = _extent(legend).height / axes.get_window_extent().height + 0.04
     share = min(share, 0.4)
     low, high = axes.get_ylim()
@@ -184,6 +264,7 @@ def place_legend_in_panel(
         axes.set_ylim(low, high * (high / low) ** (share / (1 - share)))
     else:
         axes.set_ylim(low, high + (high - low) * share / (1 - share))
+    tighten_layout(figure)  # the new ticks may be wider
 
 
 def _occupied(axes: Axes, extents: Sequence[CurveExtent]) -> NDArray[float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,11 +11,13 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .._data.statistics import isolated, needs_log_scale, thinned
+from .._data.statistics import isolated, log_floor, thinned
+from .._style.background import axes_background, grey
 from .._style.palette import DASHES
 from .labels import readable
 from .layout import FittedText
 from .legend import MOST_ENTRIES, LegendEntries
+from .log_scale import use_log_scale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from .._style.keys import PlotStyle
     from .legend import CurveExtent
 
-CROWD_GREY = "#7f7f7f"
+CROWD_GREY = "#7f7f7f"  # seen on any background
 FEW_POINTS = 5  # a curve of so few has them all marked; a longer one, only those between gaps
 
 
@@ -38,6 +41,8 @@ class Panel:
     style: PlotStyle
     escape: Callable[[str], str]
     extents: list[CurveExtent] = field(default_factory=list)
+    # the values of all curves; bands may reach below them
+    values: list[Array] = field(default_factory=list)
     # the legend's entries
     handles: list[Artist] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -53,15 +58,17 @@ class Panel:
         self.texts.append(FittedText(artist, text, self.escape, self.axes))
 
     def legend_entries(self, title: str) -> LegendEntries:
-        handles, labels = self.handles, self.labels
+        handles, labels, unlisted = self.handles, self.labels, []
         if len(labels) > MOST_ENTRIES:
             more = len(labels) - MOST_ENTRIES + 1
+            unlisted = labels[MOST_ENTRIES - 1 :]
             handles = [*handles[: MOST_ENTRIES - 1], Line2D([], [], linestyle="none")]
             labels = [*labels[: MOST_ENTRIES - 1], f"… and {more} more"]
-        return LegendEntries(handles, labels, title=title, escape=self.escape)
+        return LegendEntries(handles, labels, title=title, escape=self.escape, unlisted=unlisted)
 
 
 def draw_line(panel: Panel, steps: Array, values: Array, colour: str, dashes: int) -> Line2D:
+    panel.values.append(values)
     x, y = thinned(steps, values)
     points = np.isfinite(y)
     marked = points if points.sum() <= FEW_POINTS else isolated(y)
@@ -92,16 +99,25 @@ def legend_line(colour: str, dashes: int) -> Line2D:
     return Line2D([], [], color=colour, linestyle=DASHES[dashes], linewidth=line_width())
 
 
+def strong_grey() -> str:
+    """A grey between the text's colour and that of a crowd."""
+    return grey(axes_background(), 0.7)
+
+
 def line_width() -> float:
     return float(matplotlib.rcParams["lines.linewidth"])
 
 
 def finish_y_axis(panel: Panel, metric: str) -> None:
     axes = panel.axes
-    ends = [end for _, low, high in panel.extents for end in (low, high)]
-    values = np.concatenate([np.empty(0), *ends])
-    if needs_log_scale(values):
-        axes.set_yscale("log", nonpositive="clip")
+    values = np.concatenate([np.empty(0), *panel.values])
+    name = readable(metric)
+    floor = log_floor(metric, values)
+    if floor is not None:
+        highest = np.concatenate([high[np.isfinite(high)] for _, _, high in panel.extents])
+        use_log_scale(axes, floor, float(highest.max()))
+        if (values == 0).any():
+            name = _with_zeros_told(panel, name, f"{floor:.2g}")
     if not np.isfinite(values).any():
         axes.set_yticks([])
         axes.text(
@@ -109,7 +125,14 @@ def finish_y_axis(panel: Panel, metric: str) -> None:
             transform=axes.transAxes,
         )  # fmt: skip
     if panel.style.add_ylabels:
-        panel.write(axes.yaxis.label, readable(metric))
+        panel.write(axes.yaxis.label, name)
+
+
+def _with_zeros_told(panel: Panel, name: str, floor: str) -> str:
+    """The axis' name, which says where zeros are; a warning does where axes have no names."""
+    if not panel.style.add_ylabels:
+        warnings.warn(f"{name}: zeros are drawn at {floor}, on a log scale.", stacklevel=6)
+    return f"{name}, 0 drawn at {floor}"
 
 
 def finish_x_axis(panels: Sequence[Panel], step: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import pickle
+import re
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from .._data.errors import PlottingError
 from .._data.files import write_atomically
-from .._data.recipe import to_csv
+from .._recipes.data_files import to_csv
 from .._style.keys import FILETYPES
 from .styled import StyledFigure
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from .._style.keys import PlotStyle
 
-# Without dates: a file changes only when the figure does.
+# Without dates, here and in PostScript below: a file changes only when the figure does.
 _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None},
     "svg": {"Date": None},
@@ -42,18 +45,30 @@ def save_figure(figure: Figure, path: str | PathLike[str], style: PlotStyle) -> 
     for filetype in filetypes:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=filetype, metadata=_METADATA.get(filetype))
+        content = buffer.getvalue()
+        if filetype in ("eps", "ps"):
+            content = re.sub(rb"(?m)^%%CreationDate: .*\n", b"", content)
         written.append(_beside(target, filetype))
-        write_atomically(written[-1], buffer.getvalue())
+        write_atomically(written[-1], content)
+    files = {}
+    if figure.shortened:
+        files["names.csv"] = _table_of_names(figure.shortened)
     if style.pickle:
-        files = {
+        files |= {
             "pickle": pickle.dumps(figure),
-            "csv": to_csv(figure.runs),
+            "csv": to_csv(figure.data),
             "json": figure.recipe.to_json(figure.style.to_dict()),
         }
-        for suffix, content in files.items():
-            written.append(_beside(target, suffix))
-            write_atomically(written[-1], content)
+    for suffix, content in files.items():
+        written.append(_beside(target, suffix))
+        write_atomically(written[-1], content)
     return written
+
+
+def _table_of_names(shortened: Sequence[tuple[str, str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("shown", "name"), *shortened])
+    return text.getvalue().encode()
 
 
 def _beside(target: Path, suffix: str) -> Path:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .._style.rc_layer import rc_layer
+from .opaque import OPAQUE_FILETYPES, opaque_copy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._data.recipe import Recipe
-    from .._data.runs import Run
+    from .._recipes.data_files import FigureData
+    from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
 
 
@@ -22,11 +24,12 @@ class StyledFigure(Figure):
 
     # What it shows, and how; set once it is drawn.
     recipe: Recipe
-    runs: tuple[Run, ...]
+    data: FigureData
     style: PlotStyle
 
     def __init__(self, parameters: dict[str, object], **keywords: Any) -> None:
         self.parameters = parameters
+        self.shortened: list[tuple[str, str]] = []  # what is shown, "" for nothing; whole names
         super().__init__(**keywords)
         FigureCanvasAgg(self)
 
@@ -39,10 +42,15 @@ class StyledFigure(Figure):
         with rc_layer(self.parameters):
             super().draw(renderer)
 
-    def savefig(self, *arguments: Any, **keywords: Any) -> None:
-        """Save with the figure's own rcParams, whatever the global ones are."""
+    def savefig(self, fname: Any, **keywords: Any) -> None:
+        """Save with the figure's own rcParams, whatever the global ones are.
+
+        File types without transparency show the colours that it would give.
+        """
+        filetype = keywords.get("format") or Path(str(fname)).suffix[1:]
         with rc_layer(self.parameters):
-            super().savefig(*arguments, **keywords)
+            figure = opaque_copy(self) if filetype.lower() in OPAQUE_FILETYPES else self
+            super(StyledFigure, figure).savefig(fname, **keywords)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows; it shows figures by itself only after pyplot was imported."""

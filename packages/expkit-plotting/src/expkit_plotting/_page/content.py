@@ -158,8 +158,8 @@ def _curves(
 
 def _svg(experiment: Experiment, metric: str, style: PlotStyle) -> str:
     """The figure of a metric as `PlotMetrics` draws it, in base64."""
-    from .._data.selection import metric_recipe
-    from .._figures.drawing import draw_figure
+    from .._kinds.drawing import draw_figure
+    from .._recipes.selection import metric_recipe
 
     recipe, runs = metric_recipe(experiment, metric)
     figure = draw_figure(recipe, runs, style)

@@ -13,26 +13,26 @@ import numpy as np
 
 from .._data.groups import Group, group_runs, repetitions
 from .._data.runs import Experiment
-from .._data.selection import metric_recipe
 from .._data.statistics import (
     align,
     average_inner,
     drawable,
+    log_floor,
     mean_and_spread,
-    needs_log_scale,
     quantiles,
     ranked,
     thinned,
 )
 from .._figures.group_styles import group_styles
+from .._recipes.selection import metric_recipe
 from .._style.palette import DASHES, curve_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .._data.recipe import Recipe
     from .._data.runs import Array, Curve
+    from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
 
 MOST_POINTS = 1_000_000  # of all curves of runs together, at 8 bytes in the page
@@ -94,7 +94,7 @@ class PageCurves:
             if number is not None:
                 longest = max(longest, len(curve.steps))
                 written.append([number, *self._written(curve)])
-        log = bool(len(values)) and needs_log_scale(values)
+        log = log_floor(metric, values) is not None
         data: dict[str, object] = {
             "step": recipe.step,
             "direction": recipe.direction,

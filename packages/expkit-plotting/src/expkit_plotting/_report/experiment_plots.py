@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from .._data.errors import PlottingError
-from .._data.recipe import Recipe
-from .._data.run_folders import warn_of_differences
-from .._data.runs import Experiment, Run
-from .._data.selection import metric_recipe, run_recipe, warn_of_absent_metrics
 from .._data.sources import read_source
 from .._style.choice import as_style
 from .fingerprints import FigureFingerprints, figure_fingerprint, hash_of
-from .paths import metric_figure_name, run_figure_path, style_folder
+from .paths import style_folder
+from .planned_figures import (
+    Places,
+    PlannedFigure,
+    check_options,
+    confusion_figures,
+    figures_of_runs,
+    figures_over_all_runs,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .._data.runs import Experiment
     from .._style.keys import PlotStyle
 
 
@@ -47,15 +52,6 @@ class ExperimentPlots:
     outdated_folders: list[Path] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Figure:
-    """A figure to be drawn, unless it is up to date; `path` has no suffix."""
-
-    path: Path
-    recipe: Recipe
-    runs: tuple[Run, ...]
-
-
 def plot_experiments(
     sources: Sequence[Path],
     *,
@@ -63,10 +59,11 @@ def plot_experiments(
     metrics: Sequence[str] = (),
     runs: Sequence[str] = (),
     each: bool = False,
+    kind: str = "curves",
     options: Mapping[str, Any] | None = None,
     out: Path | None = None,
 ) -> ExperimentPlots:
-    """Draw each metric over all runs, or all metrics of single runs.
+    """Draw each metric over all runs, or all metrics of single runs; or figures of another kind.
 
     Figures whose runs, options and style have not changed since they were drawn are left alone.
     Figures in another style than the experiment's own go into a folder of the style's name, where
@@ -79,7 +76,8 @@ def plot_experiments(
         metrics: Only these metrics, over all runs.
         runs: The figures of these runs, and none over all runs unless `metrics` says so.
         each: The figures of all runs, too.
-        options: Arguments of `PlotMetrics.metric`.
+        kind: One of `planned_figures.KINDS`.
+        options: Arguments of the kind's method, such as `PlotMetrics.metric`.
         out: Folder for all figures, instead of `plots/` of the (first) experiment and
             `training/<run>/plots/`.
 
@@ -93,36 +91,36 @@ def plot_experiments(
     home = experiment.folder
     if experiment.experiments:
         home = experiment.folders.get(experiment.experiments[0])
-    plots_folder = out or (home or first.parent) / "plots"
-    subfolder = "" if out or _is_own(plot_style, style, first) else style_folder(str(style))
+    check_options(kind, options)
+    places = Places(
+        plots=out or (home or first.parent) / "plots",
+        subfolder="" if out or _is_own(plot_style, style, first) else style_folder(str(style)),
+        out=out,
+    )
     plots = ExperimentPlots(plot_style.filetypes, experiment.experiments)
-    figures: list[_Figure] = []
-    if metrics or not runs:
-        shown = list(metrics or experiment.metrics)
-        for metric in shown:
-            recipe, runs_shown = metric_recipe(experiment, metric, **options)
-            name = metric_figure_name(
-                metric, options, experiment.metrics, experiments=plots.experiments
-            )
-            if not figures:  # the others show the same runs
-                warn_of_differences(runs_shown, recipe.group_by)
-            figures.append(_Figure(plots_folder / subfolder / name, recipe, runs_shown))
-        warn_of_absent_metrics(experiment, shown)
-    each = each or _is_one_run(experiment, first)
-    for name in dict.fromkeys((*runs, *(experiment.run_names if each else ()))):
-        try:
-            recipe, runs_shown = run_recipe(experiment, name)
-        except PlottingError:
-            if name in runs:
-                raise
-            plots.runs_without_metrics.append(name)
-            continue
-        path = run_figure_path(runs_shown[0], plots_folder, out)
-        path = path.parent / subfolder / path.name
-        if all(figure.path != path for figure in figures):  # two words may name one run
-            figures.append(_Figure(path, recipe, runs_shown))
-    fingerprints = FigureFingerprints(plots_folder)
-    if not (experiment.experiments or options or subfolder):
+    named = list(dict.fromkeys((*runs, *(experiment.run_names if each else ()))))
+    figures: list[PlannedFigure] = []
+    if kind == "confusion":
+        if metrics:
+            raise PlottingError("A confusion matrix has no metric; its result is what you name.")
+        figures += confusion_figures(experiment, named, places, options=options)
+    elif kind != "curves" and named:
+        raise PlottingError(f"A figure of kind {kind!r} is over all runs; name none of them.")
+    elif metrics or not runs:
+        figures += figures_over_all_runs(experiment, metrics, places, kind=kind, options=options)
+    if kind == "curves":
+        if _is_one_run(experiment, first):
+            named = named or list(experiment.run_names)
+        for name in named:
+            try:
+                figures += figures_of_runs(experiment, [name], places)
+            except PlottingError:
+                if name in runs:
+                    raise
+                plots.runs_without_metrics.append(name)
+    figures = list({figure.path: figure for figure in figures}.values())  # two words, one run
+    fingerprints = FigureFingerprints(places.plots)
+    if not (experiment.experiments or options or places.subfolder):
         names = {
             figure.recipe.metrics[0]: figure.path.name
             for figure in figures
@@ -132,13 +130,13 @@ def plot_experiments(
     appearance = hash_of((), plot_style, _uses_latex(plot_style), _versions())
     try:
         for figure in figures:
-            fingerprint = figure_fingerprint(figure.runs, figure.recipe, appearance)
+            fingerprint = figure_fingerprint(figure.data, figure.recipe, appearance)
             is_current = fingerprints.is_current(figure.path, fingerprint)
             is_current = is_current and _files_exist(figure.path, plot_style)
             if not is_current:
                 _draw_and_save(figure, plot_style)
                 fingerprints.set(figure.path, fingerprint)
-            if figure.recipe.kind == "metric":
+            if figure.recipe.kind not in ("run", "confusion"):
                 plots.metric_figures.append(figure.path)
                 plots.metric_figures_drawn += not is_current
             else:
@@ -147,7 +145,7 @@ def plot_experiments(
     finally:  # what is drawn need not be drawn again
         if plots.metric_figures_drawn or plots.run_figures_drawn:
             fingerprints.save()
-    if not subfolder:
+    if not places.subfolder:
         plots.outdated_folders = fingerprints.outdated_folders(
             [*plots.metric_figures, *plots.run_figures]
         )
@@ -177,13 +175,13 @@ def _uses_latex(style: PlotStyle) -> bool:
     return latex_or_warning(style)
 
 
-def _draw_and_save(figure: _Figure, style: PlotStyle) -> None:
-    from .._figures.drawing import (
+def _draw_and_save(figure: PlannedFigure, style: PlotStyle) -> None:
+    from .._figures.saving import save_figure
+    from .._kinds.drawing import (
         draw_figure,  # loads what a call with nothing to draw does without
     )
-    from .._figures.saving import save_figure
 
-    save_figure(draw_figure(figure.recipe, figure.runs, style), figure.path, style)
+    save_figure(draw_figure(figure.recipe, figure.data, style), figure.path, style)
 
 
 def _files_exist(figure: Path, style: PlotStyle) -> bool:

@@ -12,6 +12,7 @@ from .._data.files import read_bytes, write_atomically
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._data.runs import Array, Run
+    from .._recipes.data_files import FigureData
 
 NAME = ".drawn.json"
 SCHEMA = 1
@@ -102,9 +103,13 @@ class FigureFingerprints:
             return str(figure)
 
 
-def figure_fingerprint(runs: tuple[Run, ...], recipe: object, appearance: str) -> str:
+def figure_fingerprint(data: FigureData, recipe: object, appearance: str) -> str:
     """A hash of what a figure shows, followed by the hash of how it looks."""
-    return f"{hash_of(runs, recipe)} {appearance}"
+    if isinstance(data, tuple):
+        shown = hash_of(data, recipe)
+    else:
+        shown = hash_of((), recipe, data.classes, data.counts.tolist())
+    return f"{shown} {appearance}"
 
 
 def hash_of(runs: tuple[Run, ...], *parts: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .._data.errors import PlottingError, near_match
+from .background import standing_out, stands_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ DISTINCT = (0, 1, 2, 9, 4, 5)
 # Palettes that seaborn computes; it is imported for these only.
 COMPUTED = ("husl", "hls", "rocket", "mako", "flare", "crest", "vlag", "icefire")
 COMPUTED_PREFIXES = ("ch:", "light:", "dark:", "blend:", "husl:", "hls:", "cubehelix")
-LIGHTEST = 0.8  # a line of higher luminance cannot be seen on white
 
 # Solid, dashed, dash-dotted, dotted; lengths in line widths.
 DASHES: tuple[LineStyleType, ...] = (
@@ -102,22 +102,12 @@ def colours(palette: str | Sequence[str], count: int) -> list[str]:
     return [to_hex(colormap(0.1 + 0.75 * (i + 0.5) / max(count, 1))) for i in range(max(count, 1))]
 
 
-def visible(colour: str) -> bool:
-    """Whether a line of this colour stands out from white paper.
-
-    >>> visible("#0173b2"), visible("#ece133")
-    (True, False)
-    """
-    red, green, blue = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < LIGHTEST
-
-
 def distinct_colours(palette: str | Sequence[str], count: int) -> list[str]:
     """`count` colours for curves that differ in colour alone, or fewer if there are no more."""
     if palette == "colorblind":
         ten = colours(palette, 10)
         return [ten[index] for index in DISTINCT][:count]
-    return [colour for colour in colours(palette, count) if visible(colour)]
+    return [colour for colour in colours(palette, count) if stands_out(colour)]
 
 
 def curve_styles(palette: str | Sequence[str], count: int) -> list[CurveStyle]:
@@ -127,9 +117,11 @@ def curve_styles(palette: str | Sequence[str], count: int) -> list[CurveStyle]:
     and purple, or orange and red, come close for colour-blind readers; a test measures it.
     """
     shades = colours(palette, count)
-    visible_shades = [shade for shade in shades if visible(shade)]
+    visible_shades = [shade for shade in shades if stands_out(shade)]
     if len(visible_shades) >= min(count, 5):
         shades = visible_shades
+    elif isinstance(palette, str):  # colours in a list are meant
+        shades = [standing_out(shade) for shade in shades]
     styles = [
         CurveStyle(shade, (index // 3 + turn) % len(DASHES))
         for turn in range(len(DASHES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .background import background_parameters
 from .keys import PROCESS_WIDE
 
 TYPE_CHECKING = False
@@ -49,6 +50,10 @@ OUR_DEFAULTS: Mapping[str, object] = {
     "legend.labelspacing": 0.35,
     "legend.columnspacing": 1.4,
     "mathtext.default": "regular",
+    # With hinting, a text's width differs from one dpi to the next, and from PDF, by up to 7 %.
+    "text.hinting": "none",
+    "pdf.fonttype": 42,  # TrueType; many publishers refuse matplotlib's default, Type 3
+    "ps.fonttype": 42,
 }
 
 
@@ -73,6 +78,7 @@ def rc_parameters(style: PlotStyle, *, latex: bool) -> dict[str, object]:
     scale = CONTEXT_SCALES[style.context]
     overrides: dict[str, object] = {key: value * scale for key, value in CONTEXT.items()}
     overrides |= OUR_DEFAULTS
+    overrides |= background_parameters(style.rcParams)
     overrides |= style.rcParams
     overrides.setdefault("figure.titlesize", overrides["axes.titlesize"])
     overrides["text.usetex"] = latex

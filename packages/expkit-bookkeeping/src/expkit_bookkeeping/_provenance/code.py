@@ -1,8 +1,7 @@
-"""Which code a run was trained with: git commit, dirty flag, hashes of imported sources."""
+"""Which code a run was trained with: commit, uncommitted changes, hashes of imported sources."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -11,12 +10,13 @@ from pathlib import Path
 from types import ModuleType
 
 from .._files.json_files import decode
+from .repository import repository_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .records import RunRecord
+    from .code_records import RecordedRun
 
 SNAPSHOT_VARIABLE = "EXPKIT_SNAPSHOT"
 
@@ -29,21 +29,32 @@ def code_facts(root: Path | None = None) -> dict[str, object]:
             script's folder, else the working directory.
 
     Returns:
-        `commit` and `dirty` (None without git), and `sources`: the sha256 of each imported source
-        file below the root, by its path relative to it. Installed packages are left out. A process
-        that imports from a snapshot of the project has the snapshot's facts, under the project's
-        names.
+        `commit` and `dirty` (None without git), `changes_hash`, the sha256 of the patch with what
+        differs from the commit (None if nothing does), and `sources`: the sha256 of each imported
+        source file below the root, by its path relative to it. Installed packages are left out. A
+        process that imports from a snapshot of the project has the snapshot's facts, under the
+        project's names.
     """
     snapshot = _snapshot_in_use() if root is None else None
     if snapshot is not None:
         sources = _cache.sources(snapshot.path, snapshot.root)
-        return {"commit": snapshot.commit, "dirty": snapshot.dirty, "sources": sources}
+        return {
+            "commit": snapshot.commit,
+            "dirty": snapshot.dirty,
+            "changes_hash": snapshot.changes_hash,
+            "sources": sources,
+        }
     root = project_root() if root is None else Path(root).resolve()
-    commit, dirty = _cache.commit(root)
-    return {"commit": commit, "dirty": dirty, "sources": _cache.sources(root)}
+    state = repository_state(root)
+    return {
+        "commit": state.commit,
+        "dirty": state.dirty,
+        "changes_hash": state.patch_hash,
+        "sources": _cache.sources(root),
+    }
 
 
-def code_changes(record: RunRecord, root: Path | None = None) -> list[str]:
+def code_changes(record: RecordedRun, root: Path | None = None) -> list[str]:
     """The recorded source files that have changed since, or are gone.
 
     Args:
@@ -81,6 +92,7 @@ class Snapshot:
     root: Path
     commit: str | None
     dirty: bool | None
+    changes_hash: str | None
 
 
 def _snapshot_in_use() -> Snapshot | None:
@@ -95,6 +107,7 @@ def _snapshot_in_use() -> Snapshot | None:
             Path(facts["root"]).resolve(),
             facts.get("commit"),
             facts.get("dirty"),
+            facts.get("changes_hash"),
         )
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
@@ -102,6 +115,12 @@ def _snapshot_in_use() -> Snapshot | None:
     import_paths = (os.path.realpath(entry) for entry in sys.path)
     prefix = str(snapshot.path) + os.sep
     return snapshot if any(f"{path}{os.sep}".startswith(prefix) for path in import_paths) else None
+
+
+def project_folder() -> Path:
+    """The folder to which the names of this process's sources are relative."""
+    snapshot = _snapshot_in_use()
+    return project_root() if snapshot is None else snapshot.root
 
 
 def project_root() -> Path:
@@ -141,12 +160,11 @@ class ModuleScan:
 
 @dataclass(frozen=True)
 class CodeFactsCache:
-    """The code facts of one process: git is asked once, and each file hashed once per import.
+    """The sources of one process: each file is hashed once per import.
 
     A process has thousands of modules, and each run asks twice.
 
     Attributes:
-        commits: Commit and dirty flag, by project folder.
         import_hashes: By name and path of a module: its spec, which is a new one after a reload,
             and the hash of its file. A module's code stays what it was when it was imported, even
             if its file is edited during a long sweep.
@@ -155,17 +173,10 @@ class CodeFactsCache:
         foreign_modules: Those that are not the project's own, by roots and environment.
     """
 
-    commits: dict[Path, tuple[str | None, bool | None]] = field(default_factory=dict)
     import_hashes: dict[tuple[str, str], tuple[object, str]] = field(default_factory=dict)
     file_hashes: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     scans: dict[tuple[str, ...], ModuleScan] = field(default_factory=dict)
     foreign_modules: dict[tuple[str, ...], dict[str, ModuleType]] = field(default_factory=dict)
-
-    def commit(self, root: Path) -> tuple[str | None, bool | None]:
-        """Commit and dirty flag of a project when it was first asked for; None without git."""
-        if root not in self.commits:
-            self.commits[root] = _git(root)
-        return self.commits[root]
 
     def sources(self, *roots: Path) -> dict[str, str]:
         """Hashes of the imported files, by their path relative to the first root above them."""
@@ -251,28 +262,3 @@ def _standard_library() -> set[str]:
     import sysconfig
 
     return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-
-
-def _git(root: Path) -> tuple[str | None, bool | None]:
-    if not (root / ".git").exists():
-        return None, None
-    import subprocess
-
-    # One call gives both; untracked files are results as often as code, and do not count.
-    command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
-    environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        status = subprocess.run(
-            command,
-            cwd=root,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
-        lines = status.stdout.splitlines()
-        heads = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
-        commit = heads[0] if heads and heads[0] != "(initial)" else None
-        return commit, any(not line.startswith("#") for line in lines)
-    return None, None

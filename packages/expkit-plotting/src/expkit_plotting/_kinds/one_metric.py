@@ -15,17 +15,15 @@ from .._data.statistics import (
     drawable,
     isolated,
     mean_and_spread,
-    needs_log_scale,
     quantiles,
     ranked,
     thinned,
 )
-from .._style.palette import DASHES, colours, curve_styles
-from .group_styles import group_styles
-from .labels import legend_label
-from .layout import fit_texts
-from .legend import place_legend
-from .panel import (
+from .._figures.group_styles import group_styles
+from .._figures.labels import legend_label
+from .._figures.layout import fit_texts
+from .._figures.legend import place_legend
+from .._figures.panel import (
     CROWD_GREY,
     Panel,
     draw_band,
@@ -34,24 +32,25 @@ from .panel import (
     finish_y_axis,
     legend_line,
     line_width,
+    strong_grey,
 )
+from .._style.palette import DASHES, colours, curve_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.typing import LineStyleType
 
     from .._data.groups import Group
-    from .._data.recipe import Recipe
     from .._data.runs import Array, Curve, Run
+    from .._figures.styled import StyledFigure
+    from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
     from .._style.palette import CurveStyle
-    from .styled import StyledFigure
 
 MANY_RUNS = 30  # single lines can no longer be told apart
 MANY_GROUPS = 12  # above, means with their bands cover one another
 HIGHLIGHTED = 5
 BAND_ALPHA = 0.18
-MEDIAN_GREY = "#4d4d4d"
 
 
 def draw_metric(
@@ -122,13 +121,12 @@ def _draw_groups(
     counts = []
     tables = _tables(metric, groups, recipe)
     curves = [mean_and_spread(values) for _, values in tables]
-    means = np.concatenate([mean for mean, _, _ in curves])
-    # On a log scale a band that reaches zero would have no lower end.
-    lowest = np.nanmin(means) if needs_log_scale(means) else -np.inf
+    # A mean may be positive where runs are not.
+    panel.values += [values.ravel() for _, values in tables if (values < 0).any()]
     for group, (steps, _), (mean, spread, count) in zip(groups, tables, curves, strict=True):
         colour, dashes = styles[group.label]
         counts.append((int(count.min()), int(count.max())) if len(count) else (0, 0))
-        low, high = np.maximum(mean - spread, lowest), mean + spread
+        low, high = mean - spread, mean + spread
         if (count > 1).any():
             draw_band(panel, steps, low, high, colour, BAND_ALPHA)
         handle = draw_line(panel, steps, mean, colour, dashes)
@@ -240,7 +238,8 @@ def _draw_quantiles(
     bands = quantiles(values)
     for low, high, alpha in ((0, 4, 0.22), (1, 3, 0.35)):
         draw_band(panel, steps, bands[low], bands[high], CROWD_GREY, alpha)
-    median = draw_line(panel, steps, bands[2], MEDIAN_GREY, 0)
+    median = draw_line(panel, steps, bands[2], strong_grey(), 0)
+    panel.values += [bands[0], bands[4]]
     panel.extents.append((steps, bands[0], bands[4]))
     title = _highlight(panel, metric, groups, order, recipe, title)
     panel.add_entry(median, f"median of {len(curves)} runs")
@@ -285,4 +284,5 @@ def _show_envelope(panel: Panel, curves: Sequence[Curve]) -> None:
         [(float(steps[0]), float(low.min())), (float(steps[-1]), float(high.max()))]
     )
     panel.axes.autoscale_view()
+    panel.values += [low, high]
     panel.extents.append((steps[finite], low, high))

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .._files.secrets import public_override, without_known_secrets
+from .code import project_folder
 
 _OPTIONS_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")  # python(1), but for -c and -m
 
@@ -34,6 +35,7 @@ def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, obj
         "cuda_visible_devices": environ.get("CUDA_VISIBLE_DEVICES"),
         "command": public_command(),
         "folder": str(Path.cwd()),
+        "project": str(project_folder()),
         "versions": _versions(),
     }
 

@@ -1,4 +1,4 @@
-"""The sources of runs, stored once per content in `code/` of the experiment's folder.
+"""The sources and changes of runs, stored once per content in `code/` of the experiment's folder.
 
 Hundreds of runs share their sources, and run.json is written anew at each checkpoint.
 """
@@ -9,24 +9,34 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from .._files.durable import Check, make_folder, sync_folder, write_file
-from .._files.json_files import read_json
+from .._files.json_files import MAX_BYTES, read_bounded, read_json
 from .hashes import config_hash
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .records import RunRecord
+from .repository import changes_patch
 
 SCHEMA = 1
 FOLDER = "code"
 _HASH = re.compile("[0-9a-f]{64}")  # nothing else from run.json becomes part of a path
 
 
+class RecordedRun(Protocol):
+    """What is asked of a run here: a `RunRecord` has it."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, which may lie in the trash."""
+
+    @property
+    def code(self) -> Mapping[str, object] | None:
+        """What `record_code` has returned."""
+
+
 def record_code(
     folder: Path, facts: Mapping[str, object], *, check: Check | None = None
 ) -> dict[str, object]:
-    """Store the sources of a process, unless they are, and return what else is to be recorded.
+    """Store the sources and changes of a process, unless they are; return what is to be recorded.
 
     Args:
         folder: The experiment's folder.
@@ -34,16 +44,19 @@ def record_code(
         check: See `write_file`.
 
     Returns:
-        `commit`, `dirty` and `sources_hash` (None without sources). Where the sources cannot be
-        stored, the facts themselves, with `sources`, as version 0.1.0 recorded them.
+        `commit`, `dirty`, `changes_hash` (None also if the changes cannot be stored) and
+        `sources_hash` (None without sources). Where the sources cannot be stored, the facts
+        themselves, with `sources`, as version 0.1.0 recorded them.
     """
     sources = facts.get("sources")
+    facts = {**facts, "changes_hash": _record_changes(folder, facts.get("changes_hash"), check)}
     code = {key: value for key, value in facts.items() if key != "sources"}
     if not isinstance(sources, Mapping) or not sources:
         return {**code, "sources_hash": None}
     digest = config_hash(sources)
     try:
-        _store(folder / FOLDER / f"{digest}.json", sources, check)
+        content = {"schema": SCHEMA, "sources": dict(sorted(sources.items()))}
+        _store(folder / FOLDER / f"{digest}.json", json.dumps(content, indent=1) + "\n", check)
     except OSError:
         return dict(facts)
     return {**code, "sources_hash": digest}
@@ -57,7 +70,41 @@ def record_code_of_run(
     return record_code(experiment, facts, check=check)
 
 
-def recorded_sources(record: RunRecord) -> dict[str, str] | None:
+def _record_changes(folder: Path, digest: object, check: Check | None) -> str | None:
+    if not isinstance(digest, str):
+        return None
+    patch = changes_patch(digest)
+    try:
+        if patch is not None:  # else a task imports from a snapshot, with which it was stored
+            _store(folder / FOLDER / f"{digest}.patch", patch, check)
+    except OSError:
+        return None
+    return digest
+
+
+def recorded_changes(record: RecordedRun) -> bytes | None:
+    """The patch with what differed from the commit when a run was started.
+
+    Args:
+        record: A run, also one in the trash.
+
+    Returns:
+        None if the record of it is missing or damaged, or nothing differed: then `code` has no
+        `changes_hash`.
+    """
+    import hashlib
+
+    digest = (record.code or {}).get("changes_hash")
+    if not isinstance(digest, str) or not _HASH.fullmatch(digest):
+        return None
+    for folder in _folders(record):
+        patch = read_bounded(str(folder / FOLDER / f"{digest}.patch"))
+        if isinstance(patch, bytes) and hashlib.sha256(patch[:MAX_BYTES]).hexdigest() == digest:
+            return patch
+    return None
+
+
+def recorded_sources(record: RecordedRun) -> dict[str, str] | None:
     """The source files that a run had imported: their sha256 by path, relative to the project.
 
     Args:
@@ -66,9 +113,13 @@ def recorded_sources(record: RunRecord) -> dict[str, str] | None:
     Returns:
         None if there is no record of them, or if it is damaged.
     """
+    return read_sources(record.code or {}, *_folders(record))
+
+
+def _folders(record: RecordedRun) -> tuple[Path, Path]:
+    """Where the code of a run may be stored."""
     # `training/RUN` and `.trash/RUN` lie as deep.
-    experiment = record.folder.absolute().parent.parent
-    return read_sources(record.code or {}, experiment, record.folder)
+    return record.folder.absolute().parent.parent, record.folder
 
 
 def read_sources(code: Mapping[str, object], *folders: Path) -> dict[str, str] | None:
@@ -86,7 +137,7 @@ def read_sources(code: Mapping[str, object], *folders: Path) -> dict[str, str] |
     return None
 
 
-def _store(path: Path, sources: Mapping[str, object], check: Check | None) -> None:
+def _store(path: Path, content: str | bytes, check: Check | None) -> None:
     if path.exists():
         return
     made = not path.parent.exists()
@@ -94,9 +145,8 @@ def _store(path: Path, sources: Mapping[str, object], check: Check | None) -> No
         path.parent.mkdir(exist_ok=True)  # not its parents: the experiment may have moved away
     else:
         make_folder(path.parent, check)
-    content = {"schema": SCHEMA, "sources": dict(sorted(sources.items()))}
     # Two runs that do this at once write the same.
-    write_file(path, json.dumps(content, indent=1) + "\n", check=check)
+    write_file(path, content, check=check)
     if made:
         sync_folder(path.parent.parent)
 

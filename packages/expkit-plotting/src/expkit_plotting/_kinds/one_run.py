@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib
 
 from .._data.statistics import align
+from .._figures.labels import readable, split_and_quantity
+from .._figures.layout import PAD, FittedText, fit_texts
+from .._figures.legend import place_legend_in_panel
+from .._figures.panel import Panel, draw_line, finish_x_axis, finish_y_axis
 from .._style.palette import curve_styles
-from .labels import readable, split_and_quantity
-from .layout import PAD, FittedText, fit_texts
-from .legend import place_legend_in_panel
-from .panel import Panel, draw_line, finish_x_axis, finish_y_axis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._data.recipe import Recipe
     from .._data.runs import Run
+    from .._figures.styled import StyledFigure
+    from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
-    from .styled import StyledFigure
 
 PANEL_MIN_IN = 2.6  # narrower, tick labels take more room than curves
 PANEL_SHARE = 0.75  # a panel's height, of the style's height for one figure
@@ -30,10 +30,11 @@ MOST_PANELS = 40  # in two columns a metre and a half
 def draw_run(
     figure: StyledFigure,
     recipe: Recipe,
-    run: Run,
+    runs: Sequence[Run],
     style: PlotStyle,
     escape: Callable[[str], str],
 ) -> None:
+    run = runs[0]
     metrics_by_quantity: dict[str, list[str]] = {}
     for metric in recipe.metrics:
         metrics_by_quantity.setdefault(split_and_quantity(metric)[1], []).append(metric)
@@ -80,7 +81,7 @@ def draw_run(
     fit_texts(figure, texts)
     for panel in panels:
         if len(panel.labels) > 1:
-            place_legend_in_panel(panel.axes, panel.legend_entries(""), panel.extents)
+            place_legend_in_panel(figure, panel.axes, panel.legend_entries(""), panel.extents)
 
 
 def _split_label(metric: str) -> str:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expkit_bookkeeping import ClaimLost, config_hash, read_run
-from expkit_bookkeeping._runs.environment import environment_facts, gpu_names
+from expkit_bookkeeping._provenance.environment import environment_facts, gpu_names
 from expkit_bookkeeping.launching import (
     claim_run,
     code_changes,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from .errors import PlottingError, listed, near_match
-from .groups import repeated_keys, resolve_keys, swept_keys
+from .._data.errors import PlottingError, listed, near_match
+from .._data.groups import repeated_keys, resolve_keys, swept_keys
+from .._data.run_folders import numbers_in_grid
+from .._data.runs import Run
+from .._data.statistics import direction_of
 from .recipe import LINES, Lines, Recipe
-from .run_folders import numbers_in_grid
-from .runs import Run
-from .statistics import direction_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .runs import Experiment
+    from .._data.runs import Experiment
+
+    Direction = Literal["minimize", "maximize"]
 
 
 def run_recipe(
@@ -27,13 +29,13 @@ def run_recipe(
     Raises:
         PlottingError: If there is no such run or metric.
     """
-    run = _find_run(name, experiment)
+    run = find_run(name, experiment)
     if not run.metrics:
         raise PlottingError(f"Run {run.name!r} has not logged a metric yet.")
     names = tuple(run.metrics if metrics is None else metrics)
     for metric in names:
         if metric not in run.metrics:
-            raise PlottingError(_no_metric(metric, run.metrics, f"Run {run.name!r}"))
+            raise PlottingError(no_metric(metric, run.metrics, f"Run {run.name!r}"))
     recipe = Recipe(
         kind="run",
         metrics=names,
@@ -59,21 +61,55 @@ def metric_recipe(
     Raises:
         PlottingError: If there is no such metric or key, or an option has another value.
     """
-    if lines not in LINES:
-        raise PlottingError(
-            f"lines must be one of {', '.join(LINES)}; got {lines!r:.80}.{near_match(lines, LINES)}"
-        )
-    if direction not in (None, "minimize", "maximize"):
-        raise PlottingError(
-            f"direction must be minimize or maximize; got {direction!r:.80}."
-            f"{near_match(direction, ('minimize', 'maximize'))}"
-        )
+    check_choice("lines", lines, LINES)
+    runs = runs_with(name, experiment)
+    chosen = grouping(
+        experiment, runs, name, group_by=group_by, top=top, direction=direction, repeat=repeat
+    )
+    recipe = Recipe(
+        kind="metric",
+        metrics=(name,),
+        step=experiment.step,
+        title=title_of(experiment, runs),
+        group_by=chosen.keys,
+        repeat=chosen.repeat,
+        direction=chosen.direction,
+        top=top,
+        lines=lines,
+        settings={run.name: dict(run.settings) for run in runs},
+    )
+    return recipe, runs
+
+
+class Grouping(NamedTuple):
+    """How runs are grouped: the recipe's `group_by`, `repeat` and `direction`."""
+
+    keys: tuple[str, ...] | None
+    repeat: tuple[str, ...]
+    direction: Direction
+
+
+def grouping(
+    experiment: Experiment,
+    runs: Sequence[Run],
+    metric: str,
+    *,
+    group_by: Literal["auto"] | str | Sequence[str] | None,
+    top: int | None,
+    direction: Direction | None,
+    repeat: str | Sequence[str] | None,
+) -> Grouping:
+    """The options of a figure over many runs, checked and completed.
+
+    Raises:
+        PlottingError: If there is no such key, or an option has another value.
+    """
+    check_choice("direction", direction, (None, "minimize", "maximize"))
     if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
         raise PlottingError(f"top must be a whole number from 1; got {top!r:.80}.")
-    runs = _runs_with(name, experiment)
     if direction is None:
-        configured = experiment.direction if experiment.metric == name else None
-        likely = configured or direction_of(name)
+        configured = experiment.direction if experiment.metric == metric else None
+        likely = configured or direction_of(metric)
         direction = "minimize" if likely == "minimize" else "maximize"
     swept = swept_keys([run.settings for run in runs])
     if repeat is None:
@@ -82,19 +118,18 @@ def metric_recipe(
         names = [repeat] if isinstance(repeat, str) else repeat
         repeated = resolve_keys(names, swept, option="repeat")
     keys = _group_keys(group_by, swept, repeated)
-    recipe = Recipe(
-        kind="metric",
-        metrics=(name,),
-        step=experiment.step,
-        title=_title(experiment, runs),
-        group_by=keys,
-        repeat=() if keys is None else tuple(key for key in repeated if key not in keys),
-        direction=direction,
-        top=top,
-        lines=lines,
-        settings={run.name: dict(run.settings) for run in runs},
-    )
-    return recipe, runs
+    inner = () if keys is None else tuple(key for key in repeated if key not in keys)
+    return Grouping(keys, inner, direction)
+
+
+def check_choice(option: str, value: object, choices: Sequence[str | None]) -> None:
+    """Raise PlottingError if an option is none of its choices."""
+    if value not in choices:
+        names = [str(choice) for choice in choices if choice is not None]
+        allowed = " or ".join(names) if len(names) == 2 else f"one of {', '.join(names)}"
+        raise PlottingError(
+            f"{option} must be {allowed}; got {value!r:.80}.{near_match(value, names)}"
+        )
 
 
 def warn_of_absent_metrics(experiment: Experiment, metrics: Sequence[str]) -> None:
@@ -111,7 +146,12 @@ def warn_of_absent_metrics(experiment: Experiment, metrics: Sequence[str]) -> No
             warnings.warn(f"No run of {name!r} has logged {listed(absent)}.", stacklevel=3)
 
 
-def _runs_with(metric: str, experiment: Experiment) -> tuple[Run, ...]:
+def runs_with(metric: str, experiment: Experiment) -> tuple[Run, ...]:
+    """The runs that have logged a metric, with this metric alone.
+
+    Raises:
+        PlottingError: If there are none.
+    """
     runs = tuple(_only(run, (metric,)) for run in experiment.runs if metric in run.metrics)
     if runs:
         return runs
@@ -120,7 +160,7 @@ def _runs_with(metric: str, experiment: Experiment) -> tuple[Run, ...]:
         return tuple(
             Run(name, {}, {metric: curve}) for name, curve in experiment.runs[0].metrics.items()
         )
-    raise PlottingError(_no_metric(metric, experiment.metrics, "The experiment"))
+    raise PlottingError(no_metric(metric, experiment.metrics, "The experiment"))
 
 
 def _is_wide(experiment: Experiment) -> bool:
@@ -137,7 +177,12 @@ def _group_keys(
     return resolve_keys([group_by] if isinstance(group_by, str) else group_by, swept)
 
 
-def _find_run(name: str | int | None, experiment: Experiment) -> Run:
+def find_run(name: str | int | None, experiment: Experiment) -> Run:
+    """The run of a name, a unique part of one, or a number; for None the only one.
+
+    Raises:
+        PlottingError: If that is no run, or several.
+    """
     runs = experiment.runs
     names = experiment.run_names
     if name is None:
@@ -161,7 +206,8 @@ def _find_run(name: str | int | None, experiment: Experiment) -> Run:
     raise PlottingError(f"There is no {missing}.{near_match(text, names)} Runs: {listed(names)}.")
 
 
-def _title(experiment: Experiment, runs: Sequence[Run]) -> str:
+def title_of(experiment: Experiment, runs: Sequence[Run]) -> str:
+    """What a figure's title calls these runs; "" if nothing does."""
     key = experiment.experiment_key
     names = [experiment.name] if key is None else [str(run.settings[key]) for run in runs]
     if not any(names):
@@ -174,6 +220,6 @@ def _only(run: Run, metrics: Sequence[str]) -> Run:
     return replace(run, metrics={name: run.metrics[name] for name in metrics})
 
 
-def _no_metric(metric: str, metrics: Sequence[str] | Mapping[str, object], owner: str) -> str:
+def no_metric(metric: str, metrics: Sequence[str] | Mapping[str, object], owner: str) -> str:
     names = list(metrics)
     return f"{owner} has no metric {metric!r}.{near_match(metric, names)} Known: {listed(names)}."
