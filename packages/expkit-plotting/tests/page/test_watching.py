@@ -3,7 +3,7 @@
 import pytest
 from page_experiments import curves_of, train
 
-from expkit_plotting import PlotStyle, Report
+from expkit_plotting import PlotMetrics, PlotStyle, Report
 from expkit_plotting._page.watching import watch
 
 pytestmark = pytest.mark.runs
@@ -81,3 +81,18 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(experiment, tmp_path, o
     page.tab.wait_for_timeout(300)
     assert frame.locator("#count").inner_text() == "0 of 1 runs"
     assert page.complaints == []
+
+
+def test_tables_and_figures_of_a_notebook_link_to_the_report(experiment, monkeypatch):
+    from expkit_bookkeeping import results
+
+    monkeypatch.chdir(experiment.parent.parent)
+    figure = PlotMetrics(experiment).metric("loss")
+    assert figure._repr_html_() is None
+    assert "<a " not in results(experiment)._repr_html_()
+    Report(experiment).save()
+    link = '<a href="results/digits/report.html" target="_blank">'
+    assert link in results(experiment)._repr_html_()
+    html = figure._repr_html_()
+    assert link in html
+    assert html.startswith('<img src="data:image/png;base64,')

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._data.errors import PlottingError
-from .._data.files import short_path, write_atomically
+from .._data.files import REPORT, short_path, write_atomically
 
-NAME = "report.html"
 MARK = b'<meta name="generator" content="expkit report">'
 _HEAD_BYTES = 4096  # in which the mark is
 
@@ -20,7 +19,7 @@ def report_path(folders: Sequence[Path]) -> Path:
     'results/a/report_with_b.html'
     """
     others = "_".join(folder.resolve().name for folder in folders[1:])
-    return folders[0] / (f"report_with_{others[:80]}.html" if others else NAME)
+    return folders[0] / (f"report_with_{others[:80]}.html" if others else REPORT)
 
 
 def write_report(path: Path, page: str) -> None:
