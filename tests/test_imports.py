@@ -69,8 +69,9 @@ def test_a_parser_is_built_without_what_its_verb_needs():
     code = """
 import json, sys
 from importlib.metadata import entry_points
-parsers = {point.name: point.load()().prog for point in entry_points(group="expkit.parsers")}
-print(json.dumps([parsers, list(sys.modules)]))
+parsers = {point.name: point.load()() for point in entry_points(group="expkit.parsers")}
+helps = [parser.format_help() for parser in parsers.values()]
+print(json.dumps([{verb: parser.prog for verb, parser in parsers.items()}, list(sys.modules)]))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True

@@ -125,6 +125,9 @@ def work(tmp_path, monkeypatch):
     (runs / "cnn_sgd" / "metrics.jsonl").write_text(
         '{"step": 0, "time": 1.5, "metrics": {"val/accuracy": 0.5, "\\ud800": 1}}\n'
     )
+    (runs / "cnn_sgd" / "run.json").write_text(
+        '{"schema": 1, "id": "4f2a", "state": "completed", "swept": {"optimizer.lr": 0.1}}'
+    )
     (runs / "notes.txt").touch()
     (folder / "results" / "my exp" / "training" / "solo").mkdir(parents=True)
     (folder / "conf" / "plotting").mkdir(parents=True)
@@ -152,6 +155,7 @@ def test_verbs_options_and_their_values_complete(terminal):
     assert terminal.press_tab("expkit plot results/digits --direction ma")[3:] == ["maximize"]
     assert terminal.press_tab("expkit plot results/digits --style Mi")[3:] == ["Mine"]
     assert terminal.press_tab("expkit plot results/digits --metric v")[3:] == ["val/accuracy"]
+    assert terminal.press_tab("expkit plot results/digits --group-by o")[3:] == ["optimizer.lr"]
     assert terminal.press_tab("expkit retry results/digits --state interr")[3].strip(",") == (
         "interrupted"
     )
@@ -233,7 +237,7 @@ def test_metrics_and_styles_complete_in_each_verb_that_takes_them():
         [EXPKIT, "completion", "bash"], capture_output=True, text=True, check=True
     )
 
-    for option, kind in {"--metric": "metrics", "--style": "styles"}.items():
+    for option, kind in {"--metric": "metrics", "--style": "styles", "--repeat": "keys"}.items():
         verbs = re.findall(rf"^_shtab_expkit_(\w+)_option_strings=.*{option}\b", done.stdout, re.M)
         assert verbs
         for verb in verbs:
@@ -263,7 +267,7 @@ def test_a_thousand_runs_are_listed_while_a_key_is_pressed(work):
     assert min(times) < 0.1  # seconds of CPU, whatever else the machine does
 
 
-@pytest.mark.parametrize("kind", ["runs", "experiments", "styles", "metrics"])
+@pytest.mark.parametrize("kind", ["runs", "experiments", "styles", "metrics", "keys"])
 def test_what_answers_the_shell_imports_nothing_that_it_does_not_need(kind, work):
     code = f"""
 import sys

@@ -1,8 +1,8 @@
 """Reading what Bookkeeping wrote: states, values, configurations, curves; nothing changes.
 
 Programs that take results further use it, as expkit-plotting and expkit-mlflow do. Names and
-meanings here stay as they are between minor versions; plain Python types throughout. Only what
-`results` returns needs pandas.
+meanings here stay as they are between minor versions; plain Python types, and pandas only for
+`results` and for saved results that are tables.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._results.rows import results as results
     from ._results.swept import UNKNOWN as UNKNOWN
     from ._results.swept import swept_values as swept_values
+    from ._results.values import SavedResults as SavedResults
     from ._runs.records import Liveness as Liveness
     from ._runs.records import RunRecord as RunRecord
     from ._runs.records import find_run as find_run
@@ -40,6 +41,7 @@ _MODULES = {
     "Liveness": "_runs.records",
     "RemovedRun": "_runs.trash",
     "RunRecord": "_runs.records",
+    "SavedResults": "_results.values",
     "UNKNOWN": "_results.swept",
     "UsedRun": "_finished.used_runs",
     "change_since": "_finished.used_runs",

@@ -180,6 +180,13 @@ def test_a_large_file_of_data_in_git_does_not_fill_the_results(project):
     assert left_out(patch) == ["data.bin (11 MB)"]
 
 
+def test_a_new_source_makes_the_code_dirty_and_a_new_file_of_data_does_not(project):
+    put(project, **{"notes.txt": ""})
+    assert train(project, "a").code["dirty"] is False
+    put(project, **{"new.py": ""})
+    assert train(project, "b").code["dirty"] is True
+
+
 def test_the_results_of_earlier_runs_are_no_changes(project):
     put(project, **{"models.py": "WIDTH = 2\n"})
     first = train(project, "a")

@@ -359,14 +359,3 @@ def test_help_says_what_the_exit_codes_mean(verb, capsys):
     assert words.startswith(f"usage: expkit {verb} ")
     assert "Exit codes: 0: " in words
     assert "2: cannot be answered." in words
-
-
-def test_parsers_come_without_heavy_imports(project):
-    code = """
-import sys
-from expkit_hydra import commands
-for verb in ("list", "status", "show", "best", "table", "compare", "cleanup"):
-    getattr(commands, f"{verb}_parser")().format_help()
-print([name for name in ("hydra", "omegaconf", "rich", "pandas", "yaml") if name in sys.modules])
-"""
-    assert project.run("-c", code) == "[]\n"

@@ -146,3 +146,13 @@ def test_damaged_cells_of_a_confusion_matrix_are_refused(tmp_path, content, comp
 
     with pytest.raises(PlottingError, match=complaint):
         restyle(tmp_path / "m")
+
+
+def test_names_that_are_shortened_or_left_out_are_whole_in_a_table(tmp_path):
+    names = [f"a_class_with_a_name_that_nobody_has_room_for_{number}" for number in range(60)]
+    plots = PlotMetrics({"a": {"loss": [1.0]}}, PlotStyle(filetypes=("png",), dpi=60))
+
+    plots.confusion_matrix(np.eye(60), classes=names, normalize=None, save_to=tmp_path / "m")
+
+    table = (tmp_path / "m.names.csv").read_text()
+    assert all(name in table for name in names)

@@ -98,6 +98,18 @@ def test_values_over_many_decades_are_points_on_a_log_scale():
     assert not [c for c in axes.containers if isinstance(c, BarContainer)]
 
 
+def test_a_zero_on_a_log_scale_has_its_place_and_is_told():
+    runs = {"a": {"loss": [1e-6]}, "b": {"loss": [1.0]}, "c": {"loss": [0.0]}}
+
+    (axes,) = PlotMetrics(runs, STYLE).final("loss").axes
+
+    assert axes.get_xlabel() == "Loss\nfinal value, 0 drawn at 1e-06"
+    low, high = axes.get_xlim()
+    assert low < 1e-6 < 1 < high
+    places = [axes.transData.transform((value, 0))[0] for value in (0, 1e-6)]
+    assert places[0] == pytest.approx(places[1])
+
+
 def test_only_completed_runs_have_a_final_value(folder):
     set_state(folder / "training" / "mlp_2", "running")
     plots = PlotMetrics(folder, STYLE)

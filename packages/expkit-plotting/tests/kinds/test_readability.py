@@ -133,7 +133,7 @@ def test_numbers_stand_out_from_their_cells(palette, background):
 def test_equal_steps_of_a_confusion_matrix_look_equal(background):
     from expkit_plotting._style.colour_maps import oklab, ramp
 
-    colours = oklab(ramp(background)(np.arange(0, 256, 15))[:, :3])
+    colours = oklab(ramp(to_rgb(background))(np.arange(0, 256, 15))[:, :3])
 
     steps = np.linalg.norm(np.diff(colours, axis=0), axis=1)
     assert steps.max() / steps.min() < 1.05

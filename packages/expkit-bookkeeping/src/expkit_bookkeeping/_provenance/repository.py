@@ -46,7 +46,8 @@ class RepositoryState:
 
     Attributes:
         commit: The commit; None without git, or before the first commit.
-        dirty: Whether a file that git tracks differs from the commit; None without git.
+        dirty: Whether a file that git tracks, or a new source, differs from the commit; None
+            without git.
         patch: What has to be applied to the commit; None if there is nothing.
     """
 
@@ -106,10 +107,11 @@ def _ask_git(root: Path) -> RepositoryState:
     try:
         patch = _patch(root, commit, changed, new)
     except (OSError, subprocess.SubprocessError) as error:
-        reason = "git took too long" if isinstance(error, subprocess.TimeoutExpired) else str(error)
-        left_out = [f"all changes ({reason})"] if changed or new else []
-        patch = _header(commit, left_out) if left_out else None
-    return RepositoryState(commit, bool(changed), patch)
+        is_slow = isinstance(error, subprocess.TimeoutExpired)
+        reason = "git took too long" if is_slow else f"git failed: {error}"
+        patch = _header(commit, [f"all changes ({reason})"])
+    has_new = patch is not None and b"\ndiff --git " in patch
+    return RepositoryState(commit, bool(changed) or has_new, patch)
 
 
 def left_out_of(patch: bytes) -> list[str]:

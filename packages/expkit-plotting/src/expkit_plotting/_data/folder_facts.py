@@ -75,8 +75,5 @@ def saved_results(run: Run) -> Mapping[str, object]:
     if run.folder is None:
         return {}
     with reader_of_runs():
-        from expkit_bookkeeping import Run as RunFolder
-    try:
-        return RunFolder(run.folder).results
-    except FileNotFoundError:  # it holds metrics, and no run.json
-        return {}
+        from expkit_bookkeeping.reading import SavedResults
+    return SavedResults(run.folder)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 
+from .._style.background import axes_background
 from .._style.colour_maps import text_colour
 from .tick_labels import cell_px
 
@@ -38,7 +39,7 @@ def draw_cells(axes: Axes, values: Array, colours: Colormap, norm: Normalize) ->
         np.ma.masked_invalid(values),
         cmap=colours,
         norm=norm,
-        edgecolors=matplotlib.rcParams["axes.facecolor"] if has_lines else "face",
+        edgecolors=[tuple(axes_background())] if has_lines else "face",
         linewidth=6 / max(rows, columns, 10) if has_lines else 0.0,
         rasterized=not has_lines,
         zorder=1,
@@ -104,16 +105,6 @@ def add_colour_bar(axes: Axes, mesh: QuadMesh) -> Axes:
         spine.set_visible(False)
     place.tick_params(which="both", length=2)
     return place
-
-
-def blended(share: float) -> tuple[float, float, float]:
-    """The background with a share of the text's colour."""
-    from matplotlib.colors import to_rgb
-
-    ink = np.array(to_rgb(matplotlib.rcParams["text.color"]))
-    paper = np.array(to_rgb(matplotlib.rcParams["axes.facecolor"]))
-    red, green, blue = (paper + (ink - paper) * share).tolist()
-    return red, green, blue
 
 
 def _size_that_fits(axes: Axes, shape: Sequence[int], lines: Sequence[str]) -> float | None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 AnyFigure = TypeVar("AnyFigure", bound=Figure)
 
 OPAQUE_FILETYPES = ("eps", "ps")
+THINNESS = 0.5  # the exponent of a line's opacity in its width; the rest goes into its colour
 SEAM_PT = 0.2  # the edge of a face; without it a viewer may show paper between two faces
 
 
@@ -90,7 +91,7 @@ def _make_opaque(artist: Artist, background: ArrayLike) -> None:
     if isinstance(artist, Collection):
         artist.set_array(None)  # or it would colour the collection again
     if isinstance(artist, LineCollection):
-        _make_thin(artist, np.asarray(colours["edgecolor"]))
+        _make_thin(artist, np.asarray(colours["edgecolor"]), background)
         return
     artist.set(**{name: _visible_blended(colour, background) for name, colour in colours.items()})
 
@@ -101,12 +102,13 @@ def _visible_blended(colours: ArrayLike, background: ArrayLike) -> Array:
     return np.where(rgba[..., 3:] > 0, blended(rgba, background), rgba)
 
 
-def _make_thin(lines: LineCollection, colours: Array) -> None:
-    """Lines as thin as they were pale: where many of them lie, it is still darker."""
+def _make_thin(lines: LineCollection, colours: Array, background: ArrayLike) -> None:
+    """Lines that are thin as well as pale, so that it is darker where many of them lie."""
     alpha = float(colours[:, 3].max())
-    widths = (np.asarray(lines.get_linewidth()) * alpha).tolist()
+    widths = (np.asarray(lines.get_linewidth()) * alpha**THINNESS).tolist()
+    pale = np.hstack([colours[:, :3], np.full((len(colours), 1), alpha ** (1 - THINNESS))])
     dashes: Any = lines.get_linestyle()  # the stubs say what may be set; lengths are in points
-    lines.set_color([tuple(colour) for colour in colours[:, :3].tolist()])
+    lines.set_color([tuple(colour) for colour in blended(pale, background).tolist()])
     lines.set_linewidth(widths)
     lines.set_linestyle(  # lengths are in line widths
         [

@@ -34,6 +34,11 @@ class Names:
     texts: Sequence[str]
     endings: Sequence[str] = ()
 
+    @property
+    def whole(self) -> list[str]:
+        """The names with their endings."""
+        return self.shortened(max(map(len, self.texts)))
+
     def shortened(self, length: int) -> list[str]:
         """The names with their endings, the names with at most `length` characters."""
         endings = self.endings or [""] * len(self.texts)
@@ -64,10 +69,12 @@ def name_axes(
         square: Whether the axes will be: matplotlib makes them so when all is in place.
     """
     axes = panel.axes
-    _set_names(axes.yaxis, rows.shortened(1000), panel.escape)
-    _shorten(axes.yaxis, rows, panel.escape, MOST_SHARE * float(figure.bbox.width), upright=False)
+    _set_names(axes.yaxis, rows.whole, panel.escape)
+    figure.shortened += _shorten(
+        axes.yaxis, rows, panel.escape, MOST_SHARE * float(figure.bbox.width), upright=False
+    )
     if columns is not None:  # in one line, long names would push the axes aside
-        _set_names(axes.xaxis, columns.shortened(1000), panel.escape)
+        _set_names(axes.xaxis, columns.whole, panel.escape)
         _turn_long_names(figure, axes, columns, panel.escape, square=square)
     tighten_layout(figure)
     height = float(axes.get_window_extent().height)
@@ -76,7 +83,9 @@ def name_axes(
     fit_texts(figure, panel.texts)
     if columns is not None:
         _turn_long_names(figure, axes, columns, panel.escape, square=square)
-        _make_room(axes.xaxis, cell_px(axes, len(columns.texts), square=square)[0], upright=True)
+        figure.shortened += _make_room(
+            axes.xaxis, columns, cell_px(axes, len(columns.texts), square=square)[0], upright=True
+        )
         tighten_layout(figure)
     needed = max(LINE_HEIGHT * _font_px(axes.yaxis) * len(rows.texts), height)
     frame = axes.get_window_extent()
@@ -86,7 +95,9 @@ def name_axes(
         width_in, height_in = figure.get_size_inches()
         figure.set_size_inches(width_in, height_in + (needed - frame.height) / figure.dpi)
         tighten_layout(figure)
-    _make_room(axes.yaxis, cell_px(axes, len(rows.texts), square=square)[1], upright=False)
+    figure.shortened += _make_room(
+        axes.yaxis, rows, cell_px(axes, len(rows.texts), square=square)[1], upright=False
+    )
 
 
 def cell_px(axes: Axes, count: int, *, square: bool = False) -> tuple[float, float]:
@@ -107,7 +118,9 @@ def _turn_long_names(
     if max(_lengths(axis, upright=False)) + GAP * _font_px(axis) <= column:
         return
     axes.tick_params(axis="x", labelrotation=90)
-    _shorten(axis, names, escape, MOST_SHARE * float(figure.bbox.height), upright=True)
+    figure.shortened += _shorten(
+        axis, names, escape, MOST_SHARE * float(figure.bbox.height), upright=True
+    )
 
 
 def _set_names(axis: Axis, names: Sequence[str], escape: Callable[[str], str]) -> None:
@@ -117,26 +130,31 @@ def _set_names(axis: Axis, names: Sequence[str], escape: Callable[[str], str]) -
 
 def _shorten(
     axis: Axis, names: Names, escape: Callable[[str], str], limit: float, *, upright: bool
-) -> None:
+) -> list[tuple[str, str]]:
+    """Shorten names that are longer than `limit`; returns what is shown for which names."""
     length = max(map(len, names.texts))
     while True:
         longest = max(_lengths(axis, upright=upright))
         if longest <= limit or length <= SHORTEST_LABEL:
-            return
+            pairs = zip(names.shortened(length), names.whole, strict=True)
+            return [(shown, whole) for shown, whole in pairs if shown != whole]
         length = max(min(int(length * limit / longest), length - 1), SHORTEST_LABEL)
         _set_names(axis, names.shortened(length), escape)
 
 
-def _make_room(axis: Axis, available: float, *, upright: bool) -> None:
-    """Make names smaller, and leave some out, until each has its line."""
+def _make_room(
+    axis: Axis, names: Names, available: float, *, upright: bool
+) -> list[tuple[str, str]]:
+    """Make names smaller, and leave some out, until each has its line; returns those left out."""
     scale = available / (CLOSEST * max(_lengths(axis, upright=not upright)))
     if scale >= 1:
-        return
+        return []
     labels = axis.get_majorticklabels()
     texts = [label.get_text() for label in labels]
     axis.set_tick_params(labelsize=float(labels[0].get_fontsize()) * max(scale, SMALLEST))
     every = math.ceil(SMALLEST / scale)
     axis.set_ticks(np.arange(0, len(texts), every), texts[::every])
+    return [("", name) for place, name in enumerate(names.whole) if place % every]
 
 
 def _lengths(axis: Axis, *, upright: bool) -> list[float]:

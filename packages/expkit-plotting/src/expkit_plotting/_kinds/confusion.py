@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import matplotlib
 import numpy as np
 from matplotlib.colors import Normalize
 
@@ -13,6 +12,7 @@ from .._figures.layout import tighten_layout
 from .._figures.notes import NotedName
 from .._figures.panel import Panel
 from .._figures.tick_labels import Names, name_axes
+from .._style.background import axes_background
 from .._style.colour_maps import UNIFORM, colour_map, ramp
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def _draw(
     axes = panel.axes
     values = _shares(matrix.counts, recipe.normalize)
     is_own = isinstance(style.palette, str) and style.palette in UNIFORM
-    colours = colour_map(style.palette) if is_own else ramp(matplotlib.rcParams["axes.facecolor"])
+    colours = colour_map(style.palette) if is_own else ramp(axes_background())
     high = 100.0 if recipe.normalize else float(matrix.counts.max()) or 1.0
     mesh = draw_cells(axes, values, colours, Normalize(0, high))
     for spine in axes.spines.values():  # zero is the background: where does the matrix end?

@@ -9,12 +9,14 @@ import matplotlib
 import numpy as np
 
 from .._data.groups import group_runs, in_sweep_order, legend_title, repetitions
-from .._data.statistics import average_inner, drawable, mean_and_spread, needs_log_scale, ranked
+from .._data.statistics import average_inner, drawable, log_floor, mean_and_spread, ranked
 from .._figures.group_styles import group_styles
 from .._figures.labels import legend_label, readable
+from .._figures.log_scale import use_log_scale
 from .._figures.notes import NotedName
 from .._figures.panel import CROWD_GREY, Panel
 from .._figures.tick_labels import Names, name_axes
+from .._style.background import axes_background, foreground
 from .._style.palette import colours
 
 TYPE_CHECKING = False
@@ -57,13 +59,13 @@ def draw_final_values(
     every_row = _rows(recipe, runs, style)
     rows = _best(every_row, recipe, metric)
     values = np.concatenate([row.values for row in rows])
-    is_log = recipe.marks != "bars" and needs_log_scale(values)
-    if recipe.marks == "bars" or (recipe.marks == "auto" and not is_log and _are_bars(rows)):
+    floor = None if recipe.marks == "bars" else log_floor(metric, values)
+    if recipe.marks == "bars" or (recipe.marks == "auto" and floor is None and _are_bars(rows)):
         _draw_bars(panel, rows)
     else:
         _draw_points(panel, rows)
-    if is_log:
-        axes.set_xscale("log")
+    if floor is not None:
+        use_log_scale(axes.xaxis, floor, float(np.nanmax(values)))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     _mark_empty_rows(panel, rows)
@@ -72,7 +74,10 @@ def draw_final_values(
         panel.write(axes.yaxis.label, title)
     if style.add_titles and recipe.title:
         panel.write(axes.title, recipe.title)
-    noted = NotedName(axes.xaxis.label, readable(metric), _note(rows, every_row, recipe))
+    note = _note(rows, every_row, recipe)
+    if floor is not None and (values == 0).any():
+        note.append(f"0 drawn at {floor:.2g}")
+    noted = NotedName(axes.xaxis.label, readable(metric), note)
     name_axes(figure, panel, rows=_names(rows, style), noted=[noted] if style.add_xlabels else [])
 
 
@@ -125,7 +130,7 @@ def _are_bars(rows: Sequence[_Row]) -> bool:
 
 
 def _draw_bars(panel: Panel, rows: Sequence[_Row]) -> None:
-    axes, ink = panel.axes, matplotlib.rcParams["text.color"]
+    axes, ink = panel.axes, foreground(axes_background())
     row_pt = axes.get_window_extent().height / len(rows) * 72 / axes.figure.dpi
     height = min(BAR_HEIGHT, THICKEST_BAR * matplotlib.rcParams["font.size"] / row_pt)
     places = np.arange(len(rows))
@@ -157,7 +162,7 @@ def _draw_values(panel: Panel, rows: Sequence[_Row], shades: Sequence[str]) -> N
         size = 0.6 * matplotlib.rcParams["lines.markersize"]
         panel.axes.scatter(
             row.values, np.full(len(row.values), place), s=size**2, linewidths=0.7,
-            facecolors=matplotlib.rcParams["axes.facecolor"], edgecolors=shade, zorder=2.4,
+            facecolors=[tuple(axes_background())], edgecolors=shade, zorder=2.4,
         )  # fmt: skip
 
 

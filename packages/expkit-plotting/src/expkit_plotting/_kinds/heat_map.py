@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Patch, Rectangle
 
 from .._data.groups import differing_keys, distinct_texts, identity, short_keys, swept_keys
 from .._data.groups import sweep_key as place_in_sweep
-from .._data.statistics import drawable, needs_log_scale
-from .._figures.cells import add_colour_bar, blended, draw_cells, number_texts, write_in_cells
+from .._data.statistics import drawable, log_floor
+from .._figures.cells import add_colour_bar, draw_cells, number_texts, write_in_cells
 from .._figures.labels import legend_label, readable
 from .._figures.legend import LegendEntries, place_legend_below
 from .._figures.notes import NotedName
 from .._figures.panel import CROWD_GREY, Panel
 from .._figures.tick_labels import Names, name_axes
+from .._style.background import axes_background, grey
 from .._style.colour_maps import colour_map
 
 TYPE_CHECKING = False
@@ -47,10 +48,10 @@ def draw_heat_map(
     means, counts = _cells(recipe, runs, rows, columns)
     panel = Panel(figure.subplots(), style, escape)
     axes = panel.axes
-    is_log = needs_log_scale(means)
+    floor = log_floor(metric, means)
     colours = colour_map(style.palette)
-    mesh = draw_cells(axes, means, colours, _norm(means, is_log=is_log))
-    axes.set_facecolor(blended(EMPTY_SHADE))
+    mesh = draw_cells(axes, means, colours, _norm(means, floor))
+    axes.set_facecolor(_empty_shade())
     entries = _mark_empty_cells(panel, recipe, means, rows, columns)
     names = short_keys(swept_keys(list(recipe.settings.values())))
     if style.add_xlabels:
@@ -79,7 +80,7 @@ def draw_heat_map(
         axes,
         mesh,
         means,
-        number_texts(means, is_log=is_log),
+        number_texts(means, is_log=floor is not None),
         notes=[[f"n = {count}" if count else "" for count in row] for row in counts.tolist()]
         if differs
         else None,
@@ -130,12 +131,12 @@ def _place(
     return row, column
 
 
-def _norm(means: Array, *, is_log: bool) -> Normalize:
+def _norm(means: Array, floor: float | None) -> Normalize:
     finite = means[np.isfinite(means)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     if low == high:  # one colour, from the middle of the map
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
-    return LogNorm(low, high) if is_log else Normalize(low, high)
+    return Normalize(low, high) if floor is None else LogNorm(floor, high, clip=True)
 
 
 def _mark_empty_cells(
@@ -144,16 +145,24 @@ def _mark_empty_cells(
     """Hatch what rules skip; returns entries for the legend."""
     skipped = {_place(values, recipe, rows, columns) for values in recipe.skipped.values()}
     skipped = {place for place in skipped if np.isnan(means[place])}
-    paper = matplotlib.rcParams["axes.facecolor"]
-    hatched = {"facecolor": paper, "edgecolor": CROWD_GREY, "hatch": HATCH, "linewidth": 0.0}
+    hatched: dict[str, Any] = {
+        "facecolor": tuple(axes_background()),
+        "edgecolor": CROWD_GREY,
+        "hatch": HATCH,
+        "linewidth": 0.0,
+    }
     for row, column in sorted(skipped):
         panel.axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **hatched))
     entries = []
     if np.isnan(means).sum() > len(skipped):
-        entries.append((Patch(facecolor=blended(EMPTY_SHADE), linewidth=0), "no value"))
+        entries.append((Patch(facecolor=_empty_shade(), linewidth=0), "no value"))
     if skipped:
         entries.append((Patch(**hatched), "skipped by rule"))
     return entries
+
+
+def _empty_shade() -> str:
+    return grey(axes_background(), EMPTY_SHADE)
 
 
 def _note(recipe: Recipe, counts: Array) -> list[str]:

@@ -121,35 +121,43 @@ def plot_experiments(
     figures = list({figure.path: figure for figure in figures}.values())  # two words, one run
     fingerprints = FigureFingerprints(places.plots)
     if not (experiment.experiments or options or places.subfolder):
-        names = {
+        fingerprints.name_figures({
             figure.recipe.metrics[0]: figure.path.name
             for figure in figures
             if figure.recipe.kind == "metric"
-        }
-        fingerprints.names_by_metric = {**fingerprints.names_by_metric, **names}
-    appearance = hash_of((), plot_style, _uses_latex(plot_style), _versions())
+        })  # fmt: skip
     try:
-        for figure in figures:
-            fingerprint = figure_fingerprint(figure.data, figure.recipe, appearance)
-            is_current = fingerprints.is_current(figure.path, fingerprint)
-            is_current = is_current and _files_exist(figure.path, plot_style)
-            if not is_current:
-                _draw_and_save(figure, plot_style)
-                fingerprints.set(figure.path, fingerprint)
-            if figure.recipe.kind not in ("run", "confusion"):
-                plots.metric_figures.append(figure.path)
-                plots.metric_figures_drawn += not is_current
-            else:
-                plots.run_figures.append(figure.path)
-                plots.run_figures_drawn += not is_current
+        _bring_up_to_date(figures, fingerprints, plot_style, plots)
     finally:  # what is drawn need not be drawn again
-        if plots.metric_figures_drawn or plots.run_figures_drawn:
-            fingerprints.save()
+        fingerprints.save()
     if not places.subfolder:
         plots.outdated_folders = fingerprints.outdated_folders(
             [*plots.metric_figures, *plots.run_figures]
         )
     return plots
+
+
+def _bring_up_to_date(
+    figures: Sequence[PlannedFigure],
+    fingerprints: FigureFingerprints,
+    style: PlotStyle,
+    plots: ExperimentPlots,
+) -> None:
+    """Draw what has changed; `fingerprints` and `plots` take down what is there."""
+    appearance = hash_of((), style, _uses_latex(style), _versions())
+    for figure in figures:
+        fingerprint = figure_fingerprint(figure.data, figure.recipe, appearance)
+        is_current = fingerprints.is_current(figure.path, fingerprint)
+        is_current = is_current and _files_exist(figure.path, style)
+        if not is_current:
+            _draw_and_save(figure, style)
+            fingerprints.set(figure.path, fingerprint)
+        if figure.recipe.kind not in ("run", "confusion"):
+            plots.metric_figures.append(figure.path)
+            plots.metric_figures_drawn += not is_current
+        else:
+            plots.run_figures.append(figure.path)
+            plots.run_figures_drawn += not is_current
 
 
 def _is_one_run(experiment: Experiment, source: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .._data.files import read_bytes, write_atomically
@@ -54,6 +54,7 @@ class FigureFingerprints:
     def __init__(self, plots: Path) -> None:
         self._file = plots / NAME
         self._base = plots.parent
+        self._has_changed = False
         content, self._is_newer = _read(self._file)
         figures = content.get("figures", content)  # version 0.1.0 wrote the figures alone
         self._fingerprints: dict[str, object] = figures if isinstance(figures, dict) else {}
@@ -71,10 +72,17 @@ class FigureFingerprints:
     def set(self, figure: Path, fingerprint: str) -> None:
         """Remember that the figure was drawn with this fingerprint."""
         self._fingerprints[self._key(figure)] = fingerprint
+        self._has_changed = True
+
+    def name_figures(self, names_by_metric: Mapping[str, str]) -> None:
+        """Remember which figure is a metric's."""
+        names = {**self.names_by_metric, **names_by_metric}
+        self._has_changed |= names != self.names_by_metric
+        self.names_by_metric = names
 
     def save(self) -> None:
-        """Write the file, unless a newer version wrote it, which knows more of the figures."""
-        if self._is_newer:
+        """Write what has changed, unless a newer version wrote the file, which knows more."""
+        if self._is_newer or not self._has_changed:
             return
         content = {
             "schema": SCHEMA, "figures": self._fingerprints, "metrics": self.names_by_metric

@@ -46,11 +46,11 @@ def colour_map(palette: str | Sequence[str]) -> Colormap:
     return matplotlib.colormaps[name]
 
 
-def ramp(background: str) -> Colormap:
+def ramp(background: ArrayLike) -> Colormap:
     """From the background, which is what zero looks like, to a deep or a light blue."""
-    from matplotlib.colors import ListedColormap, to_rgb
+    from matplotlib.colors import ListedColormap
 
-    start = oklab(np.array(to_rgb(background)))
+    start = oklab(np.asarray(background, dtype=float)[:3])
     lightness, chroma, hue = LIGHT if start[0] < 0.5 else DEEP
     angle = np.deg2rad(hue)
     end = np.array([lightness, chroma * np.cos(angle), chroma * np.sin(angle)])

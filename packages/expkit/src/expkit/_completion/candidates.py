@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 VERB = "__complete"  # what the scripts call
-RUNS_READ = 20  # for the names of metrics
+RUNS_READ = 20  # for the names of metrics and keys
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
 
@@ -46,16 +46,16 @@ def _bash_candidates(kinds: Sequence[str], words: Sequence[str], kept: str) -> I
     *earlier, word = words
     yield from _continuations(word, kept, "", _names(kinds, map(_text, earlier)))
     folder = word[: word.rfind("/") + 1]  # as typed: it may hold `~` or a variable
-    yield from _continuations(word, kept, folder, _paths(kinds, _text(folder)))
+    paths = _paths(kinds, _text(folder), _text(word))
+    yield from _continuations(word, kept, folder, paths)
 
 
 def _tcsh_candidates(kinds: Sequence[str], line: str) -> Iterator[str]:
     """Names that need no quotes, which tcsh removes from its line and ignores in the answer."""
     *earlier, word = line.split(" ")
     folder = word[: word.rfind("/") + 1]
-    for name in (*_names(kinds, earlier), *(folder + name for name in _paths(kinds, folder))):
-        if _PLAIN.issuperset(name):
-            yield name
+    paths = (folder + name for name in _paths(kinds, folder, word))
+    yield from filter(_PLAIN.issuperset, (*_names(kinds, earlier), *paths))
 
 
 def _continuations(word: str, kept: str, folder: str, names: Iterable[str]) -> Iterator[str]:
@@ -74,32 +74,35 @@ def _continuations(word: str, kept: str, folder: str, names: Iterable[str]) -> I
 def _names(kinds: Sequence[str], earlier: Iterable[str]) -> Iterator[str]:
     experiments = [path for path in map(_expand, earlier) if _is_experiment(path)]
     if "runs" in kinds:
-        yield from _runs(experiments)
-    if "metrics" in kinds:
-        yield from _metrics(experiments)
+        yield from (entry.name for entry in _runs(experiments))
+    if "metrics" in kinds or "keys" in kinds:
+        yield from _recorded_names(experiments, keys="keys" in kinds)
     if "styles" in kinds:
         yield from _styles()
 
 
-def _runs(experiments: Iterable[str]) -> Iterator[str]:
+def _runs(experiments: Iterable[str]) -> Iterator[os.DirEntry[str]]:
     for experiment in experiments:
         for entry in _entries(os.path.join(experiment, "training")):
-            if entry.is_dir() and not entry.name.startswith("."):
-                yield entry.name
+            if _is_folder(entry) and not entry.name.startswith("."):
+                yield entry
 
 
-def _metrics(experiments: Iterable[str]) -> list[str]:
+def _recorded_names(experiments: Iterable[str], *, keys: bool) -> list[str]:
+    """The swept keys or the metrics of some runs."""
     from pathlib import Path
 
     try:
-        from expkit_bookkeeping.reading import folders_with_metrics, metric_names
+        from expkit_bookkeeping.reading import metric_names, read_run
     except ImportError:
         return []
+    folders = [Path(entry) for entry in _runs(experiments)]
     names: dict[str, None] = {}
-    for experiment in experiments:
-        folders = folders_with_metrics(Path(experiment))
-        for folder in folders[:: len(folders) // RUNS_READ + 1]:
+    for folder in folders[:: len(folders) // RUNS_READ + 1]:
+        if not keys:
             names |= dict.fromkeys(metric_names(folder))
+        elif (record := read_run(folder)) is not None:
+            names |= dict.fromkeys(record.swept)
     return [name for name in names if name.isprintable()]  # not all others can be encoded
 
 
@@ -111,12 +114,14 @@ def _styles() -> Sequence[str]:
     return style_names()
 
 
-def _paths(kinds: Sequence[str], folder: str) -> Iterator[str]:
+def _paths(kinds: Sequence[str], folder: str, begun: str) -> Iterator[str]:
     """The folders below this one, each with a slash but for experiments; files for `paths`."""
     if not {"experiments", "folders", "paths"}.intersection(kinds):
         return
     for entry in _entries(_expand(folder) or "."):
-        if entry.is_dir():
+        if not entry.name.startswith(begun[len(folder) :]):
+            continue  # asks nothing about it: file systems of clusters are slow
+        if _is_folder(entry):
             is_complete = "experiments" in kinds and _is_experiment(entry.path)
             yield entry.name if is_complete else f"{entry.name}/"
         elif "paths" in kinds:
@@ -129,6 +134,13 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return [*entries]
     except (OSError, ValueError):
         return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to where nobody may look
+        return False
 
 
 def _is_experiment(folder: str) -> bool:

@@ -20,6 +20,7 @@ KINDS = {
     "EXPERIMENT": "experiments",
     "RUN": "runs",
     "METRIC": "metrics",
+    "KEY": "keys",
     "STYLE": "styles",
     "DIR": "folders",
     "FOLDER": "folders",
