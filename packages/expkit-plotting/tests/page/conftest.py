@@ -90,6 +90,7 @@ def open_page(browser) -> Iterator[Callable[..., Page]]:
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory) -> Path:
     """Two models, two rates and two seeds; one more run failed."""
+    pytest.importorskip("expkit_bookkeeping")  # `tests_runs` says that it has to be there
     experiment = tmp_path_factory.mktemp("page") / "results" / "digits"
     for number, model in enumerate(("cnn", "mlp")):
         for lr in (0.1, 0.001):
