@@ -220,7 +220,9 @@ def integration(session: nox.Session) -> None:
         *session.posargs,
         env={
             "EXPKIT_FAULTS": "1",  # two minutes of the campaign, and its table
-            **parts_required_in_ci("latex", "mlflow", "chromium", "slurm", "torch", "optuna"),
+            **parts_required_in_ci(
+                "latex", "mlflow", "chromium", "slurm", "torch", "optuna", "zsh", "tcsh"
+            ),
         },
     )  # fmt: skip
 
@@ -228,7 +230,9 @@ def integration(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure expkit beside its peers; names choose areas, `--quick` measures less."""
-    session.install(*(f"-e./{package}" for package in PACKAGES), "torch", *PEERS, *CONSTRAINTS)
+    session.install(
+        *(f"-e./{package}" for package in PACKAGES), "torch", "scikit-learn", *PEERS, *CONSTRAINTS
+    )
     scripts = {path.stem for path in Path("benchmarks").glob("[!_]*.py")}
     areas = sorted(scripts - {"measuring", "summary", "tables"})
     flags = [argument for argument in session.posargs if argument.startswith("-")]
@@ -283,7 +287,7 @@ def types(session: nox.Session) -> None:
     """Check types with mypy --strict, against the types of what the packages use."""
     session.install(
         "mypy", "hydra-core", "matplotlib", "mlflow-skinny", "numpy", "omegaconf", "pandas-stubs",
-        "rich", "torch", "types-PyYAML", *CONSTRAINTS,
+        "rich", "shtab", "torch", "types-PyYAML", *CONSTRAINTS,
     )  # fmt: skip
     session.run("mypy", *(str(path) for path in sorted(Path("packages").glob("*/src/expkit*"))))
 

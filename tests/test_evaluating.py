@@ -107,3 +107,29 @@ def test_a_metric_that_an_evaluation_adds_reaches_mlflow_and_the_table(trained):
     assert run.data.params["lr"] == "0.1"
     trained.run("python", "train.py", "-m", "model=small", "lr=0.1", "epochs=2")
     assert run_json(trained) == after
+
+
+def test_the_lines_that_best_prints_load_the_best_model(tmp_path, monkeypatch, capsys):
+    import torch
+
+    from expkit_bookkeeping import Bookkeeping, RunSettings
+    from expkit_hydra.commands import best
+
+    monkeypatch.chdir(tmp_path)
+    wanted = {}
+    for name, accuracies in {"a": (0.5, 0.6), "b": (0.9, 0.4)}.items():
+        settings = RunSettings(metric="acc", direction="maximize")
+        with Bookkeeping(f"results/e/training/{name}", settings=settings, console=False) as run:
+            for epoch, accuracy in enumerate(accuracies):
+                model = torch.nn.Linear(2, 2)
+                wanted[accuracy] = model.weight.detach().clone()
+                run.log_metrics({"acc": accuracy}, step=epoch)
+                run.save_checkpoint(epoch, model=model)
+
+    assert best(["results/e", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    scope = {"model": torch.nn.Linear(2, 2)}
+    exec("\n".join(answer["python"]), scope)
+
+    assert (answer["run"], answer["value"], answer["step"]) == ("b", 0.9, 0)
+    assert torch.equal(scope["model"].weight, wanted[0.9])

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -71,7 +72,7 @@ def test_bookkeeping_reads_and_writes_the_sources_of_a_run(experiment):
     example = json.loads(EXAMPLES["code.json"])
     record = read_run(run_folder(experiment))
     claim_run(experiment / "training" / "a")
-    (written,) = (experiment / "code").iterdir()
+    (written,) = (experiment / "code").glob("*.json")
     (experiment / "code" / f"{record.code['sources_hash']}.json").write_text(EXAMPLES["code.json"])
 
     assert recorded_sources(record) == example["sources"]
@@ -187,6 +188,39 @@ def test_hydra_reads_the_grid(experiment):
     assert grid.runs[1].folder == experiment / "training" / "mlp_sgd_0.1_2"
 
 
+@pytest.mark.parametrize("verb", ["list", "status", "best", "table", "compare"])
+def test_the_answers_of_verbs_for_programs_have_the_keys_of_the_page(
+    experiment, verb, monkeypatch, capsys
+):
+    from expkit_hydra.commands import VERBS
+
+    results = experiment.parent
+    monkeypatch.chdir(results)
+    (run_folder(experiment) / "states").mkdir()
+    (run_folder(experiment) / "states" / "best.pt").touch()
+    shutil.copytree(experiment, results / "wide")
+    config = results / "wide" / "training" / "cnn_adam_0.001_1" / "config.yaml"
+    config.write_text("{width: 64}")
+    (run_folder(experiment) / "config.yaml").write_text("{width: 32}")
+    arguments = {"list": ["."], "compare": ["digits", "wide"], "table": ["digits", "--metric",
+                 "val_accuracy", "--group-by", "model"]}.get(verb, ["digits"])  # fmt: skip
+
+    assert VERBS[verb]([*arguments, "--json"]) == 0
+
+    def shape(value):
+        if isinstance(value, dict):
+            return {key: {} if key == "states" else shape(part) for key, part in value.items()}
+        return [shape(part) for part in value[:1]] if isinstance(value, list) else None
+
+    answer = json.loads(capsys.readouterr().out)
+    example = json.loads(EXAMPLES[f"{verb}.json"])
+    keys = [group.pop("keys") for group in answer.get("groups", ())]
+    assert ["experiment" in names for names in keys] == [verb == "compare"] * len(keys)
+    for group in example.get("groups", ()):
+        del group["keys"]
+    assert shape(answer) == shape(example)
+
+
 def test_slurm_reads_the_submission_and_finds_the_runs_of_a_task(tmp_path):
     from expkit_slurm._submissions.record import places_of_task, read_runs, read_submission
 
@@ -221,3 +255,15 @@ def test_a_sink_has_the_methods_that_the_page_says():
     assert described == [
         name for name in vars(Sink) if callable(vars(Sink)[name]) and name[0] != "_"
     ]
+
+
+def test_plotting_draws_the_figure_of_a_recipe(tmp_path):
+    from expkit_plotting import restyle
+
+    (tmp_path / "figure.json").write_text(EXAMPLES["figure.json"], encoding="utf-8")
+    rows = "run,metric,step,value\ncnn_0.1_1,val_accuracy,9,0.98\n"
+    (tmp_path / "figure.csv").write_text(rows, encoding="utf-8")
+
+    figure = restyle(tmp_path / "figure")
+
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.98"]

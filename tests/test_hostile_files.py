@@ -246,7 +246,7 @@ def frozen(results):
 
 
 def succeeded(results):
-    from expkit_hydra._console.succeeded_verbs import have_succeeded
+    from expkit_hydra._after.succeeded_verbs import have_succeeded
 
     have_succeeded(results / "tiny", [], ["sync"])
 

@@ -63,3 +63,22 @@ def test_importing_a_public_module_loads_nothing_heavy(module):
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
 
     assert HEAVY.intersection(loaded) == set()
+
+
+def test_a_parser_is_built_without_what_its_verb_needs():
+    code = """
+import json, sys
+from importlib.metadata import entry_points
+parsers = {point.name: point.load()() for point in entry_points(group="expkit.parsers")}
+helps = [parser.format_help() for parser in parsers.values()]
+print(json.dumps([{verb: parser.prog for verb, parser in parsers.items()}, list(sys.modules)]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+
+    programs, modules = json.loads(done.stdout)
+
+    assert {"status", "plot", "sync", "retry"} <= programs.keys()
+    assert programs == {verb: f"expkit {verb}" for verb in programs}
+    assert HEAVY.intersection(name.partition(".")[0] for name in modules) == set()

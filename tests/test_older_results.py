@@ -42,7 +42,7 @@ def older(tmp_path):
 
 
 def states(workspace, experiment):
-    done = workspace.run("expkit", "status", f"results/{experiment}", "--json")
+    done = workspace.run("expkit", "status", f"results/{experiment}", "--json", code=None)
     return {run["run_name"]: run["state"] for run in json.loads(done.stdout)["runs"]}
 
 

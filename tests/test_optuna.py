@@ -148,7 +148,7 @@ def test_pruned_and_failed_trials_are_told_apart_from_pairs_that_come_back(app, 
     assert {path.name for path in sweep.iterdir()} == {
         ".expkit", "optimization_results.yaml", *runs,
     }  # fmt: skip
-    status = app.run("expkit", "status", "sweep", **variables)
+    status = app.run("expkit", "status", "sweep", code=1, **variables)
     assert "4 completed, 2 failed" in status.stdout
 
 

@@ -41,6 +41,7 @@ def test_the_meta_package_pins_the_version_of_each_of_the_nine():
     pins = dict(
         re.match(r"(expkit-\w+)(?:\[[\w,]+\])?==([\d.]+)$", requirement).groups()
         for requirement in project(REPOSITORY / "packages" / "expkit")["dependencies"]
+        if requirement.startswith("expkit-")
     )
 
     assert pins == {package.name: project(package)["version"] for package in LEAVES}
@@ -125,6 +126,16 @@ def test_plugins_for_hydra_have_annotations_that_its_scanner_can_evaluate():
 
     assert plugins
     assert [plugin for plugin in plugins if "__future__" in imported(plugin)] == []
+
+
+@pytest.mark.parametrize("package", LEAVES, ids=name)
+def test_each_verb_has_a_parser(package):
+    entry_points = project(package).get("entry-points", {})
+    commands = entry_points.get("expkit.commands", {})
+
+    assert entry_points.get("expkit.parsers", {}) == {
+        verb: f"{command}_parser" for verb, command in commands.items()
+    }
 
 
 def test_the_command_knows_which_package_each_verb_comes_with():

@@ -153,7 +153,7 @@ def test_a_tensor_of_several_elements_is_named_with_its_shape(tmp_path):
         (["ui", "nowhere"], "There is no folder"),
         (["sync", "."], "is not an experiment"),
         (["sink", "results"], "python -m expkit_mlflow sync"),
-        (["sync"], "the following arguments are required: EXPERIMENT"),
+        (["sync"], "the following arguments are required: results/EXPERIMENT"),
     ],
 )
 def test_the_command_complains_on_stderr_and_fails(arguments, text, tmp_path):

@@ -97,7 +97,7 @@ def _private_cache(tmp_path_factory, monkeypatch) -> None:
 def pytest_collection_modifyitems(items) -> None:
     """Whatever takes a run folder needs the packages that read it."""
     for item in items:
-        if {"experiment", "run_folder"}.intersection(getattr(item, "fixturenames", ())):
+        if {"experiment", "run_folder", "grid"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("runs")
 
 
@@ -122,6 +122,41 @@ def run_folder() -> Callable[..., Path]:
 def experiment(tmp_path) -> Callable[..., Path]:
     def write(grid: Mapping[str, Sequence[object]], **keywords) -> Path:
         return write_experiment(tmp_path / "results", grid, **keywords)
+
+    return write
+
+
+@pytest.fixture
+def grid() -> Callable[..., None]:
+    """Writes the files of an experiment's latest grid; rules skip the runs of `skipped`."""
+
+    def write(
+        experiment: Path,
+        swept: Mapping[str, Sequence[object]],
+        *,
+        skipped: Callable[[dict[str, object]], bool] = lambda values: False,
+    ) -> None:
+        description = {
+            "schema": 1,
+            "grid_id": "a1b2c3",
+            "swept": {k: [*v] for k, v in swept.items()},
+        }
+        (experiment / "grid_search.yaml").write_text(json.dumps(description))
+        lines = []
+        for index, combination in enumerate(itertools.product(*swept.values())):
+            values = dict(zip(swept, combination, strict=True))
+            line = {
+                "index": index,
+                "run_name": "_".join(map(str, combination)),
+                "overrides": [],
+                "values": values,
+                "config_hash": None,
+                "skipped_by": "a rule" if skipped(values) else None,
+            }
+            lines.append(json.dumps(line) + "\n")
+        runs = experiment / "grids" / "a1b2c3" / "grid_search.jsonl"
+        runs.parent.mkdir(parents=True)
+        runs.write_text("".join(lines))
 
     return write
 

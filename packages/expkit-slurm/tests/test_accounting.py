@@ -31,7 +31,7 @@ def test_a_submit_limit_leaves_what_was_accepted_and_the_rest_for_later(limited_
     assert "AssocMaxSubmitJobLimit" in output
     states = list(app.states().values())
     assert states.count("unsubmitted") == (4 if "10 of 14" in output else 7)
-    assert "nothing" not in app.expkit("status")
+    assert "nothing" not in app.expkit("status", code=1)
     app.remove("hold")
     app.cluster.wait_idle()
     app.expkit("retry", "--state", "unsubmitted")

@@ -46,7 +46,7 @@ def test_each_ending_of_a_task_is_recorded_and_the_other_runs_go_on(app, per_tas
     assert errors == ERRORS
     assert app.record(0)["error"]["message"] == "caf\\udce9.wav\x1b[2J"
     assert len(app.record(4)["error"]["message"]) < 20_000
-    shown = app.expkit("status") + app.expkit("show", "0") + app.expkit("logs", "0")
+    shown = app.expkit("status", code=1) + app.expkit("show", "0") + app.expkit("logs", "0")
     assert "\x1b" not in output + shown + app.expkit("wait", code=1)
     assert app.statuses()["1"].exit_code == 1
 
@@ -75,6 +75,7 @@ def test_a_preempted_run_that_saved_nothing_says_so_and_goes_back_only_if_asked_
         return
     reason = "preempted: nothing was saved; not requeued (requeue_without_checkpoint=false)"
     assert (status.state, status.reason) == ("interrupted", reason)
-    for output in (app.expkit("wait", code=1), app.expkit("status"), app.expkit("show", "0")):
+    answers = app.expkit("wait", code=1), app.expkit("status", code=1), app.expkit("show", "0")
+    for output in answers:
         assert reason in " ".join(output.split())
         assert "goes on from there" not in output

@@ -33,7 +33,7 @@ def test_a_task_killed_with_sigkill_is_lost_and_the_wait_ends(app):
     assert "2 completed, 1 lost" in output
     assert "killed by SIGKILL" in output
     assert app.states()["1"] == "lost"
-    assert "lost" in app.expkit("status")
+    assert "lost" in app.expkit("status", code=1)
     app.remove("kill1")
     assert "3 completed" in app.sweep()  # at once, not half an hour later
 
@@ -75,7 +75,7 @@ def test_cancel_ends_running_runs_and_takes_pending_ones_from_the_queue(app):
     assert "cancelled 3 tasks" in said
     assert sorted(app.states().values()) == ["cancelled", "cancelled", "interrupted"]
     (one, _) = (name for name, state in app.states().items() if state == "cancelled")
-    for output in (app.expkit("status"), app.expkit("wait", code=1)):
+    for output in (app.expkit("status", code=1), app.expkit("wait", code=1)):
         assert "1 interrupted, 2 cancelled" in output
         assert not {"pending", "running"} & set(re.findall(r"\w+", output)), output
     assert f"{one}: cancelled" in app.expkit("show", one)

@@ -23,7 +23,7 @@ def test_held_runs_are_waited_for_and_the_printed_command_releases_them(app):
     waiting = app.expkit("wait", "--timeout", "3", code=1)
     assert count("3 runs wait: JobHeldUser; held until", waiting) == 1
     assert "The time is over; the jobs keep running." in waiting
-    status = app.expkit("status")
+    status = app.expkit("status", code=1)
     (release,) = re.findall(r"`(scontrol release \d+)`", status)
     assert release in waiting
 

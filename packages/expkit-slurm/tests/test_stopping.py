@@ -71,7 +71,7 @@ def test_without_requeues_the_time_limit_leaves_the_run_interrupted_and_says_so(
     for output in (
         swept,
         app.expkit("wait", code=1),
-        app.expkit("status"),
+        app.expkit("status", code=1),
         app.expkit("show", "0"),
     ):
         assert why in " ".join(output.split())
@@ -119,7 +119,7 @@ def test_scancel_leaves_a_run_interrupted_within_killwait_and_says_what_ended_it
     assert time.monotonic() - begin < 5  # KillWait
     app.cluster.wait_idle()
     assert app.states() == {"0": "interrupted"}
-    output = app.expkit("status")
+    output = app.expkit("status", code=1)
     assert "stopped by SIGTERM (scancel?)" in output
     assert "SystemExit" not in output
 

@@ -26,7 +26,7 @@ def install(monkeypatch):
             for number, (name, command) in enumerate(verbs)
         ]
         monkeypatch.setattr(
-            "expkit.__main__.entry_points",
+            "importlib.metadata.entry_points",
             lambda group: entry_points[::-1] if group == "expkit.commands" else [],
         )
 

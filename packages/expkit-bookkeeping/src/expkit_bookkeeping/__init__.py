@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ._bookkeeping import Bookkeeping as Bookkeeping
     from ._checkpoints.files import CheckpointFile as CheckpointFile
     from ._checkpoints.files import find_checkpoints as find_checkpoints
+    from ._provenance.hashes import config_hash as config_hash
     from ._recording.protocols import Sink as Sink
     from ._recording.ranks import process_rank as process_rank
     from ._results.rows import load_metrics as load_metrics
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ._run import Run as Run
     from ._runs.claims import ClaimLost as ClaimLost
     from ._runs.claims import RunClaimed as RunClaimed
-    from ._runs.hashes import config_hash as config_hash
     from ._runs.records import RunRecord as RunRecord
     from ._runs.records import find_runs as find_runs
     from ._runs.records import read_run as read_run
@@ -33,7 +33,7 @@ _MODULES = {
     "RunRecord": "_runs.records",
     "RunSettings": "_runs.settings",
     "Sink": "_recording.protocols",
-    "config_hash": "_runs.hashes",
+    "config_hash": "_provenance.hashes",
     "find_checkpoints": "_checkpoints.files",
     "find_runs": "_runs.records",
     "load_metrics": "_results.rows",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -180,7 +180,9 @@ class Run(StoredFiles):
     @property
     def results(self) -> Mapping[str, object]:
         """What `save_results` and `add_results` have written, by name; each is read when asked."""
-        return _SavedResults(self)
+        from ._results.values import SavedResults
+
+        return SavedResults(self.folder)
 
     @property
     def additions(self) -> list[dict[str, object]]:
@@ -217,30 +219,6 @@ class Run(StoredFiles):
 
     def _settings_of_run(self) -> RunSettings:
         return settings_of_run(self.record, None)
-
-
-class _SavedResults(Mapping[str, object]):
-    """The results of a run, each read when it is asked for."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __getitem__(self, name: str) -> object:
-        try:
-            return self._run.load_results(name)
-        except FileNotFoundError as error:
-            raise KeyError(str(error)) from error
-
-    def __iter__(self) -> Iterator[str]:
-        from ._results.values import saved_files
-
-        return iter(saved_files(self._run.folder))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return f"<results {', '.join(self) or 'none'}>"
 
 
 def _missing_run(folder: Path) -> FileNotFoundError:

@@ -43,30 +43,34 @@ if TYPE_CHECKING:
     from ._files.texts import without_colours as without_colours
     from ._files.yaml_files import read_yaml as read_yaml
     from ._files.yaml_files import yaml_text as yaml_text
+    from ._provenance.code import code_changes as code_changes
+    from ._provenance.code import code_facts as code_facts
+    from ._provenance.code_records import read_sources as read_sources
+    from ._provenance.code_records import record_code as record_code
+    from ._provenance.code_records import recorded_changes as recorded_changes
+    from ._provenance.code_records import recorded_sources as recorded_sources
+    from ._provenance.environment import environment_facts as environment_facts
+    from ._provenance.environment import split_arguments as split_arguments
+    from ._provenance.environment import typed_arguments as typed_arguments
+    from ._provenance.hashes import IGNORED_BY_DEFAULT as IGNORED_BY_DEFAULT
+    from ._provenance.hashes import NO_PART_OF_IDENTITY as NO_PART_OF_IDENTITY
+    from ._provenance.hashes import changes_text as changes_text
+    from ._provenance.hashes import config_changes as config_changes
+    from ._provenance.repository import left_out_of as left_out_of
     from ._recording.endings import exit_code as exit_code
     from ._recording.metrics import cut_metrics as cut_metrics
     from ._recording.ranks import joined_group as joined_group
     from ._recording.signals import request_stop as request_stop
     from ._recording.signals import stop_requested as stop_requested
     from ._recording.signals import stop_signals as stop_signals
+    from ._results.rows import results_csv as results_csv
     from ._runs.claims import Claim as Claim
     from ._runs.claims import RunChanged as RunChanged
     from ._runs.claims import claim_run as claim_run
     from ._runs.claims import completed_since as completed_since
-    from ._runs.code import code_changes as code_changes
-    from ._runs.code import code_facts as code_facts
-    from ._runs.code_records import read_sources as read_sources
-    from ._runs.code_records import record_code as record_code
-    from ._runs.code_records import recorded_sources as recorded_sources
-    from ._runs.environment import split_arguments as split_arguments
-    from ._runs.environment import typed_arguments as typed_arguments
     from ._runs.folder_ownership import foreign_reason as foreign_reason
     from ._runs.folder_ownership import reason_to_stay as reason_to_stay
     from ._runs.folder_ownership import script_files as script_files
-    from ._runs.hashes import IGNORED_BY_DEFAULT as IGNORED_BY_DEFAULT
-    from ._runs.hashes import NO_PART_OF_IDENTITY as NO_PART_OF_IDENTITY
-    from ._runs.hashes import changes_text as changes_text
-    from ._runs.hashes import config_changes as config_changes
     from ._runs.records import Liveness as Liveness
     from ._runs.records import is_alive as is_alive
     from ._runs.settings import folder_name as folder_name
@@ -75,24 +79,25 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Claim": "_runs.claims",
-    "IGNORED_BY_DEFAULT": "_runs.hashes",
+    "IGNORED_BY_DEFAULT": "_provenance.hashes",
     "Liveness": "_runs.records",
     "MASK": "_files.secrets",
     "MAX_BYTES": "_files.json_files",
-    "NO_PART_OF_IDENTITY": "_runs.hashes",
+    "NO_PART_OF_IDENTITY": "_provenance.hashes",
     "NewerFileError": "_files.json_files",
     "RunChanged": "_runs.claims",
     "SECRET_KEYS": "_files.secrets",
     "UnreadableFileError": "_files.json_files",
     "append_line": "_files.durable",
-    "changes_text": "_runs.hashes",
+    "changes_text": "_provenance.hashes",
     "check_schema": "_files.json_files",
     "claim_run": "_runs.claims",
-    "code_changes": "_runs.code",
-    "code_facts": "_runs.code",
+    "code_changes": "_provenance.code",
+    "code_facts": "_provenance.code",
     "completed_since": "_runs.claims",
-    "config_changes": "_runs.hashes",
+    "config_changes": "_provenance.hashes",
     "cut_metrics": "_recording.metrics",
+    "environment_facts": "_provenance.environment",
     "error_facts": "_files.texts",
     "exit_code": "_recording.endings",
     "folder_name": "_runs.settings",
@@ -102,6 +107,7 @@ _MODULES = {
     "is_secret_key": "_files.secrets",
     "joined_group": "_recording.ranks",
     "json_data": "_files.plain_data",
+    "left_out_of": "_provenance.repository",
     "literal_secrets": "_files.secrets",
     "make_folder": "_files.durable",
     "move_to_trash": "_runs.trash",
@@ -114,27 +120,29 @@ _MODULES = {
     "public_config": "_files.secrets",
     "public_override": "_files.secrets",
     "read_json": "_files.json_files",
-    "read_sources": "_runs.code_records",
+    "read_sources": "_provenance.code_records",
     "read_yaml": "_files.yaml_files",
     "reason_not_to_continue": "_checkpoints.files",
     "reason_to_stay": "_runs.folder_ownership",
-    "record_code": "_runs.code_records",
-    "recorded_sources": "_runs.code_records",
+    "record_code": "_provenance.code_records",
+    "recorded_changes": "_provenance.code_records",
+    "recorded_sources": "_provenance.code_records",
     "remember_secrets": "_files.secrets",
     "request_stop": "_recording.signals",
+    "results_csv": "_results.rows",
     "script_files": "_runs.folder_ownership",
     "secret_patterns": "_files.secrets",
     "secret_values": "_files.secrets",
     "secret_warning": "_files.secrets",
     "settings_of_run": "_runs.settings",
     "shown": "_files.secrets",
-    "split_arguments": "_runs.environment",
+    "split_arguments": "_provenance.environment",
     "stop_requested": "_recording.signals",
     "stop_signals": "_recording.signals",
     "text_of": "_files.texts",
     "to_tagged": "_files.tagged_json",
     "traceback_text": "_files.texts",
-    "typed_arguments": "_runs.environment",
+    "typed_arguments": "_provenance.environment",
     "uri_without_secrets": "_files.secrets",
     "without_colours": "_files.texts",
     "without_known_secrets": "_files.secrets",

@@ -1,7 +1,8 @@
 """Reading what Bookkeeping wrote: states, values, configurations, curves; nothing changes.
 
 Programs that take results further use it, as expkit-plotting and expkit-mlflow do. Names and
-meanings here stay as they are between minor versions; plain Python types throughout, no pandas.
+meanings here stay as they are between minor versions; plain Python types, and pandas only for
+saved results that are tables.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from ._results.curves import Curve as Curve
     from ._results.curves import experiment_folder as experiment_folder
     from ._results.curves import folders_with_metrics as folders_with_metrics
+    from ._results.curves import metric_names as metric_names
     from ._results.curves import read_curves as read_curves
     from ._results.groups import configuration_differences as configuration_differences
     from ._results.groups import differences_text as differences_text
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ._results.outcomes import outcome_numbers as outcome_numbers
     from ._results.swept import UNKNOWN as UNKNOWN
     from ._results.swept import swept_values as swept_values
+    from ._results.values import SavedResults as SavedResults
     from ._runs.records import Liveness as Liveness
     from ._runs.records import RunRecord as RunRecord
     from ._runs.records import find_run as find_run
@@ -36,6 +39,7 @@ _MODULES = {
     "Liveness": "_runs.records",
     "RemovedRun": "_runs.trash",
     "RunRecord": "_runs.records",
+    "SavedResults": "_results.values",
     "UNKNOWN": "_results.swept",
     "UsedRun": "_finished.used_runs",
     "change_since": "_finished.used_runs",
@@ -47,6 +51,7 @@ _MODULES = {
     "find_runs": "_runs.records",
     "folders_with_metrics": "_results.curves",
     "is_alive": "_runs.records",
+    "metric_names": "_results.curves",
     "metric_outcome": "_results.outcomes",
     "outcome_numbers": "_results.outcomes",
     "read_config": "_runs.settings",

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expkit_bookkeeping import Bookkeeping
-from expkit_bookkeeping.reading import experiment_folder, folders_with_metrics, read_curves
+from expkit_bookkeeping.reading import (
+    experiment_folder,
+    folders_with_metrics,
+    metric_names,
+    read_curves,
+)
 
 
 def written(tmp_path, text: str):
@@ -33,6 +38,20 @@ def test_what_was_logged_comes_back_as_curves_in_the_order_of_logging(tmp_path):
     assert list(curves["loss"].steps) == [0, 1, 2]
     assert list(curves["loss"].values) == [3, 2, 1]
     assert list(curves["test_accuracy"].steps) == [2]
+
+
+def test_the_names_of_metrics_are_those_at_both_ends_of_a_long_file(tmp_path):
+    with Bookkeeping(tmp_path / "a") as run:
+        for epoch in range(100):
+            run.log_metrics({"loss": 1.0, "accuracy": 0.5}, step=epoch)
+        run.log_metrics({"test_accuracy": 0.5}, step=99)
+    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
+        file.write('[1]\n{"metrics": 3}\n{"metrics": {"torn"')
+
+    for size_bytes in (200, 1000, 1 << 16):
+        names = metric_names(tmp_path / "a", size_bytes=size_bytes)
+        assert names == ["loss", "accuracy", "test_accuracy"]
+    assert metric_names(tmp_path / "none") == []
 
 
 def test_metrics_survive_nan_torn_lines_and_repeated_steps(tmp_path, caplog):

@@ -194,7 +194,22 @@ def test_null_and_its_text_are_two_groups_and_so_are_one_and_true(tmp_path):
     table = results(tmp_path).table(metrics="acc")
 
     assert [len(table), *sorted(table["acc", "n"])] == [4, 1, 1, 1, 2]
+    assert {"None", "'None'"} < set(table.index)
     assert math.isclose(table["acc", "mean"].max(), 0.3)
+
+
+def test_a_part_of_a_frame_has_a_table_or_says_what_it_lacks(tmp_path):
+    for seed in (1, 2):
+        add(tmp_path, {"model": "cnn", "seed": seed}, seed / 10)
+    frame = results(tmp_path)
+
+    part = frame[["model", "seed", "state", "acc"]].table()
+
+    assert part.loc["cnn", ("acc", "mean")] == pytest.approx(0.15)
+    with pytest.raises(KeyError, match=r"no column of a metric. Keep one of acc, best_acc"):
+        frame[["model", "seed", "state"]].table()
+    with pytest.raises(KeyError, match=r"There is no column 'state'.* Keep it"):
+        frame[["model", "seed", "acc"]].table()
 
 
 def test_a_mean_over_prolonged_runs_and_others_is_warned_of(tmp_path):

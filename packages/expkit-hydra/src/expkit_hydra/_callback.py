@@ -242,8 +242,8 @@ class RunCallback(Callback, JobWatcher):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """After another sweeper than ours: results.csv, figures and the table."""
+        from ._after.finishing import finish_grid
         from ._composing.global_state import current_config
-        from ._console.finishing import finish_grid
         from ._grid.secrets import tracking_uri_handed_on
         from ._running.hydra_run import hide_in_multirun
 

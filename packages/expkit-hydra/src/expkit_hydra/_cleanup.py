@@ -1,4 +1,4 @@
-"""Removing runs that were not completed: chosen by state, moved to the trash, freed on request."""
+"""Removing runs, by state or by name: moved to the trash, and freed on request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 # All others stay: completed, running, and `unknown`, whose run.json cannot be read.
 REMOVABLE = ("failed", "interrupted", "lost")
+# Of a run that is named, too: its owner is at work, or nobody can tell what it is.
+_NEVER_REMOVED = {
+    "running": "stays: it is running",
+    "unknown": "stays: its run.json cannot be read, so nobody can tell whether it is running",
+}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -45,6 +50,7 @@ class Cleanup:
 
 def cleanup(
     experiment: Path | str,
+    runs: Sequence[str] = (),
     *,
     dry_run: bool = True,
     keep_resumable: bool = False,
@@ -53,13 +59,15 @@ def cleanup(
     is_alive: Callable[[RunRecord], bool | None] | None = None,
     now: datetime | None = None,
 ) -> Cleanup:
-    """Move the runs of an experiment that were not completed to its trash.
+    """Move runs of an experiment to its trash: those that were not completed, or those named.
 
-    Runs that are failed, interrupted or lost go, with their folders. Completed, running and
-    unknown runs are never touched, and a run that somebody resumes meanwhile stays.
+    Runs that are failed, interrupted or lost go, with their folders; a completed one goes only if
+    it is named. Running and unknown runs are never touched, and a run that somebody starts
+    meanwhile stays.
 
     Args:
         experiment: The experiment's folder, `results/EXPERIMENT`.
+        runs: Names of runs, whole; none: all that were not completed.
         dry_run: Only say what would be done.
         keep_resumable: Keep runs that have a checkpoint.
         older_than: Keep runs that ended, or gave their last sign of life, more recently.
@@ -72,12 +80,15 @@ def cleanup(
 
     Raises:
         FileNotFoundError: If there is no such experiment.
+        LookupError: If it has no run of a name; then nothing is done.
         PermissionError: If the trash is to be purged and is a link; then nothing is done.
     """
     from expkit_bookkeeping import RunClaimed, find_checkpoints, find_runs, write_results_csv
     from expkit_bookkeeping.launching import move_to_trash, reason_to_stay
 
+    from ._console.rows import last_sign
     from ._grid.schedulers import ask_schedulers
+    from ._verbs.experiments import find_experiment
 
     folder = find_experiment(Path(experiment))
     if purge:
@@ -85,24 +96,26 @@ def cleanup(
     is_alive = is_alive or ask_schedulers(folder).is_alive
     records = find_runs(folder, is_alive=is_alive)
     present = now or datetime.now(UTC)
+    if runs:
+        _check_names(folder, runs, [record.run_name for record in records])
     removals = []
     for record in records:
-        if record.state not in REMOVABLE:
+        if record.run_name not in runs if runs else record.state not in REMOVABLE:
             continue
         checkpoints = find_checkpoints(record.folder)
         if keep_resumable and checkpoints:
             continue
-        if older_than is not None and present - last_sign(record, present) < older_than:
+        if older_than is not None and present - (last_sign(record) or present) < older_than:
             continue
         newest = checkpoints[-1].path.name if checkpoints else None
-        removal = Removal(record, newest, folder_size(record.folder))
+        kept = _NEVER_REMOVED.get(record.state)
         try:
             obstacle = reason_to_stay(record.folder)
         except OSError as error:
             obstacle = f"cannot be read: {error}"
-        if obstacle is not None:
-            removal = replace(removal, kept=f"stays: its folder {obstacle}")
-        removals.append(removal)
+        if kept is None and obstacle is not None:
+            kept = f"stays: its folder {obstacle}"
+        removals.append(Removal(record, newest, folder_size(record.folder), kept=kept))
     names = {removal.record.run_name for removal in removals}
     states = [record.state for record in records if record.run_name not in names]
     if not dry_run:
@@ -132,6 +145,21 @@ def cleanup(
     )
 
 
+def _check_names(experiment: Path, runs: Sequence[str], names: Sequence[str]) -> None:
+    from difflib import get_close_matches
+
+    missing = [name for name in dict.fromkeys(runs) if name not in names]
+    if not missing:
+        return
+    near = get_close_matches(missing[0], names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise LookupError(
+        f"No run {', '.join(map(repr, missing))} in {experiment}, so nothing is removed.{hint} "
+        "Give whole names, as `expkit status` lists them; a run that was never started has no "
+        "folder to remove."
+    )
+
+
 def parse_age(text: str) -> timedelta:
     """An age as people write it: a number and s, m, h, d or w.
 
@@ -150,50 +178,6 @@ def parse_age(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: float(match[1])})
 
 
-def find_experiment(folder: Path) -> Path:
-    """The experiment's folder, checked.
-
-    Raises:
-        FileNotFoundError: If it is none, with the folder that was probably meant.
-    """
-    from ._grid.grid import with_records
-
-    folder = with_records(folder)
-    if (folder / "training").is_dir() or (folder / "grid_search.yaml").is_file():
-        return folder
-    if (folder / "run.json").is_file() and folder.absolute().parent.name == "training":
-        raise FileNotFoundError(
-            f"{folder} is a run. Give the folder of its experiment: "
-            f"{os.path.relpath(folder.absolute().parent.parent)}"
-        )
-    inside = sorted(_experiments(folder))
-    if inside:
-        raise FileNotFoundError(
-            f"{folder} is not an experiment, but holds some: "
-            f"{', '.join(str(folder / name) for name in inside)}. Give one of them."
-        )
-    beside = sorted(_experiments(folder.parent))
-    from difflib import get_close_matches
-
-    near = get_close_matches(folder.name, beside, n=1)
-    hint = f" Did you mean {folder.parent / near[0]}?" if near else ""
-    others = f" In {folder.parent}: {', '.join(beside)}." if beside else ""
-    problem = "has no training/ folder" if folder.is_dir() else "is a file"
-    if not folder.exists():
-        problem = "does not exist"
-    raise FileNotFoundError(
-        f"{folder} {problem}, so it is no experiment.{hint}{others} "
-        "An experiment's folder is results/EXPERIMENT; `python train.py -m` makes one."
-    )
-
-
-def _experiments(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir() if (path / "training").is_dir()]
-    except OSError:
-        return []
-
-
 def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder; links are counted, not followed."""
     total = 0
@@ -204,18 +188,6 @@ def folder_size(folder: Path) -> int:
             except OSError:  # removed meanwhile
                 continue
     return total
-
-
-def last_sign(record: RunRecord, default: datetime) -> datetime:
-    """When a run ended or gave its last sign of life; `default` if it never did."""
-    for text in (record.ended_at, record.heartbeat_at, record.started_at):
-        if text is not None:
-            try:
-                moment = datetime.fromisoformat(text)
-            except ValueError:
-                continue
-            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return default
 
 
 def _trashed_folders(experiment: Path) -> tuple[list[Path], list[str]]:

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from expkit_bookkeeping.launching import typed_arguments
 
+from ._after.finishing import finish_grid
+from ._after.sibling_verbs import SiblingVerbs
 from ._composing.errors import GridError
 from ._composing.global_state import current_config
 from ._console.command_lines import command_line, recordable, short_path
-from ._console.finishing import finish_grid
 from ._console.screen import tolerant_console
-from ._console.sibling_verbs import TrackingSync
 from ._console.sweep_report import announce, report_outcome, runs_of_others, say_how_to_resume
 from ._grid.contents import has_tree
 from ._grid.settings import grid_settings
@@ -202,7 +202,7 @@ def launch_grid(
     in_process = n_jobs == 1 and not division.slots  # it would see all GPUs
     if grid.sweep_id is None:
         show_output = show_output or (in_process and len(runs) == 1)
-    tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
+    siblings = SiblingVerbs(grid.experiment, settings.after, is_last_batch=grid.is_last_batch)
 
     def warn(text: str) -> None:
         screen.print(text, style="yellow", markup=False, soft_wrap=True)
@@ -246,9 +246,8 @@ def launch_grid(
                 show_output=show_output,
                 gpu_slots=division.slots,
             )
-        with tracking, closing(outcomes):
+        with siblings, closing(outcomes):
             for outcome in outcomes:
-                tracking.poll()
                 if outcome is None:
                     continue
                 ended.append(outcome)
@@ -264,9 +263,10 @@ def launch_grid(
                 if in_process and outcome.stop is not None:
                     stop = outcome.stop
                     break
-        left = len(ended) < len(runs) or not grid.is_last_batch
-        if stop is None and left and stop_requested() is not None:
-            stop = INTERRUPTED
+            left = len(ended) < len(runs) or not grid.is_last_batch
+            if stop is None and left and stop_requested() is not None:
+                stop = INTERRUPTED
+            siblings.runs_ended = stop is None
     except KeyboardInterrupt:
         stop = INTERRUPTED
     except SystemExit as error:  # from the handler of SIGTERM
@@ -278,11 +278,9 @@ def launch_grid(
         raise SystemExit(stop)
     for text in runs_of_others(ended):
         warn(text)
-    # A sync that failed is not tried again at once: `failure` says how to.
-    failure = tracking.failure()
     if grid.is_last_batch:
-        finish_grid(grid, config=config, synchronised=tracking.synchronised)
-    if failure is not None:
+        finish_grid(grid, config=config, siblings=siblings)
+    elif (failure := siblings.tracking.failure()) is not None:
         warn(failure)
     if grid.sweep_id is None:
         return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]

@@ -195,7 +195,7 @@ class GridSweeper:
                 log.info(line)
 
     def _launch(self, grid: Grid, left_out: Sequence[str]) -> list[Sequence[JobReturn]]:
-        from ._console.finishing import finish_grid
+        from ._after.finishing import finish_grid
 
         assert self.config is not None
         config = self.config

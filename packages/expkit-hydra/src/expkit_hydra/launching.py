@@ -8,24 +8,19 @@ The rest is what a launcher needs to read grids and to print in the kit's words.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._cleanup import find_experiment as find_experiment
+    from ._after.finishing import finish_grid as finish_grid
+    from ._after.sibling_verbs import SiblingVerbs as SiblingVerbs
     from ._composing.global_state import current_config as current_config
     from ._composing.internals import raw_return_value as raw_return_value
     from ._composing.internals import resolvers as resolvers
     from ._console.command_lines import command_line as command_line
     from ._console.command_lines import short_path as short_path
-    from ._console.finishing import finish_grid as finish_grid
     from ._console.preview import MAX_LINES as MAX_LINES
-    from ._console.run_details import SelectedRun as SelectedRun
-    from ._console.run_details import debugger_command as debugger_command
-    from ._console.run_details import find_run as find_run
-    from ._console.run_details import last_lines as last_lines
     from ._console.screen import answered as answered
     from ._console.screen import console as console
     from ._console.screen import run_verb as run_verb
     from ._console.screen import say as say
     from ._console.screen import say_output as say_output
-    from ._console.sibling_verbs import TrackingSync as TrackingSync
     from ._console.texts import duration_text as duration_text
     from ._console.texts import error_line as error_line
     from ._drafting.override_lists import ListSweep as ListSweep
@@ -56,6 +51,11 @@ if TYPE_CHECKING:
     from ._running.processes import execute_in_processes as execute_in_processes
     from ._running.processes import thread_limits as thread_limits
     from ._running.ranks import take_part as take_part
+    from ._verbs.experiments import find_experiment as find_experiment
+    from ._verbs.run_details import SelectedRun as SelectedRun
+    from ._verbs.run_details import debugger_command as debugger_command
+    from ._verbs.run_details import find_run as find_run
+    from ._verbs.run_details import last_lines as last_lines
 
 _MODULES = {
     "CONSOLE_LOG": "_running.output",
@@ -67,9 +67,9 @@ _MODULES = {
     "RunVersion": "_grid.run",
     "SchedulerReport": "_grid.schedulers",
     "SchedulerView": "_grid.schedulers",
-    "SelectedRun": "_console.run_details",
+    "SelectedRun": "_verbs.run_details",
+    "SiblingVerbs": "_after.sibling_verbs",
     "Task": "_program.program",
-    "TrackingSync": "_console.sibling_verbs",
     "answered": "_console.screen",
     "as_exception": "_running.lifetime",
     "asks_for_the_end": "_running.lifetime",
@@ -77,18 +77,18 @@ _MODULES = {
     "command_line": "_console.command_lines",
     "console": "_console.screen",
     "current_config": "_composing.global_state",
-    "debugger_command": "_console.run_details",
+    "debugger_command": "_verbs.run_details",
     "duration_text": "_console.texts",
     "error_line": "_console.texts",
     "execute_in_processes": "_running.processes",
     "execute_run": "_running.execution",
-    "find_experiment": "_cleanup",
-    "find_run": "_console.run_details",
-    "finish_grid": "_console.finishing",
+    "find_experiment": "_verbs.experiments",
+    "find_run": "_verbs.run_details",
+    "finish_grid": "_after.finishing",
     "grid_settings": "_grid.settings",
     "hydra_context": "_running.late_loader",
     "job_return": "_running.job_returns",
-    "last_lines": "_console.run_details",
+    "last_lines": "_verbs.run_details",
     "open_grid": "_grid.grid",
     "program_to_start": "_program.interpreters",
     "raw_return_value": "_composing.internals",

@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, datetime
+from unicodedata import east_asian_width
 
 import pytest
 from rich.console import Console
@@ -15,12 +16,65 @@ from expkit_hydra.launching import SchedulerReport
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
+NAMES = ["cnn_adam_0.001_1", "cnn_" + "a" * 96, "汉字" * 20, "bad\x1b[2J\nname"]
+FACTS = {"attempt": 1, "step": 11, "total": 20, "elapsed_s": 4000.0, "best": 0.98, "best_step": 7}
+
+
+def printed(table, width) -> str:
+    screen = Console(file=io.StringIO(), width=width)
+    screen.print(table, crop=False)
+    return screen.file.getvalue()
+
+
+def columns_of(line) -> int:
+    """Columns of a terminal."""
+    return sum(1 + (east_asian_width(letter) in "WF") for letter in line.rstrip())
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_never_broken_and_the_table_fits(width, name):
+    rows = [Row(name, "completed", **FACTS), Row("a", "failed", error="ValueError: " + "no " * 60)]
+    shown = name.replace("\x1b", r"\x1b").replace("\n", r"\n")
+
+    lines = printed(
+        run_table(rows, metric="val_accuracy", width=width, elsewhere="see --json"), width
+    ).splitlines()
+
+    (line,) = [line for line in lines if line.startswith(shown)]
+    assert line.removeprefix(shown).split()[0] == "completed"
+    least = columns_of(shown) + len("  completed")
+    assert max(map(columns_of, lines)) <= max(width, least)
+
+
+def test_what_has_no_room_is_named_in_one_line_the_secondary_first():
+    rows = [Row("cnn_adam_0.001_1_relu_32", "completed", heartbeat_age_s=1.0, **FACTS)]
+
+    def hidden(width):
+        text = " ".join(printed(run_table(rows, metric="acc", width=width), width).split())
+        return text.partition("columns for: ")[2].split(", ")
+
+    assert hidden(120) == [""]
+    assert hidden(80) == ["attempt"]
+    assert hidden(60) == ["attempt", "duration", "at step", "heartbeat"]
+
+
+def test_a_metric_of_a_long_name_costs_no_column():
+    rows = [Row("cnn_adam_0.001_1", "completed", **FACTS)]
+    metric = "validation/accuracy/top5/of_all_classes_and_folds"
+
+    text = printed(run_table(rows, metric=metric, width=80), 80)
+
+    assert "no room" not in text
+    assert f"best: best {metric}" in text
+
+
 def test_columns_without_content_are_left_out():
     rows = [Row("a", "completed", attempt=1, elapsed_s=2.0), Row("b", "pending")]
 
-    headers = [str(column.header) for column in run_table(rows, metric=None).columns]
+    (header, *_) = printed(run_table(rows, metric=None, width=80), 80).splitlines()
 
-    assert headers == ["run", "state", "attempt", "duration"]
+    assert header.split() == ["run", "state", "attempt", "duration"]
 
 
 def test_a_run_that_failed_and_is_done_under_another_name_counts_as_done(tmp_path):
@@ -50,12 +104,11 @@ def test_a_scheduler_knows_what_run_json_does_not():
 
 
 def test_names_with_brackets_are_no_markup():
-    screen = Console(file=io.StringIO(), width=100)
+    rows = [Row("[red]a[/]", "failed", error="KeyError: [0]")]
 
-    screen.print(run_table([Row("[red]a[/]", "failed", error="KeyError: [0]")], metric=None))
-    screen.print(finished_line(1, 1, Row("[red]a[/]", "failed"), name_width=9, metric=None))
+    written = printed(run_table(rows, metric=None, width=100), 100)
+    written += printed(finished_line(1, 1, rows[0], name_width=9, metric=None), 100)
 
-    written = screen.file.getvalue()
     assert written.count("[red]a[/]") == 2
     assert "KeyError: [0]" in written
     assert "[1/1]" in written

@@ -4,9 +4,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
@@ -44,14 +47,39 @@ def mixed(killed_sweep, tmp_path):
     return replace(killed_sweep, folder=tmp_path / "copy")
 
 
+@pytest.fixture(scope="module")
+def two_runs(make_app, tmp_path_factory):
+    """Run 1 completed, run 2 failed, where they were trained."""
+    app = make_app(tmp_path_factory.mktemp("two"))
+    app.touch("fail2")
+    app.train("-m", "x=1,2", code=1)
+    return app
+
+
 def snapshot(folder) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def paste(command, folder, answer=""):
+    """Run a printed command in a shell, and answer what it asks; returns what it printed."""
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout + done.stderr
 
 
 def test_status_lists_every_run_and_changes_nothing(mixed, capsys):
     before = snapshot(mixed.experiment)
 
-    assert status([str(mixed.experiment)]) == 0
+    assert status([str(mixed.experiment)]) == 1
 
     output = capsys.readouterr().out
     assert "1 completed, 1 pending, 1 lost, 1 failed" in output
@@ -74,7 +102,7 @@ def test_a_reader_that_has_gone_ends_a_verb_quietly(killed_sweep, verb):
 
 
 def test_status_as_json_can_be_read_by_programs(mixed, capsys):
-    assert status([str(mixed.experiment), "--json"]) == 0
+    assert status([str(mixed.experiment), "--json"]) == 1
 
     runs = json.loads(capsys.readouterr().out)["runs"]
     assert {run["run_name"]: run["state"] for run in runs} == {
@@ -118,13 +146,61 @@ def test_show_ends_with_the_command_that_repeats_the_run_in_a_debugger(mixed, ca
     assert output.rstrip().endswith("python -m pdb -c continue train.py x=2")
 
 
-def test_show_says_that_repeating_a_completed_run_takes_its_folder(mixed, capsys):
-    show([str(mixed.experiment), "1"])
-    of_completed = capsys.readouterr().out
-    show([str(mixed.experiment), "2"])
+def test_the_command_that_show_prints_leaves_a_completed_run_as_it_is(two_runs, capsys):
+    show([str(two_runs.experiment), "1"])
+    command = capsys.readouterr().out.rstrip().splitlines()[-1]
+    before = snapshot(two_runs.experiment)
 
-    assert "moves this completed run to .trash" in of_completed.splitlines()[-1]
-    assert ".trash" not in capsys.readouterr().out
+    output = paste(command, "/", answer="q\n")
+
+    assert "printed by 1" in output
+    assert snapshot(two_runs.experiment) == before
+    assert (two_runs.folder / "debug" / "first" / "training" / "1" / "run.json").is_file()
+
+
+@pytest.mark.parametrize(("run", "code"), [("1", 0), ("2", 1)])
+def test_show_prints_a_launch_configuration_for_vscode_that_repeats_the_run(
+    two_runs, capsys, run, code
+):
+    show([str(two_runs.experiment), run, "--vscode"])
+    (launch,) = json.loads(capsys.readouterr().out)["configurations"]
+    before = snapshot(two_runs.experiment / "training" / "1")
+
+    assert (launch["type"], launch["request"]) == ("debugpy", "launch")
+    done = subprocess.run(  # as the debugger does
+        [launch["python"], launch["program"], *launch["args"]],
+        cwd=launch["cwd"],
+        env={**os.environ, **launch["env"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert f"printed by {run}" in done.stdout
+    # Hydra lets the error through to the debugger, which shows where it was raised.
+    assert done.stderr.count("in run_and_report") >= code
+    assert snapshot(two_runs.experiment / "training" / "1") == before
+
+
+def test_show_has_no_launch_configuration_where_the_program_is_gone(two_runs, capsys):
+    (two_runs.folder / "train.py").rename(two_runs.folder / "moved.py")
+    try:
+        assert show([str(two_runs.experiment), "1", "--vscode"]) == 2
+    finally:
+        (two_runs.folder / "moved.py").rename(two_runs.folder / "train.py")
+
+    assert "Nothing says how 1 was started, or its program" in capsys.readouterr().err
+
+
+def test_the_command_that_show_prints_names_the_configuration_that_was_chosen(app, capsys):
+    (app.folder / "config.yaml").rename(app.folder / "big.yaml")
+    app.train("--config-name", "big", "-m", "x=5")
+    show([str(app.experiment), "5"])
+
+    output = paste(capsys.readouterr().out.rstrip().splitlines()[-1], "/", answer="q\n")
+
+    assert "printed by 5" in output
 
 
 def test_status_and_show_tell_that_a_first_stage_was_trained_anew(tmp_path, monkeypatch, capsys):
@@ -164,7 +240,7 @@ def test_show_knows_a_run_that_has_not_started(mixed, capsys):
 def test_status_lists_the_runs_of_an_experiment_whose_grid_is_damaged(mixed, capsys):
     (mixed.experiment / "grid_search.yaml").write_text("{")
 
-    assert status([str(mixed.experiment)]) == 0
+    assert status([str(mixed.experiment)]) == 1
 
     printed = capsys.readouterr()
     assert "1 completed, 1 lost, 1 failed" in printed.out
@@ -205,6 +281,74 @@ def test_cleanup_moves_what_was_not_completed_and_leaves_tombstones(mixed):
     removed = (mixed.experiment / ".trash" / "removed.jsonl").read_text().splitlines()
     assert [json.loads(line)["reason"] for line in removed] == ["cleanup", "cleanup"]
     assert len((mixed.experiment / "results.csv").read_text().splitlines()) == 2
+
+
+def test_cleanup_of_named_runs_takes_completed_ones_and_no_others(mixed, capsys):
+    experiment = str(mixed.experiment)
+    before = snapshot(mixed.experiment)
+    assert cleanup_command([experiment, "1"]) == 0
+    output = capsys.readouterr().out
+    assert "1 to remove" in output
+    assert f"cleanup {experiment} 1 --yes" in output
+    assert "trains completed runs that are removed anew" in output
+    assert snapshot(mixed.experiment) == before
+
+    assert cleanup_command([experiment, "--yes", "1"]) == 0
+
+    assert mixed.states() == {"2": "failed", "3": "running"}  # 3 is lost
+    (line,) = (mixed.experiment / ".trash" / "removed.jsonl").read_text().splitlines()
+    assert (json.loads(line)["run_name"], json.loads(line)["state"]) == ("1", "completed")
+    assert "completed" not in (mixed.experiment / "results.csv").read_text()
+
+
+def test_cleanup_of_a_name_that_is_not_there_removes_nothing(mixed, capsys):
+    before = snapshot(mixed.experiment)
+
+    for name in ("4", "x", "../training/1", "1/", ""):  # 4 was never started
+        assert cleanup_command([str(mixed.experiment), "1", name, "--yes"]) == 2
+        error = capsys.readouterr().err
+        assert f"No run {name!r}" in error
+        assert "nothing is removed" in error
+
+    assert snapshot(mixed.experiment) == before
+
+
+def test_cleanup_of_a_named_run_that_is_running_or_unknown_is_refused(app, capsys):
+    app.touch("hang2")
+    process = app.start("train.py", "x=2")
+    app.wait_for_call(2)
+    training = app.experiment / "training"
+    (training / "damaged").mkdir()
+    (training / "damaged" / "run.json").write_text("{")
+
+    assert cleanup_command([str(app.experiment), "2", "damaged", "--yes"]) == 1
+
+    output = capsys.readouterr().out
+    assert "stays: it is running" in output
+    assert "0 of 2 moved" in output
+    assert len(list(training.iterdir())) == 2
+    app.remove("hang2")
+    app.finish(process)
+    assert process.returncode == 0
+
+
+def test_cleanup_leaves_a_completed_run_that_somebody_trains_again_meanwhile(mixed):
+    mixed.touch("hang1")
+    started = []
+
+    def start_then_tell(record):
+        if not started:
+            started.append(mixed.start("train.py", "x=1", "expkit.fresh=true"))
+            mixed.wait_until(lambda: mixed.states().get("1") == "running")
+        return is_alive(record)
+
+    (removal,) = cleanup(mixed.experiment, ["1"], dry_run=False, is_alive=start_then_tell).removals
+
+    assert removal.trash is None
+    assert mixed.states()["1"] == "running"
+    mixed.remove("hang1")
+    mixed.finish(started[0])
+    assert mixed.states()["1"] == "completed"
 
 
 def test_cleanup_keeps_runs_that_can_be_resumed(mixed):
@@ -358,6 +502,7 @@ def test_bad_input_is_answered_with_what_was_meant(
     [
         (["results/first", "--older-than", "2 fortnights"], "is not an age. Write a number"),
         (["results/first", "--older-than", "-1d"], "is not an age"),
+        (["results/first", "1", "--older-than", "1d"], "choose among all runs: name none"),
         ([], "the following arguments are required: results/EXPERIMENT"),
     ],
 )

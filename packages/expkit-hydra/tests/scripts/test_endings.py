@@ -163,7 +163,7 @@ def test_a_single_run_that_vanishes_without_a_word_is_lost(app):
     app.train("kind=good", code=7)
 
     assert app.states() == {"good": "running"}
-    assert "lost" in app.command("status", "results/first")
+    assert "lost" in app.command("status", "results/first", code=1)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_sweep_killed_half_way_goes_on_with_exactly_what_is_missing(app):
     app.wait_for_call(2)
     app.finish(process, signal.SIGKILL)
     assert app.states() == {"1": "completed", "2": "running"}
-    assert "1 completed, 1 pending, 1 lost" in app.command("status", "results/first")
+    assert "1 completed, 1 pending, 1 lost" in app.command("status", "results/first", code=1)
     app.remove("hang2")
 
     app.train("-m")

@@ -1,5 +1,6 @@
 """`python -m expkit_mlflow VERB …`, for use without the package `expkit`."""
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -17,4 +18,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_code = main(sys.argv[1:])
+    gc.freeze()  # else Python, at its end, searches MLflow's modules for cycles
+    sys.exit(exit_code)

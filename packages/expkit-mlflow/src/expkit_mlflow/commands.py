@@ -17,25 +17,13 @@ from ._addresses.errors import TrackingError
 _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-FOLDER = "its folder, results/EXPERIMENT"
 LEFT_TO_ANOTHER = 75  # the exit code of `sync --follow`; EX_TEMPFAIL of sysexits.h
 
 
 def sync(argv: Sequence[str]) -> int:
     """Send to MLflow what it does not have yet of an experiment's runs."""
     parent = os.getppid()  # before the imports below, during which it may end
-    parser = argparse.ArgumentParser("expkit sync", description=sync.__doc__)
-    parser.add_argument("folder", type=Path, metavar="EXPERIMENT", help=FOLDER)
-    parser.add_argument("--follow", action="store_true", help="repeat until stdin is closed")
-    parser.add_argument(
-        "--interval", type=float, default=5.0, metavar="S", help="seconds between passes (5)"
-    )
-    parser.add_argument("--tracking-uri", help="send everything there, not where the journals say")
-    parser.add_argument(
-        "--follow-links", action="store_true", help="send artifacts that are links out of a run"
-    )
-    parser.add_argument("--show-ui", action="store_true", help="print how to open the UI")
-    options = parser.parse_args(argv)
+    options = sync_parser().parse_args(argv)
 
     from ._sync.experiment import Synchronizer
     from ._sync.grid_follower import follow_grid
@@ -85,10 +73,7 @@ def sync(argv: Sequence[str]) -> int:
 
 def ui(argv: Sequence[str]) -> int:
     """Open MLflow's UI on an experiment's embedded store."""
-    parser = argparse.ArgumentParser("expkit ui", description=ui.__doc__)
-    parser.add_argument("folder", type=Path, metavar="EXPERIMENT", help=FOLDER)
-    parser.add_argument("--port", type=int, help="5000 or the next free one by default")
-    options = parser.parse_args(argv)
+    options = ui_parser().parse_args(argv)
 
     from ._addresses.uris import check_installed
     from ._sync.experiment import Synchronizer
@@ -113,6 +98,36 @@ def ui(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def sync_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit sync`."""
+    parser = _parser("sync", sync)
+    parser.add_argument("--follow", action="store_true", help="repeat until stdin is closed")
+    parser.add_argument(
+        "--interval", type=float, default=5.0, metavar="S", help="seconds between passes (5)"
+    )
+    parser.add_argument("--tracking-uri", help="send everything there, not where the journals say")
+    parser.add_argument(
+        "--follow-links", action="store_true", help="send artifacts that are links out of a run"
+    )
+    parser.add_argument("--show-ui", action="store_true", help="print how to open the UI")
+    return parser
+
+
+def ui_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit ui`."""
+    parser = _parser("ui", ui)
+    parser.add_argument("--port", type=int, help="5000 or the next free one by default")
+    return parser
+
+
+def _parser(verb: str, command: object) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"expkit {verb}", description=command.__doc__)
+    parser.add_argument(
+        "folder", metavar="results/EXPERIMENT", type=Path, help="the experiment's folder"
+    )
+    return parser
 
 
 def _limit_retries() -> None:

@@ -1,4 +1,4 @@
-"""Metric curves of one run or of hundreds, in a style for the screen or for a thesis."""
+"""Curves, final values, heat maps and confusion matrices of one run or of hundreds."""
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:

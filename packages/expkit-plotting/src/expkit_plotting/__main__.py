@@ -1,5 +1,7 @@
 """`python -m expkit_plotting VERB …`, where the `expkit` command is not installed."""
 
+import gc
+import signal
 import sys
 
 from .commands import plot, restyle
@@ -16,4 +18,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    # As a sweep ends a drawing that its runs have outdated: no file stays half written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_code = main()
+    gc.freeze()  # else Python, at its end, searches matplotlib's modules for cycles
+    sys.exit(exit_code)

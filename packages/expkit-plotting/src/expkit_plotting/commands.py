@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import re
 import sys
 import warnings
@@ -17,61 +18,37 @@ _UNPRINTABLE = re.compile(
 
 
 def plot(argv: Sequence[str]) -> int:
-    """Draw an experiment: each metric over all runs, and all metrics of each run."""
-    parser = argparse.ArgumentParser(
-        prog="expkit plot",
-        description=(
-            "Draw each metric over all runs (into plots/) and all metrics of each run (into "
-            "training/RUN/plots/). Figures that are up to date are left alone. Figures in another "
-            "style than the experiment's own go into a folder of the style's name, such as "
-            "plots/Thesis/."
-        ),
-    )
-    parser.add_argument("results", metavar="results/EXPERIMENT", help="the experiment's folder")
-    parser.add_argument(
-        "--style", help="Default, Thesis, a name in conf/plotting/, or a .yaml file "
-        "(default: the experiment's own)"
-    )  # fmt: skip
-    parser.add_argument(
-        "--metric", action="append", default=[], metavar="M", help="only this metric; repeatable"
-    )
-    parser.add_argument(
-        "--group-by", action="append", default=[], metavar="KEY",
-        help="average over all but these swept keys; repeatable; 'none': every run by itself",
-    )  # fmt: skip
-    parser.add_argument(
-        "--repeat", action="append", default=[], metavar="KEY",
-        help="average over these keys, e.g. seed,fold: over folds, then over seeds "
-        "(default: expkit.repeat of the experiment, else seed)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--run", metavar="RUN", help="only this run: its name, part of it, or its number"
-    )
-    parser.add_argument("--top", type=int, metavar="K", help="only the K best groups of runs")
-    parser.add_argument("--direction", help="minimize or maximize: which value is best")
-    parser.add_argument("--lines", help="groups, bands, all, or auto (default)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write all figures there")
-    arguments = parser.parse_args(argv)
+    """Draw each metric over all runs of one or several experiments, or the metrics of a run."""
+    arguments = plot_parser().parse_intermixed_args(argv)
     options = {
         key: value
-        for key in ("top", "direction", "lines")
+        for key in ("top", "direction", "lines", "value", "marks", "x", "y", "normalize")
         if (value := getattr(arguments, key)) is not None
     }
     if arguments.group_by:
         keys = [key for argument in arguments.group_by for key in argument.split(",")]
         options["group_by"] = None if keys == ["none"] else keys
-
+    if options.get("normalize") == "none":
+        options["normalize"] = None
+    if arguments.result is not None:
+        options["source"] = arguments.result
+    if arguments.classes is not None:
+        options["classes"] = arguments.classes.split(",")
     if arguments.repeat:
         options["repeat"] = [key for text in arguments.repeat for key in text.split(",")]
 
     def work() -> list[str]:
-        from ._report.experiment_plots import plot_experiment
+        from ._report.arguments import sources_and_runs
+        from ._report.experiment_plots import plot_experiments
 
-        plots = plot_experiment(
-            Path(arguments.results),
+        sources, runs = sources_and_runs(arguments.words)
+        plots = plot_experiments(
+            sources,
             style=arguments.style,
             metrics=arguments.metric,
-            run=arguments.run,
+            runs=[*runs, *arguments.run],
+            each=arguments.each,
+            kind=arguments.kind,
             options=options,
             out=arguments.out,
         )
@@ -82,8 +59,9 @@ def plot(argv: Sequence[str]) -> int:
             folder = short_path(plots.metric_figures[0].parent)
             names = ",".join(figure.name for figure in plots.metric_figures)
             names = f"{{{names}}}" if count > 1 else names
+            whose = f" of {', '.join(plots.experiments)}" if plots.experiments else ""
             lines.append(
-                f"{_count(count, 'plot')} over all runs"
+                f"{_count(count, 'plot')} over all runs{whose}"
                 f"{_up_to_date(count, plots.metric_figures_drawn)}: "
                 f"{folder}/{names}.{{{suffixes}}}"
             )
@@ -113,18 +91,7 @@ def plot(argv: Sequence[str]) -> int:
 
 def restyle(argv: Sequence[str]) -> int:
     """Redraw a saved figure in another style, from the data and recipe beside it."""
-    parser = argparse.ArgumentParser(
-        prog="expkit restyle",
-        description=(
-            "Redraw a figure that was saved in a style with pickle: true. Reads the .csv and "
-            ".json beside it, never the pickle. With --style it goes into a folder of the style's "
-            "name beside the figure."
-        ),
-    )
-    parser.add_argument("path", type=Path, help="the figure, such as results/digits/plots/loss.pdf")
-    parser.add_argument("--style", help="as for expkit plot (default: the one it was drawn in)")
-    parser.add_argument("--out", type=Path, metavar="PATH", help="write there instead")
-    arguments = parser.parse_args(argv)
+    arguments = restyle_parser().parse_args(argv)
 
     def work() -> list[str]:
         from ._figures.saving import save_figure
@@ -148,10 +115,114 @@ def restyle(argv: Sequence[str]) -> int:
     return _run(work)
 
 
+def plot_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit plot`; options may stand between the words."""
+    parser = argparse.ArgumentParser(
+        prog="expkit plot",
+        description=(
+            "Draw each metric over all runs (into plots/), or all metrics of the runs that are "
+            "named (into training/RUN/plots/). Of several experiments, all runs of each go into "
+            "the same figures (into plots/ of the first). Figures that are up to date are left "
+            "alone. Figures in another style than the experiment's own go into a folder of the "
+            "style's name, such as plots/Thesis/. --kind draws other figures than curves."
+        ),
+    )
+    parser.add_argument(
+        "words", nargs="+", metavar="EXPERIMENT|RUN",
+        help="folders of experiments, results/EXPERIMENT, then runs: name, part of it, or number",
+    )  # fmt: skip
+    parser.add_argument("--each", action="store_true", help="draw the figure of each run, too")
+    parser.add_argument(
+        "--style", metavar="STYLE", help="Default, Thesis, a name in conf/plotting/, or a .yaml "
+        "file (default: the experiment's own)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--metric", action="append", default=[], metavar="METRIC",
+        help="only this metric; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--group-by", action="append", default=[], metavar="KEY",
+        help="average over all but these swept keys; repeatable; 'none': every run by itself",
+    )  # fmt: skip
+    parser.add_argument(
+        "--repeat", action="append", default=[], metavar="KEY",
+        help="average over these keys, e.g. seed,fold: over folds, then over seeds "
+        "(default: expkit.repeat of the experiment, else seed)",
+    )  # fmt: skip
+    parser.add_argument("--run", action="append", default=[], help=argparse.SUPPRESS)
+    parser.add_argument("--top", type=int, metavar="K", help="only the K best groups of runs")
+    parser.add_argument("--direction", choices=("minimize", "maximize"), help="which value is best")
+    parser.add_argument(
+        "--lines",
+        choices=("auto", "groups", "bands", "all"),
+        help="which curves are drawn (default: auto)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write all figures there")
+    _add_kinds(parser)
+    return parser
+
+
+def _add_kinds(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "kinds of figure",
+        "final: the last or best value of each run, as bars or points per group. heatmap: the same "
+        "over two swept keys. Both are of the experiment's own metric unless --metric says so, and "
+        "of completed runs. confusion: the confusion matrix of a run.",
+    )
+    group.add_argument(
+        "--kind", choices=("curves", "final", "heatmap", "confusion"), default="curves",
+        help="what is drawn (default: curves)",
+    )  # fmt: skip
+    group.add_argument(
+        "--value", choices=("final", "best"), help="the last value of each run, or its best"
+    )
+    group.add_argument(
+        "--marks", choices=("auto", "bars", "points"), help="of final values (default: auto)"
+    )
+    group.add_argument("--x", metavar="KEY", help="the swept key of a heat map's columns")
+    group.add_argument("--y", metavar="KEY", help="the swept key of its rows")
+    group.add_argument(
+        "--result", metavar="NAME",
+        help="the saved result with a confusion matrix, or labels and predictions "
+        "(default: the only one with such a name)",
+    )  # fmt: skip
+    group.add_argument("--classes", metavar="A,B,…", help="the classes in their order")
+    group.add_argument(
+        "--normalize", choices=("true", "pred", "all", "none"),
+        help="percentages of the true class (default), of the predicted one, of all; or counts",
+    )  # fmt: skip
+
+
+def restyle_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit restyle`."""
+    parser = argparse.ArgumentParser(
+        prog="expkit restyle",
+        description=(
+            "Redraw a figure that was saved in a style with pickle: true. Reads the .csv and "
+            ".json beside it, never the pickle. With --style it goes into a folder of the style's "
+            "name beside the figure."
+        ),
+    )
+    parser.add_argument("path", type=Path, help="the figure, such as results/digits/plots/loss.pdf")
+    parser.add_argument("--style", help="as for expkit plot (default: the one it was drawn in)")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="write there instead")
+    return parser
+
+
+def style_names() -> list[str]:
+    """The names that `--style` takes here, for shells to complete."""
+    from ._style.yaml_files import style_names as names
+
+    return names()
+
+
 def _run(work: Callable[[], list[str]]) -> int:
     """Run a verb: print its lines, warnings without source code, and errors without traceback."""
     from ._data.errors import PlottingError
 
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("warning: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("default")
         try:
@@ -170,6 +241,11 @@ def _run(work: Callable[[], list[str]]) -> int:
 def _printable(text: str) -> str:
     """Text for a terminal: control characters in names of runs are shown, and obeyed by nobody."""
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable(super().format(record))
 
 
 def _advice(error: Exception) -> str:

@@ -113,6 +113,37 @@ def test_a_chart_of_weights_and_biases_has_a_column_per_run(points):
     }
 
 
+def test_a_chart_without_extremes_has_a_column_per_run_too(points):
+    chart = '"Step","calm-sea-2 - val_loss","big - oak - val_loss"\n"0","2.0",""\n"5","1.5","1.0"\n'
+
+    assert points(chart) == (
+        "Step",
+        {"calm-sea-2": {"val_loss": [(0, 2.0), (5, 1.5)]}, "big - oak": {"val_loss": [(5, 1.0)]}},
+    )
+
+
+@pytest.mark.parametrize("axis", ["trainer/global_step", "train/epoch", "examples seen"])
+def test_the_x_axis_of_a_chart_may_be_any_metric(points, axis):
+    chart = (
+        f'"{axis}","calm - loss","calm - loss__MIN","calm - loss__MAX"\n'
+        '"100","2.0","1.9","2.1"\n"200","1.5","1.4","1.6"\n'
+    )
+
+    assert points(chart) == (axis, {"calm": {"loss": [(100, 2.0), (200, 1.5)]}})
+
+
+def test_steps_that_lightning_logs_to_weights_and_biases_are_no_metric(points):
+    history = (
+        ",train/loss,val/loss,trainer/global_step,_step,epoch\n"
+        "0,2.0,,49,0,0\n1,1.0,,99,1,0\n2,,0.9,99,2,0\n"
+    )
+
+    assert points(history) == (
+        "trainer/global_step",
+        {"metrics": {"train/loss": [(49, 2.0), (99, 1.0)], "val/loss": [(99, 0.9)]}},
+    )
+
+
 def test_the_history_of_a_weights_and_biases_run_has_columns_of_its_own(points):
     step, runs = points(WANDB_HISTORY)
 
@@ -157,6 +188,15 @@ def test_what_mlflow_downloads_has_a_row_per_value(points):
     }
 
 
+def test_what_mlflow_downloads_of_one_run_need_not_name_it(points):
+    content = "key,value,step,timestamp\nloss,2.0,0,1000\nloss,1.0,1,2000\nacc,0.5,1,2000\n"
+
+    assert points(content, "calm-sea.csv") == (
+        "step",
+        {"calm-sea": {"loss": [(0, 2.0), (1, 1.0)], "acc": [(1, 0.5)]}},
+    )
+
+
 def test_runs_of_one_name_in_mlflow_stay_apart(points):
     _, runs = points(MLFLOW_CHART)
 
@@ -175,11 +215,20 @@ def test_metrics_that_mlflow_got_without_steps_are_drawn_over_time(points):
     assert points(content) == ("timestamp", {"a": {"loss": [(1000, 2), (2000, 1), (3000, 0.5)]}})
 
 
-def test_a_table_of_runs_has_no_curves(points):
+@pytest.mark.parametrize(
+    "table",
+    [
+        MLFLOW_RUNS,
+        "Name,State,Runtime,lr,val_loss\ncalm,finished,10,0.1,0.5\noak,finished,12,0.01,0.4\n",
+        "run_id,experiment_id,status,metrics.loss,params.lr\na1,0,FINISHED,0.5,0.1\n",
+    ],
+    ids=["MLflow", "Weights & Biases", "search_runs, with a single run"],
+)
+def test_a_table_of_runs_has_no_curves(points, table):
     with pytest.raises(
         PlottingError, match=r"metrics has one row per run, so it says how the runs"
     ):
-        points(MLFLOW_RUNS)
+        points(table)
 
 
 def test_points_that_share_their_step_are_counted(points, caplog):
@@ -240,4 +289,4 @@ def test_all_runs_of_several_experiments_are_read(experiment):
         ("b/cnn_2", {"model": "cnn", "seed": 2, "experiment": "b"}),
     ]
     recipe, _ = PlotMetrics(folders).metric_recipe("loss")
-    assert recipe.group_by == ("model", "experiment")
+    assert recipe.group_by == ("experiment", "model")

@@ -90,3 +90,16 @@ def test_runs_of_other_epochs_within_a_group_are_named(tmp_path, run_folder, cap
         PlotMetrics(tmp_path / "e", STYLE).metric("acc", group_by=None)
     assert plot([str(tmp_path / "e"), "--metric", "acc"]) == 0
     assert capsys.readouterr().err.count("epochs (4, 8)") == 1
+
+
+def test_values_that_read_the_same_are_told_apart(tmp_path, run_folder):
+    values = [None, "None", 1, True, "1"]
+    for number, value in enumerate(values):
+        folder = tmp_path / "e" / "training" / f"run_{number}"
+        run_folder(folder, {"x": value, "seed": 1}, {"acc": [0.1 * number, 0.2]})
+
+    (axes,) = PlotMetrics(tmp_path / "e", STYLE).metric("acc").axes
+
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sorted(labels) == ["'1'", "'None'", "1", "None", "True"]
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 5

@@ -379,7 +379,7 @@ def test_one_run_may_have_many_metrics():
 
 
 def test_a_run_of_too_many_metrics_shows_some_and_says_so(monkeypatch):
-    monkeypatch.setattr("expkit_plotting._figures.one_run.MOST_PANELS", 4)
+    monkeypatch.setattr("expkit_plotting._kinds.one_run.MOST_PANELS", 4)
     metrics = {f"norm_{i}": [1.0, 2.0] for i in range(9)}
 
     with pytest.warns(UserWarning, match=r"has 9 metrics, of which the figure shows 4; choose"):

@@ -222,23 +222,23 @@ def _wait(
 ) -> Sequence[JobReturn]:
     from expkit_bookkeeping.launching import stop_signals
     from expkit_hydra import GridError
-    from expkit_hydra.launching import TrackingSync, finish_grid, grid_settings, job_return
+    from expkit_hydra.launching import SiblingVerbs, finish_grid, grid_settings, job_return
 
     settings = grid_settings(config)
-    tracking = TrackingSync(grid.experiment, wanted="sync" in settings.after)
+    siblings = SiblingVerbs(grid.experiment, settings.after, is_last_batch=grid.is_last_batch)
     pending = {run.index for run in grid.pending}
     what = "leaves the jobs running" if grid.sweep_id is None else "cancels the runs"
     screen.print(f"waiting; Ctrl-C {what}", style="dim")
     stop: int | None = None
     with stop_signals():
         try:
-            with tracking, ProgressDisplay(screen, total=len(pending)) as display:
+            with siblings, ProgressDisplay(screen, total=len(pending)) as display:
 
                 def show(statuses: Sequence[RunStatus]) -> None:
-                    tracking.poll()
                     display.show([status for status in statuses if status.index in pending])
 
                 statuses = manager.wait_for(pending, show=show)
+                siblings.runs_ended = True
         except KeyboardInterrupt:
             stop = INTERRUPTED
         except SystemExit:
@@ -252,10 +252,9 @@ def _wait(
         _say_how_to_come_back(grid, screen)
         raise SystemExit(stop)
     _show_failures([status for status in statuses if status.is_over], screen)
-    failure = tracking.failure()
     if grid.is_last_batch:
-        finish_grid(grid, config=config, synchronised=tracking.synchronised)
-    if failure is not None:
+        finish_grid(grid, config=config, siblings=siblings)
+    elif (failure := siblings.tracking.failure()) is not None:
         screen.print(failure, style="yellow", markup=False)
     if reasons := pending_reasons(statuses):
         if grid.sweep_id is not None:

@@ -34,9 +34,7 @@ def wait(argv: Sequence[str]) -> int:
 
     Ends also if none of the runs that are left can ever start; those that are held are waited for.
     """
-    parser = _parser("wait", wait)
-    parser.add_argument("--timeout", metavar="S", type=float, help="seconds; default: forever")
-    arguments = parser.parse_args(argv)
+    arguments = wait_parser().parse_args(argv)
     from expkit_hydra.launching import console
 
     from ._watching.display import ProgressDisplay, pending_reasons
@@ -66,11 +64,7 @@ def wait(argv: Sequence[str]) -> int:
 @answered
 def logs(argv: Sequence[str]) -> int:
     """Show what a run printed, and what Slurm wrote about it; --follow continues."""
-    parser = _parser("logs", logs)
-    parser.add_argument("run", metavar="RUN", help="a name, a unique part of one, or a number")
-    parser.add_argument("--lines", "-n", type=int, default=30, help="last lines (default: 30)")
-    parser.add_argument("--follow", "-f", action="store_true", help="show what is added")
-    arguments = parser.parse_args(argv)
+    arguments = logs_parser().parse_args(argv)
     from expkit_hydra.launching import last_lines, say, say_output, short_path
 
     try:
@@ -96,9 +90,7 @@ def logs(argv: Sequence[str]) -> int:
 @answered
 def cancel(argv: Sequence[str]) -> int:
     """Cancel an experiment's jobs, or those of some runs; the last checkpoints are kept."""
-    parser = _parser("cancel", cancel)
-    parser.add_argument("runs", metavar="RUN", nargs="*", help="default: all")
-    arguments = parser.parse_args(argv)
+    arguments = cancel_parser().parse_args(argv)
     from expkit_hydra.launching import say
 
     try:
@@ -118,20 +110,8 @@ def cancel(argv: Sequence[str]) -> int:
 @answered
 def retry(argv: Sequence[str]) -> int:
     """Submit runs again that did not complete, with changes such as --mem 32G --time 4:00:00."""
-    from ._watching.status import RETRIABLE
-
-    parser = _parser("retry", retry)
-    parser.epilog = "Any other option is sbatch's, and holds for these runs: --mem 32G"
-    parser.add_argument("runs", metavar="RUN", nargs="*", help="default: all in these states")
-    parser.add_argument(
-        "--state",
-        type=lambda text: text.split(","),
-        default=list(RETRIABLE),
-        help=f"states, separated by commas (default: {','.join(RETRIABLE)})",
-    )
-    parser.add_argument("--wait", action="store_true", help="wait for them")
     own_words, options = _split_options(argv)
-    arguments = parser.parse_args(own_words)
+    arguments = retry_parser().parse_args(own_words)
     from expkit_hydra.launching import say
 
     from ._cluster.options import parse_arguments
@@ -159,9 +139,7 @@ def retry(argv: Sequence[str]) -> int:
 @answered
 def train(argv: Sequence[str]) -> int:
     """Run one run of a grid here, without Slurm, to debug it."""
-    parser = _parser("train", train)
-    parser.add_argument("run", metavar="RUN", help="a name, a unique part of one, or a number")
-    arguments = parser.parse_args(argv)
+    arguments = train_parser().parse_args(argv)
     from expkit_hydra.launching import say
 
     from ._submissions.record import SubmittedRun
@@ -187,9 +165,7 @@ def train(argv: Sequence[str]) -> int:
 
 def slurm_script(argv: Sequence[str]) -> int:
     """Print a batch script to start your own gpu_scripts/grid_search_array.sh from."""
-    argparse.ArgumentParser(
-        prog="expkit slurm-script", description=slurm_script.__doc__
-    ).parse_args(argv)
+    slurm_script_parser().parse_args(argv)
     from ._cluster.script import default_script
 
     print(default_script().read_text(encoding="utf-8"), end="")
@@ -206,12 +182,73 @@ VERBS = {
 }
 
 
+def wait_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit wait`."""
+    parser = _parser("wait", wait)
+    parser.add_argument("--timeout", metavar="S", type=float, help="seconds; default: forever")
+    return parser
+
+
+def logs_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit logs`."""
+    parser = _parser("logs", logs)
+    parser.add_argument("run", metavar="RUN", help="a name, a unique part of one, or a number")
+    parser.add_argument("--lines", "-n", type=int, default=30, help="last lines (default: 30)")
+    parser.add_argument("--follow", "-f", action="store_true", help="show what is added")
+    return parser
+
+
+def cancel_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit cancel`."""
+    parser = _parser("cancel", cancel)
+    parser.add_argument("runs", metavar="RUN", nargs="*", help="default: all")
+    return parser
+
+
+def retry_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit retry`, but for sbatch's options."""
+    from ._watching.status import RETRIABLE
+
+    parser = _parser("retry", retry)
+    parser.epilog = "Any other option is sbatch's, and holds for these runs: --mem 32G"
+    parser.add_argument("runs", metavar="RUN", nargs="*", help="default: all in these states")
+    parser.add_argument(
+        "--state",
+        type=lambda text: text.split(","),
+        choices=_EachOf(RETRIABLE),
+        default=list(RETRIABLE),
+        metavar="STATE,…",
+        help=f"states, separated by commas (default: {','.join(RETRIABLE)})",
+    )
+    parser.add_argument("--wait", action="store_true", help="wait for them")
+    return parser
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit train`."""
+    parser = _parser("train", train)
+    parser.add_argument("run", metavar="RUN", help="a name, a unique part of one, or a number")
+    return parser
+
+
+def slurm_script_parser() -> argparse.ArgumentParser:
+    """The arguments of `expkit slurm-script`: none."""
+    return argparse.ArgumentParser(prog="expkit slurm-script", description=slurm_script.__doc__)
+
+
 def _parser(verb: str, command: object) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"expkit {verb}", description=command.__doc__)
     parser.add_argument(
         "experiment", metavar="results/EXPERIMENT", type=Path, help="the experiment's folder"
     )
     return parser
+
+
+class _EachOf(tuple[str, ...]):
+    """What each item of a list may be; argparse asks whether the list is among the choices."""
+
+    def __contains__(self, values: object) -> bool:
+        return isinstance(values, list) and {*values} <= {*self}
 
 
 def _split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -266,10 +303,7 @@ def _completed_message(selected: SelectedRun) -> str:
     command = debugger_command(selected)
     if command is None:
         return f"{text} `expkit cleanup` leaves it; move its folder away to train it again."
-    return (
-        f"{text} To run it again, in a debugger and in a folder of its own:\n"
-        f"    {command} results_dir=debug"
-    )
+    return f"{text} To run it again, in a debugger and in a folder of its own:\n    {command}"
 
 
 def _log_files(selected: SelectedRun) -> list[Path]:

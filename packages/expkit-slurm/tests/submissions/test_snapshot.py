@@ -341,3 +341,16 @@ def test_the_record_gives_the_snapshot_back(repository, tmp_path):
     record = json.loads(json.dumps(snapshot.to_record()))
 
     assert Snapshot.from_record(record, snapshot.target) == snapshot
+
+
+def test_tasks_know_what_differed_from_the_commit_when_the_copy_was_made(repository):
+    put(repository, **{"models.py": "LR = 2\n"})
+    snapshot = take(repository)
+    put(repository, **{"models.py": "LR = 3\n"})
+
+    facts = run("train.py", snapshot)
+
+    assert (facts["lr"], facts["changes_hash"]) == (2, snapshot.changes_hash)
+    assert len(snapshot.changes_hash) == 64
+    older = {key: fact for key, fact in snapshot.to_record().items() if key != "changes_hash"}
+    assert Snapshot.from_record(older, snapshot.target).changes_hash is None

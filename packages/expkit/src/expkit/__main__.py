@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import distributions, entry_points
 
-from ._verbs import GROUP, overview, unknown_verb, verbs_by_name
+from ._completion.candidates import VERB, complete
+from ._verbs import GROUP, first_docstring_line, overview, unknown_verb, verbs_by_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from importlib.metadata import EntryPoint
-
-
-def first_docstring_line(entry_point: EntryPoint) -> str:
-    """What a verb does, or why it cannot be loaded."""
-    try:
-        docstring = entry_point.load().__doc__ or ""
-    except Exception as error:  # one broken package must not hide the verbs of the others
-        return f"cannot be loaded: {error}"
-    return docstring.strip().partition("\n")[0]
 
 
 def installed_versions() -> str:
     """One line per installed package of the kit, for bug reports."""
+    from importlib.metadata import distributions
+
     versions = {
         distribution.name: distribution.version
         for distribution in distributions()
@@ -54,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] == VERB:
+        return complete(arguments[1:])
+    from importlib.metadata import entry_points  # a shell that completes cannot wait for it
+
     verbs = verbs_by_name(entry_points(group=GROUP))
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(

@@ -10,12 +10,19 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "expkit.commands"
+PARSERS = "expkit.parsers"
 
 # So that the answer to a verb that is not installed can name its package.
 PACKAGES = {
+    "list": "expkit-hydra",
     "status": "expkit-hydra",
     "show": "expkit-hydra",
+    "best": "expkit-hydra",
+    "table": "expkit-hydra",
+    "compare": "expkit-hydra",
     "cleanup": "expkit-hydra",
+    "reproduce": "expkit-hydra",
+    "export": "expkit-hydra",
     "plot": "expkit-plotting",
     "restyle": "expkit-plotting",
     "wait": "expkit-slurm",
@@ -35,6 +42,15 @@ def verbs_by_name(entry_points: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
     for entry_point in sorted(entry_points, key=lambda point: (point.name, point.value)):
         verbs.setdefault(entry_point.name, entry_point)
     return verbs
+
+
+def first_docstring_line(entry_point: EntryPoint) -> str:
+    """What a verb does, or why it cannot be loaded."""
+    try:
+        docstring = entry_point.load().__doc__ or ""
+    except Exception as error:  # one broken package must not hide the verbs of the others
+        return f"cannot be loaded: {error}"
+    return docstring.strip().partition("\n")[0]
 
 
 def unknown_verb(verb: str, installed: Mapping[str, object]) -> str:

@@ -15,9 +15,9 @@ from .._files.append_files import open_append_file, open_lines, open_to_read
 from .._files.durable import Check, append_line_to, make_folder, wait_for_lock
 from .._files.json_files import UnreadableFileError, parse_json
 from .._files.plain_data import json_data
+from .._provenance.environment import public_command
 from .._results.values import load_results, results_path, save_results, to_plain
 from .._runs.claims import ClaimLost, RunClaimed, check_still_completed, claimed_message
-from .._runs.environment import public_command
 from .._runs.processes import this_process
 from .._runs.records import Liveness, RunRecord, find_run
 

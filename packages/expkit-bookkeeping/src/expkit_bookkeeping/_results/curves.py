@@ -8,10 +8,11 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import SEEK_END
 from pathlib import Path
 from typing import Any
 
-from .._files.append_files import read_file
+from .._files.append_files import open_to_read, read_file
 from .._recording.metrics import FILE_NAME
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,30 @@ def read_curves(folder: Path) -> dict[str, Curve]:
         curve = Curve(floats, _floats(values))
         curves[name] = curve if ascending else _sorted(curve)
     return curves
+
+
+def metric_names(folder: Path, *, size_bytes: int = 1 << 16) -> list[str]:
+    """The metrics that a run has logged, by the first and the last lines of its file.
+
+    Args:
+        folder: The run folder.
+        size_bytes: How much of the file is read from either end; a metric that is logged only
+            between is left out.
+    """
+    try:
+        with open_to_read(Path(folder) / FILE_NAME) as file:
+            first = file.read(size_bytes)
+            file.seek(max(0, file.seek(0, SEEK_END) - size_bytes))
+            last = file.read(size_bytes)
+    except OSError:
+        return []
+    names: dict[str, None] = {}
+    for line in b"\n".join([first, last]).split(b"\n"):
+        try:
+            names |= dict.fromkeys(dict(json.loads(line)["metrics"]))
+        except (ValueError, RecursionError, TypeError, LookupError):  # also a line cut in two
+            continue
+    return [*names]
 
 
 def folders_with_metrics(path: Path) -> list[Path]:

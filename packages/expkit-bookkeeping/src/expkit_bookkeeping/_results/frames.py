@@ -101,6 +101,10 @@ class Results(pd.DataFrame):
             keys = [key for key in keys if key not in repeated]
         names = self._columns(metrics, "metrics")
         if not names:
+            logged = [str(name) for name in self.attrs.get("metrics", ())]
+            if logged and metrics is None:
+                shown = ", ".join(logged[:8]) + (", …" if len(logged) > 8 else "")
+                raise KeyError(f"This frame has no column of a metric. Keep one of {shown}.")
             raise ValueError("No metrics to summarise: none of these runs has logged one.")
         runs = self._in_state(state)
         groups = _positions_by(runs, keys)
@@ -435,10 +439,26 @@ def _index(runs: pd.DataFrame, keys: Sequence[str], groups: Groups) -> pd.Index:
     first = [positions[0] for positions in groups.values()]
     if not keys:
         return pd.Index(["all"], name="runs")
-    labels = [[_label(runs[key].iloc[position]) for position in first] for key in keys]
+    labels = [_labels([runs[key].iloc[position] for position in first]) for key in keys]
     if len(keys) == 1:
         return pd.Index(labels[0], name=keys[0])
     return pd.MultiIndex.from_arrays(labels, names=list(keys))
+
+
+def _labels(values: Sequence[object]) -> list[object]:
+    """What a table shows for these values; text is quoted where another value reads the same.
+
+    >>> _labels([None, "None", 1, "cnn"])
+    ['None', "'None'", 1, 'cnn']
+    """
+    labels = [_label(value) for value in values]
+    identities: dict[str, set[str]] = {}
+    for value, label in zip(values, labels, strict=True):
+        identities.setdefault(str(label), set()).add(_identity(value))
+    return [
+        repr(value) if isinstance(value, str) and len(identities[value]) > 1 else label
+        for value, label in zip(values, labels, strict=True)
+    ]
 
 
 def _label(value: object) -> object:

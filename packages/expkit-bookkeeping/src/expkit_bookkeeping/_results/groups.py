@@ -9,7 +9,7 @@ from pathlib import Path
 from .._files.append_files import open_to_read
 from .._files.json_files import MAX_BYTES
 from .._files.yaml_files import parse_yaml
-from .._runs.hashes import NO_PART_OF_IDENTITY, counted_values
+from .._provenance.hashes import NO_PART_OF_IDENTITY, counted_values
 from .._runs.records import read_run
 from .._runs.settings import read_config
 

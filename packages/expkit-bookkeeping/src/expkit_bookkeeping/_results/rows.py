@@ -48,14 +48,26 @@ def result_rows(
 def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None) -> Path:
     """Write `results.csv` into the experiment's folder.
 
-    Swept values that are None are written as `None`; a cell is empty if a run has no value.
-
     Args:
         experiment: The experiment's folder.
         runs: Its runs; None: `find_runs(experiment)`.
 
     Returns:
         The file.
+    """
+    path = Path(experiment) / FILE_NAME
+    write_file(path, results_csv(experiment, runs))
+    return path
+
+
+def results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None) -> str:
+    """What `results.csv` says about the runs of an experiment.
+
+    Swept values that are None are written as `None`; a cell is empty if a run has no value.
+
+    Args:
+        experiment: The experiment's folder.
+        runs: Its runs; None: `find_runs(experiment)`.
     """
     columns = Columns(_records_of_a_table(experiment) if runs is None else runs)
     import csv
@@ -67,9 +79,7 @@ def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None)
     for swept, row in zip(columns.values, columns.rows(experiment), strict=True):
         has = {columns.swept[key] for key in swept}
         writer.writerow([_cell(value, name in has) for name, value in row.items()])
-    path = Path(experiment) / FILE_NAME
-    write_file(path, text.getvalue())
-    return path
+    return text.getvalue()
 
 
 def results(

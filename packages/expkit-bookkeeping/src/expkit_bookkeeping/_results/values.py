@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -139,6 +139,32 @@ def saved_files(folder: Path, suffixes: Collection[str] | None = None) -> dict[s
         stem = name.with_suffix("").as_posix()
         files[name.as_posix() if stem in files else stem] = path
     return files
+
+
+class SavedResults(Mapping[str, object]):
+    """The results of a run by name, each read when it is asked for.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __getitem__(self, name: str) -> object:
+        try:
+            return load_results(self._folder, name)
+        except FileNotFoundError as error:
+            raise KeyError(str(error)) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(saved_files(self._folder))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"<results {', '.join(self) or 'none'}>"
 
 
 def _suffixes_of(data: object) -> tuple[str, ...]:

@@ -199,8 +199,8 @@ class Claim:
         Raises:
             ClaimLost: As `update`.
         """
-        from .code import code_facts
-        from .code_records import record_code_of_run
+        from .._provenance.code import code_facts
+        from .._provenance.code_records import record_code_of_run
 
         self.check()
         self._only_adds = False
@@ -221,8 +221,8 @@ class Claim:
         """
         if state not in FINAL_STATES:
             raise ValueError(f"A run cannot end as {state!r}. Known: {', '.join(FINAL_STATES)}.")
-        from .code import code_facts
-        from .code_records import record_code_of_run
+        from .._provenance.code import code_facts
+        from .._provenance.code_records import record_code_of_run
 
         self.check()
         ending: dict[str, object] = {
@@ -682,8 +682,8 @@ def _write_start(
         if holds:
             merged[key] = True
     if not adds:
-        from .code import code_facts
-        from .code_records import record_code_of_run
+        from .._provenance.code import code_facts
+        from .._provenance.code_records import record_code_of_run
 
         code = record_code_of_run(claim.folder, code_facts(), check=claim.check)
         merged.update(returned=None, code=code)

@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .._files.durable import Check, atomic_path, is_temporary
-from .hashes import changes_text, config_changes
+from .._provenance.hashes import changes_text, config_changes
 from .settings import read_config
 
 TYPE_CHECKING = False

@@ -1,5 +1,5 @@
-"""What a person sees: lines of a sweep, tables, one run in full, and what follows a grid.
+"""What a person sees: lines of a sweep, tables that fit the terminal.
 
-Others take: consoles, texts, tables, previews, `find_run`, `finish_grid`, `TrackingSync`.
-Stands on all other wings; only the faces at the top stand on it.
+Others take: consoles, texts, tables, previews.
+Stands on all wings but `_after` and `_verbs`, which stand on it, as do the faces at the top.
 """

@@ -8,8 +8,12 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import Path
+
+_CONFIG_FLAGS = ("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 
 
 def short_path(path: Path) -> str:
@@ -50,28 +54,88 @@ def recordable(words: Sequence[str] | None) -> list[str]:
     return [*options, *program, *arguments]
 
 
-def debugger(words: Sequence[str], overrides: Sequence[str], folder: Path | None) -> str | None:
-    """The command that runs a program with overrides under pdb; None if there is no such program.
+@dataclass(frozen=True)
+class Repetition:
+    """How a program is started once more, for one run.
+
+    Attributes:
+        options: Of the interpreter.
+        program: A file, or `-m` and a module.
+        arguments: Of the program.
+        folder: Where it was started; None if that is unknown.
+    """
+
+    options: Sequence[str]
+    program: Sequence[str]
+    arguments: Sequence[str]
+    folder: Path | None
+
+    def in_debugger(self) -> str:
+        """The command that runs it under pdb, to the error."""
+        is_here = self.folder in (None, Path.cwd()) or not self.folder.is_dir()
+        # `-c continue` runs to the error and stops there.
+        pdb = ["-m", "pdb", "-c", "continue"]
+        words = [interpreter(), *self.options, *pdb, *self.program, *self.arguments]
+        command = shlex.join(words)
+        return command if is_here else f"cd {shlex.quote(str(self.folder))} && {command}"
+
+    def for_vscode(self, name: str) -> dict[str, object]:
+        """The same as a configuration of VS Code's launch.json."""
+        folder = (self.folder or Path.cwd()).absolute()
+        if self.program[0] == "-m":
+            target = {"module": self.program[1]}
+        else:
+            target = {"program": str(folder / self.program[0])}
+        return {
+            "name": name,
+            "type": "debugpy",
+            "request": "launch",
+            "python": sys.executable,
+            **({"pythonArgs": list(self.options)} if self.options else {}),
+            **target,
+            "args": list(self.arguments),
+            "cwd": str(folder),
+            # Else Hydra catches the error, and the debugger does not stop at it.
+            "env": {"HYDRA_FULL_ERROR": "1"},
+            "console": "integratedTerminal",
+        }
+
+
+def repetition(
+    words: Sequence[str], overrides: Sequence[str], folder: Path | None
+) -> Repetition | None:
+    """How a program is started for one run; None if there is no such program any more.
 
     Args:
         words: What stood behind `python`.
-        overrides: Of the run, in place of the program's own arguments.
+        overrides: Of the run, in place of those in `words`.
         folder: Where the program was started; None if that is unknown.
     """
     from expkit_bookkeeping.launching import split_arguments
 
-    options, program, _ = split_arguments(words)
+    options, program, arguments = split_arguments(words)
     if not program or program[0] == "-c":
         return None
     if _script_on_path(program[0]) is not None:
         program = [str(shutil.which(Path(program[0]).name))]
     elif program[0] != "-m" and not Path(folder or "", program[0]).is_file():
         return None
-    is_here = folder is None or folder == Path.cwd() or not folder.is_dir()
-    # `-c continue` runs to the error and stops there.
-    pdb = ["-m", "pdb", "-c", "continue"]
-    command = shlex.join([interpreter(), *options, *pdb, *program, *overrides])
-    return command if is_here else f"cd {shlex.quote(str(folder))} && {command}"
+    return Repetition(options, program, [*_config_flags(arguments), *overrides], folder)
+
+
+def _config_flags(arguments: Sequence[str]) -> list[str]:
+    """Those of Hydra's flags that say which configuration it is.
+
+    >>> _config_flags(["-m", "--config-name", "big", "x=1,2", "--config-dir=conf"])
+    ['--config-name', 'big', '--config-dir=conf']
+    """
+    flags: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        name, has_value, _ = word.partition("=")
+        if name in _CONFIG_FLAGS:
+            flags += [word] if has_value else [word, *islice(words, 1)]
+    return flags
 
 
 def command_line(verb: str, *arguments: str) -> str:

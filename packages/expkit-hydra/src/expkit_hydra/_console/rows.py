@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from .texts import duration_text, error_line
 
@@ -174,6 +175,15 @@ def most_telling(
     others = [index for index in order if rank(rows[index])[0] != 0]
     kept = sorted([*wrong, *others[: limit - len(wrong)]])
     return [rows[index] for index in kept], len(rows) - len(kept)
+
+
+def last_sign(record: RunRecord) -> datetime | None:
+    """When a run ended or gave its last sign of life; None if it never did."""
+    for text in (record.ended_at, record.heartbeat_at, record.started_at):
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(text or "")
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return None
 
 
 def _whole(value: object) -> int | None:

@@ -107,7 +107,10 @@ class TolerantStream:
 
 
 def answered(verb: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
-    """A verb that says in a sentence what the file system refuses it; then its exit code is 2."""
+    """A verb that says in a sentence what the file system refuses it; then its exit code is 2.
+
+    Ctrl-C ends it quietly, with exit code 130.
+    """
 
     @functools.wraps(verb)
     def run(arguments: Sequence[str]) -> int:
@@ -118,6 +121,8 @@ def answered(verb: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], 
         except OSError as error:
             say(_refusal(error), sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            return 130
 
     return run
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from .layout import Column, fitted_table, print_fitted
 from .rows import Row
 from .texts import age_text, duration_text, value_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console, Group
 
 
 STYLES = {
@@ -63,43 +65,64 @@ def finished_line(
     return line.rstrip()
 
 
-_COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
-    ("attempt", lambda row: "" if row.attempt is None else str(row.attempt), True),
-    ("epochs", progress_text, True),
-    ("continued", lambda row: row.continued or "", False),
-    ("duration", lambda row: duration_text(row.elapsed_s), True),
-    ("BEST", lambda row: value_text(row.best), True),
-    ("at step", lambda row: "" if row.best_step is None else str(row.best_step), True),
-    ("heartbeat", lambda row: age_text(row.heartbeat_age_s), True),
-    ("job", lambda row: row.job or "", False),
-    ("built on", lambda row: row.built_on or "", False),
-    ("error", lambda row: row.error or "", False),
+# Header, text, rank (see `Column`), whether numbers, whether sentences.
+_COLUMNS: tuple[tuple[str, Callable[[Row], str], int, bool, bool], ...] = (
+    ("attempt", lambda row: "" if row.attempt is None else str(row.attempt), 10, True, False),
+    ("epochs", progress_text, 3, True, False),
+    ("continued", lambda row: row.continued or "", 7, False, True),
+    ("duration", lambda row: duration_text(row.elapsed_s), 4, True, False),
+    ("best", lambda row: value_text(row.best), 1, True, False),
+    ("at step", lambda row: "" if row.best_step is None else str(row.best_step), 9, True, False),
+    ("heartbeat", lambda row: age_text(row.heartbeat_age_s), 6, True, False),
+    ("job", lambda row: row.job or "", 5, False, True),
+    ("built on", lambda row: row.built_on or "", 8, False, True),
+    ("error", lambda row: row.error or "", 2, False, True),
 )
 
 
-def run_table(rows: Sequence[Row], *, metric: str | None, maximize: bool = True) -> Table:
-    """A table of runs, the best in bold; columns that are empty for all runs are left out."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+def print_runs(
+    screen: Console,
+    rows: Sequence[Row],
+    *,
+    metric: str | None,
+    maximize: bool = True,
+    elsewhere: str | None = None,
+) -> None:
+    """Print a table of runs; see `run_table`."""
+    table = run_table(
+        rows, metric=metric, maximize=maximize, width=screen.width, elsewhere=elsewhere
+    )
+    print_fitted(screen, table)
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    columns = [column for column in _COLUMNS if any(column[1](row) for row in rows)]
-    for header, _, is_number in columns:
-        name = (f"best {metric}" if metric else "best") if header == "BEST" else header
-        table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+
+def run_table(
+    rows: Sequence[Row],
+    *,
+    metric: str | None,
+    maximize: bool = True,
+    width: int,
+    elsewhere: str | None = None,
+) -> Group:
+    """A table of runs, the best in bold, that fits the terminal; see `fitted_table`."""
+    columns = [
+        Column("run", [row.run_name for row in rows]),
+        Column(
+            "state",
+            [row.state for row in rows],
+            styles=[_state_style(row) for row in rows],
+        ),
+    ]
+    for header, text, rank, is_number, is_sentence in _COLUMNS:
+        cells = [text(row) for row in rows]
+        column = Column(header, cells, rank, is_number, is_sentence)
+        if header == "best" and metric is not None:
+            column = replace(column, header=f"best {metric}", short_header=header)
+        columns.append(column)
     measured = [row.best for row in rows if row.best is not None and row.best == row.best]
     best = (max if maximize else min)(measured, default=None)
-    for row in rows:
-        style = "red" if row.is_blocked else STYLES.get(row.state, "default")
-        cells = [escape(text(row)) for _, text, _ in columns]
-        is_best = best is not None and row.best == best
-        table.add_row(
-            escape(row.run_name),
-            f"[{style}]{row.state}[/]",
-            *cells,
-            style="bold" if is_best else None,
-        )
-    return table
+    styles = ["bold" if best is not None and row.best == best else None for row in rows]
+    return fitted_table(columns, width=width, row_styles=styles, elsewhere=elsewhere)
+
+
+def _state_style(row: Row) -> str:
+    return "red" if row.is_blocked else STYLES.get(row.state, "default")

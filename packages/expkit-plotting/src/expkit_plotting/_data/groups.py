@@ -78,18 +78,22 @@ def group_runs(runs: Sequence[Run], keys: Sequence[str] | None) -> list[Group]:
         if keys and run.settings.keys().isdisjoint(keys):
             alone.append(run)
             continue
-        values = _identity([run.settings.get(key, "–") for key in keys])
+        values = identity([run.settings.get(key, "–") for key in keys])
         runs_by_values.setdefault(values, []).append(run)
     groups_of_runs = sorted(
         runs_by_values.values(),
         key=lambda members: [natural_key(members[0].settings.get(key, "–")) for key in keys],
     )
     differing = differing_keys([members[0].settings for members in groups_of_runs], keys)
+    texts = [
+        distinct_texts([members[0].settings.get(key, "–") for members in groups_of_runs])
+        for key in differing
+    ]
     groups = []
-    for members in groups_of_runs:
+    for number, members in enumerate(groups_of_runs):
         first = members[0]
         if differing:
-            label = ", ".join(value_text(first.settings.get(key, "–")) for key in differing)
+            label = ", ".join(column[number] for column in texts)
         else:
             label = first.name if len(members) == 1 else f"mean of {len(members)} runs"
         groups.append(Group(label, tuple(members)))
@@ -110,7 +114,7 @@ def repetitions(groups: Sequence[Group], keys: Sequence[str]) -> list[list[tuple
                                    for group in groups)
     ]  # fmt: skip
     return [
-        [tuple(_identity([run.settings.get(key, "–")]) for key in varying) for run in group.runs]
+        [tuple(identity([run.settings.get(key, "–")]) for key in varying) for run in group.runs]
         for group in groups
     ]
 
@@ -120,17 +124,43 @@ def differing_keys(settings: Sequence[Mapping[str, object]], keys: Sequence[str]
     return [
         key
         for key in keys
-        if len({_identity([run_settings.get(key, "–")]) for run_settings in settings}) > 1
+        if len({identity([run_settings.get(key, "–")]) for run_settings in settings}) > 1
     ]
 
 
-def _identity(values: Sequence[object]) -> str:
-    """Equal for values that a legend could not tell apart, such as 1 and 1.0."""
+def identity(values: Sequence[object]) -> str:
+    """Equal for values that are one setting, as 1 and 1.0 are, and None and its text are not."""
     numbers = (float, int)
     return json.dumps(
         [float(value) if type(value) in numbers else value for value in values],  # type: ignore[arg-type]
         default=str,
     )
+
+
+def sweep_key(value: object, order: Sequence[object]) -> tuple[int, list[tuple[int, float, str]]]:
+    """A key that sorts values as a sweep lists them; others come behind, in natural order.
+
+    >>> sorted([10, 2, 0.1, 1], key=lambda value: sweep_key(value, [1, 0.1]))
+    [1, 0.1, 2, 10]
+    """
+    places = [identity([listed_value]) for listed_value in order]
+    text = identity([value])
+    return places.index(text) if text in places else len(places), natural_key(value)
+
+
+def in_sweep_order(
+    groups: Sequence[Group], keys: Sequence[str] | None, order: Mapping[str, Sequence[object]]
+) -> list[Group]:
+    """Groups sorted as a sweep lists the values of their keys; single runs stay at the end."""
+    if not keys:
+        return list(groups)
+
+    def place(group: Group) -> tuple[bool, list[tuple[int, list[tuple[int, float, str]]]]]:
+        settings = group.runs[0].settings
+        values = [sweep_key(settings.get(key, "–"), order.get(key, ())) for key in keys]
+        return settings.keys().isdisjoint(keys), values
+
+    return sorted(groups, key=place)
 
 
 def legend_title(groups: Sequence[Group], keys: Sequence[str] | None) -> str:
@@ -156,6 +186,22 @@ def value_text(value: object) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
+
+
+def distinct_texts(values: Sequence[object]) -> list[str]:
+    """`value_text` of each value; text is quoted where another value reads the same.
+
+    >>> distinct_texts([None, "None", "cnn"]), distinct_texts(["1", "2"])
+    (['None', "'None'", 'cnn'], ['1', '2'])
+    """
+    identities: dict[str, set[str]] = {}
+    for value in values:
+        identities.setdefault(value_text(value), set()).add(identity([value]))
+    return [
+        repr(value) if isinstance(value, str) and len(identities[text]) > 1 else text
+        for value in values
+        for text in [value_text(value)]
+    ]
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:

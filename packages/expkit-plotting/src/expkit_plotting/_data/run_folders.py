@@ -35,16 +35,50 @@ def read_folder(folder: Path) -> Experiment:
         PlottingError: If there is none with metrics.
         ImportError: If expkit-bookkeeping is missing or too old.
     """
+    return read_folders([folder])[0]
+
+
+def read_folders(folders: Sequence[Path]) -> list[Experiment]:
+    """As `read_folder`, for several: a key that one of them swept has a value in all their runs.
+
+    Raises:
+        PlottingError: If there is no run with metrics in one of them.
+        ImportError: If expkit-bookkeeping is missing or too old.
+    """
     with reader_of_runs():
-        from expkit_bookkeeping.reading import experiment_folder, folders_with_metrics
-    folders = folders_with_metrics(folder)
-    if not folders:
-        raise PlottingError(_nothing_in(folder))
-    home = experiment_folder(folder)
-    if folders == [folder]:
-        return _experiment(folders, name="", home=home)
-    folders.sort(key=lambda path: natural_key(str(path)))
-    return _experiment(folders, name=home.resolve().name, home=home)
+        from expkit_bookkeeping.reading import (
+            UNKNOWN,
+            experiment_folder,
+            folders_with_metrics,
+            read_run,
+            swept_values,
+        )
+    run_folders = []
+    for folder in folders:
+        runs = folders_with_metrics(folder)
+        if not runs:
+            raise PlottingError(_nothing_in(folder))
+        run_folders.append(sorted(runs, key=lambda path: natural_key(str(path))))
+    # None: curves can be drawn without it.
+    records = {run: read_run(run) for runs in run_folders for run in runs}
+    readable = [record for record in records.values() if record is not None]
+    settings = {
+        record.folder: dict(values)
+        for record, values in zip(readable, swept_values(readable), strict=True)
+        if any(value is not UNKNOWN for value in values.values())
+    }
+    experiments = []
+    for folder, runs in zip(folders, run_folders, strict=True):
+        home = experiment_folder(folder)
+        experiments.append(
+            _experiment(
+                {run: records[run] for run in runs},
+                settings,
+                name="" if runs == [folder] else home.resolve().name,
+                home=home,
+            )
+        )
+    return experiments
 
 
 def numbers_in_grid(experiment: Path) -> dict[int, str]:
@@ -78,7 +112,7 @@ def experiment_style(folder: Path) -> tuple[Mapping[str, object], str] | None:
         from expkit_bookkeeping.reading import experiment_folder, read_config
     experiment = experiment_folder(folder)
     try:
-        settings = _grid_settings(experiment)
+        settings = grid_settings(experiment)
         style = None if settings is None else settings.config.get("plotting")
         if isinstance(style, Mapping) and style:
             return style, f"{short_path(experiment / GRID)}: config.plotting"
@@ -95,18 +129,18 @@ def experiment_style(folder: Path) -> tuple[Mapping[str, object], str] | None:
     return None
 
 
-def _grid_settings(experiment: Path) -> GridSettings | None:
+def grid_settings(experiment: Path) -> GridSettings | None:
     """What the grid's description says; None where there is none, or no expkit-hydra to read it."""
     if not (experiment / GRID).is_file():
         return None
     try:
         with reader_of_grids("The experiment's own style"):
-            from expkit_hydra.reading import grid_settings
+            from expkit_hydra.reading import grid_settings as read_settings
     except ImportError as error:
         if getattr(error.__cause__, "name", None) == "expkit_hydra":  # it is not there at all
             return None
         raise
-    return grid_settings(experiment)
+    return read_settings(experiment)
 
 
 def warn_of_differences(runs: Sequence[Run], keys: Sequence[str] | None) -> None:
@@ -152,26 +186,19 @@ def _nothing_in(folder: Path) -> str:
     )
 
 
-def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment:
-    from expkit_bookkeeping.reading import (
-        UNKNOWN,
-        read_curves,
-        read_run,
-        repeated_names,
-        swept_values,
-    )
+def _experiment(
+    records: Mapping[Path, RunRecord | None],
+    settings: Mapping[Path, Mapping[str, object]],
+    *,
+    name: str,
+    home: Path,
+) -> Experiment:
+    from expkit_bookkeeping.reading import read_curves, repeated_names
 
-    records = [read_run(folder) for folder in folders]  # None: curves can be drawn without it
-    readable = [record for record in records if record is not None]
-    settings = {
-        record.folder: dict(values)
-        for record, values in zip(readable, swept_values(readable), strict=True)
-        if any(value is not UNKNOWN for value in values.values())
-    }
     runs: dict[str, Run] = {}
     metric = direction = None
     counts_epochs = True
-    for folder, record in zip(folders, records, strict=True):
+    for folder, record in records.items():
         if record is not None and record.state == "unknown":
             labels = "labels of its configuration" if folder in settings else "no labels"
             _log.warning("%s; plotting its run with %s.", record.reason, labels)
@@ -182,7 +209,8 @@ def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment
         run_name = folder.name if record is None else record.run_name
         if run_name in runs:  # two folders of one name, or a copied run
             run_name = f"{folder.parent.name}/{folder.name}"
-        runs[run_name] = Run(run_name, settings.get(folder, {}), curves, folder)
+        state = None if record is None else record.state
+        runs[run_name] = Run(run_name, settings.get(folder, {}), curves, folder, state)
         if record is not None:
             name = name or record.experiment_id or ""
             if record.best is not None and metric is None:
@@ -195,7 +223,7 @@ def _experiment(folders: Sequence[Path], *, name: str, home: Path) -> Experiment
         step="epoch" if counts_epochs else "step",
         metric=metric if isinstance(metric, str) else None,
         direction=direction if direction in ("minimize", "maximize") else None,
-        repeat=repeated_names(home, readable),
+        repeat=repeated_names(home, [record for record in records.values() if record]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,21 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run: the values of its swept keys, its curves by metric, and its folder if it has one."""
+    """One run.
+
+    Attributes:
+        name: Its name.
+        settings: The values of its swept keys.
+        metrics: Its curves by metric.
+        folder: Its folder, if it has one.
+        state: What its folder says of it: "completed", "running", …; None if nothing does.
+    """
 
     name: str
     settings: Mapping[str, object]
     metrics: Mapping[str, Curve]
     folder: Path | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +60,8 @@ class Experiment:
         direction: "minimize" or "maximize", of `metric`.
         repeat: The keys, or their last parts, that only repeat a configuration.
         folder: The experiment's folder, if it has one.
+        experiment_key: Where these are several experiments, the key whose values name them.
+        folders: Of several experiments, the folders of those that have one, by name.
     """
 
     name: str
@@ -60,11 +71,19 @@ class Experiment:
     direction: str | None = None
     repeat: tuple[str, ...] = ("seed",)
     folder: Path | None = None
+    experiment_key: str | None = None
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def run_names(self) -> tuple[str, ...]:
         """Names of all runs, in their order."""
         return tuple(run.name for run in self.runs)
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Names of the experiments, if these are several."""
+        key = self.experiment_key
+        return () if key is None else tuple({str(run.settings[key]): None for run in self.runs})
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from os import PathLike
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import numpy as np
 
 from .errors import PlottingError, listed
 from .exports import run_of_tensorboard_file
-from .run_folders import read_folder
+from .groups import swept_keys
+from .run_folders import read_folder, read_folders
 from .runs import Curve, Experiment, Run
 from .tables import experiment_of_table, is_dataframe, read_csv
 
@@ -40,8 +43,8 @@ def read_source(source: Source) -> Experiment:
               (a column per metric of one run, or per run of one metric);
             - a CSV file that holds such a table, or a list of them, one per run;
             - a dict from names to run folders, DataFrames, CSV files or dicts of metric → values;
-              where one of them holds several runs, as an experiment does, `experiment` is a
-              setting of all runs.
+              where one of them is an experiment, or holds several runs, all runs of each, with
+              these names as the values of one more swept key, `experiment`.
 
             CSV files may be those of Lightning's CSVLogger, or exported from Weights & Biases,
             TensorBoard or MLflow.
@@ -62,9 +65,9 @@ def read_source(source: Source) -> Experiment:
     if is_dataframe(source):
         return experiment_of_table(source, name="")
     if isinstance(source, Mapping):
-        return _experiment_of_runs(source)
+        return _experiment_of_parts(source)
     if isinstance(source, Sequence) and source:
-        return _experiment_of_runs(_by_distinct_names([Path(path) for path in source]))
+        return _experiment_of_parts(_by_distinct_names([Path(path) for path in source]))
     raise PlottingError(
         f"Cannot plot from {type(source).__name__}. Give a results folder, a DataFrame, CSV files "
         "or a dict of them."
@@ -72,7 +75,9 @@ def read_source(source: Source) -> Experiment:
 
 
 def _by_distinct_names(paths: Sequence[Path]) -> dict[str, object]:
-    """Files by run or stem; where stems repeat, as metrics.csv does, by their folder's name."""
+    """Folders by name, files by run or stem; where these repeat, by more of their paths."""
+    if all(path.is_dir() for path in paths):
+        return _by_tail([path.resolve() for path in paths])
     runs = [run_of_tensorboard_file(path.stem) for path in paths]
     if None not in runs:
         files_by_run: dict[str, list[Path]] = {}
@@ -90,26 +95,108 @@ def _by_distinct_names(paths: Sequence[Path]) -> dict[str, object]:
     return {str(path): path for path in paths}
 
 
-def _experiment_of_runs(sources: Mapping[str, object]) -> Experiment:
-    """Each source's run under its name; the runs of an experiment have that name as a setting."""
+def _by_tail(folders: Sequence[Path]) -> dict[str, object]:
+    """Folders by as many last parts of their paths as tell them apart: `digits`, `old/digits`."""
+    homes = [folder.parent if folder.name == "training" else folder for folder in folders]
+    for home, times in Counter(homes).items():
+        if times > 1:
+            raise PlottingError(f"{str(home)!r} is given twice; name them, in a dict.")
+    for length in range(1, max(len(home.parts) for home in homes) + 1):
+        names = ["/".join(home.parts[-length:]) for home in homes]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(names, folders, strict=True))
+
+
+def _experiment_of_parts(sources: Mapping[str, object]) -> Experiment:
+    """Each source's run under its name, or, of several experiments, all runs of each."""
     if not sources:
         raise PlottingError("There is nothing to plot: the dict of runs is empty.")
-    experiments = {str(name): _experiment(str(name), source) for name, source in sources.items()}
-    are_single = all(len(experiment.runs) == 1 for experiment in experiments.values())
-    runs = []
-    for name, experiment in experiments.items():
-        for run in experiment.runs:
-            if are_single:
-                runs.append(replace(run, name=name, settings={}, folder=None))
-            else:
-                settings = {**run.settings, "experiment": name}
-                runs.append(replace(run, name=f"{name}/{run.name}", settings=settings))
-    steps = {name: experiment.step for name, experiment in experiments.items()}
-    if len(set(steps.values())) > 1:
-        counted = listed(f"{step} in {name!r}" for name, step in steps.items())
-        _log.warning("The x axis of these runs counts different things: %s.", counted)
-        return Experiment(name="", runs=tuple(runs))
-    return Experiment(name="", runs=tuple(runs), step=next(iter(steps.values())))
+    parts = _read_parts({str(name): source for name, source in sources.items()})
+    are_runs = all(
+        len(part.runs) == 1 and part.runs[0].folder in (None, source)
+        for part, source in zip(parts.values(), map(_as_path, sources.values()), strict=True)
+    )
+    if not are_runs:
+        return _experiment_of_experiments(parts)
+    runs = [
+        replace(part.runs[0], name=name, settings={}, folder=None) for name, part in parts.items()
+    ]
+    return Experiment(name="", runs=tuple(runs), step=_common_step(parts))
+
+
+def _experiment_of_experiments(parts: Mapping[str, Experiment]) -> Experiment:
+    """All runs of several experiments, whose names are the values of one more swept key."""
+    keys = swept_keys([run.settings for part in parts.values() for run in part.runs])
+    key = next(
+        key
+        for key in chain(["experiment", "experiment_id"], map("experiment_{}".format, count(2)))
+        if key not in keys
+    )
+    if key != "experiment":
+        _log.warning(
+            "These runs have swept a key 'experiment' of their own, so which experiment a run is "
+            "of stands under %r.",
+            key,
+        )
+    runs = [
+        replace(
+            run,
+            name=name if part.folder is None and len(part.runs) == 1 else f"{name}/{run.name}",
+            settings={key: name, **run.settings},
+        )
+        for name, part in parts.items()
+        for run in part.runs
+    ]
+    repeats = dict.fromkeys(part.repeat for part in parts.values())
+    repeat = tuple(dict.fromkeys(name for names in repeats for name in names))
+    if len(repeats) > 1:
+        said = listed(f"{', '.join(part.repeat)} in {name!r}" for name, part in parts.items())
+        _log.warning(
+            "expkit.repeat differs: %s. Averaged over %s; repeat= chooses.", said, ", ".join(repeat)
+        )
+    aims = {(part.metric, part.direction) for part in parts.values() if part.metric is not None}
+    metric, direction = aims.pop() if len(aims) == 1 else (None, None)
+    return Experiment(
+        name="",
+        runs=tuple(runs),
+        step=_common_step(parts),
+        metric=metric,
+        direction=direction,
+        repeat=repeat,
+        experiment_key=key,
+        folders={name: part.folder for name, part in parts.items() if part.folder is not None},
+    )
+
+
+def _common_step(parts: Mapping[str, Experiment]) -> str:
+    """What the x axis of all parts counts; "step" if that differs."""
+    steps = {name: part.step for name, part in parts.items()}
+    if len(set(steps.values())) == 1:
+        return next(iter(steps.values()))
+    counted = listed(f"{step} in {name!r}" for name, step in steps.items())
+    _log.warning("The x axis of these runs counts different things: %s.", counted)
+    return "step"
+
+
+def _read_parts(sources: Mapping[str, object]) -> dict[str, Experiment]:
+    """What each source holds; folders together, because runs of one may lack a key of another."""
+    folders = {
+        name: path
+        for name, source in sources.items()
+        if (path := _as_path(source)) is not None and path.is_dir()
+    }
+    experiments = {}
+    if folders:
+        experiments = dict(zip(folders, read_folders(list(folders.values())), strict=True))
+    return {
+        name: experiments[name] if name in experiments else _experiment(name, source)
+        for name, source in sources.items()
+    }
+
+
+def _as_path(source: object) -> Path | None:
+    return Path(source) if isinstance(source, (str, PathLike)) else None
 
 
 def _experiment(name: str, source: object) -> Experiment:
@@ -125,8 +212,6 @@ def _experiment(name: str, source: object) -> Experiment:
         return replace(parts[0], runs=(Run(name, {}, metrics),))
     if isinstance(source, (str, PathLike)):
         path = Path(source)
-        if path.is_dir():
-            return read_folder(path)
         if not path.is_file():
             raise PlottingError(f"Run {name!r}: there is no file {str(path)!r}.")
         return experiment_of_table(read_csv(path), name=path.stem, where=where)

@@ -168,12 +168,19 @@ def _words(metric: str) -> list[str]:
     return metric.lower().replace("/", "_").replace(".", "_").split("_")
 
 
+def best_place(curve: Curve, direction: str) -> int | None:
+    """Where a run has its best value that can be drawn; None if it has none."""
+    values = curve.values if direction == "maximize" else -curve.values
+    values = np.where(drawable(values), values, -np.inf)
+    return int(values.argmax()) if np.isfinite(values).any() else None
+
+
 def best_value(curve: Curve, direction: str) -> float:
     """The best value of a run that can be drawn; the worst possible one if it has none."""
-    finite = curve.values[drawable(curve.values)]
-    if not len(finite):
+    place = best_place(curve, direction)
+    if place is None:
         return float("inf") if direction == "minimize" else float("-inf")
-    return float(finite.min() if direction == "minimize" else finite.max())
+    return float(curve.values[place])
 
 
 def ranked(groups: Sequence[Sequence[Curve]], direction: str) -> list[int]:

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from .errors import PlottingError, listed
-from .exports import RUN_NAMES, STEP_NAMES, TIME_NAMES, first_column, is_metric, table_of_export
+from .exports import (
+    RUN_NAMES,
+    STEP_NAMES,
+    TIME_NAMES,
+    first_column,
+    is_metric,
+    is_table_of_runs,
+    step_column,
+    table_of_export,
+)
 from .runs import Curve, Experiment, Run, curve_of_points
 
 TYPE_CHECKING = False
@@ -74,8 +83,9 @@ def _experiment_of_long_table(
     by_run = dict(list(table.groupby(run_column, sort=False)))
     setting_columns = _setting_columns(table, run_column, columns)
     metric_columns = [column for column in columns if column not in setting_columns]
-    step_column = _step_column(table, metric_columns, list(by_run.values()))
-    if step_column is None and len(by_run) == len(table) > 1:
+    counted = _step_column(table, metric_columns, list(by_run.values()))
+    is_of_runs = len(by_run) == len(table) > 1 or is_table_of_runs(columns)
+    if counted is None and is_of_runs:
         raise PlottingError(
             f"{where} has one row per run, so it says how the runs ended, not what they logged at "
             "which step. Give what each run logged, such as MLflow's metrics.csv."
@@ -89,7 +99,7 @@ def _experiment_of_long_table(
     step = "step"
     for run_name, rows in by_run.items():
         values = {key: _python_value(rows[key].iloc[0]) for key in setting_columns}
-        step, steps = _steps(rows, step_column)
+        step, steps = _steps(rows, counted)
         metrics = _curves(rows, metric_columns, steps, where=f"run {run_name!r}")
         runs.append(Run(str(run_name), values, metrics))
     return Experiment(name=name, runs=tuple(runs), step=step)
@@ -156,7 +166,7 @@ def _step_column(table: DataFrame, metrics: Sequence[str], runs: Sequence[DataFr
 
     chosen = None
     for names in (STEP_NAMES, TIME_NAMES):
-        usual = [first_column(table.columns, [name]) for name in names]
+        usual = [step_column(table.columns, name) for name in names]
         columns = [name for name in usual if name and table[name].dtype.kind in "fiu"]
         best = max(columns, key=kept, default=None)
         if best is not None and (chosen is None or kept(best) > kept(chosen) <= curves):

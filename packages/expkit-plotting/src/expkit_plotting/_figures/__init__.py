@@ -1,5 +1,6 @@
-"""What a figure looks like: a recipe, its runs and a style become a figure and its files.
+"""What figures of all kinds are made of: axes, labels, legends, layout; and their files.
 
-Others take `draw_figure` and `save_figure`. Modules here import matplotlib's figures, so a call
-that has nothing to draw does not load them. Stands on `_data` and `_style`.
+Others take panels, legends and layout to draw with, `StyledFigure` and `save_figure`. Modules here
+import matplotlib's figures, so a call that has nothing to draw does not load them. Stands on
+`_recipes`, `_style` and `_data`.
 """

@@ -171,6 +171,12 @@ def _place_where_it_fits(
     _place_below(figure, axes, entries, legend)
 
 
+def place_legend_below(figure: StyledFigure, axes: Axes, entries: LegendEntries) -> None:
+    """Put a legend below the axes; the figure grows, so that they do not shrink."""
+    _place_below(figure, axes, entries, entries.draw(axes, loc="upper left"))
+    figure.shortened += entries.shortened()
+
+
 def _place_inside(axes: Axes, entries: LegendEntries, extents: Sequence[CurveExtent]) -> bool:
     legend = entries.draw(axes, loc="upper right")
     frame = axes.get_window_extent()

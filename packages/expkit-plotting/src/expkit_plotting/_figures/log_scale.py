@@ -7,7 +7,6 @@ from matplotlib.scale import LogScale, LogTransform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.transforms import Transform
     from numpy.typing import ArrayLike
@@ -15,11 +14,15 @@ if TYPE_CHECKING:
 MARGIN = 0.05  # of the axis' length, at either end; matplotlib's axes.ymargin
 
 
-def use_log_scale(axes: Axes, floor: float, top: float) -> None:
-    """Show the y axis from `floor` to `top`, and whatever is not positive at `floor`."""
-    axes.set_yscale(_LogScaleWithFloor(axes.yaxis, floor))
+def use_log_scale(axis: Axis, floor: float, top: float) -> None:
+    """Show an axis from `floor` to `top`, and whatever is not positive at `floor`."""
+    axes = axis.axes
+    upright = axis is axes.yaxis
+    set_scale = axes.set_yscale if upright else axes.set_xscale
+    set_limits = axes.set_ylim if upright else axes.set_xlim
+    set_scale(_LogScaleWithFloor(axis, floor))
     margin = top**MARGIN / floor**MARGIN
-    axes.set_ylim(floor / margin, top * margin)
+    set_limits(floor / margin, top * margin)
 
 
 class _LogScaleWithFloor(LogScale):

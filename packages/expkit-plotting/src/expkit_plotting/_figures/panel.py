@@ -115,7 +115,7 @@ def finish_y_axis(panel: Panel, metric: str) -> None:
     floor = log_floor(metric, values)
     if floor is not None:
         highest = np.concatenate([high[np.isfinite(high)] for _, _, high in panel.extents])
-        use_log_scale(axes, floor, float(highest.max()))
+        use_log_scale(axes.yaxis, floor, float(highest.max()))
         if (values == 0).any():
             name = _with_zeros_told(panel, name, f"{floor:.2g}")
     if not np.isfinite(values).any():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .._data.errors import PlottingError
 from .._data.files import write_atomically
-from .._data.recipe import to_csv
+from .._recipes.data_files import to_csv
 from .._style.keys import FILETYPES
 from .styled import StyledFigure
 
@@ -56,7 +56,7 @@ def save_figure(figure: Figure, path: str | PathLike[str], style: PlotStyle) -> 
     if style.pickle:
         files |= {
             "pickle": pickle.dumps(figure),
-            "csv": to_csv(figure.runs),
+            "csv": to_csv(figure.data),
             "json": figure.recipe.to_json(figure.style.to_dict()),
         }
     for suffix, content in files.items():

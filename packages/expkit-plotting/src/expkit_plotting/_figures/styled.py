@@ -14,8 +14,8 @@ from .opaque import OPAQUE_FILETYPES, opaque_copy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._data.recipe import Recipe
-    from .._data.runs import Run
+    from .._recipes.data_files import FigureData
+    from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
 
 
@@ -24,7 +24,7 @@ class StyledFigure(Figure):
 
     # What it shows, and how; set once it is drawn.
     recipe: Recipe
-    runs: tuple[Run, ...]
+    data: FigureData
     style: PlotStyle
 
     def __init__(self, parameters: dict[str, object], **keywords: Any) -> None:

@@ -8,26 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from .._data.errors import PlottingError
-from .._data.recipe import Recipe
-from .._data.run_folders import warn_of_differences
-from .._data.runs import Run
-from .._data.selection import metric_recipe, run_recipe
 from .._data.sources import read_source
 from .._style.choice import as_style
 from .fingerprints import FigureFingerprints, figure_fingerprint, hash_of
-from .paths import metric_figure_name, run_figure_path, style_folder
+from .paths import style_folder
+from .planned_figures import (
+    Places,
+    PlannedFigure,
+    check_options,
+    confusion_figures,
+    figures_of_runs,
+    figures_over_all_runs,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .._data.runs import Experiment
     from .._style.keys import PlotStyle
 
 
 @dataclass
 class ExperimentPlots:
-    """The figures of an experiment, and how many of them `plot_experiment` had to draw.
+    """The figures of an experiment, and how many of them `plot_experiments` had to draw.
 
     Attributes:
         filetypes: Suffixes of each figure's files.
+        experiments: Names of the experiments, if they are several.
         metric_figures: Figures over all runs, without suffix.
         run_figures: Figures of one run each, without suffix.
         metric_figures_drawn: How many figures over all runs were not up to date.
@@ -37,6 +43,7 @@ class ExperimentPlots:
     """
 
     filetypes: tuple[str, ...]
+    experiments: tuple[str, ...] = ()
     metric_figures: list[Path] = field(default_factory=list)
     run_figures: list[Path] = field(default_factory=list)
     metric_figures_drawn: int = 0
@@ -45,90 +52,117 @@ class ExperimentPlots:
     outdated_folders: list[Path] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Figure:
-    """A figure to be drawn, unless it is up to date; `path` has no suffix."""
-
-    path: Path
-    recipe: Recipe
-    runs: tuple[Run, ...]
-
-
-def plot_experiment(
-    folder: Path,
+def plot_experiments(
+    sources: Sequence[Path],
     *,
     style: str | None = None,
     metrics: Sequence[str] = (),
-    run: str | None = None,
+    runs: Sequence[str] = (),
+    each: bool = False,
+    kind: str = "curves",
     options: Mapping[str, Any] | None = None,
     out: Path | None = None,
 ) -> ExperimentPlots:
-    """Draw each metric over all runs, and all metrics of each run.
+    """Draw each metric over all runs, or all metrics of single runs; or figures of another kind.
 
     Figures whose runs, options and style have not changed since they were drawn are left alone.
     Figures in another style than the experiment's own go into a folder of the style's name, where
     the next call without a style does not overwrite them.
 
     Args:
-        folder: The experiment's folder, or anything else on disk that `PlotMetrics` reads.
-        style: Name of a style, or its YAML file; by default the experiment's own.
-        metrics: Only these metrics, over all runs; no figures of single runs.
-        run: Only this run's figure.
-        options: Arguments of `PlotMetrics.metric`.
-        out: Folder for all figures, instead of `plots/` and `training/<run>/plots/`.
+        sources: The experiment's folder, or anything else on disk that `PlotMetrics` reads; of
+            several experiments, all runs of each go into the same figures.
+        style: Name of a style, or its YAML file; by default the (first) experiment's own.
+        metrics: Only these metrics, over all runs.
+        runs: The figures of these runs, and none over all runs unless `metrics` says so.
+        each: The figures of all runs, too.
+        kind: One of `planned_figures.KINDS`.
+        options: Arguments of the kind's method, such as `PlotMetrics.metric`.
+        out: Folder for all figures, instead of `plots/` of the (first) experiment and
+            `training/<run>/plots/`.
 
     Raises:
         PlottingError: If there is nothing to plot, or an argument is wrong.
     """
-    experiment = read_source(folder)
-    plot_style = as_style(style, folder)
+    first = sources[0]
+    experiment = read_source(first if len(sources) == 1 else list(sources))
+    plot_style = as_style(style, first)
     options = dict(options or {})
-    plots_folder = out or (experiment.folder or folder.parent) / "plots"
-    subfolder = "" if out or _is_own(plot_style, style, folder) else style_folder(str(style))
-    plots = ExperimentPlots(plot_style.filetypes)
-    figures: list[_Figure] = []
-    if run is None or metrics:
-        for metric in metrics or experiment.metrics:
-            recipe, runs = metric_recipe(experiment, metric, **options)
-            name = metric_figure_name(metric, options, experiment.metrics)
-            if not figures:  # the others show the same runs
-                warn_of_differences(runs, recipe.group_by)
-            figures.append(_Figure(plots_folder / subfolder / name, recipe, runs))
-    if run is not None or not (metrics or options):
-        for name in experiment.run_names if run is None else (run,):
+    home = experiment.folder
+    if experiment.experiments:
+        home = experiment.folders.get(experiment.experiments[0])
+    check_options(kind, options)
+    places = Places(
+        plots=out or (home or first.parent) / "plots",
+        subfolder="" if out or _is_own(plot_style, style, first) else style_folder(str(style)),
+        out=out,
+    )
+    plots = ExperimentPlots(plot_style.filetypes, experiment.experiments)
+    named = list(dict.fromkeys((*runs, *(experiment.run_names if each else ()))))
+    figures: list[PlannedFigure] = []
+    if kind == "confusion":
+        if metrics:
+            raise PlottingError("A confusion matrix has no metric; its result is what you name.")
+        figures += confusion_figures(experiment, named, places, options=options)
+    elif kind != "curves" and named:
+        raise PlottingError(f"A figure of kind {kind!r} is over all runs; name none of them.")
+    elif metrics or not runs:
+        figures += figures_over_all_runs(experiment, metrics, places, kind=kind, options=options)
+    if kind == "curves":
+        if _is_one_run(experiment, first):
+            named = named or list(experiment.run_names)
+        for name in named:
             try:
-                recipe, runs = run_recipe(experiment, name)
+                figures += figures_of_runs(experiment, [name], places)
             except PlottingError:
-                if run is not None:
+                if name in runs:
                     raise
                 plots.runs_without_metrics.append(name)
-                continue
-            path = run_figure_path(runs[0], plots_folder, out)
-            figures.append(_Figure(path.parent / subfolder / path.name, recipe, runs))
-    fingerprints = FigureFingerprints(plots_folder)
-    appearance = hash_of((), plot_style, _uses_latex(plot_style), _versions())
+    figures = list({figure.path: figure for figure in figures}.values())  # two words, one run
+    fingerprints = FigureFingerprints(places.plots)
+    if not (experiment.experiments or options or places.subfolder):
+        fingerprints.name_figures({
+            figure.recipe.metrics[0]: figure.path.name
+            for figure in figures
+            if figure.recipe.kind == "metric"
+        })  # fmt: skip
     try:
-        for figure in figures:
-            fingerprint = figure_fingerprint(figure.runs, figure.recipe, appearance)
-            is_current = fingerprints.is_current(figure.path, fingerprint)
-            is_current = is_current and _files_exist(figure.path, plot_style)
-            if not is_current:
-                _draw_and_save(figure, plot_style)
-                fingerprints.set(figure.path, fingerprint)
-            if figure.recipe.kind == "metric":
-                plots.metric_figures.append(figure.path)
-                plots.metric_figures_drawn += not is_current
-            else:
-                plots.run_figures.append(figure.path)
-                plots.run_figures_drawn += not is_current
+        _bring_up_to_date(figures, fingerprints, plot_style, plots)
     finally:  # what is drawn need not be drawn again
-        if plots.metric_figures_drawn or plots.run_figures_drawn:
-            fingerprints.save()
-    if not subfolder:
+        fingerprints.save()
+    if not places.subfolder:
         plots.outdated_folders = fingerprints.outdated_folders(
             [*plots.metric_figures, *plots.run_figures]
         )
     return plots
+
+
+def _bring_up_to_date(
+    figures: Sequence[PlannedFigure],
+    fingerprints: FigureFingerprints,
+    style: PlotStyle,
+    plots: ExperimentPlots,
+) -> None:
+    """Draw what has changed; `fingerprints` and `plots` take down what is there."""
+    appearance = hash_of((), style, _uses_latex(style), _versions())
+    for figure in figures:
+        fingerprint = figure_fingerprint(figure.data, figure.recipe, appearance)
+        is_current = fingerprints.is_current(figure.path, fingerprint)
+        is_current = is_current and _files_exist(figure.path, style)
+        if not is_current:
+            _draw_and_save(figure, style)
+            fingerprints.set(figure.path, fingerprint)
+        if figure.recipe.kind not in ("run", "confusion"):
+            plots.metric_figures.append(figure.path)
+            plots.metric_figures_drawn += not is_current
+        else:
+            plots.run_figures.append(figure.path)
+            plots.run_figures_drawn += not is_current
+
+
+def _is_one_run(experiment: Experiment, source: Path) -> bool:
+    """Whether a source is one run, and not an experiment that has only one yet."""
+    return len(experiment.runs) == 1 and experiment.runs[0].folder in (None, source)
 
 
 def _is_own(style: PlotStyle, name: str | None, folder: Path) -> bool:
@@ -149,13 +183,13 @@ def _uses_latex(style: PlotStyle) -> bool:
     return latex_or_warning(style)
 
 
-def _draw_and_save(figure: _Figure, style: PlotStyle) -> None:
-    from .._figures.drawing import (
+def _draw_and_save(figure: PlannedFigure, style: PlotStyle) -> None:
+    from .._figures.saving import save_figure
+    from .._kinds.drawing import (
         draw_figure,  # loads what a call with nothing to draw does without
     )
-    from .._figures.saving import save_figure
 
-    save_figure(draw_figure(figure.recipe, figure.runs, style), figure.path, style)
+    save_figure(draw_figure(figure.recipe, figure.data, style), figure.path, style)
 
 
 def _files_exist(figure: Path, style: PlotStyle) -> bool:

@@ -1,22 +1,43 @@
-"""`plots/.drawn.json`: what each figure of an experiment shows, and how."""
+"""`plots/.drawn.json`: what each figure of an experiment shows, and how; which is a metric's."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import numpy as np
 
 from .._data.files import read_bytes, write_atomically
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._data.runs import Array, Run
+    from .._recipes.data_files import FigureData
 
 NAME = ".drawn.json"
 SCHEMA = 1
+
+
+def figure_of_metric(experiment: Path, metric: str | None = None) -> Path | None:
+    """The figure of a metric over all runs, in the experiment's own style and grouped by default.
+
+    Args:
+        experiment: The experiment's folder.
+        metric: The metric; None, or one that has no figure: the first one that has.
+
+    Returns:
+        One of the figure's files; None where none is left, or none was drawn.
+    """
+    from .._style.keys import FILETYPES
+
+    plots = experiment / "plots"
+    names = FigureFingerprints(plots).names_by_metric
+    for name in (names[key] for key in sorted(names, key=lambda key: key != metric)):
+        files = (plots / f"{name}.{filetype}" for filetype in FILETYPES)
+        figure = next((file for file in files if file.is_file()), None)
+        if figure is not None:
+            return figure
+    return None
 
 
 class FigureFingerprints:
@@ -24,12 +45,25 @@ class FigureFingerprints:
 
     Args:
         plots: The folder that holds the file. It names figures relative to its parent.
+
+    Attributes:
+        names_by_metric: Of the figures over all runs, in the experiment's own style and grouped by
+            default, the names without suffix.
     """
 
     def __init__(self, plots: Path) -> None:
         self._file = plots / NAME
         self._base = plots.parent
-        self._fingerprints, self._is_newer = _read(self._file)
+        self._has_changed = False
+        content, self._is_newer = _read(self._file)
+        figures = content.get("figures", content)  # version 0.1.0 wrote the figures alone
+        self._fingerprints: dict[str, object] = figures if isinstance(figures, dict) else {}
+        names = content.get("metrics")
+        self.names_by_metric: dict[str, str] = {
+            metric: name
+            for metric, name in (names.items() if isinstance(names, dict) else ())
+            if isinstance(name, str) and Path(name).name == name
+        }
 
     def is_current(self, figure: Path, fingerprint: str) -> bool:
         """Whether the figure was last drawn with this fingerprint."""
@@ -38,12 +72,21 @@ class FigureFingerprints:
     def set(self, figure: Path, fingerprint: str) -> None:
         """Remember that the figure was drawn with this fingerprint."""
         self._fingerprints[self._key(figure)] = fingerprint
+        self._has_changed = True
+
+    def name_figures(self, names_by_metric: Mapping[str, str]) -> None:
+        """Remember which figure is a metric's."""
+        names = {**self.names_by_metric, **names_by_metric}
+        self._has_changed |= names != self.names_by_metric
+        self.names_by_metric = names
 
     def save(self) -> None:
-        """Write the file, unless a newer version wrote it, which knows more of the figures."""
-        if self._is_newer:
+        """Write what has changed, unless a newer version wrote the file, which knows more."""
+        if self._is_newer or not self._has_changed:
             return
-        content = {"schema": SCHEMA, "figures": self._fingerprints}
+        content = {
+            "schema": SCHEMA, "figures": self._fingerprints, "metrics": self.names_by_metric
+        }  # fmt: skip
         write_atomically(self._file, json.dumps(content, indent=0).encode())
 
     def outdated_folders(self, figures: Iterable[Path]) -> list[Path]:
@@ -68,9 +111,13 @@ class FigureFingerprints:
             return str(figure)
 
 
-def figure_fingerprint(runs: tuple[Run, ...], recipe: object, appearance: str) -> str:
+def figure_fingerprint(data: FigureData, recipe: object, appearance: str) -> str:
     """A hash of what a figure shows, followed by the hash of how it looks."""
-    return f"{hash_of(runs, recipe)} {appearance}"
+    if isinstance(data, tuple):
+        shown = hash_of(data, recipe)
+    else:
+        shown = hash_of((), recipe, data.classes, data.counts.tolist())
+    return f"{shown} {appearance}"
 
 
 def hash_of(runs: tuple[Run, ...], *parts: object) -> str:
@@ -86,6 +133,8 @@ def hash_of(runs: tuple[Run, ...], *parts: object) -> str:
 
 
 def _bytes(array: Array) -> bytes:
+    import numpy as np  # which a look at the file does without
+
     return np.ascontiguousarray(array, dtype=float).tobytes()
 
 
@@ -94,7 +143,7 @@ def _data_hash(fingerprint: object) -> str:
 
 
 def _read(file: Path) -> tuple[dict[str, object], bool]:
-    """The fingerprints by figure, and whether a newer version wrote the file."""
+    """The content, and whether a newer version wrote the file, whose content counts as none."""
     try:
         content = json.loads(read_bytes(file))
     except (OSError, ValueError, RecursionError):
@@ -102,7 +151,5 @@ def _read(file: Path) -> tuple[dict[str, object], bool]:
     if not isinstance(content, dict):
         return {}, False
     schema = content.get("schema", SCHEMA)
-    if isinstance(schema, int) and schema > SCHEMA:
-        return {}, True
-    figures = content.get("figures", content)  # version 0.1.0 wrote the figures alone
-    return (figures if isinstance(figures, dict) else {}), False
+    is_newer = isinstance(schema, int) and schema > SCHEMA
+    return ({} if is_newer else content), is_newer

@@ -38,32 +38,64 @@ def style_folder(style: str) -> str:
     return file_name(Path(style.removesuffix(".yaml").removesuffix(".yml")).name)
 
 
-def metric_figure_name(metric: str, options: Mapping[str, Any], metrics: Sequence[str]) -> str:
+def metric_figure_name(
+    metric: str,
+    options: Mapping[str, Any],
+    metrics: Sequence[str],
+    *,
+    kind: str = "curves",
+    experiments: Sequence[str] = (),
+) -> str:
     """The file name, without suffix, of a metric's figure drawn with these options.
 
     Args:
         metric: The metric.
-        options: Arguments of `PlotMetrics.metric`.
+        options: Arguments of `PlotMetrics.metric`, or of the kind's method.
         metrics: All metrics of the experiment.
+        kind: "curves", "final" or "heatmap".
+        experiments: Names of the experiments, if the figure shows several.
+
+    >>> metric_figure_name("loss", {"top": 5}, ["loss"], experiments=["a", "b"])
+    'loss_of_a+b_top5'
+    >>> metric_figure_name("loss", {"value": "best", "x": "lr"}, ["loss"], kind="heatmap")
+    'loss_heatmap_best_x_lr'
     """
     name = file_name(metric)
     if [file_name(other) for other in metrics].count(name) > 1:  # val/loss and val_loss
         name = f"{name}_{list(metrics).index(metric)}"
+    choices = [f"of_{'+'.join(experiments)}"] if experiments else []
+    if kind != "curves":
+        choices.append("final_values" if kind == "final" else kind)
+    if options.get("value", "final") != "final":
+        choices.append(options["value"])
+    choices += [f"{axis}_{options[axis]}" for axis in ("x", "y") if options.get(axis)]
     group_by = options.get("group_by", "auto")
     if group_by is None:
-        name += "_by_run"
+        choices.append("by_run")
     elif group_by != "auto":
-        keys = [group_by] if isinstance(group_by, str) else group_by
-        name += f"_by_{file_name('_'.join(keys))}"
+        choices.append(f"by_{'_'.join([group_by] if isinstance(group_by, str) else group_by)}")
     repeat = options.get("repeat")
     if repeat is not None:
-        keys = [repeat] if isinstance(repeat, str) else repeat
-        name += f"_over_{file_name('_'.join(keys))}"
+        choices.append(f"over_{'_'.join([repeat] if isinstance(repeat, str) else repeat)}")
     if options.get("top") is not None:
-        name += f"_top{options['top']}"
-    if options.get("lines", "auto") != "auto":
-        name += f"_{options['lines']}"
-    return name
+        choices.append(f"top{options['top']}")
+    choices += [options[key] for key in ("lines", "marks") if options.get(key, "auto") != "auto"]
+    return f"{name}_{file_name('_'.join(choices))}" if choices else name
+
+
+def confusion_figure_name(options: Mapping[str, Any]) -> str:
+    """The file name, without suffix, of a confusion matrix drawn with these options.
+
+    Args:
+        options: Arguments of `PlotMetrics.confusion_matrix`.
+
+    >>> confusion_figure_name({"source": "test/predictions", "normalize": None})
+    'confusion_matrix_test_predictions_counts'
+    """
+    choices = [str(options["source"])] if options.get("source") else []
+    if options.get("normalize", "true") != "true":
+        choices.append(options["normalize"] or "counts")
+    return "_".join(["confusion_matrix", *(file_name(choice) for choice in choices)])
 
 
 def run_figure_path(run: Run, plots: Path, out: Path | None) -> Path:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from .._data.errors import PlottingError
 from .._data.files import read_bytes
-from .._data.recipe import Recipe, from_csv
+from .._recipes.data_files import from_csv
+from .._recipes.recipe import Recipe
 from .._style.choice import as_style
 from .._style.keys import FILETYPES, PlotStyle
 
@@ -36,8 +37,8 @@ def restyle(
     Raises:
         PlottingError: If the data or the recipe is missing or damaged.
     """
-    from .._figures.drawing import draw_figure
     from .._figures.saving import save_figure
+    from .._kinds.drawing import draw_figure
 
     base = figure_base(Path(path))
     recipe_file = base.with_name(f"{base.name}.json")
@@ -53,12 +54,12 @@ def restyle(
     except OSError as error:
         raise PlottingError(f"Cannot redraw {str(path)!r}: {error}") from error
     recipe, old_style = Recipe.from_json(recipe_json, origin=str(recipe_file))
-    runs = from_csv(data, recipe, origin=str(data_file))
+    figure_data = from_csv(data, recipe, origin=str(data_file))
     if style is None:
         new_style = PlotStyle.from_mapping(old_style, origin=str(recipe_file))
     else:
         new_style = as_style(style, base.parent)
-    figure = draw_figure(recipe, runs, new_style)
+    figure = draw_figure(recipe, figure_data, new_style)
     if save_to is not None:
         save_figure(figure, save_to, new_style)
     return figure

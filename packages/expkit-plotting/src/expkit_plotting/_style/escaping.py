@@ -83,6 +83,7 @@ _MATHEMATICAL_ACCENTS = {
     **{"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar", "\u0307": "dot", "\u0308": "ddot"},
     **{"\u030c": "check"},
 }
+_LINES, _CENTRED_LINES = r"\begin{tabular}{@{}l@{}}", r"\begin{tabular}{@{}c@{}}"
 # Letters between À and ž that the preamble of matplotlib (font encoding OT1) cannot draw.
 _NOT_IN_OT1 = frozenset("ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų")
 # Kinds of decomposition that leave the text as it is: 𝐱 to x, ㎏ to kg, but not ½ or ⁴.
@@ -118,7 +119,12 @@ def escape(
         return lines[0]
     # Lines that matplotlib sets itself touch each other. {}: a line may begin with [ or *.
     table = r"\\{}".join(lines)
-    return rf"\begin{{tabular}}{{@{{}}l@{{}}}}{table}\end{{tabular}}"
+    return rf"{_LINES}{table}\end{{tabular}}"
+
+
+def centred(escaped: str) -> str:
+    """The lines of an escaped text centred, as mathtext has those of an axis' name."""
+    return escaped.replace(_LINES, _CENTRED_LINES, 1)
 
 
 def _drawable(character: str) -> str:

@@ -35,6 +35,12 @@ def load_style(
     return _resolved(path, folders, ()), short_path(path)
 
 
+def style_names(folders: Sequence[Path] | None = None) -> list[str]:
+    """The names of the styles in these folders; by default those that a program here can use."""
+    folders = _folders([]) if folders is None else folders
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+
+
 def _folders(start: Sequence[PathLike[str]]) -> list[Path]:
     """Every `conf/plotting/` from the working directory and from `start` upward; then ours."""
     folders = []
@@ -52,7 +58,7 @@ def _find(name: str, folders: Sequence[Path], *, file: Path | None = None) -> Pa
         path = folder / f"{name}.yaml"
         if path.is_file():
             return path
-    names = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    names = style_names(folders)
     places = [short_path(folder) for folder in folders if folder != PACKAGED]
     looked = (
         f"in {listed(places)} and " if places else "in no conf/plotting/ from here upward, and "

@@ -231,6 +231,8 @@ def _program(
 
 
 def _with_snapshot(submission: Submission, program: Program | None, say: Say) -> Submission:
+    from expkit_bookkeeping.launching import code_facts, record_code
+
     from .snapshot import copy_sources
 
     if program is None:
@@ -245,6 +247,7 @@ def _with_snapshot(submission: Submission, program: Program | None, say: Say) ->
     )
     for line in snapshot.describe():
         say(line)
+    record_code(submission.experiment, code_facts(snapshot.root))  # tasks have its hashes only
     submission = replace(submission, snapshot=snapshot.to_record())
     submission.write()
     return submission

@@ -37,8 +37,8 @@ class Snapshot:
 
     `untracked` are the copied files that git does not track, `left_out` those that were not
     copied, each with the reason. `outside` are folders of sys.path that are neither the project's
-    nor installed packages: tasks import from there what is there then. `commit` and `dirty` are
-    the project's at that time.
+    nor installed packages: tasks import from there what is there then. `commit`, `dirty` and
+    `changes_hash` are the project's at that time.
     """
 
     root: Path
@@ -50,6 +50,7 @@ class Snapshot:
     dirty: bool | None
     left_out: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
+    changes_hash: str | None = None  # of the patch with what differed from the commit
 
     def relocated(self, path: str | Path) -> str:
         """Where a path of the project is in the copy; unchanged if it was not copied."""
@@ -74,6 +75,7 @@ class Snapshot:
                 "root": str(self.root),
                 "commit": self.commit,
                 "dirty": self.dirty,
+                "changes_hash": self.changes_hash,
             }
         )
         for mapping in _editable_mappings():
@@ -109,7 +111,7 @@ class Snapshot:
     @classmethod
     def from_record(cls, record: Mapping[str, Any], target: Path) -> Snapshot:
         """From what `to_record` returned, and the path of the copy."""
-        facts = {name: record[name] for name in _RECORDED}
+        facts = {name: record[name] for name in _RECORDED if name in record}
         tuples = {name: tuple(fact) for name, fact in facts.items() if isinstance(fact, list)}
         return cls(root=Path(record["root"]), target=target, **{**facts, **tuples})
 
@@ -179,6 +181,7 @@ def copy_sources(
             for entry in dict.fromkeys(entries)
             if not entry.is_relative_to(root) and _is_not_installed(entry)
         ),
+        changes_hash=facts["changes_hash"],
     )
 
 
