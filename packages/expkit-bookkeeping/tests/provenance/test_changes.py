@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from expkit_bookkeeping import read_run
+from expkit_bookkeeping._provenance import repository
 from expkit_bookkeeping.launching import code_facts, move_to_trash, recorded_changes
 
 TRAIN = """
@@ -216,6 +217,20 @@ def test_git_is_asked_once_by_a_process_with_many_runs(project, counted_git):
     put(project, **{"models.py": "WIDTH = 2\n", "new/a.py": ""})
     train(project, *map(str, range(30, 60)), PATH=path)
     assert 1 < len(calls.read_text().splitlines()) <= 5
+
+
+def test_a_new_folder_that_is_too_large_to_list_holds_up_no_run(project, tmp_path, monkeypatch):
+    put(project, **{"models.py": "WIDTH = 2\n", "new.py": "", "images/a.py": ""})
+    slow = f'case "$*" in *ls-files*) exec sleep 60;; esac\nexec {shutil.which("git")} "$@"\n'
+    put(tmp_path / "bin", git=f"#!/bin/sh\n{slow}")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(repository, "LISTING_TIMEOUT_S", 0.1)
+
+    patch = repository.repository_state(project).patch
+
+    assert left_out(patch) == ["images/ (too many files to list)"]
+    assert patch.count(b"diff --git") == 2
 
 
 def test_all_runs_of_a_process_have_the_changes_with_which_it_started(project):

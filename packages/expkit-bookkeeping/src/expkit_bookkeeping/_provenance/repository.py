@@ -20,6 +20,7 @@ MOST_NEW_FILES = 1000
 LARGEST_PATCH_BYTES = 32_000_000
 MOST_NAMED = 20  # of the files that are left out for the same reason
 TIMEOUT_S = 20
+LISTING_TIMEOUT_S = 2  # new folders may hold a million files of data, and each task would wait
 
 SOURCES = (
     ".py", ".pyi", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh",
@@ -210,13 +211,12 @@ def _new_sources(root: Path, new: Sequence[str]) -> tuple[list[str], list[str]]:
     is_output = _OutputFolders(root)
     files = [name for name in new if not name.endswith("/") and not is_output.holds(name)]
     folders = [name for name in new if name.endswith("/") and not is_output(name.rstrip("/"))]
-    if folders:
-        command = ("ls-files", "--others", "--exclude-standard", "-z", "--")
-        listed = _git(root, *command, *(f":(top,literal){name}" for name in folders))
-        names = filter(None, os.fsdecode(listed).split("\0"))
-        files += [name for name in names if not is_output.holds(name)]
     added: list[str] = []
     left_out: list[str] = []
+    listed = _files_below(root, folders)
+    if listed is None:
+        left_out.append(f"{', '.join(folders[:MOST_NAMED])} (too many files to list)")
+    files += [name for name in listed or () if not is_output.holds(name)]
     others: list[str] = []
     for name in files:
         path = root / name
@@ -236,6 +236,21 @@ def _new_sources(root: Path, new: Sequence[str]) -> tuple[list[str], list[str]]:
         some = ", ".join(others[:MOST_NAMED])
         left_out.append(f"{some}{more} (neither source nor configuration)")
     return added, left_out
+
+
+def _files_below(root: Path, folders: Sequence[str]) -> list[str] | None:
+    """The files in new folders that git does not ignore; None if there are too many to list."""
+    if not folders:
+        return []
+    import subprocess
+
+    command = ("ls-files", "--others", "--exclude-standard", "-z", "--")
+    paths = [f":(top,literal){name}" for name in folders]
+    try:
+        listed = _git(root, *command, *paths, timeout_s=LISTING_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return None
+    return [name for name in os.fsdecode(listed).split("\0") if name]
 
 
 class _OutputFolders:
@@ -340,6 +355,7 @@ def _git(
     *arguments: str,
     entries: str | None = None,
     environ: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> bytes:
     import subprocess
 
@@ -351,5 +367,5 @@ def _git(
         stdin=subprocess.DEVNULL if entries is None else None,
         capture_output=True,
         check=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     ).stdout
