@@ -21,8 +21,9 @@ def start_verb(
         stdout=subprocess.DEVNULL,
         stderr=stderr,
         env=_subprocess_environment(),
-        # Ctrl-C goes to the whole foreground group, and `sync` has to drain first.
-        start_new_session=True,
+        # Ctrl-C goes to the whole foreground group, and `sync` has to drain first. In a session of
+        # its own, Linux would give it as much time as all of the sweep, however nice it is.
+        process_group=0,
     )
 
 
