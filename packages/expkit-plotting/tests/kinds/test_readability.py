@@ -89,9 +89,14 @@ def collisions(figure) -> list[str]:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("count", [2, 8, 30])
+@pytest.mark.parametrize(
+    ("style", "name", "count"),
+    [
+        *itertools.product(["Default", "narrow"], NAMES, [2, 8, 30]),
+        ("Thesis", "short", 8),
+        ("Thesis", "long", 30),
+    ],
+)
 def test_no_text_overlaps_another_or_leaves_the_figure(style, name, count):
     frame = sweep(count, min(count, 8), NAMES[name])
 

@@ -24,6 +24,7 @@ MOST_SHARE = 0.3  # of the figure's width or height; longer names leave no room 
 LINE_HEIGHT = 1.25  # in font sizes, from one name to the next
 CLOSEST = 1.08  # the same where there is no room to grow, in heights of a name
 SMALLEST = 0.75  # of the style's size, where names are many; below, not all of them are shown
+TALLEST_IN = 60.0  # of axes that grow; Pillow and TIFF end at 65536 pixels
 GAP = 0.6  # between names in one line, in font sizes
 
 
@@ -91,8 +92,9 @@ def name_axes(
     frame = axes.get_window_extent()
     if square:
         needed = min(needed, frame.width)
+    width_in, height_in = figure.get_size_inches()
+    needed = min(needed, TALLEST_IN * figure.dpi)
     if frame.height < needed:
-        width_in, height_in = figure.get_size_inches()
         figure.set_size_inches(width_in, height_in + (needed - frame.height) / figure.dpi)
         tighten_layout(figure)
     figure.shortened += _make_room(
