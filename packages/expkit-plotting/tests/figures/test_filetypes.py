@@ -118,7 +118,7 @@ def runs_of(count: int, curves: str, name: str, kind: str) -> list[dict[str, obj
     return rows
 
 
-@pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
+@pytest.mark.filterwarnings("error", "ignore:.*deprecated")  # by old matplotlibs
 @pytest.mark.parametrize(
     ("style", "count", "curves", "name", "dpi", "kind", "filetype"),
     CASES,
