@@ -57,6 +57,8 @@ PEERS = (  # what benchmarks/ measures expkit beside
     "hydra-submitit-launcher",
     "lightning",
     "mlflow",
+    "playwright",
+    "plotly",
     "seaborn",
 )
 # Over half a minute each; by file, as each has a server or a probe that the file shares.
@@ -163,10 +165,13 @@ def tests_runs(session: nox.Session) -> None:
     """The tests of mlflow and plotting that read run folders, with the packages that wrote them."""
     packages = [Path("packages", name) for name in READ_RUN_FOLDERS]
     requirements = (requirements_of_tests(package, extras=True) for package in packages)
-    session.install(*chain.from_iterable(requirements), *CONSTRAINTS)
+    plotting = nox.project.load_toml("packages/expkit-plotting/pyproject.toml")
+    browser = nox.project.dependency_groups(plotting, "browser")
+    session.install(*chain.from_iterable(requirements), *browser, *CONSTRAINTS)
     session.run(
         "pytest", "-q", "-m", "runs", *map(str, packages), "-n", "2", "--dist", "loadfile",
-        *session.posargs, env={"EXPKIT_REQUIRE": "runs"},
+        *session.posargs,
+        env={"EXPKIT_REQUIRE": "runs,chromium" if os.environ.get("CI") else "runs"},
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 The sweep is the demo, examples/digits.py: 12 runs with checkpoints and a journal for MLflow, and
 figures of two metrics as PNG and PDF. Each repeat is a process of its own in a new folder. What
-`sync` and `plot` add stands beside the sweep without one of them and without both, the floor.
+`sync`, `plot` and `report` add stands beside the sweep with one of them and without any, the floor.
 """
 
 import json
@@ -20,9 +20,10 @@ from measuring import Bar, Contender, measure, options, report
 DEMO = Path(__file__).resolve().parents[1] / "examples" / "digits.py"
 OURS, FLOOR = "expkit", "floor: expkit.after=[]"
 VERBS = {
-    OURS: "sync,plot",
+    OURS: "sync,plot,report",
     "expkit, sync alone": "sync",
     "expkit, plot alone": "plot",
+    "expkit, report alone": "report",
     FLOOR: "",
 }
 MOST_S = 3  # of waiting for a prompt; the demo's runs take 15

@@ -133,3 +133,22 @@ def test_the_lines_that_best_prints_load_the_best_model(tmp_path, monkeypatch, c
 
     assert (answer["run"], answer["value"], answer["step"]) == ("b", 0.9, 0)
     assert torch.equal(scope["model"].weight, wanted[0.9])
+
+
+def test_compare_draws_one_figure_of_all_experiments(tmp_path, monkeypatch, capsys):
+    from expkit_bookkeeping import Bookkeeping, RunSettings
+    from expkit_hydra.commands import compare
+
+    monkeypatch.chdir(tmp_path)
+    for number, experiment in enumerate(("small", "large")):
+        settings = RunSettings(metric="val/acc")
+        with Bookkeeping(f"results/{experiment}/training/a", settings=settings) as run:
+            for epoch in range(3):
+                run.log_metrics({"val/acc": 0.1 * epoch + number}, step=epoch)
+
+    assert compare(["results/small", "results/large"]) == 0
+
+    printed = capsys.readouterr().out
+    assert "0.200 (n = 1)" in printed
+    assert "1 plot over all runs of small, large: results/small/plots/" in printed
+    assert len(list(tmp_path.glob("results/small/plots/*small*large*.png"))) == 1

@@ -7,6 +7,7 @@ import math
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 
 from expkit_plotting import PlotStyle
 from expkit_plotting._style import latex as latex_support
+
+sys.path.insert(0, str(Path(__file__).parent))  # what these tests share
 
 
 def write_run(

@@ -2,7 +2,7 @@
 
 Programs that take results further use it, as expkit-plotting and expkit-mlflow do. Names and
 meanings here stay as they are between minor versions; plain Python types, and pandas only for
-saved results that are tables.
+`results` and for saved results that are tables.
 """
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ._results.groups import repeated_names as repeated_names
     from ._results.outcomes import metric_outcome as metric_outcome
     from ._results.outcomes import outcome_numbers as outcome_numbers
+    from ._results.rows import result_rows as result_rows
+    from ._results.rows import results as results
     from ._results.swept import UNKNOWN as UNKNOWN
     from ._results.swept import swept_values as swept_values
     from ._results.values import SavedResults as SavedResults
@@ -59,6 +61,8 @@ _MODULES = {
     "read_run": "_runs.records",
     "removed_runs": "_runs.trash",
     "repeated_names": "_results.groups",
+    "result_rows": "_results.rows",
+    "results": "_results.rows",
     "swept_values": "_results.swept",
     "used_runs": "_finished.used_runs",
 }

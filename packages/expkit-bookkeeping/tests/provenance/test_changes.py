@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from expkit_bookkeeping import read_run
+from expkit_bookkeeping._provenance import repository
 from expkit_bookkeeping.launching import code_facts, move_to_trash, recorded_changes
 
 TRAIN = """
@@ -218,6 +219,20 @@ def test_git_is_asked_once_by_a_process_with_many_runs(project, counted_git):
     assert 1 < len(calls.read_text().splitlines()) <= 5
 
 
+def test_a_new_folder_that_is_too_large_to_list_holds_up_no_run(project, tmp_path, monkeypatch):
+    put(project, **{"models.py": "WIDTH = 2\n", "new.py": "", "images/a.py": ""})
+    slow = f'case "$*" in *ls-files*) exec sleep 60;; esac\nexec {shutil.which("git")} "$@"\n'
+    put(tmp_path / "bin", git=f"#!/bin/sh\n{slow}")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(repository, "LISTING_TIMEOUT_S", 0.1)
+
+    patch = repository.repository_state(project).patch
+
+    assert left_out(patch) == ["images/ (too many files to list)"]
+    assert patch.count(b"diff --git") == 2
+
+
 def test_all_runs_of_a_process_have_the_changes_with_which_it_started(project):
     script = TRAIN.replace("        pass", "        open('models.py', 'a').write('WIDTH = 3')")
     put(project, **{"train.py": script})
@@ -279,6 +294,10 @@ SECRET = "hunter2-of-ada"
         ("conf/db.yaml", f"uri: postgresql://ada:{SECRET}@db/x"),
         ("pyproject.toml", f'hf_token = "{SECRET}"'),
         ("setup.ini", f"access-key={SECRET}"),
+        ("conf/db.yaml", f"db: [{{user: ada, password: {SECRET}}}, {{api_key: '{SECRET}'}}]"),
+        ("conf/db.yaml", f"db: {{password: two words of {SECRET}, user: ada}}"),
+        ("job.cfg", f"HOST=a PASSWORD={SECRET}"),
+        ("conf/db.yaml", f'db: {{"user": "ada", "password": "{SECRET}"}}'),
     ],
 )
 def test_a_new_line_of_a_configuration_shows_no_secret(project, tmp_path, name, line):
@@ -296,6 +315,22 @@ def test_a_new_line_of_a_configuration_shows_no_secret(project, tmp_path, name, 
         assert yaml.safe_load(after)["first"] == 1
 
 
+def test_references_to_secrets_and_what_is_no_secret_stay_as_they_are(project, tmp_path):
+    text = """
+password: ${oc.env:DB_PASSWORD}
+db: {user: "ada", api_key: "${oc.env:KEY,${other.key}}", pad_token: <pad>}
+tokens: 100
+uri: postgresql://ada@db/x?sslmode=on
+hf_token: null
+"""
+    put(project, **{"conf/db.yaml": text, "conf/db.toml": 'name = "x = 1, y: 2"  # password\n'})
+
+    patch = recorded_changes(train(project, "a"))
+
+    assert not left_out(patch)
+    assert brought_back(project, patch, tmp_path / "clone")["conf/db.yaml"].decode() == text
+
+
 def test_a_secret_beside_a_change_of_a_committed_configuration_is_not_copied(project):
     put(project, **{"conf/db.yaml": f"user: ada\npassword: {SECRET}\n"})
     git(project, "add", ".")
@@ -307,6 +342,20 @@ def test_a_secret_beside_a_change_of_a_committed_configuration_is_not_copied(pro
     assert SECRET not in patch.decode()
     assert patch.count(b"diff --git") == 1
     assert left_out(patch) == ["conf/db.yaml (it shows a secret that stands in it)"]
+
+
+def test_a_secret_far_above_a_change_is_not_in_its_heading(project, tmp_path):
+    lines = [f"password: {SECRET}", *(f"  - {number}" for number in range(20))]
+    put(project, **{"conf/db.yaml": "\n".join(lines)})
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "oh no")
+    text = "\n".join([*lines[:15], "  - 15.5", *lines[15:]])
+    put(project, **{"conf/db.yaml": text})
+
+    patch = recorded_changes(train(project, "a"))
+
+    assert SECRET not in patch.decode()
+    assert brought_back(project, patch, tmp_path / "clone")["conf/db.yaml"].decode() == text
 
 
 def test_a_key_in_several_lines_is_not_copied(project):

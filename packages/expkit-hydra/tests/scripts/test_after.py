@@ -16,6 +16,8 @@ if verb == "sync":
     sys.stdin.read()
     with said.open("a") as file:
         file.write("stdin was closed\\n")
+if Path("unavailable").exists() and verb == "report":
+    sys.exit(69)
 if Path("broken").exists():
     sys.exit("there is no disk left")
 """
@@ -64,6 +66,20 @@ def test_tracking_is_synchronised_beside_the_runs_and_drained_once_at_the_end(si
     assert process.returncode == 0
     assert said(siblings, "sync")[1:] == ["stdin was closed"]
     assert said(siblings, "plot") == [" EXPKIT_GRID=None"]
+
+
+def test_a_report_is_made_once_after_the_runs_and_a_missing_package_is_no_complaint(siblings):
+    entries = siblings.folder / "siblings" / "little-1.0.dist-info" / "entry_points.txt"
+    entries.write_text(entries.read_text() + "report = little.commands:report\n")
+    output = siblings.train("-m")
+    assert said(siblings, "report") == [" EXPKIT_GRID=None"]
+    assert "report" not in output
+    siblings.touch("unavailable")
+    (siblings.experiment / "report.html").touch()
+    output = siblings.train("-m", "x=7")
+    assert len(said(siblings, "report")) == 2
+    assert "report ended" not in output
+    assert "report                 results/first/report.html" in output
 
 
 def test_a_sibling_that_fails_is_reported_and_costs_nothing(siblings):

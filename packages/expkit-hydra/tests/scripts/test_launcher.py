@@ -367,7 +367,7 @@ def test_under_hydras_own_launcher_an_edited_configuration_is_noticed(app):
 def test_a_bad_setting_is_refused_before_anything_is_written(app):
     output = app.train("-m", "expkit.after=[plots]", code=1)
 
-    assert "Did you mean 'plot'? Allowed: sync, plot." in output
+    assert "Did you mean 'plot'? Allowed: sync, plot, report." in output
     assert "Traceback" not in output
     assert not app.experiment.exists()
 

@@ -3,6 +3,7 @@
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._data.errors import PlottingError as PlottingError
+    from ._html_report import Report as Report
     from ._plot_metrics import PlotMetrics as PlotMetrics
     from ._report.restyling import restyle as restyle
     from ._style.keys import PlotStyle as PlotStyle
@@ -11,6 +12,7 @@ _MODULES = {
     "PlotMetrics": "_plot_metrics",
     "PlotStyle": "_style.keys",
     "PlottingError": "_data.errors",
+    "Report": "_html_report",
     "restyle": "_report.restyling",
 }
 __all__ = [*_MODULES]

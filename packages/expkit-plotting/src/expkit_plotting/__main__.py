@@ -5,8 +5,9 @@ import signal
 import sys
 
 from .commands import plot, restyle
+from .report_commands import report
 
-VERBS = {"plot": plot, "restyle": restyle}
+VERBS = {"plot": plot, "report": report, "restyle": restyle}
 
 
 def main() -> int:

@@ -86,7 +86,7 @@ def plot(argv: Sequence[str]) -> int:
             )
         return lines
 
-    return _run(work)
+    return run_verb(work)
 
 
 def restyle(argv: Sequence[str]) -> int:
@@ -112,7 +112,7 @@ def restyle(argv: Sequence[str]) -> int:
         written = save_figure(figure, target, figure.style)  # type: ignore[attr-defined]
         return [short_path(path) for path in written]
 
-    return _run(work)
+    return run_verb(work)
 
 
 def plot_parser() -> argparse.ArgumentParser:
@@ -216,7 +216,7 @@ def style_names() -> list[str]:
     return names()
 
 
-def _run(work: Callable[[], list[str]]) -> int:
+def run_verb(work: Callable[[], list[str]], *, not_installed: int = 1) -> int:
     """Run a verb: print its lines, warnings without source code, and errors without traceback."""
     from ._data.errors import PlottingError
 
@@ -228,24 +228,24 @@ def _run(work: Callable[[], list[str]]) -> int:
         try:
             lines = work()
         except (PlottingError, ImportError, OSError) as error:
-            print(_printable(f"error: {error}{_advice(error)}"), file=sys.stderr)
-            return 1
+            print(printable(f"error: {error}{_advice(error)}"), file=sys.stderr)
+            return not_installed if isinstance(error, ImportError) else 1
     for message in dict.fromkeys(str(warning.message) for warning in warned
                                  if warning.category is UserWarning):  # fmt: skip
-        print(f"warning: {_printable(message)}", file=sys.stderr)
+        print(f"warning: {printable(message)}", file=sys.stderr)
     for line in lines:
-        print(_printable(line))
+        print(printable(line))
     return 0
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text for a terminal: control characters in names of runs are shown, and obeyed by nobody."""
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class _PrintableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return _printable(super().format(record))
+        return printable(super().format(record))
 
 
 def _advice(error: Exception) -> str:

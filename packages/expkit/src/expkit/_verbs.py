@@ -24,6 +24,7 @@ PACKAGES = {
     "reproduce": "expkit-hydra",
     "export": "expkit-hydra",
     "plot": "expkit-plotting",
+    "report": "expkit-plotting",
     "restyle": "expkit-plotting",
     "wait": "expkit-slurm",
     "logs": "expkit-slurm",

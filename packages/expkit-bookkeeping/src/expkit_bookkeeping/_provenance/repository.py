@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from .._files.secrets import MASK, is_secret_variable, public_override, without_known_secrets
+from .._files.secrets import (
+    MASK,
+    is_secret_variable,
+    public_override,
+    shown,
+    without_known_secrets,
+    without_secrets,
+)
 
 LARGEST_BYTES = 10_000_000  # a larger file that git tracks is data
 LARGEST_NEW_BYTES = 1_000_000
@@ -20,6 +27,7 @@ MOST_NEW_FILES = 1000
 LARGEST_PATCH_BYTES = 32_000_000
 MOST_NAMED = 20  # of the files that are left out for the same reason
 TIMEOUT_S = 20
+LISTING_TIMEOUT_S = 2  # new folders may hold a million files of data, and each task would wait
 
 SOURCES = (
     ".py", ".pyi", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh",
@@ -38,6 +46,14 @@ _SECTION = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 _ASSIGNMENT = re.compile(
     r"([+\- ])([\s#\-{]*(?:export\s+)?[\"']?)([A-Za-z_][\w.-]*)([\"']?\s*[:=]\s*)(\S.*)"
 )
+# The same anywhere in a line: several pairs of JSON, or of a flow mapping.
+_PAIR = re.compile(
+    r"([A-Za-z_][\w.-]*)([\"']?\s*[:=]\s*)"
+    r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
+    r"|(?:\$\{(?:[^{}]|\{[^{}]*\})*\}|[^\s,{}\[\]'\"]"
+    r"| (?=[^\s,{}\[\]'\"=:]+(?:[\s,{}\[\]'\"]|$)))+)"
+)
+_EMPTY = ("null", "~", "None", "true", "false", "''", '""')
 
 
 @dataclass(frozen=True)
@@ -167,12 +183,9 @@ def _patch(root: Path, commit: str, changed: Mapping[str, str], new: Sequence[st
 
 
 def _header(commit: str, left_out: Iterable[str]) -> bytes:
-    lines = [f"# changes against commit {commit}; git apply FILE", *_left_out_lines(left_out)]
+    lines = [f"# changes against commit {commit}; git apply FILE"]
+    lines += [_LEFT_OUT + re.sub(r"[\x00-\x1f]", "?", text) for text in left_out]
     return "\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
-
-
-def _left_out_lines(left_out: Iterable[str]) -> list[str]:
-    return [_LEFT_OUT + re.sub(r"[\x00-\x1f]", "?", text) for text in left_out]
 
 
 def _diff(root: Path, commit: str, added: Sequence[str], too_large: Sequence[str]) -> bytes:
@@ -210,13 +223,12 @@ def _new_sources(root: Path, new: Sequence[str]) -> tuple[list[str], list[str]]:
     is_output = _OutputFolders(root)
     files = [name for name in new if not name.endswith("/") and not is_output.holds(name)]
     folders = [name for name in new if name.endswith("/") and not is_output(name.rstrip("/"))]
-    if folders:
-        command = ("ls-files", "--others", "--exclude-standard", "-z", "--")
-        listed = _git(root, *command, *(f":(top,literal){name}" for name in folders))
-        names = filter(None, os.fsdecode(listed).split("\0"))
-        files += [name for name in names if not is_output.holds(name)]
     added: list[str] = []
     left_out: list[str] = []
+    listed = _files_below(root, folders)
+    if listed is None:
+        left_out.append(f"{', '.join(folders[:MOST_NAMED])} (too many files to list)")
+    files += [name for name in listed or () if not is_output.holds(name)]
     others: list[str] = []
     for name in files:
         path = root / name
@@ -236,6 +248,21 @@ def _new_sources(root: Path, new: Sequence[str]) -> tuple[list[str], list[str]]:
         some = ", ".join(others[:MOST_NAMED])
         left_out.append(f"{some}{more} (neither source nor configuration)")
     return added, left_out
+
+
+def _files_below(root: Path, folders: Sequence[str]) -> list[str] | None:
+    """The files in new folders that git does not ignore; None if there are too many to list."""
+    if not folders:
+        return []
+    import subprocess
+
+    command = ("ls-files", "--others", "--exclude-standard", "-z", "--")
+    paths = [f":(top,literal){name}" for name in folders]
+    try:
+        listed = _git(root, *command, *paths, timeout_s=LISTING_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return None
+    return [name for name in os.fsdecode(listed).split("\0") if name]
 
 
 class _OutputFolders:
@@ -293,6 +320,9 @@ def _public_section(section: bytes) -> bytes | None:
     lines = section.decode("latin-1").split("\n")
     start = next((n for n, line in enumerate(lines) if line.startswith("@@")), len(lines))
     for number, line in enumerate(lines[start:], start):
+        if line.startswith("@@"):  # git repeats a line above the change there
+            lines[number] = line[: line.index("@@", 2) + 2]
+            continue
         public = _public_line(line)
         if public == line:
             continue
@@ -304,12 +334,15 @@ def _public_section(section: bytes) -> bytes | None:
 
 def _public_line(line: str) -> str | None:
     """A line of a patch without its secret; None if that goes on in the next lines."""
+    line = _PAIR.sub(_public_pair, line)
     match = _ASSIGNMENT.fullmatch(line)
     if match is None:
         return without_known_secrets(line)
     mark, before, key, sign, value = match.groups()
     text = value.rstrip().rstrip(",")
-    if key.isupper() and is_secret_variable(key):
+    if text in _EMPTY or text[0] in "{[":  # whose pairs are public already
+        public = without_secrets(text)
+    elif key.isupper() and is_secret_variable(key):
         public = MASK
     else:
         public = public_override(f"{key}={text}").removeprefix(f"{key}=")
@@ -320,6 +353,17 @@ def _public_line(line: str) -> str | None:
     # A bare * would be an alias in YAML.
     public = re.sub(r"(?<=[:\s\[{,])\*{3}|^\*{3}", f"'{MASK}'", public)
     return f"{mark}{before}{key}{sign}{public}{value[len(text) :]}"
+
+
+def _public_pair(match: re.Match[str]) -> str:
+    key, sign, value = match.groups()
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    text = value[1:-1] if quoted else value
+    public = shown(key, text)
+    if public == text or text in _EMPTY or text[:1] in ("|", ">"):
+        return match[0]
+    quote = value[0] if quoted else "'"
+    return f"{key}{sign}{quote}{public}{quote}"
 
 
 def _name_of(section: bytes) -> str:
@@ -340,6 +384,7 @@ def _git(
     *arguments: str,
     entries: str | None = None,
     environ: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> bytes:
     import subprocess
 
@@ -351,5 +396,5 @@ def _git(
         stdin=subprocess.DEVNULL if entries is None else None,
         capture_output=True,
         check=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     ).stdout

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 try:
     import pandas as pd
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from .._runs.records import RunRecord
 
 
+REPORT = "report.html"  # what `expkit report` of expkit-plotting writes
 Groups = Mapping[tuple[str, ...], Sequence[int]]  # the rows of each group
 
 
@@ -52,6 +56,15 @@ class Results(pd.DataFrame):
     @property
     def _constructor(self) -> Callable[..., Results]:
         return Results
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the table, and a link to the experiment's report if it has one."""
+        html: str | None = super()._repr_html_()  # type: ignore[misc]  # not in the stubs
+        report = Path(str(self.attrs.get("experiment", ".")), REPORT)
+        if html is None or not report.is_file():
+            return html
+        path = os.path.relpath(report)
+        return f'{html}<div><a href="{quote(path)}" target="_blank">{escape(path)}</a></div>'
 
     def table(
         self,

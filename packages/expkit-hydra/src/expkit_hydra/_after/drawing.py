@@ -1,4 +1,4 @@
-"""`plot` beside the runs, now and then, and once after them."""
+"""`plot` beside the runs, now and then, and once after them; `report` once after them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _LONGEST_PAUSE_S = 600.0
 _PAUSE_GROWTH = 1.5
 _SHARE = 0.03  # of one processor
 _NICENESS = 10  # the runs come first
+_NOT_INSTALLED = 69  # exit code: the verb lacks a package that not everybody wants
 
 
 class Drawing:
-    """`expkit plot` during the runs and after them: one process at a time.
+    """`expkit plot`, or another verb that draws, during the runs and after them: one at a time.
 
     During the runs its priority is low, and pauses between two drawings grow and are long beside
     the time that one takes. What it says counts only after the runs.
@@ -37,12 +38,14 @@ class Drawing:
         package: str | None,
         starter: VerbStarter,
         *,
+        verb: str = "plot",
         is_last_batch: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._experiment = experiment
         self._package = package
         self._starter = starter
+        self._verb = verb
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None
@@ -68,7 +71,7 @@ class Drawing:
         """Start a drawing, if a run has metrics to be drawn."""
         if self._package is None or not has_metrics(self._experiment):
             return
-        arguments = [self._package, "plot", str(self._experiment)]
+        arguments = [self._package, self._verb, str(self._experiment)]
         try:
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - read when all is over
             self._process = self._starter.start(arguments, stderr=self._stderr)
@@ -99,12 +102,14 @@ class Drawing:
             self._process.wait()
             self._stderr.seek(0)
             lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-            notes += [f"plot: {line}" for line in lines[-_MOST_COMPLAINTS:]]
+            if self._process.returncode == _NOT_INSTALLED:
+                return []
+            notes += [f"{self._verb}: {line}" for line in lines[-_MOST_COMPLAINTS:]]
             if self._process.returncode != 0:
                 self._problem = f"ended with exit code {self._process.returncode}"
         if self._problem is not None:
-            again = command_line("plot", short_path(self._experiment))
-            notes.append(f"plot {self._problem}; the runs are not affected. Again: {again}")
+            again = command_line(self._verb, short_path(self._experiment))
+            notes.append(f"{self._verb} {self._problem}; the runs are not affected. Again: {again}")
         return notes
 
     @property

@@ -18,6 +18,8 @@ from .._grid.settings import GridSettings, grid_settings
 from .sibling_verbs import SiblingVerbs
 from .succeeded_verbs import have_succeeded, record_success
 
+REPORT = "report.html"  # what `expkit report` writes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -47,9 +49,9 @@ def finish_grid(
         grid: The grid; None for a sweep that is not ours, whose table shows the experiment.
         config: The sweep's base configuration.
         experiment: The experiment's folder; None takes the grid's.
-        unless_done: True leaves out `sync` and `plot` if they have succeeded for the runs as they
-            are.
-        siblings: What was around the runs; None calls `sync` and `plot` now.
+        unless_done: True leaves out the commands of `expkit.after` if they have succeeded for the
+            runs as they are.
+        siblings: What was around the runs; None calls the commands now.
         command: What runs the grid again, as the grid records it; None takes this process's
             command line.
     """
@@ -93,12 +95,13 @@ def finish_grid(
 def _outcome(siblings: SiblingVerbs, *, screen: Console) -> list[str]:
     """Wait for what is still at work after the runs; returns its complaints."""
     notes = []
-    try:
-        with screen.status("plot …"):
-            notes += siblings.drawing.wait()
-    except KeyboardInterrupt:
-        siblings.drawing.stop()
-        notes.append("plot interrupted; the runs are not affected")
+    for verb, drawing in (("plot", siblings.drawing), ("report", siblings.report)):
+        try:
+            with screen.status(f"{verb} …"):
+                notes += drawing.wait()
+        except KeyboardInterrupt:
+            drawing.stop()
+            notes.append(f"{verb} interrupted; the runs are not affected")
     failure = siblings.tracking.failure()  # it is not tried again at once: this says how to
     return notes if failure is None else [*notes, failure]
 
@@ -144,6 +147,8 @@ def next_steps(
     figure = _figure_of(metric, experiment)
     if figure is not None:
         lines.append(("plots", short_path(figure)))
+    if (experiment / REPORT).is_file():
+        lines.append(("report", os.path.join(folder, REPORT)))  # noqa: PTH118
     installed = installed_verbs()
     if "ui" in installed and (experiment / "mlflow.db").is_file():
         lines.append(("open the MLflow UI", command_line("ui", folder)))

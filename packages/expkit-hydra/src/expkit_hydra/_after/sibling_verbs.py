@@ -1,4 +1,4 @@
-"""Commands of sibling packages during and after the runs: `sync` and `plot`.
+"""Commands of sibling packages during and after the runs: `sync`, `plot` and `report`.
 
 They are run as subprocesses if they are installed; none of their failures is fatal, because the
 runs are what counts.
@@ -32,12 +32,13 @@ class SiblingVerbs:
 
     Args:
         experiment: The experiment's folder.
-        verbs: Those that are wanted, of `sync` and `plot`.
+        verbs: Those that are wanted, of `sync`, `plot` and `report`.
         is_last_batch: Whether these are the last runs; figures are drawn after them.
 
     Attributes:
         tracking: `sync`.
         drawing: `plot`.
+        report: `report`, which is made once, after the runs.
         runs_ended: Set it once the runs have ended by themselves. After an interruption nothing
             is drawn, because the grid goes on later.
     """
@@ -51,6 +52,7 @@ class SiblingVerbs:
         self.drawing = Drawing(
             experiment, installed.get("plot"), starter, is_last_batch=is_last_batch
         )
+        self.report = Drawing(experiment, installed.get("report"), starter, verb="report")
         self.runs_ended = False
         self._is_last_batch = is_last_batch
         self._is_over = threading.Event()
@@ -76,12 +78,14 @@ class SiblingVerbs:
         self.drawing.stop()
         if self.runs_ended and self._is_last_batch:
             self.drawing.start()  # while tracking drains
+            self.report.start()
         self.tracking.drain()
 
     @property
     def succeeded(self) -> bool:
         """Whether everything is synchronised and drawn, as far as it was wanted."""
-        return self.tracking.succeeded and self.drawing.succeeded
+        drawn = self.drawing.succeeded and self.report.succeeded
+        return self.tracking.succeeded and drawn
 
     def _look(self) -> None:
         pause_s = _LOOK_S

@@ -1,4 +1,4 @@
-"""For which runs the commands after a grid have succeeded: `sync` and `plot`.
+"""For which runs the commands after a grid have succeeded: `sync`, `plot` and `report`.
 
 A sweep may be killed between its last run and the end of these commands. The next sweep finds
 nothing to run, and has to know whether it still has to call them.

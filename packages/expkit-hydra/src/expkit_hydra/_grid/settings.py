@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DIRECTIONS = ("maximize", "minimize")
 RERUN = ("missing", "failed", "changed", "all")
 ON_CHANGE = ("keep", "continue", "rerun")
-AFTER = ("sync", "plot")
+AFTER = ("sync", "plot", "report")
 KEYS = (
     "metric", "direction", "rerun", "attempts", "on_change", "ignore", "secrets", "dry_run",
     "fresh", "after", "keep_last", "keep_best", "repeat",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .errors import PlottingError
 
+REPORT = "report.html"  # in an experiment's folder, what `expkit report` writes
 _MOST_BYTES = 1 << 28  # of a file; the data of a figure with a thousand runs have some ten million
 _MOST_VALUES = 1_000_000  # in a style
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import io
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .._data.files import REPORT, short_path
 from .._style.rc_layer import rc_layer
 from .opaque import OPAQUE_FILETYPES, opaque_copy
 
@@ -51,6 +55,20 @@ class StyledFigure(Figure):
         with rc_layer(self.parameters):
             figure = opaque_copy(self) if filetype.lower() in OPAQUE_FILETYPES else self
             super(StyledFigure, figure).savefig(fname, **keywords)
+
+    def _repr_html_(self) -> str | None:
+        """In a notebook, the picture above a link to the experiment's report, if there is one."""
+        runs = self.data if isinstance(self.data, tuple) else ()  # a confusion matrix has none
+        reports = {run.folder.parent.parent / REPORT for run in runs if run.folder is not None}
+        links = [path for path in sorted(reports) if path.is_file()]
+        if not links:
+            return None  # then it shows the picture alone
+        picture = base64.b64encode(self._repr_png_()).decode()
+        html = [f'<img src="data:image/png;base64,{picture}" alt="{escape(self.recipe.title)}">']
+        for path in links:
+            text = short_path(path)
+            html.append(f'<div><a href="{quote(text)}" target="_blank">{escape(text)}</a></div>')
+        return "".join(html)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows; it shows figures by itself only after pyplot was imported."""
