@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from expkit_hydra._after.drawing import Drawing
+from expkit_hydra._after.processes import VerbStarter
 
 MAIN = """
 import os, sys, time
@@ -15,6 +16,8 @@ from pathlib import Path
 folder = Path(sys.argv[2])
 with (folder / "calls").open("a") as calls:
     calls.write(f"{os.nice(0)}\\n")
+variables = os.environ.get("RUN"), os.environ.get("EXPKIT_RUN")
+(folder / "place").write_text(f"{Path.cwd()} {variables}")
 while (folder / "hang").exists():
     time.sleep(0.01)
 if (folder / "broken").exists():
@@ -52,7 +55,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def drawing(experiment, clock):
-    drawing = Drawing(experiment, "little", clock=clock)
+    drawing = Drawing(experiment, "little", VerbStarter.of_this_process(), clock=clock)
     yield drawing
     drawing.stop()
 
@@ -99,6 +102,18 @@ def test_a_drawing_during_the_runs_gives_way_to_them_and_is_the_only_one(
     (experiment / "hang").unlink()
     first.wait()
     assert len(calls(experiment)) == 1
+
+
+def test_what_a_run_does_to_the_process_does_not_matter(experiment, drawing, monkeypatch):
+    before = Path.cwd()
+    for name in ("RUN", "EXPKIT_RUN"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.chdir(experiment)
+
+    drawing.start()
+
+    assert drawing.wait() == []
+    assert (experiment / "place").read_text() == f"{before} (None, None)"
 
 
 def test_pauses_grow_and_are_long_beside_a_drawing(experiment, clock, drawing):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from .._console.command_lines import command_line, short_path
-from .processes import has_metrics, start_verb
+from .processes import VerbStarter, has_metrics
 
 _MOST_COMPLAINTS = 5  # of the last lines of stderr
 _STOP_TIMEOUT_S = 5  # a drawing that is to end saves what it has, which takes milliseconds
@@ -36,6 +36,7 @@ class Drawing:
         self,
         experiment: Path,
         package: str | None,
+        starter: VerbStarter,
         *,
         verb: str = "plot",
         is_last_batch: bool = True,
@@ -43,6 +44,7 @@ class Drawing:
     ) -> None:
         self._experiment = experiment
         self._package = package
+        self._starter = starter
         self._verb = verb
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
@@ -72,7 +74,7 @@ class Drawing:
         arguments = [self._package, self._verb, str(self._experiment)]
         try:
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - read when all is over
-            self._process = start_verb(arguments, stderr=self._stderr)
+            self._process = self._starter.start(arguments, stderr=self._stderr)
         except OSError as error:
             self._problem = f"could not be started ({error})"
             return

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .._console.command_lines import installed_verbs
 from .drawing import Drawing
+from .processes import VerbStarter
 from .tracking import TrackingSync
 
 TYPE_CHECKING = False
@@ -46,9 +47,12 @@ class SiblingVerbs:
         self, experiment: Path, verbs: Sequence[str], *, is_last_batch: bool = True
     ) -> None:
         installed = {verb: name for verb, name in installed_verbs().items() if verb in verbs}
-        self.tracking = TrackingSync(experiment, installed.get("sync"))
-        self.drawing = Drawing(experiment, installed.get("plot"), is_last_batch=is_last_batch)
-        self.report = Drawing(experiment, installed.get("report"), verb="report")
+        starter = VerbStarter.of_this_process()
+        self.tracking = TrackingSync(experiment, installed.get("sync"), starter)
+        self.drawing = Drawing(
+            experiment, installed.get("plot"), starter, is_last_batch=is_last_batch
+        )
+        self.report = Drawing(experiment, installed.get("report"), starter, verb="report")
         self.runs_ended = False
         self._is_last_batch = is_last_batch
         self._is_over = threading.Event()

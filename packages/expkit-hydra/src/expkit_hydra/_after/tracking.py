@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .._console.command_lines import command_line, short_path
-from .processes import has_journal, start_verb
+from .processes import VerbStarter, has_journal
 
 _LEFT_TO_ANOTHER = 75  # exit code: another process sends, and says so in one line
 _DRAIN_TIMEOUT_S = 120  # a tracking server that hangs must not keep the prompt forever
@@ -21,9 +21,10 @@ class TrackingSync:
     of imports, which a script without tracking should not pay.
     """
 
-    def __init__(self, experiment: Path, package: str | None) -> None:
+    def __init__(self, experiment: Path, package: str | None, starter: VerbStarter) -> None:
         self._experiment = experiment
         self._package = package
+        self._starter = starter
         self._process: subprocess.Popen[bytes] | None = None
         self._problem: str | None = None
 
@@ -71,7 +72,7 @@ class TrackingSync:
         assert self._package is not None
         arguments = [self._package, "sync", str(self._experiment), "--follow"]
         try:
-            self._process = start_verb(arguments, stdin=subprocess.PIPE)
+            self._process = self._starter.start(arguments, stdin=subprocess.PIPE)
         except OSError as error:
             self._problem = f"could not be started ({error})"
         else:
