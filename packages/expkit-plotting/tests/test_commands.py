@@ -345,7 +345,7 @@ def test_a_wrong_verb_lists_the_right_ones():
     )
 
     assert done.returncode == 2
-    assert "{plot,restyle}" in done.stderr
+    assert "{plot,report,restyle}" in done.stderr
 
 
 def test_a_call_with_nothing_to_draw_does_not_even_load_the_drawing(digits):
