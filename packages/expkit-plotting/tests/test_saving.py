@@ -173,3 +173,10 @@ def test_plots_may_be_read_by_whom_the_umask_allows(tmp_path):
         os.umask(umask)
 
     assert stat.S_IMODE((tmp_path / "loss.png").stat().st_mode) == 0o644
+
+
+def test_embedding_matplotlibs_own_fonts_logs_nothing(latex, source, tmp_path, caplog):
+    plots = PlotMetrics(source, "Thesis")
+    with caplog.at_level("WARNING"):
+        plots.heatmap("loss", x="model", y="dropout", save_to=tmp_path / "loss")
+    assert caplog.records == []

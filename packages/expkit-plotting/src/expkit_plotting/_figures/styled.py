@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+import logging
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -52,7 +55,7 @@ class StyledFigure(Figure):
         File types without transparency show the colours that it would give.
         """
         filetype = keywords.get("format") or Path(str(fname)).suffix[1:]
-        with rc_layer(self.parameters):
+        with rc_layer(self.parameters), _quiet_about_dates():
             figure = opaque_copy(self) if filetype.lower() in OPAQUE_FILETYPES else self
             super(StyledFigure, figure).savefig(fname, **keywords)
 
@@ -75,3 +78,15 @@ class StyledFigure(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=self.dpi)
         return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _quiet_about_dates() -> Iterator[None]:
+    """FontTools warns of the dates in matplotlib's own fonts when it embeds them."""
+    logger = logging.getLogger("fontTools.ttLib.tables._h_e_a_d")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
