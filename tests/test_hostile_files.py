@@ -313,7 +313,7 @@ def style(results):
 
 
 def drawn(results):
-    from expkit_plotting._report.fingerprints import FigureFingerprints
+    from expkit_plotting._figure_files.fingerprints import FigureFingerprints
 
     fingerprints = FigureFingerprints(results / "tiny" / "plots")
     figure = results / "tiny" / "plots" / "loss.png"

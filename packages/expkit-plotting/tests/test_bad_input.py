@@ -251,7 +251,7 @@ def test_a_damaged_recipe_is_refused_by_the_name_of_its_file(tmp_path, name, old
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     import os
 
-    from expkit_plotting._report.fingerprints import FigureFingerprints
+    from expkit_plotting._figure_files.fingerprints import FigureFingerprints
 
     os.mkfifo(tmp_path / ".drawn.json")
     assert not FigureFingerprints(tmp_path).is_current(tmp_path / "loss.png", "x")

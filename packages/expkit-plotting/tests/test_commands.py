@@ -438,7 +438,7 @@ def test_what_a_kind_cannot_draw_is_said(with_predictions, capsys, arguments, co
 
 
 def test_the_command_line_has_the_kinds_that_can_be_planned():
-    from expkit_plotting._report.planned_figures import KINDS
+    from expkit_plotting._figure_files.planned_figures import KINDS
     from expkit_plotting.commands import plot_parser
 
     (kind,) = (action for action in plot_parser()._actions if action.dest == "kind")

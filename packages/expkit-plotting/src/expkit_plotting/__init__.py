@@ -3,9 +3,9 @@
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
     from ._data.errors import PlottingError as PlottingError
+    from ._figure_files.restyling import restyle as restyle
     from ._html_report import Report as Report
     from ._plot_metrics import PlotMetrics as PlotMetrics
-    from ._report.restyling import restyle as restyle
     from ._style.keys import PlotStyle as PlotStyle
 
 _MODULES = {
@@ -13,7 +13,7 @@ _MODULES = {
     "PlotStyle": "_style.keys",
     "PlottingError": "_data.errors",
     "Report": "_html_report",
-    "restyle": "_report.restyling",
+    "restyle": "_figure_files.restyling",
 }
 __all__ = [*_MODULES]
 

@@ -38,8 +38,8 @@ def plot(argv: Sequence[str]) -> int:
         options["repeat"] = [key for text in arguments.repeat for key in text.split(",")]
 
     def work() -> list[str]:
-        from ._report.arguments import sources_and_runs
-        from ._report.experiment_plots import plot_experiments
+        from ._figure_files.arguments import sources_and_runs
+        from ._figure_files.experiment_plots import plot_experiments
 
         sources, runs = sources_and_runs(arguments.words)
         plots = plot_experiments(
@@ -94,10 +94,10 @@ def restyle(argv: Sequence[str]) -> int:
     arguments = restyle_parser().parse_args(argv)
 
     def work() -> list[str]:
+        from ._figure_files.paths import style_folder
+        from ._figure_files.restyling import figure_base
+        from ._figure_files.restyling import restyle as redraw
         from ._figures.saving import save_figure
-        from ._report.paths import style_folder
-        from ._report.restyling import figure_base
-        from ._report.restyling import restyle as redraw
         from ._style.choice import as_style
 
         base = figure_base(arguments.path)

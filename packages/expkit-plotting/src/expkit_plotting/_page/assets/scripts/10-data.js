@@ -1,4 +1,4 @@
-/* The page's data, as _page/payload.py writes it, and how values are read from it. */
+/* The page's data, as _page/content.py writes it, and how values are read from it. */
 "use strict";
 const expkit = {};
 
