@@ -7,8 +7,9 @@ import re
 import subprocess
 
 import pytest
+from page_experiments import curves_of, train
 
-from expkit_plotting import Report
+from expkit_plotting import PlotMetrics, Report
 
 pytestmark = pytest.mark.runs
 
@@ -239,6 +240,46 @@ def test_a_run_opens_with_configuration_differences_error_and_links(report, digi
     assert page.address == ""
 
 
+def test_images_tables_and_confusion_matrices_of_a_run_are_in_its_panel(tmp_path, open_page):
+    import pandas as pd
+
+    results = {
+        "confusion": [[3, 1], [0, 4]],
+        "errors": pd.DataFrame({"digit": [3, 8], "count": [5, 2]}),
+    }
+    experiment = tmp_path / "results" / "digits"
+    folder = train(experiment, "run", {"seed": 1}, curves_of(0.5), results=results)
+    figure = PlotMetrics({"a": {"loss": [2.0, 1.0]}}).metric("loss")
+    figure.savefig(folder / "results" / "picture.png", dpi=40)
+    page = open_page(Report(experiment).save(), "run=run")
+    tables = page.tab.locator("dialog table.data")
+    assert tables.nth(0).inner_text().split() == [
+        "true",
+        "\\",
+        "predicted",
+        "0",
+        "1",
+        "0",
+        "3",
+        "1",
+        "1",
+        "0",
+        "4",
+    ]
+    assert tables.nth(1).inner_text().split() == ["digit", "count", "3", "5", "8", "2"]
+    colours = [
+        tables.nth(0)
+        .locator("td")
+        .nth(place)
+        .evaluate("(c) => getComputedStyle(c).backgroundColor")
+        for place in range(4)
+    ]
+    assert len(set(colours)) == 4  # three, one and four of four; none is not coloured
+    image = page.tab.locator("dialog img[alt='results/picture.png']")
+    assert image.evaluate("(i) => i.naturalWidth") > 100
+    assert page.complaints == []
+
+
 def test_what_was_smoothed_is_said_and_what_was_logged_stays_visible(report, open_page):
     page = open_page(report, "view=runs")
     page.tab.locator("#smooth").fill("0.6")
@@ -249,8 +290,6 @@ def test_what_was_smoothed_is_said_and_what_was_logged_stays_visible(report, ope
 
 
 def test_several_experiments_have_a_key_of_their_own(digits, tmp_path, open_page):
-    from page_experiments import curves_of, train
-
     other = tmp_path / "results" / "other"
     for seed in (1, 2):
         train(other, f"vit_{seed}", {"model": "vit", "seed": seed}, curves_of(0.95))

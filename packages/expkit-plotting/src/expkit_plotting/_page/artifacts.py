@@ -1,4 +1,4 @@
-"""Images and tables among a run's results, as far as they fit into a page."""
+"""Images, tables and confusion matrices among a run's results, as far as they fit into a page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._data.files import read_bytes
+from .._recipes.confusion_matrix import confusion_matrix
 
 IMAGES = {
     ".png": "image/png",
@@ -23,6 +24,7 @@ PLACES = ("results", "artifacts", "images")
 LARGEST = 300_000  # bytes of one image
 MOST_ROWS, MOST_COLUMNS = 40, 20
 MOST_FILES = 12  # of one run
+MOST_CLASSES = 40
 
 
 @dataclass
@@ -57,8 +59,12 @@ def artifacts_of(folder: Path, budget: Budget) -> Artifacts:
         budget: What the page has left.
     """
     artifacts = Artifacts()
+    artifacts.tables += _confusion_matrices(folder, budget)
+    shown = {table["name"] for table in artifacts.tables}
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()
+        if name.removeprefix("results/").removesuffix(".csv") in shown:
+            continue
         if path.suffix.lower() in IMAGES:
             artifacts.images.append(_image(path, name, budget))
         elif path.suffix.lower() == ".csv":
@@ -112,6 +118,30 @@ def _table(path: Path, name: str, budget: Budget) -> dict[str, object] | None:
     if len(rows) - 1 > MOST_ROWS or len(rows[0]) > MOST_COLUMNS:
         note = f"{len(rows) - 1} rows and {len(rows[0])} columns; the file has them all"
     return {"name": name, "head": rows[0][:MOST_COLUMNS], "rows": shown[1:], "note": note}
+
+
+def _confusion_matrices(folder: Path, budget: Budget) -> list[dict[str, object]]:
+    """Saved results that are called so, as tables: each row is a true class."""
+    from expkit_bookkeeping.reading import SavedResults
+
+    if not (folder / "results").is_dir():
+        return []
+    results = SavedResults(folder)
+    tables: list[dict[str, object]] = []
+    for name in [name for name in results if "confusion" in name.lower()][:MOST_FILES]:
+        try:
+            matrix = confusion_matrix(results[name], where=name)
+        except Exception:  # a damaged file raises any; the run's other results are shown
+            continue
+        if len(matrix.classes) > MOST_CLASSES or not budget.take(9 * matrix.counts.size):
+            continue
+        rows = [
+            [str(label), *(int(count) if count == int(count) else count for count in counts)]
+            for label, counts in zip(matrix.classes, matrix.counts.tolist(), strict=True)
+        ]
+        head = ["true \\ predicted", *map(str, matrix.classes)]
+        tables.append({"name": name, "head": head, "rows": rows, "note": None, "shaded": True})
+    return tables
 
 
 def _cell(text: str) -> object:

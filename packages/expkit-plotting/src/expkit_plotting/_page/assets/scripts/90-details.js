@@ -46,10 +46,19 @@ expkit.details = (() => {
     value !== null && value !== undefined && value !== "").flatMap(([label, value]) =>
     [element("dt", {}, label), element("dd", {}, value)]));
 
+  /* A cell of a confusion matrix is as dark as its share of the row: of the true class. */
+  const shade = (table, row, cell) => {
+    const total = row.slice(1).reduce((sum, count) => sum + count, 0);
+    const share = table.shaded && total ? cell / total : 0;
+    const colour = expkit.charts.colour("accent");
+    return share ? { background: `color-mix(in srgb, ${colour} ${Math.round(45 * share)}%, transparent)` } : {};
+  };
   const dataTable = (table) => element("div", { class: "scroll" }, element("table", { class: "data" },
     element("thead", {}, element("tr", {}, table.head.map((cell) => element("th", { scope: "col" }, text(cell))))),
-    element("tbody", {}, table.rows.map((row) => element("tr", {}, row.map((cell) =>
-      element("td", { class: data.asNumber(cell) === null ? "" : "number" }, text(cell))))))));
+    element("tbody", {}, table.rows.map((row) => element("tr", {}, row.map((cell, place) =>
+      (table.shaded && place === 0 ? element("th", { scope: "row" }, cell)
+        : element("td", { class: data.asNumber(cell) === null ? "" : "number",
+          style: shade(table, row, cell) }, text(cell)))))))));
 
   const draw = (index) => {
     const run = data.runs[index];
