@@ -73,9 +73,10 @@ def test_a_last_job_syncs_and_plots_if_the_sweep_does_not_wait(project, cluster)
         assert time.monotonic() < deadline, output
         time.sleep(0.5)
 
-    assert "syncs and plots when all have ended" in output
+    assert "brings MLflow, figures and report up to date when all have ended" in output
     assert "1 completed" in after.read_text()
     assert (results / "plots" / "val_accuracy.png").is_file()
+    assert "1 completed" in (results / "report.html").read_text()
     assert (results / "mlflow.db").is_file()
     assert "1 completed" in project.run("expkit", "wait", "results/digits", **cluster).stdout
 
