@@ -243,7 +243,8 @@ class SlurmManager:
             say(f"No job will sync and plot afterwards: {error}")
             return
         assert submission.finaliser is not None
-        say(f"job {submission.finaliser.job_id} brings MLflow, figures and report up to date when all have ended")
+        job = submission.finaliser.job_id
+        say(f"job {job} brings MLflow, figures and report up to date when all have ended")
 
     def wait(
         self,
