@@ -111,9 +111,8 @@ def test_a_run_that_was_to_begin_anew_and_was_cancelled_begins_anew_when_it_is_r
     app.cluster.wait_idle()
 
     assert app.states() == {"0": "cancelled"}  # it never started, whatever is in its folder
-    assert "up to date when all" not in app.expkit(
-        "retry", "--begin", "now"
-    )  # as expkit.after says
+    # As expkit.after says.
+    assert "up to date when all" not in app.expkit("retry", "--begin", "now")
     assert app.wait()["0"].state == "completed"
     assert app.record(0)["id"] != before
     assert app.record(0)["attempt"] == 1
