@@ -7,7 +7,7 @@ import pytest
 
 from expkit_plotting import PlotStyle, Report
 from expkit_plotting._data.runs import Curve, Experiment, Run
-from expkit_plotting._page import curves
+from expkit_plotting._page import curves, rendering
 from expkit_plotting._page.curves import PageCurves
 
 STYLE = PlotStyle.load("Default")
@@ -89,3 +89,20 @@ def test_a_thousand_runs_can_be_looked_at_sorted_and_filtered(experiment, open_p
     page.tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert "and 988 farther away" in page.tab.inner_text(".tip")
     assert page.complaints == []
+
+
+def test_runs_that_the_static_table_leaves_out_are_in_the_live_one(
+    experiment, open_page, monkeypatch
+):
+    monkeypatch.setattr(rendering, "MOST_STATIC_ROWS", 3)
+    folder = experiment({"model": ["cnn", "mlp"], "seed": [1, 2, 3]}, epochs=2)
+    path = Report(folder).save()
+    page = open_page(path)
+    assert page.run_names() == [f"{model}_{seed}" for model in ("cnn", "mlp") for seed in (1, 2, 3)]
+    static, live = page.cells(0), page.cells(5)
+    assert len(static) == len(live)
+    assert live[1:4] == ["mlp_3", "mlp", "3"]
+    assert page.complaints == []
+    plain = open_page(path, java_script_enabled=False)
+    assert len(plain.run_names()) == 3
+    assert "3 more runs are in results.csv" in plain.tab.inner_text("#tables")

@@ -7,7 +7,20 @@ expkit.table = (() => {
 
   const table = document.getElementById("runs-table");
   const body = table.tBodies[0];
-  const rows = [...body.rows];
+  /* The static table has the first few thousand runs. */
+  const makeRow = (run, index) => {
+    const cell = (value, place) => {
+      const number = data.asNumber(value);
+      const content = number === null ? expkit.format.text(value) : expkit.format.number(number);
+      return place === 0 ? element("th", { scope: "row" }, content)
+        : element("td", { class: number === null ? "" : "number" }, content);
+    };
+    return element("tr", { "data-run": index }, element("td", { class: "pick" }),
+      run.values.map(cell));
+  };
+  const written = [...body.rows];
+  const rows = data.runs.map((run, index) => written[index] ?? makeRow(run, index));
+  body.append(...rows.slice(written.length));
   const heads = [...table.tHead.rows[0].cells].slice(1);  // the first ticks runs
 
   const natural = new Intl.Collator(undefined, { numeric: true });
