@@ -147,6 +147,15 @@ def test_a_table_as_text_shows_mean_and_std(experiment):
     assert text.loc["mlp", "val_accuracy"] == "0.40 (n = 1)"
 
 
+def test_a_small_mean_does_not_look_like_zero(tmp_path):
+    for name, value in (("a", 0.00071), ("b", 0.00073), ("c", 0.5)):
+        add(tmp_path, name, {"model": "small" if name < "c" else "large", "seed": name}, [value])
+    table = results(tmp_path).table("model")
+    assert table.text().loc["small", "val_accuracy"] == "0.00072 ± 0.00001 (n = 2)"
+    assert table.text().loc["large", "val_accuracy"] == "0.500 (n = 1)"
+    assert "$0.00072 \\pm 0.00001$" in table.to_latex(bold={})
+
+
 def test_latex_is_booktabs_with_text_escaped_and_the_best_in_bold(experiment):
     latex = results(experiment).table(group_by="model", metrics="val_accuracy").to_latex(digits=2)
 

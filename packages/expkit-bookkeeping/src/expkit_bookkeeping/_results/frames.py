@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .._runs.records import RunRecord
 
 
+MOST_DECIMALS = 15  # of a number in a table
 REPORT = "report.html"  # what `expkit report` of expkit-plotting writes
 Groups = Mapping[tuple[str, ...], Sequence[int]]  # the rows of each group
 
@@ -277,7 +278,7 @@ class Table(pd.DataFrame):
         """The same as text, `0.981 ± 0.003 (n = 3)`; without ± if a group has one value.
 
         Args:
-            digits: Digits after the point.
+            digits: Digits after the point; two that count, where a value would look like zero.
         """
         cells = {
             metric: [
@@ -298,7 +299,7 @@ class Table(pd.DataFrame):
 
         Args:
             path: A file to write it to as well.
-            digits: Digits after the point.
+            digits: Digits after the point; two that count, where a value would look like zero.
             bold: Columns whose best mean is set in bold: metric → maximize or minimize. None:
                 those of `expkit.metric`. A mean of one value is no best one beside means of
                 several.
@@ -482,12 +483,24 @@ def _label(value: object) -> object:
 
 def _cell(row: Mapping[str, float], digits: int, sign: str) -> str:
     centre, *spread = [value for name, value in row.items() if name != "n"]
+    digits = _decimals(centre, digits)
     text = f"{centre:.{digits}f}"
     if any(value != value for value in spread):
         return text
     if len(spread) == 1:
         return f"{text}{sign}{spread[0]:.{digits}f}"
     return f"{text} [{', '.join(f'{value:.{digits}f}' for value in spread)}]"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """So many digits after the point that a value which is not zero does not look like it.
+
+    >>> _decimals(0.981, 3), _decimals(0.00071, 3), _decimals(0.0, 3)
+    (3, 5, 3)
+    """
+    if not 0 < abs(value) < 10.0**-digits:
+        return digits
+    return min(math.ceil(-math.log10(abs(value))) + 1, MOST_DECIMALS)
 
 
 def _latex_row(cells: list[str]) -> str:
