@@ -28,6 +28,7 @@ PEERS = (
     "lightning",
     "matplotlib",
     "mlflow",
+    "plotly",
     "seaborn",
     "torch",
 )

@@ -293,6 +293,23 @@ def test_several_experiments_have_a_key_of_their_own(digits, tmp_path, open_page
     assert page.complaints == []
 
 
+def test_experiments_and_runs_that_lack_something_spoil_nothing(tmp_path, open_page):
+    results = tmp_path / "results"
+    train(results / "a", "one", {"x": 1}, {"loss": [1.0, float("nan")]})
+    train(results / "a", "two", {"y": [1, 2]}, {"other": [1.0]})
+    train(results / "b", "failed", {"seed": 1}, {}, error=ValueError("at once"))
+    path = Report([results / "a", results / "b"]).save()
+    page = open_page(path)
+    assert path.name == "report_with_b.html"
+    assert page.tab.locator("figure.chart figcaption strong").all_inner_texts()[:2] == [
+        "loss", "other"
+    ]  # fmt: skip
+    page.tab.locator("#parallel").scroll_into_view_if_needed()
+    page.settle()
+    assert page.tab.evaluate("expkit.axes.axis('x').texts") == ["1", "–"]
+    assert page.complaints == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("address", ["", "tab=groups", "run=cnn_10.0_1"])
 def test_a_screen_reader_finds_nothing_serious(report, open_page, theme, address):

@@ -70,13 +70,16 @@ def read_experiments(folders: Sequence[Path]) -> list[ReportedExperiment]:
 
 def read_curves(experiments: Sequence[ReportedExperiment]) -> Experiment | None:
     """The curves of all experiments, as the figures have them; None if nothing is logged yet."""
-    sources = {experiment.name: experiment.folder for experiment in experiments}
-    try:
-        if len(sources) == 1:
-            return read_source(next(iter(sources.values())))
-        return read_source(sources)
-    except PlottingError:
+    from expkit_bookkeeping.reading import folders_with_metrics
+
+    sources = {
+        experiment.name: experiment.folder
+        for experiment in experiments
+        if folders_with_metrics(experiment.folder)
+    }
+    if not sources:
         return None
+    return read_source(experiments[0].folder if len(experiments) == 1 else sources)
 
 
 def _read(folder: Path, name: str) -> ReportedExperiment:

@@ -167,11 +167,13 @@ expkit.axes = (() => {
     } else {
       const ordered = isNumeric ? distinct.sort((a, b) => a - b) : column.choices ?? present;
       const texts = [...new Set(ordered.map(expkit.format.text))];
+      // A run without the key has a place of its own, or its line would run past the axis.
+      if (present.length < values.length) texts.push(expkit.format.text(null));
       const places = new Map(texts.map((text, place) => [text, place]));
       made = { name, label: column.label, kind: "category", texts, log: false, low: 0,
         high: texts.length - 1,
         position: (run) => {
-          const place = values[run] === null ? undefined : places.get(expkit.format.text(values[run]));
+          const place = places.get(expkit.format.text(values[run]));
           return place === undefined ? null : place;
         } };
     }
