@@ -243,9 +243,9 @@ expkit.curves = (() => {
       instance.setOption({
         animation: false,
         grid: { left: 8, right: 14, top: 12, bottom: 26, containLabel: true },
-        xAxis: { type: "value", min: xs[0], max: xs[1], name: data.metrics[this.name].step,
+        xAxis: { type: "value", min: xs[0], max: xs[1], name: this.metric.step,
           nameLocation: "middle", nameGap: 24, ...style, splitLine: { show: false },
-          minInterval: xs[1] - xs[0] > 4 ? 1 : 0 },
+          minInterval: this.metric.step === "epoch" ? 1 : 0 },
         yAxis: { type: log ? "log" : "value", min: ys[0], max: ys[1], ...style,
           axisLabel: { ...style.axisLabel, formatter: log ? charts.logLabel : (value) =>
             (value === ys[0] || value === ys[1] ? "" : expkit.format.number(value)) } },
@@ -439,7 +439,7 @@ expkit.curves = (() => {
           return;
         }
         const step = (x) => this.xs[0] + (x - area.x) / area.width * (this.xs[1] - this.xs[0]);
-        const whole = data.metrics[this.name].step === "epoch" && Math.abs(step(to) - step(from)) > 1
+        const whole = this.metric.step === "epoch" && Math.abs(step(to) - step(from)) > 1
           ? Math.round : (value) => value;
         this.setZoom([whole(step(Math.min(from, to))), whole(step(Math.max(from, to)))]);
       };
