@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from itertools import islice
 from pathlib import Path
 
+_PDB_TAKES_ALL_FLAGS = (3, 13, 0)  # as its own, and refuses them (python/cpython#125115)
 _CONFIG_FLAGS = ("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 
 
@@ -75,7 +76,10 @@ class Repetition:
         is_here = self.folder in (None, Path.cwd()) or not self.folder.is_dir()
         # `-c continue` runs to the error and stops there.
         pdb = ["-m", "pdb", "-c", "continue"]
-        words = [interpreter(), *self.options, *pdb, *self.program, *self.arguments]
+        program = list(self.program)
+        if sys.version_info[:3] == _PDB_TAKES_ALL_FLAGS:
+            program.insert(2 if program[0] == "-m" else 0, "--")
+        words = [interpreter(), *self.options, *pdb, *program, *self.arguments]
         command = shlex.join(words)
         return command if is_here else f"cd {shlex.quote(str(self.folder))} && {command}"
 
