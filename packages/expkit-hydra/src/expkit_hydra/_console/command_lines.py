@@ -77,7 +77,8 @@ class Repetition:
         # `-c continue` runs to the error and stops there.
         pdb = ["-m", "pdb", "-c", "continue"]
         program = list(self.program)
-        if sys.version_info[:3] == _PDB_TAKES_ALL_FLAGS:
+        has_flags = any(argument.startswith("-") for argument in self.arguments)
+        if has_flags and sys.version_info[:3] == _PDB_TAKES_ALL_FLAGS:
             program.insert(2 if program[0] == "-m" else 0, "--")
         words = [interpreter(), *self.options, *pdb, *program, *self.arguments]
         command = shlex.join(words)
