@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from .._recipes.recipe import Recipe
     from .._style.keys import PlotStyle
 
-MOST_POINTS = 1_000_000  # of all curves of runs together, at 8 bytes in the page
+MOST_POINTS = 650_000  # of all curves of runs together, at 8 bytes in the page
 FEWEST, MOST = 120, 2000  # points of one curve that is made shorter
-MOST_OF_A_MEAN = 400
+MOST_OF_A_MEAN, MOST_IN_A_CROWD = 400, 160
 MANY_RUNS, MANY_GROUPS, HIGHLIGHTED = 30, 12, 5  # as in a figure
 
 
@@ -113,7 +113,7 @@ class PageCurves:
         order = ranked([[run.metrics[metric] for run in group.runs] for group in groups],
                        recipe.direction)  # fmt: skip
         data["groups"] = [] if len(groups) > 200 else [
-            self._mean(group, metric, level)
+            self._mean(group, metric, level, MOST_IN_A_CROWD if is_crowd else MOST_OF_A_MEAN)
             for group, level in zip(groups, repetitions(groups, recipe.repeat), strict=True)
         ]  # fmt: skip
         if is_crowd:
@@ -141,11 +141,15 @@ class PageCurves:
         )
 
     def _mean(
-        self, group: Group, metric: str, level: Sequence[tuple[str, ...]]
+        self,
+        group: Group,
+        metric: str,
+        level: Sequence[tuple[str, ...]],
+        most: int = MOST_OF_A_MEAN,
     ) -> dict[str, object]:
         steps, values = align([run.metrics[metric] for run in group.runs])
         mean, spread, count = mean_and_spread(average_inner(values, level))
-        places = _places(steps, mean)
+        places = _places(steps, mean, most)
         fewest, most = (int(count.min()), int(count.max())) if len(count) else (0, 0)
         return {
             "group": self._group_numbers[group.label],
@@ -180,9 +184,9 @@ def _bands(curves: Sequence[Curve]) -> dict[str, object]:
     return {"x": _numbers(steps[places], 8), "edges": [_numbers(edge[places]) for edge in edges]}
 
 
-def _places(steps: Array, values: Array) -> NDArray[np.intp]:
-    """Places of the points that a line of `MOST_OF_A_MEAN` points has."""
-    kept, _ = thinned(steps, values, most=MOST_OF_A_MEAN)
+def _places(steps: Array, values: Array, most: int = MOST_OF_A_MEAN) -> NDArray[np.intp]:
+    """Places of the points that a line of so many points has."""
+    kept, _ = thinned(steps, values, most=most)
     return np.searchsorted(steps, kept)
 
 
