@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import os
 
 import pytest
 from page_experiments import curves_of, train
@@ -95,6 +96,10 @@ def test_a_report_replaces_nothing_but_a_report(tmp_path):
     with pytest.raises(PlottingError, match=r"report\.html is no report of expkit"):
         Report(experiment).save()
     assert (experiment / "report.html").read_text() == "<p>mine</p>"
+    pipe = tmp_path / "pipe.html"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="no file"):
+        Report(experiment).save(pipe)
     other = tmp_path / "other.html"
     Report(experiment).save(other)
     Report(experiment).save(other)

@@ -38,13 +38,21 @@ def test_an_open_page_shows_the_newest_and_keeps_what_was_chosen(experiment, ope
     assert page.complaints == []
 
 
-def test_the_watch_waits_for_the_first_run(tmp_path):
+def test_the_watch_waits_for_the_first_run_however_long_that_takes(tmp_path):
     folder = tmp_path / "results" / "digits"
-    folder.mkdir(parents=True)
-    lines = watch([folder], folder / "report.html", STYLE, sleep=lambda s: train(
-        folder, "run_1", {"seed": 1}, curves_of(0.5)))  # fmt: skip
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:  # the grid is written before its first run starts
+            folder.mkdir(parents=True)
+        if len(waits) == 4:
+            train(folder, "run_1", {"seed": 1}, curves_of(0.5))
+
+    lines = watch([folder], folder / "report.html", STYLE, sleep=sleep)
     assert next(lines).startswith("Waiting: ")
     assert list(lines) == []
+    assert len(waits) == 4
     assert "1 completed" in (folder / "report.html").read_text()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._data.errors import PlottingError
-from .._data.files import REPORT, short_path, write_atomically
+from .._data.files import REPORT, read_bytes, short_path, write_atomically
 
 MARK = b'<meta name="generator" content="expkit report">'
 _HEAD_BYTES = 4096  # in which the mark is
@@ -30,8 +30,7 @@ def write_report(path: Path, page: str) -> None:
         PlottingError: If there is a file by this name that is no report.
     """
     try:
-        with path.open("rb") as file:
-            is_ours = MARK in file.read(_HEAD_BYTES)
+        is_ours = MARK in read_bytes(path)[:_HEAD_BYTES]  # which never waits, as for a pipe
     except FileNotFoundError:
         is_ours = True
     if not is_ours:

@@ -57,10 +57,11 @@ def watch(
                 try:
                     content = page_content(folders, page=path.parent, style=style)
                 except PlottingError as error:
-                    if content is not None or is_waiting:
+                    if content is not None:
                         raise
-                    is_waiting = True
-                    yield f"Waiting: {error}"
+                    if not is_waiting:  # for a grid that is about to start
+                        is_waiting = True
+                        yield f"Waiting: {error}"
                 else:
                     seen = signature
                     if not _is_going_on(content):
