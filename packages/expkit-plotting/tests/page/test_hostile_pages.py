@@ -86,7 +86,16 @@ def test_a_link_out_of_a_run_is_not_read(tmp_path):
     secret.write_bytes(b"not yours")
     (folder / "results").mkdir(exist_ok=True)
     (folder / "results" / "picture.png").symlink_to(secret)
-    assert base64.b64encode(b"not yours").decode() not in Report(experiment).html()
+    for name in ("training.log", "environment.yaml", "timer.yaml"):
+        (folder / name).unlink(missing_ok=True)
+        (tmp_path / name).write_text("private: not yours")
+        (folder / name).symlink_to(tmp_path / name)
+    (tmp_path / "secret.json").write_text("[[4711]]")
+    (folder / "results" / "confusion.json").symlink_to(tmp_path / "secret.json")
+    page = Report(experiment).html()
+    assert base64.b64encode(b"not yours").decode() not in page
+    assert "not yours" not in page
+    assert "4711" not in page
 
 
 def test_a_report_replaces_nothing_but_a_report(tmp_path):

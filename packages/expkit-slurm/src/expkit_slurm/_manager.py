@@ -240,7 +240,7 @@ class SlurmManager:
             jobs += sorted(self._arrays_in_queue() - set(jobs))
             submission = submit_finaliser(submission, script, self._scheduler, after=jobs)
         except SlurmError as error:
-            say(f"No job will sync and plot afterwards: {error}")
+            say(f"No job will bring MLflow, figures and report up to date: {error}")
             return
         assert submission.finaliser is not None
         job = submission.finaliser.job_id

@@ -29,7 +29,7 @@ def finish(grid: Grid, *, unless_done: bool = False) -> None:
 
     Args:
         grid: The grid.
-        unless_done: True leaves out `sync` and `plot` where they have already succeeded for the
+        unless_done: True leaves out `sync`, `plot` and `report` where they have succeeded for the
             present runs.
     """
     from expkit_hydra.launching import finish_grid

@@ -44,13 +44,18 @@ def short_path(path: Path) -> str:
         return str(path)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, *, follow_link: bool = True) -> bytes:
     """The content of a file, without ever waiting for it, as opening a pipe would.
+
+    Args:
+        path: The file.
+        follow_link: Whether it may be a link, which can lead to anything.
 
     Raises:
         OSError: If it cannot be read, is a folder, pipe or device, or has more than 256 MiB.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags |= 0 if follow_link else os.O_NOFOLLOW
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
@@ -91,13 +96,26 @@ def read_yaml(path: Path) -> Mapping[str, object]:
     Raises:
         PlottingError: If the file cannot be read or holds anything else.
     """
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise PlottingError(f"{short_path(path)}: cannot be read: {error}") from None
+    return yaml_mapping(content, path)
+
+
+def yaml_mapping(text: bytes, path: Path) -> Mapping[str, object]:
+    """The mapping in the content of a YAML file; an empty one holds an empty one.
+
+    Raises:
+        PlottingError: If it holds anything else.
+    """
     import yaml
 
     try:
-        content = yaml.safe_load(read_bytes(path).decode("utf-8-sig"))
+        content = yaml.safe_load(text.decode("utf-8-sig"))
         check_aliases(content)
     except (
-        *(OSError, ValueError, RecursionError, yaml.YAMLError),
+        *(ValueError, RecursionError, yaml.YAMLError),
         # PyYAML lets these through for values such as `!!bool x`.
         *(LookupError, ArithmeticError, AttributeError, TypeError),
     ) as error:

@@ -97,7 +97,7 @@ def _image(path: Path, name: str, budget: Budget) -> dict[str, object]:
         size = path.stat().st_size
         if size > LARGEST or not budget.take(size * 4 // 3):
             return {"name": name, "data": None, "reason": f"{size // 1000} kB: see the file"}
-        content = base64.b64encode(read_bytes(path)).decode()
+        content = base64.b64encode(read_bytes(path, follow_link=False)).decode()
     except OSError as error:
         return {"name": name, "data": None, "reason": f"cannot be read: {error.strerror}"}
     return {"name": name, "data": f"data:{IMAGES[path.suffix.lower()]};base64,{content}"}
@@ -107,7 +107,7 @@ def _table(path: Path, name: str, budget: Budget) -> dict[str, object] | None:
     try:
         if path.stat().st_size > LARGEST:
             return None
-        text = read_bytes(path).decode("utf-8-sig")
+        text = read_bytes(path, follow_link=False).decode("utf-8-sig")
         rows = list(csv.reader(io.StringIO(text)))
     except (OSError, ValueError, csv.Error):
         return None
@@ -124,11 +124,15 @@ def _confusion_matrices(folder: Path, budget: Budget) -> list[dict[str, object]]
     """Saved results that are called so, as tables: each row is a true class."""
     from expkit_bookkeeping.reading import SavedResults
 
-    if not (folder / "results").is_dir():
+    top = folder / "results"
+    if not top.is_dir() or top.is_symlink():
         return []
+    linked = {path.stem for path in top.iterdir() if path.is_symlink()}
     results = SavedResults(folder)
     tables: list[dict[str, object]] = []
     for name in [name for name in results if "confusion" in name.lower()][:MOST_FILES]:
+        if name in linked:
+            continue
         try:
             matrix = confusion_matrix(results[name], where=name)
         except Exception:  # a damaged file raises any; the run's other results are shown

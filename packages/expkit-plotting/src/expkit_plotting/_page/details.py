@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
-from .._data.files import read_bytes, read_yaml
+from .._data.files import read_bytes, yaml_mapping
 from .artifacts import Budget, artifacts_of
 from .columns import json_value
 from .experiments import ReportedExperiment
@@ -84,9 +84,9 @@ class Details:
         """The number of a run's environment, which the runs of a grid mostly share."""
         path = folder / "environment.yaml"
         try:
-            raw = read_bytes(path)
+            raw = read_bytes(path, follow_link=False)
             if raw not in self._environments:
-                content = read_yaml(path)
+                content = yaml_mapping(raw, path)
                 shown = {str(key): json_value(value) for key, value in content.items()}
                 shown.pop("schema", None)
                 self._environments[raw] = len(self.environments)
@@ -112,7 +112,7 @@ def log_tail(folder: Path) -> str | None:
     """The last lines that a run has written, without control characters; None if there are none."""
     for name in ("training.log", "console.log"):
         try:
-            content = read_bytes(folder / name)[-_TAIL_BYTES:]
+            content = read_bytes(folder / name, follow_link=False)[-_TAIL_BYTES:]
         except OSError:
             continue
         lines = content.decode(errors="replace").splitlines()
@@ -172,9 +172,10 @@ def _continued(record: RunRecord) -> str | None:
 
 
 def _timings(folder: Path) -> Sequence[Sequence[object]]:
+    path = folder / "timer.yaml"
     try:
-        timers = read_yaml(folder / "timer.yaml")
-    except ValueError:
+        timers = yaml_mapping(read_bytes(path, follow_link=False), path)
+    except (OSError, ValueError):
         return []
     rows = []
     for name, timer in timers.items():
