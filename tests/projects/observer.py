@@ -38,16 +38,15 @@ def described(node: object) -> object:
     kind = OmegaConf.get_type(node)
     if OmegaConf.is_dict(node):
         raw = OmegaConf.to_container(node)
-        return [
-            f"{kind.__module__}.{kind.__qualname__}",
-            [
-                [str(key), repr(raw[key]) if isinstance(raw[key], str) else "", described(_at(node, key))]
-                for key in node
-            ],
-        ]
+        items = [[str(key), _reference(raw[key]), described(_at(node, key))] for key in node]
+        return [f"{kind.__module__}.{kind.__qualname__}", items]
     if OmegaConf.is_list(node):
         return ["list", [described(_at(node, index)) for index in range(len(node))]]
     return f"{type(node).__name__} {node!r}"
+
+
+def _reference(value):
+    return value if isinstance(value, str) and "${" in value else None
 
 
 def _at(node, key):

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 OmegaConf.register_new_resolver("eq", lambda x, y: x.lower() == y.lower())
 OmegaConf.register_new_resolver("contains", lambda x, y: x.lower() in y.lower())
 OmegaConf.register_new_resolver("if", lambda pred, a, b: a if pred else b)
-OmegaConf.register_new_resolver("resolve_default", lambda default, arg: default if arg == "" else arg)
+OmegaConf.register_new_resolver("resolve_default", lambda default, x: x if x != "" else default)
 
 
 @hydra.main(version_base="1.1", config_name="config", config_path="./cfg")
