@@ -11,7 +11,7 @@ class Net:
 
 
 def train(net: Net, inner, x: int):
-    if os.environ.get("BROKEN") == str(x):
+    if os.environ.get("BROKEN") == str(net.width):
         raise RuntimeError("no more memory")
     return net.width * 100 + inner.a * 10 + x
 
