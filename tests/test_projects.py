@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 from workspace import Workspace
 
 pytestmark = pytest.mark.integration
@@ -339,6 +340,16 @@ def test_nothing_of_the_project_changes_and_all_results_are_in_one_tree(pair):
     assert written <= pair.plain.files().keys()  # as isaac_gym does where it is started
 
 
+def test_the_table_has_what_the_function_returned(pair):
+    returned = [call["returned"] for call in pair.plain.calls["grid"]]
+    table = pair.ours.outputs["table"]
+
+    if pair.shape.name in ("lightning_template", "state_spaces", "mbrl", "multi_select"):
+        assert "returned" in table
+    else:
+        assert "No metrics to summarise" in table, returned
+
+
 def test_a_line_says_that_the_projects_own_folders_are_not_used(pair):
     for step, folders in zip(("grid", "single"), pair.shape.own_folders, strict=True):
         output = pair.ours.outputs[step]
@@ -353,3 +364,37 @@ def test_errors_are_the_projects_own(pair):
     assert pair.shape.error in outputs["grid"]
     assert not any(frames), frames
     assert not any("Traceback (most recent call last)" in text for text in outputs.values())
+
+
+def test_a_project_resumes_from_its_own_checkpoint(tmp_path):
+    """A run that failed goes on in its folder, where the project finds what it left."""
+    shape = next(shape for shape in SHAPES_AND_RUNS if shape.name == "diffusion_policy")
+    project = Project(shape, tmp_path / "ours")
+    project.add_the_line()
+    run = project.folder / "results/train/training/16"
+
+    project.start_it("single", "horizon=16", code=1, BROKEN="16")
+    project.start_it("grid", "-m", "horizon=8,16")
+
+    assert "Resuming from checkpoint latest.ckpt" in (run / "console.log").read_text()
+    lines = (run / "logs.json.txt").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert len(project.calls["grid"]) == 2
+
+
+def test_a_notebook_composes_what_it_composes_without_the_line(tmp_path):
+    outputs = []
+    for line in ("", "  - expkit\n"):
+        folder = tmp_path / f"with{len(line)}"
+        shutil.copytree(SHAPES / "notebook", folder)
+        config = folder / "conf/config.yaml"
+        config.write_text(config.read_text().replace("defaults:\n", f"defaults:\n{line}"))
+        cells = json.loads((folder / "explore.ipynb").read_text())["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells)
+        (folder / "explore.py").write_text(code)
+        outputs.append(Workspace(folder).run("python", "explore.py").stdout)
+    plain, ours = (yaml.safe_load_all(output) for output in outputs)
+    composed, model = ours
+
+    assert composed["experiment_id"] == "explore"
+    assert [{k: v for k, v in composed.items() if k not in OUR_KEYS}, model] == list(plain)
