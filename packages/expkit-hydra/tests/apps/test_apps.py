@@ -1,6 +1,7 @@
 """Hydra apps of other shapes: where configuration lives, and what else may be selected."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -122,6 +123,41 @@ def test_without_expkit_params_are_swept_too(app):
     app.sweep()
 
     assert [cfg.width for cfg in app.seen] == [3, 4]
+
+
+@pytest.mark.parametrize("where", ["grid", "basic", "single run"])
+def test_numbers_and_overrides_of_jobs_are_as_without_expkit(app, where):
+    def facts(config):
+        hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir, ".hydra")
+        return [
+            *([hydra.job.num, hydra.job.id] if where != "single run" else []),
+            hydra.job.override_dirname,
+            hydra.job.name,
+            list(hydra.overrides.task),
+            OmegaConf.load(folder / "overrides.yaml"),
+            OmegaConf.load(folder / "hydra.yaml").hydra.overrides.task,
+        ]
+
+    def jobs(*overrides):
+        if where == "single run":
+            return [app.run("model=cnn", "run_name=mine", "+note=a b", *overrides).return_value]
+        (batch,) = app.sweep("seed=1,2", "model=cnn", "run_name='a_${seed}'", *overrides)
+        return [result.return_value for result in batch]
+
+    app.task = facts
+    app.edit("params: {", "params: {+extra: 1, ")
+    app.edit("hydra:\n", "hydra:\n  job: {config: {override_dirname: {exclude_keys: [model]}}}\n")
+    app.edit("model: [mlp, cnn], optimizer: [sgd], optimizer.lr: [0.1, 0.001], seed: [1, 2]", "")
+    app.edit("experiment_id: digits", "experiment_id: ${hydra:job.name}")  # decided by the sweep
+    ours = jobs("hydra/launcher=basic") if where == "basic" else jobs()
+    app.edit("defaults: [expkit, ", "run_name: mine\ndefaults: [override hydra/sweeper: basic, ")
+    app.edit(
+        "defaults: [override hydra/sweeper: basic, model: mlp, optimizer: adam, _self_]",
+        "defaults: [model: mlp, optimizer: adam, _self_, override hydra/sweeper: basic]",
+    )
+
+    assert ours == jobs()
 
 
 @pytest.mark.parametrize("composed_with_hydra", [True, False])
