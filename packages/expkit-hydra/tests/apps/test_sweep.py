@@ -148,7 +148,7 @@ def test_names_agree_between_configuration_folder_and_grid(app):
     for cfg, run in zip(app.seen, [r for r in grid.runs if r.skipped_by is None], strict=True):
         hydra = OmegaConf.load(run.folder / ".hydra" / "hydra.yaml").hydra
         assert cfg.run_name == run.run_name == run.folder.name
-        assert f"run_name={run.run_name}" in str(list(hydra.overrides.task)).replace("'", "")
+        assert list(hydra.overrides.task) == list(run.overrides)
         assert grid.config(run.index).run_name == run.run_name
         assert (run.folder / "run.json").is_file()
 
