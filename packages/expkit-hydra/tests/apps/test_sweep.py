@@ -162,7 +162,8 @@ def test_a_name_that_the_projects_own_file_leaves_empty_is_made_of_the_swept_key
 
     names = [f"cnn_sgd_0.1_{seed}" for seed in (1, 2, 3)]
     assert [cfg.run_name for cfg in app.seen] == names
-    assert sorted(path.name for path in (app.experiment / "training").iterdir()) == names
+    folders = (app.experiment / "training").glob("*/run.json")
+    assert sorted(path.parent.name for path in folders) == names
 
 
 def test_a_single_run_has_the_name_that_the_grid_gives_it(app):
