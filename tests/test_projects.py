@@ -388,6 +388,17 @@ def template(tmp_path):
     return project
 
 
+def test_runs_see_on_slurm_what_they_see_here(template, cluster):
+    options = ("hydra.launcher.mem=400M", "hydra.launcher.poll_s=0.3")
+    template.start_it("here", "-m", "model.width=1,2")
+    shutil.rmtree(template.folder / "results")
+    template.start_it(
+        "slurm", "-m", "model.width=1,2", "hydra/launcher=expkit_slurm", *options, **cluster
+    )
+
+    assert template.seen("slurm") == template.seen("here") != []
+
+
 def test_results_stay_in_the_projects_own_tree_if_two_keys_say_so(template):
     config = template.folder / "configs/train.yaml"
     keys = "results_dir: ${paths.log_dir}\nexperiment_id: ${task_name}\n"
