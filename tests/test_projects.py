@@ -408,7 +408,13 @@ def test_results_stay_in_the_projects_own_tree_if_two_keys_say_so(template):
     template.start_it("grid", "-m", "model.width=1,2")
     template.start_it("single", "model.width=3")
 
+    curves = "logs/train/training/1/csv/metrics.csv"
+    template.step("nothing", "expkit", "plot", "logs/train", code=1)
+    template.step("plot", "expkit", "plot", curves)
+
     assert "2 completed" in template.outputs["grid"]
+    assert "expkit plot FILE.csv" in template.outputs["nothing"]
+    assert (template.folder / curves).with_name("plots").joinpath("val_acc.png").is_file()
     assert all(path.startswith("logs/train/") for path in set(template.files()) - before)
     assert len(list(template.folder.glob("logs/train/training/*/run.json"))) == 3
 
