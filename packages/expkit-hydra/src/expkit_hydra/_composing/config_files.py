@@ -77,7 +77,7 @@ def warn_about_order(config_loader: ConfigLoader, config_name: str | None) -> No
     if _self_comes_first(config_loader, config_name):
         log.warning(
             "In the defaults list of %s, _self_ stands before expkit, so expkit's own values win "
-            "over yours (experiment_id, expkit.metric, hydra.sweeper.params, …). Move _self_ to "
-            "the end: defaults: [expkit, ..., _self_].",
+            "over yours (experiment_id, expkit.metric, hydra.sweeper.params, …). Put expkit before "
+            "_self_, and leave the rest as it is.",
             config_name,
         )
