@@ -70,7 +70,7 @@ class RunCallback(Callback, JobWatcher):
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
-        from ._drafting.experiment import check_experiment_id
+        from ._drafting.experiment import check_experiment
         from ._grid.identity import write_config
         from ._grid.names import settle_name
         from ._grid.secrets import patterns_of, remember_secrets_of
@@ -92,7 +92,7 @@ class RunCallback(Callback, JobWatcher):
         try:
             name = settle_name(config)
             with current_config(config):  # the default is the script's name, from Hydra's node
-                check_experiment_id(str(config.experiment_id))
+                check_experiment(str(config.results_dir), str(config.experiment_id))
                 place = _settle_folder(config)
                 note_output_dir(config, str(config.hydra.run.dir))
         except OmegaConfBaseException as error:

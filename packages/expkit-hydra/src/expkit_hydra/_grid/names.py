@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key
 
 from .._composing.errors import GridError
-from .._composing.internals import child_node
+from .._composing.internals import child_node, raw_value
 from .._composing.nodes import node_at
 from .._composing.override_reader import chosen_options
 from .._composing.overrides import bare_key
@@ -147,6 +147,7 @@ def settle_name(config: DictConfig) -> str:
     from .._composing.run_location import RunLocation, pinned_keys
     from .secrets import patterns_of, secret_nodes, veiled
 
+    fill_in_name(config)
     patterns = patterns_of(config)
     with current_config(config), veiled(secret_nodes(config, patterns), patterns):
         location = RunLocation(clean(config.run_name), pinned_keys(config))
@@ -156,13 +157,22 @@ def settle_name(config: DictConfig) -> str:
     return location.run_name
 
 
+def fill_in_name(config: DictConfig) -> None:
+    """Let the default be the name where the project's own `run_name` is null or empty."""
+    from omegaconf import open_dict, read_write
+
+    if raw_value(child_node(config, "run_name")) in (None, ""):
+        with read_write(config), open_dict(config):
+            config.run_name = DEFAULT_TEMPLATE
+
+
 def name_template(config: DictConfig) -> str | None:
     """The user's template of the name; None for the default."""
     from omegaconf import OmegaConf
 
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
-    text = str(raw["run_name"])
+    text = str(raw["run_name"] or DEFAULT_TEMPLATE)
     if re.search(r"hydra[:.]job\.(num|id)", text):
         raise GridError(
             f"run_name: {text} uses the job's number, which changes with what is left to run: a "

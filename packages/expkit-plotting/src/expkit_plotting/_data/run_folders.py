@@ -179,7 +179,10 @@ def _nothing_in(folder: Path) -> str:
             f"Give one, such as {str(folder / experiments[0])!r}."
         )
     if find_runs(experiment_folder(folder), is_alive=lambda record: None):
-        return f"No run in {str(folder)!r} has logged a metric yet (no metrics.jsonl)."
+        return (
+            f"No run in {str(folder)!r} has logged a metric yet (no metrics.jsonl). What another "
+            "logger wrote is drawn from its file: expkit plot FILE.csv."
+        )
     return (
         f"{str(folder)!r} holds no runs: neither training/*/metrics.jsonl nor */metrics.jsonl. "
         "Give the experiment's folder, such as results/digits."
