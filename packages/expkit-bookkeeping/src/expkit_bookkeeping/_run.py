@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 from ._results.outcomes import number
@@ -46,7 +47,7 @@ class Run(StoredFiles):
 
     def __init__(
         self,
-        folder: Path | str | RunRecord,
+        folder: str | PathLike[str] | RunRecord,
         name: str | None = None,
         *,
         is_alive: Liveness = is_alive,

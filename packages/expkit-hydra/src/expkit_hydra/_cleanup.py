@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from os import PathLike
 from pathlib import Path
 
 TYPE_CHECKING = False
@@ -49,7 +50,7 @@ class Cleanup:
 
 
 def cleanup(
-    experiment: Path | str,
+    experiment: str | PathLike[str],
     runs: Sequence[str] = (),
     *,
     dry_run: bool = True,

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, SupportsFloat, runtime_checkable
@@ -106,10 +107,10 @@ class MLFlowLogger:
 
     def __init__(
         self,
-        experiment: str | Path | None = None,
+        experiment: str | PathLike[str] | None = None,
         run_name: str | None = None,
         *,
-        results_dir: str | Path = "results",
+        results_dir: str | PathLike[str] = "results",
         tracking_uri: str | None = None,
         mode: str = "auto",
         tags: Mapping[str, object] | None = None,
@@ -291,7 +292,7 @@ class MLFlowLogger:
         if self._journal is not None:
             self._journal.reconcile(points, cut=cut)
 
-    def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
+    def log_artifact(self, path: str | PathLike[str], artifact_path: str | None = None) -> None:
         """Keeps a file or folder with the run.
 
         Args:

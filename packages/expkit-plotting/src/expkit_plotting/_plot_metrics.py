@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._recipes.data_files import FigureData
     from ._recipes.recipe import Lines, Marks, Normalize, Recipe, Value
     from ._style.choice import StyleLike
+    from ._style.keys import PlotStyle
 
 
 class PlotMetrics:
@@ -52,7 +53,7 @@ class PlotMetrics:
         self._experiment = read_source(source)
         folder = Path(source) if isinstance(source, (str, PathLike)) else None
         folder = next(iter(self._experiment.folders.values()), folder)
-        self.style = as_style(style, folder)
+        self.style: PlotStyle = as_style(style, folder)
 
     @property
     def runs(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 
 from ._cluster.errors import SlurmError
@@ -82,7 +83,9 @@ class SlurmManager:
         return manager
 
     @classmethod
-    def attach(cls, path: Path | str, *, scheduler: Scheduler | None = None) -> SlurmManager:
+    def attach(
+        cls, path: str | PathLike[str], *, scheduler: Scheduler | None = None
+    ) -> SlurmManager:
         """Take over what was submitted, from the folder of an experiment or a submission.
 
         The record of an interrupted submission is completed: Slurm is asked what it accepted.

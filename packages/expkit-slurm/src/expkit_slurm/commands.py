@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ def slurm_script(argv: Sequence[str]) -> int:
     return 0
 
 
-VERBS = {
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "wait": wait,
     "logs": logs,
     "cancel": cancel,

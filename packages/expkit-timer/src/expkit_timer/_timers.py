@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
+from os import PathLike
 from threading import Lock
 from time import perf_counter_ns
 from typing import ParamSpec, TypeVar
@@ -15,7 +16,6 @@ from ._timer import Timer, TimerError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from types import TracebackType
     from typing import Literal, TypeAlias
 
@@ -117,14 +117,14 @@ class Timers(Mapping[str, Timer]):
 
         return make_frame({path: timer.statistics() for path, timer in self.items()})
 
-    def save(self, path: str | Path, *, check: Callable[[], object] | None = None) -> None:
+    def save(self, path: str | PathLike[str], *, check: Callable[[], object] | None = None) -> None:
         """Merge all timers into one file; see `Timer.save`."""
         from ._files import save
 
         save(path, {name: timer._attempts() for name, timer in self.items()}, check)
 
     @classmethod
-    def load(cls, path: str | Path) -> Timers:
+    def load(cls, path: str | PathLike[str]) -> Timers:
         """Timers that continue from where the saved ones ended; see `Timer.load`."""
         from ._files import attempts_in, read
 

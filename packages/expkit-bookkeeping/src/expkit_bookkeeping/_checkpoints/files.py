@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from .._runs.settings import number_of_epochs, settings_of_run
@@ -44,13 +45,13 @@ def parse_name(path: Path) -> CheckpointFile | None:
     return CheckpointFile(int(match[1]), int(match[2]) if match[2] else float("inf"), path)
 
 
-def find_checkpoints(folder: Path) -> list[CheckpointFile]:
+def find_checkpoints(folder: str | PathLike[str]) -> list[CheckpointFile]:
     """Checkpoints of a run folder, oldest first: its files with a checkpoint's name.
 
     Damaged ones that `resume` came across are left out, as it has renamed them.
     """
     try:
-        paths = list((folder / "states").iterdir())
+        paths = list(Path(folder, "states").iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     files = (parse_name(path) for path in paths)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from os import PathLike
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
@@ -70,7 +71,7 @@ def missing_file_error(path: Path, reason: str = "") -> FileNotFoundError:
     )
 
 
-def exists(path: Path | str) -> bool:
+def exists(path: str | PathLike[str]) -> bool:
     """Whether there is such a file or folder.
 
     Raises:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from os import PathLike
 from pathlib import Path
 
 from .._files.json_files import (
@@ -87,7 +88,7 @@ class RunRecord:
 Liveness = Callable[[RunRecord], bool | None]
 
 
-def read_run(folder: Path) -> RunRecord | None:
+def read_run(folder: str | PathLike[str]) -> RunRecord | None:
     """Read a run's run.json as it is: the state of a run whose owner is gone is still `running`.
 
     Args:
@@ -148,7 +149,7 @@ def _is_to_remove(claim: ClaimFacts) -> bool:
     return claim.purpose == TO_REMOVE
 
 
-def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRecord]:
+def find_runs(experiment: str | PathLike[str], *, is_alive: Liveness = is_alive) -> list[RunRecord]:
     """All runs of an experiment that were ever claimed, sorted by name.
 
     The state `lost` is derived: run.json says `running`, and the owner is gone. If that is
@@ -162,7 +163,8 @@ def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRec
         One record per run folder with a run.json or a claim.
     """
     with collector_paused():
-        return sorted(iter_runs(experiment, is_alive=is_alive), key=lambda record: record.run_name)
+        records = iter_runs(Path(experiment), is_alive=is_alive)
+        return sorted(records, key=lambda record: record.run_name)
 
 
 def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[RunRecord]:
@@ -185,7 +187,7 @@ def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[Ru
                 yield lost_if_ownerless(record, is_alive)
 
 
-def find_run(folder: Path, *, is_alive: Liveness = is_alive) -> RunRecord | None:
+def find_run(folder: str | PathLike[str], *, is_alive: Liveness = is_alive) -> RunRecord | None:
     """One run as `find_runs` gives it: as its present owner claimed it, or `lost`.
 
     Args:

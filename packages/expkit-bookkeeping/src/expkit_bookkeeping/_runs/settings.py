@@ -5,6 +5,7 @@ import enum
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -133,7 +134,7 @@ def _secret_texts(
         yield path, written
 
 
-def read_config(folder: Path) -> dict[str, object]:
+def read_config(folder: str | PathLike[str]) -> dict[str, object]:
     """The configuration of a run, as its config.yaml holds it.
 
     Args:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -126,7 +127,7 @@ class Grid:
         return FrozenReader(self.path / CONFIGS, self.path / CONFIGS_INDEX, self.types)
 
     @classmethod
-    def load(cls, path: Path | str) -> Grid:
+    def load(cls, path: str | PathLike[str]) -> Grid:
         """Read a grid from its folder, or an experiment's latest grid from the experiment's folder.
 
         Its `pending` are the runs that no rule skips and that are not completed.
@@ -150,7 +151,7 @@ class Grid:
         return replace(grid, pending=pending, known=run_versions(pending, records))
 
 
-def read_grid(path: Path | str) -> Grid:
+def read_grid(path: str | PathLike[str]) -> Grid:
     """Read a grid without asking what has been done: nothing is `pending`.
 
     Raises:
@@ -161,7 +162,7 @@ def read_grid(path: Path | str) -> Grid:
     return replace(grid, runs=list(iter(grid.runs)))
 
 
-def open_grid(path: Path | str) -> Grid:
+def open_grid(path: str | PathLike[str]) -> Grid:
     """As `read_grid`, but each run is read on demand: for a caller that needs one of thousands.
 
     Raises:
