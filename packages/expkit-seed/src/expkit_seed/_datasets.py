@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from ._optional import import_installed, require_torch
 from ._streams import check_integer, check_rank, check_seed, derive_seed
@@ -51,14 +51,21 @@ class SeededDataset(Dataset[Sample]):
         ValueError: If `seed` or `rank` is out of range.
     """
 
-    def __init__(self, dataset: MapStyleDataset[Sample], seed: int, rank: int = 0) -> None:
+    # First by the class: PyTorch's own datasets do not annotate what `__getitem__` returns.
+    @overload
+    def __init__(self, dataset: Dataset[Sample], seed: int, rank: int = 0) -> None: ...
+
+    @overload
+    def __init__(self, dataset: MapStyleDataset[Sample], seed: int, rank: int = 0) -> None: ...
+
+    def __init__(self, dataset: Any, seed: int, rank: int = 0) -> None:
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             raise TypeError(
                 f"{type(dataset).__name__} has no __getitem__ and __len__, so its samples have no "
                 "index. In an iterable dataset, draw from "
                 "numpy.random.default_rng(sample_seed(seed, epoch=…, index=…)) instead."
             )
-        self.dataset = dataset
+        self.dataset: MapStyleDataset[Sample] = dataset
         self._seed, self._rank = check_seed(seed), check_rank(rank)
         torch = require_torch("SeededDataset")
         import_installed("numpy")  # now, so that no worker draws from it unseeded
