@@ -22,6 +22,8 @@ WINGS = [
 MOST_ROOMS = 12  # in one wing; about ten are easy to keep in sight
 # Private parts of Hydra and OmegaConf: only this module knows them.
 INTERNALS = "expkit_hydra._composing.internals"
+# Below all wings, where a package has it: what not everybody installs.
+OPTIONAL = "_optional"
 PRIVATE_MODULES = ("hydra._internal", "omegaconf._")
 PRIVATE_ATTRIBUTES = {"_content", "_dereference_node", "_is_interpolation", "_resolvers"}
 
@@ -107,7 +109,7 @@ def test_arrows_between_wings_run_one_way_and_never_up_to_a_face(package):
             continue
         graph.setdefault(wing(module), set())
         for target in targets:
-            if wing(target) is None and target != package.name:
+            if wing(target) is None and target not in (package.name, f"{package.name}.{OPTIONAL}"):
                 upwards.append(f"{module} imports {target}")
             elif wing(target) not in (None, wing(module)):
                 graph[wing(module)].add(wing(target))

@@ -98,7 +98,8 @@ def record(cfg: DictConfig) -> None:
 def read(text: str, path: Path) -> None:
     """A path is text or a Path."""
     for experiment in (text, path):
-        assert_type(results(experiment).describe(), pd.DataFrame)
+        frame: pd.DataFrame = results(experiment)
+        print(frame)
         assert_type(find_runs(experiment), list[RunRecord])
         assert_type(read_run(experiment), RunRecord | None)
         assert_type(sync(experiment), SyncReport)

@@ -150,15 +150,10 @@ class Run(StoredFiles):
             ImportError: If OmegaConf is missing.
             ValueError: If config.yaml is damaged.
         """
-        try:
-            from omegaconf import OmegaConf
-        except ImportError as error:
-            raise ImportError(
-                "A DictConfig needs OmegaConf: pip install omegaconf. Without it, Run.config is "
-                "the same as plain data."
-            ) from error
+        from ._optional import omegaconf
+
         config: dict[str, object] = {key: _literal(value) for key, value in self.config.items()}
-        return OmegaConf.create(config)
+        return omegaconf.OmegaConf.create(config)
 
     @property
     def curves(self) -> dict[str, Curve]:

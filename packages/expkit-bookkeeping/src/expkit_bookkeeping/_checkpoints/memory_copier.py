@@ -104,7 +104,7 @@ class MemoryCopier:
                 pass
 
     def _start(self) -> None:
-        import torch
+        from .._optional import torch
 
         for _ in range(min(torch.get_num_threads(), MOST_THREADS) - 1):
             lock = threading.Lock()

@@ -44,8 +44,9 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def _wrapped_attribute(module: nn.Module) -> str | None:
-    from torch import nn  # not the classes: this costs less when torch is loaded
+    from .._optional import torch
 
+    nn = torch.nn
     if isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)):
         return "module"
     # By name: importing torch._dynamo for the class takes a second.

@@ -10,14 +10,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-try:
-    import pandas as pd
-except ImportError as error:
-    raise ImportError(
-        "Results as DataFrame need pandas: pip install 'expkit-bookkeeping[pandas]'. Without it, "
-        "result_rows() and write_results_csv() give the same rows, and Run.curves the metrics."
-    ) from error
-
+from .._optional import pandas as pd
 from .._recording.metrics import metric_rows
 from .columns import Columns
 from .groups import (

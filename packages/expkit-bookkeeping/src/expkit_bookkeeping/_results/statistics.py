@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from .._optional import numpy as np
 
 SPREADS = {
     "std": "mean ± sample standard deviation",

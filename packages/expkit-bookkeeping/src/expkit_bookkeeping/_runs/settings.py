@@ -59,9 +59,9 @@ def plain_config(config: object) -> dict[str, object]:
         TypeError: If it is no mapping, or holds something that is not data; the text says where.
     """
     if type(config).__module__.partition(".")[0] == "omegaconf":
-        from omegaconf import OmegaConf
+        from .._optional import omegaconf
 
-        config = OmegaConf.to_container(config, resolve=True)
+        config = omegaconf.OmegaConf.to_container(config, resolve=True)
     if not isinstance(config, Mapping):
         raise TypeError(
             f"A configuration is a DictConfig or a mapping, not {type(config).__name__}: "
@@ -91,10 +91,9 @@ def shown_config(config: object, plain: Mapping[str, object]) -> dict[str, objec
         return public_config(plain, patterns)
     import copy
 
-    from omegaconf import OmegaConf, open_dict, read_write
-    from omegaconf.errors import OmegaConfBaseException
+    from .._optional import omegaconf
 
-    written = OmegaConf.to_container(config, resolve=False)
+    written = omegaconf.OmegaConf.to_container(config, resolve=False)
     secrets = list(_secret_texts(written, patterns)) if isinstance(written, dict) else []
     if not secrets:
         return public_config(plain, patterns)
@@ -105,9 +104,9 @@ def shown_config(config: object, plain: Mapping[str, object]) -> dict[str, objec
         for key in path[:-1]:
             node = node[key]
         try:
-            with read_write(node), open_dict(node):
+            with omegaconf.read_write(node), omegaconf.open_dict(node):
                 node[path[-1]] = MASK
-        except OmegaConfBaseException:  # a reference to a number: no text, and no secret
+        except omegaconf.errors.OmegaConfBaseException:  # a reference to a number: no secret
             continue
         public_texts.append((path, shown(path[-1], text, patterns)))
     data = plain_config(veiled)
