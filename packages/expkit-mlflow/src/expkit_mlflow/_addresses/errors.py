@@ -22,6 +22,10 @@ class StoreDownError(TrackingError):
     """The store stopped answering in the middle."""
 
 
+class NotInstalledError(TrackingError, ImportError):
+    """A package is missing."""
+
+
 class RequestTooLargeError(RuntimeError):
     """A server, or a proxy before it, takes only smaller requests."""
 

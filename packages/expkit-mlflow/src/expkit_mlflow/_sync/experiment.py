@@ -220,8 +220,8 @@ class Synchronizer:
             what: What could not be sent.
             report: Gets the problem.
         """
-        if isinstance(error, ImportError):  # the same for all runs
-            problem = str(error)
+        if isinstance(error, ImportError) and not isinstance(error, TrackingError):
+            problem = str(error)  # the same for all runs
         else:
             if not isinstance(error, TrackingError):
                 log_traceback(logger)

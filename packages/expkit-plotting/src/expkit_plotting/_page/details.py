@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .._data.files import read_bytes, yaml_mapping
+from .._data.siblings import reader_of_runs
 from .artifacts import Budget, artifacts_of
 from .columns import json_value
 from .experiments import ReportedExperiment
@@ -166,7 +167,8 @@ def _error(record: RunRecord) -> dict[str, object] | None:
 def _continued(record: RunRecord) -> str | None:
     if not record.continued:
         return None
-    from expkit_bookkeeping.reading import continuation_text
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import continuation_text
 
     return continuation_text(record.continued)
 
