@@ -239,8 +239,9 @@ def _missing_run(folder: Path) -> FileNotFoundError:
 def _literal(value: object) -> object:
     r"""A value in which OmegaConf takes every text as it is.
 
-    >>> _literal({"token": "${oc.env:HF_TOKEN}"})
-    {'token': '\\${oc.env:HF_TOKEN}'}
+    Examples:
+        >>> _literal({"token": "${oc.env:HF_TOKEN}"})
+        {'token': '\\${oc.env:HF_TOKEN}'}
     """
     if isinstance(value, dict):
         return {key: _literal(part) for key, part in value.items()}

@@ -46,9 +46,10 @@ class RunFilter:
     Raises:
         FilterError: If a rule or an option cannot be read.
 
-    >>> run_filter = RunFilter(["model.name == 'mlp' and lr > 0.01"])
-    >>> run_filter.decide({"model": {"name": "mlp"}, "lr": 0.1}).reason
-    "rule 1: model.name == 'mlp' and lr > 0.01"
+    Examples:
+        >>> run_filter = RunFilter(["model.name == 'mlp' and lr > 0.01"])
+        >>> run_filter.decide({"model": {"name": "mlp"}, "lr": 0.1}).reason
+        "rule 1: model.name == 'mlp' and lr > 0.01"
     """
 
     def __init__(

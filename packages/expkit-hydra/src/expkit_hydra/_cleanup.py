@@ -167,8 +167,9 @@ def parse_age(text: str) -> timedelta:
     Raises:
         ValueError: If it is written otherwise.
 
-    >>> parse_age("2d"), parse_age("1.5h")
-    (datetime.timedelta(days=2), datetime.timedelta(seconds=5400))
+    Examples:
+        >>> parse_age("2d"), parse_age("1.5h")
+        (datetime.timedelta(days=2), datetime.timedelta(seconds=5400))
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
     if match is None:

@@ -96,13 +96,14 @@ class MLFlowLogger:
         ValueError: For an unknown mode, `online` without a server, or a URI that MLflow no longer
             supports.
 
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp()) / "digits"
-    >>> with MLFlowLogger(folder, "first", mode="offline") as tracking:
-    ...     tracking.log_params({"optimizer": {"lr": 0.1}})
-    ...     tracking.log_metrics({"loss": 2.3}, step=0)
-    >>> len((folder / "training" / "first" / "tracking.jsonl").read_text().splitlines())
-    5
+    Examples:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "digits"
+        >>> with MLFlowLogger(folder, "first", mode="offline") as tracking:
+        ...     tracking.log_params({"optimizer": {"lr": 0.1}})
+        ...     tracking.log_metrics({"loss": 2.3}, step=0)
+        >>> len((folder / "training" / "first" / "tracking.jsonl").read_text().splitlines())
+        5
     """
 
     def __init__(

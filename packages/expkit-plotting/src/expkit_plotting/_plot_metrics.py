@@ -43,10 +43,11 @@ class PlotMetrics:
     Raises:
         PlottingError: If the source holds nothing to plot or the style is wrong.
 
-    >>> plots = PlotMetrics({"a": {"loss": [2.0, 1.0]}, "b": {"loss": [2.5, 0.5]}})
-    >>> plots.metrics, plots.runs
-    (('loss',), ('a', 'b'))
-    >>> figure = plots.metric("loss")
+    Examples:
+        >>> plots = PlotMetrics({"a": {"loss": [2.0, 1.0]}, "b": {"loss": [2.5, 0.5]}})
+        >>> plots.metrics, plots.runs
+        (('loss',), ('a', 'b'))
+        >>> figure = plots.metric("loss")
     """
 
     def __init__(self, source: Source, style: StyleLike | None = None) -> None:

@@ -122,14 +122,15 @@ def isolated_rng(seed: int | None = None) -> IsolatedRng:
             coroutine function.
         ValueError: If `seed` is out of range.
 
-    >>> import random
-    >>> random.seed(1)
-    >>> with isolated_rng(7):
-    ...     inside = random.random()
-    >>> outside = random.random()
-    >>> random.seed(1)
-    >>> outside == random.random()
-    True
+    Examples:
+        >>> import random
+        >>> random.seed(1)
+        >>> with isolated_rng(7):
+        ...     inside = random.random()
+        >>> outside = random.random()
+        >>> random.seed(1)
+        >>> outside == random.random()
+        True
     """
     return IsolatedRng(None if seed is None else check_seed(seed))
 

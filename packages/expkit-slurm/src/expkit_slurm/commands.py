@@ -254,8 +254,9 @@ class _EachOf(tuple[str, ...]):
 def _split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Our own words, and sbatch's options with their values; argparse would take those for runs.
 
-    >>> _split_options(["results/digits", "--mem", "32G", "--state=lost", "--exclusive"])
-    (['results/digits', '--state=lost'], ['--mem', '32G', '--exclusive'])
+    Examples:
+        >>> _split_options(["results/digits", "--mem", "32G", "--state=lost", "--exclusive"])
+        (['results/digits', '--state=lost'], ['--mem', '32G', '--exclusive'])
     """
     own: list[str] = []
     others: list[str] = []

@@ -89,8 +89,9 @@ class Totals:
 def quantile(ordered: Sequence[float], fraction: float) -> float:
     """Quantile of sorted values, interpolated linearly as numpy does by default.
 
-    >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5)
-    2.5
+    Examples:
+        >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5)
+        2.5
     """
     position = fraction * (len(ordered) - 1)
     below = int(position)
@@ -104,9 +105,10 @@ def combine(parts: Sequence[Statistics]) -> Statistics:
     Everything but the quantiles is exact. Each quantile is that of a mixture in which every part
     is a distribution through its minimum, p50, p95 and maximum; a single part keeps its own.
 
-    >>> one = Statistics(2, 4.0, 2.0, 0.0, 2.0, 2.0, 2.0, 2.0)
-    >>> combine([one, one]).total_s
-    8.0
+    Examples:
+        >>> one = Statistics(2, 4.0, 2.0, 0.0, 2.0, 2.0, 2.0, 2.0)
+        >>> combine([one, one]).total_s
+        8.0
     """
     parts = [part for part in parts if part.count]
     if len(parts) < 2:

@@ -82,15 +82,16 @@ class Timer:
         ImportError: If `cuda` needs torch and torch is not installed.
         RuntimeError: If `cuda` needs a CUDA device and there is none.
 
-    >>> ticks = iter([0, 2_000_000_000, 5_000_000_000, 6_000_000_000])
-    >>> timer = Timer("epoch", clock=lambda: next(ticks))
-    >>> for epoch in range(2):
-    ...     with timer:
-    ...         pass
-    >>> timer.seconds, timer.statistics().max_s
-    (3.0, 2.0)
-    >>> print(timer)
-    epoch: 3.00 s in 2 blocks of 1.50 s ± 707 ms (p50 1.50 s, p95 1.95 s)
+    Examples:
+        >>> ticks = iter([0, 2_000_000_000, 5_000_000_000, 6_000_000_000])
+        >>> timer = Timer("epoch", clock=lambda: next(ticks))
+        >>> for epoch in range(2):
+        ...     with timer:
+        ...         pass
+        >>> timer.seconds, timer.statistics().max_s
+        (3.0, 2.0)
+        >>> print(timer)
+        epoch: 3.00 s in 2 blocks of 1.50 s ± 707 ms (p50 1.50 s, p95 1.95 s)
     """
 
     __slots__ = (

@@ -42,17 +42,18 @@ class Timers(Mapping[str, Timer]):
         cuda: As for `Timer`, for all of them.
         clock: As for `Timer`.
 
-    >>> ticks = iter(range(0, 8_000_000_000, 1_000_000_000))
-    >>> timers = Timers(clock=lambda: next(ticks))
-    >>> with timers("epoch"):
-    ...     with timers("load"):
-    ...         pass
-    ...     with timers("train"):
-    ...         pass
-    >>> print(timers)
-    epoch     5.00 s       1 × 5.00 s
-    ├─ load   1.00 s  20%  1 × 1.00 s
-    └─ train  1.00 s  20%  1 × 1.00 s
+    Examples:
+        >>> ticks = iter(range(0, 8_000_000_000, 1_000_000_000))
+        >>> timers = Timers(clock=lambda: next(ticks))
+        >>> with timers("epoch"):
+        ...     with timers("load"):
+        ...         pass
+        ...     with timers("train"):
+        ...         pass
+        >>> print(timers)
+        epoch     5.00 s       1 × 5.00 s
+        ├─ load   1.00 s  20%  1 × 1.00 s
+        └─ train  1.00 s  20%  1 × 1.00 s
     """
 
     def __init__(

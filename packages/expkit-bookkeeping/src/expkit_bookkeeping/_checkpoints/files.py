@@ -30,8 +30,9 @@ class CheckpointFile:
 def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
     """The file of the checkpoint after an epoch, or after some batches of it.
 
-    >>> checkpoint_path(Path("run"), 7).as_posix()
-    'run/states/epoch_0007.pt'
+    Examples:
+        >>> checkpoint_path(Path("run"), 7).as_posix()
+        'run/states/epoch_0007.pt'
     """
     inside = "" if batch is None else f"_batch_{batch:06d}"
     return folder.joinpath("states", f"epoch_{epoch:04d}{inside}.pt")

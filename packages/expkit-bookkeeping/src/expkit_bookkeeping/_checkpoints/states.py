@@ -295,8 +295,9 @@ def state_path(folder: Path, name: str) -> Path:
     Raises:
         ValueError: If the name leaves the folder.
 
-    >>> state_path(Path("run"), "model").as_posix()
-    'run/states/model.pt'
+    Examples:
+        >>> state_path(Path("run"), "model").as_posix()
+        'run/states/model.pt'
     """
     path = path_inside(folder / "states", name)
     return path if path.suffix == ".pt" else path.with_name(path.name + ".pt")

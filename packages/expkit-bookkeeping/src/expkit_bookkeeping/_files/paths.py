@@ -18,8 +18,9 @@ def path_inside(folder: Path, name: str) -> Path:
         ValueError: If the name is empty or absolute, has a `..` or a part that starts with a dot,
             or leads outside through a symbolic link.
 
-    >>> path_inside(Path("run"), "fold1/scores.csv").as_posix()
-    'run/fold1/scores.csv'
+    Examples:
+        >>> path_inside(Path("run"), "fold1/scores.csv").as_posix()
+        'run/fold1/scores.csv'
     """
     if not isinstance(name, str):
         raise TypeError(f"A name must be text such as 'predictions', not {name!r}.")

@@ -455,8 +455,9 @@ def _index(runs: pd.DataFrame, keys: Sequence[str], groups: Groups) -> pd.Index:
 def _labels(values: Sequence[object]) -> list[object]:
     """What a table shows for these values; text is quoted where another value reads the same.
 
-    >>> _labels([None, "None", 1, "cnn"])
-    ['None', "'None'", 1, 'cnn']
+    Examples:
+        >>> _labels([None, "None", 1, "cnn"])
+        ['None', "'None'", 1, 'cnn']
     """
     labels = [_label(value) for value in values]
     identities: dict[str, set[str]] = {}
@@ -488,8 +489,9 @@ def _cell(row: Mapping[str, float], digits: int, sign: str) -> str:
 def _decimals(value: float, digits: int) -> int:
     """So many digits after the point that a value which is not zero does not look like it.
 
-    >>> _decimals(0.981, 3), _decimals(0.00071, 3), _decimals(0.0, 3)
-    (3, 5, 3)
+    Examples:
+        >>> _decimals(0.981, 3), _decimals(0.00071, 3), _decimals(0.0, 3)
+        (3, 5, 3)
     """
     if not 0 < abs(value) < 10.0**-digits:
         return digits

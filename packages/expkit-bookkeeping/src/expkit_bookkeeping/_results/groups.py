@@ -48,8 +48,9 @@ def repeated_keys(keys: Sequence[str], names: Sequence[str]) -> list[str]:
         keys: The swept keys.
         names: What `expkit.repeat` says: keys, or their last parts.
 
-    >>> repeated_keys(["data.fold", "lr", "seed"], ["seed", "fold"])
-    ['seed', 'data.fold']
+    Examples:
+        >>> repeated_keys(["data.fold", "lr", "seed"], ["seed", "fold"])
+        ['seed', 'data.fold']
     """
     return [key for name in names for key in keys if key == name or key.endswith(f".{name}")]
 
@@ -106,8 +107,9 @@ def configuration_differences(
 def differences_text(differences: Mapping[str, tuple[object, ...]]) -> str:
     """The keys that differ with their values, for a warning.
 
-    >>> differences_text({"epochs": (4, 8), "note": ("x", "–")})
-    'epochs (4, 8), note (x, –)'
+    Examples:
+        >>> differences_text({"epochs": (4, 8), "note": ("x", "–")})
+        'epochs (4, 8), note (x, –)'
     """
     parts = []
     for key, values in list(differences.items())[:5]:

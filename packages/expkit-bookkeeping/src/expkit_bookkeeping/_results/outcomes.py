@@ -104,8 +104,9 @@ def names_of_saved(
         runs: The saved numbers of all runs that are compared.
         taken: Names of other numbers.
 
-    >>> names_of_saved([{"test": {"acc": 1.0, "loss": 2.0}}, {"dev": {"acc": 0.5}}], ())
-    {('test', 'acc'): 'test.acc', ('dev', 'acc'): 'dev.acc', ('test', 'loss'): 'loss'}
+    Examples:
+        >>> names_of_saved([{"test": {"acc": 1.0, "loss": 2.0}}, {"dev": {"acc": 0.5}}], ())
+        {('test', 'acc'): 'test.acc', ('dev', 'acc'): 'dev.acc', ('test', 'loss'): 'loss'}
     """
     files: dict[str, dict[str, None]] = {}
     for saved in runs:

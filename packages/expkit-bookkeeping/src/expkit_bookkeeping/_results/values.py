@@ -70,8 +70,9 @@ def results_path(folder: Path, data: object, name: str) -> Path:
         TypeError: If data of this type cannot be written.
         ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
 
-    >>> results_path(Path("run"), {"accuracy": 0.9}, "test").as_posix()
-    'run/results/test.yaml'
+    Examples:
+        >>> results_path(Path("run"), {"accuracy": 0.9}, "test").as_posix()
+        'run/results/test.yaml'
     """
     path = path_inside(folder / "results", name)
     suffixes = _suffixes_of(data)
@@ -201,8 +202,9 @@ def to_plain(value: object, path: str = "results", *, as_json: bool = False) -> 
     Raises:
         TypeError: If it holds anything else; the text names the key path.
 
-    >>> to_plain({"epoch": (1, 2)})
-    {'epoch': [1, 2]}
+    Examples:
+        >>> to_plain({"epoch": (1, 2)})
+        {'epoch': [1, 2]}
     """
     return plain_data(value, path, _IN_JSON if as_json else _IN_YAML)
 

@@ -36,8 +36,9 @@ def page_configs(folders: Sequence[Path]) -> dict[str, object]:
 def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """A configuration by dotted key; lists and empty mappings are values.
 
-    >>> flat({"model": {"name": "cnn", "sizes": [1, 2]}, "extra": {}})
-    {'model.name': 'cnn', 'model.sizes': '[1, 2]', 'extra': '{}'}
+    Examples:
+        >>> flat({"model": {"name": "cnn", "sizes": [1, 2]}, "extra": {}})
+        {'model.name': 'cnn', 'model.sizes': '[1, 2]', 'extra': '{}'}
     """
     values: dict[str, object] = {}
     for key, value in config.items():

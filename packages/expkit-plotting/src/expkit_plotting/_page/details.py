@@ -128,8 +128,9 @@ def log_tail(folder: Path) -> str | None:
 def visible_text(text: str) -> str:
     r"""Text without colours, and with its control characters as escapes.
 
-    >>> visible_text("\x1b[31mred\x1b[0m\x07")
-    'red\\x07'
+    Examples:
+        >>> visible_text("\x1b[31mred\x1b[0m\x07")
+        'red\\x07'
     """
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], _COLOUR.sub("", text))
 
@@ -189,8 +190,9 @@ def _timings(folder: Path) -> Sequence[Sequence[object]]:
 def _time(text: str | None) -> str | None:
     """A time of run.json, to the second.
 
-    >>> _time("2026-11-23T08:05:52.500000+00:00")
-    '2026-11-23 08:05:52 UTC'
+    Examples:
+        >>> _time("2026-11-23T08:05:52.500000+00:00")
+        '2026-11-23 08:05:52 UTC'
     """
     if not text:
         return None
