@@ -174,9 +174,9 @@ class Bookkeeping(NamedFiles):
             console: See the class.
 
         Raises:
-            KeyError: If a key that names the folder is missing.
             TypeError: If the configuration holds something that is not data.
-            ValueError: If a name could lead out of its folder, or a setting is not allowed.
+            ValueError: If a key that names the folder is missing, a name could lead out of it, or
+                a setting is not allowed.
         """
         plain = plain_config(config)
         bookkeeping = cls(
@@ -311,7 +311,12 @@ class Bookkeeping(NamedFiles):
             run.log.write(message, level, console=True)
 
     def log_to_file(self, message: object, level: int | str = "info") -> None:
-        """Write a message to training.log only. See `log`."""
+        """Write a message to training.log only.
+
+        Args:
+            message: As for `log`.
+            level: As for `log`.
+        """
         run = self._writing()
         if run is not None:
             run.log.write(message, level, console=False)

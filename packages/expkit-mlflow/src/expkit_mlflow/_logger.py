@@ -93,6 +93,7 @@ class MLFlowLogger:
         clock: Returns the time in seconds since the epoch.
 
     Raises:
+        TypeError: If `experiment` is neither text nor a path, or `tags` no mapping.
         ValueError: For an unknown mode, `online` without a server, or a URI that MLflow no longer
             supports.
 
@@ -218,6 +219,9 @@ class MLFlowLogger:
         Args:
             run: The content of run.json, and `folder`.
             config: The resolved configuration.
+
+        Raises:
+            ValueError: If `run` lacks its id, name or folder.
         """
         if self._mode == "disabled":
             return

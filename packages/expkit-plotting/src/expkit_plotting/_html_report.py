@@ -25,6 +25,9 @@ class Report:
         style: Whose palette colours the curves, as for `PlotMetrics`; by default the one that the
             first experiment was configured with.
 
+    Raises:
+        ValueError: If no folder is given.
+
     Examples:
         >>> report = Report("results/digits")
         >>> report.path.as_posix()

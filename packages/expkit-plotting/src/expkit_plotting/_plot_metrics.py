@@ -268,7 +268,12 @@ class PlotMetrics:
     def run_recipe(
         self, name: str | int | None = None, *, metrics: Sequence[str] | None = None
     ) -> tuple[Recipe, tuple[Run, ...]]:
-        """What `run` draws, without drawing it."""
+        """What `run` draws, without drawing it.
+
+        Args:
+            name: As for `run`.
+            metrics: As for `run`.
+        """
         return run_recipe(self._experiment, name, metrics=metrics)
 
     def metric_recipe(
@@ -281,7 +286,16 @@ class PlotMetrics:
         lines: Lines = "auto",
         repeat: str | Sequence[str] | None = None,
     ) -> tuple[Recipe, tuple[Run, ...]]:
-        """What `metric` draws, without drawing it."""
+        """What `metric` draws, without drawing it.
+
+        Args:
+            name: The metric.
+            group_by: As for `metric`, and so are the others.
+            top: How many groups.
+            direction: Which value is best.
+            lines: Which lines.
+            repeat: Keys that only repeat a configuration.
+        """
         return metric_recipe(
             self._experiment,
             name,

@@ -103,6 +103,9 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     (module and qualified name) from a module that was executed again. A subclass of a registry
     starts empty. All methods may be called from several threads.
 
+    Raises:
+        TypeError: If it is called: a registry has no instances.
+
     Examples:
         >>> class Models(BaseRegistry[object]):
         ...     pass

@@ -90,6 +90,10 @@ class SlurmManager:
 
         The record of an interrupted submission is completed: Slurm is asked what it accepted.
 
+        Args:
+            path: The folder.
+            scheduler: How Slurm is asked; by default with the commands on PATH.
+
         Raises:
             FileNotFoundError: If there is no grid.
             SlurmError: If nothing was submitted, or Slurm does not answer about an interrupted
@@ -236,7 +240,13 @@ class SlurmManager:
         *,
         say: Callable[[str], None] = log.info,
     ) -> None:
-        """Submit a job that synchronises MLflow and draws when the arrays have ended."""
+        """Submit a job that synchronises MLflow and draws when the arrays have ended.
+
+        Args:
+            submission: Whose arrays it waits for, and for others in the queue.
+            script: Its batch script; by default that of the submission.
+            say: Is called with one line about it.
+        """
         jobs = [array.job_id for array in submission.arrays if array.job_id is not None]
         try:
             script = script or read_script(Path(submission.script))
@@ -278,7 +288,17 @@ class SlurmManager:
         show: Callable[[Sequence[RunStatus]], None] = lambda statuses: None,
         lost_after_s: float | None = None,
     ) -> list[RunStatus]:
-        """Wait as `wait` does, for the runs of these indices."""
+        """Wait as `wait` does, for some of the runs.
+
+        Args:
+            runs: Their indices in the grid.
+            timeout_s: As for `wait`.
+            show: As for `wait`.
+            lost_after_s: As for `wait`.
+
+        Returns:
+            One status per run, in the grid's order.
+        """
 
         def of_runs(statuses: Sequence[RunStatus]) -> list[RunStatus]:
             return [status for status in statuses if status.index in runs]

@@ -14,12 +14,23 @@ SAMPLE_LIMIT = 4096  # durations kept for the quantiles, which are exact up to t
 
 
 class Statistics(NamedTuple):
-    """Durations of `count` blocks, in seconds; NaN where there is no value."""
+    """Durations of blocks, in seconds; NaN where there is no value.
+
+    Attributes:
+        count: How many blocks have ended.
+        total_s: Their sum.
+        mean_s: Their mean.
+        std_s: Standard deviation of the sample (n - 1); 0 for a single block.
+        min_s: The shortest.
+        max_s: The longest.
+        p50_s: Median; of more than 4,096 blocks, that of a sample of them.
+        p95_s: The quantile 95 %, like `p50_s`.
+    """
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs
     total_s: float
     mean_s: float
-    std_s: float  # of the sample (n - 1); 0 for a single block
+    std_s: float
     min_s: float
     max_s: float
     p50_s: float

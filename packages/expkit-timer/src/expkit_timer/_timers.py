@@ -119,7 +119,12 @@ class Timers(Mapping[str, Timer]):
         return make_frame({path: timer.statistics() for path, timer in self.items()})
 
     def save(self, path: str | PathLike[str], *, check: Callable[[], object] | None = None) -> None:
-        """Merge all timers into one file; see `Timer.save`."""
+        """Merge all timers into one file.
+
+        Args:
+            path: As for `Timer.save`.
+            check: As for `Timer.save`.
+        """
         from ._files import save
 
         save(path, {name: timer._attempts() for name, timer in self.items()}, check)

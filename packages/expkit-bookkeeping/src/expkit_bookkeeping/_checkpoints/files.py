@@ -20,10 +20,16 @@ NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
 
 @dataclass(frozen=True, order=True)
 class CheckpointFile:
-    """A checkpoint's position in the run, as its name says; ordered by time in the training."""
+    """A checkpoint's position in the run, as its name says; ordered by time in the training.
+
+    Attributes:
+        epoch: The epoch after which, or in which, it was saved, from 0.
+        batch: The number of batches of that epoch; infinity at its end.
+        path: The file.
+    """
 
     epoch: int
-    batch: float  # infinity at the end of the epoch
+    batch: float
     path: Path
 
 

@@ -106,8 +106,8 @@ def changes_text(changes: Sequence[Mapping[str, object]]) -> str:
     """Changes of a configuration in one line.
 
     Examples:
-        >>> changes_text([{"key": "epochs", "before": 20, "after": 40}, {"key": "width", "after": 8}])
-        'epochs 20 → 40, width – → 8'
+        >>> changes_text([{"key": "lr", "before": 0.1, "after": 0.2}, {"key": "width", "after": 8}])
+        'lr 0.1 → 0.2, width – → 8'
     """
     parts = [
         f"{change.get('key')} {change.get('before', '–')!s:.40} → {change.get('after', '–')!s:.40}"

@@ -21,16 +21,32 @@ class Sink(Protocol):
     """
 
     def open(self, run: Mapping[str, object], config: Mapping[str, object], /) -> None:
-        """Begin. `run` is the content of run.json plus `folder`; `config` is plain data."""
+        """Begin.
+
+        Args:
+            run: The content of run.json, and `folder`.
+            config: The resolved configuration as plain data.
+        """
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, time: float, /) -> None:
-        """Take the metrics of one `Bookkeeping.log_metrics`, at `time` seconds since the epoch."""
+        """Take the metrics of one `Bookkeeping.log_metrics`.
+
+        Args:
+            metrics: By name the values.
+            step: Epoch or batch, from 0.
+            time: When they were logged, in seconds since the epoch.
+        """
 
     def log_artifact(self, path: Path, /) -> None:
         """Take a file of the run folder."""
 
     def log_timer(self, name: str, statistics: Mapping[str, float], /) -> None:
-        """Take one timer's statistics, as timer.yaml names them."""
+        """Take one timer's statistics.
+
+        Args:
+            name: Of the timer.
+            statistics: By name, as in timer.yaml.
+        """
 
     def flush(self) -> None:
         """Make durable what was logged; a checkpoint or the end is recorded afterwards.

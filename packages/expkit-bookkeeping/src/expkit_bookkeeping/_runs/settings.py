@@ -19,7 +19,19 @@ DIRECTIONS = ("maximize", "minimize")
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """The keys of `expkit:` that concern one run, and the number of epochs."""
+    """The keys of `expkit:` that concern one run, and the number of epochs.
+
+    Attributes:
+        metric: Which metric ranks checkpoints and runs; None: nothing does.
+        direction: `maximize` or `minimize`, of that metric.
+        keep_last: How many of the latest checkpoints are kept, at least 1; None keeps all.
+        keep_best: How many of the best are kept besides; None keeps all.
+        epochs: How many epochs the training has; None if unknown.
+
+    Raises:
+        TypeError: If `metric` is no text.
+        ValueError: If another value is none of these.
+    """
 
     metric: str | None = None
     direction: str = "maximize"

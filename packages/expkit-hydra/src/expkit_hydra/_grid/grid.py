@@ -49,21 +49,28 @@ RECORDS = ".expkit"
 class Grid:
     """A grid search: its runs, their frozen configurations and what is to be done now.
 
-    `pending` are the runs to execute now, `fresh` the numbers of those whose folder, left by an
-    earlier run, moves to the trash before they start. `known` holds, by number, the versions of
-    earlier runs on which the sweep decided that: any other version that a run finds when it
-    starts is somebody else's work since then. `is_last_batch` is false if other runs of the same
-    sweep follow: results, figures and table wait for them.
+    Attributes:
+        path: Its folder, `EXPERIMENT/grids/GRID_ID`.
+        grid_id: The name of that folder.
+        runs: All runs in the grid's order, those that a rule skips included.
+        pending: The runs to execute now.
+        fresh: Numbers of the pending runs whose folder, left by an earlier run, moves to the trash
+            before they start.
+        known: By number, the versions of earlier runs on which the sweep decided that. Any other
+            version that a run finds when it starts is somebody else's work since then.
+        is_last_batch: Whether no other runs of the same sweep follow, for which results, figures
+            and table would wait.
+        types: By name the classes of configurations that its files cannot hold.
+        unwritten: By number the configurations that its files cannot hold.
     """
 
-    path: Path  # <experiment>/grids/<grid_id>
+    path: Path
     grid_id: str
     runs: Sequence[GridRun]
     pending: Sequence[GridRun]
     fresh: frozenset[int] = frozenset()
     known: Mapping[int, frozenset[RunVersion]] = field(default_factory=dict, repr=False)
     is_last_batch: bool = True
-    # What its files cannot hold: classes by name, and configurations by the number of their run.
     types: Types = field(default_factory=dict, repr=False, compare=False)
     unwritten: Mapping[int, DictConfig] = field(default_factory=dict, repr=False, compare=False)
 
