@@ -217,8 +217,8 @@ def integration(session: nox.Session) -> None:
     wheels = build_wheels(session, Path("build", "integration"))
     session.install("--force-reinstall", "--no-deps", *wheels)
     tools = (
-        "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "hypothesis",
-        "pytest", "pytest-xdist",
+        "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "griffe",
+        "hypothesis", "pytest", "pytest-xdist",
     )  # fmt: skip
     session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(
