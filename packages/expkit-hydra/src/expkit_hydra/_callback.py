@@ -34,12 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OUR_FOLDERS = {  # what conf/expkit.yaml has
-    "run.dir": "${results_dir}/${experiment_id}/training/${run_name}",
-    "sweep.dir": "${results_dir}/${experiment_id}/training",
-    "sweep.subdir": "${run_name}",
-}
-
 
 class RunCallback(Callback, JobWatcher):
     """Gives every run that our launchers do not start a claim, a state and a hash.
@@ -82,7 +76,7 @@ class RunCallback(Callback, JobWatcher):
         from ._grid.secrets import patterns_of, remember_secrets_of
         from ._grid.settings import grid_settings
         from ._program.program import name_job
-        from ._running.hydra_run import hide_hydra_files
+        from ._running.hydra_run import hide_hydra_files, note_output_dir
         from ._running.lifetime import heartbeat
         from ._running.ranks import announced, settle_as_rank_0, write_nothing
         from ._running.yaml_text import without_hydra
@@ -99,6 +93,8 @@ class RunCallback(Callback, JobWatcher):
             name = settle_name(config)
             with current_config(config):  # the default is the script's name, from Hydra's node
                 check_experiment_id(str(config.experiment_id))
+                place = _settle_folder(config)
+                note_output_dir(config, str(config.hydra.run.dir))
         except OmegaConfBaseException as error:
             reason = str(error).partition("\n")[0]
             text = f"The run's folder cannot be named: {reason}."
@@ -113,6 +109,8 @@ class RunCallback(Callback, JobWatcher):
             remember_secrets_of(config, config.hydra.overrides.task)
         if not is_rank_0:
             return
+        if place is not None:
+            _say(place)
         hide_hydra_files(config)
         for line in literal_secrets(without_hydra(config), patterns_of(config)):
             _say(secret_warning(line))
@@ -301,6 +299,40 @@ class RunCallback(Callback, JobWatcher):
         return None
 
 
+def _settle_folder(config: DictConfig) -> str | None:
+    """Let a single run lie where the grid's runs do, unless the command line says otherwise.
+
+    Returns:
+        What to say about it, if the project or the command line names another folder.
+    """
+    from ._composing.run_location import (
+        keep_working_directory,
+        other_folders,
+        take_folders,
+        typed_folders,
+    )
+    from ._console.texts import unused_folders
+
+    others = other_folders(config, "run")
+    if not others:
+        return None
+    training = Path(str(config.results_dir), str(config.experiment_id), "training").absolute()
+    if typed_folders(config, "run"):
+        folder = Path(str(config.hydra.run.dir)).absolute()
+        if folder.parent == training:
+            return None
+        return (
+            f"The run is in {_shown(folder)}, as hydra.run.dir on the command line says. Grids and "
+            f"expkit status look in {_shown(training)}, where it goes without that."
+        )
+    keep_working_directory(config)
+    take_folders(config, "run")
+    return (
+        f"{unused_folders(others)} The run is in {_shown(training / str(config.run_name))}, where "
+        "grids and expkit status look; hydra.run.dir=… on the command line puts it elsewhere."
+    )
+
+
 def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
     from omegaconf import OmegaConf
 
@@ -385,16 +417,11 @@ def _way_out(config: DictConfig, node: str) -> str:
         config: The run's configuration.
         node: Which node of Hydra's names the folder: run, or sweep.
     """
-    from omegaconf import OmegaConf
+    from ._composing.run_location import other_folders
 
     text = "expkit writes only into a new or empty folder, or into one of its own. "
-    written = OmegaConf.to_container(config.hydra[node], resolve=False)
-    keys = written if isinstance(written, dict) else {}
-    lines = [
-        f"hydra.{node}.{key}={keys[key]}"  # as the user would look for it
-        for key in ("dir", "subdir")
-        if key in keys and keys[key] != OUR_FOLDERS[f"{node}.{key}"]
-    ]
+    folders = other_folders(config, node)
+    lines = [f"{key}={value}" for key, value in folders.items()]  # as the user would look for it
     if not lines:
         return text + (
             "Choose another run_name or experiment_id, or move these files away. If a line of "

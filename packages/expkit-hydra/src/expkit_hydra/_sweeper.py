@@ -19,8 +19,15 @@ from ._composing.config_files import files_read_once, warn_about_order
 from ._composing.errors import GridError
 from ._composing.global_state import current_config
 from ._composing.internals import raw_return_value
-from ._composing.run_location import RunLocation, pinned_keys
-from ._console.command_lines import recordable
+from ._composing.run_location import (
+    RunLocation,
+    folder_overrides,
+    other_folders,
+    pinned_keys,
+    take_folders,
+    typed_folders,
+)
+from ._console.command_lines import recordable, short_path
 from ._console.preview import (
     dry_run_lines,
     explain,
@@ -31,11 +38,11 @@ from ._console.preview import (
     warnings,
 )
 from ._console.progress import progress
-from ._console.texts import error_line, run_count
+from ._console.texts import error_line, run_count, unused_folders
 from ._drafting.description import describe
 from ._drafting.draft import Draft, draft_grid, read_rules
 from ._drafting.expansion import Expansion, expand
-from ._drafting.experiment import refuse_keys, refuse_swept_secrets
+from ._drafting.experiment import refuse_folders, refuse_keys, refuse_swept_secrets
 from ._drafting.shape import Naming
 from ._drafting.sweep_params import sweep_params
 from ._grid.contents import has_tree
@@ -78,6 +85,7 @@ class GridSweeper:
         self.launcher: Any = None
         self.hydra_context: HydraContext | None = None
         self.task_function: TaskFunction | None = None
+        self._other_folders: Mapping[str, str] = {}  # of the project's own hydra.sweep
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -88,6 +96,9 @@ class GridSweeper:
         self.config = config
         self.hydra_context = hydra_context
         self.task_function = task_function
+        if has_tree(config):
+            self._other_folders = other_folders(config, "sweep")
+            take_folders(config, "sweep")  # which launchers of others read there
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -118,7 +129,7 @@ class GridSweeper:
         config = self.config
         params = sweep_params(config)
         expansion = expand(params, arguments, loader)
-        composer = Composer(loader, config)
+        composer = Composer(loader, config, decides_folders=has_tree(config))
         with current_config(config):
             remember_secrets_of(config, [text for block in expansion.blocks for axis in block
                                          for text in axis.overrides])  # fmt: skip
@@ -156,6 +167,7 @@ class GridSweeper:
         misplaced = unread_rules(config)
         if misplaced is not None:
             log.warning(misplaced)
+        refuse_folders(typed_folders(config, "sweep"))
         refuse_keys(expansion.keys)
         patterns = patterns_of(config)
         refuse_swept_secrets(expansion, patterns)
@@ -169,6 +181,11 @@ class GridSweeper:
             len(expansion),
             composer.alone,
         )
+        if self._other_folders:
+            runs = short_path(draft.experiment / "training")
+            log.info(
+                "%s The runs of the grid are in %s.", unused_folders(self._other_folders), runs
+            )
         for line in explain(draft):
             log.info(line)
         left = narrowed(declared(), expansion) if draft.selection.unused else {}
@@ -200,6 +217,7 @@ class GridSweeper:
         assert self.config is not None
         config = self.config
         pinned = pinned_keys(config)
+        folders = folder_overrides("sweep") if self._other_folders else []
         has_grids = hasattr(self.launcher, "launch_grid")
         batches: list[Sequence[JobReturn]] = []
         broken: Exception | None = None
@@ -210,7 +228,7 @@ class GridSweeper:
                 returns = self.launcher.launch_grid(batch)
             else:
                 override_lists = [
-                    [*run.overrides, *RunLocation(run.run_name, pinned).overrides]
+                    [*run.overrides, *RunLocation(run.run_name, pinned).overrides, *folders]
                     for run in pending
                 ]
                 try:

@@ -26,6 +26,20 @@ def refuse_keys(keys: Sequence[str]) -> None:
             )
 
 
+def refuse_folders(overrides: Sequence[str]) -> None:
+    """Refuse folders for a grid's runs on the command line: a grid has its own.
+
+    Raises:
+        GridError: Naming the overrides.
+    """
+    if overrides:
+        raise GridError(
+            f"{' and '.join(overrides)}: the runs of a grid belong in "
+            "results_dir/experiment_id/training/run_name, where the same command finds them again. "
+            "Leave this out; results_dir=… and experiment_id=… say where the experiment is."
+        )
+
+
 def refuse_swept_secrets(expansion: Expansion, patterns: Sequence[str]) -> None:
     """Refuse to sweep secrets: values of swept keys name runs, and stand in all tables.
 
@@ -49,14 +63,12 @@ class Experiment:
     def __init__(self) -> None:
         self.folder: Path | None = None
         self._identifiers: tuple[str, str] | None = None  # results_dir, experiment_id
-        self._sweep_dir: str | None = None  # as it stands in the configurations
 
     def enter(self, run: ResolvedRun) -> Path:
         """The run's folder.
 
         Raises:
-            GridError: If the run belongs to another experiment than the runs before it, or if
-                Hydra would run it elsewhere.
+            GridError: If the run belongs to another experiment than the runs before it.
         """
         if self._identifiers is None or self.folder is None:
             self._identifiers = run.experiment
@@ -71,20 +83,7 @@ class Experiment:
                 f"The runs of one grid have several experiment folders ({shown}): results_dir and "
                 "experiment_id must not depend on a swept key. Put what differs into run_name."
             )
-        folder = self._training / run.run_name
-        sweep_dir, subdir = run.output_dir
-        if sweep_dir == self._sweep_dir and subdir == run.run_name:
-            return folder
-        output_dir = Path(sweep_dir, subdir)
-        if output_dir.absolute() != folder:
-            raise GridError(
-                f"hydra.sweep.dir and hydra.sweep.subdir lead to {output_dir}, but the run "
-                f"{run.run_name} belongs in {folder}. Leave both out and set results_dir and "
-                "experiment_id instead."
-            )
-        if subdir == run.run_name:
-            self._sweep_dir = sweep_dir
-        return folder
+        return self._training / run.run_name
 
 
 def check_experiment_id(experiment_id: str) -> None:
