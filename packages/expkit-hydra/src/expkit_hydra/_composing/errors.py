@@ -67,7 +67,9 @@ def refuse_unresolvable(config: DictConfig, keys: tuple[str, ...]) -> None:
                     referent(node)
             except GridError as error:
                 reason = str(error)
-                raise GridError(reason if reason.startswith(path) else f"{path}: {reason}") from None
+                raise GridError(
+                    reason if reason.startswith(path) else f"{path}: {reason}"
+                ) from None
 
 
 def _refusal(error: Exception) -> GridError | None:
@@ -122,7 +124,7 @@ def _of_hydra(error: BaseException) -> str:
 
 
 def _one_line(text: str) -> str:
-    """The lines of a message as one, without those that repeat its key and what has been searched.
+    r"""The lines of a message as one, without those that repeat its key and what has been searched.
 
     >>> _one_line("Could not find 'model/x'\\n\\nAvailable options in 'model':\\n\\tcnn\\n\\tmlp")
     "Could not find 'model/x'. Available options in 'model': cnn, mlp"

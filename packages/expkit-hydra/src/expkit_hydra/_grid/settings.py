@@ -48,6 +48,10 @@ def grid_settings(config: DictConfig) -> GridSettings:
 
     # `expkit: {metrc: loss}` in a file passes Hydra, and the run would go on without a metric.
     node = OmegaConf.select(config, "expkit")
+    if "expkit" in config and not isinstance(node, DictConfig):
+        raise GridError(
+            f"expkit is a mapping of settings, got {node!r}. Write e.g. expkit: {{metric: loss}}."
+        )
     for key in node if isinstance(node, DictConfig) else ():
         _check_key(str(key))
 
