@@ -92,7 +92,7 @@ class GridSweeper:
         if has_tree(config):
             self._other_folders = other_folders(config, "sweep")
             take_folders(config, "sweep")  # which launchers of others read there
-        with one_sentence():
+        with one_sentence("hydra.launcher cannot be made"):
             self.launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=hydra_context, task_function=task_function, config=config
             )

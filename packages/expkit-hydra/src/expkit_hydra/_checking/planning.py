@@ -13,7 +13,12 @@ from .._composing.run_location import pinned_keys, typed_folders
 from .._console.preview import missing_values, narrowed, warnings
 from .._drafting.draft import Draft, draft_grid
 from .._drafting.expansion import Expansion, expand
-from .._drafting.experiment import refuse_folders, refuse_keys, refuse_swept_secrets
+from .._drafting.experiment import (
+    refuse_folders,
+    refuse_keys,
+    refuse_swept_secrets,
+    refuse_unresolved,
+)
 from .._drafting.shape import Naming
 from .._drafting.sweep_params import sweep_params
 from .._grid.names import name_template
@@ -45,11 +50,15 @@ class Plan:
     composer: Composer
     declared: Callable[[], Expansion]
 
-    def warnings(self) -> Iterator[str]:
-        """What to warn of: rules that skip nothing, settings without effect, missing values."""
+    def rule_warnings(self) -> Iterator[str]:
+        """Rules that skip nothing, and runs that cannot be read."""
         selection = self.draft.selection
         left = narrowed(self.declared(), self.expansion) if selection.unused else {}
         yield from warnings(selection, left)
+
+    def warnings(self) -> Iterator[str]:
+        """What a sweep warns of: also settings without effect, and missing values."""
+        yield from self.rule_warnings()
         yield from self.draft.without_effect
         yield from missing_values(self.draft)
 
@@ -113,4 +122,5 @@ def plan_grid(
             grid_options=grid_options,
             show_progress=show_progress,
         )
+        refuse_unresolved(draft.runs, composer)
     return Plan(expansion, draft, composer, lambda: expand(params, [], loader))

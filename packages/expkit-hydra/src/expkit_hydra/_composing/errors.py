@@ -25,10 +25,13 @@ class GridError(CompactHydraException, ValueError):
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
+def one_sentence(about: str | None = None) -> Iterator[None]:
     """Let what Hydra, OmegaConf or a YAML file refuses in a block be a GridError of one sentence.
 
     Hydra prints a traceback of OmegaConf's errors, and repeats the cause of its own below them.
+
+    Args:
+        about: What cannot be made, if any other error of the block says so, too.
 
     Raises:
         GridError: With the key, and the file or the override where they are known.
@@ -37,6 +40,8 @@ def one_sentence() -> Iterator[None]:
         yield
         return
     except Exception as error:
+        if about is not None and explanation(error) is None:
+            error.add_note(f"{about}:")
         refusal = _refusal(error)
         if refusal is None:
             raise
@@ -118,7 +123,10 @@ def _of_hydra(error: BaseException) -> str:
     if override and override not in text:
         text = f"{override}: {text}"
     cause = error.__cause__
-    if cause is None or (reason := explanation(cause)) is None or reason in text:
+    key = getattr(cause, "full_key", None)
+    reason = None if cause is None else explanation(cause)
+    # "Could not override 'lr'. To append to your config use +lr=1" has said it.
+    if reason is None or reason in text or (key and f"'{key}'" in text):
         return text
     return f"{text.rstrip('.:')}: {reason}" if text else reason
 

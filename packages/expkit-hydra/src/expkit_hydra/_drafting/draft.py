@@ -12,7 +12,9 @@ from pathlib import Path
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
 
 from .._composing.composer import Composer
-from .._composing.errors import GridError
+from .._composing.errors import GridError, refuse_unresolvable
+from .._composing.internals import is_reference
+from .._composing.nodes import node_at
 from .._composing.plain_data import plain_value
 from .._composing.run_location import RunLocation
 from .._grid.frozen_configs import FrozenConfigs
@@ -329,6 +331,8 @@ def read_rules(config: DictConfig) -> list[object]:
     Raises:
         GridError: If it is no list.
     """
+    if "_filters" in config and is_reference(node_at(config, "_filters")):
+        refuse_unresolvable(config, ("_filters",))
     rules = plain_value(config.get("_filters")) or []
     if not isinstance(rules, list):
         raise GridError(f"_filters is a list of rules, got {rules!r}. Write _filters: [RULE, …].")

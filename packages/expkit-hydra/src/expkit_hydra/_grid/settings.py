@@ -66,6 +66,9 @@ def grid_settings(config: DictConfig) -> GridSettings:
         )
     after = value("after", [])
     verbs = list(after) if isinstance(after, list | ListConfig) else [after]
+    attempts = value("attempts", 3)
+    if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
+        raise GridError(f"expkit.attempts is a whole number from 1, got {attempts!r}.")
     metric, on_change = value("metric", None), value("on_change", None)
     return GridSettings(
         metric=None if metric is None else str(metric),

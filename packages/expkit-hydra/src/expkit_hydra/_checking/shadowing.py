@@ -1,0 +1,77 @@
+"""Files of the user's that hide one of expkit's, or of what it stands on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from .findings import REFUSED, WARNING, Finding
+from .places import Places
+
+# What conf/ of our packages has, and what our plugins store.
+_CONFIGS = (
+    "expkit", "hydra/sweeper/expkit", "hydra/launcher/expkit", "hydra/launcher/expkit_slurm",
+    "hydra/job_logging/expkit",
+)  # fmt: skip
+# Import names that a sweep needs; a folder or file of that name beside the script comes first.
+_MODULES = ("hydra", "omegaconf", "yaml", "rich", "submitit", "mlflow", "torch")
+
+
+def hidden_configs(places: Places) -> Iterator[Finding]:
+    """Configuration files of the user's that stand in the place of ours."""
+    from .._console.command_lines import short_path
+
+    for name in _CONFIGS:
+        file = places.file(name)
+        if file is not None:
+            shown = short_path(file)
+            yield Finding(
+                WARNING,
+                "shadowed",
+                f"{shown} takes the place of expkit's own configuration {name}. Rename it, and "
+                "name it so in the defaults list.",
+                shown,
+            )
+
+
+def hidden_modules(folder: Path) -> Iterator[Finding]:
+    """Modules beside the script that Python finds before the packages of the same name.
+
+    Args:
+        folder: Where Python looks first: that of the script.
+    """
+    from .._console.command_lines import short_path
+
+    installed = packages_distributions()
+    names = {name for name in installed if name.startswith("expkit")}
+    names.update(name for name in _MODULES if name in installed)
+    for name in sorted(names):
+        for file in (folder / f"{name}.py", folder / name / "__init__.py"):
+            if file.is_file() and not _is_installed_from(folder, name):
+                shown = short_path(file)
+                yield Finding(
+                    REFUSED,
+                    "shadowed",
+                    f"{shown} hides the installed package {name}, which a sweep imports. Rename "
+                    "it.",
+                    shown,
+                )
+    plugins = folder / "hydra_plugins" / "__init__.py"
+    if plugins.is_file():
+        shown = short_path(plugins)
+        yield Finding(
+            REFUSED,
+            "shadowed",
+            f"{shown} hides the plugins of all installed packages, expkit's sweeper and launchers "
+            "among them. Delete this file: hydra_plugins is a namespace package.",
+            shown,
+        )
+
+
+def _is_installed_from(folder: Path, name: str) -> bool:
+    """Whether the package itself lies there, as in a checkout of it."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).is_relative_to(folder)
