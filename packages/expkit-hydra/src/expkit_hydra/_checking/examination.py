@@ -17,7 +17,7 @@ from .._program.program import name_job
 from .findings import NOTE, REFUSED, WARNING, Finding
 from .places import Places
 from .planning import Plan, plan_grid
-from .shadowing import hidden_configs
+from .shadowing import hidden_configs, lost_values
 from .values import changing_values, secret_keys, unresolvable_values
 
 TYPE_CHECKING = False
@@ -76,8 +76,10 @@ def _examine_grid(
         examination.findings.append(Finding(NOTE, "grid", text))
         return
 
+    examination.findings += lost_values(config, places)
+
     def warn(text: str) -> None:
-        key = text.partition(" ")[0]
+        key = "defaults" if "_self_" in text else text.partition(" ")[0]
         examination.findings.append(Finding(WARNING, "configuration", text, *places.of(key)))
 
     options = getattr(sweeper.launcher, "grid_options", None)

@@ -48,6 +48,16 @@ class Places:
                 return path
         return None
 
+    def primary(self) -> object:
+        """The content of the primary configuration's file; None if it is none, or no YAML."""
+        import yaml
+
+        file = self.file(str(self._config_name))
+        try:
+            return None if file is None else yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):  # composing names it
+            return None
+
     @cached_property
     def _folders(self) -> list[Path]:
         sources = self._loader.get_sources()

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import yaml
+
+from .._composing.nodes import node_at
+from .._composing.plain_data import plain_written
 from .findings import REFUSED, WARNING, Finding
 from .places import Places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 # What conf/ of our packages has, and what our plugins store.
 _CONFIGS = (
@@ -34,6 +43,38 @@ def hidden_configs(places: Places) -> Iterator[Finding]:
                 "name it so in the defaults list.",
                 shown,
             )
+
+
+def lost_values(config: DictConfig, places: Places) -> Iterator[Finding]:
+    """Values of the primary configuration over which those of expkit win.
+
+    Args:
+        config: The configuration of the sweep.
+        places: Where keys are set.
+    """
+    text = resources.files("expkit_hydra").joinpath("conf/expkit.yaml").read_text("utf-8")
+    ours = dict(_leaves(yaml.safe_load(text)))
+    for key, value in _leaves(places.primary()):
+        node = node_at(config, key)
+        is_folder = key.startswith(("hydra.run.", "hydra.sweep."))  # expkit decides them anyway
+        if key in ours and value != ours[key] and node is not None and not is_folder:
+            used = plain_written(node)
+            if used == ours[key]:
+                yield Finding(
+                    WARNING,
+                    "shadowed",
+                    f"{key}: expkit's own value ({used}) wins over yours ({value}), because _self_ "
+                    "stands before expkit in the defaults list. Put expkit first.",
+                    *places.of(key),
+                )
+
+
+def _leaves(data: object, path: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(data, dict) and data:
+        for key, value in data.items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, data
 
 
 def hidden_modules(folder: Path) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from .._composing.errors import GridError, refuse_unresolvable
 from .._composing.global_state import answers_of_one_run, current_config
@@ -35,18 +36,22 @@ def changing_values(config: DictConfig, swept: Sequence[str], places: Places) ->
         first = identify(config, swept=swept)
     with answers_of_one_run(config):
         second = identify(config, swept=swept)
-    for key, _ in differing_values(first.data, second.data):
-        is_counted = (
-            key.partition(".")[0] not in NO_PART_OF_IDENTITY
-            and key not in first.unresolved
-            and not any(overlap([key, ignored]) for ignored in first.ignored)
-        )
+    keys = [key for key, _ in differing_values(first.data, second.data)]
+    # What counts is text where a key depends on the machine or the time.
+    counted = [
+        key
+        for key in keys
+        if key.partition(".")[0] not in NO_PART_OF_IDENTITY
+        and not (key in first.unresolved and first.unresolved[key] == second.unresolved.get(key))
+        and not any(overlap([key, ignored]) for ignored in first.ignored)
+    ]
+    ignored = ",".join([*first.ignored, *counted])
+    for key in keys:
         text = f"{key}{_written(config, key)} has another value each time it is read"
-        if is_counted:
-            ignored = ",".join([*first.ignored, key])
+        if key in counted:
             text += (
                 ", and it counts for what a run is: the same command would train every run again. "
-                f"Write a value that stays, or leave the key out: expkit.ignore=[{ignored}]"
+                f"Write a value that stays, or leave it out: expkit.ignore=[{ignored}]"
             )
             yield Finding(WARNING, "changing", text, *places.of(key))
         else:
@@ -82,7 +87,7 @@ def secret_keys(config: DictConfig) -> Iterator[Finding]:
         yield Finding(NOTE, "secret", text)
 
 
-def _references(config: DictConfig) -> Iterator[tuple[str, object]]:
+def _references(config: DictConfig) -> Iterator[tuple[str, Any]]:
     for key in config:
         if key != "hydra":
             yield from references_below(node_at(config, str(key)), str(key))

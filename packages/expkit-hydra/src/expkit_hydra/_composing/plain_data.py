@@ -78,7 +78,7 @@ def plain_written(node: Node) -> object:
     from omegaconf import OmegaConf
 
     if isinstance(content_of(node), dict | list):
-        return plain_value(OmegaConf.to_container(node, resolve=False))  # type: ignore[arg-type]
+        return plain_value(OmegaConf.to_container(node, resolve=False))
     return plain_value(raw_value(node))
 
 

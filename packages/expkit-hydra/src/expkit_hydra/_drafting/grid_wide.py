@@ -98,14 +98,14 @@ class GridWideSettings:
         if key in _PLUGINS:
             used, value = _chosen(self._config, key), _chosen(base.config, key)
         elif used in (None, [], {}):
-            used = "nothing"
+            used = "unset"
         elsewhere = f"give {key} on the command line, where it holds for all runs"
         if key == "hydra.sweeper.params":
             elsewhere = "sweep these keys on the command line"
         return without_known_secrets(
-            f"{choice} sets {key} to {value}, which a grid reads once, before it sweeps "
-            f"{bare_key(choice.partition('=')[0])}: that run would get {used}. Start a grid with "
-            f"{choice} alone, or {elsewhere}."
+            f"{choice} sets {key} to {value}, but a grid reads that once, before it sweeps "
+            f"{bare_key(choice.partition('=')[0])}: it stays {used}. Start a grid with {choice} "
+            f"alone, or {elsewhere}."
         )
 
     def _choice(self, key: str, value: object, overrides: tuple[str, ...]) -> str | None:
