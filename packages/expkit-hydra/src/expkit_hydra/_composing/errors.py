@@ -54,14 +54,23 @@ def one_sentence(about: str | None = None) -> Iterator[None]:
     raise refusal
 
 
-def refuse_unresolvable(config: DictConfig, keys: tuple[str, ...]) -> None:
-    """Refuse references that lead nowhere below keys that Hydra itself resolves before a sweep.
+def refuse_unresolvable(
+    config: DictConfig, keys: tuple[str, ...], *, or_missing: bool = True
+) -> None:
+    """Refuse references that lead nowhere, at keys and below them.
 
-    Hydra resolves them without their parents, so that its errors name no key.
+    Hydra resolves its own node without the parents, so that its errors name no key.
+
+    Args:
+        config: The configuration.
+        keys: The keys.
+        or_missing: Whether to refuse references to `???`, too.
 
     Raises:
         GridError: Naming the key.
     """
+    from omegaconf.errors import InterpolationToMissingValueError
+
     from .internals import referent
     from .nodes import node_at, references_below
 
@@ -69,7 +78,11 @@ def refuse_unresolvable(config: DictConfig, keys: tuple[str, ...]) -> None:
         for path, node in references_below(node_at(config, key), key):
             try:
                 with one_sentence():
-                    referent(node)
+                    try:
+                        referent(node)
+                    except InterpolationToMissingValueError:
+                        if or_missing:
+                            raise
             except GridError as error:
                 reason = str(error)
                 raise GridError(

@@ -73,7 +73,8 @@ def refuse_unresolved(runs: Iterable[GridRun], composer: Composer) -> None:
             config = composer.compose(run.index, run.overrides)
             with current_config(config):
                 try:
-                    refuse_unresolvable(config, (key.partition("@")[0],))
+                    # What is missing, the program may fill in.
+                    refuse_unresolvable(config, (key.partition("@")[0],), or_missing=False)
                 except GridError as error:
                     raise GridError(f"{error} ({' '.join(run.overrides)})") from None
 
