@@ -41,3 +41,20 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """
     matches = near_matches(name, candidates)
     return f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""
+
+
+def did_you_mean_key(name: str, keys: Iterable[str]) -> str:
+    """The same for a key of a configuration: the user's own first, and the kit's without such.
+
+    >>> did_you_mean_key("repeats", ["expkit.repeat", "data.repeat", "seed"])
+    " Did you mean 'data.repeat'?"
+    """
+    names = list(keys)
+    return did_you_mean(name, own_keys(names)) or did_you_mean(name, names)
+
+
+def own_keys(names: Iterable[str]) -> list[str]:
+    """The dotted names that the user has written, without those that only steer the kit."""
+    from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
+
+    return [name for name in names if name.partition(".")[0] not in NO_PART_OF_IDENTITY]

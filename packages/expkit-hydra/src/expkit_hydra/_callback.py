@@ -49,7 +49,7 @@ class RunCallback(Callback, JobWatcher):
         self._config: DictConfig | None = None  # of a foreign launcher's run
         self._while_running = ExitStack()
         self._pid = os.getpid()
-        watch_jobs(self)  # of an error that passes by on_job_end, none is told
+        watch_jobs(self, _forget_location)  # of an error that passes by on_job_end, none is told
 
     def __reduce__(self) -> tuple[type[RunCallback], tuple[()]]:
         # Launchers that run jobs elsewhere pickle callbacks, and a claim belongs to its process.
@@ -302,6 +302,22 @@ class RunCallback(Callback, JobWatcher):
                 log.warning("%s", text)
                 return text
         return None
+
+
+def _forget_location(config: DictConfig) -> None:
+    """Let the overrides of a run under a foreign launcher be the user's, before Hydra lists them.
+
+    That launcher was told by overrides where the run of our grid belongs.
+    """
+    from omegaconf import OmegaConf
+
+    from ._composing.run_location import without_location
+    from ._grid.contents import has_tree
+
+    is_ours = "expkit" in str(OmegaConf.select(config, "hydra.sweeper._target_"))
+    # Our own launchers know already where it runs, and list no such overrides.
+    if is_ours and has_tree(config) and OmegaConf.is_missing(config.hydra.runtime, "output_dir"):
+        without_location(config)
 
 
 def _settle_folder(config: DictConfig) -> str | None:

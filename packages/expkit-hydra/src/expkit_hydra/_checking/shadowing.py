@@ -64,7 +64,7 @@ def lost_values(config: DictConfig, places: Places) -> Iterator[Finding]:
                     WARNING,
                     "shadowed",
                     f"{key}: expkit's own value ({used}) wins over yours ({value}), because _self_ "
-                    "stands before expkit in the defaults list. Put expkit first.",
+                    "stands before expkit in the defaults list. Put expkit before _self_.",
                     *places.of(key),
                 )
 

@@ -78,8 +78,8 @@ def order_warning(config_loader: ConfigLoader, config_name: str | None) -> str |
         return None
     return (
         f"In the defaults list of {config_name}, _self_ stands before expkit, so expkit's own "
-        "values win over yours (experiment_id, expkit.metric, hydra.sweeper.params, …). Move "
-        "_self_ to the end: defaults: [expkit, ..., _self_]."
+        "values win over yours (experiment_id, expkit.metric, hydra.sweeper.params, …). Put "
+        "expkit before _self_, and leave the rest as it is."
     )
 
 

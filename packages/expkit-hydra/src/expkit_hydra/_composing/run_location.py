@@ -50,12 +50,12 @@ class RunLocation:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The overrides that tell a run where its folder is, under any launcher."""
+        """The overrides that tell a run where its folder is, under a foreign launcher."""
         return tuple(to_override(key, value) for key, value in self.items())
 
     def items(self) -> tuple[tuple[str, str], ...]:
         """Keys and values."""
-        return (*self.pinned, ("run_name", self.run_name))
+        return (("run_name", self.run_name), *self.pinned)
 
 
 def pinned_keys(master: DictConfig) -> tuple[tuple[str, str], ...]:
@@ -92,6 +92,17 @@ def settle(
             config[key] = value
         if overrides is not None:
             list_overrides(config, overrides)
+
+
+def without_location(config: DictConfig) -> None:
+    """Take the overrides of a run's location, which are the last ones, from what Hydra lists."""
+    from omegaconf import open_dict, read_write
+
+    overrides = listed_overrides(config.hydra)
+    starts = [i for i, text in enumerate(overrides) if text.startswith("run_name=")]
+    if starts:
+        with read_write(config), open_dict(config):
+            list_overrides(config, overrides[: starts[-1]])
 
 
 def other_folders(config: DictConfig, node: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from .._composing.global_state import answers_of_one_run, current_config
 from .._composing.nodes import node_at
 from .._composing.override_reader import written_options
 from .._composing.overrides import bare_key, overlap
-from .._composing.plain_data import plain_mapping, plain_value
+from .._composing.plain_data import plain_mapping, plain_text, plain_value
 from .._composing.run_location import listed_overrides
 from .._composing.volatile import mentions_volatile, resolvers_as_text
 from .secrets import (
@@ -134,6 +134,12 @@ def hash_of(
         patterns: What is secret, which does not count; None: there is nothing.
     """
     return _hash(_counted(stable, ignored_keys(data, swept), patterns))
+
+
+def hash_as_written(config: DictConfig) -> str:
+    """The hash of a configuration that Hydra does not read, its references as text."""
+    data = plain_text(config)
+    return hash_of(data, data, swept=(), patterns=patterns_of(config))
 
 
 def _hash(counted: Mapping[str, object]) -> str:
