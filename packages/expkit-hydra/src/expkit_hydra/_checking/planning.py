@@ -11,7 +11,7 @@ from .._composing.composer import Composer
 from .._composing.config_files import files_read_once, order_warning
 from .._composing.run_location import pinned_keys, typed_folders
 from .._console.preview import missing_values, narrowed, warnings
-from .._drafting.draft import Draft, draft_grid
+from .._drafting.draft import Draft, draft_grid, read_rules
 from .._drafting.expansion import Expansion, expand
 from .._drafting.experiment import (
     refuse_folders,
@@ -102,6 +102,7 @@ def plan_grid(
     settings = grid_settings(config)  # refuses what is misspelt before anything is composed
     if settings.fresh:
         warn("expkit.fresh is for single runs; expkit.rerun=all starts a grid over.")
+    read_rules(config)  # refuses what is no list
     misplaced = unread_rules(config)
     if misplaced is not None:
         warn(misplaced)

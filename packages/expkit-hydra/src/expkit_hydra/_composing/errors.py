@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _NOISE = ("full_key:", "object_type=", "reference_type=", "See https://", "Config search path:")
+
+_FULL_KEY = re.compile(r"^\s*full_key: (\S+)", re.MULTILINE)
 
 
 class GridError(CompactHydraException, ValueError):
@@ -132,14 +135,17 @@ def _of_yaml(error: BaseException) -> str:
 
 def _of_hydra(error: BaseException) -> str:
     text = _one_line(str(error))
+    key = _FULL_KEY.search(str(error))  # of OmegaConf's message, where it holds one
+    if key is not None and key[1] not in text:
+        text = f"{text} ({key[1]})"
     override = getattr(error, "override", None)
     if override and override not in text:
         text = f"{override}: {text}"
     cause = error.__cause__
-    key = getattr(cause, "full_key", None)
+    missing = getattr(cause, "full_key", None)
     reason = None if cause is None else explanation(cause)
     # "Could not override 'lr'. To append to your config use +lr=1" has said it.
-    if reason is None or reason in text or (key and f"'{key}'" in text):
+    if reason is None or reason in text or (missing and f"'{missing}'" in text):
         return text
     return f"{text.rstrip('.:')}: {reason}" if text else reason
 
