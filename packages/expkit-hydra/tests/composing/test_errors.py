@@ -104,7 +104,7 @@ def test_what_is_wrong_in_the_node_of_hydra_is_named_by_its_key(app, node, text)
         ("+experiment=lost,good", "Run 0 .*experiment=lost.*'experiment/nothing'"),
         (
             "+experiment=good,typed",
-            r"Run 1 .*experiment=typed.*Value 'abc' .*Integer \(typed.seed\)$",
+            r"Run 1 .*=typed.*'abc' .*Integer \(typed.seed\)$",
         ),
         ("seed=${nowhere},2", r"seed: Interpolation key 'nowhere' not found \(.*seed="),
         ("seed=${no_such:1},2", "seed: Unsupported interpolation type no_such"),

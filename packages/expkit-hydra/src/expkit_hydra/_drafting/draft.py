@@ -209,6 +209,7 @@ class _Drafting:
         resolved = run.resolve()
         folder = self._experiment.enter(resolved)
         if resolved.config_hash in self._seen:
+            self._settings.check(run.composition)  # it may differ in them alone
             self._refuse_ignored(self._seen[resolved.config_hash], run, resolved)
             return
         candidate = _candidate(resolved, folder)
