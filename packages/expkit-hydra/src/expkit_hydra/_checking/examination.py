@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._composing.config_files import order_warning
 from .._composing.errors import GridError, one_sentence, refuse_unresolvable
 from .._composing.global_state import current_config
 from .._composing.run_location import RunLocation, other_folders, pinned_keys, settle
@@ -76,7 +77,8 @@ def _examine_grid(
         examination.findings.append(Finding(NOTE, "grid", text))
         return
 
-    examination.findings += lost_values(config, places)
+    if order_warning(app.loader, app.config_name) is not None:
+        examination.findings += lost_values(config, places)
 
     def warn(text: str) -> None:
         key = "defaults" if "_self_" in text else text.partition(" ")[0]

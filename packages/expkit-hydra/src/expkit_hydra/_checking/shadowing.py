@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from importlib import resources
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
@@ -24,8 +23,12 @@ _CONFIGS = (
     "expkit", "hydra/sweeper/expkit", "hydra/launcher/expkit", "hydra/launcher/expkit_slurm",
     "hydra/job_logging/expkit",
 )  # fmt: skip
-# Import names that a sweep needs; a folder or file of that name beside the script comes first.
-_MODULES = ("hydra", "omegaconf", "yaml", "rich", "submitit", "mlflow", "torch")
+# What a sweep imports; a file of that name beside the script comes first.
+_MODULES = (
+    "expkit", "expkit_bookkeeping", "expkit_filter", "expkit_hydra", "expkit_mlflow",
+    "expkit_plotting", "expkit_registry", "expkit_seed", "expkit_slurm", "expkit_timer", "hydra",
+    "mlflow", "omegaconf", "rich", "submitit", "torch", "yaml",
+)  # fmt: skip
 
 
 def hidden_configs(places: Places) -> Iterator[Finding]:
@@ -85,18 +88,15 @@ def hidden_modules(folder: Path) -> Iterator[Finding]:
     """
     from .._console.command_lines import short_path
 
-    installed = packages_distributions()
-    names = {name for name in installed if name.startswith("expkit")}
-    names.update(name for name in _MODULES if name in installed)
-    for name in sorted(names):
-        for file in (folder / f"{name}.py", folder / name / "__init__.py"):
-            if file.is_file() and not _is_installed_from(folder, name):
+    for name in _MODULES:
+        package = folder / name / "__init__.py"
+        for file in (folder / f"{name}.py", package):
+            if file.is_file() and not (file == package and _is_imported_from(package, name)):
                 shown = short_path(file)
                 yield Finding(
                     REFUSED,
                     "shadowed",
-                    f"{shown} hides the installed package {name}, which a sweep imports. Rename "
-                    "it.",
+                    f"{shown} hides the package {name}, which a sweep may import. Rename it.",
                     shown,
                 )
     plugins = folder / "hydra_plugins" / "__init__.py"
@@ -111,8 +111,7 @@ def hidden_modules(folder: Path) -> Iterator[Finding]:
         )
 
 
-def _is_installed_from(folder: Path, name: str) -> bool:
-    """Whether the package itself lies there, as in a checkout of it."""
-    module = sys.modules.get(name)
-    file = getattr(module, "__file__", None)
-    return file is not None and Path(file).is_relative_to(folder)
+def _is_imported_from(package: Path, name: str) -> bool:
+    """Whether it is the package itself, in a checkout of it."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file is not None and package.samefile(file)
