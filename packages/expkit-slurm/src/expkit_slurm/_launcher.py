@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 INTERRUPTED, TERMINATED = 130, 143
 
 
+def grid_options() -> tuple[str, ...]:
+    """The options that are read once for the whole grid; resources are each run's own."""
+    return ("wait", *SETTINGS)
+
+
 def own_settings(values: Mapping[str, object]) -> dict[str, object]:
     """The options without those of other launchers; refused before anything is composed or written.
 
