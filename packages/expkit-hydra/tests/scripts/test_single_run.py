@@ -211,7 +211,7 @@ def test_only_rank_0_of_a_distributed_run_claims_it(app):
         (["experiment_id=.."], "experiment_id is the name of one folder"),
         (["experiment_id=null"], "experiment_id is the name of one folder"),
         (["results_dir=null"], "results_dir is the folder of all experiments"),
-        (["run_name='${no_such_key}'"], "The run's folder cannot be named: Interpolation key"),
+        (["run_name='${no_such_key}'"], "run_name: Interpolation key 'no_such_key' not found"),
         (["results_dir=/dev/null/results"], "Run 1 cannot start, its folder refuses:"),
         (["+expkit.metrc=loss"], "expkit.metrc is not known. Did you mean expkit.metric?"),
     ],
@@ -263,8 +263,8 @@ main()
 """
 KILLED_BEFORE_RUN_JSON = """
 import os, runpy, signal, sys
-from expkit_bookkeeping._runs import claims
-claims._write_start = lambda *facts, **more: os.kill(os.getpid(), signal.SIGKILL)
+from expkit_bookkeeping._runs.claims import Claim
+Claim.start = lambda *facts, **more: os.kill(os.getpid(), signal.SIGKILL)
 sys.argv = sys.argv[1:]
 sys.path.insert(0, os.getcwd())
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key, public_override
 
-from .._composing.errors import GridError
+from .._composing.composer import Composer
+from .._composing.errors import GridError, refuse_unresolvable
+from .._composing.global_state import current_config
+from .._grid.run import GridRun
 from .expansion import Expansion
 from .shape import ResolvedRun
 
@@ -55,6 +58,25 @@ def refuse_swept_secrets(expansion: Expansion, patterns: Sequence[str]) -> None:
                 "server's name, and let ${oc.env:…} give what is secret. If it is no secret, "
                 "change expkit.secrets."
             )
+
+
+def refuse_unresolved(runs: Iterable[GridRun], composer: Composer) -> None:
+    """Refuse swept values that are references to nothing: they would be part of names.
+
+    Raises:
+        GridError: Naming the key and the run.
+    """
+    for run in runs:
+        for key, value in run.values.items():
+            if not (isinstance(value, str) and "${" in value):
+                continue
+            config = composer.compose(run.index, run.overrides)
+            with current_config(config):
+                try:
+                    # What is missing, the program may fill in.
+                    refuse_unresolvable(config, (key.partition("@")[0],), or_missing=False)
+                except GridError as error:
+                    raise GridError(f"{error} ({' '.join(run.overrides)})") from None
 
 
 class Experiment:

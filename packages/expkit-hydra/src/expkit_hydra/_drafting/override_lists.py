@@ -23,6 +23,7 @@ from expkit_bookkeeping.launching import (
 
 from .._composing.composer import Composer
 from .._composing.config_files import files_read_once
+from .._composing.errors import one_sentence
 from .._composing.global_state import current_config
 from .._composing.overrides import bare_key
 from .._composing.run_location import RunLocation, pinned_keys
@@ -82,10 +83,9 @@ class ListSweep:
             command: What runs the sweep again, behind `python`.
 
         Raises:
-            GridError: If the experiment has no valid name.
-            ConfigCompositionException: If Hydra refuses a list.
+            GridError: If the experiment has no valid name, or if Hydra refuses a list.
         """
-        with current_config(config):
+        with one_sentence(), current_config(config):
             remember_secrets_of(config, [text for texts in override_lists for text in texts])
             batch = _Batch(self, config, loader)
             with files_read_once(loader):

@@ -29,8 +29,9 @@ _FORBIDDEN = re.compile(r"[^A-Za-z0-9._=+-]+")
 def name_of(values: Mapping[str, object]) -> str:
     """The name made of the swept keys' values, in their order.
 
-    >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]})
-    '18_0.001_None_64-32'
+    Examples:
+        >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]})
+        '18_0.001_None_64-32'
     """
     return clean("_".join(_part(value) for value in values.values()) or NOTHING_SWEPT)
 
@@ -38,10 +39,11 @@ def name_of(values: Mapping[str, object]) -> str:
 def clean(name: object) -> str:
     """A name that is one folder's name: letters, digits and `._=+-`, at most 100 bytes.
 
-    >>> clean("a b/../c"), clean("..")
-    ('a-b-..-c', 'run')
-    >>> len(clean("x" * 300))
-    100
+    Examples:
+        >>> clean("a b/../c"), clean("..")
+        ('a-b-..-c', 'run')
+        >>> len(clean("x" * 300))
+        100
     """
     text = _FORBIDDEN.sub("-", str(name)).lstrip(".") or NOTHING_SWEPT
     if text.startswith("-"):
@@ -55,8 +57,9 @@ def clean(name: object) -> str:
 def swept_keys(params: object) -> list[str]:
     """Keys that `hydra.sweeper.params` sweeps, in their order, block by block.
 
-    >>> swept_keys([{"optimizer": ["sgd"], "lr": "0.1,0.01"}, {"lr": [1], "epochs": 5}])
-    ['optimizer', 'lr']
+    Examples:
+        >>> swept_keys([{"optimizer": ["sgd"], "lr": "0.1,0.01"}, {"lr": [1], "epochs": 5}])
+        ['optimizer', 'lr']
     """
     blocks = params if isinstance(params, list | tuple) else [params or {}]
     keys: dict[str, None] = {}

@@ -156,7 +156,8 @@ def warn_of_differences(runs: Sequence[Run], keys: Sequence[str] | None) -> None
         folders = [run.folder for run in group.runs if run.folder is not None]
         if len(folders) < 2:
             continue
-        from expkit_bookkeeping.reading import configuration_differences, differences_text
+        with reader_of_runs():
+            from expkit_bookkeeping.reading import configuration_differences, differences_text
 
         differences = configuration_differences(folders, swept)
         if differences:
@@ -170,7 +171,8 @@ def warn_of_differences(runs: Sequence[Run], keys: Sequence[str] | None) -> None
 
 
 def _nothing_in(folder: Path) -> str:
-    from expkit_bookkeeping.reading import experiment_folder, find_runs
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import experiment_folder, find_runs
 
     experiments = sorted(path.parent.name for path in folder.glob("*/training"))
     if experiments:
@@ -196,7 +198,8 @@ def _experiment(
     name: str,
     home: Path,
 ) -> Experiment:
-    from expkit_bookkeeping.reading import read_curves, repeated_names
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import read_curves, repeated_names
 
     runs: dict[str, Run] = {}
     metric = direction = None
