@@ -103,7 +103,8 @@ class Experiment:
             shown = ", ".join("/".join(pair) for pair in pairs)
             raise GridError(
                 f"The runs of one grid have several experiment folders ({shown}): results_dir and "
-                "experiment_id must not depend on a swept key. Put what differs into run_name."
+                "experiment_id, by default hydra.job.name, must not depend on a swept key. Write "
+                "experiment_id: NAME, the same for all runs, and put what differs into run_name."
             )
         return self._training / run.run_name
 
