@@ -50,7 +50,8 @@ def did_you_mean_key(name: str, keys: Iterable[str]) -> str:
     " Did you mean 'data.repeat'?"
     """
     names = list(keys)
-    return did_you_mean(name, own_keys(names)) or did_you_mean(name, names)
+    guess = did_you_mean(name, own_keys(names)) if own_keys([name]) else ""
+    return guess or did_you_mean(name, names)
 
 
 def own_keys(names: Iterable[str]) -> list[str]:
