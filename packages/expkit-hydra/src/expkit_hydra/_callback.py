@@ -69,7 +69,7 @@ class RunCallback(Callback, JobWatcher):
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
-        from ._drafting.experiment import check_experiment_id
+        from ._drafting.experiment import check_experiment
         from ._grid.identity import write_config
         from ._grid.names import settle_name
         from ._grid.secrets import patterns_of, remember_secrets_of
@@ -93,7 +93,7 @@ class RunCallback(Callback, JobWatcher):
                 settings = grid_settings(config)
                 name = settle_name(config)
                 with current_config(config):  # the default is the script's name, from Hydra's node
-                    check_experiment_id(str(config.experiment_id))
+                    check_experiment(str(config.results_dir), str(config.experiment_id))
                     place = _settle_folder(config)
                     note_output_dir(config, str(config.hydra.run.dir))
         except ValueError as error:

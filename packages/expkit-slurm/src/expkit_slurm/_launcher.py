@@ -93,8 +93,9 @@ def _array_lines(plan: SubmissionPlan, grid: Grid, experiment: Path) -> Iterator
 def queued_line(number: int) -> str:
     """That this many runs are not submitted again.
 
-    >>> queued_line(1)
-    '1 run is in the queue already, and stays there'
+    Examples:
+        >>> queued_line(1)
+        '1 run is in the queue already, and stays there'
     """
     if number == 1:
         return "1 run is in the queue already, and stays there"
