@@ -26,7 +26,7 @@ def resolve_name(*, _root_: Any) -> str:
                 "knows. Outside a Hydra app give a name, e.g. the override run_name=test."
             )
         hydra_node = cast(Any, HydraConfig.get())
-    return default_name(_root_, hydra_node)
+    return default_name(_root_, hydra_node).plain
 
 
 def resolve_clean(text: object) -> str:
