@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expkit_hydra import GridError
-from expkit_hydra._drafting import shared_names
 from expkit_hydra._drafting.shared_names import (
     EarlierNames,
+    file_system_ignores_case,
     folded,
-    ignores_case,
     refuse_shared_names,
     told_apart,
 )
@@ -20,26 +19,24 @@ from expkit_hydra._grid.names import name_of
 NOTHING = EarlierNames([])
 
 
-def names_in_a_grid(texts, folder, earlier=NOTHING):
+def names_in_a_grid(texts, earlier=NOTHING, *, ignores_case=False):
     names = [name_of({"note": text}) for text in texts]
     plain = [name.plain for name in names]
-    suffixed = told_apart(names, plain, [f"hash of {text}" for text in texts], folder, earlier)
+    hashes = [f"hash of {text}" for text in texts]
+    suffixed = told_apart(names, plain, hashes, earlier, lambda: ignores_case)
     return [suffixed.get(position, name) for position, name in enumerate(plain)]
 
 
 @given(st.lists(st.text(max_size=4), unique=True, max_size=20))
 def test_no_two_runs_of_a_grid_share_a_folder(texts):
-    with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(shared_names, "ignores_case", lambda folder: True)
-        names = names_in_a_grid(texts, None)
+    names = names_in_a_grid(texts, ignores_case=True)
 
     assert len({folded(name) for name in names}) == len(texts)
-    order = sorted(range(len(texts)), key=lambda position: texts[position])
-    assert names_in_a_grid([texts[at] for at in order], None) == [names[at] for at in order]
+    assert names_in_a_grid(texts[::-1], ignores_case=True) == names[::-1]
 
 
-def test_a_suffix_comes_only_where_names_would_be_shared(tmp_path):
-    names = names_in_a_grid(["a b", "a-b", "a c", "Adam", "adam"], tmp_path)
+def test_a_suffix_comes_only_where_names_would_be_shared():
+    names = names_in_a_grid(["a b", "a-b", "a c", "Adam", "adam"])
 
     assert names == ["a-b-541e27fe", "a-b-ff096ad9", "a-c", "Adam", "adam"]
 
@@ -47,13 +44,13 @@ def test_a_suffix_comes_only_where_names_would_be_shared(tmp_path):
 def test_a_run_that_has_its_folder_keeps_it(tmp_path):
     record = SimpleNamespace(folder=tmp_path / "a-b", config_hash="hash of a b")
 
-    names = names_in_a_grid(["a b", "a-b"], tmp_path, EarlierNames([record]))
+    names = names_in_a_grid(["a b", "a-b"], EarlierNames([record]))
 
     assert names == ["a-b", "a-b-ff096ad9"]
 
 
-def test_two_spellings_of_a_letter_are_one_name_and_two_runs(tmp_path):
-    composed, decomposed = names_in_a_grid(["caf\u00e9", "cafe\u0301"], tmp_path)
+def test_two_spellings_of_a_letter_are_one_name_and_two_runs():
+    composed, decomposed = names_in_a_grid(["caf\u00e9", "cafe\u0301"])
 
     assert composed != decomposed
     assert composed[:-9] == decomposed[:-9] == "caf\u00e9"
@@ -61,9 +58,9 @@ def test_two_spellings_of_a_letter_are_one_name_and_two_runs(tmp_path):
 
 def test_whether_a_file_system_ignores_case_is_seen_before_the_folder_exists(tmp_path):
     (tmp_path / "Results").mkdir()
-    assert not ignores_case(tmp_path / "Results" / "digits")
+    assert not file_system_ignores_case(tmp_path / "Results" / "digits")
     (tmp_path / "rESULTS").symlink_to("Results")  # what such a file system would find
-    assert ignores_case(tmp_path / "Results" / "digits")
+    assert file_system_ignores_case(tmp_path / "Results" / "digits")
 
 
 def test_one_name_for_two_runs_names_the_missing_key():

@@ -24,7 +24,12 @@ from .composed_runs import ComposedRun, ShowProgress, composed_runs
 from .expansion import Expansion
 from .experiment import Experiment
 from .shape import Naming, ResolvedRun, Shape, shape_of_run
-from .shared_names import EarlierNames, refuse_shared_names, told_apart
+from .shared_names import (
+    EarlierNames,
+    file_system_ignores_case,
+    refuse_shared_names,
+    told_apart,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,13 +138,14 @@ class _Drafting:
         for run in stream:
             self._take(run)
         kept = [run for run in self._runs if run.skipped_by is None]
-        assert self._experiment.folder is not None
+        folder = self._experiment.folder
+        assert folder is not None
         suffixed = told_apart(
             [self._names[run.index] for run in kept],
             [run.run_name for run in kept],
             [run.config_hash for run in kept],
-            self._experiment.folder,
             self._earlier_names,
+            lambda: file_system_ignores_case(folder),
         )
         if suffixed and not self._suffixed:
             # Decisions depend on the folder, so all are taken again.
@@ -157,7 +163,7 @@ class _Drafting:
         )
         selection = self._selecting.finish()
         return Draft(
-            experiment=self._experiment.folder,
+            experiment=folder,
             records=records,
             selection=selection,
             runs=self._runs,

@@ -36,7 +36,7 @@ from .._grid.schedulers import ask_schedulers
 from .._grid.secrets import patterns_of, remember_secrets_of, secret_nodes, veiled
 from .description import describe_runs
 from .experiment import check_experiment_id
-from .shared_names import folded, ignores_case
+from .shared_names import file_system_ignores_case, folded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class _Batch:
             self._experiment = Path(str(config.hydra.sweep.dir)).absolute() / RECORDS
         self._pinned = pinned_keys(config) if self._has_tree else ()
         self._is_alive = ask_schedulers(self._experiment).is_alive
-        self._ignores_case = ignores_case(self._experiment)
+        self._ignores_case = file_system_ignores_case(self._experiment)
         self._frozen = FrozenConfigs(self._patterns)
         self._runs: list[GridRun] = []
         self._unwritten: dict[int, DictConfig] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .._composing.errors import GridError
@@ -42,8 +42,8 @@ def told_apart(
     names: Sequence[RunName],
     run_names: Sequence[str],
     hashes: Sequence[str | None],
-    experiment: Path,
     earlier: EarlierNames,
+    ignores_case: Callable[[], bool],
 ) -> dict[int, str]:
     """The names of the runs that need a suffix, by their position.
 
@@ -54,17 +54,15 @@ def told_apart(
         names: What each run can be called.
         run_names: What each is called so far.
         hashes: Hash of each run's configuration.
-        experiment: Their folder.
-        earlier: The names of the runs in it.
+        earlier: The names of the runs of their experiment.
+        ignores_case: Tells whether the file system does; asked where that matters.
     """
+    folders = [folded(name) for name in run_names]
+    if len(set(folders)) < len(set(run_names)) and not ignores_case():
+        folders = list(run_names)
     by_folder: dict[str, list[int]] = {}
-    for position, name in enumerate(run_names):
-        by_folder.setdefault(folded(name), []).append(position)
-    is_crowded = len(by_folder) < len(run_names)
-    if is_crowded and len(by_folder) < len(set(run_names)) and not ignores_case(experiment):
-        by_folder = {}
-        for position, name in enumerate(run_names):
-            by_folder.setdefault(name, []).append(position)
+    for position, folder in enumerate(folders):
+        by_folder.setdefault(folder, []).append(position)
     suffixed: dict[int, str] = {}
     for positions in by_folder.values():
         others = {
@@ -82,7 +80,7 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name.casefold())
 
 
-def ignores_case(folder: Path) -> bool:
+def file_system_ignores_case(folder: Path) -> bool:
     """Whether the file system of a folder, which need not exist yet, ignores case."""
     for path in (folder, *folder.parents):
         other = path.with_name(path.name.swapcase()) if path.name else path
