@@ -8,6 +8,7 @@ from pathlib import Path
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key, public_override
 
 from .._composing.errors import GridError
+from .._grid.names import refuse_unencodable
 from .expansion import Expansion
 from .shape import ResolvedRun
 
@@ -55,8 +56,8 @@ class Experiment:
         """The run's folder.
 
         Raises:
-            GridError: If the run belongs to another experiment than the runs before it, or if
-                Hydra would run it elsewhere.
+            GridError: If the run belongs to another experiment than the runs before it, if Hydra
+                would run it elsewhere, or if no folder can have its name.
         """
         if self._identifiers is None or self.folder is None:
             self._identifiers = run.experiment
@@ -71,6 +72,7 @@ class Experiment:
                 f"The runs of one grid have several experiment folders ({shown}): results_dir and "
                 "experiment_id must not depend on a swept key. Put what differs into run_name."
             )
+        refuse_unencodable(run.run_name)
         folder = self._training / run.run_name
         sweep_dir, subdir = run.output_dir
         if sweep_dir == self._sweep_dir and subdir == run.run_name:

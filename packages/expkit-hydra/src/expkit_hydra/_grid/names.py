@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key
+from expkit_bookkeeping.launching import (
+    NO_PART_OF_IDENTITY,
+    is_secret_key,
+    why_unencodable,
+)
 
 from .._composing.errors import GridError
 from .._composing.internals import child_node, raw_value
@@ -197,6 +201,18 @@ def default_name(config: DictConfig, hydra: DictConfig) -> RunName:
     return name_of({key: values.get(key) for key in keys})
 
 
+def refuse_unencodable(run_name: str) -> None:
+    """Refuse a name that no folder can have under this locale.
+
+    Raises:
+        GridError: Saying what to set.
+    """
+    if not run_name.isascii():
+        reason = why_unencodable(run_name)
+        if reason is not None:
+            raise GridError(reason)
+
+
 def naming_keys(hydra: DictConfig) -> list[str]:
     """Keys that `hydra.sweeper.params` sweeps, or else those on the command line."""
     from omegaconf import OmegaConf
@@ -235,6 +251,7 @@ def settle_name(config: DictConfig) -> str:
     with current_config(config), veiled(secret_nodes(config, patterns), patterns):
         is_default = raw_value(child_node(config, "run_name")) == DEFAULT_TEMPLATE
         name = default_name(config, config.hydra) if is_default else name_from(config.run_name)
+        refuse_unencodable(name.plain)
         training = Path(str(config.results_dir), str(config.experiment_id), "training")
         has_suffix = (training / name.suffixed).is_dir()
         location = RunLocation(name.suffixed if has_suffix else name.plain, pinned_keys(config))
