@@ -40,20 +40,32 @@ def mac(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("suite", "choice"),
+    ("package", "modules", "choice"),
     [
-        ("expkit-bookkeeping/tests/runs", "rac or lost or dead or gone or alive or killed"),
-        ("expkit-bookkeeping/tests/recording", "signal"),
-        ("expkit-mlflow/tests/journal", "owner or killed or lock"),
-        ("expkit-hydra/tests/running", "killed or lost"),
+        (
+            "expkit-bookkeeping",
+            ["runs/test_claims.py", "runs/test_held_runs.py", "runs/test_takeover.py"],
+            "killed or racing or race or living or former or open_already or reopens",
+        ),
+        (
+            "expkit-mlflow",
+            ["journal/test_journal.py", "store/test_lock.py", "test_logger.py"],
+            "owner or holder or killed or without_locks",
+        ),
+        (
+            "expkit-hydra",
+            ["scripts/test_launcher.py", "scripts/test_single_run.py"],
+            "half_way or another_process_has",
+        ),
     ],
 )
-def test_owners_and_locks_are_judged_without_proc_as_with_it(mac, suite, choice):
+def test_owners_and_locks_are_judged_without_proc_as_with_it(mac, package, modules, choice):
     prefix, environment = mac
+    tests = REPOSITORY / "packages" / package / "tests"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", choice]
 
     done = subprocess.run(
-        [*prefix, *command, str(REPOSITORY / "packages" / suite)],
+        [*prefix, *command, *(str(tests / module) for module in modules)],
         env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
