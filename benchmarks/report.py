@@ -152,7 +152,7 @@ def mlflow_ui(store: Path) -> Figures:
                     if server.poll() is not None:
                         raise
                     time.sleep(0.1)
-            tab.get_by_text("cnn_", exact=False).first.wait_for(timeout=120_000)
+            tab.locator("a[href*='/experiments/1/runs/']").first.wait_for(timeout=120_000)
             return time.perf_counter() - begin, {PAINT: first_paint_ms(tab)}
     finally:
         server.terminate()

@@ -31,12 +31,28 @@ def test_a_page_needs_no_other_file_and_no_network_and_breaks_no_rule_of_its_pol
     assert page.tab.locator("canvas").count() >= 4  # two metrics, parallel coordinates, scatter
 
 
-def test_the_headline_names_the_best_run_and_counts_states(report, open_page):
+def test_the_headline_names_the_best_run_and_mean_and_counts_states(report, digits, open_page):
+    from expkit_bookkeeping import read_run, results
+
     text = open_page(report).tab.inner_text(".headline")
     assert "Best val/acc" in text
     assert "cnn_0.001_2" in text
     assert "8 completed" in text
     assert "1 failed" in text
+    mean = results(digits).table()["best_val/acc", "mean"].max()
+    assert f"{mean:.4g} ± " in text
+    assert "(n = 2): cnn, 0.001" in text
+    started = read_run(digits / "training/cnn_0.001_2").started_at
+    assert started[:10] in text.partition("trained")[2]
+
+
+def test_the_page_carries_the_licences_of_what_it_contains(report, open_page):
+    page = open_page(report)
+    licences = page.tab.locator("footer pre")
+    assert not licences.is_visible()
+    page.tab.click("footer summary")
+    for words in ("Apache License", "zrender", "Microsoft Corporation"):
+        assert words in licences.inner_text()
 
 
 def test_the_numbers_of_the_table_are_those_of_results_csv(report, digits, open_page):

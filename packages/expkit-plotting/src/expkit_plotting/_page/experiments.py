@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,9 @@ class ReportedExperiment:
         command: What started its latest grid, if that is known.
         skipped: What rules left out of its latest grid.
         pending: Names of runs of the latest grid that have not been started.
+        trained: When its first run was started, and when its last one was heard of (ISO 8601).
+        code: Which commits its runs were trained with, and how many runs each; a commit ends with
+            "+" where changes were not committed.
     """
 
     name: str
@@ -55,6 +59,8 @@ class ReportedExperiment:
     command: str | None
     skipped: Sequence[SkippedRun]
     pending: Sequence[str]
+    trained: tuple[str, str] | None
+    code: Sequence[tuple[str, int]]
 
 
 def read_experiments(folders: Sequence[Path]) -> list[ReportedExperiment]:
@@ -121,18 +127,27 @@ def _read(folder: Path, name: str) -> ReportedExperiment:
             run.run_name for run in runs if not run.skipped_by and run.run_name not in started
         ]
         command = _command(folder)
+    rows = result_rows(folder, records)
     return ReportedExperiment(
         name=name,
         folder=folder,
         records=records,
-        rows=result_rows(folder, records),
+        rows=rows,
         frame=results(folder, runs=records),
         metric=metric if isinstance(metric, str) else None,
         direction=direction if direction in ("minimize", "maximize") else None,
         command=command,
         skipped=skipped,
         pending=pending,
+        trained=_trained(records),
+        code=Counter(str(row["code"]) for row in rows if row.get("code")).most_common(),
     )
+
+
+def _trained(records: Sequence[RunRecord]) -> tuple[str, str] | None:
+    starts = [record.started_at for record in records if record.started_at]
+    ends = [time for record in records if (time := record.ended_at or record.heartbeat_at)]
+    return (min(starts), max(ends)) if starts and ends else None
 
 
 def _rules(folder: Path) -> dict[str, str]:

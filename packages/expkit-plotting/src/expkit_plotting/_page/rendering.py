@@ -7,8 +7,10 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from .columns import Column
 from .content import PageContent, state_counts
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 LIBRARY = "echarts.min.js"
 MOST_STATIC_ROWS = 2000
+MINUTE = "%Y-%m-%d %H:%M UTC"
 
 
 def render_page(content: PageContent, *, live: bool = False) -> str:
@@ -55,11 +58,14 @@ def render_page(content: PageContent, *, live: bool = False) -> str:
     return template.render(
         title=content.title,
         content=content,
-        experiments=[{"facts": part, "states": state_counts(part)} for part in content.experiments],
+        experiments=[
+            {"facts": part, "states": state_counts(part), "trained": _period(part.trained)}
+            for part in content.experiments
+        ],
         rows=_static_rows(content.columns, content.data["runs"]),  # type: ignore[arg-type]
         left_out=max(0, len(content.data["runs"]) - MOST_STATIC_ROWS),  # type: ignore[arg-type]
         best=_best(content),
-        made_at=content.made_at.strftime("%Y-%m-%d %H:%M UTC"),
+        made_at=f"{content.made_at:{MINUTE}}",
         policy=_policy([*([probe] if live else ()), library, script], style, live=live),
         probe=Markup(probe) if live else None,
         style=Markup(style),
@@ -67,6 +73,7 @@ def render_page(content: PageContent, *, live: bool = False) -> str:
         script=Markup(script),
         data=Markup(_json(data)),
         curves=Markup(_json(content.curves)),
+        licences=_asset("LICENSES.txt"),
     )
 
 
@@ -165,12 +172,55 @@ def cell_text(value: object) -> str:
     return str(value)
 
 
+def _period(trained: tuple[str, str] | None) -> str | None:
+    """When an experiment was trained, to the minute.
+
+    >>> _period(("2026-11-30T08:55:01Z", "2026-11-30T09:10:59Z"))
+    '2026-11-30 08:55 to 09:10 UTC'
+    """
+    try:
+        first, last = (datetime.fromisoformat(time).astimezone(UTC) for time in trained or ())
+    except ValueError:  # nothing was started, or times are damaged
+        return None
+    if f"{first:{MINUTE}}" == f"{last:{MINUTE}}":
+        return f"{last:{MINUTE}}"
+    if first.date() == last.date():
+        return f"{first:%Y-%m-%d %H:%M} to {last:%H:%M UTC}"
+    return f"{first:%Y-%m-%d %H:%M} to {last:{MINUTE}}"
+
+
 def _best(content: PageContent) -> dict[str, object] | None:
     place, metric = content.data["best"], content.data["metric"]
     if not isinstance(place, int) or metric is None:
         return None
-    names = [column.name for column in content.columns]
     run = content.data["runs"][place]  # type: ignore[index]
-    value = run["values"][names.index(str(metric))]
-    name = str(metric).removeprefix("best_")
-    return {"place": place, "metric": name, "value": cell_text(value), "run": run["name"]}
+    values = dict(zip((column.name for column in content.columns), run["values"], strict=True))
+    return {
+        "place": place,
+        "metric": str(metric).removeprefix("best_"),
+        "value": cell_text(values[str(metric)]),
+        "run": run["name"],
+        "swept": [
+            (column.label, cell_text(values[column.name]))
+            for column in content.columns
+            if column.kind == "key"
+        ],
+        "mean": _best_mean(content.data["groups"], str(metric)),  # type: ignore[arg-type]
+    }
+
+
+def _best_mean(groups: dict[str, Any], metric: str) -> str | None:
+    """The group with the best mean, where runs are repeated: one lucky seed is no method."""
+    names = [column["name"] for column in groups["columns"]]
+    if metric not in names:
+        return None
+    place = names.index(metric)
+    row = next((row for row in groups["rows"] if place in row["best"]), None)
+    if row is None:
+        return None
+    mean, spread, n = row["cells"][place]
+    if n < 2:
+        return None
+    return f"{cell_text(mean)} ± {cell_text(spread)} (n = {n}): " + ", ".join(
+        cell_text(label) for label in row["labels"]
+    )

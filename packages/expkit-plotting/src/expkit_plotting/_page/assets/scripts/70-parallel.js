@@ -19,6 +19,9 @@ expkit.parallel = (() => {
     return `rgb(${mix(1)}, ${mix(3)}, ${mix(5)})`;
   };
 
+  // Not by a width: a label would lie on a box of that width.
+  const shortened = (name) => (name.length > 18 ? `${name.slice(0, 17)}…` : name);
+
   let drawn = [];
   const draw = (instance) => {
     drawn = axes();
@@ -31,6 +34,9 @@ expkit.parallel = (() => {
       return direction === "minimize" ? 1 - place : place;
     };
     const faint = charts.colour("faint");
+    // Lines would cross out what lies on them.
+    const label = { fontSize: charts.fontSize(), backgroundColor: charts.colour("raised"),
+      padding: [1, 3], borderRadius: 3 };
     const lines = data.runs.map((run, index) => {
       const value = share(index);
       return { value: drawn.map((axis) => axis.position(index) ?? "-"), name: run.name,
@@ -39,24 +45,23 @@ expkit.parallel = (() => {
     });
     instance.setOption({
       animation: false,
-      parallel: { left: 50, right: 60, top: 44, bottom: 24,
+      parallel: { left: 50, right: 5 * charts.fontSize(), top: 44, bottom: 24,
         parallelAxisDefault: {
           nameLocation: "start", nameGap: 18, nameRotate: 0,
           nameTextStyle: { color: charts.colour("text"), fontSize: charts.fontSize() },
           axisLine: { lineStyle: { color: charts.colour("line"), width: 1.5 } },
           axisTick: { lineStyle: { color: charts.colour("line") } },
-          axisLabel: { color: faint, fontSize: charts.fontSize(), hideOverlap: true,
-            textBorderColor: charts.colour("raised"), textBorderWidth: 3 },
+          axisLabel: { ...label, color: faint, hideOverlap: true },
           areaSelectStyle: { width: 18, color: charts.colour("accent"), opacity: 0.25,
             borderColor: charts.colour("accent"), borderWidth: 1 } } },
       parallelAxis: drawn.map((axis, dim) => ({ dim, id: `axis${dim}`, name: axis.label,
         nameLocation: "end", scale: true,
         ...(axis.kind === "category" ? { type: "category", data: axis.texts,
-          axisLabel: { color: charts.colour("text"), fontSize: charts.fontSize(), width: 110, overflow: "truncate", interval: 0,
-            textBorderColor: charts.colour("raised"), textBorderWidth: 3 } }
+          axisTick: { show: false },
+          axisLabel: { ...label, color: charts.colour("text"), interval: 0, formatter: shortened } }
           : { type: axis.log ? "log" : "value", min: axis.low === axis.high ? undefined : axis.low,
             max: axis.low === axis.high ? undefined : axis.high,
-            axisLabel: { color: faint, textBorderColor: charts.colour("raised"), textBorderWidth: 3,
+            axisLabel: { ...label, color: faint,
               formatter: axis.log ? charts.logLabel : (value) => expkit.format.number(value) } }) })),
       series: [{ type: "parallel", smooth: false, lineStyle: { width: data.runs.length > 200 ? 1 : 2 },
         inactiveOpacity: 0.04, activeOpacity: 0.85, emphasis: { disabled: true },

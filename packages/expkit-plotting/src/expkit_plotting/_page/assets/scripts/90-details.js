@@ -149,7 +149,7 @@ expkit.details = (() => {
       }
     }
     const rows = [...keys].filter(([, counts]) => counts.size > 1)
-      .sort(([, first], [, second]) => first.size - second.size);
+      .sort(([key, first], [other, second]) => first.size - second.size || (key < other ? -1 : 1));
     section.hidden = !rows.length;
     replace(section.querySelector("tbody"), rows.map(([key, counts]) => element("tr", {},
       element("th", { scope: "row", class: "mono" }, key),
