@@ -22,6 +22,11 @@ def test_any_text_becomes_the_name_of_one_folder(text):
     assert name[0] not in ".-"
 
 
+@given(st.text(st.characters(codec="ascii")))
+def test_names_without_letters_beyond_ascii_are_those_of_version_0_1(text):
+    assert name_from(text).of_version_0_1 == clean(text)
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

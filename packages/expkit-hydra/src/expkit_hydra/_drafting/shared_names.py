@@ -19,7 +19,11 @@ class EarlierNames:
     """The names that the runs of an experiment have."""
 
     def __init__(self, records: Iterable[RunRecord]) -> None:
-        self._hashes = {record.folder.name: record.config_hash for record in records}
+        self._hashes = {
+            # macOS may list a folder under the other spelling of its letters.
+            unicodedata.normalize("NFC", record.folder.name): record.config_hash
+            for record in records
+        }
         self._bases = {base_of_suffixed(name) for name in self._hashes}
 
     def has(self, name: str, config_hash: str | None) -> bool:
