@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .._composing.errors import GridError
-from .._grid.names import RunName, base_of_suffixed
+from .._grid.names import RunName, stem_of, stem_of_suffixed
 from .shape import ResolvedRun
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ class EarlierNames:
             unicodedata.normalize("NFC", record.folder.name): record.config_hash
             for record in records
         }
-        self._bases = {base_of_suffixed(name) for name in self._hashes}
+        self._stems = {stem_of_suffixed(name) for name in self._hashes}
 
     def has(self, name: str, config_hash: str | None) -> bool:
         """Whether the run of this name has this configuration."""
@@ -35,7 +35,7 @@ class EarlierNames:
         plain = run.run_name
         if self.has(plain, run.config_hash):
             return None
-        if plain in self._bases and run.name.suffixed in self._hashes:
+        if stem_of(plain) in self._stems and run.name.suffixed in self._hashes:
             return run.name.suffixed
         if not plain.isascii() and self.has(run.name.of_version_0_1, run.config_hash):
             return run.name.of_version_0_1

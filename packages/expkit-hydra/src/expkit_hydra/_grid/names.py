@@ -80,8 +80,22 @@ def _within_limit(kept: str, text: str) -> str:
 
 
 def _with_suffix(name: str, digest: str) -> str:
-    kept = name.encode()[: MAX_BYTES - _DIGITS - 1].decode(errors="ignore")
-    return f"{kept}-{digest[:_DIGITS]}"
+    return f"{stem_of(name)}-{digest[:_DIGITS]}"
+
+
+def stem_of(name: str) -> str:
+    """What a name keeps when it gets a suffix."""
+    return name.encode()[: MAX_BYTES - _DIGITS - 1].decode(errors="ignore")
+
+
+def stem_of_suffixed(name: str) -> str | None:
+    """What a name has before its suffix; None if it has none.
+
+    >>> stem_of_suffixed("a-b-0123abcd"), stem_of_suffixed("a-b")
+    ('a-b', None)
+    """
+    match = re.fullmatch(rf"(.+)-[0-9a-f]{{{_DIGITS}}}", name)
+    return match and match[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +125,6 @@ class RunName:
     def of_version_0_1(self) -> str:
         """Its name before letters beyond ASCII were kept."""
         return _within_limit(_FORBIDDEN.sub("-", self.text), self.text)
-
-
-def base_of_suffixed(name: str) -> str | None:
-    """The plain name in a name that may be suffixed.
-
-    >>> base_of_suffixed("a-b-0123abcd"), base_of_suffixed("a-b")
-    ('a-b', None)
-    """
-    match = re.fullmatch(rf"(.+)-[0-9a-f]{{{_DIGITS}}}", name)
-    return match and match[1]
 
 
 def name_of(values: Mapping[str, object]) -> RunName:
