@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 def format_seconds(seconds: float) -> str:
     """A duration with three digits and a unit; from one minute on, hours, minutes and seconds.
 
-    >>> format_seconds(0.0123), format_seconds(2), format_seconds(80.4)
-    ('12.3 ms', '2.00 s', '0:01:20')
+    Examples:
+        >>> format_seconds(0.0123), format_seconds(2), format_seconds(80.4)
+        ('12.3 ms', '2.00 s', '0:01:20')
     """
     if seconds == 0:
         return "0 s"
@@ -42,8 +43,9 @@ def format_statistics(statistics: Statistics) -> str:
 def text_width(text: str) -> int:
     """Columns of a terminal that a text takes: two for a Chinese character, none for a mark.
 
-    >>> text_width("读取"), text_width("naïve")
-    (4, 5)
+    Examples:
+        >>> text_width("读取"), text_width("naïve")
+        (4, 5)
     """
     if text.isascii():
         return len(text)

@@ -46,10 +46,11 @@ def clean(name: object) -> str:
     Letters and digits are Unicode's, in its normal form NFC. Each stretch of anything else becomes
     a hyphen. What exceeds the limit is replaced by digits of a hash.
 
-    >>> clean("a b/../c"), clean(".."), clean("naïve 中文")
-    ('a-b-..-c', 'run', 'naïve-中文')
-    >>> len(clean("x" * 300))
-    100
+    Examples:
+        >>> clean("a b/../c"), clean(".."), clean("naïve 中文")
+        ('a-b-..-c', 'run', 'naïve-中文')
+        >>> len(clean("x" * 300))
+        100
     """
     text = unicodedata.normalize("NFC", str(name))
     kept = _FORBIDDEN.sub("-", text) if text.isascii() else _letters_of(text)
@@ -91,8 +92,9 @@ def stem_of(name: str) -> str:
 def stem_of_suffixed(name: str) -> str | None:
     """What a name has before its suffix; None if it has none.
 
-    >>> stem_of_suffixed("a-b-0123abcd"), stem_of_suffixed("a-b")
-    ('a-b', None)
+    Examples:
+        >>> stem_of_suffixed("a-b-0123abcd"), stem_of_suffixed("a-b")
+        ('a-b', None)
     """
     match = re.fullmatch(rf"(.+)-[0-9a-f]{{{_DIGITS}}}", name)
     return match and match[1]
@@ -130,8 +132,9 @@ class RunName:
 def name_of(values: Mapping[str, object]) -> RunName:
     """The name made of the swept keys' values, in their order.
 
-    >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]}).plain
-    '18_0.001_None_64-32'
+    Examples:
+        >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]}).plain
+        '18_0.001_None_64-32'
     """
     text = "_".join([_part(value) for value in values.values()])
     return RunName(text or NOTHING_SWEPT, list(values.values()))
@@ -145,8 +148,9 @@ def name_from(text: object) -> RunName:
 def swept_keys(params: object) -> list[str]:
     """Keys that `hydra.sweeper.params` sweeps, in their order, block by block.
 
-    >>> swept_keys([{"optimizer": ["sgd"], "lr": "0.1,0.01"}, {"lr": [1], "epochs": 5}])
-    ['optimizer', 'lr']
+    Examples:
+        >>> swept_keys([{"optimizer": ["sgd"], "lr": "0.1,0.01"}, {"lr": [1], "epochs": 5}])
+        ['optimizer', 'lr']
     """
     blocks = params if isinstance(params, list | tuple) else [params or {}]
     keys: dict[str, None] = {}
@@ -251,6 +255,7 @@ def settle_name(config: DictConfig) -> str:
     from .._composing.run_location import RunLocation, pinned_keys
     from .secrets import patterns_of, secret_nodes, veiled
 
+    fill_in_name(config)
     patterns = patterns_of(config)
     with current_config(config), veiled(secret_nodes(config, patterns), patterns):
         is_default = raw_value(child_node(config, "run_name")) == DEFAULT_TEMPLATE
@@ -265,13 +270,22 @@ def settle_name(config: DictConfig) -> str:
     return location.run_name
 
 
+def fill_in_name(config: DictConfig) -> None:
+    """Let the default be the name where the project's own `run_name` is null or empty."""
+    from omegaconf import open_dict, read_write
+
+    if raw_value(child_node(config, "run_name")) in (None, ""):
+        with read_write(config), open_dict(config):
+            config.run_name = DEFAULT_TEMPLATE
+
+
 def name_template(config: DictConfig) -> str | None:
     """The user's template of the name; None for the default."""
     from omegaconf import OmegaConf
 
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
-    text = str(raw["run_name"])
+    text = str(raw["run_name"] or DEFAULT_TEMPLATE)
     if re.search(r"hydra[:.]job\.(num|id)", text):
         raise GridError(
             f"run_name: {text} uses the job's number, which changes with what is left to run: a "
