@@ -35,9 +35,14 @@ def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     )
 
 
-def listed_overrides(hydra: DictConfig) -> tuple[str, ...]:
-    """A run's overrides as Hydra's node lists them; `a=${b}` is not resolved."""
-    nodes = content_of(hydra.overrides.task)
+def listed_overrides(hydra: DictConfig, of: str = "task") -> tuple[str, ...]:
+    """Overrides as Hydra's node lists them; `a=${b}` is not resolved.
+
+    Args:
+        hydra: Hydra's node.
+        of: `task` for the user's own keys, `hydra` for those of this node.
+    """
+    nodes = content_of(hydra.overrides[of])
     return tuple([str(raw_value(node)) for node in nodes])
 
 
@@ -95,14 +100,17 @@ def settle(
 
 
 def without_location(config: DictConfig) -> None:
-    """Take the overrides of a run's location, which are the last ones, from what Hydra lists."""
+    """Take what a foreign launcher was told of a run's location from what Hydra lists."""
     from omegaconf import open_dict, read_write
 
     overrides = listed_overrides(config.hydra)
     starts = [i for i, text in enumerate(overrides) if text.startswith("run_name=")]
-    if starts:
-        with read_write(config), open_dict(config):
+    own = set(folder_overrides("sweep"))
+    with read_write(config), open_dict(config):
+        if starts:  # the last one, which follows the user's own overrides
             list_overrides(config, overrides[: starts[-1]])
+        others = [text for text in listed_overrides(config.hydra, "hydra") if text not in own]
+        config.hydra.overrides.hydra = others
 
 
 def other_folders(config: DictConfig, node: str) -> dict[str, str]:
@@ -119,7 +127,7 @@ def other_folders(config: DictConfig, node: str) -> dict[str, str]:
 def typed_folders(config: DictConfig, node: str) -> list[str]:
     """The overrides of the command line that say where Hydra's folders are."""
     keys = {f"hydra.{node}", *(f"hydra.{node}.{key}" for key in FOLDERS[node])}
-    texts = [str(text) for text in config.hydra.overrides.hydra]
+    texts = listed_overrides(config.hydra, "hydra")
     return [text for text in texts if bare_key(text.partition("=")[0]) in keys]
 
 

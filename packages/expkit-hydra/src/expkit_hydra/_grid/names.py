@@ -22,6 +22,7 @@ from .._composing.nodes import node_at
 from .._composing.override_reader import chosen_options
 from .._composing.overrides import bare_key
 from .._composing.plain_data import plain_value
+from .._composing.run_location import listed_overrides
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def naming_keys(hydra: DictConfig) -> list[str]:
     keys = swept_keys(params)
     if keys:
         return keys
-    overrides = [str(text) for text in hydra.overrides.task]
+    overrides = listed_overrides(hydra)
     keys = [bare_key(text.partition("=")[0]) for text in overrides if not text.startswith("~")]
     return [
         key
