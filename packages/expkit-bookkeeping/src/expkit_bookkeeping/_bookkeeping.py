@@ -27,14 +27,11 @@ from ._recording.metrics import to_numbers, to_step
 from ._recording.ranks import process_rank
 from ._recording.signals import stop_requested, stop_signals, true_on_any_rank
 from ._recording.sinks import Sinks
-from ._runs.claims import (
-    FINAL_STATES,
-    check_unfinished_claims,
-    claim_run,
-    completed_since,
-)
+from ._runs.claiming import claim_run
+from ._runs.claims import FINAL_STATES, check_unfinished_claims
 from ._runs.folder_ownership import is_run_folder
 from ._runs.records import Liveness, find_run, is_alive, read_run
+from ._runs.refusals import completed_since
 from ._runs.settings import (
     RunSettings,
     folder_name,

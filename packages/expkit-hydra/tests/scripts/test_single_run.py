@@ -270,8 +270,8 @@ main()
 """
 KILLED_BEFORE_RUN_JSON = """
 import os, runpy, signal, sys
-from expkit_bookkeeping._runs import claims
-claims._write_start = lambda *facts, **more: os.kill(os.getpid(), signal.SIGKILL)
+from expkit_bookkeeping._runs.claims import Claim
+Claim.start = lambda *facts, **more: os.kill(os.getpid(), signal.SIGKILL)
 sys.argv = sys.argv[1:]
 sys.path.insert(0, os.getcwd())
 runpy.run_path(sys.argv[0], run_name="__main__")

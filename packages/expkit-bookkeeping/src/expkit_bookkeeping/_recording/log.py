@@ -12,7 +12,7 @@ from .._files.append_files import open_append_file
 from .._files.durable import Check, naming
 from .._files.secrets import without_known_secrets
 from .._files.texts import text_of
-from .._runs.claims import ClaimLost
+from .._runs.refusals import ClaimLost
 
 FILE_NAME = "training.log"
 _FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"

@@ -16,10 +16,11 @@ from .._files.append_files import read_file
 from .._files.durable import append_line, sync_folder
 from .._files.json_files import parse_json
 from .claim_files import TO_REMOVE, highest_claim, link_claim, make_void
-from .claims import RunClaimed, check_free, judge_again, owns
+from .claiming import judge_again, owns
 from .folder_ownership import reason_to_stay
 from .processes import ProcessIdentity, this_process
 from .records import SCHEMA, Liveness, RunRecord, claimed_record, is_alive, read_run
+from .refusals import RunClaimed, check_free
 from .takeover import sweep
 
 REMOVED = ".trash/removed.jsonl"
