@@ -172,6 +172,8 @@ class RunCallback(Callback, JobWatcher):
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
         failed = job_return.status == JobStatus.FAILED
+        if not failed or isinstance(returned, Exception):
+            self._config = None  # else Hydra 1.4 raises it again, see `job_escaped`
         if failed and self._single is not None:  # what Hydra prints now, and Python after it
             overrides = job_return.overrides or ()
             job_return.overrides = [without_known_secrets(text) for text in overrides]
@@ -194,7 +196,7 @@ class RunCallback(Callback, JobWatcher):
 
         from ._running.lifetime import as_exception, asks_for_the_end
 
-        config = None if self._claim is None else self._config
+        config, self._config = self._config, None
         self._record_end(error)
         if config is None or asks_for_the_end(error):
             return None

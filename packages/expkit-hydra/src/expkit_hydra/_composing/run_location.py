@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .internals import child_node, content_of, raw_value
+from .internals import child_node, computes_override_dirname, content_of, raw_value
 from .overrides import to_override
 
 TYPE_CHECKING = False
@@ -18,6 +18,8 @@ def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     task = config.hydra.overrides.task
     task.clear()
     task.extend(overrides)
+    if computes_override_dirname():
+        return
     job = config.hydra.job
     settings = job.config.override_dirname
     job.override_dirname = _override_dirname(
@@ -89,7 +91,7 @@ def settle(
 def _override_dirname(
     lines: Sequence[str], *, kv_sep: str, item_sep: str, exclude_keys: Sequence[str]
 ) -> str:
-    """As Hydra makes `hydra.job.override_dirname` (config_loader_impl.get_overrides_dirname)."""
+    """As Hydra 1.3 makes `hydra.job.override_dirname` (get_overrides_dirname)."""
     # `+group@package=choice` counts under the name of its group.
     keys = [line.partition("=")[0].lstrip("+~").partition("@")[0] for line in lines]
     kept = [line for key, line in zip(keys, lines, strict=True) if key not in exclude_keys]

@@ -2,14 +2,14 @@
 
 from typing import Any, cast
 
+from .._composing.internals import register_resolver
+
 
 def register_resolvers() -> None:
     """Make the resolvers known to OmegaConf; may be called repeatedly."""
-    from omegaconf import OmegaConf
-
     # Module-level functions, since launchers pickle the table of resolvers.
-    OmegaConf.register_new_resolver("expkit.name", resolve_name, replace=True)
-    OmegaConf.register_new_resolver("expkit.clean", resolve_clean, replace=True)
+    register_resolver("expkit.name", resolve_name, replace=True)
+    register_resolver("expkit.clean", resolve_clean, replace=True)
 
 
 def resolve_name(*, _root_: Any) -> str:
