@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from omegaconf.base import Node
 
+RUN_CALLBACK = "expkit_hydra.RunCallback"  # its `_target_` in conf/expkit.yaml
+
 Release = tuple[int, int]
 
 HYDRA_1_3, HYDRA_1_4 = (1, 3), (1, 4)
@@ -211,10 +213,12 @@ def enum_type_of(node: Node) -> Any:
     return node.__dict__.get("enum_type")
 
 
-def blank_box(kind: type[Node], metadata: object, parent: Node | None) -> Node:
+def blank_box(kind: type[Node], metadata: Any, parent: Node | None) -> Node:
     """A container or union, empty until `set_content`, made as unpickling makes it."""
     node = kind.__new__(kind)
+    ref_type = metadata.ref_type
     node.__setstate__({"_metadata": metadata, "_parent": parent, "_content": None})
+    metadata.ref_type = ref_type  # unpickling writes `dict[str, int]` as `Dict[str, int]`
     return node
 
 
@@ -412,6 +416,7 @@ def make_context(config_loader: ConfigLoader, config: DictConfig | None) -> Hydr
     from hydra._internal.callbacks import Callbacks
     from hydra.types import HydraContext
 
+    trust_callback()
     context = HydraContext(config_loader=config_loader, callbacks=Callbacks(config))
     if hydra_release() >= HYDRA_1_4:
         policy: Any = import_module("hydra._internal.execution_policy")
@@ -419,14 +424,11 @@ def make_context(config_loader: ConfigLoader, config: DictConfig | None) -> Hydr
     return context
 
 
-def trust_callback(target: str) -> None:
-    """Let Hydra 1.4 make a callback of an installed package as it makes plugins.
+def trust_callback() -> None:
+    """Let Hydra 1.4 make our callback as it makes plugins.
 
     Hydra trusts its plugins, which are installed. For a callback it asks the app, whose author
     cannot know of ours: it warns or, where the app lists what it trusts, refuses.
-
-    Args:
-        target: The callback's `_target_`, as it stands in the configuration.
     """
     if hydra_release() < HYDRA_1_4 or not are_tested_versions():
         return
@@ -448,7 +450,7 @@ def trust_callback(target: str) -> None:
         trusted = {
             key: index
             for index, (key, callback) in enumerate(content.items())
-            if isinstance(content_of(callback), dict) and callback.get("_target_") == target
+            if isinstance(content_of(callback), dict) and callback.get("_target_") == RUN_CALLBACK
         }
         others = {key: child for key, child in content.items() if key not in trusted}
         set_content(node, others)
@@ -456,7 +458,7 @@ def trust_callback(target: str) -> None:
             make(self, config)
         finally:
             set_content(node, content)
-        options: dict[str, Any] = {"_execution_whitelist_": target}
+        options: dict[str, Any] = {"_execution_whitelist_": RUN_CALLBACK}
         for key, index in trusted.items():
             self.callbacks.insert(index, instantiate(node[key], **options))
 
