@@ -67,6 +67,28 @@ def test_a_name_far_from_all_others_lists_those_that_exist():
         RunFilter(["zzz == 1"]).select(grid())
 
 
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("repeats == 1", "has. Did you mean 'data.repeat'? If only other grids have it"),
+        ("expkit.repeats == 1", "has. Did you mean 'expkit.repeat'? If only other grids have it"),
+        ("zzz == 1", "has. Names: data.repeat. If only other grids have it"),
+        ("data.repeat == 1 and optimizer.lr > 1", "ask first: defined(optimizer.lr) and …"),
+    ],
+)
+def test_a_name_that_no_configuration_has_leads_to_the_users_own_keys(rule, text):
+    kit = {"expkit": {"repeat": ["seed"], "attempts": 3}, "mlflow": {"mode": "auto"}}
+    config = {"results_dir": "results", "run_name": "a", **kit, "data": {"repeat": 1}}
+
+    with pytest.raises(FilterError) as refused:
+        RunFilter([rule]).select([Candidate(config, "a")])
+
+    assert text in str(refused.value)
+    again = str(refused.value).partition("ask first: ")[2].replace("…", f"({rule})")
+    selection = RunFilter([again]).select([Candidate(config, "a")])
+    assert len(selection.to_run) == 1
+
+
 def test_a_name_that_some_lack_needs_defined_and_the_first_such_run_is_named():
     with pytest.raises(FilterError) as caught:
         RunFilter(["optimizer.momentum > 0.5"]).select(grid())

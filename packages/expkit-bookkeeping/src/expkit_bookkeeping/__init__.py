@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from ._results.rows import results as results
     from ._results.rows import write_results_csv as write_results_csv
     from ._run import Run as Run
-    from ._runs.claims import ClaimLost as ClaimLost
-    from ._runs.claims import RunClaimed as RunClaimed
     from ._runs.records import RunRecord as RunRecord
     from ._runs.records import find_runs as find_runs
     from ._runs.records import read_run as read_run
+    from ._runs.refusals import ClaimLost as ClaimLost
+    from ._runs.refusals import RunClaimed as RunClaimed
     from ._runs.settings import RunSettings as RunSettings
 
 _MODULES = {
     "Bookkeeping": "_bookkeeping",
     "CheckpointFile": "_checkpoints.files",
-    "ClaimLost": "_runs.claims",
+    "ClaimLost": "_runs.refusals",
     "Run": "_run",
-    "RunClaimed": "_runs.claims",
+    "RunClaimed": "_runs.refusals",
     "RunRecord": "_runs.records",
     "RunSettings": "_runs.settings",
     "Sink": "_recording.protocols",

@@ -64,15 +64,15 @@ if TYPE_CHECKING:
     from ._recording.signals import stop_requested as stop_requested
     from ._recording.signals import stop_signals as stop_signals
     from ._results.rows import results_csv as results_csv
+    from ._runs.claiming import claim_run as claim_run
     from ._runs.claims import Claim as Claim
-    from ._runs.claims import RunChanged as RunChanged
-    from ._runs.claims import claim_run as claim_run
-    from ._runs.claims import completed_since as completed_since
     from ._runs.folder_ownership import foreign_reason as foreign_reason
     from ._runs.folder_ownership import reason_to_stay as reason_to_stay
     from ._runs.folder_ownership import script_files as script_files
     from ._runs.records import Liveness as Liveness
     from ._runs.records import is_alive as is_alive
+    from ._runs.refusals import RunChanged as RunChanged
+    from ._runs.refusals import completed_since as completed_since
     from ._runs.settings import folder_name as folder_name
     from ._runs.settings import settings_of_run as settings_of_run
     from ._runs.trash import move_to_trash as move_to_trash
@@ -85,16 +85,16 @@ _MODULES = {
     "MAX_BYTES": "_files.json_files",
     "NO_PART_OF_IDENTITY": "_provenance.hashes",
     "NewerFileError": "_files.json_files",
-    "RunChanged": "_runs.claims",
+    "RunChanged": "_runs.refusals",
     "SECRET_KEYS": "_files.secrets",
     "UnreadableFileError": "_files.json_files",
     "append_line": "_files.durable",
     "changes_text": "_provenance.hashes",
     "check_schema": "_files.json_files",
-    "claim_run": "_runs.claims",
+    "claim_run": "_runs.claiming",
     "code_changes": "_provenance.code",
     "code_facts": "_provenance.code",
-    "completed_since": "_runs.claims",
+    "completed_since": "_runs.refusals",
     "config_changes": "_provenance.hashes",
     "cut_metrics": "_recording.metrics",
     "environment_facts": "_provenance.environment",

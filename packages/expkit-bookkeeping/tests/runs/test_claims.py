@@ -496,11 +496,11 @@ def test_a_thousand_runs_are_found_in_a_moment(tmp_path):
 def test_a_claim_made_while_another_process_looked_is_not_overtaken(
     folder, start, holder, monkeypatch
 ):
-    from expkit_bookkeeping._runs import claims
+    from expkit_bookkeeping._runs import claiming
 
     holder.kill()
     holder.wait()
-    look = claims.claimed_record
+    look = claiming.claimed_record
     winners = []
 
     def look_and_be_overtaken(*arguments, **options):
@@ -512,7 +512,7 @@ def test_a_claim_made_while_another_process_looked_is_not_overtaken(
             assert winners[0].stdout.readline() == "won\n"
         return seen
 
-    monkeypatch.setattr(claims, "claimed_record", look_and_be_overtaken)
+    monkeypatch.setattr(claiming, "claimed_record", look_and_be_overtaken)
 
     with pytest.raises(RunClaimed) as refused:
         claim_run(folder)

@@ -26,9 +26,10 @@ import os
 import signal
 import sys
 from pathlib import Path
-from expkit_bookkeeping._runs import claims
-claims._write_start = lambda *facts, **more: os.kill(os.getpid(), signal.SIGKILL)
-claims.claim_run(Path(sys.argv[1]))
+from expkit_bookkeeping._runs.claiming import claim_run
+from expkit_bookkeeping._runs.claims import Claim
+Claim.start = lambda *facts, **more: os.kill(os.getpid(), signal.SIGKILL)
+claim_run(Path(sys.argv[1]))
 """
 JOURNAL = '{"kind": "run", "schema": 1, "id": "5f0c"}\n'
 HYDRA = """hydra:

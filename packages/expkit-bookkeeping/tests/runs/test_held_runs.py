@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from expkit_bookkeeping import ClaimLost, RunClaimed, find_runs, read_run
-from expkit_bookkeeping._runs.claims import holding_claim
+from expkit_bookkeeping._runs.refusals import holding_claim
 from expkit_bookkeeping.launching import RunChanged, claim_run, is_alive, move_to_trash
 from expkit_bookkeeping.reading import find_run, removed_runs
 
@@ -34,22 +34,22 @@ claim_run(Path(sys.argv[1]))
 DIE_AFTER_LINK = """
 import os, sys
 from pathlib import Path
-from expkit_bookkeeping._runs import claims
-claims.judge_again = lambda *arguments: os._exit(0)
-claims.claim_run(Path(sys.argv[1]))
+from expkit_bookkeeping._runs import claiming
+claiming.judge_again = lambda *arguments: os._exit(0)
+claiming.claim_run(Path(sys.argv[1]))
 """
 # Stands still between its claim and its run.json, and then dies with both.
 START_AND_DIE = """
 import os, sys
 from pathlib import Path
-from expkit_bookkeeping._runs import claims
-real = claims.judge_again
+from expkit_bookkeeping._runs import claiming
+real = claiming.judge_again
 def judge_again(*arguments):
     print("claimed", flush=True)
     sys.stdin.readline()
     return real(*arguments)
-claims.judge_again = judge_again
-claims.claim_run(Path(sys.argv[1]))
+claiming.judge_again = judge_again
+claiming.claim_run(Path(sys.argv[1]))
 os._exit(0)
 """
 HOLD = f"{LOSE}print(1, flush=True)\nsys.stdin.read()\n"
@@ -126,24 +126,24 @@ def unless_completed(record):
 
 def before_link(monkeypatch, act):
     """Call `act` once between the look at a run and the link of the claim."""
-    from expkit_bookkeeping._runs import claims, trash
+    from expkit_bookkeeping._runs import claiming, trash
 
-    link, pending = claims.link_claim, [act]
+    link, pending = claiming.link_claim, [act]
 
     def act_and_link(*arguments, **options):
         while pending:
             pending.pop()()
         return link(*arguments, **options)
 
-    monkeypatch.setattr(claims, "link_claim", act_and_link)
+    monkeypatch.setattr(claiming, "link_claim", act_and_link)
     monkeypatch.setattr(trash, "link_claim", act_and_link)
 
 
 def after_link(monkeypatch, act):
     """Call `act` once between the link of the claim and the second look."""
-    from expkit_bookkeeping._runs import claims, trash
+    from expkit_bookkeeping._runs import claiming, trash
 
-    link, pending = claims.link_claim, [act]
+    link, pending = claiming.link_claim, [act]
 
     def link_and_act(*arguments, **options):
         linked = link(*arguments, **options)
@@ -151,7 +151,7 @@ def after_link(monkeypatch, act):
             pending.pop()()
         return linked
 
-    monkeypatch.setattr(claims, "link_claim", link_and_act)
+    monkeypatch.setattr(claiming, "link_claim", link_and_act)
     monkeypatch.setattr(trash, "link_claim", link_and_act)
 
 
@@ -242,7 +242,7 @@ def test_a_claim_that_came_to_nothing_does_not_disturb_the_owner(folder, monkeyp
     owner = claim_run(folder)
     taken_for_gone = read_run(folder)
     after_link(monkeypatch, lambda: write_completed(folder))
-    monkeypatch.setattr("expkit_bookkeeping._runs.claims.owns", lambda record, process: False)
+    monkeypatch.setattr("expkit_bookkeeping._runs.claiming.owns", lambda record, process: False)
 
     with pytest.raises(RunChanged):
         claim_run(folder, unless=unless_completed, is_alive=lambda record: False)

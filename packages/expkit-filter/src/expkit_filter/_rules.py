@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ._dotted_names import MISSING, flatten, look_up, split
 from ._errors import FilterError, MissingName
 from ._expressions import Expression
-from ._messages import did_you_mean, near_matches
+from ._messages import did_you_mean_key, near_matches
 from ._selection import Candidate
 
 TYPE_CHECKING = False
@@ -179,7 +179,7 @@ class MissingNameInRule(FilterError):
         names = [name for name, _ in flatten(run.config)]
         super().__init__(
             f"{rule_title(number, rule)} reads {error.name!r}, which {subject} does not have."
-            f"{did_you_mean(error.name, names)} If only some runs have it, ask first: "
+            f"{did_you_mean_key(error.name, names)} If only some runs have it, ask first: "
             f"defined({error.name}) and …"
         )
         self.number = number

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ._dotted_names import flatten, is_defined, look_up, split
 from ._earlier_runs import completed_by_code
 from ._errors import FilterError
-from ._messages import did_you_mean
+from ._messages import did_you_mean_key, own_keys
 from ._rules import MissingNameInRule, Rule, rule_title
 from ._selection import Candidate, Decision, Selection, UnusedRule
 
@@ -115,7 +115,7 @@ class SelectionBuilder:
         names = [name for name, _ in flatten(run.config)]
         return FilterError(
             f"{title} reads {error.name!r}, which {subject} does not have ({lacking} of {total} "
-            f"runs lack it).{did_you_mean(error.name, names)} If only some runs have it, ask "
+            f"runs lack it).{did_you_mean_key(error.name, names)} If only some runs have it, ask "
             f"first: defined({error.name}) and …"
         )
 
@@ -123,7 +123,8 @@ class SelectionBuilder:
         names = self._all_names()
         return FilterError(
             f"{title} reads {name!r}, which no configuration of this grid has."
-            f"{did_you_mean(name, names) or _list(names)}"
+            f"{did_you_mean_key(name, names) or _list(own_keys(names))} If only other grids have "
+            f"it, ask first: defined({name}) and …"
         )
 
     def _all_names(self) -> list[str]:
@@ -209,7 +210,7 @@ class SelectionBuilder:
                 continue
             text = f"{rule_title(number, rule)} never fires in this grid."
             for name in undefined.get(number, ()):
-                text += f" No run has {name!r}.{did_you_mean(name, self._all_names())}"
+                text += f" No run has {name!r}.{did_you_mean_key(name, self._all_names())}"
             covering, config = self._covered_by(rule)
             if covering:
                 numbers = ", ".join(f"rule {other}" for other in covering)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from hydra.experimental.callback import Callback
 
-from ._composing.errors import GridError
+from ._composing.errors import GridError, one_sentence, refuse_unresolvable
 from ._composing.internals import JobWatcher, watch_jobs
+from ._composing.run_location import writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
     from ._grid.settings import GridSettings
 
 log = logging.getLogger(__name__)
-
-OUR_FOLDERS = {  # what conf/expkit.yaml has
-    "run.dir": "${results_dir}/${experiment_id}/training/${run_name}",
-    "sweep.dir": "${results_dir}/${experiment_id}/training",
-    "sweep.subdir": "${run_name}",
-}
 
 
 class RunCallback(Callback, JobWatcher):
@@ -55,7 +50,7 @@ class RunCallback(Callback, JobWatcher):
         self._config: DictConfig | None = None  # of a foreign launcher's run
         self._while_running = ExitStack()
         self._pid = os.getpid()
-        watch_jobs(self)  # of an error that passes by on_job_end, none is told
+        watch_jobs(self, _forget_location)  # of an error that passes by on_job_end, none is told
 
     def __reduce__(self) -> tuple[type[RunCallback], tuple[()]]:
         # Launchers that run jobs elsewhere pickle callbacks, and a claim belongs to its process.
@@ -69,20 +64,19 @@ class RunCallback(Callback, JobWatcher):
                 with another configuration.
         """
         from hydra.core.global_hydra import GlobalHydra
-        from omegaconf.errors import OmegaConfBaseException
 
         from expkit_bookkeeping import ClaimLost, RunClaimed, process_rank
         from expkit_bookkeeping.launching import literal_secrets, secret_warning, stop_signals
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
-        from ._drafting.experiment import check_experiment_id
+        from ._drafting.experiment import check_experiment
         from ._grid.identity import write_config
         from ._grid.names import settle_name
         from ._grid.secrets import patterns_of, remember_secrets_of
         from ._grid.settings import grid_settings
         from ._program.program import name_job
-        from ._running.hydra_run import hide_hydra_files
+        from ._running.hydra_run import hide_hydra_files, note_output_dir
         from ._running.lifetime import heartbeat
         from ._running.ranks import announced, settle_as_rank_0, write_nothing
         from ._running.yaml_text import without_hydra
@@ -96,13 +90,13 @@ class RunCallback(Callback, JobWatcher):
             write_nothing(config)
         # Exceptions would become warnings here, and the run would start nevertheless.
         try:
-            name = settle_name(config)
-            with current_config(config):  # the default is the script's name, from Hydra's node
-                check_experiment_id(str(config.experiment_id))
-        except OmegaConfBaseException as error:
-            reason = str(error).partition("\n")[0]
-            text = f"The run's folder cannot be named: {reason}."
-            raise SystemExit(text if is_rank_0 else 1) from None
+            with one_sentence():
+                settings = grid_settings(config)
+                name = settle_name(config)
+                with current_config(config):  # the default is the script's name, from Hydra's node
+                    check_experiment(str(config.results_dir), str(config.experiment_id))
+                    place = _settle_folder(config)
+                    note_output_dir(config, str(config.hydra.run.dir))
         except ValueError as error:
             raise SystemExit(str(error) if is_rank_0 else 1) from None
         if config.expkit.get("dry_run"):
@@ -113,11 +107,14 @@ class RunCallback(Callback, JobWatcher):
             remember_secrets_of(config, config.hydra.overrides.task)
         if not is_rank_0:
             return
+        if place is not None:
+            _say(place)
         hide_hydra_files(config)
         for line in literal_secrets(without_hydra(config), patterns_of(config)):
             _say(secret_warning(line))
         try:
-            self._claim = _prepare_single_run(config, grid_settings(config))
+            with one_sentence():
+                self._claim = _prepare_single_run(config, settings)
             write_config(config, self._claim)
         except (ClaimLost, RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
@@ -221,17 +218,24 @@ class RunCallback(Callback, JobWatcher):
         They take part in a run of rank 0's sweep.
 
         Raises:
-            SystemExit: If this process is no rank of such a run.
+            SystemExit: If what Hydra makes a sweep of cannot be resolved, or if this process is no
+                rank of such a run.
         """
         from omegaconf import open_dict, read_write
 
         from expkit_bookkeeping import process_rank
 
+        from ._composing.global_state import current_config
         from ._program.program import name_job
         from ._running.ranks import announced_run
 
-        name_job(config)
         rank = process_rank()
+        try:
+            with one_sentence(), current_config(config):
+                refuse_unresolvable(config, ("hydra.job.name", "hydra.sweeper", "hydra.launcher"))
+        except GridError as error:
+            raise SystemExit(str(error) if rank == 0 else 1) from None
+        name_job(config)
         if rank == 0:
             return
         if announced_run() is None:
@@ -239,7 +243,7 @@ class RunCallback(Callback, JobWatcher):
                 f"A grid is launched by one process, and this one has rank {rank} of a distributed "
                 "run. Start single runs under torchrun or srun, or the grid without it."
             )
-        with read_write(config), open_dict(config):  # whose sweeper knows what to do
+        with writable(config):  # whose sweeper knows what to do
             config.hydra.sweeper = {"_target_": "hydra_plugins.expkit_sweeper.ExpkitSweeper"}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
@@ -301,6 +305,56 @@ class RunCallback(Callback, JobWatcher):
                 log.warning("%s", text)
                 return text
         return None
+
+
+def _forget_location(config: DictConfig) -> None:
+    """Let the overrides of a run under a foreign launcher be the user's, before Hydra lists them.
+
+    That launcher was told by overrides where the run of our grid belongs.
+    """
+    from omegaconf import OmegaConf
+
+    from ._composing.run_location import without_location
+    from ._grid.contents import has_tree
+
+    is_ours = "expkit" in str(OmegaConf.select(config, "hydra.sweeper._target_"))
+    # Our own launchers know already where it runs, and list no such overrides.
+    if is_ours and has_tree(config) and OmegaConf.is_missing(config.hydra.runtime, "output_dir"):
+        without_location(config)
+
+
+def _settle_folder(config: DictConfig) -> str | None:
+    """Let a single run lie where the grid's runs do, unless the command line says otherwise.
+
+    Returns:
+        What to say about it, if the project or the command line names another folder.
+    """
+    from ._composing.run_location import (
+        keep_working_directory,
+        other_folders,
+        take_folders,
+        typed_folders,
+    )
+    from ._console.texts import unused_folders
+
+    others = other_folders(config, "run")
+    if not others:
+        return None
+    training = Path(str(config.results_dir), str(config.experiment_id), "training").absolute()
+    if typed_folders(config, "run"):
+        folder = Path(str(config.hydra.run.dir)).absolute()
+        if folder.parent == training:
+            return None
+        return (
+            f"The run is in {_shown(folder)}, as hydra.run.dir on the command line says. Grids and "
+            f"expkit status look in {_shown(training)}, where it goes without that."
+        )
+    keep_working_directory(config)
+    take_folders(config, "run")
+    return (
+        f"{unused_folders(others)} The run is in {_shown(training / str(config.run_name))}, where "
+        "grids and expkit status look; hydra.run.dir=… on the command line puts it elsewhere."
+    )
 
 
 def _prepare_single_run(config: DictConfig, settings: GridSettings) -> Claim:
@@ -387,16 +441,11 @@ def _way_out(config: DictConfig, node: str) -> str:
         config: The run's configuration.
         node: Which node of Hydra's names the folder: run, or sweep.
     """
-    from omegaconf import OmegaConf
+    from ._composing.run_location import other_folders
 
     text = "expkit writes only into a new or empty folder, or into one of its own. "
-    written = OmegaConf.to_container(config.hydra[node], resolve=False)
-    keys = written if isinstance(written, dict) else {}
-    lines = [
-        f"hydra.{node}.{key}={keys[key]}"  # as the user would look for it
-        for key in ("dir", "subdir")
-        if key in keys and keys[key] != OUR_FOLDERS[f"{node}.{key}"]
-    ]
+    folders = other_folders(config, node)
+    lines = [f"{key}={value}" for key, value in folders.items()]  # as the user would look for it
     if not lines:
         return text + (
             "Choose another run_name or experiment_id, or move these files away. If a line of "

@@ -1,8 +1,13 @@
 """Hydra apps of other shapes: where configuration lives, and what else may be selected."""
 
+import sys
+from pathlib import Path
+
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from expkit_bookkeeping import Bookkeeping
 from expkit_hydra import GridError
 
 
@@ -120,16 +125,71 @@ def test_without_expkit_params_are_swept_too(app):
     assert [cfg.width for cfg in app.seen] == [3, 4]
 
 
-def test_outside_of_an_app_the_name_must_be_given(app):
+@pytest.mark.parametrize("where", ["grid", "basic", "single run"])
+def test_numbers_and_overrides_of_jobs_are_as_without_expkit(app, where):
+    def facts(config):
+        hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir, ".hydra")
+        return [
+            *([hydra.job.num, hydra.job.id] if where != "single run" else []),
+            hydra.job.override_dirname,
+            hydra.job.name,
+            list(hydra.overrides.task),
+            OmegaConf.load(folder / "overrides.yaml"),
+            OmegaConf.load(folder / "hydra.yaml").hydra.overrides.task,
+        ]
+
+    def jobs(*overrides):
+        if where == "single run":
+            return [app.run("model=cnn", "run_name=mine", "+note=a b", *overrides).return_value]
+        (batch,) = app.sweep("seed=1,2", "model=cnn", "run_name='a_${seed}'", *overrides)
+        return [result.return_value for result in batch]
+
+    app.task = facts
+    app.edit("params: {", "params: {+extra: 1, ")
+    app.edit("hydra:\n", "hydra:\n  job: {config: {override_dirname: {exclude_keys: [model]}}}\n")
+    app.edit("model: [mlp, cnn], optimizer: [sgd], optimizer.lr: [0.1, 0.001], seed: [1, 2]", "")
+    app.edit("experiment_id: digits", "experiment_id: ${hydra:job.name}")  # decided by the sweep
+    ours = jobs("hydra/launcher=basic") if where == "basic" else jobs()
+    app.edit("defaults: [expkit, ", "run_name: mine\ndefaults: [override hydra/sweeper: basic, ")
+    app.edit(
+        "defaults: [override hydra/sweeper: basic, model: mlp, optimizer: adam, _self_]",
+        "defaults: [model: mlp, optimizer: adam, _self_, override hydra/sweeper: basic]",
+    )
+
+    assert ours == jobs()
+
+
+@pytest.mark.parametrize("composed_with_hydra", [True, False])
+def test_a_configuration_that_a_notebook_composes_resolves_and_starts_a_run(
+    app, monkeypatch, composed_with_hydra
+):
+    from hydra import compose, initialize_config_dir
+
+    app.edit("experiment_id: digits\n", "")
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__file__", str(app.folder / "look at.py"), raising=False)
+    with initialize_config_dir(str(app.folder / "conf"), version_base="1.3", job_name="look-at"):
+        one, other, again = [
+            compose("config", overrides=[text], return_hydra_config=composed_with_hydra)
+            for text in ("seed=2", "seed=3", "seed=2")
+        ]
+
+    for config in (one, other, again):
+        HydraConfig.instance().cfg = None
+        OmegaConf.resolve(config)
+        assert config.experiment_id == "look-at"
+    with Bookkeeping.from_config(one, console=False) as run:
+        run.log_metrics({"loss": 1.0}, step=0)
+    assert run.folder == app.folder / "results/look-at/training" / one.run_name
+    assert one.run_name == again.run_name != other.run_name
+
+
+def test_a_name_that_is_given_in_a_notebook_stays(app):
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(str(app.folder / "conf"), version_base="1.3"):
-        config = compose("config", overrides=["model=cnn"])
-        named = compose("config", overrides=["run_name=test"])
-
-    assert named.run_name == "test"
-    with pytest.raises(Exception, match=r"Outside a Hydra app give a name, e\.g\. the override"):
-        _ = config.run_name
+        assert compose("config", overrides=["run_name=test"]).run_name == "test"
 
 
 def test_without_expkit_rules_still_skip(app):
@@ -226,8 +286,12 @@ def test_a_key_that_only_some_runs_have_is_left_out_in_the_others(app):
         (["expkit.metric=a,b"], "expkit.metric cannot be swept"),
         (["experiment_id='a/b'"], "experiment_id is the name of one folder"),
         (["experiment_id=..", "seed=1"], "experiment_id is the name of one folder"),
-        (["hydra.sweep.dir=out"], r"lead to out/cnn_sgd_0.1_1, but(.|\n)*set results_dir and"),
-        (["hydra.sweep.subdir=x"], "hydra.sweep.subdir lead to results/digits/training/x, but"),
+        (["results_dir=null"], "results_dir is the folder of all experiments, got 'None'"),
+        (["hydra.sweep.dir=out"], "hydra.sweep.dir=out: .* Leave this out; results_dir="),
+        (
+            ["hydra.sweep.subdir=x", "hydra.sweep.dir=y"],
+            "hydra.sweep.subdir=x and hydra.sweep.dir=y: the runs of a grid belong in",
+        ),
         (
             ["results_dir=/proc/none"],
             r"cannot be written into /proc/none/digits(.|\n)*results_dir=",

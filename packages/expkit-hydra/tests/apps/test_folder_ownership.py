@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from expkit_bookkeeping import Bookkeeping
 from expkit_bookkeeping.launching import claim_run
@@ -86,17 +87,10 @@ def unchanged(folder: Path, before: dict[str, object]) -> bool:
     return {name: after.get(name) for name in before} == before
 
 
-@pytest.mark.parametrize("where", ["command line", "configuration"])
 @pytest.mark.parametrize(("files", "folder"), REFUSED.values(), ids=REFUSED)
-def test_a_folder_that_is_not_a_runs_is_refused_and_left_as_it_is(
-    layout, tmp_path, files, folder, where
-):
+def test_a_folder_that_is_not_a_runs_is_refused_and_left_as_it_is(layout, tmp_path, files, folder):
     write(tmp_path, files)
-    overrides = ["model=cnn", "optimizer.lr=0.1"]
-    if where == "configuration":
-        layout.edit("hydra:\n", f"hydra:\n  output_subdir: null\n  run: {{dir: '{folder}'}}\n")
-    else:
-        overrides.append(f"hydra.run.dir='{folder}'")
+    overrides = ["model=cnn", "optimizer.lr=0.1", f"hydra.run.dir='{folder}'"]
     before = snapshot(tmp_path)
 
     for _ in range(2):  # a second one would move what a first one took
@@ -107,6 +101,66 @@ def test_a_folder_that_is_not_a_runs_is_refused_and_left_as_it_is(
 
     assert snapshot(tmp_path) == before
     assert layout.seen == []
+
+
+OWN_FOLDERS = {
+    "Hydra's default": ("outputs/${now:%Y-%m-%d}", "multirun/${now:%Y}", "${hydra.job.num}"),
+    "the working directory": (".", ".", "${hydra.job.override_dirname}"),
+    "absolute": ("${oc.env:HOME}", "${oc.env:HOME}/runs", "/${hydra.job.id}"),
+    "below the project": ("../data", "${hydra.runtime.cwd}/../data", "${hydra.runtime.num}"),
+}
+
+
+@pytest.mark.parametrize("launcher", ["expkit", "basic"])
+@pytest.mark.parametrize(("run", "sweep", "subdir"), OWN_FOLDERS.values(), ids=OWN_FOLDERS)
+def test_the_folders_of_the_projects_own_files_are_left_alone(
+    layout, tmp_path, experiment, capfd, run, sweep, subdir, launcher
+):
+    write(tmp_path, {"data/train.py": "print(1)"})
+    folders = {"run": {"dir": run}, "sweep": {"dir": sweep, "subdir": subdir}}
+    layout.edit("hydra:\n", f"hydra:\n  {json.dumps(folders)[1:-1]}\n".replace("}, ", "}\n  "))
+    layout.add('number: "${hydra:job.num}"\noutput: "${hydra:runtime.output_dir}"\n')
+    layout.task = lambda config: OmegaConf.to_container(config, resolve=True)
+    before = snapshot(tmp_path)
+    overrides = ["model=cnn", "optimizer.lr=0.1", "_filters=[]", f"hydra/launcher={launcher}"]
+
+    alone = layout.run("seed=3", "optimizer=sgd", *overrides[:2])
+    said = capfd.readouterr().err
+    ((first, second),) = layout.sweep(*overrides)
+    layout.sweep(*overrides)
+
+    names = ["cnn_sgd_0.1_3", "cnn_sgd_0.1_1", "cnn_sgd_0.1_2"]
+    for name, result in zip(names, [alone, first, second], strict=True):
+        assert result.return_value["output"] == str(experiment / "training" / name)
+        assert Path(result.hydra_cfg.hydra.runtime.output_dir) == experiment / "training" / name
+    assert [first.return_value["number"], second.return_value["number"]] == [0, 1]
+    assert f"This project's own hydra.run.dir ({run}) is not used." in said
+    assert f"hydra.sweep.dir ({sweep}) and hydra.sweep.subdir ({subdir}) are not used" in str(
+        layout.log
+    )
+    assert layout.names() == names
+    assert unchanged(tmp_path, before)
+    left = {path.name for path in (tmp_path / "work").iterdir()}
+    assert left <= {"results", "config.yaml", "conf"}
+
+
+@pytest.mark.parametrize("version_base", ["1.1", "1.3"])
+def test_a_project_that_runs_in_the_working_directory_stays_there(layout, version_base):
+    from hydra import version
+
+    version.setbase(version_base)
+    layout.edit("hydra:\n", "hydra:\n  run: {dir: .}\n")
+    layout.task = lambda config: str(Path.cwd())
+
+    assert layout.run("model=cnn").return_value == str(Path.cwd())
+
+
+def test_a_run_that_the_command_line_places_elsewhere_says_how_grids_find_it(layout, capfd):
+    layout.run("model=cnn", "hydra.run.dir=out")
+
+    said = " ".join(capfd.readouterr().err.split())
+    assert "The run is in out, as hydra.run.dir on the command line says." in said
+    assert "expkit status look in results/digits/training, where it goes without that" in said
 
 
 @pytest.mark.parametrize("mode", ["single run", "grid"])
@@ -162,7 +216,8 @@ def test_a_free_folder_is_taken_without_a_word(layout, tmp_path, capfd, files, f
     layout.run("model=cnn", "optimizer.lr=0.1", f"hydra.run.dir='{folder}'")
 
     assert json.loads((tmp_path / "work" / target / "run.json").read_text())["attempt"] == 1
-    assert capfd.readouterr().err.startswith("Run cnn_adam_0.1_1 is completed")
+    said = [line for line in capfd.readouterr().err.splitlines() if "command line says" not in line]
+    assert said[0].startswith("Run cnn_adam_0.1_1 is completed")
     layout.run("model=cnn", "optimizer.lr=0.1", f"hydra.run.dir='{folder}'")
     assert "was completed; it moved to" in capfd.readouterr().err
 

@@ -148,9 +148,22 @@ def test_names_agree_between_configuration_folder_and_grid(app):
     for cfg, run in zip(app.seen, [r for r in grid.runs if r.skipped_by is None], strict=True):
         hydra = OmegaConf.load(run.folder / ".hydra" / "hydra.yaml").hydra
         assert cfg.run_name == run.run_name == run.folder.name
-        assert f"run_name={run.run_name}" in str(list(hydra.overrides.task)).replace("'", "")
+        assert list(hydra.overrides.task) == list(run.overrides)
         assert grid.config(run.index).run_name == run.run_name
         assert (run.folder / "run.json").is_file()
+
+
+@pytest.mark.parametrize("sweeper", ["expkit", "basic"])
+def test_a_name_that_the_projects_own_file_leaves_empty_is_made_of_the_swept_keys(app, sweeper):
+    app.edit("experiment_id: digits", "experiment_id: digits\nrun_name: null")
+    words = ("model=cnn", "optimizer=sgd", "optimizer.lr=0.1")
+    app.sweep(f"hydra/sweeper={sweeper}", *words, "seed=1,2")
+    app.run(*words, "seed=3")
+
+    names = [f"cnn_sgd_0.1_{seed}" for seed in (1, 2, 3)]
+    assert [cfg.run_name for cfg in app.seen] == names
+    folders = (app.experiment / "training").glob("*/run.json")
+    assert sorted(path.parent.name for path in folders) == names
 
 
 def test_a_single_run_has_the_name_that_the_grid_gives_it(app):
@@ -533,17 +546,41 @@ def test_ignored_keys_do_not_retrain(app):
     assert app.seen == []
 
 
-def test_self_before_expkit_is_warned_about(app):
-    config = app.folder / "conf/config.yaml"
-    config.write_text(
-        config.read_text().replace(
-            "defaults: [expkit, model: mlp, optimizer: adam, _self_]",
-            "defaults: [_self_, expkit, model: mlp, optimizer: adam]",
-        )
-    )
-    app.sweep("expkit.dry_run=true", *ONE)
+@pytest.mark.parametrize("mode", ["grid", "single run"])
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        ["_self_", "model: mlp", "optimizer: adam", "expkit"],
+        ["_self_", "expkit", "model: mlp", "optimizer: adam"],
+        ["_self_", "model: mlp", "optimizer: adam", "experiment: null", "expkit"],
+        ["model: mlp", "_self_", "optimizer: adam", "experiment: null", "expkit"],
+    ],
+)
+def test_the_advice_about_self_changes_nothing_of_the_users_own(app, defaults, mode):
+    def start():
+        app.log.clear()
+        if mode == "single run":
+            app.run(*overrides)
+        else:
+            app.sweep("optimizer.lr=0.5", "seed=12345", *overrides)
+        config = OmegaConf.to_container(app.seen[-1])
+        own = {key: config[key] for key in ("model", "optimizer", "seed", "epochs")}
+        return own, config["experiment_id"], [line for line in app.log if "_self_" in line]
 
-    assert any("_self_ stands before expkit" in line for line in app.log)
+    app.add("model: {name: mine}\noptimizer: {name: mine}\n")
+    app.write("conf/experiment/long.yaml", "# @package _global_\nseed: 12345\nepochs: 9\n")
+    overrides = ["+experiment=long" if "experiment: null" not in defaults else "experiment=long"]
+    usual = "expkit, model: mlp, optimizer: adam, _self_"
+    app.edit(usual, ", ".join(defaults))
+    own, experiment_id, (warning,) = start()
+
+    assert "Put expkit before _self_, and leave the rest as it is" in warning
+    rest = [entry for entry in defaults if entry != "expkit"]
+    rest.insert(rest.index("_self_"), "expkit")
+    app.edit(", ".join(defaults), ", ".join(rest))
+
+    assert experiment_id == "train"
+    assert start() == (own, "digits", [])
 
 
 def test_runs_of_older_code_are_told_apart_and_not_retrained(app):
@@ -568,16 +605,6 @@ def test_the_usual_order_is_not_warned_about(app):
     app.sweep("expkit.dry_run=true", *ONE)
 
     assert not any("_self_" in line for line in app.log)
-
-
-def test_a_single_run_warns_about_the_order_too(app):
-    app.edit(
-        "defaults: [expkit, model: mlp, optimizer: adam, _self_]",
-        "defaults: [_self_, expkit, model: mlp, optimizer: adam]",
-    )
-    app.run()
-
-    assert any("_self_ stands before expkit" in line for line in app.log)
 
 
 def test_what_comes_after_a_grid_comes_once_however_many_batches_there_are(app, monkeypatch):

@@ -20,14 +20,13 @@ from config_trees import RICH
 from hydra.types import RunMode
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from same_config import assert_same_config, hydra_reads
 
 from expkit_bookkeeping.launching import json_data
 from expkit_filter import Candidate, FilterError, RunFilter
 from expkit_hydra import Grid
-from expkit_hydra._composing.overrides import to_override
 from expkit_hydra._composing.plain_data import plain_value
 from expkit_hydra._grid.identity import identify
 from expkit_hydra._grid.names import clean, name_of
@@ -296,8 +295,10 @@ def values_in(config: DictConfig, sweep: Sweep) -> dict[str, object]:
 
 
 def check_grid(grid: Grid, sweep: Sweep, grids: Grids) -> None:
-    placed = [[*run.overrides, to_override("run_name", run.run_name)] for run in grid.runs]
-    composed = grids.compose(sweep, placed)
+    composed = grids.compose(sweep, [run.overrides for run in grid.runs])
+    for run, config in zip(grid.runs, composed, strict=True):
+        with read_write(config), open_dict(config):
+            config.run_name = run.run_name
     hashes = []
     judge = RunFilter(list(sweep.rules))
     for run, config in zip(grid.runs, composed, strict=True):

@@ -11,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import Container, OmegaConf, UnionNode
+from omegaconf import Container, OmegaConf, UnionNode, open_dict, read_write
 from omegaconf.base import Node
 
 from expkit_hydra import Grid
@@ -323,9 +323,9 @@ def test_a_grid_freezes_what_hydra_composes(app, schema):
             _multirun(),
         )
         for run in grid.runs:
-            composed = hydra.config_loader.load_sweep_config(
-                master, [*run.overrides, "experiment_id=exp_train", f"run_name={run.run_name}"]
-            )
+            composed = hydra.config_loader.load_sweep_config(master, list(run.overrides))
+            with read_write(composed), open_dict(composed):
+                composed.experiment_id, composed.run_name = "exp_train", run.run_name
             assert_same(grid.config(run.index), composed)
             assert OmegaConf.get_type(grid.config(run.index), "first") is schema.Layer
     assert len(seen) == 4

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from .._runs.claims import ClaimLost
+from .._runs.refusals import ClaimLost
 from .staging import Staging
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ from pathlib import Path
 from .._files.append_files import open_to_read
 from .._files.durable import Check, atomic_path, checked_if_missing, remove_file, temporary_path
 from .._files.torch_archives import write_torch
-from .._runs.claims import ClaimLost
+from .._runs.refusals import ClaimLost
 from .files import CheckpointFile, checkpoint_path, find_checkpoints, parse_name
 from .rng import pack
 
@@ -139,7 +139,7 @@ def _position(content: CheckpointContent) -> tuple[int, float]:
 
 def _structure(path: Path) -> CheckpointContent:
     """A checkpoint without reading its weights, which are mapped."""
-    import torch
+    from .._optional import torch
 
     open_to_read(path).close()  # what is no file would be waited for
     content: CheckpointContent = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

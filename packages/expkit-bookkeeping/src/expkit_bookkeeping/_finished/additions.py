@@ -17,9 +17,9 @@ from .._files.json_files import UnreadableFileError, parse_json
 from .._files.plain_data import json_data
 from .._provenance.environment import public_command
 from .._results.values import load_results, results_path, save_results, to_plain
-from .._runs.claims import ClaimLost, RunClaimed, check_still_completed, claimed_message
 from .._runs.processes import this_process
 from .._runs.records import Liveness, RunRecord, find_run
+from .._runs.refusals import ClaimLost, RunClaimed, check_still_completed, claimed_message
 
 _log = logging.getLogger(__name__)
 

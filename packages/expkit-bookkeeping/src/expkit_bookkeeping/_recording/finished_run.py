@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from .._runs.claims import ClaimLost, check_still_completed
 from .._runs.records import Liveness, RunRecord, find_run
+from .._runs.refusals import ClaimLost, check_still_completed
 from .._runs.settings import read_config
 from .log import RunLog
 from .timers import TimerFile

@@ -12,7 +12,7 @@ from .._files.append_files import open_append_file
 from .._files.durable import Check, naming
 from .._files.secrets import without_known_secrets
 from .._files.texts import text_of
-from .._runs.claims import ClaimLost
+from .._runs.refusals import ClaimLost
 
 FILE_NAME = "training.log"
 _FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
@@ -78,8 +78,9 @@ class RunLog:
 def level_number(level: int | str) -> int:
     """A logging level by number or name.
 
-    >>> level_number("warning"), level_number(10)
-    (30, 10)
+    Examples:
+        >>> level_number("warning"), level_number(10)
+        (30, 10)
     """
     if isinstance(level, int) and not isinstance(level, bool):
         return level

@@ -13,7 +13,8 @@ from .._files.durable import sync_folder, write_file
 from .._files.texts import text_of, traceback_text
 from .._files.yaml_files import yaml_text
 from .._provenance.environment import environment_facts
-from .._runs.claims import Claim, ClaimLost
+from .._runs.claims import Claim
+from .._runs.refusals import ClaimLost
 from .._runs.takeover import continued_under, resumed_at
 from .log import RunLog
 from .metrics import MetricsFile, metric_lines, metric_rows

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import cast
 
@@ -15,10 +16,11 @@ from .._files.append_files import read_file
 from .._files.durable import append_line, sync_folder
 from .._files.json_files import parse_json
 from .claim_files import TO_REMOVE, highest_claim, link_claim, make_void
-from .claims import RunClaimed, check_free, judge_again, owns
+from .claiming import judge_again, owns
 from .folder_ownership import reason_to_stay
 from .processes import ProcessIdentity, this_process
 from .records import SCHEMA, Liveness, RunRecord, claimed_record, is_alive, read_run
+from .refusals import RunClaimed, check_free
 from .takeover import sweep
 
 REMOVED = ".trash/removed.jsonl"
@@ -219,7 +221,7 @@ def _change(judged: RunRecord, record: RunRecord | None) -> str | None:
     )
 
 
-def removed_runs(experiment: Path) -> list[RemovedRun]:
+def removed_runs(experiment: str | PathLike[str]) -> list[RemovedRun]:
     """The runs that were moved to an experiment's trash, the oldest first.
 
     A run that is in its place is not listed: somebody has moved it back, or was killed before the

@@ -25,7 +25,7 @@ from .internals import are_tested_versions, child_node
 from .nodes import crosses_reference, holds_reference, merges_into_reference, node_at
 from .override_reader import OverrideReader, ReadOverride
 from .overrides import overlap
-from .run_location import list_overrides, listed_overrides
+from .run_location import list_overrides, listed_overrides, settle_job, take_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,11 +73,15 @@ class Composer:
     Args:
         config_loader: Hydra's.
         master: The configuration of the sweep; its overrides of Hydra's node hold for every run.
+        decides_folders: Whether `hydra.sweep` of a run is expkit's and not the project's.
     """
 
-    def __init__(self, config_loader: ConfigLoader, master: DictConfig) -> None:
+    def __init__(
+        self, config_loader: ConfigLoader, master: DictConfig, *, decides_folders: bool = False
+    ) -> None:
         self._config_loader = config_loader
         self._master = master
+        self._decides_folders = decides_folders
         self._reader = OverrideReader(config_loader, master)
         self._knows_versions = are_tested_versions()
         self._bases: OrderedDict[tuple[str, ...], BaseConfig] = OrderedDict()
@@ -112,12 +116,9 @@ class Composer:
         Raises:
             ConfigCompositionException: As `work_out`.
         """
-        from omegaconf import open_dict, read_write
-
         with _named_run(number, overrides):
             config = self._hydra_composes(overrides)
-        with read_write(config), open_dict(config):
-            config.hydra.job.num, config.hydra.job.id = number, str(number)
+        settle_job(config, number)
         # The number, so that a run with the same overrides has another base.
         base = BaseConfig(config, (*overrides, f"hydra.job.num={number}"))
         return Composition(base, (), listed_overrides(config.hydra), is_whole=True)
@@ -227,7 +228,10 @@ class Composer:
 
     def _hydra_composes(self, overrides: Sequence[str]) -> DictConfig:
         self.composed += 1
-        return self._config_loader.load_sweep_config(self._master, list(overrides))
+        config = self._config_loader.load_sweep_config(self._master, list(overrides))
+        if self._decides_folders:
+            take_folders(config, "sweep")
+        return config
 
 
 @contextmanager
@@ -235,16 +239,18 @@ def _named_run(index: int, overrides: Sequence[str]) -> Iterator[None]:
     """Let Hydra's error say which run it is about."""
     from hydra.errors import CompactHydraException, ConfigCompositionException
 
+    name = without_known_secrets(" ".join(overrides)) or "no overrides"
+    text = f"Run {index} of the grid ({name}) cannot be composed:"
     try:
         yield
     except CompactHydraException as error:
         # Hydra prints the message and, if it is OmegaConf's, the cause.
         raise ConfigCompositionException(
-            without_known_secrets(
-                f"Run {index} of the grid ({' '.join(overrides) or 'no overrides'}) "
-                f"cannot be composed: {error}"
-            )
+            without_known_secrets(f"{text} {error}")
         ) from error.__cause__
+    except Exception as error:  # such as that of a file that is no YAML
+        error.add_note(text)
+        raise
 
 
 def assemble(config: DictConfig, patches: Iterable[NodePatch], overrides: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ No other module of this package reaches for a name of theirs that begins with an
 * What passes through Hydra's `run_job`, of which callbacks are told nothing. (`watch_jobs`)
 * Hydra's trust in a callback, which it gives to plugins only. (`trust_callback`)
 * Hydra itself in a process that `hydra.main` has not started. (`initialize_hydra`, `make_context`,
-  `version_base`, `import_logging_config`, `current_app`, `replaced_app`)
+  `version_base`, `import_logging_config`, `current_app`, `replaced_app`, `replaced_multirun`)
 
 Importing this module imports neither: each function does so itself. The innermost loops of a grid
 pass through here, so these are plain functions around one access each (about 20 ns).
@@ -324,6 +324,7 @@ def raw_return_value(result: JobReturn) -> Any:
 
 
 _watchers: weakref.WeakSet[JobWatcher] = weakref.WeakSet()
+_preparations: set[Callable[[DictConfig], None]] = set()  # of the jobs of sweeps
 
 
 class JobWatcher:
@@ -334,16 +335,18 @@ class JobWatcher:
         raise NotImplementedError
 
 
-def watch_jobs(watcher: JobWatcher) -> None:
+def watch_jobs(watcher: JobWatcher, prepare: Callable[[DictConfig], None]) -> None:
     """Tell a callback what Hydra does not: errors that pass through its `run_job`.
 
-    Those are what the user's function raises besides exceptions (SystemExit, GeneratorExit, a
+    `prepare` is given the configuration of each job of a sweep before Hydra writes or copies it.
+    The errors are what the user's function raises besides exceptions (SystemExit, GeneratorExit, a
     cancelled task of asyncio), and Hydra's own, around the function. Launchers have the function
     under its name in their own modules.
     """
     from hydra.core import utils
 
     _watchers.add(watcher)
+    _preparations.add(prepare)
     run_job = utils.run_job
     if hasattr(run_job, "is_watched"):
         return
@@ -351,6 +354,9 @@ def watch_jobs(watcher: JobWatcher) -> None:
     @functools.wraps(run_job)
     def watched(*args: Any, **kwargs: Any) -> JobReturn:
         try:
+            if kwargs.get("job_dir_key") == "hydra.sweep.dir" and "config" in kwargs:
+                for prepare_job in list(_preparations):
+                    prepare_job(kwargs["config"])
             return run_job(*args, **kwargs)
         except BaseException as error:
             results = [one.job_escaped(error) for one in list(_watchers)]
@@ -504,6 +510,19 @@ def computes_override_dirname() -> bool:
 def current_app() -> Any:
     """What `hydra.main` calls to run its app."""
     return import_module("hydra.main")._run_hydra
+
+
+@contextmanager
+def replaced_multirun(replacement: Callable[..., Any]) -> Iterator[None]:
+    """Let Hydra call this in place of its method `multirun`, for the length of a block."""
+    from hydra._internal.hydra import Hydra
+
+    before = Hydra.multirun
+    Hydra.multirun = replacement  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.multirun = before  # type: ignore[method-assign]
 
 
 @contextmanager

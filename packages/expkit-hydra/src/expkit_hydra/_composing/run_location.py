@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from .internals import child_node, computes_override_dirname, content_of, raw_value
-from .overrides import to_override
+from .overrides import bare_key, to_override
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+# What conf/expkit.yaml has, by Hydra's node and key.
+FOLDERS = {
+    "run": {"dir": "${results_dir}/${experiment_id}/training/${run_name}"},
+    "sweep": {"dir": "${results_dir}/${experiment_id}/training", "subdir": "${run_name}"},
+}
+
+
+@contextmanager
+def writable(config: DictConfig) -> Iterator[None]:
+    """Let a configuration and Hydra's node in it be changed for the length of a block.
+
+    Hydra makes its node read-only for a job and, since 1.4, for a sweep.
+    """
+    from omegaconf import open_dict, read_write
+
+    with read_write(config), open_dict(config), read_write(config.hydra):
+        yield
 
 
 def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -45,12 +65,12 @@ class RunLocation:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The overrides that tell a run where its folder is, under any launcher."""
+        """The overrides that tell a run where its folder is, under a foreign launcher."""
         return tuple(to_override(key, value) for key, value in self.items())
 
     def items(self) -> tuple[tuple[str, str], ...]:
         """Keys and values."""
-        return (*self.pinned, ("run_name", self.run_name))
+        return (("run_name", self.run_name), *self.pinned)
 
 
 def pinned_keys(master: DictConfig) -> tuple[tuple[str, str], ...]:
@@ -70,9 +90,10 @@ def pinned_keys(master: DictConfig) -> tuple[tuple[str, str], ...]:
 def settle(
     config: DictConfig, location: RunLocation, overrides: Sequence[str] | None = None
 ) -> None:
-    """Change a composed configuration into what Hydra composes with the location's overrides.
+    """Write where a run's folder is into its composed configuration.
 
-    The name is known only after composing; this saves composing once more.
+    The name is known only after composing. It is none of the overrides that Hydra lists: those
+    are the user's, and other tools make names of them.
 
     Args:
         config: The configuration, which is changed.
@@ -81,11 +102,79 @@ def settle(
     """
     from omegaconf import open_dict, read_write
 
-    with read_write(config), open_dict(config):
+    with writable(config):
         for key, value in location.items():
             config[key] = value
-        listed = listed_overrides(config.hydra) if overrides is None else overrides
-        list_overrides(config, [*listed, *location.overrides])
+        if overrides is not None:
+            list_overrides(config, overrides)
+
+
+def without_location(config: DictConfig) -> None:
+    """Take the overrides of a run's location, which are the last ones, from what Hydra lists."""
+    from omegaconf import open_dict, read_write
+
+    overrides = listed_overrides(config.hydra)
+    starts = [i for i, text in enumerate(overrides) if text.startswith("run_name=")]
+    if starts:
+        with writable(config):
+            list_overrides(config, overrides[: starts[-1]])
+
+
+def other_folders(config: DictConfig, node: str) -> dict[str, str]:
+    """What a configuration has in place of expkit's folders, by key, as it is written.
+
+    Args:
+        config: A configuration with Hydra's node.
+        node: Hydra's name for what the folders are of: `run` or `sweep`.
+    """
+    keys = {key: str(raw_value(child_node(config.hydra[node], key))) for key in FOLDERS[node]}
+    return {f"hydra.{node}.{key}": text for key, text in keys.items() if text != FOLDERS[node][key]}
+
+
+def typed_folders(config: DictConfig, node: str) -> list[str]:
+    """The overrides of the command line that say where Hydra's folders are."""
+    keys = {f"hydra.{node}", *(f"hydra.{node}.{key}" for key in FOLDERS[node])}
+    texts = [str(text) for text in config.hydra.overrides.hydra]
+    return [text for text in texts if bare_key(text.partition("=")[0]) in keys]
+
+
+def take_folders(config: DictConfig, node: str) -> None:
+    """Let Hydra's folders be expkit's, whatever the project's own files say."""
+    from omegaconf import open_dict, read_write
+
+    with writable(config):
+        config.hydra[node].update(FOLDERS[node])
+
+
+def keep_working_directory(config: DictConfig) -> None:
+    """Let a single run stay in the working directory, if the project's own folder was that one.
+
+    Hydra changes into the run's folder if `hydra.job.chdir` is true, or by default before its
+    version base 1.2; a project with `hydra.run.dir: .` relies on staying where it was started.
+    """
+    from omegaconf import open_dict, read_write
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        stays = Path(str(config.hydra.run.dir)).samefile(Path())
+    except (OmegaConfBaseException, OSError):  # it is not there, or cannot be resolved
+        return
+    if stays:
+        with writable(config):
+            config.hydra.job.chdir = False
+
+
+def folder_overrides(node: str) -> list[str]:
+    """The overrides that do the same in what others compose."""
+    return [to_override(f"hydra.{node}.{key}", text) for key, text in FOLDERS[node].items()]
+
+
+def settle_job(config: DictConfig, number: int) -> None:
+    """Number a run as Hydra numbers the jobs of a sweep."""
+    from omegaconf import open_dict, read_write
+
+    with writable(config):
+        config.hydra.job.id, config.hydra.job.num = str(number), number
 
 
 def _override_dirname(

@@ -36,7 +36,6 @@ class ResolvedRun:
     values: Mapping[str, object]  # of the swept keys
     run_name: str
     experiment: tuple[str, str]  # results_dir, experiment_id
-    output_dir: tuple[str, str]  # where Hydra would run it: hydra.sweep.dir and subdir
     data: Mapping[str, object]  # the configuration, resolved, without Hydra's node
     config_hash: str
 
@@ -76,7 +75,6 @@ class Shape:
             self._experiment = [before.leaf(("results_dir",)), before.leaf(("experiment_id",))]
         with self._settled(RunLocation("?", naming.pinned), None):
             after = Resolution(base.config, own.union([RUN_NAME, *LISTS]))
-            self._sweep = [after.leaf(("hydra", "sweep", key)) for key in ("dir", "subdir")]
             self._data = after.template()
         self._stable = self._data
         self._is_volatile = mentions_volatile(base.config)
@@ -128,7 +126,6 @@ class Shape:
         def settled() -> AbstractContextManager[object]:
             return self._settled(location, composition)
 
-        sweep = self._leaves(self._sweep, raw, settled)
         plain = {patch.path: patch.plain for patch in patches if patch.is_constant}
         plain[RUN_NAME] = name
         hides = self._hide_own(patches, plain) or bool(self._secrets)
@@ -142,7 +139,6 @@ class Shape:
             values=values,
             run_name=name,
             experiment=(experiment[0], experiment[1]),
-            output_dir=(sweep[0], sweep[1]),
             data=data,
             config_hash=hash_of(
                 stable,
@@ -254,6 +250,9 @@ def _missing_keys(data: object, path: str = "") -> Iterator[str]:
     if isinstance(data, Mapping):
         for key, value in data.items():
             yield from _missing_keys(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(data, list):
+        for number, item in enumerate(data):
+            yield from _missing_keys(item, f"{path}.{number}")
     elif data == "???":
         yield path
 

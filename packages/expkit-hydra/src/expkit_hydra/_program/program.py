@@ -23,6 +23,7 @@ from .._composing.internals import (
     set_version_base,
     version_base,
 )
+from .._composing.run_location import writable
 from .main_module import AppCall, execute_main, main_source
 
 TYPE_CHECKING = False
@@ -53,9 +54,10 @@ class Task(Protocol):
 def user_function(task_function: object) -> Any:
     """The user's function or class behind what `hydra.main` was given.
 
-    >>> from functools import partial
-    >>> user_function(partial(print, 1))
-    <built-in function print>
+    Examples:
+        >>> from functools import partial
+        >>> user_function(partial(print, 1))
+        <built-in function print>
     """
     function: Any = task_function
     while True:
@@ -400,7 +402,7 @@ def name_job(config: DictConfig) -> None:
     else:
         name = module.rpartition(".")[2]
     JobRuntime.instance().set("name", name)  # for the configurations of a sweep's runs
-    with read_write(config):
+    with writable(config):
         config.hydra.job.name = name
 
 

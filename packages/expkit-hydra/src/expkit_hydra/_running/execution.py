@@ -124,9 +124,10 @@ def _execute(
     from .._composing.global_state import current_config
     from .._grid.identity import group_choices, keys_left_out, public_data, unresolved_texts
     from .._grid.secrets import remember_secrets_of
+    from .hydra_run import job_config
 
     try:
-        config = grid.config(run.index)
+        config = job_config(grid, run)
     except (LookupError, OSError, ValueError) as trouble:
         reason = f"Its frozen configuration cannot be read: {trouble}"
         return RunOutcome(run, "failed", reason, error=trouble)
@@ -230,19 +231,14 @@ def _execute(
 
 def _folders(config: DictConfig, run: GridRun) -> list[Path]:
     """The run's folder, and Hydra's own if it is another: there the script may keep its records."""
-    from omegaconf.errors import OmegaConfBaseException
-
-    from .._composing.global_state import current_config
-    from .hydra_run import output_dir
+    from omegaconf import OmegaConf
 
     if run.job is None:
         return [run.folder]
-    try:
-        with current_config(config):
-            hydras = Path(output_dir(config)).absolute()
-    except OmegaConfBaseException:  # which the run itself will say
-        return [run.folder]
-    return list(dict.fromkeys([run.folder, hydras]))
+    # None: it cannot be resolved, which the run itself will say.
+    hydras = OmegaConf.select(config, "hydra.runtime.output_dir", throw_on_missing=False)
+    folders = [run.folder] if hydras is None else [run.folder, Path(hydras)]
+    return list(dict.fromkeys(folders))
 
 
 def _was_left_early(folder: Path) -> bool:
@@ -388,17 +384,12 @@ def _run(
 ) -> tuple[JobReturn | None, BaseException | None, int | None]:
     """Run as Hydra runs a job; also catch what Hydra lets through: a requested end."""
     from hydra.core.utils import JobReturn, JobStatus
-    from omegaconf import open_dict
 
     from expkit_bookkeeping.launching import exit_code
 
     from .._grid.identity import write_config
     from .hydra_run import run_job
 
-    number = run.index if run.job is None else run.job.number
-    with open_dict(config):
-        config.hydra.job.id = str(number)
-        config.hydra.job.num = number
     cwd = Path.cwd()
     try:
         write_config(config, claim)

@@ -27,7 +27,7 @@ from .._composing.internals import (
     parse_reference,
     set_content,
 )
-from .._composing.run_location import listed_overrides
+from .._composing.run_location import listed_overrides, settle_job
 from .._grid.secrets import patterns_of, secret_nodes
 from .yaml_text import as_written, hydra_yaml, public_files, to_yaml
 
@@ -36,6 +36,26 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
+
+    from .._grid.grid import Grid
+    from .._grid.run import GridRun
+
+
+def job_config(grid: Grid, run: GridRun) -> DictConfig:
+    """The configuration of a run with what Hydra fills in before it starts a job.
+
+    Raises:
+        LookupError: As `Grid.config`, which also raises OSError and ValueError.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    from .._composing.global_state import current_config
+
+    config = grid.config(run.index)
+    settle_job(config, run.index if run.job is None else run.job.number)
+    with suppress(OmegaConfBaseException), current_config(config):  # the run itself will say it
+        note_output_dir(config, output_dir(config))
+    return config
 
 
 def run_job(
@@ -92,7 +112,7 @@ def _run(
         configure_log,
         env_override,
     )
-    from omegaconf import OmegaConf, open_dict, read_write
+    from omegaconf import OmegaConf
 
     old_cwd = Path.cwd()
     state = HydraConfig.instance()
@@ -102,8 +122,7 @@ def _run(
         hidden = _only_hydra(config)
         state.cfg = hidden  # type: ignore[assignment]
         folder = output_dir(config)
-        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-            config.hydra.runtime.output_dir = os.path.abspath(folder)  # noqa: PTH100
+        note_output_dir(config, folder)
         OmegaConf.set_readonly(config.hydra, True)
 
         result = JobReturn()
@@ -155,6 +174,14 @@ def output_dir(config: DictConfig) -> str:
     )
 
 
+def note_output_dir(config: DictConfig, folder: str) -> None:
+    """Write into a run's configuration where it runs, as Hydra does when the job starts."""
+    from omegaconf import open_dict, read_write
+
+    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = os.path.abspath(folder)  # noqa: PTH100
+
+
 def described_return(config: DictConfig) -> JobReturn:
     """What `run_job` returns about a job with this configuration, but for how it went.
 
@@ -162,7 +189,7 @@ def described_return(config: DictConfig) -> JobReturn:
         config: Belongs to the result from now on.
     """
     from hydra.core.utils import JobReturn
-    from omegaconf import OmegaConf, open_dict, read_write
+    from omegaconf import OmegaConf
 
     from .._composing.global_state import current_config
 
@@ -175,8 +202,7 @@ def described_return(config: DictConfig) -> JobReturn:
         if chdir is None:
             chdir = changes_directory_by_default()
         result.working_dir = folder if chdir else str(config.hydra.runtime.cwd)
-    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-        config.hydra.runtime.output_dir = os.path.abspath(folder)  # noqa: PTH100
+    note_output_dir(config, folder)
     OmegaConf.set_readonly(config.hydra, True)
     result.cfg, result.hydra_cfg = _without_hydra(config), _only_hydra(config)
     return result

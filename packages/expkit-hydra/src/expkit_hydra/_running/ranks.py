@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from .._composing.internals import content_of, set_content, set_parent
+from .._composing.run_location import writable
 from .._grid.contents import has_tree
-from .hydra_run import run_job
+from .hydra_run import job_config, run_job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,11 +97,11 @@ def settle_as_rank_0(config: DictConfig) -> None:
     if facts["grid"] is not None:
         grid, run = _announced_grid_run(facts)
         run_dir = str(run.folder)
-        content = content_of(_config_of(grid, run))
+        content = content_of(job_config(grid, run))
         set_content(config, content)
         for node in content.values():
             set_parent(node, config)
-    with read_write(config), open_dict(config):
+    with writable(config):
         if run_dir is not None:
             config.hydra.run.dir = run_dir
         config.hydra.job.name = facts["job_name"]
@@ -130,7 +131,7 @@ def take_part(
     from .._composing.global_state import current_config
     from .._grid.secrets import remember_secrets_of
 
-    config = _config_of(grid, run)
+    config = job_config(grid, run)
     with current_config(config):
         remember_secrets_of(config, run.overrides)
     write_nothing(config)
@@ -175,13 +176,3 @@ def _announced_grid_run(facts: Mapping[str, Any]) -> tuple[Grid, GridRun]:
 
     grid = open_grid(Path(facts["grid"]))
     return grid, next(run for run in grid.runs if run.run_name == facts["run_name"])
-
-
-def _config_of(grid: Grid, run: GridRun) -> DictConfig:
-    from omegaconf import open_dict
-
-    config = grid.config(run.index)
-    with open_dict(config):
-        config.hydra.job.id = str(run.index)
-        config.hydra.job.num = run.index
-    return config
