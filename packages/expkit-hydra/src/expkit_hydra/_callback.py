@@ -221,8 +221,6 @@ class RunCallback(Callback, JobWatcher):
             SystemExit: If what Hydra makes a sweep of cannot be resolved, or if this process is no
                 rank of such a run.
         """
-        from omegaconf import open_dict, read_write
-
         from expkit_bookkeeping import process_rank
 
         from ._composing.global_state import current_config

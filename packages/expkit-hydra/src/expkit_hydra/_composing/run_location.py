@@ -100,8 +100,6 @@ def settle(
         location: Where the run's folder is.
         overrides: The run's overrides, if Hydra has not listed them yet.
     """
-    from omegaconf import open_dict, read_write
-
     with writable(config):
         for key, value in location.items():
             config[key] = value
@@ -111,8 +109,6 @@ def settle(
 
 def without_location(config: DictConfig) -> None:
     """Take the overrides of a run's location, which are the last ones, from what Hydra lists."""
-    from omegaconf import open_dict, read_write
-
     overrides = listed_overrides(config.hydra)
     starts = [i for i, text in enumerate(overrides) if text.startswith("run_name=")]
     if starts:
@@ -140,8 +136,6 @@ def typed_folders(config: DictConfig, node: str) -> list[str]:
 
 def take_folders(config: DictConfig, node: str) -> None:
     """Let Hydra's folders be expkit's, whatever the project's own files say."""
-    from omegaconf import open_dict, read_write
-
     with writable(config):
         config.hydra[node].update(FOLDERS[node])
 
@@ -152,7 +146,6 @@ def keep_working_directory(config: DictConfig) -> None:
     Hydra changes into the run's folder if `hydra.job.chdir` is true, or by default before its
     version base 1.2; a project with `hydra.run.dir: .` relies on staying where it was started.
     """
-    from omegaconf import open_dict, read_write
     from omegaconf.errors import OmegaConfBaseException
 
     try:
@@ -171,8 +164,6 @@ def folder_overrides(node: str) -> list[str]:
 
 def settle_job(config: DictConfig, number: int) -> None:
     """Number a run as Hydra numbers the jobs of a sweep."""
-    from omegaconf import open_dict, read_write
-
     with writable(config):
         config.hydra.job.id, config.hydra.job.num = str(number), number
 

@@ -132,8 +132,6 @@ class _Batch:
 
     def add(self, number: int, overrides: Sequence[str]) -> None:
         """Compose a run, and name it."""
-        from omegaconf import open_dict, read_write
-
         index = len(self._runs)
         composition = self._composer.compose_job(number, overrides)
         config = composition.base.config

@@ -145,8 +145,6 @@ def settle_name(config: DictConfig) -> str:
     node, then reads the folder's name. The experiment's name becomes text too, as in a grid, so
     that what refers to it counts the same for the hash.
     """
-    from omegaconf import open_dict, read_write
-
     from .._composing.global_state import current_config
     from .._composing.run_location import RunLocation, pinned_keys
     from .secrets import patterns_of, secret_nodes, veiled
@@ -163,8 +161,6 @@ def settle_name(config: DictConfig) -> str:
 
 def fill_in_name(config: DictConfig) -> None:
     """Let the default be the name where the project's own `run_name` is null or empty."""
-    from omegaconf import open_dict, read_write
-
     if raw_value(child_node(config, "run_name")) in (None, ""):
         with writable(config):
             config.run_name = DEFAULT_TEMPLATE

@@ -385,7 +385,6 @@ def name_job(config: DictConfig) -> None:
         config: A configuration with Hydra's node, which is changed.
     """
     from hydra.core.utils import JobRuntime
-    from omegaconf import read_write
 
     call = AppCall.current()
     if call is None or call.task_function is None:

@@ -88,8 +88,6 @@ def settle_as_rank_0(config: DictConfig) -> None:
     Lightning gives each process a `hydra.job.name` of its own, which is the experiment's default
     name. And the command of a task on a cluster has no overrides: its configuration is a grid's.
     """
-    from omegaconf import open_dict, read_write
-
     facts = announced_run()
     if facts is None:
         return
