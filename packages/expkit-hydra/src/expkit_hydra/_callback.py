@@ -20,6 +20,7 @@ from hydra.experimental.callback import Callback
 
 from ._composing.errors import GridError, one_sentence, refuse_unresolvable
 from ._composing.internals import JobWatcher, watch_jobs
+from ._composing.run_location import writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ class RunCallback(Callback, JobWatcher):
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
         failed = job_return.status == JobStatus.FAILED
+        if not failed or isinstance(returned, Exception):
+            self._config = None  # else Hydra 1.4 raises it again, see `job_escaped`
         if failed and self._single is not None:  # what Hydra prints now, and Python after it
             overrides = job_return.overrides or ()
             job_return.overrides = [without_known_secrets(text) for text in overrides]
@@ -193,7 +196,7 @@ class RunCallback(Callback, JobWatcher):
         from ._composing.run_location import listed_overrides
         from ._running.lifetime import as_exception, asks_for_the_end
 
-        config = None if self._claim is None else self._config
+        config, self._config = self._config, None
         self._record_end(error)
         if config is None or asks_for_the_end(error):
             return None
@@ -221,8 +224,6 @@ class RunCallback(Callback, JobWatcher):
             SystemExit: If what Hydra makes a sweep of cannot be resolved, or if this process is no
                 rank of such a run.
         """
-        from omegaconf import open_dict, read_write
-
         from expkit_bookkeeping import process_rank
 
         from ._composing.global_state import current_config
@@ -243,7 +244,7 @@ class RunCallback(Callback, JobWatcher):
                 f"A grid is launched by one process, and this one has rank {rank} of a distributed "
                 "run. Start single runs under torchrun or srun, or the grid without it."
             )
-        with read_write(config), open_dict(config):  # whose sweeper knows what to do
+        with writable(config):  # whose sweeper knows what to do
             config.hydra.sweeper = {"_target_": "hydra_plugins.expkit_sweeper.ExpkitSweeper"}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:

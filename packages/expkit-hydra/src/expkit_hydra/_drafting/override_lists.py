@@ -26,7 +26,7 @@ from .._composing.config_files import files_read_once
 from .._composing.errors import one_sentence
 from .._composing.global_state import current_config
 from .._composing.overrides import bare_key
-from .._composing.run_location import RunLocation, pinned_keys
+from .._composing.run_location import RunLocation, pinned_keys, writable
 from .._grid.contents import has_tree
 from .._grid.frozen_configs import FrozenConfigs
 from .._grid.grid import RECORDS
@@ -134,8 +134,6 @@ class _Batch:
 
     def add(self, number: int, overrides: Sequence[str]) -> None:
         """Compose a run, and name it."""
-        from omegaconf import open_dict, read_write
-
         index = len(self._runs)
         composition = self._composer.compose_job(number, overrides)
         config = composition.base.config
@@ -155,7 +153,7 @@ class _Batch:
         name, earlier = self._free_name(wanted, config_hash)
         if not lies_in_tree or subdir != str(config.run_name):
             # As text: what refers to the time has one answer for all runs of a sweep.
-            with read_write(config), open_dict(config):
+            with writable(config):
                 config.hydra.sweep.dir = sweep_dir
                 config.hydra.sweep.subdir = name if lies_in_tree else subdir
         self._freeze(index, composition, name)

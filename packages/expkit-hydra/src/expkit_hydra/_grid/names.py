@@ -22,7 +22,7 @@ from .._composing.nodes import node_at
 from .._composing.override_reader import chosen_options
 from .._composing.overrides import bare_key
 from .._composing.plain_data import plain_value
-from .._composing.run_location import listed_overrides
+from .._composing.run_location import listed_overrides, writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -250,8 +250,6 @@ def settle_name(config: DictConfig) -> str:
     node, then reads the folder's name. The experiment's name becomes text too, as in a grid, so
     that what refers to it counts the same for the hash.
     """
-    from omegaconf import open_dict, read_write
-
     from .._composing.global_state import current_config
     from .._composing.run_location import RunLocation, pinned_keys
     from .secrets import patterns_of, secret_nodes, veiled
@@ -265,7 +263,7 @@ def settle_name(config: DictConfig) -> str:
         training = Path(str(config.results_dir), str(config.experiment_id), "training")
         has_suffix = (training / name.suffixed).is_dir()
         location = RunLocation(name.suffixed if has_suffix else name.plain, pinned_keys(config))
-    with read_write(config), open_dict(config):
+    with writable(config):
         for key, value in location.items():
             config[key] = value
     return location.run_name
@@ -273,10 +271,8 @@ def settle_name(config: DictConfig) -> str:
 
 def fill_in_name(config: DictConfig) -> None:
     """Let the default be the name where the project's own `run_name` is null or empty."""
-    from omegaconf import open_dict, read_write
-
     if raw_value(child_node(config, "run_name")) in (None, ""):
-        with read_write(config), open_dict(config):
+        with writable(config):
             config.run_name = DEFAULT_TEMPLATE
 
 
