@@ -48,8 +48,9 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 def did_you_mean_key(name: str, keys: Iterable[str]) -> str:
     """The same for a key of a configuration: the user's own first, and the kit's without such.
 
-    >>> did_you_mean_key("repeats", ["expkit.repeat", "data.repeat", "seed"])
-    " Did you mean 'data.repeat'?"
+    Examples:
+        >>> did_you_mean_key("repeats", ["expkit.repeat", "data.repeat", "seed"])
+        " Did you mean 'data.repeat'?"
     """
     names = list(keys)
     guess = did_you_mean(name, own_keys(names)) if own_keys([name]) else ""

@@ -60,8 +60,9 @@ _TESTED = frozenset({(HYDRA_1_3, OMEGACONF_2_3), (HYDRA_1_4, OMEGACONF_2_4)})
 def release(version: str) -> Release:
     """Major and minor number; a release candidate counts as what it is a candidate for.
 
-    >>> release("1.3.8"), release("1.4.0rc3"), release("1.10.0.dev2")
-    ((1, 3), (1, 4), (1, 10))
+    Examples:
+        >>> release("1.3.8"), release("1.4.0rc3"), release("1.10.0.dev2")
+        ((1, 3), (1, 4), (1, 10))
     """
     numbers = re.match(r"(\d+)\.(\d+)", version)
     return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)

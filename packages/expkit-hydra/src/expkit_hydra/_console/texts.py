@@ -107,8 +107,9 @@ def owner_text(record: RunRecord) -> str:
 def unused_folders(folders: Mapping[str, str]) -> str:
     """Folders that the project's own files name and that expkit's runs do not take.
 
-    >>> unused_folders({"hydra.sweep.subdir": "${hydra.job.num}"})
-    "This project's own hydra.sweep.subdir (${hydra.job.num}) is not used."
+    Examples:
+        >>> unused_folders({"hydra.sweep.subdir": "${hydra.job.num}"})
+        "This project's own hydra.sweep.subdir (${hydra.job.num}) is not used."
     """
     names = " and ".join(f"{key} ({text})" for key, text in folders.items())
     return f"This project's own {names} {'is' if len(folders) == 1 else 'are'} not used."
