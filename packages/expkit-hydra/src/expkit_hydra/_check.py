@@ -65,12 +65,12 @@ def check(argv: Sequence[str]) -> int:
 def _program(words: Sequence[str]) -> tuple[str | None, str | None, list[str]]:
     """The script or the module, and what follows it, without the flag of a sweep.
 
+    Raises:
+        FileNotFoundError: If there is no script, or not one alone.
+
     Examples:
         >>> _program(["-m", "project.train", "lr=1,2"]), _program(["train.py", "-m", "lr=1,2"])
         ((None, 'project.train', ['lr=1,2']), ('train.py', None, ['lr=1,2']))
-
-    Raises:
-        FileNotFoundError: If there is no script, or not one alone.
     """
     script = module = None
     rest = list(words)

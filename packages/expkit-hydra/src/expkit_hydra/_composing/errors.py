@@ -154,7 +154,7 @@ def _one_line(text: str) -> str:
     r"""The lines of a message as one, without those that repeat its key and what has been searched.
 
     Examples:
-        >>> _one_line("Could not find 'model/x'\\n\\nAvailable options in 'model':\\n\\tcnn\\n\\tmlp")
+        >>> _one_line("Could not find 'model/x'\n\nAvailable options in 'model':\n\tcnn\n\tmlp")
         "Could not find 'model/x'. Available options in 'model': cnn, mlp"
     """
     sentences: list[str] = []
