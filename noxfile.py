@@ -50,7 +50,7 @@ ON_NEWER_PYTHONS = (
     "expkit-hydra",
 )
 NEWER_PYTHONS = ["3.12", "3.13"]
-ONCE_IN_CI = ("expkit-mlflow", "expkit-plotting")  # they wait for a server or for LaTeX
+ONCE_IN_CI = ("expkit-hydra", "expkit-mlflow", "expkit-plotting")  # minutes each
 FAULTS_IN_15_MIN = "3"  # the number of rounds that two cores can do
 PEERS = (  # what benchmarks/ measures expkit beside
     "codetiming",
@@ -63,7 +63,13 @@ PEERS = (  # what benchmarks/ measures expkit beside
     "seaborn",
 )
 # Over half a minute each; by file, as each has a server or a probe that the file shares.
-SPREAD_OVER_CORES = ("expkit-mlflow", "expkit-plotting", "expkit-hydra", "expkit-slurm")
+SPREAD_OVER_CORES = (
+    "expkit-bookkeeping",
+    "expkit-mlflow",
+    "expkit-plotting",
+    "expkit-hydra",
+    "expkit-slurm",
+)
 
 
 def siblings_below(package: Path, *, extras: bool = False) -> tuple[str, ...]:
@@ -183,7 +189,10 @@ def tests_torch(session: nox.Session) -> None:
         session.install(*requirements_of_tests(Path("packages", name)), *CONSTRAINTS)
     session.install("torch", "torchdata", "torchinfo", "scikit-learn", "omegaconf", *CONSTRAINTS)
     packages = (str(Path("packages", name)) for name in USE_TORCH_IF_THERE)
-    session.run("pytest", "-q", *packages, *session.posargs, env={"EXPKIT_REQUIRE": "torch"})
+    session.run(
+        "pytest", "-q", *packages, "-n", "2", "--dist", "loadfile", *session.posargs,
+        env={"EXPKIT_REQUIRE": "torch"},
+    )  # fmt: skip
 
 
 @nox.session(python=NEWER_PYTHONS)
@@ -218,7 +227,7 @@ def integration(session: nox.Session) -> None:
     session.install("--force-reinstall", "--no-deps", *wheels)
     tools = (
         "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "griffe",
-        "hypothesis", "pytest", "pytest-xdist",
+        "hypothesis", "psutil", "pytest", "pytest-xdist",
     )  # fmt: skip
     session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(
