@@ -80,7 +80,7 @@ def test_settings_that_cannot_be_read_are_named_by_their_key(app, settings, text
         ("launcher: {_target_: no.Such}", "hydra.launcher cannot be made: .*no.Such"),
         ("sweeper: {params: '${nowhere}'}", "hydra.sweeper.params: .*'nowhere' not found"),
         ("sweeper: {params: {seed: '${a.b}'}}", "hydra.sweeper.params.seed: .*'a.b' not found"),
-        ("sweeper: {params: {seed: '1,[2'}}", r"seed=1,\[2: mismatched input"),
+        ("sweeper: {params: {seed: '1,[2'}}", r"seed=1,\[2.* mismatched input"),
         ("job: {name: '${nowhere}'}", "hydra.job.name: .*'nowhere' not found"),
     ],
 )
@@ -100,7 +100,7 @@ def test_what_is_wrong_in_the_node_of_hydra_is_named_by_its_key(app, node, text)
         ("model@other=mlp,cnn", "Run 0 .*'model@other'. Did you mean to override model"),
         ("optimizer=1,2", "Run 0 .*optimizer=1.* must be a string or a list"),
         ("+model=mlp,cnn", "Run 0 .*model appears more than once"),
-        ("+experiment=broken,good", r"Run 0 .*experiment/broken.yaml, line 2: expected"),
+        ("+experiment=broken,good", r"Run 0 .*experiment/broken.yaml, line 2: "),
         ("+experiment=lost,good", "Run 0 .*experiment=lost.*'experiment/nothing'"),
         (
             "+experiment=good,typed",

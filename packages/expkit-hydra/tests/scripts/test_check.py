@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 from pathlib import Path
 
@@ -23,6 +25,12 @@ if __name__ == "__main__":
     main()
     Path("went on").touch()
 """
+
+
+@pytest.fixture(autouse=True)
+def without_warnings(monkeypatch):
+    """Of Hydra 1.4, about `version_base`."""
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
 
 
 def written(folder: Path) -> dict[str, bytes | None]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from expkit_bookkeeping.launching import without_known_secrets
 
 from .base_config import BaseConfig, NodePatch, put
-from .internals import are_tested_versions, child_node
+from .internals import are_tested_versions, child_node, load_run_config
 from .nodes import crosses_reference, holds_reference, merges_into_reference, node_at
 from .override_reader import OverrideReader, ReadOverride
 from .overrides import overlap
@@ -228,7 +228,7 @@ class Composer:
 
     def _hydra_composes(self, overrides: Sequence[str]) -> DictConfig:
         self.composed += 1
-        config = self._config_loader.load_sweep_config(self._master, list(overrides))
+        config = load_run_config(self._config_loader, self._master, overrides)
         if self._decides_folders:
             take_folders(config, "sweep")
         return config

@@ -14,6 +14,7 @@ No other module of this package reaches for a name of theirs that begins with an
   it, which has changed its name. (`resolvers`, `register_resolver`)
 * One override applied to a configuration, with Hydra's conversions and checks, and overrides of
   integers that need no parsing. (`apply_override`, `raw_override_value`, `with_integer`)
+* A run whose launcher's node is its own, which Hydra 1.4 refuses. (`load_run_config`)
 * The files that Hydra's loader reads, kept for the length of a grid. (`repository_of`)
 * What Hydra's own `run_job` uses, for a run without its copies, and its error unraised.
   (`is_read_version`, `flush_loggers`, `yaml_dumper`, `raw_return_value`)
@@ -304,6 +305,27 @@ def raw_override_value(override: Override) -> object:
 def with_integer(override: Override, value: int, text: str) -> Override:
     """The parsed override with another integer, as if this text had been parsed."""
     return replace(override, _value=value, input_line=text)
+
+
+def load_run_config(
+    config_loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]
+) -> DictConfig:
+    """Compose a run as Hydra composes the jobs of a sweep, with a launcher's node of its own.
+
+    Hydra 1.4 refuses a job whose launcher differs from the sweep's in anything. Here launchers may
+    read the resources of each run from its own node, and what has no effect is refused by name.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    name = "_ensure_sweep_config_controller_unchanged"
+    check = vars(ConfigLoaderImpl).get(name)
+    if check is None:
+        return config_loader.load_sweep_config(master, list(overrides))
+    setattr(ConfigLoaderImpl, name, staticmethod(lambda **_: None))
+    try:
+        return config_loader.load_sweep_config(master, list(overrides))
+    finally:
+        setattr(ConfigLoaderImpl, name, check)
 
 
 def repository_of(config_loader: ConfigLoader) -> Any:
