@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from expkit_hydra import Grid
 
 sys.path.insert(0, str(Path(__file__).parent))  # what these tests share
+Plugins.instance()  # Hydra 1.4 imports plugins once, and `hydra_restore_singletons` forgets them
 
 CONFIG = """
     defaults: [expkit, model: mlp, optimizer: adam, _self_]

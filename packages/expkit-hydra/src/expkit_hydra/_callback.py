@@ -20,6 +20,7 @@ from hydra.experimental.callback import Callback
 
 from ._composing.errors import GridError, one_sentence, refuse_unresolvable
 from ._composing.internals import JobWatcher, watch_jobs
+from ._composing.run_location import writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class RunCallback(Callback, JobWatcher):
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
+        from ._composing.run_location import listed_overrides
         from ._drafting.experiment import check_experiment
         from ._grid.identity import write_config
         from ._grid.names import settle_name
@@ -103,7 +105,7 @@ class RunCallback(Callback, JobWatcher):
                 _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
             raise SystemExit(0)
         with current_config(config):
-            remember_secrets_of(config, config.hydra.overrides.task)
+            remember_secrets_of(config, listed_overrides(config.hydra))
         if not is_rank_0:
             return
         if place is not None:
@@ -136,6 +138,7 @@ class RunCallback(Callback, JobWatcher):
         from expkit_bookkeeping import process_rank
 
         from ._composing.global_state import current_config
+        from ._composing.run_location import listed_overrides
         from ._grid.identity import write_config
         from ._grid.secrets import remember_secrets_of
         from ._running.execution import is_executing
@@ -148,7 +151,7 @@ class RunCallback(Callback, JobWatcher):
         if self._claim is not None or is_executing(folder) or process_rank() != 0:
             return
         with current_config(config):
-            remember_secrets_of(config, config.hydra.overrides.task)
+            remember_secrets_of(config, listed_overrides(config.hydra))
             hide_in_multirun(config)
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
@@ -168,6 +171,8 @@ class RunCallback(Callback, JobWatcher):
 
         returned = raw_return_value(job_return)  # before it is filled with the best metric
         failed = job_return.status == JobStatus.FAILED
+        if not failed or isinstance(returned, Exception):
+            self._config = None  # else Hydra 1.4 raises it again, see `job_escaped`
         if failed and self._single is not None:  # what Hydra prints now, and Python after it
             overrides = job_return.overrides or ()
             job_return.overrides = [without_known_secrets(text) for text in overrides]
@@ -188,13 +193,14 @@ class RunCallback(Callback, JobWatcher):
 
         from expkit_bookkeeping.launching import exit_code
 
+        from ._composing.run_location import listed_overrides
         from ._running.lifetime import as_exception, asks_for_the_end
 
-        config = None if self._claim is None else self._config
+        config, self._config = self._config, None
         self._record_end(error)
         if config is None or asks_for_the_end(error):
             return None
-        overrides = [str(override) for override in config.hydra.overrides.task]
+        overrides = list(listed_overrides(config.hydra))
         result = JobReturn(overrides=overrides, cfg=config, status=JobStatus.COMPLETED)
         if exit_code(error) != 0:
             result.status = JobStatus.FAILED
@@ -218,8 +224,6 @@ class RunCallback(Callback, JobWatcher):
             SystemExit: If what Hydra makes a sweep of cannot be resolved, or if this process is no
                 rank of such a run.
         """
-        from omegaconf import open_dict, read_write
-
         from expkit_bookkeeping import process_rank
 
         from ._composing.global_state import current_config
@@ -240,7 +244,7 @@ class RunCallback(Callback, JobWatcher):
                 f"A grid is launched by one process, and this one has rank {rank} of a distributed "
                 "run. Start single runs under torchrun or srun, or the grid without it."
             )
-        with read_write(config), open_dict(config):  # whose sweeper knows what to do
+        with writable(config):  # whose sweeper knows what to do
             config.hydra.sweeper = {"_target_": "hydra_plugins.expkit_sweeper.ExpkitSweeper"}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._composing.internals import trust_callback
 from ._grid.resolvers import register_resolvers
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 def prepare(search_path: ConfigSearchPath) -> None:
     """Make `defaults: [expkit]` and the resolvers known to an app, before it composes."""
     register_resolvers()
+    trust_callback()
     # The name of the provider before which Hydra inserts --config-dir: so a user's file of the
     # same name wins.
     search_path.append("schema", "pkg://expkit_hydra.conf")

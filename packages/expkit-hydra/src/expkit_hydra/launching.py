@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ._composing.global_state import current_config as current_config
     from ._composing.internals import raw_return_value as raw_return_value
     from ._composing.internals import resolvers as resolvers
+    from ._composing.internals import set_version_base as set_version_base
+    from ._composing.internals import version_base as version_base
     from ._console.command_lines import command_line as command_line
     from ._console.command_lines import short_path as short_path
     from ._console.preview import MAX_LINES as MAX_LINES
@@ -101,9 +103,11 @@ _MODULES = {
     "run_versions": "_grid.run",
     "say": "_console.screen",
     "say_output": "_console.screen",
+    "set_version_base": "_composing.internals",
     "short_path": "_console.command_lines",
     "take_part": "_running.ranks",
     "thread_limits": "_running.processes",
+    "version_base": "_composing.internals",
     "without_others_options": "_launcher_options",
     "write_batch": "_launcher",
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import omegaconf
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
@@ -15,6 +16,8 @@ from omegaconf.base import Node
 
 from expkit_hydra import Grid
 from expkit_hydra._grid.node_records import NodeDecoder, NodeEncoder
+
+HAS_NEWER_TYPES = hasattr(omegaconf, "TupleConfig")
 
 
 def assert_same(left: Node, right: Node) -> None:
@@ -47,6 +50,7 @@ def assert_same(left: Node, right: Node) -> None:
         assert type(left._value()) is type(right._value())
         assert repr(left._value()) == repr(right._value())  # NaN is not equal to itself
         assert left.__dict__.get("enum_type") is right.__dict__.get("enum_type")
+        assert left.__dict__.get("ref_type") == right.__dict__.get("ref_type")
 
 
 def _set_flags(node: Node) -> dict[str, bool]:
@@ -85,7 +89,7 @@ SCHEMA = """
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional, Tuple, Union
 
 from omegaconf import MISSING
 
@@ -115,7 +119,11 @@ class Schema:
     layers: list[Layer] = field(default_factory=lambda: [Layer(width=8)])
     table: dict[str, Layer] = field(default_factory=lambda: {"a": Layer(dropout=0.5)})
     by_activation: dict[Activation, int] = field(default_factory=lambda: {Activation.GELU: 3})
+    by_number: dict[float, str] = field(default_factory=lambda: {0.5: "half", 2.0: "two"})
+    by_index: dict[int, Layer] = field(default_factory=lambda: {3: Layer()})
+    by_answer: dict[bool, Path] = field(default_factory=lambda: {True: Path("yes")})
     shape: tuple[int, int] = (1, 8)
+    betas: Tuple[float, int] = (0.9, 3)
     blob: bytes = b"\\x00\\xff"
     scale: Union[int, float] = 2
     limit: float = float("inf")
@@ -125,12 +133,33 @@ class Schema:
 """
 
 
+NEWER_TYPES = """
+
+from typing import Literal
+
+
+@dataclass
+class NewerTypes:
+    mode: Literal["min", "max", 3, True, Activation.RELU] = "max"
+    either: Union[dict[str, int], list[Path]] = field(default_factory=lambda: [Path("x")])
+    layer: Union[Layer, int] = field(default_factory=Layer)
+    widths: tuple[Layer, ...] = field(default_factory=lambda: (Layer(1), Layer(2)))
+    nested: Optional[tuple[Activation, tuple[str, Optional[int]]]] = (Activation.GELU, ("a", None))
+    missing: tuple[int, int] = MISSING
+    reference: tuple[int, ...] = "${other}"
+    other: tuple[int, ...] = ()
+    no_tuple: Optional[tuple[int, ...]] = None
+    question: str = r"\\???"
+    union: Union[str, int] = "${mode}"
+"""
+
+
 @pytest.fixture
 def schema(tmp_path, monkeypatch):
     import importlib
     import sys
 
-    (tmp_path / "schema_of_test.py").write_text(SCHEMA)
+    (tmp_path / "schema_of_test.py").write_text(SCHEMA + NEWER_TYPES * HAS_NEWER_TYPES)
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     module = importlib.import_module("schema_of_test")
@@ -146,6 +175,19 @@ def test_every_type_of_a_structured_configuration_is_kept(schema):
     config.anything = {"nested": [1, None, "${seed}", Path("x"), float("nan")], 3: True}
 
     assert_same(thaw(config), config)
+
+
+@pytest.mark.skipif(not HAS_NEWER_TYPES, reason="OmegaConf has these types since 2.4")
+def test_types_of_newer_versions_are_kept(schema):
+    config = OmegaConf.structured(schema.NewerTypes)
+    config.merge_with({"either": {"a": 1}})
+    frozen = thaw(config)
+
+    assert_same(frozen, config)
+    assert frozen.question == "???"
+    assert OmegaConf.to_object(config.widths) == OmegaConf.to_object(frozen.widths)
+    with pytest.raises(Exception, match="expected one of"):
+        frozen.mode = "mean"
 
 
 @pytest.mark.parametrize(

@@ -95,11 +95,10 @@ def _examine_grid(
 def _sweeper(app: StartedApp, config: DictConfig) -> Any:
     """Our sweeper with its launcher, made as Hydra makes it; None for another sweeper."""
     from hydra.core.plugins import Plugins
-    from hydra.types import HydraContext
 
-    from .._composing.internals import make_callbacks
+    from .._composing.internals import make_context
 
-    context = HydraContext(config_loader=app.loader, callbacks=make_callbacks(None))
+    context = make_context(app.loader, None)
     with one_sentence("hydra.sweeper cannot be made"):
         sweeper = Plugins.instance().instantiate_sweeper(
             hydra_context=context, task_function=app.task_function, config=config

@@ -16,7 +16,6 @@ from .internals import (
     apply_override,
     content_of,
     is_missing,
-    is_reference,
     raw_value,
     set_parent,
     set_raw_value,
@@ -54,9 +53,9 @@ class NodePatch:
 
 
 def _patch(path: KeyPath, node: Node) -> NodePatch:
-    from omegaconf import Container, ValueNode
+    from omegaconf import ValueNode
 
-    constant = not (holds_reference(node) if isinstance(node, Container) else is_reference(node))
+    constant = not holds_reference(node)
     is_leaf = constant and isinstance(node, ValueNode) and not is_missing(node)
     return NodePatch(
         path,

@@ -1,4 +1,6 @@
-"""All private parts of Hydra and OmegaConf that expkit uses; read in hydra-core 1.3, omegaconf 2.3.
+"""All private parts of Hydra and OmegaConf that expkit uses, and where their versions differ.
+
+They were read and tested in hydra-core 1.3 with OmegaConf 2.3, and 1.4 with 2.4.
 
 No other module of this package reaches for a name of theirs that begins with an underscore, or for
 `hydra._internal`. By what they are for:
@@ -8,15 +10,17 @@ No other module of this package reaches for a name of theirs that begins with an
   grid takes. (`is_reference` … `set_content`)
 * Nodes from a grid's files: built without validating or converting a value again, as unpickling
   builds them. (`metadata_of`, `metadata_classes`, `blank_box`, `value_node`)
-* The table of resolvers, which has no public way to restore a resolver. (`resolvers`)
+* The table of resolvers, which has no public way to restore a resolver, and the call that fills
+  it, which has changed its name. (`resolvers`, `register_resolver`)
 * One override applied to a configuration, with Hydra's conversions and checks, and overrides of
   integers that need no parsing. (`apply_override`, `raw_override_value`, `with_integer`)
 * The files that Hydra's loader reads, kept for the length of a grid. (`repository_of`)
 * What Hydra's own `run_job` uses, for a run without its copies, and its error unraised.
   (`is_read_version`, `flush_loggers`, `yaml_dumper`, `raw_return_value`)
 * What passes through Hydra's `run_job`, of which callbacks are told nothing. (`watch_jobs`)
-* Hydra itself in a process that `hydra.main` has not started. (`initialize_hydra`,
-  `make_callbacks`, `import_logging_config`, `current_app`, `replaced_app`, `replaced_multirun`)
+* Hydra's trust in a callback, which it gives to plugins only. (`trust_callback`)
+* Hydra itself in a process that `hydra.main` has not started. (`initialize_hydra`, `make_context`,
+  `version_base`, `import_logging_config`, `current_app`, `replaced_app`, `replaced_multirun`)
 
 Importing this module imports neither: each function does so itself. The innermost loops of a grid
 pass through here, so these are plain functions around one access each (about 20 ns).
@@ -25,6 +29,7 @@ pass through here, so these are plain functions around one access each (about 20
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -38,29 +43,54 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
     from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext
     from omegaconf import DictConfig
     from omegaconf.base import Node
 
-READ_HYDRA = "1.3."  # the versions whose private parts were read and tested
-READ_OMEGACONF = "2.3."
+RUN_CALLBACK = "expkit_hydra.RunCallback"  # its `_target_` in conf/expkit.yaml
+
+Release = tuple[int, int]
+
+HYDRA_1_3, HYDRA_1_4 = (1, 3), (1, 4)
+OMEGACONF_2_3, OMEGACONF_2_4 = (2, 3), (2, 4)
+# Those whose private parts were read and tested together.
+_TESTED = frozenset({(HYDRA_1_3, OMEGACONF_2_3), (HYDRA_1_4, OMEGACONF_2_4)})
+
+
+def release(version: str) -> Release:
+    """Major and minor number; a release candidate counts as what it is a candidate for.
+
+    >>> release("1.3.8"), release("1.4.0rc3"), release("1.10.0.dev2")
+    ((1, 3), (1, 4), (1, 10))
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+
+
+def hydra_release() -> Release:
+    """The release of the installed Hydra."""
+    import hydra
+
+    return release(hydra.__version__)
+
+
+def omegaconf_release() -> Release:
+    """The release of the installed OmegaConf."""
+    import omegaconf
+
+    return release(omegaconf.__version__)
 
 
 def are_tested_versions() -> bool:
     """Whether the installed Hydra and OmegaConf are those whose private parts were tested."""
-    import hydra
-    import omegaconf
-
-    return hydra.__version__.startswith(READ_HYDRA) and omegaconf.__version__.startswith(
-        READ_OMEGACONF
-    )
+    return (hydra_release(), omegaconf_release()) in _TESTED
 
 
 def is_read_version() -> bool:
     """Whether the installed Hydra's `run_job` does what the one that was read does."""
-    import hydra
     from hydra import version
 
-    return hydra.__version__.startswith(READ_HYDRA) and version.base_at_least("1.2")
+    return hydra_release() == HYDRA_1_3 and version.base_at_least("1.2")
 
 
 # Nodes
@@ -98,9 +128,16 @@ def referent(node: Node) -> Node:
 def content_of(node: Node) -> Any:
     """What a container holds: nodes in a dict or list, or text if it is a reference, or None.
 
-    None also for a node that is no container. A union holds a node of one of its types.
+    None also for a node that is no container. Of a union, it is that of the node that it holds.
     """
-    return node.__dict__.get("_content")
+    content = node.__dict__.get("_content")
+    return content_of(content) if hasattr(content, "_metadata") else content
+
+
+def in_union(node: Node) -> Any:
+    """The node of one of its types that a union holds; any other node itself."""
+    content = node.__dict__.get("_content")
+    return content if hasattr(content, "_metadata") else node
 
 
 def set_content(node: Node, content: object) -> None:
@@ -141,6 +178,29 @@ def metadata_of(node: Node) -> Any:
     return node._metadata
 
 
+def container_classes() -> dict[str, type[Node]]:
+    """The classes of containers, by the names that records of nodes have for them."""
+    import omegaconf
+
+    names = {"dict": "DictConfig", "list": "ListConfig", "tuple": "TupleConfig"}
+    classes = {kind: getattr(omegaconf, name, None) for kind, name in names.items()}
+    return {kind: cls for kind, cls in classes.items() if cls is not None}
+
+
+def node_class(name: str) -> type[Node]:
+    """The class of nodes of this name.
+
+    Raises:
+        LookupError: If OmegaConf has none.
+    """
+    from omegaconf import base, nodes
+
+    cls = getattr(nodes, name, None) or getattr(base, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, base.Node)):
+        raise LookupError(f"The installed OmegaConf has no node {name!r}.")
+    return cls
+
+
 def metadata_classes() -> tuple[type, type]:
     """The classes of the metadata of containers, and of other nodes."""
     from omegaconf.base import ContainerMetadata, Metadata
@@ -153,10 +213,12 @@ def enum_type_of(node: Node) -> Any:
     return node.__dict__.get("enum_type")
 
 
-def blank_box(kind: type[Node], metadata: object, parent: Node | None) -> Node:
+def blank_box(kind: type[Node], metadata: Any, parent: Node | None) -> Node:
     """A container or union, empty until `set_content`, made as unpickling makes it."""
     node = kind.__new__(kind)
+    ref_type = metadata.ref_type
     node.__setstate__({"_metadata": metadata, "_parent": parent, "_content": None})
+    metadata.ref_type = ref_type  # unpickling writes `dict[str, int]` as `Dict[str, int]`
     return node
 
 
@@ -172,7 +234,24 @@ def value_node(
     node.__setstate__({"_metadata": metadata, "_parent": parent, "_val": value})
     if enum_type is not None:
         node.__dict__["enum_type"] = enum_type
+    if kind.__name__ == "LiteralNode":
+        node.__dict__["ref_type"] = metadata_of(node).ref_type
     return node
+
+
+def escaped_missing(text: str) -> str:
+    r"""The text that `\???` stands for, which is not missing; plain text before OmegaConf 2.4."""
+    try:
+        from omegaconf._missing import _EscapedMissing
+    except ImportError:
+        return text
+    escaped: str = _EscapedMissing(text)
+    return escaped
+
+
+def is_escaped_missing(value: object) -> bool:
+    """Whether a value is text that `escaped_missing` returns."""
+    return type(value).__name__ == "_EscapedMissing"
 
 
 def resolvers() -> dict[str, Any]:
@@ -181,6 +260,18 @@ def resolvers() -> dict[str, Any]:
 
     table: dict[str, Any] = BaseContainer._resolvers
     return table
+
+
+def register_resolver(
+    name: str, resolver: Callable[..., Any], *, replace: bool = False, use_cache: bool = False
+) -> None:
+    """Make a resolver known to OmegaConf, which has moved the call to another name in 2.4."""
+    from omegaconf import OmegaConf
+
+    # In 2.3 the newer name is that of a deprecated call with another meaning.
+    is_renamed = omegaconf_release() >= OMEGACONF_2_4
+    register: Any = getattr(OmegaConf, f"register_{'' if is_renamed else 'new_'}resolver")
+    register(name, resolver, replace=replace, use_cache=use_cache)
 
 
 def parse_reference(text: str) -> None:
@@ -323,11 +414,97 @@ def make_config_loader(sources: Sequence[tuple[str, str]]) -> ConfigLoader:
     return ConfigLoaderImpl(search_path)
 
 
-def make_callbacks(config: DictConfig | None) -> Any:
-    """The callbacks of a configuration, or none."""
-    from hydra._internal.callbacks import Callbacks
+def make_context(config_loader: ConfigLoader, config: DictConfig | None) -> HydraContext:
+    """What Hydra gives to a launcher, with the callbacks of a configuration, or none.
 
-    return Callbacks(config)
+    What the app trusts holds in other processes, too: the `execution_whitelist` of `hydra.main`.
+    """
+    from hydra._internal.callbacks import Callbacks
+    from hydra.types import HydraContext
+
+    trust_callback()
+    context = HydraContext(config_loader=config_loader, callbacks=Callbacks(config))
+    if hydra_release() >= HYDRA_1_4:
+        policy: Any = import_module("hydra._internal.execution_policy")
+        context.execution_whitelist = policy._get_active_execution_whitelist()  # type: ignore[attr-defined]
+    return context
+
+
+def trust_callback() -> None:
+    """Let Hydra 1.4 make our callback as it makes plugins.
+
+    Hydra trusts its plugins, which are installed. For a callback it asks the app, whose author
+    cannot know of ours: it warns or, where the app lists what it trusts, refuses.
+    """
+    if hydra_release() < HYDRA_1_4 or not are_tested_versions():
+        return
+    from hydra._internal.callbacks import Callbacks
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    make: Any = Callbacks.__init__
+    if hasattr(make, "trusts_installed"):
+        return
+
+    @functools.wraps(make)
+    def make_trusted(self: Callbacks, config: DictConfig | None = None) -> None:
+        node = None if config is None else OmegaConf.select(config, "hydra.callbacks")
+        content = None if node is None else content_of(node)
+        if not isinstance(content, dict):
+            make(self, config)
+            return
+        trusted = {
+            key: index
+            for index, (key, callback) in enumerate(content.items())
+            if isinstance(content_of(callback), dict) and callback.get("_target_") == RUN_CALLBACK
+        }
+        others = {key: child for key, child in content.items() if key not in trusted}
+        set_content(node, others)
+        try:
+            make(self, config)
+        finally:
+            set_content(node, content)
+        options: dict[str, Any] = {"_execution_whitelist_": RUN_CALLBACK}
+        for key, index in trusted.items():
+            self.callbacks.insert(index, instantiate(node[key], **options))
+
+    make_trusted.trusts_installed = True  # type: ignore[attr-defined]
+    Callbacks.__init__ = make_trusted  # type: ignore[method-assign]
+
+
+def version_base() -> str | None:
+    """The argument `version_base` of `hydra.main` as text; None where nobody has set it."""
+    from hydra import version
+
+    base: Any = version.getbase()
+    if isinstance(base, str):
+        return base
+    # A sentinel if nobody has set it.
+    return f"{base.major}.{base.minor}" if hasattr(base, "major") else None
+
+
+def set_version_base(text: str | None) -> None:
+    """Set it in a process that `hydra.main` has not started."""
+    from hydra import version
+
+    if text is None:
+        return
+    if hydra_release() < HYDRA_1_4:
+        version.setbase(text)
+    else:  # which only records it, and warns of the argument
+        version.VersionBase.instance().setbase(text)
+
+
+def changes_directory_by_default() -> bool:
+    """Whether a job whose `hydra.job.chdir` is None runs in its own folder."""
+    from hydra import version
+
+    return hydra_release() < HYDRA_1_4 and not version.base_at_least("1.2")
+
+
+def computes_override_dirname() -> bool:
+    """Whether `hydra.job.override_dirname` is a resolver's answer, not a text put there."""
+    return hydra_release() >= HYDRA_1_4
 
 
 def current_app() -> Any:

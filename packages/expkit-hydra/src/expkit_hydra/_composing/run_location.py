@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .internals import child_node, content_of, raw_value
+from .internals import child_node, computes_override_dirname, content_of, raw_value
 from .overrides import bare_key, to_override
 
 TYPE_CHECKING = False
@@ -20,11 +21,25 @@ FOLDERS = {
 }
 
 
+@contextmanager
+def writable(config: DictConfig) -> Iterator[None]:
+    """Let a configuration and Hydra's node in it be changed for the length of a block.
+
+    Hydra makes its node read-only for a job and, since 1.4, for a sweep.
+    """
+    from omegaconf import open_dict, read_write
+
+    with read_write(config), open_dict(config), read_write(config.hydra):
+        yield
+
+
 def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     """Write a run's overrides where Hydra lists them."""
     task = config.hydra.overrides.task
     task.clear()
     task.extend(overrides)
+    if computes_override_dirname():
+        return
     job = config.hydra.job
     settings = job.config.override_dirname
     job.override_dirname = _override_dirname(
@@ -35,9 +50,14 @@ def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     )
 
 
-def listed_overrides(hydra: DictConfig) -> tuple[str, ...]:
-    """A run's overrides as Hydra's node lists them; `a=${b}` is not resolved."""
-    nodes = content_of(hydra.overrides.task)
+def listed_overrides(hydra: DictConfig, of: str = "task") -> tuple[str, ...]:
+    """Overrides as Hydra's node lists them; `a=${b}` is not resolved.
+
+    Args:
+        hydra: Hydra's node.
+        of: `task` for the user's own keys, `hydra` for those of this node.
+    """
+    nodes = content_of(hydra.overrides[of])
     return tuple([str(raw_value(node)) for node in nodes])
 
 
@@ -85,9 +105,7 @@ def settle(
         location: Where the run's folder is.
         overrides: The run's overrides, if Hydra has not listed them yet.
     """
-    from omegaconf import open_dict, read_write
-
-    with read_write(config), open_dict(config):
+    with writable(config):
         for key, value in location.items():
             config[key] = value
         if overrides is not None:
@@ -95,14 +113,15 @@ def settle(
 
 
 def without_location(config: DictConfig) -> None:
-    """Take the overrides of a run's location, which are the last ones, from what Hydra lists."""
-    from omegaconf import open_dict, read_write
-
+    """Take what a foreign launcher was told of a run's location from what Hydra lists."""
     overrides = listed_overrides(config.hydra)
     starts = [i for i, text in enumerate(overrides) if text.startswith("run_name=")]
-    if starts:
-        with read_write(config), open_dict(config):
+    own = set(folder_overrides("sweep"))
+    with writable(config):
+        if starts:  # the last one, which follows the user's own overrides
             list_overrides(config, overrides[: starts[-1]])
+        others = [text for text in listed_overrides(config.hydra, "hydra") if text not in own]
+        config.hydra.overrides.hydra = others
 
 
 def other_folders(config: DictConfig, node: str) -> dict[str, str]:
@@ -119,15 +138,13 @@ def other_folders(config: DictConfig, node: str) -> dict[str, str]:
 def typed_folders(config: DictConfig, node: str) -> list[str]:
     """The overrides of the command line that say where Hydra's folders are."""
     keys = {f"hydra.{node}", *(f"hydra.{node}.{key}" for key in FOLDERS[node])}
-    texts = [str(text) for text in config.hydra.overrides.hydra]
+    texts = listed_overrides(config.hydra, "hydra")
     return [text for text in texts if bare_key(text.partition("=")[0]) in keys]
 
 
 def take_folders(config: DictConfig, node: str) -> None:
     """Let Hydra's folders be expkit's, whatever the project's own files say."""
-    from omegaconf import open_dict, read_write
-
-    with read_write(config), open_dict(config):
+    with writable(config):
         config.hydra[node].update(FOLDERS[node])
 
 
@@ -137,7 +154,6 @@ def keep_working_directory(config: DictConfig) -> None:
     Hydra changes into the run's folder if `hydra.job.chdir` is true, or by default before its
     version base 1.2; a project with `hydra.run.dir: .` relies on staying where it was started.
     """
-    from omegaconf import open_dict, read_write
     from omegaconf.errors import OmegaConfBaseException
 
     try:
@@ -145,7 +161,7 @@ def keep_working_directory(config: DictConfig) -> None:
     except (OmegaConfBaseException, OSError):  # it is not there, or cannot be resolved
         return
     if stays:
-        with read_write(config), open_dict(config):
+        with writable(config):
             config.hydra.job.chdir = False
 
 
@@ -156,16 +172,14 @@ def folder_overrides(node: str) -> list[str]:
 
 def settle_job(config: DictConfig, number: int) -> None:
     """Number a run as Hydra numbers the jobs of a sweep."""
-    from omegaconf import open_dict, read_write
-
-    with read_write(config), open_dict(config):
+    with writable(config):
         config.hydra.job.id, config.hydra.job.num = str(number), number
 
 
 def _override_dirname(
     lines: Sequence[str], *, kv_sep: str, item_sep: str, exclude_keys: Sequence[str]
 ) -> str:
-    """As Hydra makes `hydra.job.override_dirname` (config_loader_impl.get_overrides_dirname)."""
+    """As Hydra 1.3 makes `hydra.job.override_dirname` (get_overrides_dirname)."""
     # `+group@package=choice` counts under the name of its group.
     keys = [line.partition("=")[0].lstrip("+~").partition("@")[0] for line in lines]
     kept = [line for key, line in zip(keys, lines, strict=True) if key not in exclude_keys]

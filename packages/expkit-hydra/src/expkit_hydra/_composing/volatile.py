@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .internals import content_of, is_reference, raw_value, resolvers
+from .internals import content_of, is_reference, raw_value, register_resolver, resolvers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from omegaconf.base import Node
 
+# Hydra's since 1.4, which know the run's overrides from Hydra's node.
+_OVERRIDE_DIRNAMES = ("hydra_override_dirname", "hydra_deprecated_override_dirname")
 # Their values depend on the machine or the time, except the choices of groups in Hydra's.
-VOLATILE_RESOLVERS = ("oc.env", "now", "hydra")
+VOLATILE_RESOLVERS = ("oc.env", "now", "hydra", *_OVERRIDE_DIRNAMES)
 _CHOICES = "runtime.choices"
 
 
@@ -25,21 +28,16 @@ def mentions_volatile(config: DictConfig) -> bool:
 
 def is_volatile(nodes: Iterable[Node]) -> bool:
     """Whether anything in these nodes does."""
-    from omegaconf import Container
-
     stack = list(nodes)
     while stack:
         node = stack.pop()
-        if is_reference(node):
+        content = content_of(node)
+        if isinstance(content, dict | list):
+            stack.extend(content.values() if isinstance(content, dict) else content)
+        elif is_reference(node):
             text = str(raw_value(node))
             if any(f"{name}:" in text for name in VOLATILE_RESOLVERS):
                 return True
-        elif isinstance(node, Container):
-            content = content_of(node)
-            if isinstance(content, dict):
-                stack.extend(content.values())
-            elif isinstance(content, list):
-                stack.extend(content)
     return False
 
 
@@ -61,9 +59,7 @@ def resolvers_as_text() -> Iterator[None]:
     table = resolvers()
     before = dict(table)
     for name in VOLATILE_RESOLVERS:
-        OmegaConf.register_new_resolver(
-            name, lambda *args, _name=name: text(_name, *args), replace=True, use_cache=False
-        )
+        register_resolver(name, functools.partial(text, name), replace=True)
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ from .._composing.config_files import files_read_once
 from .._composing.errors import one_sentence
 from .._composing.global_state import current_config
 from .._composing.overrides import bare_key
-from .._composing.run_location import RunLocation, pinned_keys
+from .._composing.run_location import RunLocation, pinned_keys, writable
 from .._grid.contents import has_tree
 from .._grid.frozen_configs import FrozenConfigs
 from .._grid.grid import RECORDS
@@ -37,6 +37,7 @@ from .._grid.schedulers import ask_schedulers
 from .._grid.secrets import patterns_of, remember_secrets_of, secret_nodes, veiled
 from .description import describe_runs
 from .experiment import check_experiment
+from .shared_names import file_system_ignores_case, folded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class _Batch:
             self._experiment = Path(str(config.hydra.sweep.dir)).absolute() / RECORDS
         self._pinned = pinned_keys(config) if self._has_tree else ()
         self._is_alive = ask_schedulers(self._experiment).is_alive
+        self._ignores_case = file_system_ignores_case(self._experiment)
         self._frozen = FrozenConfigs(self._patterns)
         self._runs: list[GridRun] = []
         self._unwritten: dict[int, DictConfig] = {}
@@ -132,8 +134,6 @@ class _Batch:
 
     def add(self, number: int, overrides: Sequence[str]) -> None:
         """Compose a run, and name it."""
-        from omegaconf import open_dict, read_write
-
         index = len(self._runs)
         composition = self._composer.compose_job(number, overrides)
         config = composition.base.config
@@ -153,7 +153,7 @@ class _Batch:
         name, earlier = self._free_name(wanted, config_hash)
         if not lies_in_tree or subdir != str(config.run_name):
             # As text: what refers to the time has one answer for all runs of a sweep.
-            with read_write(config), open_dict(config):
+            with writable(config):
                 config.hydra.sweep.dir = sweep_dir
                 config.hydra.sweep.subdir = name if lies_in_tree else subdir
         self._freeze(index, composition, name)
@@ -202,12 +202,13 @@ class _Batch:
         """A name that no other run has, and the unfinished run of an earlier sweep behind it."""
         for copy in itertools.count(1):
             name = wanted if copy == 1 else f"{wanted}-{copy}"
-            if name in self._sweep.names:
+            key = folded(name) if self._ignores_case else name
+            if key in self._sweep.names:
                 continue
             folder = self._experiment / "training" / name
             is_free, earlier = _what_is_there(folder, config_hash, self._is_alive)
             if is_free:
-                self._sweep.names.add(name)
+                self._sweep.names.add(key)
                 return name, earlier
         raise AssertionError
 

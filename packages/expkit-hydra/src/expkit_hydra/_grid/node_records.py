@@ -18,11 +18,16 @@ from types import GenericAlias, UnionType
 
 from .._composing.internals import (
     blank_box,
+    container_classes,
     content_of,
     enum_type_of,
+    escaped_missing,
+    in_union,
+    is_escaped_missing,
     key_of,
     metadata_classes,
     metadata_of,
+    node_class,
     raw_value,
     set_content,
     value_node,
@@ -54,41 +59,46 @@ class NodeEncoder:
         self._keep = keep
         self._types = types
         self._conceal = conceal
+        self._containers = container_classes()
 
     def store(self, node: Node) -> int:
         """Keep a container and all below it as it is, nothing resolved; returns its number."""
-        from omegaconf import DictConfig, ListConfig
-
         content = content_of(node)
-        record: dict[str, object] = {"kind": "dict" if isinstance(node, DictConfig) else "list"}
+        kind = next(kind for kind, cls in self._containers.items() if isinstance(node, cls))
+        record: dict[str, object] = {"kind": kind}
         record |= self._encode_metadata(node, any_type=typing.Any)
-        if isinstance(node, DictConfig) and isinstance(content, dict):
+        if isinstance(content, dict):
             record["content"] = [
                 [self._encode_value(key), self.child(child)] for key, child in content.items()
             ]
-        elif isinstance(node, ListConfig) and isinstance(content, list):
+        elif isinstance(content, list):
             record["content"] = [self.child(child) for child in content]
         else:  # None, ??? or a reference
             record["special"] = content
         return self._keep(json.dumps(record, separators=(",", ":"), allow_nan=False))
 
-    def child(self, node: Node) -> object:
-        """A container's number, or a value: in a list if nothing but the value is special."""
+    def child(self, node: Node, key: object = None) -> object:
+        """A container's number, or a value: in a list if nothing but the value is special.
+
+        Args:
+            node: The container, or the node of a value.
+            key: Under which it is, if not under the node's own.
+        """
         from omegaconf import AnyNode, Container, UnionNode
 
         if isinstance(node, Container):
             return self.store(node)
         if isinstance(node, UnionNode):
-            content = content_of(node)
+            held = in_union(node)
             inner = (
-                content
-                if content is None or isinstance(content, str)
-                else {"node": self.child(content), "has_key": key_of(content) is not None}
+                content_of(node)
+                if held is node
+                else {"node": self.child(held, key_of(node)), "has_key": key_of(held) is not None}
             )
             return {"type": "UnionNode", "value": inner} | self._encode_metadata(node)
         value = self._encode_value(raw_value(node))
         if isinstance(value, str):
-            number = self._conceal(key_of(node), value)
+            number = self._conceal(key_of(node) if key is None else key, value)
             value = value if number is None else {"secret": number}
         metadata = self._encode_metadata(node, any_type=typing.Any)
         if type(node) is AnyNode and not metadata:
@@ -122,6 +132,8 @@ class NodeEncoder:
     def _encode_value(self, value: object) -> object:
         if isinstance(value, Enum):
             return {"enum": self._encode_type(type(value)), "name": value.name}
+        if is_escaped_missing(value):
+            return {"escaped": str(value)}
         if value is None or isinstance(value, bool | int | str):
             return value
         if isinstance(value, float):
@@ -150,6 +162,8 @@ class NodeEncoder:
         if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:
             kind = "|" if isinstance(hint, UnionType) else "union"
             return {kind: self._encode_types(hint)}
+        if typing.get_origin(hint) is typing.Literal:
+            return {"literal": [self._encode_value(value) for value in typing.get_args(hint)]}
         if typing.get_origin(hint) is not None or type(hint).__module__ == "typing":
             name = getattr(hint, "_name", None) or getattr(hint, "__name__", str(hint))
             return {"typing": name, "args": self._encode_types(hint)}
@@ -186,23 +200,28 @@ class NodeDecoder:
         self._record = record
         self._secret = secret
         self._types = types
+        self._containers = container_classes()
         self._container_metadata, self._metadata = metadata_classes()
 
     def load(self, number: int, parent: Node | None, key: object = None) -> Node:
         """The container kept under a number, and all below it.
 
         Raises:
-            LookupError: If a class of a structured configuration cannot be imported.
+            LookupError: If a class of a structured configuration cannot be imported, or if the
+                installed OmegaConf is too old for it.
         """
-        from omegaconf import DictConfig, ListConfig
-
         record = self._record(number)
-        is_dict = record["kind"] == "dict"
+        kind = record["kind"]
+        if kind not in self._containers:
+            raise LookupError(
+                f"The configuration has a {kind} with types of its own, which the OmegaConf that "
+                "is installed here does not know: it was frozen with version 2.4 or newer."
+            )
         metadata = self._decode_metadata(record, key, container=True)
-        node = blank_box(DictConfig if is_dict else ListConfig, metadata, parent)
+        node = blank_box(self._containers[kind], metadata, parent)
         if "special" in record:
             content = record["special"]
-        elif is_dict:
+        elif kind == "dict":
             content = {}
             for encoded, child in record["content"]:
                 name = self._decode_value(encoded)
@@ -217,15 +236,13 @@ class NodeDecoder:
 
     def load_child(self, child: object, parent: Node, key: object) -> Node:
         """The node that `NodeEncoder.child` encoded."""
-        import omegaconf
-
         if isinstance(child, int):
             return self.load(child, parent, key)
         if isinstance(child, list):
             child = {"type": "AnyNode", "value": child[0]}
         leaf = typing.cast("dict[str, typing.Any]", child)
-        kind = getattr(omegaconf, leaf["type"])
-        if kind is omegaconf.UnionNode:
+        kind = node_class(leaf["type"])
+        if leaf["type"] == "UnionNode":
             metadata = self._decode_metadata(leaf, key, any_type=None)
             node = blank_box(kind, metadata, parent)
             inner = leaf["value"]
@@ -268,6 +285,8 @@ class NodeDecoder:
             return getattr(self._decode_type(value["enum"]), value["name"])
         if "float" in value:
             return float(value["float"])
+        if "escaped" in value:
+            return escaped_missing(value["escaped"])
         if "secret" in value:
             return self._secret(value["secret"])
         if "bytes" in value:
@@ -284,6 +303,8 @@ class NodeDecoder:
         record = typing.cast("dict[str, typing.Any]", text)
         if "of" in record:
             return self._decode_type(record["of"])[self._decode_types(record["args"])]
+        if "literal" in record:
+            return typing.Literal[tuple(map(self._decode_value, record["literal"]))]
         if "union" in record:
             return typing.Union[self._decode_types(record["union"])]  # noqa: UP007
         if "|" in record:

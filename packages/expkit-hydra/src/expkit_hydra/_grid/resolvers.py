@@ -5,15 +5,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .._composing.internals import register_resolver
+
 
 def register_resolvers() -> None:
     """Make the resolvers known to OmegaConf; may be called repeatedly."""
-    from omegaconf import OmegaConf
-
     # Module-level functions, since launchers pickle the table of resolvers.
-    OmegaConf.register_new_resolver("expkit.name", resolve_name, replace=True)
-    OmegaConf.register_new_resolver("expkit.experiment", resolve_experiment, replace=True)
-    OmegaConf.register_new_resolver("expkit.clean", resolve_clean, replace=True)
+    register_resolver("expkit.name", resolve_name, replace=True)
+    register_resolver("expkit.experiment", resolve_experiment, replace=True)
+    register_resolver("expkit.clean", resolve_clean, replace=True)
 
 
 def resolve_name(*, _root_: Any) -> str:
@@ -28,7 +28,7 @@ def resolve_name(*, _root_: Any) -> str:
     hydra_node = _hydra_node(_root_)
     if hydra_node is None:
         return f"{NOTHING_SWEPT}_{hash_as_written(_root_)[:8]}"
-    return default_name(_root_, hydra_node)
+    return default_name(_root_, hydra_node).plain
 
 
 def resolve_experiment(*, _root_: Any) -> str:

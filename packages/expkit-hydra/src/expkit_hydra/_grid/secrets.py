@@ -22,7 +22,13 @@ from expkit_bookkeeping.launching import (
     uri_without_secrets,
 )
 
-from .._composing.internals import content_of, is_reference, raw_value, set_raw_value
+from .._composing.internals import (
+    content_of,
+    in_union,
+    is_reference,
+    raw_value,
+    set_raw_value,
+)
 from .._composing.overrides import KeyPath
 from .._composing.plain_data import plain_value
 
@@ -68,6 +74,7 @@ def secret_nodes(config: DictConfig, patterns: Sequence[str]) -> list[SecretNode
     waiting: list[tuple[tuple[object, ...], Any]] = [((), config)]
     while waiting:
         path, node = waiting.pop()
+        node = in_union(node)
         content = content_of(node)
         if isinstance(content, dict):
             waiting += [((*path, key), child) for key, child in content.items()]
@@ -124,6 +131,7 @@ def nodes_at(
             nodes += [SecretNode((*path, *each.path), each.node, each.text, each.public)
                       for each in below]  # fmt: skip
             continue
+        node = in_union(node)
         text = raw_value(node)
         if type(text) is str:
             nodes.append(SecretNode(path, node, text, shown(path[-1], text, patterns)))

@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from .._composing.errors import GridError
-from .._composing.internals import current_app, replaced_app
+from .._composing.internals import (
+    current_app,
+    replaced_app,
+    set_version_base,
+    version_base,
+)
+from .._composing.run_location import writable
 from .main_module import AppCall, execute_main, main_source
 
 TYPE_CHECKING = False
@@ -197,7 +203,7 @@ class Program:
             options=tuple(interpreter_options()),
             directory=str(here),
             path=path,
-            version_base=_version_base(),
+            version_base=version_base(),
         )
 
     def imported(self) -> Program:
@@ -318,10 +324,7 @@ class Program:
         elif self.script is not None:  # as `python SCRIPT` has it
             sys.path.insert(0, str(Path(self.script).parent))
         sys.argv[:] = self.argv or [self.script or sys.argv[0]]  # version 0.1.0 kept none
-        if self.version_base is not None:
-            from hydra import version
-
-            version.setbase(self.version_base)
+        set_version_base(self.version_base)
 
     def as_the_app_found_it(self) -> None:
         """Undo what the program has changed twice: before this process was made, and in it."""
@@ -382,7 +385,6 @@ def name_job(config: DictConfig) -> None:
         config: A configuration with Hydra's node, which is changed.
     """
     from hydra.core.utils import JobRuntime
-    from omegaconf import read_write
 
     call = AppCall.current()
     if call is None or call.task_function is None:
@@ -399,7 +401,7 @@ def name_job(config: DictConfig) -> None:
     else:
         name = module.rpartition(".")[2]
     JobRuntime.instance().set("name", name)  # for the configurations of a sweep's runs
-    with read_write(config):
+    with writable(config):
         config.hydra.job.name = name
 
 
@@ -429,11 +431,3 @@ def _public(argv: Sequence[str]) -> tuple[str, ...]:
     from expkit_bookkeeping.launching import public_override, without_known_secrets
 
     return tuple(public_override(without_known_secrets(text)) for text in argv)
-
-
-def _version_base() -> str | None:
-    from hydra import version
-
-    base: Any = version.getbase()
-    # A sentinel if nobody has set it.
-    return f"{base.major}.{base.minor}" if hasattr(base, "major") else None

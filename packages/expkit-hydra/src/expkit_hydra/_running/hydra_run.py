@@ -20,6 +20,7 @@ from typing import Any
 from expkit_bookkeeping.launching import make_folder, without_known_secrets, write_file
 
 from .._composing.internals import (
+    changes_directory_by_default,
     content_of,
     flush_loggers,
     is_read_version,
@@ -187,7 +188,6 @@ def described_return(config: DictConfig) -> JobReturn:
     Args:
         config: Belongs to the result from now on.
     """
-    from hydra import version
     from hydra.core.utils import JobReturn
     from omegaconf import OmegaConf
 
@@ -200,7 +200,7 @@ def described_return(config: DictConfig) -> JobReturn:
         folder = output_dir(config)
         chdir = config.hydra.job.chdir
         if chdir is None:
-            chdir = not version.base_at_least("1.2")
+            chdir = changes_directory_by_default()
         result.working_dir = folder if chdir else str(config.hydra.runtime.cwd)
     note_output_dir(config, folder)
     OmegaConf.set_readonly(config.hydra, True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 
-from .._composing.internals import initialize_hydra, make_callbacks, make_config_loader
+from .._composing.internals import initialize_hydra, make_config_loader, make_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,19 +24,16 @@ if TYPE_CHECKING:
 
 def hydra_context(grid: Grid, run: GridRun) -> HydraContext:
     """Set Hydra's state for a run of a grid, as under `hydra.main` but without its plugins."""
-    from hydra.types import HydraContext
-
     from .._grid.resolvers import register_resolvers
 
     register_resolvers()
     try:
         config = grid.config(run.index)
     except (LookupError, OSError, ValueError):  # `execute_run` says what is wrong with it
-        loader = LateConfigLoader([])
-        return HydraContext(config_loader=loader, callbacks=make_callbacks(None))
+        return make_context(LateConfigLoader([]), None)
     loader = LateConfigLoader.of(config)
     initialize_hydra(str(config.hydra.job.name), loader)
-    return HydraContext(config_loader=loader, callbacks=make_callbacks(config))
+    return make_context(loader, config)
 
 
 class LateConfigLoader(ConfigLoader):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._composing.internals import content_of, set_content, set_parent
+from .._composing.run_location import writable
 from .._grid.contents import has_tree
 from .hydra_run import job_config, run_job
 
@@ -87,8 +88,6 @@ def settle_as_rank_0(config: DictConfig) -> None:
     Lightning gives each process a `hydra.job.name` of its own, which is the experiment's default
     name. And the command of a task on a cluster has no overrides: its configuration is a grid's.
     """
-    from omegaconf import open_dict, read_write
-
     facts = announced_run()
     if facts is None:
         return
@@ -100,7 +99,7 @@ def settle_as_rank_0(config: DictConfig) -> None:
         set_content(config, content)
         for node in content.values():
             set_parent(node, config)
-    with read_write(config), open_dict(config):
+    with writable(config):
         if run_dir is not None:
             config.hydra.run.dir = run_dir
         config.hydra.job.name = facts["job_name"]

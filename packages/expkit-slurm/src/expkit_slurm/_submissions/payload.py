@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .._cluster.errors import SlurmError
 from .layout import PICKLE, PRIVATE
@@ -65,17 +65,14 @@ class PickledTask:
         Raises:
             SlurmError: If it is missing, or somebody else could have written it.
         """
-        from hydra import version
-
-        from expkit_hydra.launching import resolvers
+        from expkit_hydra.launching import resolvers, set_version_base
 
         parts = pickle.loads(read_pickle(self.submission))
         sys.path[:] = parts["path"]
         common = pickle.loads(parts["common"])
         # As hydra.core.singleton does it, but for those that this process has already.
         resolvers().update({**common["resolvers"], **resolvers()})
-        if parts["version_base"] is not None:
-            version.setbase(parts["version_base"])
+        set_version_base(parts["version_base"])
         # Version 0.1.0 kept the function alone.
         types, configs = common.get("types", {}), common.get("configs", {})
         return common["task_function"], replace(grid, types=types, unwritten=configs)
@@ -91,11 +88,8 @@ def pickled_task(task_function: TaskFunction, grid: Grid) -> bytes:
     Raises:
         SlurmError: If something of it cannot be pickled.
     """
-    from hydra import version
+    from expkit_hydra.launching import resolvers, version_base
 
-    from expkit_hydra.launching import resolvers
-
-    base: Any = version.getbase()
     common = {
         "task_function": task_function,
         "resolvers": dict(resolvers()),
@@ -105,8 +99,7 @@ def pickled_task(task_function: TaskFunction, grid: Grid) -> bytes:
     parts = {
         "path": _search_path(),
         "common": _pickled(common),
-        # A sentinel where nobody has set it.
-        "version_base": f"{base.major}.{base.minor}" if hasattr(base, "major") else None,
+        "version_base": version_base(),
     }
     return pickle.dumps(parts)
 
