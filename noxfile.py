@@ -26,6 +26,7 @@ nox.options.error_on_missing_interpreters = False  # 3.12 and 3.13 are tested wh
 nox.options.sessions = [
     "lint",
     "types",
+    "types_of_users",
     "build",
     "tests",
     "tests_runs",
@@ -49,7 +50,7 @@ ON_NEWER_PYTHONS = (
     "expkit-hydra",
 )
 NEWER_PYTHONS = ["3.12", "3.13"]
-ONCE_IN_CI = ("expkit-mlflow", "expkit-plotting")  # they wait for a server or for LaTeX
+ONCE_IN_CI = ("expkit-hydra", "expkit-mlflow", "expkit-plotting")  # minutes each
 FAULTS_IN_15_MIN = "3"  # the number of rounds that two cores can do
 PEERS = (  # what benchmarks/ measures expkit beside
     "codetiming",
@@ -62,7 +63,13 @@ PEERS = (  # what benchmarks/ measures expkit beside
     "seaborn",
 )
 # Over half a minute each; by file, as each has a server or a probe that the file shares.
-SPREAD_OVER_CORES = ("expkit-mlflow", "expkit-plotting", "expkit-hydra", "expkit-slurm")
+SPREAD_OVER_CORES = (
+    "expkit-bookkeeping",
+    "expkit-mlflow",
+    "expkit-plotting",
+    "expkit-hydra",
+    "expkit-slurm",
+)
 
 
 def siblings_below(package: Path, *, extras: bool = False) -> tuple[str, ...]:
@@ -182,7 +189,10 @@ def tests_torch(session: nox.Session) -> None:
         session.install(*requirements_of_tests(Path("packages", name)), *CONSTRAINTS)
     session.install("torch", "torchdata", "torchinfo", "scikit-learn", "omegaconf", *CONSTRAINTS)
     packages = (str(Path("packages", name)) for name in USE_TORCH_IF_THERE)
-    session.run("pytest", "-q", *packages, *session.posargs, env={"EXPKIT_REQUIRE": "torch"})
+    session.run(
+        "pytest", "-q", *packages, "-n", "2", "--dist", "loadfile", *session.posargs,
+        env={"EXPKIT_REQUIRE": "torch"},
+    )  # fmt: skip
 
 
 @nox.session(python=NEWER_PYTHONS)
@@ -216,8 +226,8 @@ def integration(session: nox.Session) -> None:
     wheels = build_wheels(session, Path("build", "integration"))
     session.install("--force-reinstall", "--no-deps", *wheels)
     tools = (
-        "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "hypothesis",
-        "pytest", "pytest-xdist",
+        "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "griffe",
+        "hypothesis", "pytest", "pytest-xdist",
     )  # fmt: skip
     session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(
@@ -295,6 +305,30 @@ def types(session: nox.Session) -> None:
         "rich", "shtab", "torch", "types-PyYAML", *CONSTRAINTS,
     )  # fmt: skip
     session.run("mypy", *(str(path) for path in sorted(Path("packages").glob("*/src/expkit*"))))
+
+
+@nox.session
+def types_of_users(session: nox.Session) -> None:
+    """Check with pyright and mypy --strict what users write, against the built wheels.
+
+    That is all Python of the READMEs and docs, the example, and tests/users_types.py; no public
+    name may be without a type. pyright's Node.js comes from PyPI, and pyright itself, at its first
+    start, from the npm registry.
+    """
+    wheels = build_wheels(session, Path("build", "types_of_users"))
+    session.install("--force-reinstall", "--no-deps", *wheels)
+    session.install(
+        *wheels, "torch", "scikit-learn", "mypy", "pandas-stubs", "pyright[nodejs]", *CONSTRAINTS
+    )
+    modules = Path("build", "users_code").resolve()
+    session.run("python", "tests/users_code.py", str(modules), silent=True)
+    environment = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # of newer versions than the pinned one
+    session.run("pyright", "--warnings", str(modules), env=environment)
+    for package in PACKAGES:
+        name = package.name.replace("-", "_")
+        session.run("pyright", "--verifytypes", name, "--ignoreexternal", env=environment)
+    # torch's `backward` has no annotations.
+    session.run("mypy", "--untyped-calls-exclude", "torch", str(modules))
 
 
 @nox.session

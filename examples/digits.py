@@ -67,9 +67,9 @@ def cnn(channels: int) -> nn.Module:
 
 def load_data() -> tuple[TensorDataset, TensorDataset]:
     """1,797 digits as images of shape (1, 8, 8) in 0..1; every fifth one is held out."""
-    digits = load_digits()
-    images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16  # pixels are 0..16
-    labels = torch.tensor(digits.target)
+    pixels, digits = load_digits(return_X_y=True)
+    images = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16  # pixels: 0..16
+    labels = torch.tensor(digits)
     held_out = torch.arange(len(labels)) % 5 == 0
     return (
         TensorDataset(images[~held_out], labels[~held_out]),
@@ -80,7 +80,7 @@ def load_data() -> tuple[TensorDataset, TensorDataset]:
 def train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loader: DataLoader[tuple[Tensor, Tensor]],
+    loader: DataLoader[tuple[Tensor, ...]],
     device: str,
 ) -> float:
     """One pass over this process's share of the data; returns the mean loss per image."""
@@ -102,7 +102,7 @@ def evaluate(model: nn.Module, data: TensorDataset, device: str) -> float:
     model.eval()
     images, labels = data.tensors
     hits = model(images.to(device)).argmax(dim=1).cpu() == labels
-    return hits.float().mean().item()
+    return float(hits.float().mean())
 
 
 def join_ranks(device: str) -> int:
@@ -122,7 +122,9 @@ def main(cfg: DictConfig) -> None:
     rank = join_ranks(cfg.device)
     set_seed(cfg.seed, rank=rank)
     train, dev = load_data()
-    sampler = DistributedSampler(train, seed=cfg.seed) if dist.is_initialized() else None
+    sampler: DistributedSampler[tuple[Tensor, ...]] | None = None
+    if dist.is_initialized():
+        sampler = DistributedSampler(train, seed=cfg.seed)
     loader = DataLoader(
         train,
         cfg.batch_size,

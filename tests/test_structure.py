@@ -1,6 +1,9 @@
 """The structure of the packages, read from their sources: arrows, wings and idioms."""
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,6 +25,21 @@ WINGS = [
 MOST_ROOMS = 12  # in one wing; about ten are easy to keep in sight
 # Private parts of Hydra and OmegaConf: only this module knows them.
 INTERNALS = "expkit_hydra._composing.internals"
+# What distributions bring, where that is not a module of their name alone.
+MODULES = {
+    "PyYAML": {"yaml"},
+    "hydra-core": {"hydra"},
+    "mlflow-skinny": {"mlflow", "requests", "yaml"},
+}
+# Imported only where an object of that package is at hand, or after an import that says so.
+IN_HAND = {
+    ("_arguments.py", "omegaconf"),  # of expkit-registry
+    ("rendering.py", "markupsafe"),  # comes with Jinja2
+    ("_datasets.py", "torch"), ("_loaders.py", "torch"), ("_states.py", "torch"),
+    ("_states.py", "numpy"),
+}  # fmt: skip
+# Below all wings, where a package has it: what not everybody installs.
+OPTIONAL = "_optional"
 PRIVATE_MODULES = ("hydra._internal", "omegaconf._")
 PRIVATE_ATTRIBUTES = {"_content", "_dereference_node", "_is_interpolation", "_resolvers"}
 
@@ -107,7 +125,7 @@ def test_arrows_between_wings_run_one_way_and_never_up_to_a_face(package):
             continue
         graph.setdefault(wing(module), set())
         for target in targets:
-            if wing(target) is None and target != package.name:
+            if wing(target) is None and target not in (package.name, f"{package.name}.{OPTIONAL}"):
                 upwards.append(f"{module} imports {target}")
             elif wing(target) not in (None, wing(module)):
                 graph[wing(module)].add(wing(target))
@@ -172,6 +190,56 @@ def test_no_signature_holds_the_environment_which_help_would_print(package):
             else:
                 continue
             assert not [text for text in map(ast.unparse, defaults) if "os.environ" in text], path
+
+
+def installed_with(package: Path) -> set[str]:
+    """Top-level modules that pip brings with a package, on every system."""
+    modules = {package.name}
+    metadata = tomllib.loads((package.parents[1] / "pyproject.toml").read_text())
+    for requirement in metadata["project"]["dependencies"]:
+        distribution = re.match(r"[\w-]+", requirement)[0]
+        sibling = REPOSITORY / "packages" / distribution / "src" / distribution.replace("-", "_")
+        if sibling.exists():
+            modules |= installed_with(sibling)
+        elif ";" not in requirement:
+            modules |= MODULES.get(distribution, {distribution})
+    return modules
+
+
+def says_what_to_install(block: ast.AST) -> bool:
+    """Whether a block does without what it fails to import, or names it."""
+    if isinstance(block, ast.With):
+        texts = [ast.unparse(item) for item in block.items]
+        return any("reader_of_" in text or "suppress(ImportError" in text for text in texts)
+    return isinstance(block, ast.Try) and any(
+        "ImportError" in ast.unparse(handler.type) for handler in block.handlers if handler.type
+    )
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name)
+def test_what_may_be_missing_is_imported_where_its_lack_is_said(package):
+    installed = installed_with(package) | sys.stdlib_module_names
+    bare = []
+    for path in package.rglob("*.py"):
+        excepted = {
+            id(node)
+            for block in ast.walk(tree(path))
+            if says_what_to_install(block) or is_type_checking(block)
+            for node in ast.walk(block)
+        }
+        for node in ast.walk(tree(path)):
+            modules = []
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module]
+            for module in modules:
+                package_name = module.partition(".")[0]
+                in_hand = (path.name, package_name) in IN_HAND
+                if not (id(node) in excepted or in_hand or package_name in installed):
+                    bare.append(f"{name(path)}:{node.lineno} imports {module}")
+
+    assert bare == []
 
 
 def test_private_parts_of_hydra_and_omegaconf_are_known_to_one_module():

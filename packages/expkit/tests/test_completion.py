@@ -305,7 +305,7 @@ def test_a_package_that_is_broken_keeps_its_verb_and_leaves_the_others_their_opt
 def test_without_shtab_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "shtab", None)
 
-    assert main(["completion", "bash"]) == 1
+    assert main(["completion", "bash"]) == 69
     assert "pip install shtab" in capsys.readouterr().err
 
 

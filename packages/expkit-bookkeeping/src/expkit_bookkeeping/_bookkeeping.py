@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -98,7 +99,7 @@ class Bookkeeping(NamedFiles):
 
     def __init__(
         self,
-        folder: Path | str,
+        folder: str | PathLike[str],
         *,
         config: object = None,
         sinks: Sequence[Sink] = (),
@@ -112,12 +113,14 @@ class Bookkeeping(NamedFiles):
         clock: Callable[[], float] = time.time,
     ) -> None:
         # absolute(), as the training code may change the working directory
-        self.folder = Path(folder).absolute()
-        self.config = {} if config is None else plain_config(config)
+        self.folder: Path = Path(folder).absolute()
+        self.config: dict[str, object] = {} if config is None else plain_config(config)
         self._shown_config = shown_config(config, self.config)
-        self.settings = run_settings(self.config) if settings is None else settings
-        self.rank = process_rank(rank)
-        self.run_name = self.folder.name if run_name is None else folder_name(run_name, "run_name")
+        self.settings: RunSettings = settings or run_settings(self.config)
+        self.rank: int = process_rank(rank)
+        self.run_name: str = (
+            self.folder.name if run_name is None else folder_name(run_name, "run_name")
+        )
         inside = self.folder.parent.name == "training"
         self.experiment_id = experiment_id or (self.folder.parent.parent.name if inside else None)
         # What an existing run has recorded stands where the caller says nothing.
@@ -168,9 +171,9 @@ class Bookkeeping(NamedFiles):
             console: See the class.
 
         Raises:
-            KeyError: If a key that names the folder is missing.
             TypeError: If the configuration holds something that is not data.
-            ValueError: If a name could lead out of its folder, or a setting is not allowed.
+            ValueError: If a key that names the folder is missing, a name could lead out of it, or
+                a setting is not allowed.
         """
         plain = plain_config(config)
         bookkeeping = cls(
@@ -305,12 +308,17 @@ class Bookkeeping(NamedFiles):
             run.log.write(message, level, console=True)
 
     def log_to_file(self, message: object, level: int | str = "info") -> None:
-        """Write a message to training.log only. See `log`."""
+        """Write a message to training.log only.
+
+        Args:
+            message: As for `log`.
+            level: As for `log`.
+        """
         run = self._writing()
         if run is not None:
             run.log.write(message, level, console=False)
 
-    def create_folder(self, name: str | Path) -> Path:
+    def create_folder(self, name: str | PathLike[str]) -> Path:
         """Make a folder inside the run folder.
 
         Args:
@@ -322,7 +330,7 @@ class Bookkeeping(NamedFiles):
         Raises:
             ValueError: If the path leads out of the run folder, or is hidden.
         """
-        path = path_inside(self.folder, str(name))
+        path = path_inside(self.folder, os.fspath(name))
         run = self._writing()
         if run is not None:
             make_folder(path, run.check)
@@ -384,7 +392,7 @@ class Bookkeeping(NamedFiles):
             run.timers.add(timer)
         return self.folder / "timer.yaml"
 
-    def log_artifact(self, path: Path | str) -> None:
+    def log_artifact(self, path: str | PathLike[str]) -> None:
         """Hand a file of the run folder to the sinks.
 
         Args:
@@ -594,7 +602,9 @@ class Bookkeeping(NamedFiles):
         return start
 
     def uses(
-        self, other: Run | RunRecord | Bookkeeping | Path | str, checkpoint: str | int = "best"
+        self,
+        other: Run | RunRecord | Bookkeeping | str | PathLike[str],
+        checkpoint: str | int = "best",
     ) -> Run:
         """Record that this run is built on a checkpoint of another one, and return that run.
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 from ._results.outcomes import number
@@ -46,7 +47,7 @@ class Run(StoredFiles):
 
     def __init__(
         self,
-        folder: Path | str | RunRecord,
+        folder: str | PathLike[str] | RunRecord,
         name: str | None = None,
         *,
         is_alive: Liveness = is_alive,
@@ -149,15 +150,10 @@ class Run(StoredFiles):
             ImportError: If OmegaConf is missing.
             ValueError: If config.yaml is damaged.
         """
-        try:
-            from omegaconf import OmegaConf
-        except ImportError as error:
-            raise ImportError(
-                "A DictConfig needs OmegaConf: pip install omegaconf. Without it, Run.config is "
-                "the same as plain data."
-            ) from error
+        from ._optional import omegaconf
+
         config: dict[str, object] = {key: _literal(value) for key, value in self.config.items()}
-        return OmegaConf.create(config)
+        return omegaconf.OmegaConf.create(config)
 
     @property
     def curves(self) -> dict[str, Curve]:
@@ -243,8 +239,9 @@ def _missing_run(folder: Path) -> FileNotFoundError:
 def _literal(value: object) -> object:
     r"""A value in which OmegaConf takes every text as it is.
 
-    >>> _literal({"token": "${oc.env:HF_TOKEN}"})
-    {'token': '\\${oc.env:HF_TOKEN}'}
+    Examples:
+        >>> _literal({"token": "${oc.env:HF_TOKEN}"})
+        {'token': '\\${oc.env:HF_TOKEN}'}
     """
     if isinstance(value, dict):
         return {key: _literal(part) for key, part in value.items()}

@@ -89,7 +89,7 @@ def test_results_csv_needs_no_pandas(experiment):
         [sys.executable, "-c", script, experiment], capture_output=True, text=True, check=True
     )
 
-    assert "pip install 'expkit-bookkeeping[pandas]'" in done.stdout
+    assert 'pip install "expkit-bookkeeping[pandas]"' in done.stdout
 
 
 def test_results_is_one_frame_over_all_runs(experiment):

@@ -145,7 +145,7 @@ def test_without_torchinfo_the_parameters_are_listed_and_the_extra_is_named(run,
     run.save_model_summary(Counting(), input_size=(3, 4))
 
     (warning,) = warnings_of(run)
-    assert 'pip install "expkit-bookkeeping[torch]"' in warning
+    assert 'pip install "expkit-bookkeeping[summary]"' in warning
     assert summary_of(run)["totals"]["parameters"] == 14
 
 

@@ -18,8 +18,9 @@ MISSING = _Missing()
 def join(path: KeyPath) -> str:
     """The text of a path.
 
-    >>> join(("model", "layers", 0, "size"))
-    'model.layers[0].size'
+    Examples:
+        >>> join(("model", "layers", 0, "size"))
+        'model.layers[0].size'
     """
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
@@ -28,8 +29,9 @@ def join(path: KeyPath) -> str:
 def split(name: str) -> KeyPath:
     """The path of a name.
 
-    >>> split("model.layers[0].size")
-    ('model', 'layers', 0, 'size')
+    Examples:
+        >>> split("model.layers[0].size")
+        ('model', 'layers', 0, 'size')
     """
     path: list[str | int] = []
     for part in name.split("."):
@@ -94,8 +96,9 @@ def _look_up_joined(node: object, path: KeyPath) -> object:
 def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Names and values of all leaves; lists are leaves, and so is an empty mapping.
 
-    >>> dict(flatten({"model": {"name": "cnn", "layers": [8, 8]}, "seed": 1}))
-    {'model.name': 'cnn', 'model.layers': [8, 8], 'seed': 1}
+    Examples:
+        >>> dict(flatten({"model": {"name": "cnn", "layers": [8, 8]}, "seed": 1}))
+        {'model.name': 'cnn', 'model.layers': [8, 8], 'seed': 1}
     """
     for key, value in config.items():
         name = f"{prefix}{key}"

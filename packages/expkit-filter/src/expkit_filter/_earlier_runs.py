@@ -148,8 +148,9 @@ def compare_configs(
         new: Nested configuration.
         ignore: Keys that do not count, nor do those below them.
 
-    >>> compare_configs({"lr": 0.1, "bias": True}, {"lr": 0.2, "model": {"dropout": 0.0}})
-    ['- bias=True', '~ lr=0.1 → 0.2', '+ model.dropout=0.0']
+    Examples:
+        >>> compare_configs({"lr": 0.1, "bias": True}, {"lr": 0.2, "model": {"dropout": 0.0}})
+        ['- bias=True', '~ lr=0.1 → 0.2', '+ model.dropout=0.0']
     """
     from expkit_bookkeeping.launching import is_secret, public_config, secret_patterns
 
@@ -186,10 +187,11 @@ def completed_by_code(changed_files: Iterable[Sequence[str]]) -> str:
         changed_files: For each completed run, the source files that have changed since
             (`expkit_bookkeeping.code_changes`).
 
-    >>> completed_by_code([[], [], ["models.py"]])
-    '3 completed, skipped: 2 with this code, 1 with older code (models.py changed)'
-    >>> completed_by_code([[], []])
-    '2 completed, skipped'
+    Examples:
+        >>> completed_by_code([[], [], ["models.py"]])
+        '3 completed, skipped: 2 with this code, 1 with older code (models.py changed)'
+        >>> completed_by_code([[], []])
+        '2 completed, skipped'
     """
     files_by_run = [tuple(files) for files in changed_files]
     total = len(files_by_run)

@@ -82,11 +82,12 @@ class Expression:
     Raises:
         FilterError: If the text is not such an expression.
 
-    >>> rule = Expression("model.name == 'cnn' and optimizer.lr > 0.01")
-    >>> rule({"model": {"name": "cnn"}, "optimizer": {"lr": 0.1}})
-    True
-    >>> sorted(rule.names)
-    ['model.name', 'optimizer.lr']
+    Examples:
+        >>> rule = Expression("model.name == 'cnn' and optimizer.lr > 0.01")
+        >>> rule({"model": {"name": "cnn"}, "optimizer": {"lr": 0.1}})
+        True
+        >>> sorted(rule.names)
+        ['model.name', 'optimizer.lr']
     """
 
     __slots__ = ("_flat", "_flat_key", "_function", "names", "optional", "text")

@@ -15,10 +15,11 @@ def shown(value: object) -> str:
 def near_matches(name: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
     """Those of `candidates` that somebody who wrote `name` may have meant, best first.
 
-    >>> near_matches("optimiser.lr", ["optimizer.lr", "model.name", "seed"])
-    ['optimizer.lr']
-    >>> near_matches("lr", ["optimizer.lr", "model.name", "seed"])
-    ['optimizer.lr']
+    Examples:
+        >>> near_matches("optimiser.lr", ["optimizer.lr", "model.name", "seed"])
+        ['optimizer.lr']
+        >>> near_matches("lr", ["optimizer.lr", "model.name", "seed"])
+        ['optimizer.lr']
     """
     from difflib import get_close_matches
 
@@ -36,8 +37,9 @@ def near_matches(name: str, candidates: Iterable[str], limit: int = 3) -> list[s
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """A sentence to end an error with; empty if nothing is near.
 
-    >>> did_you_mean("optimiser.lr", ["optimizer.lr", "seed"])
-    " Did you mean 'optimizer.lr'?"
+    Examples:
+        >>> did_you_mean("optimiser.lr", ["optimizer.lr", "seed"])
+        " Did you mean 'optimizer.lr'?"
     """
     matches = near_matches(name, candidates)
     return f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""

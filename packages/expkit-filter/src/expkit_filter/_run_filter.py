@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from ._decider import Decider
 from ._earlier_runs import ON_CHANGE, RERUN
@@ -14,7 +15,7 @@ from ._selection_builder import SelectionBuilder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
+    from os import PathLike
 
     from expkit_bookkeeping import RunRecord
 
@@ -45,9 +46,10 @@ class RunFilter:
     Raises:
         FilterError: If a rule or an option cannot be read.
 
-    >>> run_filter = RunFilter(["model.name == 'mlp' and lr > 0.01"])
-    >>> run_filter.decide({"model": {"name": "mlp"}, "lr": 0.1}).reason
-    "rule 1: model.name == 'mlp' and lr > 0.01"
+    Examples:
+        >>> run_filter = RunFilter(["model.name == 'mlp' and lr > 0.01"])
+        >>> run_filter.decide({"model": {"name": "mlp"}, "lr": 0.1}).reason
+        "rule 1: model.name == 'mlp' and lr > 0.01"
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class RunFilter:
         config: Mapping[str, object],
         *,
         run_name: str | None = None,
-        folder: Path | None = None,
+        folder: str | PathLike[str] | None = None,
         config_hash: str | None = None,
     ) -> Decision:
         """Decides about one run.
@@ -95,8 +97,9 @@ class RunFilter:
         Raises:
             FilterError: If a rule cannot be applied to it.
         """
-        name = run_name or (folder.name if folder is not None else "")
-        return self._decider.decide(Candidate(config, name, folder, config_hash))
+        path = None if folder is None else Path(folder)
+        name = run_name or (path.name if path is not None else "")
+        return self._decider.decide(Candidate(config, name, path, config_hash))
 
     @property
     def rules(self) -> tuple[Rule, ...]:

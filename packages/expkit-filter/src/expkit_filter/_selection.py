@@ -103,9 +103,11 @@ class Selection:
     def summary(self) -> str:
         """The counts, in one line.
 
-        >>> skipped, new = Decision(True, "rule", 1, "rule 1"), Decision(False, "run", None, "new")
-        >>> Selection((skipped, new, new)).summary()
-        '3 in the grid, 1 skipped by rule 1, 2 to run'
+        Examples:
+            >>> skipped = Decision(True, "rule", 1, "rule 1")
+            >>> new = Decision(False, "run", None, "new")
+            >>> Selection((skipped, new, new)).summary()
+            '3 in the grid, 1 skipped by rule 1, 2 to run'
         """
         parts = [f"{len(self.decisions)} in the grid"]
         by_rule: dict[int, int] = {}

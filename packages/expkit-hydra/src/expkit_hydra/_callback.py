@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hydra.experimental.callback import Callback
 
-from ._composing.errors import GridError
+from ._composing.errors import GridError, one_sentence, refuse_unresolvable
 from ._composing.internals import JobWatcher, watch_jobs
 
 TYPE_CHECKING = False
@@ -63,7 +63,6 @@ class RunCallback(Callback, JobWatcher):
                 with another configuration.
         """
         from hydra.core.global_hydra import GlobalHydra
-        from omegaconf.errors import OmegaConfBaseException
 
         from expkit_bookkeeping import ClaimLost, RunClaimed, process_rank
         from expkit_bookkeeping.launching import literal_secrets, secret_warning, stop_signals
@@ -71,7 +70,7 @@ class RunCallback(Callback, JobWatcher):
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
         from ._composing.run_location import listed_overrides
-        from ._drafting.experiment import check_experiment_id
+        from ._drafting.experiment import check_experiment
         from ._grid.identity import write_config
         from ._grid.names import settle_name
         from ._grid.secrets import patterns_of, remember_secrets_of
@@ -91,15 +90,13 @@ class RunCallback(Callback, JobWatcher):
             write_nothing(config)
         # Exceptions would become warnings here, and the run would start nevertheless.
         try:
-            name = settle_name(config)
-            with current_config(config):  # the default is the script's name, from Hydra's node
-                check_experiment_id(str(config.experiment_id))
-                place = _settle_folder(config)
-                note_output_dir(config, str(config.hydra.run.dir))
-        except OmegaConfBaseException as error:
-            reason = str(error).partition("\n")[0]
-            text = f"The run's folder cannot be named: {reason}."
-            raise SystemExit(text if is_rank_0 else 1) from None
+            with one_sentence():
+                settings = grid_settings(config)
+                name = settle_name(config)
+                with current_config(config):  # the default is the script's name, from Hydra's node
+                    check_experiment(str(config.results_dir), str(config.experiment_id))
+                    place = _settle_folder(config)
+                    note_output_dir(config, str(config.hydra.run.dir))
         except ValueError as error:
             raise SystemExit(str(error) if is_rank_0 else 1) from None
         if config.expkit.get("dry_run"):
@@ -116,7 +113,8 @@ class RunCallback(Callback, JobWatcher):
         for line in literal_secrets(without_hydra(config), patterns_of(config)):
             _say(secret_warning(line))
         try:
-            self._claim = _prepare_single_run(config, grid_settings(config))
+            with one_sentence():
+                self._claim = _prepare_single_run(config, settings)
             write_config(config, self._claim)
         except (ClaimLost, RunClaimed, ValueError) as error:
             raise SystemExit(str(error)) from None
@@ -220,17 +218,24 @@ class RunCallback(Callback, JobWatcher):
         They take part in a run of rank 0's sweep.
 
         Raises:
-            SystemExit: If this process is no rank of such a run.
+            SystemExit: If what Hydra makes a sweep of cannot be resolved, or if this process is no
+                rank of such a run.
         """
         from omegaconf import open_dict, read_write
 
         from expkit_bookkeeping import process_rank
 
+        from ._composing.global_state import current_config
         from ._program.program import name_job
         from ._running.ranks import announced_run
 
-        name_job(config)
         rank = process_rank()
+        try:
+            with one_sentence(), current_config(config):
+                refuse_unresolvable(config, ("hydra.job.name", "hydra.sweeper", "hydra.launcher"))
+        except GridError as error:
+            raise SystemExit(str(error) if rank == 0 else 1) from None
+        name_job(config)
         if rank == 0:
             return
         if announced_run() is None:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from os import PathLike
 from pathlib import Path
 
 TYPE_CHECKING = False
@@ -49,7 +50,7 @@ class Cleanup:
 
 
 def cleanup(
-    experiment: Path | str,
+    experiment: str | PathLike[str],
     runs: Sequence[str] = (),
     *,
     dry_run: bool = True,
@@ -166,8 +167,9 @@ def parse_age(text: str) -> timedelta:
     Raises:
         ValueError: If it is written otherwise.
 
-    >>> parse_age("2d"), parse_age("1.5h")
-    (datetime.timedelta(days=2), datetime.timedelta(seconds=5400))
+    Examples:
+        >>> parse_age("2d"), parse_age("1.5h")
+        (datetime.timedelta(days=2), datetime.timedelta(seconds=5400))
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
     if match is None:

@@ -1,7 +1,7 @@
 """The sweeper `expkit`: expands, composes, names, hashes and filters a grid, and launches it."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +12,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from expkit_bookkeeping import process_rank
-from expkit_bookkeeping.launching import literal_secrets, secret_warning, typed_arguments
+from expkit_bookkeeping.launching import typed_arguments
 
+from ._checking.planning import plan_grid, remember_secrets
 from ._composing.composer import Composer
-from ._composing.config_files import files_read_once, warn_about_order
-from ._composing.errors import GridError
+from ._composing.config_files import files_read_once
+from ._composing.errors import GridError, one_sentence
 from ._composing.global_state import current_config
 from ._composing.internals import raw_return_value
 from ._composing.run_location import (
@@ -25,38 +26,30 @@ from ._composing.run_location import (
     other_folders,
     pinned_keys,
     take_folders,
-    typed_folders,
 )
 from ._console.command_lines import recordable, short_path
 from ._console.preview import (
     dry_run_lines,
     explain,
     left_out,
-    missing_values,
-    narrowed,
     shorten,
-    warnings,
 )
 from ._console.progress import progress
 from ._console.texts import error_line, run_count, unused_folders
 from ._drafting.description import describe
-from ._drafting.draft import Draft, draft_grid, read_rules
-from ._drafting.expansion import Expansion, expand
-from ._drafting.experiment import refuse_folders, refuse_keys, refuse_swept_secrets
-from ._drafting.shape import Naming
+from ._drafting.draft import Draft, read_rules
+from ._drafting.expansion import expand
 from ._drafting.sweep_params import sweep_params
 from ._grid.contents import has_tree
 from ._grid.grid import Grid
 from ._grid.identity import identify
-from ._grid.names import name_template
 from ._grid.run import GridRun
-from ._grid.secrets import patterns_of, remember_secrets_of, tracking_uri_handed_on
-from ._grid.settings import grid_settings, unread_rules
+from ._grid.secrets import tracking_uri_handed_on
 from ._grid.writing import write_grid
 from ._program.program import describe_task
 from ._running.lifetime import INTERRUPTED
 from ._running.ranks import announced_run, join_announced
-from ._running.yaml_text import public_yaml, without_hydra
+from ._running.yaml_text import public_yaml
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -99,9 +92,10 @@ class GridSweeper:
         if has_tree(config):
             self._other_folders = other_folders(config, "sweep")
             take_folders(config, "sweep")  # which launchers of others read there
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
+        with one_sentence("hydra.launcher cannot be made"):
+            self.launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=hydra_context, task_function=task_function, config=config
+            )
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Run the grid.
@@ -125,22 +119,13 @@ class GridSweeper:
             )
             _ = result.return_value  # raises what the run raised
             return [[result]]
-        loader = self.hydra_context.config_loader
         config = self.config
-        params = sweep_params(config)
-        expansion = expand(params, arguments, loader)
-        composer = Composer(loader, config, decides_folders=has_tree(config))
         with current_config(config):
-            remember_secrets_of(config, [text for block in expansion.blocks for axis in block
-                                         for text in axis.overrides])  # fmt: skip
             if not has_tree(config):
-                return self._sweep_plainly(expansion, composer)
-            warn_about_order(loader, config.hydra.job.config_name)
+                return self._sweep_plainly(arguments)
             try:
-                with files_read_once(loader):
-                    grid_and_left_out = self._make_grid(
-                        expansion, composer, declared=lambda: expand(params, [], loader)
-                    )
+                with one_sentence():
+                    grid_and_left_out = self._make_grid(arguments)
             except KeyboardInterrupt:
                 log.warning("Interrupted while the grid was made. Nothing has been started.")
                 raise SystemExit(INTERRUPTED) from None
@@ -149,37 +134,25 @@ class GridSweeper:
             with tracking_uri_handed_on(config):
                 return self._launch(*grid_and_left_out)
 
-    def _make_grid(
-        self, expansion: Expansion, composer: Composer, *, declared: Callable[[], Expansion]
-    ) -> tuple[Grid, list[str]] | None:
-        """The grid, and sentences about runs that should start and cannot; None for a dry run.
-
-        Args:
-            expansion: The runs' overrides.
-            composer: Composes a run.
-            declared: What the configuration alone would sweep.
-        """
+    def _make_grid(self, arguments: Sequence[str]) -> tuple[Grid, list[str]] | None:
+        """The grid, and sentences about runs that should start and cannot; None for a dry run."""
         assert self.config is not None
+        assert self.hydra_context is not None
         config = self.config
-        settings = grid_settings(config)  # refuses what is misspelt before anything is composed
-        if settings.fresh:
-            log.warning("expkit.fresh is for single runs; expkit.rerun=all starts a grid over.")
-        misplaced = unread_rules(config)
-        if misplaced is not None:
-            log.warning(misplaced)
-        refuse_folders(typed_folders(config, "sweep"))
-        refuse_keys(expansion.keys)
-        patterns = patterns_of(config)
-        refuse_swept_secrets(expansion, patterns)
-        for line in literal_secrets(without_hydra(config), patterns):
-            log.warning(secret_warning(line))
-        naming = Naming(tuple(expansion.keys), name_template(config), pinned_keys(config))
-        draft = draft_grid(config, expansion, composer, naming, show_progress=progress)
+        plan = plan_grid(
+            config,
+            self.hydra_context.config_loader,
+            arguments,
+            grid_options=getattr(self.launcher, "grid_options", None),
+            warn=lambda text: log.warning("%s", text),
+            show_progress=progress,
+        )
+        draft = plan.draft
         log.debug(
             "Hydra composed %d configurations for the %d runs, %d of them for one run alone",
-            composer.composed,
-            len(expansion),
-            composer.alone,
+            plan.composer.composed,
+            len(plan.expansion),
+            plan.composer.alone,
         )
         if self._other_folders:
             runs = short_path(draft.experiment / "training")
@@ -188,8 +161,7 @@ class GridSweeper:
             )
         for line in explain(draft):
             log.info(line)
-        left = narrowed(declared(), expansion) if draft.selection.unused else {}
-        for warning in (*warnings(draft.selection, left), *missing_values(draft)):
+        for warning in plan.warnings():
             log.warning(warning)
         if config.expkit.get("dry_run"):
             if hasattr(self.launcher, "explain_grid"):
@@ -199,7 +171,7 @@ class GridSweeper:
             return None
         task = None if self.task_function is None else describe_task(self.task_function)
         description = describe(
-            config, expansion, draft, task=task, command=recordable(typed_arguments())
+            config, plan.expansion, draft, task=task, command=recordable(typed_arguments())
         )
         return _write(draft, description), list(left_out(draft))
 
@@ -249,15 +221,19 @@ class GridSweeper:
             raise GridError("\n".join(left_out))
         return batches
 
-    def _sweep_plainly(self, expansion: Expansion, composer: Composer) -> list[Sequence[JobReturn]]:
+    def _sweep_plainly(self, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
         """Sweep as Hydra's basic sweeper, and by rules: the configuration lacks expkit's keys."""
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
         config = self.config
-        rules = read_rules(config)
-        runs = list(expansion)
-        with files_read_once(self.hydra_context.config_loader):
+        loader = self.hydra_context.config_loader
+        with one_sentence(), files_read_once(loader):
+            expansion = expand(sweep_params(config), arguments, loader)
+            remember_secrets(config, expansion)
+            composer = Composer(loader, config)
+            rules = read_rules(config)
+            runs = list(expansion)
             for index, overrides in progress(enumerate(runs), len(runs)):
                 composer.work_out(index, overrides)  # which refuses what Hydra refuses
             if rules:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ._check import check as check
+from ._check import check_parser as check_parser
 from ._console.screen import answered
 from ._export import export as export
 from ._export import export_parser as export_parser
@@ -89,6 +91,7 @@ VERBS = {
     "cleanup": cleanup,
     "reproduce": reproduce,
     "export": export,
+    "check": check,
 }
 
 

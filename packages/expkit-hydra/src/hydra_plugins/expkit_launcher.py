@@ -49,7 +49,12 @@ ConfigStore.instance().store(
 
 
 class ExpkitLauncher(Launcher):
-    """Runs a grid on this machine, in this process or in `n_jobs` processes."""
+    """Runs a grid on this machine, in this process or in `n_jobs` processes.
+
+    `grid_options` are read once for the whole grid.
+    """
+
+    grid_options = ("n_jobs", "show_output", "gpus_per_run")
 
     def __init__(
         self,
@@ -80,7 +85,7 @@ class ExpkitLauncher(Launcher):
         from expkit_hydra._launcher_options import refuse_unknown, without_others_options
         from expkit_hydra._running.gpus import check_gpus_per_run
 
-        names = ("n_jobs", "show_output", "gpus_per_run")
+        names = self.grid_options
         refuse_unknown("expkit", names, without_others_options("expkit", names, self.others))
         check_n_jobs(self.n_jobs)
         check_gpus_per_run(self.gpus_per_run)

@@ -42,7 +42,7 @@ class ExpkitSweeper(Sweeper):
     def __init__(self, max_batch_size: int | None = None, params: object = None) -> None:
         from expkit_hydra._sweeper import GridSweeper
 
-        self._sweeper = GridSweeper(max_batch_size, params)
+        self.grid_sweeper = GridSweeper(max_batch_size, params)
 
     def setup(
         self,
@@ -52,11 +52,13 @@ class ExpkitSweeper(Sweeper):
         config: "DictConfig",
     ) -> None:
         """Take what Hydra gives every sweeper."""
-        self._sweeper.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.grid_sweeper.setup(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> "list[Sequence[JobReturn]]":
         """Run the grid that the configuration and the command line describe."""
-        return self._sweeper.sweep(arguments)
+        return self.grid_sweeper.sweep(arguments)
 
 
 class ExpkitSearchPath(SearchPathPlugin):

@@ -291,6 +291,7 @@ def test_a_key_that_only_some_runs_have_is_left_out_in_the_others(app):
         (["expkit.metric=a,b"], "expkit.metric cannot be swept"),
         (["experiment_id='a/b'"], "experiment_id is the name of one folder"),
         (["experiment_id=..", "seed=1"], "experiment_id is the name of one folder"),
+        (["results_dir=null"], "results_dir is the folder of all experiments, got 'None'"),
         (["hydra.sweep.dir=out"], "hydra.sweep.dir=out: .* Leave this out; results_dir="),
         (
             ["hydra.sweep.subdir='${hydra.job.num}'", "hydra.sweep.dir=y"],

@@ -56,16 +56,23 @@ def test_several_options_of_a_group_are_one_value_as_written(small):
 
 
 def test_a_single_run_is_named_by_the_options_of_the_defaults_list(small):
+    small.edit("server/site: [fb]", "server/site: [fb], server/site@mirror: [google]")
     small.edit(
-        "params: {seed: [1, 2]}", "params: {seed: [1, 2], server/site: ['[fb]', '[fb,google]']}"
+        "params: {seed: [1, 2]}",
+        "params: {seed: [1, 2], server/site: '[fb],[fb,google]', "
+        "server/site@mirror: '[google],[fb]'}",
     )
-    small.edit("server/site: ['[fb]', '[fb,google]']", "server/site: '[fb],[fb,google]'")
 
     small.run()
     small.sweep("seed=1")
 
-    assert list(column(small, "server/site")) == ["1_fb", "1_fb-google"]
-    assert len(small.seen) == 2
+    assert column(small, "server/site@mirror") == {
+        "1_fb_google": ["google"],
+        "1_fb_fb": ["fb"],
+        "1_fb-google_google": ["google"],
+        "1_fb-google_fb": ["fb"],
+    }
+    assert len(small.seen) == 4
 
 
 def test_a_swept_key_that_another_override_removes_is_an_error(small):

@@ -153,6 +153,19 @@ def test_names_agree_between_configuration_folder_and_grid(app):
         assert (run.folder / "run.json").is_file()
 
 
+@pytest.mark.parametrize("sweeper", ["expkit", "basic"])
+def test_a_name_that_the_projects_own_file_leaves_empty_is_made_of_the_swept_keys(app, sweeper):
+    app.edit("experiment_id: digits", "experiment_id: digits\nrun_name: null")
+    words = ("model=cnn", "optimizer=sgd", "optimizer.lr=0.1")
+    app.sweep(f"hydra/sweeper={sweeper}", *words, "seed=1,2")
+    app.run(*words, "seed=3")
+
+    names = [f"cnn_sgd_0.1_{seed}" for seed in (1, 2, 3)]
+    assert [cfg.run_name for cfg in app.seen] == names
+    folders = (app.experiment / "training").glob("*/run.json")
+    assert sorted(path.parent.name for path in folders) == names
+
+
 def test_a_single_run_has_the_name_that_the_grid_gives_it(app):
     app.run("model=cnn", "optimizer=sgd", "optimizer.lr=0.001")
     app.sweep("model=cnn", "seed=1")

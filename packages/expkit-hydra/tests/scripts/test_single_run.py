@@ -210,7 +210,8 @@ def test_only_rank_0_of_a_distributed_run_claims_it(app):
     [
         (["experiment_id=.."], "experiment_id is the name of one folder"),
         (["experiment_id=null"], "experiment_id is the name of one folder"),
-        (["run_name='${no_such_key}'"], "The run's folder cannot be named: Interpolation key"),
+        (["results_dir=null"], "results_dir is the folder of all experiments"),
+        (["run_name='${no_such_key}'"], "run_name: Interpolation key 'no_such_key' not found"),
         (["results_dir=/dev/null/results"], "Run 1 cannot start, its folder refuses:"),
         (["+expkit.metrc=loss"], "expkit.metrc is not known. Did you mean expkit.metric?"),
     ],

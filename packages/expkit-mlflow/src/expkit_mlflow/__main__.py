@@ -18,6 +18,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    exit_code = main(sys.argv[1:])
+    _exit_code = main(sys.argv[1:])
     gc.freeze()  # else Python, at its end, searches MLflow's modules for cycles
-    sys.exit(exit_code)
+    sys.exit(_exit_code)

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, SupportsFloat, runtime_checkable
@@ -92,24 +93,26 @@ class MLFlowLogger:
         clock: Returns the time in seconds since the epoch.
 
     Raises:
+        TypeError: If `experiment` is neither text nor a path, or `tags` no mapping.
         ValueError: For an unknown mode, `online` without a server, or a URI that MLflow no longer
             supports.
 
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp()) / "digits"
-    >>> with MLFlowLogger(folder, "first", mode="offline") as tracking:
-    ...     tracking.log_params({"optimizer": {"lr": 0.1}})
-    ...     tracking.log_metrics({"loss": 2.3}, step=0)
-    >>> len((folder / "training" / "first" / "tracking.jsonl").read_text().splitlines())
-    5
+    Examples:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "digits"
+        >>> with MLFlowLogger(folder, "first", mode="offline") as tracking:
+        ...     tracking.log_params({"optimizer": {"lr": 0.1}})
+        ...     tracking.log_metrics({"loss": 2.3}, step=0)
+        >>> len((folder / "training" / "first" / "tracking.jsonl").read_text().splitlines())
+        5
     """
 
     def __init__(
         self,
-        experiment: str | Path | None = None,
+        experiment: str | PathLike[str] | None = None,
         run_name: str | None = None,
         *,
-        results_dir: str | Path = "results",
+        results_dir: str | PathLike[str] = "results",
         tracking_uri: str | None = None,
         mode: str = "auto",
         tags: Mapping[str, object] | None = None,
@@ -216,6 +219,9 @@ class MLFlowLogger:
         Args:
             run: The content of run.json, and `folder`.
             config: The resolved configuration.
+
+        Raises:
+            ValueError: If `run` lacks its id, name or folder.
         """
         if self._mode == "disabled":
             return
@@ -291,7 +297,7 @@ class MLFlowLogger:
         if self._journal is not None:
             self._journal.reconcile(points, cut=cut)
 
-    def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
+    def log_artifact(self, path: str | PathLike[str], artifact_path: str | None = None) -> None:
         """Keeps a file or folder with the run.
 
         Args:

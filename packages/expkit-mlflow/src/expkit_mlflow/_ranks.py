@@ -27,8 +27,9 @@ def process_rank(rank: int | None = None, environ: Mapping[str, str] | None = No
     Raises:
         ValueError: If the rank is not a number of at least 0.
 
-    >>> process_rank(environ={"RANK": "3"}), process_rank(environ={"SLURM_PROCID": "3"})
-    (3, 0)
+    Examples:
+        >>> process_rank(environ={"RANK": "3"}), process_rank(environ={"SLURM_PROCID": "3"})
+        (3, 0)
     """
     if rank is not None:
         return _checked(rank, "rank")

@@ -18,6 +18,7 @@ _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 LEFT_TO_ANOTHER = 75  # the exit code of `sync --follow`; EX_TEMPFAIL of sysexits.h
+NOT_INSTALLED = 69  # a package is missing; EX_UNAVAILABLE
 
 
 def sync(argv: Sequence[str]) -> int:
@@ -55,9 +56,9 @@ def sync(argv: Sequence[str]) -> int:
             report = synchronizer.once()
             for problem in report.problems:
                 _print_error(problem)
-    except (TrackingError, OSError) as error:
+    except (TrackingError, ImportError, OSError) as error:
         _print_error(str(error))
-        return 1
+        return NOT_INSTALLED if isinstance(error, ImportError) else 1
     except KeyboardInterrupt:
         return 130
     report.folder = options.folder  # as it was typed
@@ -92,9 +93,9 @@ def ui(argv: Sequence[str]) -> int:
         with serve(options.folder, port=options.port) as url:
             print(f"{url}  (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
-    except (TrackingError, OSError) as error:
+    except (TrackingError, ImportError, OSError) as error:
         _print_error(str(error))
-        return 1
+        return NOT_INSTALLED if isinstance(error, ImportError) else 1
     except KeyboardInterrupt:
         return 0
     return 0

@@ -21,6 +21,6 @@ def main() -> int:
 if __name__ == "__main__":
     # As a sweep ends a drawing that its runs have outdated: no file stays half written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    exit_code = main()
+    _exit_code = main()
     gc.freeze()  # else Python, at its end, searches matplotlib's modules for cycles
-    sys.exit(exit_code)
+    sys.exit(_exit_code)

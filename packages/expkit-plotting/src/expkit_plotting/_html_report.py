@@ -25,9 +25,13 @@ class Report:
         style: Whose palette colours the curves, as for `PlotMetrics`; by default the one that the
             first experiment was configured with.
 
-    >>> report = Report("results/digits")
-    >>> report.path.as_posix()
-    'results/digits/report.html'
+    Raises:
+        ValueError: If no folder is given.
+
+    Examples:
+        >>> report = Report("results/digits")
+        >>> report.path.as_posix()
+        'results/digits/report.html'
     """
 
     def __init__(

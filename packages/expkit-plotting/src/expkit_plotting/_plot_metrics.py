@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._recipes.data_files import FigureData
     from ._recipes.recipe import Lines, Marks, Normalize, Recipe, Value
     from ._style.choice import StyleLike
+    from ._style.keys import PlotStyle
 
 
 class PlotMetrics:
@@ -42,17 +43,18 @@ class PlotMetrics:
     Raises:
         PlottingError: If the source holds nothing to plot or the style is wrong.
 
-    >>> plots = PlotMetrics({"a": {"loss": [2.0, 1.0]}, "b": {"loss": [2.5, 0.5]}})
-    >>> plots.metrics, plots.runs
-    (('loss',), ('a', 'b'))
-    >>> figure = plots.metric("loss")
+    Examples:
+        >>> plots = PlotMetrics({"a": {"loss": [2.0, 1.0]}, "b": {"loss": [2.5, 0.5]}})
+        >>> plots.metrics, plots.runs
+        (('loss',), ('a', 'b'))
+        >>> figure = plots.metric("loss")
     """
 
     def __init__(self, source: Source, style: StyleLike | None = None) -> None:
         self._experiment = read_source(source)
         folder = Path(source) if isinstance(source, (str, PathLike)) else None
         folder = next(iter(self._experiment.folders.values()), folder)
-        self.style = as_style(style, folder)
+        self.style: PlotStyle = as_style(style, folder)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -266,7 +268,12 @@ class PlotMetrics:
     def run_recipe(
         self, name: str | int | None = None, *, metrics: Sequence[str] | None = None
     ) -> tuple[Recipe, tuple[Run, ...]]:
-        """What `run` draws, without drawing it."""
+        """What `run` draws, without drawing it.
+
+        Args:
+            name: As for `run`.
+            metrics: As for `run`.
+        """
         return run_recipe(self._experiment, name, metrics=metrics)
 
     def metric_recipe(
@@ -279,7 +286,16 @@ class PlotMetrics:
         lines: Lines = "auto",
         repeat: str | Sequence[str] | None = None,
     ) -> tuple[Recipe, tuple[Run, ...]]:
-        """What `metric` draws, without drawing it."""
+        """What `metric` draws, without drawing it.
+
+        Args:
+            name: The metric.
+            group_by: As for `metric`, and so are the others.
+            top: How many groups.
+            direction: Which value is best.
+            lines: Which lines.
+            repeat: Keys that only repeat a configuration.
+        """
         return metric_recipe(
             self._experiment,
             name,

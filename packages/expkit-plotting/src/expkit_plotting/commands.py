@@ -16,6 +16,8 @@ _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+NOT_INSTALLED = 69  # exit code: a package is missing; EX_UNAVAILABLE of sysexits.h
+
 
 def plot(argv: Sequence[str]) -> int:
     """Draw each metric over all runs of one or several experiments, or the metrics of a run."""
@@ -216,7 +218,7 @@ def style_names() -> list[str]:
     return names()
 
 
-def run_verb(work: Callable[[], list[str]], *, not_installed: int = 1) -> int:
+def run_verb(work: Callable[[], list[str]]) -> int:
     """Run a verb: print its lines, warnings without source code, and errors without traceback."""
     from ._data.errors import PlottingError
 
@@ -229,7 +231,7 @@ def run_verb(work: Callable[[], list[str]], *, not_installed: int = 1) -> int:
             lines = work()
         except (PlottingError, ImportError, OSError) as error:
             print(printable(f"error: {error}{_advice(error)}"), file=sys.stderr)
-            return not_installed if isinstance(error, ImportError) else 1
+            return NOT_INSTALLED if isinstance(error, ImportError) else 1
     for message in dict.fromkeys(str(warning.message) for warning in warned
                                  if warning.category is UserWarning):  # fmt: skip
         print(f"warning: {printable(message)}", file=sys.stderr)

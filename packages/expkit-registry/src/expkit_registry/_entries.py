@@ -29,8 +29,9 @@ class LazyEntry(NamedTuple):
         Raises:
             ValueError: If the text is anything else, such as a relative module.
 
-        >>> LazyEntry.parse("torch.optim:SGD").attribute
-        'SGD'
+        Examples:
+            >>> LazyEntry.parse("torch.optim:SGD").attribute
+            'SGD'
         """
         module, colon, attribute = text.partition(":")
         parts = [*module.split("."), *attribute.split(".")]

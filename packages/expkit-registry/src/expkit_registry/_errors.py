@@ -14,10 +14,11 @@ class RegistryError(LookupError):
 def near_match(name: str, names: Iterable[str]) -> str:
     """A question with the closest of the names, after a space; empty if none is close.
 
-    >>> near_match("Adamm", ["adam", "sgd"])
-    " Did you mean 'adam'?"
-    >>> near_match("x", ["adam", "sgd"])
-    ''
+    Examples:
+        >>> near_match("Adamm", ["adam", "sgd"])
+        " Did you mean 'adam'?"
+        >>> near_match("x", ["adam", "sgd"])
+        ''
     """
     from difflib import get_close_matches
 

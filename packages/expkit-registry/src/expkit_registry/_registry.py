@@ -103,16 +103,20 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
     (module and qualified name) from a module that was executed again. A subclass of a registry
     starts empty. All methods may be called from several threads.
 
-    >>> class Models(BaseRegistry[object]):
-    ...     pass
-    >>> @Models.register("cnn")
-    ... class CNN:
-    ...     def __init__(self, width: int = 8) -> None:
-    ...         self.width = width
-    >>> Models.build({"name": "cnn", "width": 16}).width
-    16
-    >>> "cnn" in Models, len(Models), list(Models)
-    (True, 1, ['cnn'])
+    Raises:
+        TypeError: If it is called: a registry has no instances.
+
+    Examples:
+        >>> class Models(BaseRegistry[object]):
+        ...     pass
+        >>> @Models.register("cnn")
+        ... class CNN:
+        ...     def __init__(self, width: int = 8) -> None:
+        ...         self.width = width
+        >>> Models.build({"name": "cnn", "width": 16}).width
+        16
+        >>> "cnn" in Models, len(Models), list(Models)
+        (True, 1, ['cnn'])
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -222,11 +226,12 @@ class BaseRegistry(Generic[T], metaclass=RegistryType):
                 be given), given twice, a string in place of a number, or none of the values that
                 its `Literal` or enumeration allows; if the result is not what the registry holds.
 
-        >>> class Optimizers(BaseRegistry[dict]):
-        ...     pass
-        >>> Optimizers.register("sgd", dict)
-        >>> Optimizers.build({"name": "sgd", "lr": 0.1}, params=[1])
-        {'lr': 0.1, 'params': [1]}
+        Examples:
+            >>> class Optimizers(BaseRegistry[dict]):
+            ...     pass
+            >>> Optimizers.register("sgd", dict)
+            >>> Optimizers.build({"name": "sgd", "lr": 0.1}, params=[1])
+            {'lr': 0.1, 'params': [1]}
         """
         if cfg is None:
             request = read_request(

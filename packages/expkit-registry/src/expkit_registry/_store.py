@@ -72,9 +72,10 @@ def default_config(entry: Callable[..., object]) -> dict[str, object]:
     omitted, for the entry to fill in. A required parameter is `???` if it is annotated as plain
     data; otherwise it is omitted, for the program to give.
 
-    >>> def net(features, width: int, depth=2, act=print): ...
-    >>> default_config(net)
-    {'width': '???', 'depth': 2}
+    Examples:
+        >>> def net(features, width: int, depth=2, act=print): ...
+        >>> default_config(net)
+        {'width': '???', 'depth': 2}
     """
     config: dict[str, object] = {}
     for name, parameter in keywords_of(read_parameters(entry) or {}).items():

@@ -57,8 +57,9 @@ def converted(parameter: Parameter, value: object) -> object:
 def annotated_types(annotation: object) -> tuple[object, ...]:
     """The members of a union, or the annotation itself.
 
-    >>> annotated_types(int | None)
-    (<class 'int'>, <class 'NoneType'>)
+    Examples:
+        >>> annotated_types(int | None)
+        (<class 'int'>, <class 'NoneType'>)
     """
     if get_origin(annotation) is Annotated:
         return annotated_types(get_args(annotation)[0])

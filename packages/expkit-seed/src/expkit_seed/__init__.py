@@ -7,7 +7,7 @@ training from what a block draws.
 
 TYPE_CHECKING = False  # typing's constant, without the cost of importing typing
 if TYPE_CHECKING:
-    from ._loaders import SeededDataset as SeededDataset
+    from ._datasets import SeededDataset as SeededDataset
     from ._loaders import loader_kwargs as loader_kwargs
     from ._seeding import set_seed as set_seed
     from ._states import isolated_rng as isolated_rng
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._streams import sample_seed as sample_seed
 
 _MODULES = {
-    "SeededDataset": "_loaders",
+    "SeededDataset": "_datasets",
     "derive_seed": "_streams",
     "isolated_rng": "_states",
     "loader_kwargs": "_loaders",

@@ -22,3 +22,15 @@ def import_installed(name: str) -> ModuleType | None:
     if spec is None or spec.origin is None:  # no origin: just a folder of that name
         return None
     return import_module(name)
+
+
+def require_torch(name: str) -> ModuleType:
+    """Import torch for a function of this name.
+
+    Raises:
+        ImportError: If torch is not installed.
+    """
+    torch = import_installed("torch")
+    if torch is None:
+        raise ImportError(f"{name} needs PyTorch, which is not installed: pip install torch")
+    return torch

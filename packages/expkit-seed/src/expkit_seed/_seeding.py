@@ -27,8 +27,9 @@ def set_seed(seed: int, *, deterministic: str = "off", rank: int = 0) -> int:
         ValueError: If `seed`, `rank` or `deterministic` is not an allowed value.
         RuntimeError: If `strict` comes too late: CUDA is in use and cuBLAS is not deterministic.
 
-    >>> set_seed(7)
-    7
+    Examples:
+        >>> set_seed(7)
+        7
     """
     seed = check_seed(seed)
     if check_rank(rank):

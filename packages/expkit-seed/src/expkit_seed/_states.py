@@ -25,7 +25,7 @@ Setter = Callable[[], object]
 F = TypeVar("F", bound=Callable[..., object])
 
 
-def rng_state(generators: Mapping[str, Generator] | None = None) -> dict[str, object]:
+def rng_state(generators: Mapping[str, Generator | None] | None = None) -> dict[str, object]:
     """The state of `random`, numpy, torch, all CUDA devices and named generators.
 
     It holds nothing but dict, list, int, float, str, None and tensors, so
@@ -34,7 +34,8 @@ def rng_state(generators: Mapping[str, Generator] | None = None) -> dict[str, ob
 
     Args:
         generators: By name, such as a DataLoader's: torch's `Generator` on any device, numpy's
-            `Generator` or `RandomState`, or `random.Random`.
+            `Generator` or `RandomState`, or `random.Random`. None, as of a DataLoader without one
+            of its own, is left out: it draws from torch's global generator.
 
     Raises:
         TypeError: If a generator is none of these, or `generators` is not a mapping.
@@ -42,7 +43,7 @@ def rng_state(generators: Mapping[str, Generator] | None = None) -> dict[str, ob
     import random
     import sys
 
-    _check_names(generators)
+    named = _named_generators(generators)
     state: dict[str, object] = {"python": _python_state(random.getstate())}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
@@ -54,13 +55,13 @@ def rng_state(generators: Mapping[str, Generator] | None = None) -> dict[str, ob
         if torch.cuda.is_initialized():
             state["cuda"] = torch.cuda.get_rng_state_all()
     state["generators"] = {
-        name: _generator_state(name, generator) for name, generator in (generators or {}).items()
+        name: _generator_state(name, generator) for name, generator in named.items()
     }
     return state
 
 
 def restore_rng_state(
-    state: Mapping[str, object], generators: Mapping[str, Generator] | None = None
+    state: Mapping[str, object], generators: Mapping[str, Generator | None] | None = None
 ) -> None:
     """Restore what `rng_state` returned.
 
@@ -69,7 +70,7 @@ def restore_rng_state(
 
     Args:
         state: From `rng_state`, also after `torch.load(map_location=…)`.
-        generators: Those to restore, by the names under which they were saved.
+        generators: Those to restore, by the names under which they were saved; None is left out.
 
     Raises:
         TypeError: If a generator is of an unsupported type, or `generators` is not a mapping.
@@ -93,13 +94,12 @@ def restore_rng_state(
     saved = state.get("generators") or {}
     if not isinstance(saved, Mapping):
         raise ValueError(f"RNG state: part 'generators' is damaged: {_shorten(saved)}")
-    _check_names(generators)
-    generators = generators or {}
-    for name, generator in generators.items():
+    named = _named_generators(generators)
+    for name, generator in named.items():
         if name in saved:
             setters.append(_generator_setter(name, generator, saved[name]))
-    only_saved = [name for name in saved if name not in generators]
-    only_given = [name for name in generators if name not in saved]
+    only_saved = [name for name in saved if name not in named]
+    only_given = [name for name in named if name not in saved]
     for reason, names in (("saved but not given", only_saved), ("given but not saved", only_given)):
         if names:
             notes.append(f"named generators {reason}, so not restored: {', '.join(names)}")
@@ -122,14 +122,15 @@ def isolated_rng(seed: int | None = None) -> IsolatedRng:
             coroutine function.
         ValueError: If `seed` is out of range.
 
-    >>> import random
-    >>> random.seed(1)
-    >>> with isolated_rng(7):
-    ...     inside = random.random()
-    >>> outside = random.random()
-    >>> random.seed(1)
-    >>> outside == random.random()
-    True
+    Examples:
+        >>> import random
+        >>> random.seed(1)
+        >>> with isolated_rng(7):
+        ...     inside = random.random()
+        >>> outside = random.random()
+        >>> random.seed(1)
+        >>> outside == random.random()
+        True
     """
     return IsolatedRng(None if seed is None else check_seed(seed))
 
@@ -196,12 +197,13 @@ def _unused_cuda_setter(is_seeded: bool) -> Setter:
     return set_seed_of_cuda
 
 
-def _check_names(generators: object) -> None:
+def _named_generators(generators: object) -> dict[str, Generator]:
     if generators is not None and not isinstance(generators, Mapping):
         raise TypeError(
             "generators must be a mapping of names, such as {'loader': loader.generator}, got "
             f"{_shorten(generators)}"
         )
+    return {name: value for name, value in (generators or {}).items() if value is not None}
 
 
 def _python_state(state: tuple[object, ...]) -> list[object]:

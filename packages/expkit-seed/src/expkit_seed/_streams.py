@@ -76,10 +76,11 @@ def derive_seed(base: int, *names: str | int) -> int:
         TypeError: If a part is neither a string nor an integer.
         ValueError: If `base` is out of range.
 
-    >>> derive_seed(1, "worker", 1)
-    1903082121
-    >>> derive_seed(1, "worker", 1) == derive_seed(2, "worker", 0)
-    False
+    Examples:
+        >>> derive_seed(1, "worker", 1)
+        1903082121
+        >>> derive_seed(1, "worker", 1) == derive_seed(2, "worker", 0)
+        False
     """
     from hashlib import sha256
 

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 INTERRUPTED, TERMINATED = 130, 143
 
 
+def grid_options() -> tuple[str, ...]:
+    """The options that are read once for the whole grid; resources are each run's own."""
+    return ("wait", *SETTINGS)
+
+
 def own_settings(values: Mapping[str, object]) -> dict[str, object]:
     """The options without those of other launchers; refused before anything is composed or written.
 
@@ -88,8 +93,9 @@ def _array_lines(plan: SubmissionPlan, grid: Grid, experiment: Path) -> Iterator
 def queued_line(number: int) -> str:
     """That this many runs are not submitted again.
 
-    >>> queued_line(1)
-    '1 run is in the queue already, and stays there'
+    Examples:
+        >>> queued_line(1)
+        '1 run is in the queue already, and stays there'
     """
     if number == 1:
         return "1 run is in the queue already, and stays there"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 
 from ._cluster.errors import SlurmError
@@ -82,10 +83,16 @@ class SlurmManager:
         return manager
 
     @classmethod
-    def attach(cls, path: Path | str, *, scheduler: Scheduler | None = None) -> SlurmManager:
+    def attach(
+        cls, path: str | PathLike[str], *, scheduler: Scheduler | None = None
+    ) -> SlurmManager:
         """Take over what was submitted, from the folder of an experiment or a submission.
 
         The record of an interrupted submission is completed: Slurm is asked what it accepted.
+
+        Args:
+            path: The folder.
+            scheduler: How Slurm is asked; by default with the commands on PATH.
 
         Raises:
             FileNotFoundError: If there is no grid.
@@ -233,7 +240,13 @@ class SlurmManager:
         *,
         say: Callable[[str], None] = log.info,
     ) -> None:
-        """Submit a job that synchronises MLflow and draws when the arrays have ended."""
+        """Submit a job that synchronises MLflow and draws when the arrays have ended.
+
+        Args:
+            submission: Whose arrays it waits for, and for others in the queue.
+            script: Its batch script; by default that of the submission.
+            say: Is called with one line about it.
+        """
         jobs = [array.job_id for array in submission.arrays if array.job_id is not None]
         try:
             script = script or read_script(Path(submission.script))
@@ -275,7 +288,17 @@ class SlurmManager:
         show: Callable[[Sequence[RunStatus]], None] = lambda statuses: None,
         lost_after_s: float | None = None,
     ) -> list[RunStatus]:
-        """Wait as `wait` does, for the runs of these indices."""
+        """Wait as `wait` does, for some of the runs.
+
+        Args:
+            runs: Their indices in the grid.
+            timeout_s: As for `wait`.
+            show: As for `wait`.
+            lost_after_s: As for `wait`.
+
+        Returns:
+            One status per run, in the grid's order.
+        """
 
         def of_runs(statuses: Sequence[RunStatus]) -> list[RunStatus]:
             return [status for status in statuses if status.index in runs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ def slurm_script(argv: Sequence[str]) -> int:
     return 0
 
 
-VERBS = {
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "wait": wait,
     "logs": logs,
     "cancel": cancel,
@@ -254,8 +254,9 @@ class _EachOf(tuple[str, ...]):
 def _split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Our own words, and sbatch's options with their values; argparse would take those for runs.
 
-    >>> _split_options(["results/digits", "--mem", "32G", "--state=lost", "--exclusive"])
-    (['results/digits', '--state=lost'], ['--mem', '32G', '--exclusive'])
+    Examples:
+        >>> _split_options(["results/digits", "--mem", "32G", "--state=lost", "--exclusive"])
+        (['results/digits', '--state=lost'], ['--mem', '32G', '--exclusive'])
     """
     own: list[str] = []
     others: list[str] = []

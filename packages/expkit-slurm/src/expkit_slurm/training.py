@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class SlurmTraining:
 
     def __init__(
         self,
-        grid: Path,
+        grid: str | PathLike[str],
         runs: Sequence[SubmittedRun],
         *,
         submission: Submission | None = None,

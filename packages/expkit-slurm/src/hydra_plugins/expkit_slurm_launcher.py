@@ -102,9 +102,10 @@ class ExpkitSlurmLauncher(Launcher):
         config: "DictConfig",
     ) -> None:
         """Take what Hydra passes to every launcher."""
-        from expkit_slurm._launcher import own_settings
+        from expkit_slurm._launcher import grid_options, own_settings
 
         self.values = own_settings(self.values)
+        self.grid_options = grid_options()
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config

@@ -145,8 +145,8 @@ def _torch(timer: str, mode: str) -> ModuleType:
         import torch
     except ImportError as error:
         raise ImportError(
-            f"Timer {timer!r}: cuda={mode!r} needs PyTorch, which is not installed. "
-            f"{remedy}, or install torch."
+            f"Timer {timer!r}: cuda={mode!r} needs PyTorch, which is not installed: "
+            f"pip install torch. {remedy}."
         ) from error
     if not torch.cuda.is_available():
         raise RuntimeError(

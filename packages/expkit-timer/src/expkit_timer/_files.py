@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import contextmanager, suppress
 from math import inf
+from os import PathLike
 from pathlib import Path
 
 from ._statistics import Statistics, combine
@@ -64,7 +65,7 @@ def merge(content: Content, name: str, attempts: Sequence[Attempt]) -> Content:
 
 
 def save(
-    path: str | Path,
+    path: str | PathLike[str],
     attempts: Mapping[str, Sequence[Attempt]],
     check: Callable[[], object] | None = None,
 ) -> None:
@@ -86,7 +87,7 @@ def save(
         _replace(path, dump(content), check)
 
 
-def read(path: str | Path) -> Content:
+def read(path: str | PathLike[str]) -> Content:
     """The content of a timer file.
 
     Raises:

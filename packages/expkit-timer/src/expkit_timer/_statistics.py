@@ -14,12 +14,23 @@ SAMPLE_LIMIT = 4096  # durations kept for the quantiles, which are exact up to t
 
 
 class Statistics(NamedTuple):
-    """Durations of `count` blocks, in seconds; NaN where there is no value."""
+    """Durations of blocks, in seconds; NaN where there is no value.
+
+    Attributes:
+        count: How many blocks have ended.
+        total_s: Their sum.
+        mean_s: Their mean.
+        std_s: Standard deviation of the sample (n - 1); 0 for a single block.
+        min_s: The shortest.
+        max_s: The longest.
+        p50_s: Median; of more than 4,096 blocks, that of a sample of them.
+        p95_s: The quantile 95 %, like `p50_s`.
+    """
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs
     total_s: float
     mean_s: float
-    std_s: float  # of the sample (n - 1); 0 for a single block
+    std_s: float
     min_s: float
     max_s: float
     p50_s: float
@@ -89,8 +100,9 @@ class Totals:
 def quantile(ordered: Sequence[float], fraction: float) -> float:
     """Quantile of sorted values, interpolated linearly as numpy does by default.
 
-    >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5)
-    2.5
+    Examples:
+        >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5)
+        2.5
     """
     position = fraction * (len(ordered) - 1)
     below = int(position)
@@ -104,9 +116,10 @@ def combine(parts: Sequence[Statistics]) -> Statistics:
     Everything but the quantiles is exact. Each quantile is that of a mixture in which every part
     is a distribution through its minimum, p50, p95 and maximum; a single part keeps its own.
 
-    >>> one = Statistics(2, 4.0, 2.0, 0.0, 2.0, 2.0, 2.0, 2.0)
-    >>> combine([one, one]).total_s
-    8.0
+    Examples:
+        >>> one = Statistics(2, 4.0, 2.0, 0.0, 2.0, 2.0, 2.0, 2.0)
+        >>> combine([one, one]).total_s
+        8.0
     """
     parts = [part for part in parts if part.count]
     if len(parts) < 2:

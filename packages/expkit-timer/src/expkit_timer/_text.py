@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 def format_seconds(seconds: float) -> str:
     """A duration with three digits and a unit; from one minute on, hours, minutes and seconds.
 
-    >>> format_seconds(0.0123), format_seconds(2), format_seconds(80.4)
-    ('12.3 ms', '2.00 s', '0:01:20')
+    Examples:
+        >>> format_seconds(0.0123), format_seconds(2), format_seconds(80.4)
+        ('12.3 ms', '2.00 s', '0:01:20')
     """
     if seconds == 0:
         return "0 s"

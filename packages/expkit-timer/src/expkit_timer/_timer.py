@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from sys import modules
 from threading import RLock, get_ident
 from time import perf_counter_ns
@@ -15,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
-    from pathlib import Path
     from types import TracebackType
     from typing import Literal, Self, TypeAlias
 
@@ -82,15 +82,16 @@ class Timer:
         ImportError: If `cuda` needs torch and torch is not installed.
         RuntimeError: If `cuda` needs a CUDA device and there is none.
 
-    >>> ticks = iter([0, 2_000_000_000, 5_000_000_000, 6_000_000_000])
-    >>> timer = Timer("epoch", clock=lambda: next(ticks))
-    >>> for epoch in range(2):
-    ...     with timer:
-    ...         pass
-    >>> timer.seconds, timer.statistics().max_s
-    (3.0, 2.0)
-    >>> print(timer)
-    epoch: 3.00 s in 2 blocks of 1.50 s ± 707 ms (p50 1.50 s, p95 1.95 s)
+    Examples:
+        >>> ticks = iter([0, 2_000_000_000, 5_000_000_000, 6_000_000_000])
+        >>> timer = Timer("epoch", clock=lambda: next(ticks))
+        >>> for epoch in range(2):
+        ...     with timer:
+        ...         pass
+        >>> timer.seconds, timer.statistics().max_s
+        (3.0, 2.0)
+        >>> print(timer)
+        epoch: 3.00 s in 2 blocks of 1.50 s ± 707 ms (p50 1.50 s, p95 1.95 s)
     """
 
     __slots__ = (
@@ -117,7 +118,7 @@ class Timer:
     ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"a timer's name must be a non-empty string, got {name!r}")
-        self.name = name
+        self.name: str = name
         self._options: dict[str, object] = {"cuda": cuda, "clock": clock}
         # By owner: the start of its block, or a _Block. Single operations on dicts and lists are
         # atomic, so entering and leaving a block needs no lock.
@@ -288,7 +289,7 @@ class Timer:
 
         return make_frame({self.name: self.statistics()})
 
-    def save(self, path: str | Path, *, check: Callable[[], object] | None = None) -> None:
+    def save(self, path: str | PathLike[str], *, check: Callable[[], object] | None = None) -> None:
         """Merge this timer into a YAML, JSON or CSV file; the suffix decides which.
 
         Saving again replaces what this timer saved before. What other timers and earlier
@@ -310,7 +311,7 @@ class Timer:
         save(path, {self.name: self._attempts()}, check)
 
     @classmethod
-    def load(cls, path: str | Path, name: str | None = None) -> Self:
+    def load(cls, path: str | PathLike[str], name: str | None = None) -> Self:
         """A timer that continues from where the saved ones ended.
 
         Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
+from os import PathLike
 from threading import Lock
 from time import perf_counter_ns
 from typing import ParamSpec, TypeVar
@@ -15,7 +16,6 @@ from ._timer import Timer, TimerError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from types import TracebackType
     from typing import Literal, TypeAlias
 
@@ -42,17 +42,18 @@ class Timers(Mapping[str, Timer]):
         cuda: As for `Timer`, for all of them.
         clock: As for `Timer`.
 
-    >>> ticks = iter(range(0, 8_000_000_000, 1_000_000_000))
-    >>> timers = Timers(clock=lambda: next(ticks))
-    >>> with timers("epoch"):
-    ...     with timers("load"):
-    ...         pass
-    ...     with timers("train"):
-    ...         pass
-    >>> print(timers)
-    epoch     5.00 s       1 × 5.00 s
-    ├─ load   1.00 s  20%  1 × 1.00 s
-    └─ train  1.00 s  20%  1 × 1.00 s
+    Examples:
+        >>> ticks = iter(range(0, 8_000_000_000, 1_000_000_000))
+        >>> timers = Timers(clock=lambda: next(ticks))
+        >>> with timers("epoch"):
+        ...     with timers("load"):
+        ...         pass
+        ...     with timers("train"):
+        ...         pass
+        >>> print(timers)
+        epoch     5.00 s       1 × 5.00 s
+        ├─ load   1.00 s  20%  1 × 1.00 s
+        └─ train  1.00 s  20%  1 × 1.00 s
     """
 
     def __init__(
@@ -117,14 +118,19 @@ class Timers(Mapping[str, Timer]):
 
         return make_frame({path: timer.statistics() for path, timer in self.items()})
 
-    def save(self, path: str | Path, *, check: Callable[[], object] | None = None) -> None:
-        """Merge all timers into one file; see `Timer.save`."""
+    def save(self, path: str | PathLike[str], *, check: Callable[[], object] | None = None) -> None:
+        """Merge all timers into one file.
+
+        Args:
+            path: As for `Timer.save`.
+            check: As for `Timer.save`.
+        """
         from ._files import save
 
         save(path, {name: timer._attempts() for name, timer in self.items()}, check)
 
     @classmethod
-    def load(cls, path: str | Path) -> Timers:
+    def load(cls, path: str | PathLike[str]) -> Timers:
         """Timers that continue from where the saved ones ended; see `Timer.load`."""
         from ._files import attempts_in, read
 

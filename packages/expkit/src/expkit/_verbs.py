@@ -23,6 +23,7 @@ PACKAGES = {
     "cleanup": "expkit-hydra",
     "reproduce": "expkit-hydra",
     "export": "expkit-hydra",
+    "check": "expkit-hydra",
     "plot": "expkit-plotting",
     "report": "expkit-plotting",
     "restyle": "expkit-plotting",

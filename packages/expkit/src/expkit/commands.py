@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NOT_INSTALLED = 69  # exit code: a package is missing; EX_UNAVAILABLE of sysexits.h
+
 
 def completion(argv: Sequence[str]) -> int:
     """Print the script by which bash, zsh or tcsh completes `expkit`."""
@@ -32,7 +34,7 @@ def completion(argv: Sequence[str]) -> int:
         text = script(shell, parsers, help_lines)
     except ImportError as error:
         print(f"{error}. `expkit completion` needs shtab: pip install shtab", file=sys.stderr)
-        return 1
+        return NOT_INSTALLED
     print(text)
     return 0
 

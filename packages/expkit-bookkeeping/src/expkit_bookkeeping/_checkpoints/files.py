@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from .._runs.settings import number_of_epochs, settings_of_run
@@ -19,18 +20,25 @@ NAME = re.compile(r"epoch_(\d+)(?:_batch_(\d+))?\.pt")
 
 @dataclass(frozen=True, order=True)
 class CheckpointFile:
-    """A checkpoint's position in the run, as its name says; ordered by time in the training."""
+    """A checkpoint's position in the run, as its name says; ordered by time in the training.
+
+    Attributes:
+        epoch: The epoch after which, or in which, it was saved, from 0.
+        batch: The number of batches of that epoch; infinity at its end.
+        path: The file.
+    """
 
     epoch: int
-    batch: float  # infinity at the end of the epoch
+    batch: float
     path: Path
 
 
 def checkpoint_path(folder: Path, epoch: int, batch: int | None = None) -> Path:
     """The file of the checkpoint after an epoch, or after some batches of it.
 
-    >>> checkpoint_path(Path("run"), 7).as_posix()
-    'run/states/epoch_0007.pt'
+    Examples:
+        >>> checkpoint_path(Path("run"), 7).as_posix()
+        'run/states/epoch_0007.pt'
     """
     inside = "" if batch is None else f"_batch_{batch:06d}"
     return folder.joinpath("states", f"epoch_{epoch:04d}{inside}.pt")
@@ -44,13 +52,13 @@ def parse_name(path: Path) -> CheckpointFile | None:
     return CheckpointFile(int(match[1]), int(match[2]) if match[2] else float("inf"), path)
 
 
-def find_checkpoints(folder: Path) -> list[CheckpointFile]:
+def find_checkpoints(folder: str | PathLike[str]) -> list[CheckpointFile]:
     """Checkpoints of a run folder, oldest first: its files with a checkpoint's name.
 
     Damaged ones that `resume` came across are left out, as it has renamed them.
     """
     try:
-        paths = list((folder / "states").iterdir())
+        paths = list(Path(folder, "states").iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     files = (parse_name(path) for path in paths)

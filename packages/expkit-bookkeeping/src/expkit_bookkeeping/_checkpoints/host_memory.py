@@ -26,7 +26,7 @@ class BlockSpec(NamedTuple):
 
 def allocate(specs: Sequence[BlockSpec]) -> list[Tensor]:
     """Allocate blocks as tensors of bytes; all that are not pinned share one mapping."""
-    import torch
+    from .._optional import torch
 
     starts, end = [], 0
     for spec in specs:
@@ -48,7 +48,7 @@ def allocate(specs: Sequence[BlockSpec]) -> list[Tensor]:
 
 
 def _allocate_pinned(size: int) -> Tensor:
-    import torch
+    from .._optional import torch
 
     try:
         return torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=True)

@@ -42,9 +42,10 @@ _Job = tuple[deque[BlockCopy], object]  # with what the memory belongs to
 def divide(copies: Iterable[BlockCopy]) -> DividedCopies:
     """Divide large copies into pieces for several threads, the largest first.
 
-    >>> copies = divide([(0, 0, 8), (8, 8, (16 << 20) + 1)])
-    >>> [size for _, _, size in copies.alone], [size >> 20 for _, _, size in copies.shared]
-    ([8], [4, 4, 4, 4, 0])
+    Examples:
+        >>> copies = divide([(0, 0, 8), (8, 8, (16 << 20) + 1)])
+        >>> [size for _, _, size in copies.alone], [size >> 20 for _, _, size in copies.shared]
+        ([8], [4, 4, 4, 4, 0])
     """
     copies = list(copies)
     large = [copy for copy in copies if copy[2] >= SHARED_BYTES]
@@ -104,7 +105,7 @@ class MemoryCopier:
                 pass
 
     def _start(self) -> None:
-        import torch
+        from .._optional import torch
 
         for _ in range(min(torch.get_num_threads(), MOST_THREADS) - 1):
             lock = threading.Lock()

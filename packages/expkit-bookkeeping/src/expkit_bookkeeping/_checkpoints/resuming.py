@@ -49,9 +49,10 @@ class ResumePoint(int):
         replaced: By place the hyperparameters of optimizers and schedulers that the checkpoint has
             replaced, each before and now.
 
-    >>> start = ResumePoint(3, batch=20)
-    >>> list(range(start, 5)), start.batch
-    ([3, 4], 20)
+    Examples:
+        >>> start = ResumePoint(3, batch=20)
+        >>> list(range(start, 5)), start.batch
+        ([3, 4], 20)
     """
 
     batch: int

@@ -162,22 +162,23 @@ def start_kept_workers(loader: object) -> None:
 
 def draws_in_workers(loader: object) -> bool:
     """Whether a loader's dataset may draw random numbers, as far as its classes tell."""
-    from torch.utils.data import default_collate
+    from .._optional import torch
 
-    collates = getattr(loader, "collate_fn", None) is default_collate
+    collates = getattr(loader, "collate_fn", None) is torch.utils.data.default_collate
     return not collates or _may_draw(getattr(loader, "dataset", None))
 
 
 def _may_draw(dataset: object) -> bool:
-    from torch.utils.data import ConcatDataset, Subset, TensorDataset
+    from .._optional import torch
 
-    if type(dataset) is Subset:
+    data = torch.utils.data
+    if type(dataset) is data.Subset:
         return _may_draw(dataset.dataset)
-    if type(dataset) is ConcatDataset:
+    if type(dataset) is data.ConcatDataset:
         return any(map(_may_draw, dataset.datasets))
     # expkit-seed's numbers depend on the sample and the epoch alone
     is_seeded = type(dataset).__module__.partition(".")[0] == "expkit_seed"
-    return not (type(dataset) is TensorDataset or is_seeded)
+    return not (type(dataset) is data.TensorDataset or is_seeded)
 
 
 def _without_arrays(value: object) -> object:
@@ -193,7 +194,7 @@ def _without_arrays(value: object) -> object:
 
 
 def _with_arrays(value: object) -> object:
-    import numpy
+    from .._optional import numpy
 
     if not isinstance(value, Mapping):
         return value

@@ -95,7 +95,7 @@ class Staging:
         content = collect(keep)
         self._copier.wait()  # for what an interrupted call may have left
         if not _are_as_planned(tensors, self._plan):
-            import torch
+            from .._optional import torch
 
             with torch.inference_mode(False):  # tensors made inside could not be used outside
                 self._plan = self._new_plan(tensors)
@@ -114,7 +114,7 @@ class Staging:
 
     def _new_plan(self, tensors: Sequence[Tensor]) -> CopyPlan:
         """How to copy these tensors now, and the same ones the next time."""
-        import torch
+        from .._optional import torch
 
         views = [_storage_view(tensor) for tensor in tensors]
         block_numbers, first_views = _number_storages(views)
@@ -170,7 +170,7 @@ class Staging:
 
 def _storage_view(tensor: Tensor) -> StorageView | None:
     """A tensor's view of its storage; None if the bytes there do not say all of the tensor."""
-    import torch
+    from .._optional import torch
 
     if (
         type(tensor) not in (torch.Tensor, torch.nn.Parameter)
@@ -234,7 +234,7 @@ def _are_as_planned(tensors: Sequence[Tensor], plan: CopyPlan) -> bool:
 
     Storages that are shared now were shared then, as all addresses are the same.
     """
-    import torch
+    from .._optional import torch
 
     if len(tensors) != len(plan.views):
         return False
@@ -260,7 +260,7 @@ def _are_as_planned(tensors: Sequence[Tensor], plan: CopyPlan) -> bool:
 
 def _forms(tensors: Sequence[Tensor]) -> Sequence[Sequence[object]]:
     """Address, type and shape of tensors, each as a list."""
-    import torch
+    from .._optional import torch
 
     return (
         list(map(torch.Tensor.data_ptr, tensors)),
@@ -277,7 +277,7 @@ def _intern(forms: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
 
 def _copy_with_torch(tensors: Sequence[Tensor], plan: CopyPlan) -> None:
     """Copy the storages on GPUs and other devices, and wait for that."""
-    import torch
+    from .._optional import torch
 
     devices = set()
     with torch.no_grad():
@@ -321,7 +321,7 @@ def _cloned(tensor: Tensor) -> Tensor:
 
 def _whole_storage(tensor: Tensor) -> Tensor:
     """The bytes of the whole storage of which a tensor shows a part."""
-    import torch
+    from .._optional import torch
 
     storage = tensor.untyped_storage()
     return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)

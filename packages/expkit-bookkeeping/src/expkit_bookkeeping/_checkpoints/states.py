@@ -44,8 +44,9 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def _wrapped_attribute(module: nn.Module) -> str | None:
-    from torch import nn  # not the classes: this costs less when torch is loaded
+    from .._optional import torch
 
+    nn = torch.nn
     if isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)):
         return "module"
     # By name: importing torch._dynamo for the class takes a second.
@@ -294,8 +295,9 @@ def state_path(folder: Path, name: str) -> Path:
     Raises:
         ValueError: If the name leaves the folder.
 
-    >>> state_path(Path("run"), "model").as_posix()
-    'run/states/model.pt'
+    Examples:
+        >>> state_path(Path("run"), "model").as_posix()
+        'run/states/model.pt'
     """
     path = path_inside(folder / "states", name)
     return path if path.suffix == ".pt" else path.with_name(path.name + ".pt")

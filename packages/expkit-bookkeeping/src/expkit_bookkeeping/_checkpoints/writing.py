@@ -139,7 +139,7 @@ def _position(content: CheckpointContent) -> tuple[int, float]:
 
 def _structure(path: Path) -> CheckpointContent:
     """A checkpoint without reading its weights, which are mapped."""
-    import torch
+    from .._optional import torch
 
     open_to_read(path).close()  # what is no file would be waited for
     content: CheckpointContent = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

@@ -10,6 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 
 MAX_BYTES = 1 << 26  # of a file; the largest known, of a run with 10,000 metrics, has one MB
@@ -60,7 +61,7 @@ def read_json(
 
 def parse_json(
     raw: bytes | str,
-    path: Path | str,
+    path: str | PathLike[str],
     kind: type = dict,
     *,
     schema: int | None = None,
@@ -80,7 +81,7 @@ def parse_json(
 
 
 def check_schema(
-    content: Mapping[str, object], path: Path | str, schema: int, *, package: str = PACKAGE
+    content: Mapping[str, object], path: str | PathLike[str], schema: int, *, package: str = PACKAGE
 ) -> None:
     """Check that a file's schema is one that the caller knows; a file without one passes.
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from os import PathLike
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
@@ -17,8 +18,9 @@ def path_inside(folder: Path, name: str) -> Path:
         ValueError: If the name is empty or absolute, has a `..` or a part that starts with a dot,
             or leads outside through a symbolic link.
 
-    >>> path_inside(Path("run"), "fold1/scores.csv").as_posix()
-    'run/fold1/scores.csv'
+    Examples:
+        >>> path_inside(Path("run"), "fold1/scores.csv").as_posix()
+        'run/fold1/scores.csv'
     """
     if not isinstance(name, str):
         raise TypeError(f"A name must be text such as 'predictions', not {name!r}.")
@@ -70,7 +72,7 @@ def missing_file_error(path: Path, reason: str = "") -> FileNotFoundError:
     )
 
 
-def exists(path: Path | str) -> bool:
+def exists(path: str | PathLike[str]) -> bool:
     """Whether there is such a file or folder.
 
     Raises:

@@ -101,8 +101,9 @@ def json_data(value: object, path: str = "") -> object:
     Raises:
         TypeError: If a value or key is not data, with the path to it.
 
-    >>> json_data({"sizes": (1, 2), "loss": math.nan, 0.5: None})
-    {'sizes': [1, 2], 'loss': 'NaN', '0.5': None}
+    Examples:
+        >>> json_data({"sizes": (1, 2), "loss": math.nan, 0.5: None})
+        {'sizes': [1, 2], 'loss': 'NaN', '0.5': None}
     """
     return plain_data(value, path, _JSON)
 

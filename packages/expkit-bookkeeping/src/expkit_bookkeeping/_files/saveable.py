@@ -41,7 +41,7 @@ def saveable(
     Raises:
         TypeError: If the value holds anything else; the text names the key path.
     """
-    import torch
+    from .._optional import torch
 
     tensor, parameter = torch.Tensor, torch.nn.Parameter
     numpy = sys.modules.get("numpy")
@@ -208,9 +208,9 @@ def _is_safe(kind: type) -> bool:
     """Whether `weights_only` reads a class of tensors: jagged ones, and those the user allowed."""
     if kind.__module__ == "torch.nested._internal.nested_tensor":
         return True
-    from torch import serialization
+    from .._optional import torch
 
-    get = getattr(serialization, "get_safe_globals", None)  # since torch 2.5
+    get = getattr(torch.serialization, "get_safe_globals", None)  # since torch 2.5
     return get is not None and kind in get()
 
 

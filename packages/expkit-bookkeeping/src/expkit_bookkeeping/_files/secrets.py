@@ -43,8 +43,9 @@ _known: set[str] = set()  # secrets that this process has met
 def is_secret_key(key: object, patterns: Sequence[str] = SECRET_KEYS) -> bool:
     """Whether the text under a key, or under a dotted path, is secret.
 
-    >>> [is_secret_key(key) for key in ("db.password", "HF_TOKEN", "api-key", "pad_token")]
-    [True, True, True, False]
+    Examples:
+        >>> [is_secret_key(key) for key in ("db.password", "HF_TOKEN", "api-key", "pad_token")]
+        [True, True, True, False]
     """
     return type(key) is str and _matches(key, tuple(patterns))
 
@@ -107,8 +108,9 @@ def is_secret(key: object, text: object, patterns: Sequence[str] = SECRET_KEYS) 
 def shown(key: object, text: str, patterns: Sequence[str] = SECRET_KEYS) -> str:
     """What files show for a text under a key: references as they are written, and no secret.
 
-    >>> shown("api_key", "sk-1234"), shown("api_key", "${oc.env:KEY}"), shown("name", "cnn")
-    ('***', '${oc.env:KEY}', 'cnn')
+    Examples:
+        >>> shown("api_key", "sk-1234"), shown("api_key", "${oc.env:KEY}"), shown("name", "cnn")
+        ('***', '${oc.env:KEY}', 'cnn')
     """
     if not is_secret(key, text, patterns):
         return uri_without_secrets(text) if _SCHEME.match(text) else without_secrets(text)
@@ -152,8 +154,9 @@ def public_config(
 def public_override(text: str, patterns: Sequence[str] = SECRET_KEYS) -> str:
     """An override, or another argument of a command line, as files show it.
 
-    >>> public_override("+hf_token=abc"), public_override("db={user:ada,password:x}")
-    ('+hf_token=***', 'db={user:ada,password:***}')
+    Examples:
+        >>> public_override("+hf_token=abc"), public_override("db={user:ada,password:x}")
+        ('+hf_token=***', 'db={user:ada,password:***}')
     """
     match = _OVERRIDE.fullmatch(text)
     if match is None:
@@ -189,8 +192,9 @@ def secret_warning(line: str) -> str:
 def without_secrets(text: str) -> str:
     """A text without the passwords of the URIs in it.
 
-    >>> without_secrets("https://me:secret@host:5000/x does not answer")
-    'https://me:***@host:5000/x does not answer'
+    Examples:
+        >>> without_secrets("https://me:secret@host:5000/x does not answer")
+        'https://me:***@host:5000/x does not answer'
     """
     if "://" not in text:
         return text
@@ -207,8 +211,9 @@ def without_secrets(text: str) -> str:
 def uri_without_secrets(uri: str) -> str:
     """A URI without its password, however it is written; a reference in its place stays.
 
-    >>> uri_without_secrets("postgresql://ada:a/b c@d@db/x?token=1")
-    'postgresql://ada:***@db/x?token=***'
+    Examples:
+        >>> uri_without_secrets("postgresql://ada:a/b c@d@db/x?token=1")
+        'postgresql://ada:***@db/x?token=***'
     """
     scheme = _SCHEME.match(uri)
     if scheme is None:
@@ -219,8 +224,9 @@ def uri_without_secrets(uri: str) -> str:
 def without_credentials(uri: str) -> str:
     """A URI without user name and password: the address alone.
 
-    >>> without_credentials("http://me:secret@host:5000/x")
-    'http://host:5000/x'
+    Examples:
+        >>> without_credentials("http://me:secret@host:5000/x")
+        'http://host:5000/x'
     """
     scheme = _SCHEME.match(uri)
     if scheme is None:
@@ -373,8 +379,9 @@ def _bare(value: str) -> str:
 def literal_secrets(data: object, patterns: Sequence[str] = SECRET_KEYS) -> list[str]:
     """The secrets that stand in a configuration themselves: for each the line to write instead.
 
-    >>> literal_secrets({"db": {"password": "x", "token": "${oc.env:TOKEN}"}})
-    ['db.password: ${oc.env:DB_PASSWORD}']
+    Examples:
+        >>> literal_secrets({"db": {"password": "x", "token": "${oc.env:TOKEN}"}})
+        ['db.password: ${oc.env:DB_PASSWORD}']
     """
     lines = []
     waiting: list[tuple[tuple[str, ...], object]] = [((), data)]

@@ -24,8 +24,9 @@ def to_tagged(value: object) -> object:
     Raises:
         TypeError: If a value is anything else, also a subclass of these; the text says where.
 
-    >>> to_tagged({"losses": (0.5, float("nan"))})
-    {'losses': {'$tuple': [0.5, {'$float': 'NaN'}]}}
+    Examples:
+        >>> to_tagged({"losses": (0.5, float("nan"))})
+        {'losses': {'$tuple': [0.5, {'$float': 'NaN'}]}}
     """
     return _to_tagged(value, "", MOST_LEVELS)
 
@@ -36,8 +37,9 @@ def from_tagged(data: object) -> object:
     Raises:
         ValueError: If the data is not of its making, or of a newer version's.
 
-    >>> from_tagged({"$tuple": [1, 2]})
-    (1, 2)
+    Examples:
+        >>> from_tagged({"$tuple": [1, 2]})
+        (1, 2)
     """
     if isinstance(data, list):
         return [from_tagged(item) for item in data]

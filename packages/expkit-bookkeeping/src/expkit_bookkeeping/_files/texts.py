@@ -22,8 +22,9 @@ _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 def text_of(value: object) -> str:
     r"""The `str` of anything, as text that UTF-8 can hold.
 
-    >>> text_of("caf\udce9.wav")
-    'caf\\udce9.wav'
+    Examples:
+        >>> text_of("caf\udce9.wav")
+        'caf\\udce9.wav'
     """
     try:
         return _encodable(str(value))
@@ -34,8 +35,9 @@ def text_of(value: object) -> str:
 def printable(text: str) -> str:
     r"""Text for a terminal: control characters are shown as escapes, and obeyed by nobody.
 
-    >>> printable("loss\x1b[2J\n")
-    'loss\\x1b[2J\n'
+    Examples:
+        >>> printable("loss\x1b[2J\n")
+        'loss\\x1b[2J\n'
     """
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
@@ -48,8 +50,9 @@ def without_colours(text: str) -> str:
 def shortened(text: str, most: int, *, keep_end: bool = False) -> str:
     """Text of at most so many characters, and a mark for what was left out.
 
-    >>> shortened("abcdef", 4), shortened("abcdef", 4, keep_end=True)
-    ('abcd … (2 characters left out)', '(2 characters left out) … cdef')
+    Examples:
+        >>> shortened("abcdef", 4), shortened("abcdef", 4, keep_end=True)
+        ('abcd … (2 characters left out)', '(2 characters left out) … cdef')
     """
     if len(text) <= most:
         return text

@@ -38,7 +38,7 @@ def write_torch(
     Raises:
         OSError: If it could not be written; the text has the path and the free space.
     """
-    import torch
+    from .._optional import torch
 
     make_folder(path.parent, check)
     with atomic_path(path, check) as temporary, _checksums():
@@ -88,8 +88,9 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 @contextlib.contextmanager
 def _checksums() -> Iterator[None]:
     """Write checksums in this block, even if the program has turned them off for its files."""
-    from torch import serialization
+    from .._optional import torch
 
+    serialization = torch.serialization
     get = getattr(serialization, "get_crc32_options", None)  # since torch 2.6
     if get is None:
         yield
@@ -124,7 +125,7 @@ def read_torch(path: Path, *, unsafe: bool = False) -> object:
     """
     from pickle import UnpicklingError
 
-    import torch
+    from .._optional import torch
 
     if not unsafe:
         check_archive(path)

@@ -43,8 +43,9 @@ def yaml_text(data: object, *, compact: bool = False) -> str:
         TypeError: If it holds anything else.
         ValueError: If a container holds itself.
 
-    >>> yaml_text({"revision": "695e0514", "lr": 0.1})
-    "revision: '695e0514'\nlr: 0.1\n"
+    Examples:
+        >>> yaml_text({"revision": "695e0514", "lr": 0.1})
+        "revision: '695e0514'\nlr: 0.1\n"
     """
     import yaml
 

@@ -38,8 +38,9 @@ def run_html(name: str, state: str, rows: Sequence[tuple[str, object]]) -> str:
 def value_text(value: object) -> str:
     """One line for a value: numbers with six digits, items joined.
 
-    >>> value_text({"loss": 0.123456789, "seed": 1})
-    'loss 0.123457, seed 1'
+    Examples:
+        >>> value_text({"loss": 0.123456789, "seed": 1})
+        'loss 0.123457, seed 1'
     """
     if isinstance(value, float):
         return f"{value:.6g}"

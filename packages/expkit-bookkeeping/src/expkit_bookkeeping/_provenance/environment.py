@@ -85,8 +85,9 @@ def typed_arguments(
 def split_arguments(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """The interpreter's options, the program, and the program's own arguments.
 
-    >>> split_arguments(["-u", "-m", "project.train", "-m", "lr=1,2"])
-    (['-u'], ['-m', 'project.train'], ['-m', 'lr=1,2'])
+    Examples:
+        >>> split_arguments(["-u", "-m", "project.train", "-m", "lr=1,2"])
+        (['-u'], ['-m', 'project.train'], ['-m', 'lr=1,2'])
     """
     start = 0
     while start < len(words) and words[start].startswith("-") and words[start] not in ("-c", "-m"):

@@ -39,8 +39,9 @@ def config_hash(config: Mapping[str, object]) -> str:
     Raises:
         TypeError: If a value or key is not data, with the path to it.
 
-    >>> config_hash({"a": 1, "b": {"lr": 1e-3}}) == config_hash({"b": {"lr": 0.001}, "a": 1})
-    True
+    Examples:
+        >>> config_hash({"a": 1, "b": {"lr": 1e-3}}) == config_hash({"b": {"lr": 0.001}, "a": 1})
+        True
     """
     if not isinstance(config, Mapping):
         raise TypeError(f"A configuration is a mapping, not {type(config).__name__}: {config!r}")
@@ -85,8 +86,9 @@ def config_changes(
         after: Configuration of plain data.
         left_out: See `counted_values`.
 
-    >>> config_changes({"lr": 0.1, "epochs": 20}, {"lr": 0.1, "epochs": 40})
-    [{'key': 'epochs', 'before': 20, 'after': 40}]
+    Examples:
+        >>> config_changes({"lr": 0.1, "epochs": 20}, {"lr": 0.1, "epochs": 40})
+        [{'key': 'epochs', 'before': 20, 'after': 40}]
     """
     old, new = (counted_values(config, left_out) for config in (before, after))
     changes = []
@@ -103,8 +105,9 @@ def config_changes(
 def changes_text(changes: Sequence[Mapping[str, object]]) -> str:
     """Changes of a configuration in one line.
 
-    >>> changes_text([{"key": "epochs", "before": 20, "after": 40}, {"key": "dropout", "after": 0}])
-    'epochs 20 → 40, dropout – → 0'
+    Examples:
+        >>> changes_text([{"key": "lr", "before": 0.1, "after": 0.2}, {"key": "width", "after": 8}])
+        'lr 0.1 → 0.2, width – → 8'
     """
     parts = [
         f"{change.get('key')} {change.get('before', '–')!s:.40} → {change.get('after', '–')!s:.40}"

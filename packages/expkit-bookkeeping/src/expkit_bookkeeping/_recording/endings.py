@@ -17,8 +17,9 @@ def final_state(
         asked_to_stop: Whether `should_stop()` was true.
         completed: Whether the training said that it was complete.
 
-    >>> final_state(None), final_state(KeyboardInterrupt()), final_state(ValueError())
-    ('completed', 'interrupted', 'failed')
+    Examples:
+        >>> final_state(None), final_state(KeyboardInterrupt()), final_state(ValueError())
+        ('completed', 'interrupted', 'failed')
     """
     state_when_asked = "completed" if completed else "interrupted"
     code = exit_code(error)
@@ -33,8 +34,9 @@ def final_state(
 def exit_code(error: BaseException | None) -> int | None:
     """The exit code that a SystemExit asks for, as the interpreter reads it; None for any other.
 
-    >>> [exit_code(SystemExit(code)) for code in (None, 3, "no data", [0])]
-    [0, 3, 1, 1]
+    Examples:
+        >>> [exit_code(SystemExit(code)) for code in (None, 3, "no data", [0])]
+        [0, 3, 1, 1]
     """
     if not isinstance(error, SystemExit):
         return None

@@ -78,8 +78,9 @@ class RunLog:
 def level_number(level: int | str) -> int:
     """A logging level by number or name.
 
-    >>> level_number("warning"), level_number(10)
-    (30, 10)
+    Examples:
+        >>> level_number("warning"), level_number(10)
+        (30, 10)
     """
     if isinstance(level, int) and not isinstance(level, bool):
         return level

@@ -8,6 +8,8 @@ from typing import Protocol
 class Sink(Protocol):
     """Where metrics go besides metrics.jsonl.
 
+    All arguments are passed by position, so a sink may name its parameters as it likes.
+
     All methods run on the training thread, but for `flush`: that runs on the thread that writes the
     checkpoint, which with `background=True` is another one, while the training goes on.
 
@@ -18,17 +20,33 @@ class Sink(Protocol):
     `cut`, what it was given after the last of them is void, as it will be logged again.
     """
 
-    def open(self, run: Mapping[str, object], config: Mapping[str, object]) -> None:
-        """Begin. `run` is the content of run.json plus `folder`; `config` is plain data."""
+    def open(self, run: Mapping[str, object], config: Mapping[str, object], /) -> None:
+        """Begin.
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int, time: float) -> None:
-        """Take the metrics of one `Bookkeeping.log_metrics`, at `time` seconds since the epoch."""
+        Args:
+            run: The content of run.json, and `folder`.
+            config: The resolved configuration as plain data.
+        """
 
-    def log_artifact(self, path: Path) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int, time: float, /) -> None:
+        """Take the metrics of one `Bookkeeping.log_metrics`.
+
+        Args:
+            metrics: By name the values.
+            step: Epoch or batch, from 0.
+            time: When they were logged, in seconds since the epoch.
+        """
+
+    def log_artifact(self, path: Path, /) -> None:
         """Take a file of the run folder."""
 
-    def log_timer(self, name: str, statistics: Mapping[str, float]) -> None:
-        """Take one timer's statistics, as timer.yaml names them."""
+    def log_timer(self, name: str, statistics: Mapping[str, float], /) -> None:
+        """Take one timer's statistics.
+
+        Args:
+            name: Of the timer.
+            statistics: By name, as in timer.yaml.
+        """
 
     def flush(self) -> None:
         """Make durable what was logged; a checkpoint or the end is recorded afterwards.
@@ -36,14 +54,14 @@ class Sink(Protocol):
         May run beside the other methods; see the class.
         """
 
-    def close(self, state: str) -> None:
+    def close(self, state: str, /) -> None:
         """End; the state is completed, failed or interrupted."""
 
 
 class SavableTimer(Protocol):
     """A timer, for `Bookkeeping.save_timer`."""
 
-    def save(self, path: Path) -> object:
+    def save(self, path: Path, /) -> object:
         """Write timer.yaml, merging with what the file holds."""
 
 

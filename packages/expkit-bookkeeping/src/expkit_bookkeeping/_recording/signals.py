@@ -46,7 +46,7 @@ def true_on_any_rank(value: bool) -> bool:
     distributed = joined_group()
     if distributed is None:
         return value
-    import torch
+    from .._optional import torch
 
     # NCCL handles only what is on a GPU.
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"

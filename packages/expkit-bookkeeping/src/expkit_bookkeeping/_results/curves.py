@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import SEEK_END
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Curve:
     values: Sequence[float]
 
 
-def read_curves(folder: Path) -> dict[str, Curve]:
+def read_curves(folder: str | PathLike[str]) -> dict[str, Curve]:
     """What a run has logged: a curve for each metric, in the order in which they were first logged.
 
     Of several values of a metric at one step the last one counts. A torn last line, which a killed
@@ -65,7 +66,7 @@ def read_curves(folder: Path) -> dict[str, Curve]:
     return curves
 
 
-def metric_names(folder: Path, *, size_bytes: int = 1 << 16) -> list[str]:
+def metric_names(folder: str | PathLike[str], *, size_bytes: int = 1 << 16) -> list[str]:
     """The metrics that a run has logged, by the first and the last lines of its file.
 
     Args:
@@ -89,7 +90,7 @@ def metric_names(folder: Path, *, size_bytes: int = 1 << 16) -> list[str]:
     return [*names]
 
 
-def folders_with_metrics(path: Path) -> list[Path]:
+def folders_with_metrics(path: str | PathLike[str]) -> list[Path]:
     """The folders of the runs that have logged metrics, sorted by path.
 
     Args:
@@ -103,7 +104,7 @@ def folders_with_metrics(path: Path) -> list[Path]:
     return sorted(folder for folder in folders if not folder.name.startswith("."))
 
 
-def experiment_folder(path: Path) -> Path:
+def experiment_folder(path: str | PathLike[str]) -> Path:
     """The experiment's folder, from it, from its `training/` or from the folder of a run in it."""
     path = Path(path)
     if path.name == "training":

@@ -257,7 +257,7 @@ _SEQUENCES: dict[str, type] = {"list": list, "tuple": tuple, "set": set, "frozen
 
 
 def _encoded_array(array: object, path: str, depth: int) -> dict[str, object]:
-    import numpy
+    from .._optional import numpy
 
     assert isinstance(array, numpy.ndarray)
     head = {"dtype": array.dtype.str, "shape": list(array.shape)}
@@ -284,7 +284,7 @@ def _decoded(value: object) -> object:
 
 
 def _decoded_array(data: Mapping[str, object]) -> object:
-    import numpy
+    from .._optional import numpy
 
     dtype, shape = numpy.dtype(str(data["dtype"])), data["shape"]
     if "base64" in data:
@@ -299,13 +299,13 @@ def _decoded_array(data: Mapping[str, object]) -> object:
 
 
 def _decoded_estimator(data: tuple[str, object]) -> object:
-    from importlib import import_module
+    from .._optional import import_optional
 
     name, content = data
     module, _, attribute = name.rpartition(".")
     if not module.startswith("sklearn."):
         raise ValueError(f"An inner estimator must be of scikit-learn, not {name!r}.")
-    kind = getattr(import_module(module), attribute)
+    kind = getattr(import_optional(module), attribute)
     if not (isinstance(kind, type) and hasattr(kind, "get_params")):
         raise ValueError(f"{name!r} is not an estimator of scikit-learn.")
     estimator: object = object.__new__(kind)
@@ -314,7 +314,7 @@ def _decoded_estimator(data: tuple[str, object]) -> object:
 
 
 def _decoded_dtype(text: str) -> numpy.dtype[numpy.generic]:
-    import numpy
+    from .._optional import numpy
 
     return numpy.dtype(text)
 

@@ -10,14 +10,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-try:
-    import pandas as pd
-except ImportError as error:
-    raise ImportError(
-        "Results as DataFrame need pandas: pip install 'expkit-bookkeeping[pandas]'. Without it, "
-        "result_rows() and write_results_csv() give the same rows, and Run.curves the metrics."
-    ) from error
-
+from .._optional import pandas as pd
 from .._recording.metrics import metric_rows
 from .columns import Columns
 from .groups import (
@@ -462,8 +455,9 @@ def _index(runs: pd.DataFrame, keys: Sequence[str], groups: Groups) -> pd.Index:
 def _labels(values: Sequence[object]) -> list[object]:
     """What a table shows for these values; text is quoted where another value reads the same.
 
-    >>> _labels([None, "None", 1, "cnn"])
-    ['None', "'None'", 1, 'cnn']
+    Examples:
+        >>> _labels([None, "None", 1, "cnn"])
+        ['None', "'None'", 1, 'cnn']
     """
     labels = [_label(value) for value in values]
     identities: dict[str, set[str]] = {}
@@ -495,8 +489,9 @@ def _cell(row: Mapping[str, float], digits: int, sign: str) -> str:
 def _decimals(value: float, digits: int) -> int:
     """So many digits after the point that a value which is not zero does not look like it.
 
-    >>> _decimals(0.981, 3), _decimals(0.00071, 3), _decimals(0.0, 3)
-    (3, 5, 3)
+    Examples:
+        >>> _decimals(0.981, 3), _decimals(0.00071, 3), _decimals(0.0, 3)
+        (3, 5, 3)
     """
     if not 0 < abs(value) < 10.0**-digits:
         return digits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
+from os import PathLike
 from pathlib import Path
 
 from .._files.append_files import open_to_read
@@ -21,7 +22,9 @@ REPEATED_BY_DEFAULT = ("seed",)
 _ABSENT = object()
 
 
-def repeated_names(experiment: Path, records: Sequence[RunRecord]) -> tuple[str, ...]:
+def repeated_names(
+    experiment: str | PathLike[str], records: Sequence[RunRecord]
+) -> tuple[str, ...]:
     """What `expkit.repeat` says: the keys over which tables and figures average.
 
     The experiment's latest grid says it, else the configuration of the run that started last.
@@ -45,14 +48,15 @@ def repeated_keys(keys: Sequence[str], names: Sequence[str]) -> list[str]:
         keys: The swept keys.
         names: What `expkit.repeat` says: keys, or their last parts.
 
-    >>> repeated_keys(["data.fold", "lr", "seed"], ["seed", "fold"])
-    ['seed', 'data.fold']
+    Examples:
+        >>> repeated_keys(["data.fold", "lr", "seed"], ["seed", "fold"])
+        ['seed', 'data.fold']
     """
     return [key for name in names for key in keys if key == name or key.endswith(f".{name}")]
 
 
 def configuration_differences(
-    folders: Sequence[Path], swept: Collection[str] = ()
+    folders: Sequence[str | PathLike[str]], swept: Collection[str] = ()
 ) -> dict[str, tuple[object, ...]]:
     """The keys, other than swept ones, in which the configurations of some runs differ.
 
@@ -68,15 +72,16 @@ def configuration_differences(
     """
     if len(folders) < 2:
         return {}
-    texts = _texts(folders, ".hydra/config.yaml")  # there references are as they are written
+    paths = [Path(folder) for folder in folders]
+    texts = _texts(paths, ".hydra/config.yaml")  # there references are as they are written
     is_resolved = None in texts
     if is_resolved:
-        texts = _texts(folders, "config.yaml")
+        texts = _texts(paths, "config.yaml")
     places = {_place(key) for key in swept}
     uncounted = frozenset({*NO_PART_OF_IDENTITY - {"expkit"}, *places})
     values: list[dict[str, object]] = []
     first: str | None = None
-    for folder, text in zip(folders, texts, strict=True):
+    for folder, text in zip(paths, texts, strict=True):
         if text is None or (first is not None and _same_but_for(first, text, uncounted)):
             continue
         first = first or text
@@ -102,8 +107,9 @@ def configuration_differences(
 def differences_text(differences: Mapping[str, tuple[object, ...]]) -> str:
     """The keys that differ with their values, for a warning.
 
-    >>> differences_text({"epochs": (4, 8), "note": ("x", "–")})
-    'epochs (4, 8), note (x, –)'
+    Examples:
+        >>> differences_text({"epochs": (4, 8), "note": ("x", "–")})
+        'epochs (4, 8), note (x, –)'
     """
     parts = []
     for key, values in list(differences.items())[:5]:

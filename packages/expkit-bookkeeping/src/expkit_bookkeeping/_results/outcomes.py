@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Container, Iterable, Iterator, Mapping
+from os import PathLike
 from pathlib import Path
 
 from .._files.plain_data import SPECIAL_NUMBERS
@@ -23,7 +24,7 @@ _SUFFIXES = (".json", ".yaml", ".yml")
 SavedNumbers = Mapping[str, Mapping[str, float]]  # by file, without suffix, and key
 
 
-def outcome_numbers(folder: Path) -> dict[str, float]:
+def outcome_numbers(folder: str | PathLike[str]) -> dict[str, float]:
     """The best value, what the task function returned, and the scalars of `save_results`.
 
     Args:
@@ -35,6 +36,7 @@ def outcome_numbers(folder: Path) -> dict[str, float]:
         with `<file>.` before a key that another file or a metric has, too. What is not a number is
         left out, and so are names of logged metrics.
     """
+    folder = Path(folder)
     record = find_run(folder)
     if record is None or record.state == "unknown":
         return {}
@@ -102,8 +104,9 @@ def names_of_saved(
         runs: The saved numbers of all runs that are compared.
         taken: Names of other numbers.
 
-    >>> names_of_saved([{"test": {"acc": 1.0, "loss": 2.0}}, {"dev": {"acc": 0.5}}], ())
-    {('test', 'acc'): 'test.acc', ('dev', 'acc'): 'dev.acc', ('test', 'loss'): 'loss'}
+    Examples:
+        >>> names_of_saved([{"test": {"acc": 1.0, "loss": 2.0}}, {"dev": {"acc": 0.5}}], ())
+        {('test', 'acc'): 'test.acc', ('dev', 'acc'): 'dev.acc', ('test', 'loss'): 'loss'}
     """
     files: dict[str, dict[str, None]] = {}
     for saved in runs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
 from .._files.durable import write_file
@@ -22,7 +23,7 @@ STATES = ("completed", "failed", "interrupted", "running", "lost", "unknown")
 
 
 def result_rows(
-    experiment: Path, runs: Sequence[RunRecord] | None = None
+    experiment: str | PathLike[str], runs: Sequence[RunRecord] | None = None
 ) -> list[dict[str, object]]:
     """The rows of results.csv: one per run, with plain values.
 
@@ -37,6 +38,7 @@ def result_rows(
         dirty) and path relative to the experiment. All rows have the same keys in the same order;
         None if a run has no such value, or nothing tells it.
     """
+    experiment = Path(experiment)
     with collector_paused():
         columns = Columns(_records_of_a_table(experiment) if runs is None else runs)
         return [
@@ -45,7 +47,9 @@ def result_rows(
         ]
 
 
-def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None) -> Path:
+def write_results_csv(
+    experiment: str | PathLike[str], runs: Sequence[RunRecord] | None = None
+) -> Path:
     """Write `results.csv` into the experiment's folder.
 
     Args:
@@ -55,7 +59,8 @@ def write_results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None)
     Returns:
         The file.
     """
-    path = Path(experiment) / FILE_NAME
+    experiment = Path(experiment)
+    path = experiment / FILE_NAME
     write_file(path, results_csv(experiment, runs))
     return path
 
@@ -83,7 +88,10 @@ def results_csv(experiment: Path, runs: Sequence[RunRecord] | None = None) -> st
 
 
 def results(
-    experiment: Path, state: str | None = None, *, runs: Sequence[RunRecord] | None = None
+    experiment: str | PathLike[str],
+    state: str | None = None,
+    *,
+    runs: Sequence[RunRecord] | None = None,
 ) -> Results:
     """All runs of an experiment as one DataFrame, with the columns of results.csv.
 
@@ -115,7 +123,7 @@ def results(
     return frame if state is None else frame[frame["state"] == state].reset_index(drop=True)
 
 
-def load_metrics(folder: Path) -> pd.DataFrame:
+def load_metrics(folder: str | PathLike[str]) -> pd.DataFrame:
     """The metric history of one run, or of all runs of an experiment.
 
     Args:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from .._optional import numpy as np
 
 SPREADS = {
     "std": "mean ± sample standard deviation",
@@ -57,10 +57,11 @@ def average_inner(values: Mapping[Repetition, Sequence[float]]) -> list[float]:
     Args:
         values: The values of the runs, by their repetition.
 
-    >>> average_inner({(1, "a"): [1.0], (1, "b"): [3.0], (2, "a"): [5.0]})
-    [2.0, 5.0]
-    >>> average_inner({(1,): [1.0, 3.0], (2,): [5.0]})
-    [1.0, 3.0, 5.0]
+    Examples:
+        >>> average_inner({(1, "a"): [1.0], (1, "b"): [3.0], (2, "a"): [5.0]})
+        [2.0, 5.0]
+        >>> average_inner({(1,): [1.0, 3.0], (2,): [5.0]})
+        [1.0, 3.0, 5.0]
     """
     if all(len(repetition) < 2 for repetition in values):
         return [value for parts in values.values() for value in parts if value == value]
@@ -134,8 +135,9 @@ def t_quantile(share: float, degrees_of_freedom: int) -> float:
     For whole degrees of freedom its integral is a finite sum (Abramowitz and Stegun, Handbook of
     Mathematical Functions, 26.7.3 and 26.7.4), which is solved by bisection.
 
-    >>> round(t_quantile(0.95, 2), 6), round(t_quantile(0.95, 30), 6)
-    (4.302653, 2.042272)
+    Examples:
+        >>> round(t_quantile(0.95, 2), 6), round(t_quantile(0.95, 30), 6)
+        (4.302653, 2.042272)
     """
     low, high = 0.0, math.pi / 2  # of the angle whose tangent is t / sqrt(degrees of freedom)
     for _ in range(60):

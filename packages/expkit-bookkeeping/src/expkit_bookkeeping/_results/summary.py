@@ -72,8 +72,7 @@ def save_model_summary(
         TypeError: If the model is not a module, or both kinds of input are given.
         OSError: If a file could not be written.
     """
-    import torch
-    from torch.nn.parameter import is_lazy
+    from .._optional import torch
 
     if not isinstance(model, torch.nn.Module):
         raise TypeError(
@@ -84,14 +83,11 @@ def save_model_summary(
     module = unwrap(model)
     described = None
     try:
-        if any(map(is_lazy, [*module.parameters(), *module.buffers()])):
+        if any(map(torch.nn.parameter.is_lazy, [*module.parameters(), *module.buffers()])):
             raise RuntimeError("it has lazy modules, which the first input would initialise")
         described = _by_torchinfo(module, input_size, input_data, kwargs)
-    except ImportError:
-        report(
-            "torchinfo is not installed, the model summary lists parameters only: "
-            'pip install "expkit-bookkeeping[torch]"'
-        )
+    except ImportError as error:
+        report(f"The model summary lists parameters only. {error}")
     except Exception as error:
         cause = error.__cause__ or error
         report(
@@ -122,14 +118,14 @@ def _totals(module: nn.Module) -> dict[str, int]:
 
 
 def _size(parameter: nn.Parameter) -> int:
-    from torch.nn.parameter import is_lazy
+    from .._optional import torch
 
-    return 0 if is_lazy(parameter) else parameter.numel()
+    return 0 if torch.nn.parameter.is_lazy(parameter) else parameter.numel()
 
 
 def _notes(module: nn.Module) -> list[str]:
     """What the rows of layers and the totals do not agree on, one sentence each."""
-    from torch.nn.parameter import is_lazy
+    from .._optional import torch
 
     first: dict[int, str] = {}
     shared: list[str] = []
@@ -139,7 +135,7 @@ def _notes(module: nn.Module) -> list[str]:
             shared.append(f"{name} is {first[id(parameter)]}")
         else:
             first[id(parameter)] = name
-            if is_lazy(parameter):
+            if torch.nn.parameter.is_lazy(parameter):
                 lazy.append(name)
     packed = [
         name or "(model)"
@@ -200,7 +196,7 @@ def _by_parameters(module: nn.Module) -> tuple[str, dict[str, object]]:
 def _by_torchinfo(
     module: nn.Module, input_size: Any, input_data: Any, kwargs: Mapping[str, Any]
 ) -> tuple[str, dict[str, object]]:
-    from torchinfo import summary, torchinfo
+    from .._optional import torchinfo
 
     has_input = input_size is not None or input_data is not None
     if not has_input and kwargs:
@@ -217,7 +213,7 @@ def _by_torchinfo(
         options["dtypes"] = _input_dtypes(tensors, input_size)
     with _unchanged(module):
         try:
-            result = summary(
+            result = torchinfo.summary(
                 module,
                 input_size=input_size,
                 input_data=input_data,
@@ -228,7 +224,7 @@ def _by_torchinfo(
                 **kwargs,
             )
         finally:
-            torchinfo.clear_cached_forward_pass()  # it would keep the model alive
+            torchinfo.torchinfo.clear_cached_forward_pass()  # it would keep the model alive
     counted = _totals(module)
     # torchinfo adds up its rows, in which a shared parameter stands once for each of its layers.
     result.total_params = counted["parameters"]
@@ -283,7 +279,7 @@ def _to_lists(size: object) -> object:
 
 def _input_dtypes(tensors: Sequence[torch.Tensor], input_size: object) -> list[torch.dtype]:
     """The weights' dtype for each input, as a half-precision model refuses float32."""
-    import torch
+    from .._optional import torch
 
     floating = [tensor.dtype for tensor in tensors if tensor.is_floating_point()]
     several = isinstance(input_size, (list, tuple)) and isinstance(input_size[0], (list, tuple))
@@ -294,7 +290,7 @@ def _input_dtypes(tensors: Sequence[torch.Tensor], input_size: object) -> list[t
 @contextlib.contextmanager
 def _unchanged(module: nn.Module) -> Iterator[None]:
     """Restore train flags, buffers, hooks and random states of a module at the end."""
-    import torch
+    from .._optional import torch
 
     modules = list(module.modules())
     flags = [part.training for part in modules]

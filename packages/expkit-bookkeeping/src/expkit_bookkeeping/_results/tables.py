@@ -27,7 +27,7 @@ _OTHERWISE = "Save it as .parquet, or convert it first."
 
 def _pandas() -> Any:
     """Pandas without its stubs, which lack some of its dtypes."""
-    import pandas
+    from .._optional import pandas
 
     return pandas
 
@@ -199,7 +199,7 @@ def _json_name(name: object, where: str) -> object:
 
 def _parsed(texts: list[str], entry: dict[str, object], mark: str) -> Any:
     """Cells of one column as an array of its dtype."""
-    import numpy
+    from .._optional import numpy
 
     pandas = _pandas()
 
@@ -259,8 +259,7 @@ def parquet_bytes(frame: DataFrame) -> bytes:
     Raises:
         TypeError: If it would not be read back equal; names the column.
     """
-    import pyarrow
-    from pyarrow import parquet
+    from .._optional import parquet, pyarrow
 
     cure = "Convert it first, or save it as a dict."
     kinds = {type(name).__name__ for name in frame.columns if frame.columns.nlevels == 1}
@@ -297,8 +296,7 @@ def read_parquet(buffer: io.BytesIO) -> DataFrame:
     Raises:
         ValueError: If it is not a Parquet file.
     """
-    import pyarrow
-    from pyarrow import parquet
+    from .._optional import parquet, pyarrow
 
     try:
         table = parquet.read_table(buffer)

@@ -70,8 +70,9 @@ def results_path(folder: Path, data: object, name: str) -> Path:
         TypeError: If data of this type cannot be written.
         ValueError: If the suffix is not one of the data's, or the name leaves the run folder.
 
-    >>> results_path(Path("run"), {"accuracy": 0.9}, "test").as_posix()
-    'run/results/test.yaml'
+    Examples:
+        >>> results_path(Path("run"), {"accuracy": 0.9}, "test").as_posix()
+        'run/results/test.yaml'
     """
     path = path_inside(folder / "results", name)
     suffixes = _suffixes_of(data)
@@ -201,8 +202,9 @@ def to_plain(value: object, path: str = "results", *, as_json: bool = False) -> 
     Raises:
         TypeError: If it holds anything else; the text names the key path.
 
-    >>> to_plain({"epoch": (1, 2)})
-    {'epoch': [1, 2]}
+    Examples:
+        >>> to_plain({"epoch": (1, 2)})
+        {'epoch': [1, 2]}
     """
     return plain_data(value, path, _IN_JSON if as_json else _IN_YAML)
 
@@ -286,7 +288,7 @@ def _load_json(path: Path) -> object:
 
 
 def _save_npy(path: Path, data: object, check: Check | None) -> None:
-    import numpy
+    from .._optional import numpy
 
     assert isinstance(data, numpy.ndarray)
     if isinstance(data, numpy.ma.MaskedArray):
@@ -301,22 +303,13 @@ def _save_npy(path: Path, data: object, check: Check | None) -> None:
 
 
 def _load_npy(path: Path) -> numpy.ndarray:
-    import numpy
+    from .._optional import numpy
 
     array: numpy.ndarray = numpy.load(path, allow_pickle=False)
     return array
 
 
 # --- DataFrame -------------------------------------------------------------------------------
-
-
-def _import_pandas() -> None:
-    try:
-        import pandas  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            'Reading a table needs pandas: pip install "expkit-bookkeeping[pandas]"'
-        ) from error
 
 
 def _save_csv(path: Path, data: object, check: Check | None) -> None:
@@ -329,9 +322,7 @@ def _save_csv(path: Path, data: object, check: Check | None) -> None:
 
 
 def _load_csv(path: Path) -> pandas.DataFrame:
-    _import_pandas()
-    import pandas
-
+    from .._optional import pandas
     from .tables import SCHEMA, read_table
 
     schema = path.with_name(path.name + SCHEMA_SUFFIX)
@@ -342,25 +333,13 @@ def _load_csv(path: Path) -> pandas.DataFrame:
     )
 
 
-def _import_pyarrow() -> None:
-    _import_pandas()
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            'Parquet needs pyarrow: pip install "expkit-bookkeeping[parquet]", or use .csv'
-        ) from error
-
-
 def _save_parquet(path: Path, data: object, check: Check | None) -> None:
-    _import_pyarrow()
     from .tables import parquet_bytes
 
     write_file(path, parquet_bytes(data), check=check)  # type: ignore[arg-type]
 
 
 def _load_parquet(path: Path) -> pandas.DataFrame:
-    _import_pyarrow()
     from .tables import read_parquet
 
     return read_parquet(io.BytesIO(read_file(path)))

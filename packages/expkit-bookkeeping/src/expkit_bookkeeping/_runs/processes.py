@@ -55,8 +55,9 @@ def host_name() -> str:
 def slurm_facts(environ: Mapping[str, str] | None = None) -> dict[str, object] | None:
     """The Slurm job that runs this process, or None outside Slurm.
 
-    >>> slurm_facts({"SLURM_JOB_ID": "7"})["restart_count"]
-    0
+    Examples:
+        >>> slurm_facts({"SLURM_JOB_ID": "7"})["restart_count"]
+        0
     """
     environ = os.environ if environ is None else environ
     job_id = environ.get("SLURM_JOB_ID")

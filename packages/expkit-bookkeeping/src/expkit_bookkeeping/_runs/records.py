@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from os import PathLike
 from pathlib import Path
 
 from .._files.json_files import (
@@ -42,26 +43,62 @@ COPIED_S = 24 * 60 * 60  # clocks differ by less: such a file was written by a c
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run.json, as docs/formats.md describes it. Unknown keys stay in `data`."""
+    """One run.json, as docs/formats.md describes it. Times are ISO 8601 in UTC.
+
+    Attributes:
+        folder: The run folder.
+        run_name: Its name in the experiment.
+        state: `running`, `completed`, `failed` or `interrupted`; derived: `lost` (running, and its
+            owner is gone) and `unknown` (see `reason`).
+        id: Random, made at the first claim, the same in all attempts.
+        attempt: How often the run has been started, from 1; 0 if it never was.
+        claim: Number of the claim that wrote the file.
+        experiment_id: The experiment's name; None outside an experiment.
+        config_hash: SHA-256 of the configuration; None if none was computed.
+        grid_id: The grid that started it; None for a single run.
+        swept: By swept key the value of this run.
+        choices: By config group the chosen option, or several.
+        unresolved: By key the text that depended on the machine or the time.
+        ignored: Keys that `config_hash` leaves out; None if nobody has recorded them.
+        metrics: By metric its last value.
+        best: `metric`, `direction`, `value` and `step` of the best value; None if there is none.
+        returned: What the task function returned, as tagged JSON.
+        progress: The last `step` and the `total` of epochs; None before the first.
+        continued: How the configuration changed while the run was trained, one entry per change.
+        created_at: When the run was first claimed.
+        started_at: When the attempt began.
+        heartbeat_at: When its owner last said that it lives.
+        ended_at: When it ended; None while it runs.
+        elapsed_s: Seconds spent in the run, over all attempts.
+        host: Name of the owner's machine.
+        pid: Process of the owner there.
+        process_start: What tells that process from a later one with its pid.
+        slurm: The ids of its Slurm job; None outside Slurm.
+        code: Commit, `dirty` flag and the hash of the sources; None if unknown.
+        error: `type`, `message` and `traceback`; None if it did not fail.
+        reason: Why the state is `unknown`.
+        is_newer: Whether a newer version wrote it, so that nothing in the folder may change.
+        data: The file's whole content, with keys that this version does not know.
+    """
 
     folder: Path
     run_name: str
     state: str
     id: str | None = None
     attempt: int = 0
-    claim: int = 0  # number of the claim that wrote it; older files do not say: that of the attempt
+    claim: int = 0  # where older files do not say: that of the attempt
     experiment_id: str | None = None
     config_hash: str | None = None
     grid_id: str | None = None
     swept: Mapping[str, object] = field(default_factory=dict)
     choices: Mapping[str, object] = field(default_factory=dict)
     unresolved: Mapping[str, object] = field(default_factory=dict)
-    ignored: Sequence[str] | None = None  # None: nobody has recorded it, as before 0.2
+    ignored: Sequence[str] | None = None  # None as before 0.2
     metrics: Mapping[str, object] = field(default_factory=dict)
     best: Mapping[str, object] | None = None
     returned: object = None
     progress: Mapping[str, object] | None = None
-    continued: Sequence[Mapping[str, object]] = ()  # how the configuration changed on the way
+    continued: Sequence[Mapping[str, object]] = ()
     created_at: str | None = None
     started_at: str | None = None
     heartbeat_at: str | None = None
@@ -73,8 +110,8 @@ class RunRecord:
     slurm: Mapping[str, object] | None = None
     code: Mapping[str, object] | None = None
     error: Mapping[str, object] | None = None
-    reason: str | None = None  # why the state is "unknown"
-    is_newer: bool = False  # a newer version wrote it: nothing in this folder may change
+    reason: str | None = None
+    is_newer: bool = False
     data: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     @property
@@ -87,7 +124,7 @@ class RunRecord:
 Liveness = Callable[[RunRecord], bool | None]
 
 
-def read_run(folder: Path) -> RunRecord | None:
+def read_run(folder: str | PathLike[str]) -> RunRecord | None:
     """Read a run's run.json as it is: the state of a run whose owner is gone is still `running`.
 
     Args:
@@ -148,7 +185,7 @@ def _is_to_remove(claim: ClaimFacts) -> bool:
     return claim.purpose == TO_REMOVE
 
 
-def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRecord]:
+def find_runs(experiment: str | PathLike[str], *, is_alive: Liveness = is_alive) -> list[RunRecord]:
     """All runs of an experiment that were ever claimed, sorted by name.
 
     The state `lost` is derived: run.json says `running`, and the owner is gone. If that is
@@ -162,7 +199,8 @@ def find_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> list[RunRec
         One record per run folder with a run.json or a claim.
     """
     with collector_paused():
-        return sorted(iter_runs(experiment, is_alive=is_alive), key=lambda record: record.run_name)
+        records = iter_runs(Path(experiment), is_alive=is_alive)
+        return sorted(records, key=lambda record: record.run_name)
 
 
 def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[RunRecord]:
@@ -185,7 +223,7 @@ def iter_runs(experiment: Path, *, is_alive: Liveness = is_alive) -> Iterator[Ru
                 yield lost_if_ownerless(record, is_alive)
 
 
-def find_run(folder: Path, *, is_alive: Liveness = is_alive) -> RunRecord | None:
+def find_run(folder: str | PathLike[str], *, is_alive: Liveness = is_alive) -> RunRecord | None:
     """One run as `find_runs` gives it: as its present owner claimed it, or `lost`.
 
     Args:

@@ -5,6 +5,7 @@ import enum
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,7 +19,19 @@ DIRECTIONS = ("maximize", "minimize")
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """The keys of `expkit:` that concern one run, and the number of epochs."""
+    """The keys of `expkit:` that concern one run, and the number of epochs.
+
+    Attributes:
+        metric: Which metric ranks checkpoints and runs; None: nothing does.
+        direction: `maximize` or `minimize`, of that metric.
+        keep_last: How many of the latest checkpoints are kept, at least 1; None keeps all.
+        keep_best: How many of the best are kept besides; None keeps all.
+        epochs: How many epochs the training has; None if unknown.
+
+    Raises:
+        TypeError: If `metric` is no text.
+        ValueError: If another value is none of these.
+    """
 
     metric: str | None = None
     direction: str = "maximize"
@@ -58,9 +71,9 @@ def plain_config(config: object) -> dict[str, object]:
         TypeError: If it is no mapping, or holds something that is not data; the text says where.
     """
     if type(config).__module__.partition(".")[0] == "omegaconf":
-        from omegaconf import OmegaConf
+        from .._optional import omegaconf
 
-        config = OmegaConf.to_container(config, resolve=True)
+        config = omegaconf.OmegaConf.to_container(config, resolve=True)
     if not isinstance(config, Mapping):
         raise TypeError(
             f"A configuration is a DictConfig or a mapping, not {type(config).__name__}: "
@@ -90,10 +103,9 @@ def shown_config(config: object, plain: Mapping[str, object]) -> dict[str, objec
         return public_config(plain, patterns)
     import copy
 
-    from omegaconf import OmegaConf, open_dict, read_write
-    from omegaconf.errors import OmegaConfBaseException
+    from .._optional import omegaconf
 
-    written = OmegaConf.to_container(config, resolve=False)
+    written = omegaconf.OmegaConf.to_container(config, resolve=False)
     secrets = list(_secret_texts(written, patterns)) if isinstance(written, dict) else []
     if not secrets:
         return public_config(plain, patterns)
@@ -104,9 +116,9 @@ def shown_config(config: object, plain: Mapping[str, object]) -> dict[str, objec
         for key in path[:-1]:
             node = node[key]
         try:
-            with read_write(node), open_dict(node):
+            with omegaconf.read_write(node), omegaconf.open_dict(node):
                 node[path[-1]] = MASK
-        except OmegaConfBaseException:  # a reference to a number: no text, and no secret
+        except omegaconf.errors.OmegaConfBaseException:  # a reference to a number: no secret
             continue
         public_texts.append((path, shown(path[-1], text, patterns)))
     data = plain_config(veiled)
@@ -133,7 +145,7 @@ def _secret_texts(
         yield path, written
 
 
-def read_config(folder: Path) -> dict[str, object]:
+def read_config(folder: str | PathLike[str]) -> dict[str, object]:
     """The configuration of a run, as its config.yaml holds it.
 
     Args:

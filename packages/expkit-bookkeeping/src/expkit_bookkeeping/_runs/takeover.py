@@ -149,9 +149,10 @@ def continuation_text(continued: Sequence[Mapping[str, object]]) -> str:
     Args:
         continued: What run.json says under this key.
 
-    >>> change = {"key": "epochs", "before": 20, "after": 40}
-    >>> continuation_text([{"attempt": 2, "epoch": 20, "changes": [change]}])
-    'epochs 20 → 40 at epoch 20'
+    Examples:
+        >>> change = {"key": "epochs", "before": 20, "after": 40}
+        >>> continuation_text([{"attempt": 2, "epoch": 20, "changes": [change]}])
+        'epochs 20 → 40 at epoch 20'
     """
     texts = []
     for entry in continued:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import cast
 
@@ -220,7 +221,7 @@ def _change(judged: RunRecord, record: RunRecord | None) -> str | None:
     )
 
 
-def removed_runs(experiment: Path) -> list[RemovedRun]:
+def removed_runs(experiment: str | PathLike[str]) -> list[RemovedRun]:
     """The runs that were moved to an experiment's trash, the oldest first.
 
     A run that is in its place is not listed: somebody has moved it back, or was killed before the

@@ -22,7 +22,7 @@ _LONGEST_PAUSE_S = 600.0
 _PAUSE_GROWTH = 1.5
 _SHARE = 0.03  # of one processor
 _NICENESS = 10  # the runs come first
-_NOT_INSTALLED = 69  # exit code: the verb lacks a package that not everybody wants
+_NOT_INSTALLED = 69  # exit code: the verb lacks a package, and not everybody wants a report
 
 
 class Drawing:
@@ -102,7 +102,7 @@ class Drawing:
             self._process.wait()
             self._stderr.seek(0)
             lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-            if self._process.returncode == _NOT_INSTALLED:
+            if self._process.returncode == _NOT_INSTALLED and self._verb == "report":
                 return []
             notes += [f"{self._verb}: {line}" for line in lines[-_MOST_COMPLAINTS:]]
             if self._process.returncode != 0:

@@ -48,11 +48,11 @@ class SiblingVerbs:
     ) -> None:
         installed = {verb: name for verb, name in installed_verbs().items() if verb in verbs}
         starter = VerbStarter.of_this_process()
-        self.tracking = TrackingSync(experiment, installed.get("sync"), starter)
-        self.drawing = Drawing(
+        self.tracking: TrackingSync = TrackingSync(experiment, installed.get("sync"), starter)
+        self.drawing: Drawing = Drawing(
             experiment, installed.get("plot"), starter, is_last_batch=is_last_batch
         )
-        self.report = Drawing(experiment, installed.get("report"), starter, verb="report")
+        self.report: Drawing = Drawing(experiment, installed.get("report"), starter, verb="report")
         self.runs_ended = False
         self._is_last_batch = is_last_batch
         self._is_over = threading.Event()

@@ -239,16 +239,18 @@ def _named_run(index: int, overrides: Sequence[str]) -> Iterator[None]:
     """Let Hydra's error say which run it is about."""
     from hydra.errors import CompactHydraException, ConfigCompositionException
 
+    name = without_known_secrets(" ".join(overrides)) or "no overrides"
+    text = f"Run {index} of the grid ({name}) cannot be composed:"
     try:
         yield
     except CompactHydraException as error:
         # Hydra prints the message and, if it is OmegaConf's, the cause.
         raise ConfigCompositionException(
-            without_known_secrets(
-                f"Run {index} of the grid ({' '.join(overrides) or 'no overrides'}) "
-                f"cannot be composed: {error}"
-            )
+            without_known_secrets(f"{text} {error}")
         ) from error.__cause__
+    except Exception as error:  # such as that of a file that is no YAML
+        error.add_note(text)
+        raise
 
 
 def assemble(config: DictConfig, patches: Iterable[NodePatch], overrides: Sequence[str]) -> None:

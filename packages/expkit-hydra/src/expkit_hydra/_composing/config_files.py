@@ -72,12 +72,19 @@ def _self_comes_first(config_loader: ConfigLoader, config_name: str | None) -> b
     return position is not None and names.index("_self_") < position
 
 
+def order_warning(config_loader: ConfigLoader, config_name: str | None) -> str | None:
+    """A warning where the keys of `expkit` win over the user's own; None where they do not."""
+    if not _self_comes_first(config_loader, config_name):
+        return None
+    return (
+        f"In the defaults list of {config_name}, _self_ stands before expkit, so expkit's own "
+        "values win over yours (experiment_id, expkit.metric, hydra.sweeper.params, …). Put "
+        "expkit before _self_, and leave the rest as it is."
+    )
+
+
 def warn_about_order(config_loader: ConfigLoader, config_name: str | None) -> None:
     """Warn when the keys of `expkit` win over the user's own."""
-    if _self_comes_first(config_loader, config_name):
-        log.warning(
-            "In the defaults list of %s, _self_ stands before expkit, so expkit's own values win "
-            "over yours (experiment_id, expkit.metric, hydra.sweeper.params, …). Put expkit before "
-            "_self_, and leave the rest as it is.",
-            config_name,
-        )
+    warning = order_warning(config_loader, config_name)
+    if warning is not None:
+        log.warning("%s", warning)

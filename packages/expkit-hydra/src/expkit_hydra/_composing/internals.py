@@ -16,7 +16,7 @@ No other module of this package reaches for a name of theirs that begins with an
   (`is_read_version`, `flush_loggers`, `yaml_dumper`, `raw_return_value`)
 * What passes through Hydra's `run_job`, of which callbacks are told nothing. (`watch_jobs`)
 * Hydra itself in a process that `hydra.main` has not started. (`initialize_hydra`,
-  `make_callbacks`, `import_logging_config`, `current_app`, `replaced_app`)
+  `make_callbacks`, `import_logging_config`, `current_app`, `replaced_app`, `replaced_multirun`)
 
 Importing this module imports neither: each function does so itself. The innermost loops of a grid
 pass through here, so these are plain functions around one access each (about 20 ns).
@@ -333,6 +333,19 @@ def make_callbacks(config: DictConfig | None) -> Any:
 def current_app() -> Any:
     """What `hydra.main` calls to run its app."""
     return import_module("hydra.main")._run_hydra
+
+
+@contextmanager
+def replaced_multirun(replacement: Callable[..., Any]) -> Iterator[None]:
+    """Let Hydra call this in place of its method `multirun`, for the length of a block."""
+    from hydra._internal.hydra import Hydra
+
+    before = Hydra.multirun
+    Hydra.multirun = replacement  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.multirun = before  # type: ignore[method-assign]
 
 
 @contextmanager

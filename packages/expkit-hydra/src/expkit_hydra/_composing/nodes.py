@@ -20,6 +20,24 @@ def holds_reference(node: Any) -> bool:
     return is_reference(node)
 
 
+def references_below(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The references at a node and below it, each with its dotted key.
+
+    Args:
+        node: The node; None has none.
+        path: Its own key.
+    """
+    if node is None:
+        return
+    content = content_of(node)
+    if isinstance(content, dict | list):
+        pairs = content.items() if isinstance(content, dict) else enumerate(content)
+        for key, child in pairs:
+            yield from references_below(child, f"{path}.{key}" if path else str(key))
+    elif is_reference(node):
+        yield path, node
+
+
 def container(config: DictConfig, path: Iterable[str]) -> DictConfig | None:
     """The mapping under a path of keys, none of which is a reference or missing."""
     from omegaconf import DictConfig

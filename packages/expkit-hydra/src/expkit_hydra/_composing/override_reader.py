@@ -157,9 +157,16 @@ def _options_in_defaults(group: str, hydra: DictConfig) -> list[str] | None:
         defaults = loader.compute_defaults_list(hydra.job.config_name, overrides, RunMode.RUN)
     except Exception:  # Hydra is asked to compose, and says why it refuses
         return None
-    paths = [str(default.config_path).rpartition("/") for default in defaults.defaults]
-    options = [option for folder, _, option in paths if folder == group.partition("@")[0]]
-    return options or None
+    path, _, package = group.partition("@")
+    options: dict[str | None, list[str]] = {}  # by package: a group may be chosen from for several
+    for default in defaults.defaults:
+        folder, _, option = str(default.config_path).rpartition("/")
+        if folder == path:
+            options.setdefault(default.package, []).append(option)
+    if package:
+        return options.get("" if package == "_global_" else package)
+    # The header of an option may give it another package than its group's own.
+    return options.get(path.replace("/", ".")) or next(iter(options.values()), None)
 
 
 def _is_mapping(override: Override) -> bool:

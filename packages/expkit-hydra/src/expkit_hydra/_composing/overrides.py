@@ -17,10 +17,11 @@ _NOT_STRINGS = {"null", "true", "false", "nan", "inf"}
 def to_override(key: str, value: object) -> str:
     r"""An override that sets one key to one value.
 
-    >>> to_override("optimizer.lr", 0.001), to_override("model", "cnn")
-    ('optimizer.lr=0.001', 'model=cnn')
-    >>> to_override("layers", [64, None]), to_override("note", "1,2 or 'a'")
-    ('layers=[64,null]', "note='1,2 or \\'a\\''")
+    Examples:
+        >>> to_override("optimizer.lr", 0.001), to_override("model", "cnn")
+        ('optimizer.lr=0.001', 'model=cnn')
+        >>> to_override("layers", [64, None]), to_override("note", "1,2 or 'a'")
+        ('layers=[64,null]', "note='1,2 or \\'a\\''")
     """
     return f"{key}={to_text(value)}"
 
@@ -62,8 +63,9 @@ def _key_text(key: object) -> str:
 def bare_key(key: str) -> str:
     """The key without Hydra's marks for adding and deleting.
 
-    >>> bare_key("++optimizer.lr")
-    'optimizer.lr'
+    Examples:
+        >>> bare_key("++optimizer.lr")
+        'optimizer.lr'
     """
     return key.lstrip("+~")
 
@@ -71,8 +73,9 @@ def bare_key(key: str) -> str:
 def overlap(keys: Sequence[str]) -> bool:
     """Whether one key equals another or lies below it: then their order matters.
 
-    >>> overlap(["a.b", "a.c"]), overlap(["a", "a.c"]), overlap(["a", "a"])
-    (False, True, True)
+    Examples:
+        >>> overlap(["a.b", "a.c"]), overlap(["a", "a.c"]), overlap(["a", "a"])
+        (False, True, True)
     """
     ordered = sorted(f"{key}." for key in keys)
     return any(later.startswith(key) for key, later in itertools.pairwise(ordered))

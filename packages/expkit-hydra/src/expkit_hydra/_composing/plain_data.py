@@ -16,6 +16,7 @@ from .internals import content_of, is_reference, raw_value, referent
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from omegaconf.base import Node
 
 _DATA = frozenset([str, int, float, bool, type(None)])
 
@@ -72,11 +73,18 @@ def _text_of_object(value: object) -> str:
     return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
 
 
-def plain_text(config: DictConfig) -> dict[str, object]:
-    """A configuration as plain data, with its references as they are written."""
+def plain_written(node: Node) -> object:
+    """A node as plain data, with its references as they are written."""
     from omegaconf import OmegaConf
 
-    written = plain_value(OmegaConf.to_container(config, resolve=False))
+    if isinstance(content_of(node), dict | list):
+        return plain_value(OmegaConf.to_container(node, resolve=False))
+    return plain_value(raw_value(node))
+
+
+def plain_text(config: DictConfig) -> dict[str, object]:
+    """A configuration as plain data, with its references as they are written."""
+    written = plain_written(config)
     assert isinstance(written, dict)
     return written
 

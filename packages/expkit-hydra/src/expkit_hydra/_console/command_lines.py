@@ -131,8 +131,9 @@ def repetition(
 def _config_flags(arguments: Sequence[str]) -> list[str]:
     """Those of Hydra's flags that say which configuration it is.
 
-    >>> _config_flags(["-m", "--config-name", "big", "x=1,2", "--config-dir=conf"])
-    ['--config-name', 'big', '--config-dir=conf']
+    Examples:
+        >>> _config_flags(["-m", "--config-name", "big", "x=1,2", "--config-dir=conf"])
+        ['--config-name', 'big', '--config-dir=conf']
     """
     flags: list[str] = []
     words = iter(arguments)

@@ -145,8 +145,9 @@ def _printable(column: Column) -> Column:
 def cell_text(text: str) -> str:
     r"""Text as a table shows it: in one line, with escapes for control characters.
 
-    >>> cell_text("a\nb\x1b[2J")
-    'a\\nb\\x1b[2J'
+    Examples:
+        >>> cell_text("a\nb\x1b[2J")
+        'a\\nb\\x1b[2J'
     """
     from expkit_bookkeeping.launching import printable
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
 
+NOT_INSTALLED = 69  # exit code: a package is missing; EX_UNAVAILABLE of sysexits.h
+
+
 def console() -> Console:
     """Where commands write: this process's standard output as it is now."""
     return _console_on(sys.stdout)
@@ -109,7 +112,7 @@ class TolerantStream:
 def answered(verb: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
     """A verb that says in a sentence what the file system refuses it; then its exit code is 2.
 
-    Ctrl-C ends it quietly, with exit code 130.
+    It is 69 where a package is missing, and 130 after Ctrl-C, of which nothing is said.
     """
 
     @functools.wraps(verb)
@@ -121,6 +124,9 @@ def answered(verb: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], 
         except OSError as error:
             say(_refusal(error), sys.stderr)
             return 2
+        except ImportError as error:
+            say(str(error), sys.stderr)
+            return NOT_INSTALLED
         except KeyboardInterrupt:
             return 130
 

@@ -30,10 +30,11 @@ STYLES = {
 def progress_text(row: Row) -> str:
     """Epochs done, and of how many; steps count from 0, and beyond the epochs they are batches.
 
-    >>> progress_text(Row("a", "running", step=12, total=20))
-    '13/20'
-    >>> progress_text(Row("a", "running", step=1500, total=20))
-    'step 1500'
+    Examples:
+        >>> progress_text(Row("a", "running", step=12, total=20))
+        '13/20'
+        >>> progress_text(Row("a", "running", step=1500, total=20))
+        'step 1500'
     """
     if row.step is None:
         return "" if row.total is None else f"0/{row.total}"
@@ -47,9 +48,10 @@ def finished_line(
 ) -> str:
     r"""The line that a sweep prints when a run has ended, in rich's markup.
 
-    >>> row = Row("cnn_1", "completed", elapsed_s=1.2, best=0.981)
-    >>> finished_line(3, 12, row, name_width=6, metric="val_accuracy")
-    '\\[ 3/12] cnn_1   [green]completed  [/]     1.2 s  val_accuracy 0.981'
+    Examples:
+        >>> row = Row("cnn_1", "completed", elapsed_s=1.2, best=0.981)
+        >>> finished_line(3, 12, row, name_width=6, metric="val_accuracy")
+        '\\[ 3/12] cnn_1   [green]completed  [/]     1.2 s  val_accuracy 0.981'
     """
     from rich.markup import escape
 

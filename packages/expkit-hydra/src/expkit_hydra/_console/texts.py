@@ -21,10 +21,11 @@ STATES = (
 def error_line(error: Mapping[str, object] | None) -> str | None:
     r"""The error of a run in one line: its type and the first line of its message.
 
-    >>> error_line({"type": "ValueError", "message": "lr is negative\nmore", "traceback": ""})
-    'ValueError: lr is negative'
-    >>> error_line({"type": "SystemExit", "message": "143"})
-    'stopped by SIGTERM (scancel?)'
+    Examples:
+        >>> error_line({"type": "ValueError", "message": "lr is negative\nmore", "traceback": ""})
+        'ValueError: lr is negative'
+        >>> error_line({"type": "SystemExit", "message": "143"})
+        'stopped by SIGTERM (scancel?)'
     """
     if not error:
         return None
@@ -38,8 +39,9 @@ def error_line(error: Mapping[str, object] | None) -> str | None:
 def duration_text(seconds: float | None) -> str:
     """A duration for people.
 
-    >>> [duration_text(seconds) for seconds in (None, 0.04, 1.23, 75, 3720, 90000)]
-    ['', '0.0 s', '1.2 s', '1 min 15 s', '1 h 02 min', '1 d 01 h']
+    Examples:
+        >>> [duration_text(seconds) for seconds in (None, 0.04, 1.23, 75, 3720, 90000)]
+        ['', '0.0 s', '1.2 s', '1 min 15 s', '1 h 02 min', '1 d 01 h']
     """
     if seconds is None:
         return ""
@@ -58,8 +60,9 @@ def duration_text(seconds: float | None) -> str:
 def size_text(size_bytes: int) -> str:
     """A size for people, in powers of 1000.
 
-    >>> [size_text(size) for size in (0, 999, 1500, 2_500_000, 7_000_000_000)]
-    ['0 B', '999 B', '1.5 kB', '2.5 MB', '7.0 GB']
+    Examples:
+        >>> [size_text(size) for size in (0, 999, 1500, 2_500_000, 7_000_000_000)]
+        ['0 B', '999 B', '1.5 kB', '2.5 MB', '7.0 GB']
     """
     if size_bytes < 1000:
         return f"{size_bytes} B"
@@ -74,8 +77,9 @@ def size_text(size_bytes: int) -> str:
 def value_text(value: float | None) -> str:
     """A metric's value with four digits.
 
-    >>> [value_text(value) for value in (None, 0.98104, 12345.6, 2.5e-7)]
-    ['', '0.981', '1.235e+04', '2.5e-07']
+    Examples:
+        >>> [value_text(value) for value in (None, 0.98104, 12345.6, 2.5e-7)]
+        ['', '0.981', '1.235e+04', '2.5e-07']
     """
     return "" if value is None else f"{value:.4g}"
 
@@ -83,8 +87,9 @@ def value_text(value: float | None) -> str:
 def counts_text(states: Iterable[str]) -> str:
     """How many runs are in which state.
 
-    >>> counts_text(["failed", "completed", "completed"])
-    '2 completed, 1 failed'
+    Examples:
+        >>> counts_text(["failed", "completed", "completed"])
+        '2 completed, 1 failed'
     """
     counts = Counter(states)
     order = [*STATES, *sorted(set(counts) - set(STATES))]
@@ -112,8 +117,9 @@ def unused_folders(folders: Mapping[str, str]) -> str:
 def run_count(number: int) -> str:
     """A number of runs.
 
-    >>> [run_count(1), run_count(12)]
-    ['1 run', '12 runs']
+    Examples:
+        >>> [run_count(1), run_count(12)]
+        ['1 run', '12 runs']
     """
     return "1 run" if number == 1 else f"{number} runs"
 

@@ -5,14 +5,16 @@ Only what a grid's files hold of a run is kept: configurations pass by one after
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY
 
 from .._composing.composer import Composer
-from .._composing.errors import GridError
+from .._composing.errors import GridError, refuse_unresolvable
+from .._composing.internals import is_reference
+from .._composing.nodes import node_at
 from .._composing.plain_data import plain_value
 from .._composing.run_location import RunLocation
 from .._grid.frozen_configs import FrozenConfigs
@@ -23,6 +25,7 @@ from .._grid.secrets import patterns_of
 from .composed_runs import ComposedRun, ShowProgress, composed_runs
 from .expansion import Expansion
 from .experiment import Experiment
+from .grid_wide import GridWideSettings
 from .shape import Naming, ResolvedRun, Shape, shape_of_run
 
 TYPE_CHECKING = False
@@ -46,6 +49,7 @@ class Draft:
         blocks: The size of each block of a union, and how many of its runs repeat earlier ones.
         missing: The keys that have no value (`???`), each with the names of the runs to start that
             lack it.
+        without_effect: Sentences about settings that runs have and that the grid does not read.
     """
 
     experiment: Path
@@ -55,6 +59,7 @@ class Draft:
     frozen: FrozenConfigs = field(default_factory=FrozenConfigs)
     blocks: list[dict[str, int]] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
+    without_effect: Sequence[str] = ()
 
 
 def draft_grid(
@@ -63,6 +68,7 @@ def draft_grid(
     composer: Composer,
     naming: Naming,
     *,
+    grid_options: Collection[str] | None = None,
     show_progress: ShowProgress | None = None,
 ) -> Draft:
     """Compose, name, identify and decide about the runs of a grid.
@@ -72,28 +78,36 @@ def draft_grid(
         expansion: The runs' overrides.
         composer: Composes a run.
         naming: How they are named.
+        grid_options: The options that the launcher reads once for the whole grid; None: all.
         show_progress: Shows how far it is while it passes the runs on.
 
     Raises:
         GridError: If a rule or an option cannot be read, if runs share a name or a folder, if
-            rules leave nothing, or if folders hold other configurations and `expkit.on_change` is
-            not given.
+            rules leave nothing, if a run asks for what holds for a whole grid only, or if folders
+            hold other configurations and `expkit.on_change` is not given.
     """
     from expkit_filter import FilterError
 
     try:
-        return _Drafting(config, expansion, composer, naming).draft(show_progress)
+        settings = GridWideSettings(config, composer, grid_options)
+        return _Drafting(config, expansion, composer, naming, settings).draft(show_progress)
     except FilterError as error:
         raise GridError(str(error)) from error
 
 
 class _Drafting:
     def __init__(
-        self, config: DictConfig, expansion: Expansion, composer: Composer, naming: Naming
+        self,
+        config: DictConfig,
+        expansion: Expansion,
+        composer: Composer,
+        naming: Naming,
+        settings: GridWideSettings,
     ) -> None:
         from expkit_filter import RunFilter
 
         self._config = config
+        self._settings = settings
         self._expansion = expansion
         self._composer = composer
         self._naming = naming
@@ -142,6 +156,7 @@ class _Drafting:
             frozen=self._frozen,
             blocks=self._count_blocks(),
             missing=self._missing_in(selection.to_run),
+            without_effect=tuple(self._settings.warnings),
         )
 
     def _missing_in(self, positions: Sequence[int]) -> dict[str, list[str]]:
@@ -194,12 +209,14 @@ class _Drafting:
         resolved = run.resolve()
         folder = self._experiment.enter(resolved)
         if resolved.config_hash in self._seen:
+            self._settings.check(run.composition)  # it may differ in them alone
             self._refuse_ignored(self._seen[resolved.config_hash], run, resolved)
             return
         candidate = _candidate(resolved, folder)
         decision = self._selecting.add(candidate)
         rule = self._permanent_rule(decision, candidate)
         if rule is None:
+            self._settings.check(run.composition)
             location = RunLocation(resolved.run_name, self._naming.pinned)
             self._frozen.add(index, run.composition, location)
         config_hash = resolved.config_hash
@@ -315,6 +332,8 @@ def read_rules(config: DictConfig) -> list[object]:
     Raises:
         GridError: If it is no list.
     """
+    if "_filters" in config and is_reference(node_at(config, "_filters")):
+        refuse_unresolvable(config, ("_filters",))
     rules = plain_value(config.get("_filters")) or []
     if not isinstance(rules, list):
         raise GridError(f"_filters is a list of rules, got {rules!r}. Write _filters: [RULE, …].")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key, public_override
 
-from .._composing.errors import GridError
+from .._composing.composer import Composer
+from .._composing.errors import GridError, refuse_unresolvable
+from .._composing.global_state import current_config
+from .._grid.run import GridRun
 from .expansion import Expansion
 from .shape import ResolvedRun
 
@@ -57,6 +60,25 @@ def refuse_swept_secrets(expansion: Expansion, patterns: Sequence[str]) -> None:
             )
 
 
+def refuse_unresolved(runs: Iterable[GridRun], composer: Composer) -> None:
+    """Refuse swept values that are references to nothing: they would be part of names.
+
+    Raises:
+        GridError: Naming the key and the run.
+    """
+    for run in runs:
+        for key, value in run.values.items():
+            if not (isinstance(value, str) and "${" in value):
+                continue
+            config = composer.compose(run.index, run.overrides)
+            with current_config(config):
+                try:
+                    # What is missing, the program may fill in.
+                    refuse_unresolvable(config, (key.partition("@")[0],), or_missing=False)
+                except GridError as error:
+                    raise GridError(f"{error} ({' '.join(run.overrides)})") from None
+
+
 class Experiment:
     """The one experiment to which all runs of a grid belong."""
 
@@ -73,7 +95,7 @@ class Experiment:
         if self._identifiers is None or self.folder is None:
             self._identifiers = run.experiment
             results_dir, experiment_id = run.experiment
-            check_experiment_id(experiment_id)
+            check_experiment(results_dir, experiment_id)
             self.folder = Path(results_dir).absolute() / experiment_id
             self._training = self.folder / "training"
         elif run.experiment != self._identifiers:
@@ -87,13 +109,22 @@ class Experiment:
         return self._training / run.run_name
 
 
-def check_experiment_id(experiment_id: str) -> None:
-    """Refuse what is not the name of one folder: Hydra would write elsewhere.
+def check_experiment(results_dir: str, experiment_id: str) -> None:
+    """Refuse what is no place for an experiment: its runs would be written elsewhere.
+
+    Args:
+        results_dir: The folder of all experiments, as text.
+        experiment_id: The name of the experiment's folder, as text.
 
     Raises:
-        GridError: If it is not.
+        GridError: If one of them is null or empty, or if the name is not that of one folder.
     """
-    # "None": what is left of `experiment_id: null` by then.
+    # "None": what is left of a null by then.
+    if results_dir in ("", "None"):
+        raise GridError(
+            f"results_dir is the folder of all experiments, got {results_dir!r}. Write e.g. "
+            "results_dir: results, or leave the key out."
+        )
     if experiment_id.startswith(".") or experiment_id in ("", "None") or "/" in experiment_id:
         raise GridError(
             f"experiment_id is the name of one folder in results_dir, got {experiment_id!r}. "

@@ -23,6 +23,7 @@ from expkit_bookkeeping.launching import (
 
 from .._composing.composer import Composer
 from .._composing.config_files import files_read_once
+from .._composing.errors import one_sentence
 from .._composing.global_state import current_config
 from .._composing.overrides import bare_key
 from .._composing.run_location import RunLocation, pinned_keys
@@ -30,12 +31,12 @@ from .._grid.contents import has_tree
 from .._grid.frozen_configs import FrozenConfigs
 from .._grid.grid import RECORDS
 from .._grid.identity import identify
-from .._grid.names import clean, swept_values
+from .._grid.names import clean, fill_in_name, swept_values
 from .._grid.run import GridRun, SweepJob, run_version
 from .._grid.schedulers import ask_schedulers
 from .._grid.secrets import patterns_of, remember_secrets_of, secret_nodes, veiled
 from .description import describe_runs
-from .experiment import check_experiment_id
+from .experiment import check_experiment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,10 +83,9 @@ class ListSweep:
             command: What runs the sweep again, behind `python`.
 
         Raises:
-            GridError: If the experiment has no valid name.
-            ConfigCompositionException: If Hydra refuses a list.
+            GridError: If the experiment has no valid name, or if Hydra refuses a list.
         """
-        with current_config(config):
+        with one_sentence(), current_config(config):
             remember_secrets_of(config, [text for texts in override_lists for text in texts])
             batch = _Batch(self, config, loader)
             with files_read_once(loader):
@@ -118,7 +118,7 @@ class _Batch:
         self._patterns = patterns_of(config)
         self._has_tree = has_tree(config)
         if self._has_tree:
-            check_experiment_id(str(config.experiment_id))
+            check_experiment(str(config.results_dir), str(config.experiment_id))
             results_dir = Path(str(config.results_dir)).absolute()
             self._experiment = results_dir / str(config.experiment_id)
         else:
@@ -137,6 +137,8 @@ class _Batch:
         index = len(self._runs)
         composition = self._composer.compose_job(number, overrides)
         config = composition.base.config
+        if self._has_tree:
+            fill_in_name(config)
         keys = self._keys(overrides)
         secrets = secret_nodes(config, self._patterns)
         with current_config(config), veiled(secrets, self._patterns):

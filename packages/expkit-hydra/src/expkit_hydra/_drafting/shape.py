@@ -250,6 +250,9 @@ def _missing_keys(data: object, path: str = "") -> Iterator[str]:
     if isinstance(data, Mapping):
         for key, value in data.items():
             yield from _missing_keys(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(data, list):
+        for number, item in enumerate(data):
+            yield from _missing_keys(item, f"{path}.{number}")
     elif data == "???":
         yield path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 from .grid import DESCRIPTION, Grid, open_grid, read_description, read_grid
@@ -53,7 +54,7 @@ class GridSettings:
     config: Mapping[str, object]
 
 
-def grid_runs(path: Path | str) -> Sequence[GridRun]:
+def grid_runs(path: str | PathLike[str]) -> Sequence[GridRun]:
     """The runs of a grid in its order, those that a rule skips included.
 
     Args:
@@ -68,7 +69,7 @@ def grid_runs(path: Path | str) -> Sequence[GridRun]:
     return grid.runs if grid.path == Path(path).absolute() else sweep_runs(grid)
 
 
-def grid_settings(path: Path | str) -> GridSettings | None:
+def grid_settings(path: str | PathLike[str]) -> GridSettings | None:
     """The settings of a grid.
 
     Args:

@@ -59,7 +59,7 @@ class FrozenConfigs:
     def __init__(self, patterns: Sequence[str] = SECRET_KEYS) -> None:
         self.lines: list[str] = []
         self.types: Types = {}
-        self.vault = Vault(patterns)
+        self.vault: Vault = Vault(patterns)
         self._size = 0
         self._numbers: dict[str, int] = {}
         self._bases: dict[tuple[str, ...], int] = {}

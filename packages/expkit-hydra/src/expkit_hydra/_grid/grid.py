@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -48,21 +49,28 @@ RECORDS = ".expkit"
 class Grid:
     """A grid search: its runs, their frozen configurations and what is to be done now.
 
-    `pending` are the runs to execute now, `fresh` the numbers of those whose folder, left by an
-    earlier run, moves to the trash before they start. `known` holds, by number, the versions of
-    earlier runs on which the sweep decided that: any other version that a run finds when it
-    starts is somebody else's work since then. `is_last_batch` is false if other runs of the same
-    sweep follow: results, figures and table wait for them.
+    Attributes:
+        path: Its folder, `EXPERIMENT/grids/GRID_ID`.
+        grid_id: The name of that folder.
+        runs: All runs in the grid's order, those that a rule skips included.
+        pending: The runs to execute now.
+        fresh: Numbers of the pending runs whose folder, left by an earlier run, moves to the trash
+            before they start.
+        known: By number, the versions of earlier runs on which the sweep decided that. Any other
+            version that a run finds when it starts is somebody else's work since then.
+        is_last_batch: Whether no other runs of the same sweep follow, for which results, figures
+            and table would wait.
+        types: By name the classes of configurations that its files cannot hold.
+        unwritten: By number the configurations that its files cannot hold.
     """
 
-    path: Path  # <experiment>/grids/<grid_id>
+    path: Path
     grid_id: str
     runs: Sequence[GridRun]
     pending: Sequence[GridRun]
     fresh: frozenset[int] = frozenset()
     known: Mapping[int, frozenset[RunVersion]] = field(default_factory=dict, repr=False)
     is_last_batch: bool = True
-    # What its files cannot hold: classes by name, and configurations by the number of their run.
     types: Types = field(default_factory=dict, repr=False, compare=False)
     unwritten: Mapping[int, DictConfig] = field(default_factory=dict, repr=False, compare=False)
 
@@ -126,7 +134,7 @@ class Grid:
         return FrozenReader(self.path / CONFIGS, self.path / CONFIGS_INDEX, self.types)
 
     @classmethod
-    def load(cls, path: Path | str) -> Grid:
+    def load(cls, path: str | PathLike[str]) -> Grid:
         """Read a grid from its folder, or an experiment's latest grid from the experiment's folder.
 
         Its `pending` are the runs that no rule skips and that are not completed.
@@ -150,7 +158,7 @@ class Grid:
         return replace(grid, pending=pending, known=run_versions(pending, records))
 
 
-def read_grid(path: Path | str) -> Grid:
+def read_grid(path: str | PathLike[str]) -> Grid:
     """Read a grid without asking what has been done: nothing is `pending`.
 
     Raises:
@@ -161,7 +169,7 @@ def read_grid(path: Path | str) -> Grid:
     return replace(grid, runs=list(iter(grid.runs)))
 
 
-def open_grid(path: Path | str) -> Grid:
+def open_grid(path: str | PathLike[str]) -> Grid:
     """As `read_grid`, but each run is read on demand: for a caller that needs one of thousands.
 
     Raises:

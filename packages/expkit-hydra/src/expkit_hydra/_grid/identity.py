@@ -65,7 +65,7 @@ def identify(config: DictConfig, *, swept: Sequence[str] = ()) -> Identity:
         data=data,
         config_hash=_hash(_counted(stable, ignored, hides)),
         unresolved={
-            **({} if stable is data else dict(_differences(_counted(stable, (), hides), data))),
+            **({} if stable is data else dict(differing_values(_counted(stable, (), hides), data))),
             **dict(_secret_references(secrets, patterns)),
         },
         ignored=tuple(ignored),
@@ -197,14 +197,14 @@ def _counted(
     return kept if patterns is None else counted_without_secrets(kept, patterns)
 
 
-def _differences(counted: object, data: object, path: str = "") -> Iterator[tuple[str, object]]:
+def differing_values(counted: object, data: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Where what counts differs from the data: the key, joined by dots, and what counts."""
     if isinstance(counted, Mapping) and isinstance(data, Mapping):
         for key, value in counted.items():
-            yield from _differences(value, data.get(key), f"{path}.{key}" if path else key)
+            yield from differing_values(value, data.get(key), f"{path}.{key}" if path else key)
     elif isinstance(counted, list) and isinstance(data, list) and len(counted) == len(data):
         for number, (value, item) in enumerate(zip(counted, data, strict=True)):
-            yield from _differences(value, item, f"{path}.{number}")
+            yield from differing_values(value, item, f"{path}.{number}")
     elif counted != data:
         yield path, counted
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key
 
 from .._composing.errors import GridError
-from .._composing.internals import child_node
+from .._composing.internals import child_node, raw_value
 from .._composing.nodes import node_at
 from .._composing.override_reader import chosen_options
 from .._composing.overrides import bare_key
@@ -30,8 +30,9 @@ _FORBIDDEN = re.compile(r"[^A-Za-z0-9._=+-]+")
 def name_of(values: Mapping[str, object]) -> str:
     """The name made of the swept keys' values, in their order.
 
-    >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]})
-    '18_0.001_None_64-32'
+    Examples:
+        >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]})
+        '18_0.001_None_64-32'
     """
     return clean("_".join(_part(value) for value in values.values()) or NOTHING_SWEPT)
 
@@ -39,10 +40,11 @@ def name_of(values: Mapping[str, object]) -> str:
 def clean(name: object) -> str:
     """A name that is one folder's name: letters, digits and `._=+-`, at most 100 bytes.
 
-    >>> clean("a b/../c"), clean("..")
-    ('a-b-..-c', 'run')
-    >>> len(clean("x" * 300))
-    100
+    Examples:
+        >>> clean("a b/../c"), clean("..")
+        ('a-b-..-c', 'run')
+        >>> len(clean("x" * 300))
+        100
     """
     text = _FORBIDDEN.sub("-", str(name)).lstrip(".") or NOTHING_SWEPT
     if text.startswith("-"):
@@ -56,8 +58,9 @@ def clean(name: object) -> str:
 def swept_keys(params: object) -> list[str]:
     """Keys that `hydra.sweeper.params` sweeps, in their order, block by block.
 
-    >>> swept_keys([{"optimizer": ["sgd"], "lr": "0.1,0.01"}, {"lr": [1], "epochs": 5}])
-    ['optimizer', 'lr']
+    Examples:
+        >>> swept_keys([{"optimizer": ["sgd"], "lr": "0.1,0.01"}, {"lr": [1], "epochs": 5}])
+        ['optimizer', 'lr']
     """
     blocks = params if isinstance(params, list | tuple) else [params or {}]
     keys: dict[str, None] = {}
@@ -148,6 +151,7 @@ def settle_name(config: DictConfig) -> str:
     from .._composing.run_location import RunLocation, pinned_keys
     from .secrets import patterns_of, secret_nodes, veiled
 
+    fill_in_name(config)
     patterns = patterns_of(config)
     with current_config(config), veiled(secret_nodes(config, patterns), patterns):
         location = RunLocation(clean(config.run_name), pinned_keys(config))
@@ -157,13 +161,22 @@ def settle_name(config: DictConfig) -> str:
     return location.run_name
 
 
+def fill_in_name(config: DictConfig) -> None:
+    """Let the default be the name where the project's own `run_name` is null or empty."""
+    from omegaconf import open_dict, read_write
+
+    if raw_value(child_node(config, "run_name")) in (None, ""):
+        with read_write(config), open_dict(config):
+            config.run_name = DEFAULT_TEMPLATE
+
+
 def name_template(config: DictConfig) -> str | None:
     """The user's template of the name; None for the default."""
     from omegaconf import OmegaConf
 
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
-    text = str(raw["run_name"])
+    text = str(raw["run_name"] or DEFAULT_TEMPLATE)
     if re.search(r"hydra[:.]job\.(num|id)", text):
         raise GridError(
             f"run_name: {text} uses the job's number, which changes with what is left to run: a "

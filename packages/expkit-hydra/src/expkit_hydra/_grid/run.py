@@ -26,16 +26,29 @@ class SweepJob:
 
 @dataclass(frozen=True, slots=True)
 class GridRun:
-    """One run of a grid, as a line of `grid_search.jsonl` records it."""
+    """One run of a grid, as a line of `grid_search.jsonl` records it.
 
-    index: int  # position among the grid's runs
+    Attributes:
+        index: Position among the grid's runs, from 0.
+        run_name: Its name in the experiment.
+        overrides: For Hydra, without the one that gives the run its name.
+        values: By swept key the value.
+        config_hash: SHA-256 of the configuration; None where a rule skipped the run before it was
+            composed.
+        skipped_by: The rule; None for a run that belongs to the grid.
+        folder: The run folder, whether it exists or not.
+        job: Which job of which sweep, where another sweeper asked for it; None for ours, which
+            runs only what is missing.
+    """
+
+    index: int
     run_name: str
-    overrides: tuple[str, ...]  # for Hydra; without the one that gives the run its name
-    values: Mapping[str, object]  # the swept keys
-    config_hash: str | None  # None where a rule skipped the run before it was composed
-    skipped_by: str | None  # the rule, or None for a run that belongs to the grid
+    overrides: tuple[str, ...]
+    values: Mapping[str, object]
+    config_hash: str | None
+    skipped_by: str | None
     folder: Path
-    job: SweepJob | None = None  # None: of our own sweeper, which runs only what is missing
+    job: SweepJob | None = None
 
     def to_line(self, patterns: Sequence[str] = SECRET_KEYS) -> str:
         """The run without its folder, so that an experiment can move, and without secrets."""

@@ -48,6 +48,10 @@ def grid_settings(config: DictConfig) -> GridSettings:
 
     # `expkit: {metrc: loss}` in a file passes Hydra, and the run would go on without a metric.
     node = OmegaConf.select(config, "expkit")
+    if "expkit" in config and not isinstance(node, DictConfig):
+        raise GridError(
+            f"expkit is a mapping of settings, got {node!r}. Write e.g. expkit: {{metric: loss}}."
+        )
     for key in node if isinstance(node, DictConfig) else ():
         _check_key(str(key))
 
@@ -62,6 +66,9 @@ def grid_settings(config: DictConfig) -> GridSettings:
         )
     after = value("after", [])
     verbs = list(after) if isinstance(after, list | ListConfig) else [after]
+    attempts = value("attempts", 3)
+    if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
+        raise GridError(f"expkit.attempts is a whole number from 1, got {attempts!r}.")
     metric, on_change = value("metric", None), value("on_change", None)
     return GridSettings(
         metric=None if metric is None else str(metric),

@@ -85,8 +85,9 @@ class Surroundings:
 def surroundings(source: str | bytes, line: int) -> Surroundings:
     r"""What stands around the call in this line of a module.
 
-    >>> surroundings("import a\nif __name__ == '__main__':\n    x = 1\n    main()\n", 4)
-    Surroundings(block=(2, 4), is_bare=False, loop=None, later=None)
+    Examples:
+        >>> surroundings("import a\nif __name__ == '__main__':\n    x = 1\n    main()\n", 4)
+        Surroundings(block=(2, 4), is_bare=False, loop=None, later=None)
     """
     tree = ast.parse(source)
     variables = _variables(tree)

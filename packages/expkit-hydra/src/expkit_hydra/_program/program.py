@@ -48,9 +48,10 @@ class Task(Protocol):
 def user_function(task_function: object) -> Any:
     """The user's function or class behind what `hydra.main` was given.
 
-    >>> from functools import partial
-    >>> user_function(partial(print, 1))
-    <built-in function print>
+    Examples:
+        >>> from functools import partial
+        >>> user_function(partial(print, 1))
+        <built-in function print>
     """
     function: Any = task_function
     while True:

@@ -80,10 +80,11 @@ def divide_gpus(gpus: Sequence[str], gpus_per_run: float | None, n_jobs: int) ->
     Raises:
         GridError: If there are too few GPUs for a single run.
 
-    >>> divide_gpus(["0", "1"], 0.5, n_jobs=4).slots
-    ('0', '1', '0', '1')
-    >>> divide_gpus(["0", "1", "2", "3"], 2, n_jobs=4)
-    GpuDivision(slots=('0,1', '2,3'), text='2 GPUs each')
+    Examples:
+        >>> divide_gpus(["0", "1"], 0.5, n_jobs=4).slots
+        ('0', '1', '0', '1')
+        >>> divide_gpus(["0", "1", "2", "3"], 2, n_jobs=4)
+        GpuDivision(slots=('0,1', '2,3'), text='2 GPUs each')
     """
     count = len(gpus)
     noun = "GPU" if count == 1 else "GPUs"
@@ -137,8 +138,9 @@ def _valid(text: str) -> list[str]:
 def _listed(text: str) -> list[str]:
     r"""From what `nvidia-smi -L` prints: numbers of GPUs, and UUIDs where MIG has divided one.
 
-    >>> _listed("GPU 0: A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0: (UUID: MIG-2)\nGPU 1: A100")
-    ['MIG-2', '1']
+    Examples:
+        >>> _listed("GPU 0: A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0: (UUID: MIG-2)\nGPU 1: A100")
+        ['MIG-2', '1']
     """
     gpus: list[str] = []
     whole: str | None = None

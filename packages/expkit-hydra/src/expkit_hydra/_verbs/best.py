@@ -190,8 +190,9 @@ def checkpoint_to_load(folder: Path) -> str | None:
 def loading_lines(folder: str, checkpoint: str | None) -> list[str]:
     """The lines of Python that load a run.
 
-    >>> loading_lines("results/digits/training/cnn_1", "best")[1:]
-    ["run = Run('results/digits/training/cnn_1')", "run.load_model(model, 'best')"]
+    Examples:
+        >>> loading_lines("results/digits/training/cnn_1", "best")[1:]
+        ["run = Run('results/digits/training/cnn_1')", "run.load_model(model, 'best')"]
     """
     lines = ["from expkit_bookkeeping import Run", f"run = Run({folder!r})"]
     if checkpoint is not None:

@@ -54,7 +54,7 @@ def compare(argv: Sequence[str]) -> int:
         comparison = compared(
             arguments.experiments, metric=arguments.metric, direction=arguments.direction
         )
-    except (FileNotFoundError, ImportError, LookupError, ValueError) as error:
+    except (FileNotFoundError, LookupError, ValueError) as error:
         return refuse(error)
     for complaint in comparison.complaints:
         say(complaint, sys.stderr)

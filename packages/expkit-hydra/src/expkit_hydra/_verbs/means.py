@@ -87,7 +87,7 @@ def table(argv: Sequence[str]) -> int:
                 repeat=_words(arguments.repeat),
                 spread=arguments.spread,
             )
-    except (FileNotFoundError, ImportError, LookupError, ValueError) as error:
+    except (FileNotFoundError, LookupError, ValueError) as error:
         return refuse(error)
     for complaint in complaints:
         say(complaint, sys.stderr)

@@ -79,8 +79,9 @@ class NamedAddresses:
 def address(uri: str) -> str:
     """What of a URI says where it leads: two spellings of one address are equal.
 
-    >>> address("HTTP://me:secret@Host:80/x/") == address("http://host/x")
-    True
+    Examples:
+        >>> address("HTTP://me:secret@Host:80/x/") == address("http://host/x")
+        True
     """
     bare = _bare(uri)
     path = sqlite_path(bare)

@@ -8,6 +8,10 @@ from .secrets import without_known_secrets
 class TrackingError(RuntimeError):
     """MLflow cannot be reached or used. The journal keeps everything; `expkit sync` sends it.
 
+    Args:
+        message: What is wrong, and what to do.
+        lasts: See below.
+
     Attributes:
         lasts: Whether the same request would fail again until somebody changes something, as with
             a wrong password.
@@ -20,6 +24,10 @@ class TrackingError(RuntimeError):
 
 class StoreDownError(TrackingError):
     """The store stopped answering in the middle."""
+
+
+class NotInstalledError(TrackingError, ImportError):
+    """A package is missing."""
 
 
 class RequestTooLargeError(RuntimeError):

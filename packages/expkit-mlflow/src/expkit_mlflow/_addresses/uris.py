@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import TrackingError
+from .errors import NotInstalledError, TrackingError
 from .secrets import uri_without_secrets, without_credentials
 
 CONNECT_TIMEOUT_S = 5.0
@@ -66,7 +66,7 @@ def check_installed(uri: str) -> None:
     """Names what is missing before MLflow fails deep inside.
 
     Raises:
-        TrackingError: If the URI names a database and only mlflow-skinny is installed.
+        NotInstalledError: If the URI names a database and only mlflow-skinny is installed.
     """
     if not is_server(uri) and uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
         try:
@@ -74,7 +74,7 @@ def check_installed(uri: str) -> None:
         except (ImportError, ValueError):
             full = None
         if not full:
-            raise TrackingError(
+            raise NotInstalledError(
                 f"{uri_without_secrets(uri)} needs the full MLflow, and only mlflow-skinny is "
                 'installed: pip install "expkit-mlflow[local]", or set mlflow.tracking_uri to a '
                 "server (http://…). The journals keep everything until then."

@@ -42,8 +42,9 @@ def flatten(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]
 
     Of two values under one name, such as those of `{"a.b": 1, "a": {"b": 2}}`, the first is kept.
 
-    >>> flatten({"model": {"name": "cnn", "sizes": [8, 16]}, "lr": 0.1, "seed": None})
-    {'model.name': 'cnn', 'model.sizes': '[8, 16]', 'lr': '0.1', 'seed': 'None'}
+    Examples:
+        >>> flatten({"model": {"name": "cnn", "sizes": [8, 16]}, "lr": 0.1, "seed": None})
+        {'model.name': 'cnn', 'model.sizes': '[8, 16]', 'lr': '0.1', 'seed': 'None'}
     """
     flat: dict[str, str] = {}
     for key, value in config.items():

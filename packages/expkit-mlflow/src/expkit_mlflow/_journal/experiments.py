@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import os
 import re
+from os import PathLike
 from pathlib import Path
 
 from .entries import JOURNAL_NAME
@@ -11,7 +13,9 @@ from .reading import has_ended
 logger = logging.getLogger(__name__)
 
 
-def experiment_folder(experiment: str | Path | None, results_dir: str | Path) -> Path | None:
+def experiment_folder(
+    experiment: str | PathLike[str] | None, results_dir: str | PathLike[str]
+) -> Path | None:
     """The folder of an experiment that is a name or a folder.
 
     Raises:
@@ -19,7 +23,7 @@ def experiment_folder(experiment: str | Path | None, results_dir: str | Path) ->
     """
     if experiment is None:
         return None
-    if not isinstance(experiment, (str, Path)) or not str(experiment):
+    if not isinstance(experiment, (str, PathLike)) or not os.fspath(experiment):
         raise TypeError(f"experiment must be a name or a folder, got {experiment!r}")
     by_name = isinstance(experiment, str) and not re.search(r"[/\\]", experiment)
     folder = Path(results_dir) / experiment if by_name else Path(experiment)

@@ -42,8 +42,9 @@ def add_numbers(key: str, value: object, values: dict[str, float]) -> str | None
 def timings(prefix: str, statistics: Mapping[str, object]) -> dict[str, float]:
     """The numbers among the statistics of one timer or several.
 
-    >>> timings("time", {"epoch": {"mean_s": 2.0, "total": "0:00:02"}})
-    {'time.epoch.mean_s': 2.0}
+    Examples:
+        >>> timings("time", {"epoch": {"mean_s": 2.0, "total": "0:00:02"}})
+        {'time.epoch.mean_s': 2.0}
     """
     values: dict[str, float] = {}
     for key, value in statistics.items():

@@ -20,8 +20,9 @@ _RESERVED = re.compile(r"^\.(?=artifact\.uploading\.)")
 def clean_path(path: str) -> str:
     """The path under which an artifact is stored; the path itself, if nothing would change it.
 
-    >>> clean_path("plots/loss#1.png"), clean_path("epoch=3 (best).ckpt")
-    ('plots/loss!231.png', 'epoch=3 (best).ckpt')
+    Examples:
+        >>> clean_path("plots/loss#1.png"), clean_path("epoch=3 (best).ckpt")
+        ('plots/loss!231.png', 'epoch=3 (best).ckpt')
     """
     return "/".join(clean_name(name) for name in path.split("/") if name)
 
@@ -29,8 +30,9 @@ def clean_path(path: str) -> str:
 def clean_name(name: str) -> str:
     """One part of such a path; `original_name` gives back what is not shortened.
 
-    >>> clean_name("50%"), clean_name(" a"), clean_name("x.")
-    ('50!25', '!20a', 'x!2E')
+    Examples:
+        >>> clean_name("50%"), clean_name(" a"), clean_name("x.")
+        ('50!25', '!20a', 'x!2E')
     """
     cleaned = _RESERVED.sub("!2E", _UNSAFE.sub(_escaped, name))
     if unicodedata.normalize("NFC", cleaned) != cleaned:  # some file systems would change it
@@ -47,8 +49,9 @@ def clean_name(name: str) -> str:
 def original_name(cleaned: str) -> str:
     """What `clean_name` was given; of a name that it shortened, the beginning.
 
-    >>> original_name("loss!231.png")
-    'loss#1.png'
+    Examples:
+        >>> original_name("loss!231.png")
+        'loss#1.png'
     """
     data = re.sub(
         rb"!([0-9A-F]{2})", lambda match: bytes.fromhex(match[1].decode()), os.fsencode(cleaned)

@@ -11,8 +11,9 @@ from .._addresses.secrets import uri_without_secrets
 def is_on_server(artifact_uri: str, server: str) -> bool:
     """Whether a place for artifacts, such as `mlflow-artifacts:/1/RUN/artifacts`, is on a server.
 
-    >>> is_on_server("mlflow-artifacts:/1/a/artifacts", "http://me:secret@host:5000")
-    True
+    Examples:
+        >>> is_on_server("mlflow-artifacts:/1/a/artifacts", "http://me:secret@host:5000")
+        True
     """
     try:
         place = urllib.parse.urlsplit(artifact_uri)

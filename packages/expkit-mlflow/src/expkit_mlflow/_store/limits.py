@@ -12,8 +12,9 @@ def clean_key(key: str, limit: int = 250) -> str:
 
     Changed names end in four digits of a hash, so that `acc@1` and `acc#1` stay two metrics.
 
-    >>> clean_key("val/loss"), clean_key("acc@1")
-    ('val/loss', 'acc_1-71df')
+    Examples:
+        >>> clean_key("val/loss"), clean_key("acc@1")
+        ('val/loss', 'acc_1-71df')
     """
     unique = posixpath.normpath(key) == key and key != "." and not key.startswith(("..", "/"))
     if unique and len(key) <= limit and re.fullmatch(r"[/\w.\- :]+", key):
@@ -28,10 +29,11 @@ def shorten(value: str, limit: int) -> str:
 
     Text that is not valid Unicode (a file's name in another encoding) is escaped.
 
-    >>> shorten("short", 6000)
-    'short'
-    >>> shorten("x" * 7000, 6000)[195:]
-    'xxxxx… (7000 characters, sha256 bad0f0b226…, whole in config.yaml)'
+    Examples:
+        >>> shorten("short", 6000)
+        'short'
+        >>> shorten("x" * 7000, 6000)[195:]
+        'xxxxx… (7000 characters, sha256 bad0f0b226…, whole in config.yaml)'
     """
     encoded = value.encode("utf-8", "backslashreplace")
     value = encoded.decode("utf-8")

@@ -9,6 +9,7 @@ import logging
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
 from pathlib import Path
 
 from .._addresses.addresses import NamedAddresses
@@ -50,7 +51,7 @@ WAIT_S = 120.0  # for the lock: eight runs that end together take a few seconds 
 
 
 def sync(
-    experiment_folder: str | Path,
+    experiment_folder: str | PathLike[str],
     *,
     tracking_uri: str | None = None,
     wait_s: float = WAIT_S,
@@ -103,7 +104,7 @@ class Synchronizer:
 
     def __init__(
         self,
-        experiment_folder: str | Path,
+        experiment_folder: str | PathLike[str],
         *,
         tracking_uri: str | None = None,
         wait_s: float = WAIT_S,
@@ -219,8 +220,8 @@ class Synchronizer:
             what: What could not be sent.
             report: Gets the problem.
         """
-        if isinstance(error, ImportError):  # the same for all runs
-            problem = str(error)
+        if isinstance(error, ImportError) and not isinstance(error, TrackingError):
+            problem = str(error)  # the same for all runs
         else:
             if not isinstance(error, TrackingError):
                 log_traceback(logger)

@@ -48,9 +48,10 @@ class PointHistory:
             value: Its value.
             earlier: Reads all earlier points of the journal; called at most `MOST_READINGS` times.
 
-        >>> history = PointHistory()
-        >>> [history.add("loss", step, 1.0, lambda: [("loss", 0, 1.0)]).name for step in (0, 0)]
-        ['NEW', 'SAME']
+        Examples:
+            >>> history = PointHistory()
+            >>> [history.add("loss", step, 1.0, lambda: [("loss", 0, 1.0)]).name for step in (0, 0)]
+            ['NEW', 'SAME']
         """
         highest = self._highest.get(key)
         if highest is None or step > highest:

@@ -10,10 +10,11 @@ class PlottingError(ValueError):
 def near_match(name: object, candidates: Iterable[object]) -> str:
     """A sentence with the candidate closest to `name`, or nothing.
 
-    >>> near_match("figsze", ["figsize", "latex"])
-    " Did you mean 'figsize'?"
-    >>> near_match("xyz", ["figsize", "latex"])
-    ''
+    Examples:
+        >>> near_match("figsze", ["figsize", "latex"])
+        " Did you mean 'figsize'?"
+        >>> near_match("xyz", ["figsize", "latex"])
+        ''
     """
     import difflib
 
@@ -25,8 +26,9 @@ def near_match(name: object, candidates: Iterable[object]) -> str:
 def listed(names: Iterable[object], *, most: int = 20) -> str:
     """Names on one line, cut after `most`.
 
-    >>> listed(["a", "b", "c"], most=2)
-    'a, b and 1 more'
+    Examples:
+        >>> listed(["a", "b", "c"], most=2)
+        'a, b and 1 more'
     """
     texts = [str(name) for name in names]
     if len(texts) <= most:

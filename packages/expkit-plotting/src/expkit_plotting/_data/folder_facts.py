@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .run_folders import grid_settings
-from .siblings import reader_of_runs
+from .siblings import reader_of_grids, reader_of_runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def sweep_of(experiment: Path | None) -> Sweep:
         settings = None if experiment is None else grid_settings(experiment)
         if experiment is None or settings is None:
             return Sweep({}, {})
-        from expkit_hydra.reading import grid_runs
-
+        with reader_of_grids("The grid of an experiment"):
+            from expkit_hydra.reading import grid_runs
         runs = grid_runs(experiment)
     except (FileNotFoundError, ValueError) as error:
         warnings.warn(

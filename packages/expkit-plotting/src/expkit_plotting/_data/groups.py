@@ -27,8 +27,9 @@ class Group:
 def repeated_keys(keys: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """Those of the keys that only repeat a configuration, the outermost first.
 
-    >>> repeated_keys(["data.fold", "lr", "seed"], ["seed", "fold"])
-    ('seed', 'data.fold')
+    Examples:
+        >>> repeated_keys(["data.fold", "lr", "seed"], ["seed", "fold"])
+        ('seed', 'data.fold')
     """
     return tuple(key for name in names for key in keys if key == name or key.endswith(f".{name}"))
 
@@ -140,8 +141,9 @@ def identity(values: Sequence[object]) -> str:
 def sweep_key(value: object, order: Sequence[object]) -> tuple[int, list[tuple[int, float, str]]]:
     """A key that sorts values as a sweep lists them; others come behind, in natural order.
 
-    >>> sorted([10, 2, 0.1, 1], key=lambda value: sweep_key(value, [1, 0.1]))
-    [1, 0.1, 2, 10]
+    Examples:
+        >>> sorted([10, 2, 0.1, 1], key=lambda value: sweep_key(value, [1, 0.1]))
+        [1, 0.1, 2, 10]
     """
     places = [identity([listed_value]) for listed_value in order]
     text = identity([value])
@@ -175,8 +177,9 @@ def legend_title(groups: Sequence[Group], keys: Sequence[str] | None) -> str:
 def value_text(value: object) -> str:
     """A swept value, as short as it can be and still be read back.
 
-    >>> value_text(0.001), value_text(None), value_text([1, 2]), value_text(1e-05)
-    ('0.001', 'None', '[1, 2]', '1e-05')
+    Examples:
+        >>> value_text(0.001), value_text(None), value_text([1, 2]), value_text(1e-05)
+        ('0.001', 'None', '[1, 2]', '1e-05')
     """
     if isinstance(value, float):
         short = f"{value:g}"
@@ -191,8 +194,9 @@ def value_text(value: object) -> str:
 def distinct_texts(values: Sequence[object]) -> list[str]:
     """`value_text` of each value; text is quoted where another value reads the same.
 
-    >>> distinct_texts([None, "None", "cnn"]), distinct_texts(["1", "2"])
-    (['None', "'None'", 'cnn'], ['1', '2'])
+    Examples:
+        >>> distinct_texts([None, "None", "cnn"]), distinct_texts(["1", "2"])
+        (['None', "'None'", 'cnn'], ['1', '2'])
     """
     identities: dict[str, set[str]] = {}
     for value in values:
@@ -207,10 +211,11 @@ def distinct_texts(values: Sequence[object]) -> list[str]:
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
     """For each dotted key the shortest tail that no other key shares; `model` for `model.name`.
 
-    >>> short_keys(["model.name", "optimizer.lr", "scheduler.lr"])
-    {'model.name': 'model', 'optimizer.lr': 'optimizer.lr', 'scheduler.lr': 'scheduler.lr'}
-    >>> short_keys(["optimizer", "optimizer.lr"])
-    {'optimizer': 'optimizer', 'optimizer.lr': 'lr'}
+    Examples:
+        >>> short_keys(["model.name", "optimizer.lr", "scheduler.lr"])
+        {'model.name': 'model', 'optimizer.lr': 'optimizer.lr', 'scheduler.lr': 'scheduler.lr'}
+        >>> short_keys(["optimizer", "optimizer.lr"])
+        {'optimizer': 'optimizer', 'optimizer.lr': 'lr'}
     """
     plain = {key: key for key in keys}
     for key in keys:
@@ -234,8 +239,9 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
 def natural_key(value: object) -> list[tuple[int, float, str]]:
     """A key that sorts 2 before 10, in numbers and inside names.
 
-    >>> sorted(["cnn_10", "cnn_2"], key=natural_key)
-    ['cnn_2', 'cnn_10']
+    Examples:
+        >>> sorted(["cnn_10", "cnn_2"], key=natural_key)
+        ['cnn_2', 'cnn_10']
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return [(0, float(value), "")]

@@ -156,7 +156,8 @@ def warn_of_differences(runs: Sequence[Run], keys: Sequence[str] | None) -> None
         folders = [run.folder for run in group.runs if run.folder is not None]
         if len(folders) < 2:
             continue
-        from expkit_bookkeeping.reading import configuration_differences, differences_text
+        with reader_of_runs():
+            from expkit_bookkeeping.reading import configuration_differences, differences_text
 
         differences = configuration_differences(folders, swept)
         if differences:
@@ -170,7 +171,8 @@ def warn_of_differences(runs: Sequence[Run], keys: Sequence[str] | None) -> None
 
 
 def _nothing_in(folder: Path) -> str:
-    from expkit_bookkeeping.reading import experiment_folder, find_runs
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import experiment_folder, find_runs
 
     experiments = sorted(path.parent.name for path in folder.glob("*/training"))
     if experiments:
@@ -179,7 +181,10 @@ def _nothing_in(folder: Path) -> str:
             f"Give one, such as {str(folder / experiments[0])!r}."
         )
     if find_runs(experiment_folder(folder), is_alive=lambda record: None):
-        return f"No run in {str(folder)!r} has logged a metric yet (no metrics.jsonl)."
+        return (
+            f"No run in {str(folder)!r} has logged a metric yet (no metrics.jsonl). What another "
+            "logger wrote is drawn from its file: expkit plot FILE.csv."
+        )
     return (
         f"{str(folder)!r} holds no runs: neither training/*/metrics.jsonl nor */metrics.jsonl. "
         "Give the experiment's folder, such as results/digits."
@@ -193,7 +198,8 @@ def _experiment(
     name: str,
     home: Path,
 ) -> Experiment:
-    from expkit_bookkeeping.reading import read_curves, repeated_names
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import read_curves, repeated_names
 
     runs: dict[str, Run] = {}
     metric = direction = None

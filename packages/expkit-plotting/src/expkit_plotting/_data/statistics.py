@@ -44,10 +44,11 @@ def align(curves: Sequence[Curve]) -> tuple[Array, Array]:
     Returns:
         Steps of shape (steps,), values of shape (curves, steps).
 
-    >>> steps, values = align([Curve(np.array([0., 2.]), np.array([0., 2.])),
-    ...                        Curve(np.array([0., 1.]), np.array([5., 6.]))])
-    >>> steps.tolist(), values.tolist()
-    ([0.0, 1.0, 2.0], [[0.0, 1.0, 2.0], [5.0, 6.0, nan]])
+    Examples:
+        >>> steps, values = align([Curve(np.array([0., 2.]), np.array([0., 2.])),
+        ...                        Curve(np.array([0., 1.]), np.array([5., 6.]))])
+        >>> steps.tolist(), values.tolist()
+        ([0.0, 1.0, 2.0], [[0.0, 1.0, 2.0], [5.0, 6.0, nan]])
     """
     first = curves[0].steps
     if all(
@@ -80,8 +81,9 @@ def drawable(values: Array) -> NDArray[bool_]:
 def isolated(values: Array) -> NDArray[bool_]:
     """Which points of a curve no line reaches, because both neighbours are missing.
 
-    >>> isolated(np.array([1.0, 2.0, np.nan, 3.0])).tolist()
-    [False, False, False, True]
+    Examples:
+        >>> isolated(np.array([1.0, 2.0, np.nan, 3.0])).tolist()
+        [False, False, False, True]
     """
     finite = np.concatenate([[False], drawable(values), [False]])
     alone: NDArray[bool_] = finite[1:-1] & ~finite[:-2] & ~finite[2:]
@@ -97,9 +99,10 @@ def mean_and_spread(values: Array) -> tuple[Array, Array, Array]:
     Returns:
         Mean, standard deviation (NaN for fewer than two runs) and count, each (steps,).
 
-    >>> mean, spread, count = mean_and_spread(np.array([[1.0, 2.0], [3.0, np.nan]]))
-    >>> mean.tolist(), spread.round(3).tolist(), count.tolist()
-    ([2.0, 2.0], [1.414, nan], [2, 1])
+    Examples:
+        >>> mean, spread, count = mean_and_spread(np.array([[1.0, 2.0], [3.0, np.nan]]))
+        >>> mean.tolist(), spread.round(3).tolist(), count.tolist()
+        ([2.0, 2.0], [1.414, nan], [2, 1])
     """
     logged = ~np.isnan(values)
     count = logged.sum(axis=0)
@@ -121,9 +124,10 @@ def average_inner(values: Array, repetitions: Sequence[tuple[str, ...]]) -> Arra
     Returns:
         Shape (repetitions of the outermost level, steps); `values` itself if there is one level.
 
-    >>> folds = np.array([[1.0], [3.0], [5.0]])
-    >>> average_inner(folds, [("1", "a"), ("1", "b"), ("2", "a")]).tolist()
-    [[2.0], [5.0]]
+    Examples:
+        >>> folds = np.array([[1.0], [3.0], [5.0]])
+        >>> average_inner(folds, [("1", "a"), ("1", "b"), ("2", "a")]).tolist()
+        [[2.0], [5.0]]
     """
     while any(len(repetition) > 1 for repetition in repetitions):
         rows: dict[tuple[str, ...], list[int]] = {}
@@ -158,8 +162,9 @@ def quantiles(values: Array) -> Array:
 def direction_of(metric: str) -> str:
     """A guess: "minimize" for names such as `val_loss`, else "maximize".
 
-    >>> direction_of("val_loss"), direction_of("val_accuracy")
-    ('minimize', 'maximize')
+    Examples:
+        >>> direction_of("val_loss"), direction_of("val_accuracy")
+        ('minimize', 'maximize')
     """
     return "maximize" if _LESS_IS_BETTER.isdisjoint(_words(metric)) else "minimize"
 
@@ -198,8 +203,10 @@ def log_floor(metric: str, values: Array) -> float | None:
     It does if they span three orders of magnitude; zeros do not count. Values of which one is
     negative, and shares such as an accuracy, stay linear.
 
-    >>> log_floor("loss", np.array([0.9, 1e-8, 0.0])), log_floor("accuracy", np.array([0.9, 1e-8]))
-    (1e-08, None)
+    Examples:
+        >>> values = np.array([0.9, 1e-8, 0.0])
+        >>> log_floor("loss", values), log_floor("accuracy", values)
+        (1e-08, None)
     """
     visible = values[drawable(values)]
     positive = visible[visible > SMALLEST]

@@ -19,8 +19,9 @@ RUN_FIGURE = "metrics"
 def file_name(text: str) -> str:
     """A metric's name as the name of a file.
 
-    >>> file_name("val/top 5")
-    'val_top_5'
+    Examples:
+        >>> file_name("val/top 5")
+        'val_top_5'
     """
     name = re.sub(r"[^\w.+=-]+", "_", text).strip("._") or "metric"
     if len(name.encode()) <= LONGEST_NAME:
@@ -32,8 +33,9 @@ def file_name(text: str) -> str:
 def style_folder(style: str) -> str:
     """The folder for figures in a style that is not the experiment's own.
 
-    >>> style_folder("Thesis"), style_folder("conf/plotting/Mine.yaml")
-    ('Thesis', 'Mine')
+    Examples:
+        >>> style_folder("Thesis"), style_folder("conf/plotting/Mine.yaml")
+        ('Thesis', 'Mine')
     """
     return file_name(Path(style.removesuffix(".yaml").removesuffix(".yml")).name)
 
@@ -55,10 +57,11 @@ def metric_figure_name(
         kind: "curves", "final" or "heatmap".
         experiments: Names of the experiments, if the figure shows several.
 
-    >>> metric_figure_name("loss", {"top": 5}, ["loss"], experiments=["a", "b"])
-    'loss_of_a+b_top5'
-    >>> metric_figure_name("loss", {"value": "best", "x": "lr"}, ["loss"], kind="heatmap")
-    'loss_heatmap_best_x_lr'
+    Examples:
+        >>> metric_figure_name("loss", {"top": 5}, ["loss"], experiments=["a", "b"])
+        'loss_of_a+b_top5'
+        >>> metric_figure_name("loss", {"value": "best", "x": "lr"}, ["loss"], kind="heatmap")
+        'loss_heatmap_best_x_lr'
     """
     name = file_name(metric)
     if [file_name(other) for other in metrics].count(name) > 1:  # val/loss and val_loss
@@ -89,8 +92,9 @@ def confusion_figure_name(options: Mapping[str, Any]) -> str:
     Args:
         options: Arguments of `PlotMetrics.confusion_matrix`.
 
-    >>> confusion_figure_name({"source": "test/predictions", "normalize": None})
-    'confusion_matrix_test_predictions_counts'
+    Examples:
+        >>> confusion_figure_name({"source": "test/predictions", "normalize": None})
+        'confusion_matrix_test_predictions_counts'
     """
     choices = [str(options["source"])] if options.get("source") else []
     if options.get("normalize", "true") != "true":

@@ -68,8 +68,9 @@ def restyle(
 def figure_base(path: Path) -> Path:
     """A figure's path without the suffix of any of its files.
 
-    >>> figure_base(Path("plots/lr_0.1.pdf")), figure_base(Path("plots/lr_0.1"))
-    (PosixPath('plots/lr_0.1'), PosixPath('plots/lr_0.1'))
+    Examples:
+        >>> figure_base(Path("plots/lr_0.1.pdf")), figure_base(Path("plots/lr_0.1"))
+        (PosixPath('plots/lr_0.1'), PosixPath('plots/lr_0.1'))
     """
     if path.suffix[1:] in (*FILETYPES, "pickle", "csv", "json"):
         return path.with_suffix("")

@@ -153,8 +153,9 @@ def _write(
 def number_texts(values: Array, *, is_log: bool) -> list[list[str]]:
     """Numbers with as many digits as tell them apart, "" for NaN.
 
-    >>> number_texts(np.array([[0.9123, 0.981], [0.95, np.nan]]), is_log=False)
-    [['0.912', '0.981'], ['0.950', '']]
+    Examples:
+        >>> number_texts(np.array([[0.9123, 0.981], [0.95, np.nan]]), is_log=False)
+        [['0.912', '0.981'], ['0.950', '']]
     """
     finite = values[np.isfinite(values)]
     if not len(finite):

@@ -30,10 +30,11 @@ _SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "ev
 def readable(name: str) -> str:
     """A metric's or an axis' name as words, with the unit that ends it in parentheses.
 
-    >>> readable("val_accuracy"), readable("train/f1"), readable("epoch_time_s")
-    ('Validation accuracy', 'Train F1', 'Epoch time (s)')
-    >>> readable("Loss on 50%")
-    'Loss on 50%'
+    Examples:
+        >>> readable("val_accuracy"), readable("train/f1"), readable("epoch_time_s")
+        ('Validation accuracy', 'Train F1', 'Epoch time (s)')
+        >>> readable("Loss on 50%")
+        'Loss on 50%'
     """
     words = [word for word in re.split(r"[_/\s]+", name) if word]
     if not words:
@@ -54,8 +55,9 @@ def readable(name: str) -> str:
 def split_and_quantity(metric: str) -> tuple[str, str]:
     """The data split that a metric's name begins with, and what was measured.
 
-    >>> split_and_quantity("val_loss"), split_and_quantity("loss")
-    (('val', 'loss'), ('', 'loss'))
+    Examples:
+        >>> split_and_quantity("val_loss"), split_and_quantity("loss")
+        (('val', 'loss'), ('', 'loss'))
     """
     match = re.match(rf"({'|'.join(_SPLITS)})[_/.](.+)", metric, flags=re.IGNORECASE)
     return (match[1], match[2]) if match else ("", metric)
@@ -69,8 +71,9 @@ def legend_label(label: str, *, replace_none: bool) -> str:
 def compact_none(label: str) -> str:
     """A legend entry with `None` parts as `~`, as the style key `replace_none` asks for.
 
-    >>> compact_none("Some_Run_None_None_1"), compact_none("cnn, None, 1")
-    ('Some_Run~~1', 'cnn, ~, 1')
+    Examples:
+        >>> compact_none("Some_Run_None_None_1"), compact_none("cnn, None, 1")
+        ('Some_Run~~1', 'cnn, ~, 1')
     """
     return ", ".join(_compact_part(part) for part in label.split(", "))
 
@@ -92,8 +95,9 @@ def _compact_part(part: str) -> str:
 def shorten(text: str, length: int) -> str:
     """`text` with its middle left out, so that it has at most `length` characters.
 
-    >>> shorten("a_very_long_name_of_a_run", 11)
-    'a_ver…a_run'
+    Examples:
+        >>> shorten("a_very_long_name_of_a_run", 11)
+        'a_ver…a_run'
     """
     if len(text) <= length:
         return text
@@ -104,8 +108,9 @@ def shorten(text: str, length: int) -> str:
 def broken(text: str) -> str:
     r"""`text` in two lines, if it has a space.
 
-    >>> broken("validation accuracy of all")
-    'validation\naccuracy of all'
+    Examples:
+        >>> broken("validation accuracy of all")
+        'validation\naccuracy of all'
     """
     spaces = [index for index, letter in enumerate(text) if letter == " "]
     if not spaces:

@@ -114,8 +114,9 @@ def _row_names(matrix: ConfusionMatrix, recipe: Recipe) -> Names:
 def _percent(value: float) -> str:
     """A percentage in three characters; nothing for zero, but never for what is not zero.
 
-    >>> _percent(100.0), _percent(9.96), _percent(0.3), _percent(0.01), _percent(0.0)
-    ('100', '10', '0.3', '<0.1', '')
+    Examples:
+        >>> _percent(100.0), _percent(9.96), _percent(0.3), _percent(0.01), _percent(0.0)
+        ('100', '10', '0.3', '<0.1', '')
     """
     if value == 0:
         return ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._data.files import read_bytes
+from .._data.siblings import reader_of_runs
 from .._recipes.confusion_matrix import confusion_matrix
 
 IMAGES = {
@@ -122,7 +123,8 @@ def _table(path: Path, name: str, budget: Budget) -> dict[str, object] | None:
 
 def _confusion_matrices(folder: Path, budget: Budget) -> list[dict[str, object]]:
     """Saved results that are called so, as tables: each row is a true class."""
-    from expkit_bookkeeping.reading import SavedResults
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import SavedResults
 
     top = folder / "results"
     if not top.is_dir() or top.is_symlink():

@@ -100,8 +100,9 @@ def _swept_value(value: object) -> object:
 def json_value(value: object) -> object:
     """A value that strict JSON can hold: NaN and the infinities as text, others as they look.
 
-    >>> json_value(float("nan")), json_value([1, 2]), json_value(None)
-    ('NaN', '[1, 2]', None)
+    Examples:
+        >>> json_value(float("nan")), json_value([1, 2]), json_value(None)
+        ('NaN', '[1, 2]', None)
     """
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

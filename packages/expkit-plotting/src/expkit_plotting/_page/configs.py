@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .._data.siblings import reader_of_runs
 from .columns import json_value
 
 
@@ -19,7 +20,8 @@ def page_configs(folders: Sequence[Path]) -> dict[str, object]:
         `base`, and `runs` with `set` and `without` for each run; None for one without a
         configuration.
     """
-    from expkit_bookkeeping.reading import read_config
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import read_config
 
     configs: list[dict[str, object] | None] = []
     for folder in folders:
@@ -34,8 +36,9 @@ def page_configs(folders: Sequence[Path]) -> dict[str, object]:
 def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """A configuration by dotted key; lists and empty mappings are values.
 
-    >>> flat({"model": {"name": "cnn", "sizes": [1, 2]}, "extra": {}})
-    {'model.name': 'cnn', 'model.sizes': '[1, 2]', 'extra': '{}'}
+    Examples:
+        >>> flat({"model": {"name": "cnn", "sizes": [1, 2]}, "extra": {}})
+        {'model.name': 'cnn', 'model.sizes': '[1, 2]', 'extra': '{}'}
     """
     values: dict[str, object] = {}
     for key, value in config.items():

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .._data.runs import Experiment
+from .._data.siblings import reader_of_runs
 from .._style.choice import as_style
 from .._style.keys import PlotStyle
 from .artifacts import budget_of
@@ -170,7 +171,8 @@ def _svg(experiment: Experiment, metric: str, style: PlotStyle) -> str:
 
 def _best(experiments: Sequence[ReportedExperiment]) -> int | None:
     """The place of the best run by the metric of the first experiment that has one."""
-    from expkit_bookkeeping.reading import metric_outcome
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import metric_outcome
 
     metric = next((part.metric for part in experiments if part.metric), None)
     direction = next((part.direction for part in experiments if part.metric), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .._data.files import read_bytes, yaml_mapping
+from .._data.siblings import reader_of_runs
 from .artifacts import Budget, artifacts_of
 from .columns import json_value
 from .experiments import ReportedExperiment
@@ -127,8 +128,9 @@ def log_tail(folder: Path) -> str | None:
 def visible_text(text: str) -> str:
     r"""Text without colours, and with its control characters as escapes.
 
-    >>> visible_text("\x1b[31mred\x1b[0m\x07")
-    'red\\x07'
+    Examples:
+        >>> visible_text("\x1b[31mred\x1b[0m\x07")
+        'red\\x07'
     """
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], _COLOUR.sub("", text))
 
@@ -166,7 +168,8 @@ def _error(record: RunRecord) -> dict[str, object] | None:
 def _continued(record: RunRecord) -> str | None:
     if not record.continued:
         return None
-    from expkit_bookkeeping.reading import continuation_text
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import continuation_text
 
     return continuation_text(record.continued)
 
@@ -187,8 +190,9 @@ def _timings(folder: Path) -> Sequence[Sequence[object]]:
 def _time(text: str | None) -> str | None:
     """A time of run.json, to the second.
 
-    >>> _time("2026-11-23T08:05:52.500000+00:00")
-    '2026-11-23 08:05:52 UTC'
+    Examples:
+        >>> _time("2026-11-23T08:05:52.500000+00:00")
+        '2026-11-23 08:05:52 UTC'
     """
     if not text:
         return None

@@ -76,7 +76,8 @@ def read_experiments(folders: Sequence[Path]) -> list[ReportedExperiment]:
 
 def read_curves(experiments: Sequence[ReportedExperiment]) -> Experiment | None:
     """The curves of all experiments, as the figures have them; None if nothing is logged yet."""
-    from expkit_bookkeeping.reading import folders_with_metrics
+    with reader_of_runs():
+        from expkit_bookkeeping.reading import folders_with_metrics
 
     sources = {
         experiment.name: experiment.folder

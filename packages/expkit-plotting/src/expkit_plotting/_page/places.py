@@ -15,8 +15,9 @@ _HEAD_BYTES = 4096  # in which the mark is
 def report_path(folders: Sequence[Path]) -> Path:
     """The file of a report, in the folder of its first experiment.
 
-    >>> report_path([Path("results/a"), Path("results/b")]).as_posix()
-    'results/a/report_with_b.html'
+    Examples:
+        >>> report_path([Path("results/a"), Path("results/b")]).as_posix()
+        'results/a/report_with_b.html'
     """
     others = "_".join(folder.resolve().name for folder in folders[1:])
     return folders[0] / (f"report_with_{others[:80]}.html" if others else REPORT)

@@ -162,8 +162,9 @@ def _best_places(
 def cell_text(value: object) -> str:
     """A value as a table shows it.
 
-    >>> cell_text(0.98765432), cell_text(None), cell_text(20), cell_text("NaN")
-    ('0.9877', '–', '20', 'NaN')
+    Examples:
+        >>> cell_text(0.98765432), cell_text(None), cell_text(20), cell_text("NaN")
+        ('0.9877', '–', '20', 'NaN')
     """
     if value is None:
         return "–"
@@ -175,8 +176,9 @@ def cell_text(value: object) -> str:
 def _period(trained: tuple[str, str] | None) -> str | None:
     """When an experiment was trained, to the minute.
 
-    >>> _period(("2026-11-30T08:55:01Z", "2026-11-30T09:10:59Z"))
-    '2026-11-30 08:55 to 09:10 UTC'
+    Examples:
+        >>> _period(("2026-11-30T08:55:01Z", "2026-11-30T09:10:59Z"))
+        '2026-11-30 08:55 to 09:10 UTC'
     """
     try:
         first, last = (datetime.fromisoformat(time).astimezone(UTC) for time in trained or ())

@@ -67,8 +67,9 @@ def blended(colours: ArrayLike, background: ArrayLike) -> NDArray[float64]:
         colours: RGBA, shape (…, 4).
         background: RGBA of an opaque colour.
 
-    >>> blended((1.0, 0.0, 0.0, 0.25), (1.0, 1.0, 1.0, 1.0)).tolist()
-    [1.0, 0.75, 0.75, 1.0]
+    Examples:
+        >>> blended((1.0, 0.0, 0.0, 0.25), (1.0, 1.0, 1.0, 1.0)).tolist()
+        [1.0, 0.75, 0.75, 1.0]
     """
     rgba = np.asarray(colours, dtype=float)
     opacity = rgba[..., 3:]
@@ -95,8 +96,9 @@ def foreground(background: ArrayLike) -> str:
 def grey(background: ArrayLike, opacity: float) -> str:
     """The colour of text at this opacity, as `#rrggbb`.
 
-    >>> grey(WHITE, 0.1), grey((0.0, 0.0, 0.0, 1.0), 0.7)
-    ('#e6e6e6', '#b2b2b2')
+    Examples:
+        >>> grey(WHITE, 0.1), grey((0.0, 0.0, 0.0, 1.0), 0.7)
+        ('#e6e6e6', '#b2b2b2')
     """
     from matplotlib.colors import to_hex
 
@@ -106,8 +108,9 @@ def grey(background: ArrayLike, opacity: float) -> str:
 def stands_out(colour: str) -> bool:
     """Whether a line of this colour can be seen on the axes' background.
 
-    >>> stands_out("#0173b2"), stands_out("#ece133")
-    (True, False)
+    Examples:
+        >>> stands_out("#0173b2"), stands_out("#ece133")
+        (True, False)
     """
     background = axes_background()
     return abs(luminance(on(background, colour)) - luminance(background)) > LEAST_CONTRAST

@@ -61,8 +61,9 @@ def ramp(background: ArrayLike) -> Colormap:
 def text_colour(colour: ArrayLike) -> str:
     """Black or white, whichever stands out more from a colour, by the contrast of WCAG 2.
 
-    >>> text_colour((0.99, 0.91, 0.14)), text_colour((0.27, 0.0, 0.33))
-    ('black', 'white')
+    Examples:
+        >>> text_colour((0.99, 0.91, 0.14)), text_colour((0.27, 0.0, 0.33))
+        ('black', 'white')
     """
     luminance = float(_linear(np.asarray(colour)[:3]) @ (0.2126, 0.7152, 0.0722))
     return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"

@@ -106,8 +106,9 @@ def escape(
         has_glyph: Whether the fonts have a glyph for a character; LaTeX's are known.
         missing: Characters for which there is no glyph are added; a question mark is drawn.
 
-    >>> print(escape("val_loss at 50%", latex=True), escape("5 $", latex=False))
-    val\_loss at 50\% 5 \$
+    Examples:
+        >>> print(escape("val_loss at 50%", latex=True), escape("5 $", latex=False))
+        val\_loss at 50\% 5 \$
     """
     lacking = {} if missing is None else missing
     lines = "".join(map(_drawable, unicodedata.normalize("NFC", text))).split("\n")

@@ -55,8 +55,9 @@ class PlotStyle:
     Raises:
         PlottingError: If a value has a wrong type or is out of range.
 
-    >>> PlotStyle(figsize=(0.5, 0.31), textwidth_pt=361.35).size_in
-    (2.5, 1.55)
+    Examples:
+        >>> PlotStyle(figsize=(0.5, 0.31), textwidth_pt=361.35).size_in
+        (2.5, 1.55)
     """
 
     figsize: tuple[float, float] = (6.4, 4.0)

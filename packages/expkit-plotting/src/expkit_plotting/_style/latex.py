@@ -173,10 +173,11 @@ def try_latex(style: PlotStyle) -> LatexSupport:
 def explain_failure(error: str) -> str:
     """What is missing, from what matplotlib raised.
 
-    >>> explain_failure("... ! LaTeX Error: File `type1cm.sty' not found. ...")
-    'the LaTeX file type1cm.sty (package texlive-latex-extra)'
-    >>> explain_failure("Package matplotlib-support Error: Missing cm-super package, required")
-    'the fonts of cm-super'
+    Examples:
+        >>> explain_failure("... ! LaTeX Error: File `type1cm.sty' not found. ...")
+        'the LaTeX file type1cm.sty (package texlive-latex-extra)'
+        >>> explain_failure("Package matplotlib-support Error: Missing cm-super package, required")
+        'the fonts of cm-super'
     """
     # The log also lists files that were found, so their names alone say nothing.
     if "Missing cm-super" in error:

@@ -66,7 +66,8 @@ def run_command(argv: Sequence[str], limit_s: float, environ: Mapping[str, str])
 def without_prefix(line: str) -> str:
     """A line without `sbatch: error: ` and the like.
 
-    >>> without_prefix("scancel: error: Kill job error on job id 2: denied")
-    'Kill job error on job id 2: denied'
+    Examples:
+        >>> without_prefix("scancel: error: Kill job error on job id 2: denied")
+        'Kill job error on job id 2: denied'
     """
     return re.sub(r"^(?:\w+: )?(?:\w+ )?error: ", "", line.strip())

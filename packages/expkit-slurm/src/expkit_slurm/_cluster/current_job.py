@@ -36,9 +36,10 @@ def current_job(environ: Mapping[str, str] | None = None) -> CurrentJob | None:
     Args:
         environ: Environment variables; None takes this process's.
 
-    >>> current_job({"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "10",
-    ...              "SLURM_ARRAY_TASK_ID": "3"}).name
-    '10_3'
+    Examples:
+        >>> current_job({"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "10",
+        ...              "SLURM_ARRAY_TASK_ID": "3"}).name
+        '10_3'
     """
     environ = os.environ if environ is None else environ
     job_id = environ.get("SLURM_JOB_ID")

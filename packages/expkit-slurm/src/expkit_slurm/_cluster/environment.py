@@ -36,8 +36,9 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     A grid may be submitted from inside a job, a notebook on a node or an MLflow run. Its tasks
     must not take that job's size, rank, GPUs or run for their own.
 
-    >>> clean_environment({"HOME": "/home/me", "SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/s.conf"})
-    {'HOME': '/home/me', 'SLURM_CONF': '/etc/s.conf'}
+    Examples:
+        >>> clean_environment({"HOME": "/home/me", "SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/x"})
+        {'HOME': '/home/me', 'SLURM_CONF': '/etc/x'}
     """
     kept = _CLIENT_SETTINGS | _SITE_DEFAULTS
     dropped = _NAMES | (_DEVICES if "SLURM_JOB_ID" in environ else frozenset())

@@ -111,8 +111,9 @@ def sbatch_options(values: Mapping[str, object]) -> Options:
     Raises:
         SlurmError: If Slurm does not take a name or a value, or it is not the user's to set.
 
-    >>> sbatch_options({"time": 90, "mem": "16G", "exclusive": True, "qos": None})
-    (('exclusive', None), ('mem', '16G'), ('time', '01:30:00'))
+    Examples:
+        >>> sbatch_options({"time": 90, "mem": "16G", "exclusive": True, "qos": None})
+        (('exclusive', None), ('mem', '16G'), ('time', '01:30:00'))
     """
     options: dict[str, str | None] = {}
     for key, value in values.items():
@@ -141,8 +142,9 @@ def sbatch_options(values: Mapping[str, object]) -> Options:
 def to_arguments(options: Options) -> list[str]:
     """Options as sbatch takes them on its command line.
 
-    >>> to_arguments((("exclusive", None), ("mem", "32G")))
-    ['--exclusive', '--mem=32G']
+    Examples:
+        >>> to_arguments((("exclusive", None), ("mem", "32G")))
+        ['--exclusive', '--mem=32G']
     """
     return [f"--{name}" if value is None else f"--{name}={value}" for name, value in options]
 
@@ -150,8 +152,9 @@ def to_arguments(options: Options) -> list[str]:
 def merge_options(options: Options, changes: Options) -> Options:
     """Both; `changes` win, also over options that sbatch does not take beside them.
 
-    >>> merge_options((("mem-per-cpu", "4G"), ("time", "60")), (("mem", "32G"),))
-    (('mem', '32G'), ('time', '60'))
+    Examples:
+        >>> merge_options((("mem-per-cpu", "4G"), ("time", "60")), (("mem", "32G"),))
+        (('mem', '32G'), ('time', '60'))
     """
     changed = {name for name, _ in changes}
     replaced = changed.union(*(names for names in EXCLUDING if names & changed))
@@ -162,8 +165,9 @@ def merge_options(options: Options, changes: Options) -> Options:
 def to_resources(options: Options) -> dict[str, object]:
     """The values that give these options; the inverse of `sbatch_options`.
 
-    >>> to_resources((("exclusive", None), ("reservation", "r1")))
-    {'exclusive': True, 'additional_parameters': {'reservation': 'r1'}}
+    Examples:
+        >>> to_resources((("exclusive", None), ("reservation", "r1")))
+        {'exclusive': True, 'additional_parameters': {'reservation': 'r1'}}
     """
     resources: dict[str, object] = {}
     additional: dict[str, object] = {}
@@ -181,8 +185,9 @@ def parse_arguments(argv: Sequence[str]) -> Options:
         SlurmError: If one is unknown, lacks its value, has one that makes no sense, or is not the
             user's to set.
 
-    >>> parse_arguments(["--mem", "32G", "-t", "4:00:00", "--exclusive"])
-    (('exclusive', None), ('mem', '32G'), ('time', '4:00:00'))
+    Examples:
+        >>> parse_arguments(["--mem", "32G", "-t", "4:00:00", "--exclusive"])
+        (('exclusive', None), ('mem', '32G'), ('time', '4:00:00'))
     """
     options = dict(read_options(argv))
     for name in options:

@@ -108,11 +108,12 @@ def parse_sacct(text: str) -> list[Task]:
 def parse_indices(text: str) -> Iterator[int | None]:
     """The indices in an array range as Slurm writes it; None once where there is no array.
 
-    >>> list(parse_indices("[3,5-7%4]")), list(parse_indices("0-6:3")), list(parse_indices("N/A"))
-    ([3, 5, 6, 7], [0, 3, 6], [None])
-
     Raises:
         ValueError: If it is no range, or one that was cut for its length.
+
+    Examples:
+        >>> [list(parse_indices(text)) for text in ("[3,5-7%4]", "0-6:3", "N/A")]
+        [[3, 5, 6, 7], [0, 3, 6], [None]]
     """
     if text in ("N/A", ""):
         yield None
@@ -131,8 +132,9 @@ def parse_indices(text: str) -> Iterator[int | None]:
 def parse_duration_s(text: str) -> float | None:
     """Seconds in a duration as Slurm writes it; None for UNLIMITED, NOT_SET, INVALID and the like.
 
-    >>> parse_duration_s("1-02:03:04"), parse_duration_s("5:06"), parse_duration_s("UNLIMITED")
-    (93784.0, 306.0, None)
+    Examples:
+        >>> parse_duration_s("1-02:03:04"), parse_duration_s("5:06"), parse_duration_s("UNLIMITED")
+        (93784.0, 306.0, None)
     """
     match = re.fullmatch(r"(?:(\d{1,9})-)?(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9})", text.strip())
     if match is None:

@@ -213,8 +213,9 @@ def _directives(lines: list[str], name: str) -> Iterator[Directive]:
 def split_directive(text: str) -> list[str]:
     r"""The words of a directive as sbatch splits them; unlike in a shell, `#` ends it anywhere.
 
-    >>> split_directive(r' --comment="a #1" -J x\#y -t 5#0 --mem=1G')
-    ['--comment=a #1', '-J', 'x#y', '-t', '5']
+    Examples:
+        >>> split_directive(r' --comment="a #1" -J x\#y -t 5#0 --mem=1G')
+        ['--comment=a #1', '-J', 'x#y', '-t', '5']
     """
     words: list[str] = []
     word: str | None = None  # None between words; '' may be a word
@@ -285,8 +286,9 @@ def _commands(lines: list[str]) -> Iterator[str]:
 def _code(line: str) -> str:
     """A line without its comment and without the content of '…', in which $@ is no argument.
 
-    >>> _code("bash -c 'exec $@' $@ # run it")
-    "bash -c '' $@ "
+    Examples:
+        >>> _code("bash -c 'exec $@' $@ # run it")
+        "bash -c '' $@ "
     """
     pattern = r"""(?P<keep>\\.|"(?:\\.|[^"\\])*")|(?P<plain>'[^']*')|(?P<comment>(?<!\S)#.*)"""
 

@@ -84,8 +84,9 @@ def phase_of(state: str) -> Phase:
     In the accounting they may be the last record of a task that waits to run again, so the queue
     is believed first.
 
-    >>> phase_of("CANCELLED by 1000"), phase_of("SUSPENDED")
-    (<Phase.OVER: 'over'>, <Phase.ACTIVE: 'active'>)
+    Examples:
+        >>> phase_of("CANCELLED by 1000"), phase_of("SUSPENDED")
+        (<Phase.OVER: 'over'>, <Phase.ACTIVE: 'active'>)
     """
     state = plain_state(state)
     if state in _OVER:
@@ -136,8 +137,9 @@ def tasks_by_name(tasks: Iterable[Task]) -> Mapping[str, Task]:
 def shorten_names(names: Sequence[str]) -> list[str]:
     """Fewer and shorter words for scancel, as a word of a command line has at most 128 kB.
 
-    >>> shorten_names(["12_3", "12_4", "12_5", "12_9", "13_0"])
-    ['12_[3-5,9]', '13_[0]']
+    Examples:
+        >>> shorten_names(["12_3", "12_4", "12_5", "12_9", "13_0"])
+        ['12_[3-5,9]', '13_[0]']
     """
     indices_by_array: dict[str, list[int]] = {}
     for name in names:

@@ -24,8 +24,9 @@ class ArrayPlan:
     def tasks(self, runs_per_task: int) -> int:
         """How many array tasks these runs need.
 
-        >>> ArrayPlan(0, 7, ()).tasks(3)
-        3
+        Examples:
+            >>> ArrayPlan(0, 7, ()).tasks(3)
+            3
         """
         return -(-self.runs // runs_per_task)
 
@@ -75,9 +76,10 @@ def group_by_options(options: Sequence[Options]) -> tuple[list[int], list[tuple[
     Returns:
         The places of the runs in their new order, and each group's resources and size.
 
-    >>> a, b = (("mem", "1G"),), (("mem", "2G"),)
-    >>> group_by_options([a, b, a])
-    ([0, 2, 1], [((('mem', '1G'),), 2), ((('mem', '2G'),), 1)])
+    Examples:
+        >>> a, b = (("mem", "1G"),), (("mem", "2G"),)
+        >>> group_by_options([a, b, a])
+        ([0, 2, 1], [((('mem', '1G'),), 2), ((('mem', '2G'),), 1)])
     """
     places_by_options: dict[Options, list[int]] = {}
     for place, run_options in enumerate(options):
@@ -97,9 +99,10 @@ def cut_into_arrays(
         max_array_size: Slurm's MaxArraySize: the largest index is one less, so an array that
             starts at 0 has at most this many tasks.
 
-    >>> arrays = cut_into_arrays([((), 120)], runs_per_task=1, max_array_size=51)
-    >>> [(array.first, array.runs) for array in arrays]
-    [(0, 51), (51, 51), (102, 18)]
+    Examples:
+        >>> arrays = cut_into_arrays([((), 120)], runs_per_task=1, max_array_size=51)
+        >>> [(array.first, array.runs) for array in arrays]
+        [(0, 51), (51, 51), (102, 18)]
     """
     most_runs = max(1, max_array_size) * runs_per_task
     arrays = []
@@ -128,8 +131,9 @@ def share_limit(parallelism: int | None, tasks: Sequence[int]) -> list[int | Non
 
     Each gets at least one: more arrays than the limit allows exceed it a little.
 
-    >>> share_limit(10, [51, 51, 18])
-    [4, 4, 2]
+    Examples:
+        >>> share_limit(10, [51, 51, 18])
+        [4, 4, 2]
     """
     if parallelism is None:
         return [None for _ in tasks]

@@ -317,9 +317,10 @@ def _submissions(experiment: Path) -> Iterator[Submission]:
 def new_id(now: datetime, token: str) -> str:
     """An id that sorts by time, also within a second.
 
-    >>> from datetime import datetime
-    >>> new_id(datetime(2026, 11, 28, 17, 5, 9, 31_415), "4f2a9c")
-    '20261128T170509.031415-4f2a9c'
+    Examples:
+        >>> from datetime import datetime
+        >>> new_id(datetime(2026, 11, 28, 17, 5, 9, 31_415), "4f2a9c")
+        '20261128T170509.031415-4f2a9c'
     """
     return f"{now:%Y%m%dT%H%M%S.%f}-{token}"
 
@@ -327,8 +328,9 @@ def new_id(now: datetime, token: str) -> str:
 def job_name(experiment_id: str, submission_id: str, part: int | str) -> str:
     """A unique name for a job of a submission, readable in `squeue`.
 
-    >>> job_name("digits", "20261128T170509.031415-4f2a9c", 0)
-    'digits-4f2a9c-0'
+    Examples:
+        >>> job_name("digits", "20261128T170509.031415-4f2a9c", 0)
+        'digits-4f2a9c-0'
     """
     token = submission_id.rpartition("-")[2]
     # sbatch takes any name; squeue's --name is a list with commas.
@@ -351,8 +353,9 @@ def places_of_array(array: Array) -> range:
 def places_of_task(array: Array, task: int, runs_per_task: int) -> range:
     """The places in runs.jsonl that an array task has.
 
-    >>> places_of_task(Array(0, "a", first=100, runs=7), 2, 3)
-    range(106, 107)
+    Examples:
+        >>> places_of_task(Array(0, "a", first=100, runs=7), 2, 3)
+        range(106, 107)
     """
     start = array.first + task * runs_per_task
     return range(start, min(start + runs_per_task, array.first + array.runs))

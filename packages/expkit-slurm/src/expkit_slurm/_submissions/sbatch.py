@@ -87,8 +87,9 @@ def signal_delay_s(settings: SubmissionSettings, script: ArrayScript, options: O
 def limit_s(text: str | None) -> float | None:
     """A time limit as sbatch takes it, in seconds; None for no limit.
 
-    >>> [limit_s(text) for text in ("90", "4:30", "1:00:00", "2-12", "1-00:30", "UNLIMITED", None)]
-    [5400.0, 270.0, 3600.0, 216000.0, 88200.0, None, None]
+    Examples:
+        >>> [limit_s(text) for text in ("90", "4:30", "1:00:00", "2-12", "1-00:30", "UNLIMITED")]
+        [5400.0, 270.0, 3600.0, 216000.0, 88200.0, None]
     """
     if text is None or not re.fullmatch(r"[\d:-]+", text):
         return None

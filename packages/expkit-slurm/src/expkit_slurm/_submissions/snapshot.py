@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Snapshot:
     outside: tuple[str, ...] = ()
     changes_hash: str | None = None  # of the patch with what differed from the commit
 
-    def relocated(self, path: str | Path) -> str:
+    def relocated(self, path: str | PathLike[str]) -> str:
         """Where a path of the project is in the copy; unchanged if it was not copied."""
         name = _below(Path(path), self.root)
         if name is not None and (self.target / name).exists():

@@ -164,8 +164,9 @@ def srun_command(command: list[str], tasks: int, environ: dict[str, str]) -> lis
     it lets the others wait for a rank that has died. Lightning refuses `--ntasks` without
     `--ntasks-per-node`.
 
-    >>> srun_command(["python"], 4, {"SLURM_CPUS_PER_TASK": "4", "SLURM_NNODES": "2"})
-    ['srun', '--ntasks=4', '--ntasks-per-node=2', '--cpus-per-task=4', ..., 'python']
+    Examples:
+        >>> srun_command(["python"], 4, {"SLURM_CPUS_PER_TASK": "4", "SLURM_NNODES": "2"})
+        ['srun', '--ntasks=4', '--ntasks-per-node=2', '--cpus-per-task=4', ..., 'python']
     """
     cpus = environ.get("SLURM_CPUS_PER_TASK", "1")
     nodes = int(environ.get("SLURM_NNODES", "1"))

@@ -42,8 +42,9 @@ def banner(job: CurrentJob) -> str:
 def run_line(run_name: str, state: str, reason: str | None) -> str:
     """How a run of the task ended.
 
-    >>> run_line("cnn_1", "skipped", "was completed as cnn_a_1 meanwhile")
-    'skipped: cnn_1: was completed as cnn_a_1 meanwhile'
+    Examples:
+        >>> run_line("cnn_1", "skipped", "was completed as cnn_a_1 meanwhile")
+        'skipped: cnn_1: was completed as cnn_a_1 meanwhile'
     """
     return f"{state}: {run_name}" + ("" if reason is None else f": {reason}")
 
@@ -51,8 +52,9 @@ def run_line(run_name: str, state: str, reason: str | None) -> str:
 def stop_line(what: str, advice: str) -> str:
     """Why a task was stopped for good, and how to continue.
 
-    >>> stop_line("time limit: state saved", "`expkit retry results/digits` goes on from there")
-    'stopped: time limit: state saved; `expkit retry results/digits` goes on from there'
+    Examples:
+        >>> stop_line("time limit: state saved", "`expkit retry results/digits` goes on from there")
+        'stopped: time limit: state saved; `expkit retry results/digits` goes on from there'
     """
     return f"{_STOPPED}{what}; {advice}"
 
@@ -60,8 +62,9 @@ def stop_line(what: str, advice: str) -> str:
 def read_stop_reason(lines: Sequence[str]) -> str | None:
     """Why the last attempt of a task was stopped for good; None if its log has no such line.
 
-    >>> read_stop_reason([stop_line("time limit: state saved", "`expkit retry x` goes on")])
-    'time limit: state saved'
+    Examples:
+        >>> read_stop_reason([stop_line("time limit: state saved", "`expkit retry x` goes on")])
+        'time limit: state saved'
     """
     for line in reversed(lines):
         if line.startswith(_STOPPED):

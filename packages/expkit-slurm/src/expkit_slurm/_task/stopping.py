@@ -112,8 +112,9 @@ def stop_cause(reason: str | None, seconds_left: float | None, grace_s: float) -
         seconds_left: Until the time limit; None where no limit is known.
         grace_s: How long before the limit Slurm was asked to warn.
 
-    >>> stop_cause("SIGUSR1", 100.0, 120.0), stop_cause("SIGUSR1", 3000.0, 120.0)
-    ('timeout', 'preemption')
+    Examples:
+        >>> stop_cause("SIGUSR1", 100.0, 120.0), stop_cause("SIGUSR1", 3000.0, 120.0)
+        ('timeout', 'preemption')
     """
     if reason == TIME_LIMIT:
         return TIMEOUT
@@ -153,8 +154,9 @@ class Saved:
     def text(self) -> str:
         """What was saved, in words.
 
-        >>> [Saved(runs).text for runs in ([True], [False], [True, False], [])]
-        ['state saved', 'nothing was saved', '1 of 2 states saved', 'between two runs']
+        Examples:
+            >>> [Saved(runs).text for runs in ([True], [False], [True, False], [])]
+            ['state saved', 'nothing was saved', '1 of 2 states saved', 'between two runs']
         """
         if not self.interrupted:
             return "between two runs"

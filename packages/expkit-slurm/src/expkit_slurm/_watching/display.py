@@ -150,9 +150,10 @@ def progress_line(
 ) -> str:
     """Counts, rate and remaining time in one line; no remaining time if somebody has to act first.
 
-    >>> progress_line({"completed": 30, "running": 8, "pending": 62}, done=30, total=100,
-    ...               done_here=30, elapsed_s=60.0)
-    '30 completed, 8 running, 62 pending; 30 runs a minute, about 2 min 20 s left'
+    Examples:
+        >>> progress_line({"completed": 30, "running": 8, "pending": 62}, done=30, total=100,
+        ...               done_here=30, elapsed_s=60.0)
+        '30 completed, 8 running, 62 pending; 30 runs a minute, about 2 min 20 s left'
     """
     from expkit_hydra.launching import duration_text
 
@@ -169,8 +170,9 @@ def progress_line(
 def failure_line(status: RunStatus) -> str:
     """A run that did not complete, in one line.
 
-    >>> failure_line(RunStatus(3, "cnn_1", "lost", "out of memory", "12_3", node="node2"))
-    'cnn_1 lost: out of memory (12_3 on node2)'
+    Examples:
+        >>> failure_line(RunStatus(3, "cnn_1", "lost", "out of memory", "12_3", node="node2"))
+        'cnn_1 lost: out of memory (12_3 on node2)'
     """
     where = status.job or ""
     if status.node is not None and where:

@@ -107,8 +107,9 @@ def _report(status: RunStatus, task: Task | None) -> SchedulerReport:
 def describe(task: Task) -> str | None:
     """What a task does, in a few words; None for one that ended well.
 
-    >>> describe(Task("12", 3, "15", "PENDING", "Resources"))
-    '12_3 PENDING (Resources)'
+    Examples:
+        >>> describe(Task("12", 3, "15", "PENDING", "Resources"))
+        '12_3 PENDING (Resources)'
     """
     if phase_of(task.state) is Phase.OVER:
         cause = cause_of(task)

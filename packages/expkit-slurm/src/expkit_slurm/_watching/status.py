@@ -35,14 +35,22 @@ STATES = (
 class RunStatus:
     """How one run of a grid stands.
 
-    `state` is that of run.json, or derived: `pending` (in the queue), `lost` (its task is gone and
-    nothing recorded how the run ended), `cancelled` (before it started), `skipped` (its task found
-    that there was nothing to do), `unsubmitted` (Slurm does not have it). `reason` says why in a
-    sentence, `advice` what to do where that is not obvious. `obstacle` is `held` for a pending run
-    whose job starts only when somebody releases it, and `never` where it cannot start as it is.
-    `job` is Slurm's name of the task,
-    `exit_code` as a shell reports it (137 is SIGKILL), `elapsed_s` the seconds spent in the run,
-    `log` the file with its output and `last_lines` the end of it where the run did not complete.
+    Attributes:
+        index: Position among the grid's runs, from 0.
+        run_name: Its name in the experiment.
+        state: That of run.json, or derived: `pending` (in the queue), `lost` (its task is gone and
+            nothing recorded how the run ended), `cancelled` (before it started), `skipped` (its
+            task found that there was nothing to do), `unsubmitted` (Slurm does not have it).
+        reason: Why, in a sentence.
+        job: Slurm's name of the task.
+        exit_code: As a shell reports it; 137 is SIGKILL.
+        node: Where it runs or ran.
+        elapsed_s: Seconds spent in the run.
+        log: The file with its output.
+        last_lines: The end of that file, where the run did not complete.
+        advice: What to do, where that is not obvious.
+        obstacle: `held` for a pending run whose job starts only when somebody releases it, `never`
+            where it cannot start as it is.
     """
 
     index: int

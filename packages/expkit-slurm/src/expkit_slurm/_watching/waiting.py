@@ -28,8 +28,9 @@ def interval_s(
 
     Up to a fifth more, so that many who wait do not ask the controller at the same time.
 
-    >>> [interval_s(t, jitter=lambda: 0.0) for t in (0, 100, 10_000)]
-    [1.0, 10.0, 60.0]
+    Examples:
+        >>> [interval_s(t, jitter=lambda: 0.0) for t in (0, 100, 10_000)]
+        [1.0, 10.0, 60.0]
     """
     base = fixed_s if fixed_s is not None else min(MOST_S, max(LEAST_S, elapsed_s / 10))
     return base * (1.0 + 0.2 * jitter())

@@ -19,8 +19,9 @@ _IN_QUOTES = re.compile(r'[$`"\\]')  # what "…" gives a meaning
 def unquote(word: str) -> tuple[str, str]:
     r"""The text that a word stands for, and the quote that it leaves open.
 
-    >>> unquote(r"results/my\ run"), unquote('"my run'), unquote(r"$'a\nb'c")
-    (('results/my run', ''), ('my run', '"'), ('a\nbc', ''))
+    Examples:
+        >>> unquote(r"results/my\ run"), unquote('"my run'), unquote(r"$'a\nb'c")
+        (('results/my run', ''), ('my run', '"'), ('a\nbc', ''))
     """
     text: list[str] = []
     opened = ""
@@ -60,8 +61,9 @@ def _escaped(rest: str) -> tuple[str, str]:
 def quote(text: str, opened: str = "") -> str:
     r"""The text as bash reads it, after the quote that is open; readline closes that.
 
-    >>> quote("my run"), quote("$(date)"), quote("a\nb"), quote("$5", '"'), quote("it's", "'")
-    ('my\\ run', '\\$\\(date\\)', "$'a\\nb'", '\\$5', "it'\\''s")
+    Examples:
+        >>> quote("my run"), quote("$(date)"), quote("a\nb"), quote("$5", '"'), quote("it's", "'")
+        ('my\\ run', '\\$\\(date\\)', "$'a\\nb'", '\\$5', "it'\\''s")
     """
     if opened == "":
         if text.isprintable():
