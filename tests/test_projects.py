@@ -278,6 +278,7 @@ class Pair:
         ours, grid = self.ours, self.shape.grid
         ours.add_the_line()
         self.files = ours.files()
+        ours.step("check", "expkit", "check", *self.shape.start, *grid, OBSERVER)
         ours.start_it("single", *self.shape.single)
         ours.start_it("grid", "-m", *grid, code=1, BROKEN=self.shape.broken)
         self.states = {name: record["state"] for name, record in ours.records().items()}
@@ -345,6 +346,17 @@ def test_the_results_have_the_numbers_that_the_function_returned(pair):
     results = pair.ours.folder / "results" / pair.shape.experiment / "results.csv"
 
     assert ("returned" in results.read_text()) == is_number
+
+
+def test_check_says_what_the_grid_is_and_which_folders_it_does_not_use(pair):
+    output, runs = pair.ours.outputs["check"], len(pair.shape.runs)
+
+    assert f"\n{runs} in the grid, {runs} to run\n" in f"\n{output}"
+    assert pair.ours.calls["check"] == []
+    for folders in pair.shape.own_folders:
+        for key in re.findall(r"hydra\.\w+\.\w+(?= \()", folders):
+            assert f"own {key} (" in output
+    assert "refused" not in output
 
 
 def test_a_line_says_that_the_projects_own_folders_are_not_used(pair):
