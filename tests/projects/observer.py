@@ -22,7 +22,7 @@ class Observer(Callback):
             "config": described(job_return.cfg),
             "override_dirname": hydra.job.override_dirname,
             "overrides": list(hydra.overrides.task),
-            "config_name": hydra.job.config_name,
+            "job": [hydra.job.config_name, OmegaConf.to_container(hydra.job)["num"]],
             "choices": dict(hydra.runtime.choices),
             "output_dir": hydra.runtime.output_dir,
             "folder": str(Path.cwd()),
