@@ -13,7 +13,11 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from omegaconf._utils import get_yaml_loader
+
+try:
+    from omegaconf._yaml import get_yaml_loader
+except ImportError:  # before OmegaConf 2.4
+    from omegaconf._utils import get_yaml_loader
 
 from expkit_bookkeeping import Bookkeeping
 from expkit_bookkeeping.launching import read_yaml, yaml_text
