@@ -262,7 +262,7 @@ def integration(session: nox.Session) -> None:
     session.install("--force-reinstall", "--no-deps", *wheels)
     tools = (
         "torch", "lightning", "scikit-learn", "hydra-optuna-sweeper", "hydra-zen", "griffe",
-        "hypothesis", "pytest", "pytest-xdist",
+        "hypothesis", "psutil", "pytest", "pytest-xdist",
     )  # fmt: skip
     session.install(*wheels, *tools, *CONSTRAINTS)
     session.run(

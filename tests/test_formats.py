@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -242,6 +244,23 @@ def test_slurm_reads_the_submission_and_finds_the_runs_of_a_task(tmp_path):
     assert list(json.loads((folder / "submission.json").read_text())) == list(
         json.loads(EXAMPLES["submission.json"])
     )
+
+
+def test_the_answer_of_check_has_the_keys_of_the_page(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import hydra\n\n\n"
+        "@hydra.main(version_base='1.3', config_path='.', config_name='config')\n"
+        "def main(cfg):\n    pass\n\n\nmain()\n"
+    )
+    (tmp_path / "config.yaml").write_text("defaults: [expkit, _self_]\ndata: ???\n")
+
+    command = [sys.executable, "-m", "expkit_hydra", "check", "--json"]
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    answer, example = json.loads(output.stdout), json.loads(EXAMPLES["check.json"])
+    assert list(answer) == list(example)
+    assert [list(finding) for finding in answer["findings"]] == [list(example["findings"][0])]
+    assert answer["findings"][0]["subject"] == example["findings"][0]["subject"]
 
 
 def test_a_sink_has_the_methods_that_the_page_says():

@@ -54,6 +54,13 @@ def test_a_package_has_the_license_and_a_changelog_with_its_version(package):
     assert (package / "src" / package.name.replace("-", "_") / "py.typed").exists()
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=name)
+def test_a_package_says_for_which_systems_it_is_made(package):
+    systems = [line for line in project(package)["classifiers"] if line.startswith("Operating")]
+
+    assert systems == ["Operating System :: MacOS", "Operating System :: POSIX :: Linux"]
+
+
 def siblings(package: Path) -> Iterator[tuple[str, bool]]:
     """Modules of other packages that a package imports, and whether a function does."""
     own = package.name.replace("-", "_")

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -140,11 +141,14 @@ class Kit:
     @staticmethod
     def this_process() -> dict[str, object]:
         """Host, pid and start of this process, written as docs/formats.md describes them."""
+        owner = {"host": socket.gethostname(), "pid": os.getpid()}
+        if sys.platform != "linux":
+            seconds = round(psutil.Process().create_time())
+            return {**owner, "process_start": f"{owner['host']}:psutil/{seconds}"}
         stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         machine = f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
-        start = f"{machine}/{stat[19]}"
-        return {"host": socket.gethostname(), "pid": os.getpid(), "process_start": start}
+        return {**owner, "process_start": f"{machine}/{stat[19]}"}
 
     @staticmethod
     def record(folder: Path, **facts: object) -> Mapping[str, object]:

@@ -72,6 +72,10 @@ def test_the_order_depends_on_the_seed_and_not_on_the_workers(torch):
     assert orders[0] == orders[1] == orders[2]
 
 
+def test_a_seeded_dataset_is_a_dataset_of_pytorch(torch):
+    assert isinstance(SeededDataset([1, 2], seed=1), torch.utils.data.Dataset)
+
+
 def test_training_draws_nothing_from_the_loaders_generator(torch):
     undisturbed = load(torch, 1, WORKERS[1])
     set_seed(1)

@@ -38,6 +38,15 @@ def test_the_state_survives_a_checkpoint_that_is_loaded_without_pickle(draws, to
     assert (draws(), draw_each(torch, others)) == expected
 
 
+def test_a_loader_without_a_generator_has_no_state_of_its_own(torch):
+    loader = torch.utils.data.DataLoader([1, 2])
+
+    state = rng_state({"loader": loader.generator})
+    restore_rng_state(state, {"loader": loader.generator})
+
+    assert state["generators"] == {}
+
+
 def make_generators(torch, seed=3):
     bits = numpy.random
     return {

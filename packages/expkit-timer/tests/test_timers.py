@@ -49,6 +49,18 @@ def test_the_tree_is_printed_with_each_timers_share_of_its_parent(timers, clock)
     assert repr(timers) == "<Timers: 5 timers, 0:01:50 at the top>"
 
 
+def test_wide_characters_and_marks_keep_the_columns_aligned(timers, clock):
+    for name in ("读取", "naïve", "nai\u0308ve"):
+        with timers(name):
+            clock.sleep(1)
+
+    assert str(timers).splitlines() == [
+        "读取   1.00 s    1 × 1.00 s",
+        "naïve  1.00 s    1 × 1.00 s",
+        "nai\u0308ve  1.00 s    1 × 1.00 s",
+    ]
+
+
 def test_the_tree_of_no_blocks_says_so(timers):
     assert str(timers) == "no block timed yet"
     assert len(timers) == 0

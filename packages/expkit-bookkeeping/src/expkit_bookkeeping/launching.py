@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ._files.texts import printable as printable
     from ._files.texts import text_of as text_of
     from ._files.texts import traceback_text as traceback_text
+    from ._files.texts import why_unencodable as why_unencodable
     from ._files.texts import without_colours as without_colours
     from ._files.yaml_files import read_yaml as read_yaml
     from ._files.yaml_files import yaml_text as yaml_text
@@ -144,6 +145,7 @@ _MODULES = {
     "traceback_text": "_files.texts",
     "typed_arguments": "_provenance.environment",
     "uri_without_secrets": "_files.secrets",
+    "why_unencodable": "_files.texts",
     "without_colours": "_files.texts",
     "without_known_secrets": "_files.secrets",
     "write_file": "_files.durable",

@@ -92,6 +92,16 @@ def test_results_csv_needs_no_pandas(experiment):
     assert 'pip install "expkit-bookkeeping[pandas]"' in done.stdout
 
 
+def test_a_path_is_text_or_anything_that_the_system_takes_for_one(experiment):
+    class Folder:
+        def __fspath__(self) -> str:
+            return str(experiment)
+
+    assert result_rows(str(experiment)) == result_rows(Folder()) == result_rows(experiment)
+    assert find_runs(str(experiment)) == find_runs(Folder()) == find_runs(experiment)
+    assert results(Folder()).equals(results(str(experiment)))
+
+
 def test_results_is_one_frame_over_all_runs(experiment):
     frame = results(experiment)
 

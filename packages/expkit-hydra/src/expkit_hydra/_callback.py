@@ -70,6 +70,7 @@ class RunCallback(Callback, JobWatcher):
 
         from ._composing.config_files import warn_about_order
         from ._composing.global_state import current_config
+        from ._composing.run_location import listed_overrides
         from ._drafting.experiment import check_experiment
         from ._grid.identity import write_config
         from ._grid.names import settle_name
@@ -104,7 +105,7 @@ class RunCallback(Callback, JobWatcher):
                 _say(f"One run, {config.run_name}. expkit.dry_run=true: nothing is started.")
             raise SystemExit(0)
         with current_config(config):
-            remember_secrets_of(config, config.hydra.overrides.task)
+            remember_secrets_of(config, listed_overrides(config.hydra))
         if not is_rank_0:
             return
         if place is not None:
@@ -137,6 +138,7 @@ class RunCallback(Callback, JobWatcher):
         from expkit_bookkeeping import process_rank
 
         from ._composing.global_state import current_config
+        from ._composing.run_location import listed_overrides
         from ._grid.identity import write_config
         from ._grid.secrets import remember_secrets_of
         from ._running.execution import is_executing
@@ -151,7 +153,7 @@ class RunCallback(Callback, JobWatcher):
         if self._claim is not None or is_executing(folder) or process_rank() != 0:
             return
         with current_config(config):
-            remember_secrets_of(config, config.hydra.overrides.task)
+            remember_secrets_of(config, listed_overrides(config.hydra))
             hide_in_multirun(config)
         self._claim = _claim_foreign_run(config, folder)
         if self._claim is not None:
@@ -193,13 +195,14 @@ class RunCallback(Callback, JobWatcher):
 
         from expkit_bookkeeping.launching import exit_code
 
+        from ._composing.run_location import listed_overrides
         from ._running.lifetime import as_exception, asks_for_the_end
 
         config, self._config = self._config, None
         self._record_end(error)
         if config is None or asks_for_the_end(error):
             return None
-        overrides = [str(override) for override in config.hydra.overrides.task]
+        overrides = list(listed_overrides(config.hydra))
         result = JobReturn(overrides=overrides, cfg=config, status=JobStatus.COMPLETED)
         if exit_code(error) != 0:
             result.status = JobStatus.FAILED

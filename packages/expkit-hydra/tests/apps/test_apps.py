@@ -135,6 +135,7 @@ def test_numbers_and_overrides_of_jobs_are_as_without_expkit(app, where):
             hydra.job.override_dirname,
             hydra.job.name,
             list(hydra.overrides.task),
+            [text for text in hydra.overrides.hydra if "launcher" not in text],
             OmegaConf.load(folder / "overrides.yaml"),
             OmegaConf.load(folder / "hydra.yaml").hydra.overrides.task,
         ]
@@ -147,7 +148,11 @@ def test_numbers_and_overrides_of_jobs_are_as_without_expkit(app, where):
 
     app.task = facts
     app.edit("params: {", "params: {+extra: 1, ")
-    app.edit("hydra:\n", "hydra:\n  job: {config: {override_dirname: {exclude_keys: [model]}}}\n")
+    app.edit(
+        "hydra:\n",
+        "hydra:\n  job: {config: {override_dirname: {exclude_keys: [model]}}}\n"
+        "  sweep: {subdir: '${hydra.job.num}'}\n",
+    )
     app.edit("model: [mlp, cnn], optimizer: [sgd], optimizer.lr: [0.1, 0.001], seed: [1, 2]", "")
     app.edit("experiment_id: digits", "experiment_id: ${hydra:job.name}")  # decided by the sweep
     ours = jobs("hydra/launcher=basic") if where == "basic" else jobs()
@@ -290,8 +295,8 @@ def test_a_key_that_only_some_runs_have_is_left_out_in_the_others(app):
         (["results_dir=null"], "results_dir is the folder of all experiments, got 'None'"),
         (["hydra.sweep.dir=out"], "hydra.sweep.dir=out: .* Leave this out; results_dir="),
         (
-            ["hydra.sweep.subdir=x", "hydra.sweep.dir=y"],
-            "hydra.sweep.subdir=x and hydra.sweep.dir=y: the runs of a grid belong in",
+            ["hydra.sweep.subdir='${hydra.job.num}'", "hydra.sweep.dir=y"],
+            r"hydra.sweep.subdir='\$\{hydra.job.num\}' and hydra.sweep.dir=y: the runs of a",
         ),
         (
             ["results_dir=/proc/none"],

@@ -169,3 +169,11 @@ def test_a_run_that_cannot_be_read_says_why(tmp_path):
     record = RunRecord(tmp_path, "a", "unknown", reason="run.json is damaged: no text")
 
     assert row_of(record, now=NOW).error == "run.json is damaged: no text"
+
+
+def test_lines_of_runs_are_aligned_where_names_have_wide_characters():
+    rows = [Row("中文", "completed", elapsed_s=1.0), Row("cnn_1", "completed", elapsed_s=1.0)]
+
+    lines = [finished_line(1, 2, row, name_width=5, metric=None) for row in rows]
+
+    assert lines[0].replace("中文", "1234") == lines[1].replace("cnn_1", "1234 ")

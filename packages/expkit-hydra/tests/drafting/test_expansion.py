@@ -115,7 +115,7 @@ def test_nothing_swept_is_one_run():
         (None, ["lr=interval(0,1)"], r"an interval has no finite number of values. Sweep lr=range"),
         (None, ["seed=range(3,1)"], r"seed=range\(3,1\) has no values to sweep"),
         ({"lr": [1], "+lr": [2]}, [], r"params has lr twice, once as \+lr"),
-        ({"lr": ["range(1,4)"]}, [], r"params.lr has range\(1,4\) in a list.*lr: range\(1,4\)"),
+        ({"lr": ["range(1,4)"]}, [], r"params.lr has range\(1,4\) in a list.*lr: \"range\(1,4\)\""),
         (None, ["+a={x:1},{x:2}", "+a={y:1},{y:2}"], r"a is given twice.*\{x:2\} and \+a=\{y:1"),
         (None, ["+a={x:1}", "+a={y:1}"], r"a is given twice on the command line"),
         (None, ["lr=1,2", "lr=3"], r"lr is given twice on the command line: lr=1,2 and lr=3"),

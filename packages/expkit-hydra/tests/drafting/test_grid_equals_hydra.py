@@ -272,7 +272,7 @@ def name_in(config: DictConfig, sweep: Sweep) -> str:
     """The name by the configuration alone."""
     with hydra_reads(config):
         if sweep.template is None:
-            return name_of(values_in(config, sweep))
+            return name_of(values_in(config, sweep)).plain
         asked = copy.deepcopy(config)
         asked._set_flag(["readonly", "struct"], [False, False])
         asked.run_name = sweep.template

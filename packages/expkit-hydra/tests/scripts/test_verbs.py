@@ -358,4 +358,4 @@ def test_help_says_what_the_exit_codes_mean(verb, capsys):
     words = " ".join(capsys.readouterr().out.split())
     assert words.startswith(f"usage: expkit {verb} ")
     assert "Exit codes: 0: " in words
-    assert "2: cannot be answered." in words
+    assert "2: cannot be answered; 69: a package is missing." in words

@@ -1,6 +1,7 @@
 """`python -m expkit_mlflow VERB …`, for use without the package `expkit`."""
 
 import gc
+import io
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,8 @@ from . import commands
 
 def main(argv: Sequence[str]) -> int:
     """Runs the verb at the start of `argv`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escapes for characters that it lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     verbs = {"sync": commands.sync, "ui": commands.ui}
     if not argv or argv[0] not in verbs:
         for name, verb in verbs.items():

@@ -59,6 +59,7 @@ def serve(folder: Path, *, port: int | None = None, host: str = "127.0.0.1") -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
         start_new_session=True,
     )
     lines: list[str] = []

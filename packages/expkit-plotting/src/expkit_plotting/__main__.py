@@ -1,6 +1,7 @@
 """`python -m expkit_plotting VERB …`, where the `expkit` command is not installed."""
 
 import gc
+import io
 import signal
 import sys
 
@@ -12,6 +13,8 @@ VERBS = {"plot": plot, "report": report, "restyle": restyle}
 
 def main() -> int:
     """Run the verb."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escapes for characters that it lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
         print(f"usage: python -m expkit_plotting {{{','.join(VERBS)}}} …", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expkit_plotting._data.groups import natural_key, short_keys, value_text
+from expkit_plotting._figure_files.paths import file_name
 
 
 def test_short_keys_stay_unambiguous_and_say_something():
@@ -17,6 +18,21 @@ def test_short_keys_stay_unambiguous_and_say_something():
         "a.b.name": "a.b",
         "c.b.name": "c.b",
     }
+
+
+@given(st.lists(st.text()))
+def test_any_text_has_its_place_among_others(texts):
+    assert sorted(texts, key=natural_key)[:1] == sorted(texts, key=natural_key, reverse=True)[-1:]
+
+
+def test_digits_that_are_no_numbers_are_sorted_as_text():
+    assert sorted(["²", "2"], key=natural_key) == ["2", "²"]
+
+
+def test_figures_are_named_by_whole_letters_of_all_languages():
+    assert file_name("val/हिन्दी") == "val_हिन्दी"
+    assert file_name("pre\u0301cision") == file_name("pr\u00e9cision") == "pr\u00e9cision"
+    assert file_name("🙂") == "metric"
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

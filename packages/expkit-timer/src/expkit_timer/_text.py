@@ -40,6 +40,20 @@ def format_statistics(statistics: Statistics) -> str:
     )
 
 
+def text_width(text: str) -> int:
+    """Columns of a terminal that a text takes: two for a Chinese character, none for a mark.
+
+    Examples:
+        >>> text_width("读取"), text_width("naïve")
+        (4, 5)
+    """
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 1 + (east_asian_width(c) in "WF") for c in text)
+
+
 def near_match(name: str, names: Iterable[str]) -> str:
     """A question with the closest of the names, after a space; empty if none is close."""
     from difflib import get_close_matches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._text import format_seconds
+from ._text import format_seconds, text_width
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ def format_tree(statistics: Mapping[str, Statistics]) -> str:
     rows = list(_rows(statistics, "", ""))
     if not rows:
         return "no block timed yet"
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    widths = [max(text_width(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
-        f"{name:<{widths[0]}}  {total:>{widths[1]}}  {share:>{widths[2]}}  "
-        f"{count:>{widths[3]}}{mean}".rstrip()
+        f"{name}{' ' * (widths[0] - text_width(name))}  {total:>{widths[1]}}  "
+        f"{share:>{widths[2]}}  {count:>{widths[3]}}{mean}".rstrip()
         for name, total, share, count, mean in rows
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     If the reader of the output has gone, as after `| head`, it ends quietly with 1; the pattern
     is that of "Note on SIGPIPE" in Python's documentation of the module `signal`.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escapes for characters that it lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return _run(list(sys.argv[1:] if argv is None else argv))

@@ -4,6 +4,7 @@ Whatever an exception holds, a run that it ended has to be recorded; so nothing 
 """
 
 import re
+import sys
 import traceback
 
 from .secrets import without_known_secrets
@@ -40,6 +41,20 @@ def printable(text: str) -> str:
         'loss\\x1b[2J\n'
     """
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def why_unencodable(path: str) -> str | None:
+    """Why a path cannot be that of a file on this machine, and what to do; None if it can.
+
+    Where the locale says anything but UTF-8, it could not be found again under another one.
+    """
+    encoding = sys.getfilesystemencoding()
+    if path.isascii() or encoding == "utf-8":
+        return None
+    return (
+        f"{path} cannot be a file's name here: the locale says that file names are {encoding}. Set "
+        "PYTHONUTF8=1 in the environment, or a locale such as LC_ALL=C.UTF-8."
+    )
 
 
 def without_colours(text: str) -> str:

@@ -68,7 +68,7 @@ def slurm_facts(environ: Mapping[str, str] | None = None) -> dict[str, object] |
         "job_id": job_id,
         "array_job_id": environ.get("SLURM_ARRAY_JOB_ID"),
         "array_task_id": environ.get("SLURM_ARRAY_TASK_ID"),
-        "restart_count": int(restarts) if restarts.isdigit() else 0,
+        "restart_count": int(restarts) if restarts.isdecimal() else 0,
     }
 
 

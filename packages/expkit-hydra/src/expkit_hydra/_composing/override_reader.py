@@ -96,7 +96,7 @@ class OverrideReader:
         try:
             defaults = self._config_loader.compute_defaults_list(
                 self._master.hydra.job.config_name,
-                [*self._master.hydra.overrides.hydra, *overrides],
+                [*listed_overrides(self._master.hydra, "hydra"), *overrides],
                 RunMode.RUN,
             )
         except Exception:
@@ -152,7 +152,7 @@ def _options_in_defaults(group: str, hydra: DictConfig) -> list[str] | None:
     if not GlobalHydra.instance().is_initialized():
         return None
     loader = GlobalHydra.instance().config_loader()
-    overrides = [*hydra.overrides.hydra, *listed_overrides(hydra)]
+    overrides = [*listed_overrides(hydra, "hydra"), *listed_overrides(hydra)]
     try:
         defaults = loader.compute_defaults_list(hydra.job.config_name, overrides, RunMode.RUN)
     except Exception:  # Hydra is asked to compose, and says why it refuses

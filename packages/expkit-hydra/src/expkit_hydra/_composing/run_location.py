@@ -50,9 +50,14 @@ def list_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     )
 
 
-def listed_overrides(hydra: DictConfig) -> tuple[str, ...]:
-    """A run's overrides as Hydra's node lists them; `a=${b}` is not resolved."""
-    nodes = content_of(hydra.overrides.task)
+def listed_overrides(hydra: DictConfig, of: str = "task") -> tuple[str, ...]:
+    """Overrides as Hydra's node lists them; `a=${b}` is not resolved.
+
+    Args:
+        hydra: Hydra's node.
+        of: `task` for the user's own keys, `hydra` for those of this node.
+    """
+    nodes = content_of(hydra.overrides[of])
     return tuple([str(raw_value(node)) for node in nodes])
 
 
@@ -108,12 +113,15 @@ def settle(
 
 
 def without_location(config: DictConfig) -> None:
-    """Take the overrides of a run's location, which are the last ones, from what Hydra lists."""
+    """Take what a foreign launcher was told of a run's location from what Hydra lists."""
     overrides = listed_overrides(config.hydra)
     starts = [i for i, text in enumerate(overrides) if text.startswith("run_name=")]
-    if starts:
-        with writable(config):
+    own = set(folder_overrides("sweep"))
+    with writable(config):
+        if starts:  # the last one, which follows the user's own overrides
             list_overrides(config, overrides[: starts[-1]])
+        others = [text for text in listed_overrides(config.hydra, "hydra") if text not in own]
+        config.hydra.overrides.hydra = others
 
 
 def other_folders(config: DictConfig, node: str) -> dict[str, str]:
@@ -130,7 +138,7 @@ def other_folders(config: DictConfig, node: str) -> dict[str, str]:
 def typed_folders(config: DictConfig, node: str) -> list[str]:
     """The overrides of the command line that say where Hydra's folders are."""
     keys = {f"hydra.{node}", *(f"hydra.{node}.{key}" for key in FOLDERS[node])}
-    texts = [str(text) for text in config.hydra.overrides.hydra]
+    texts = listed_overrides(config.hydra, "hydra")
     return [text for text in texts if bare_key(text.partition("=")[0]) in keys]
 
 

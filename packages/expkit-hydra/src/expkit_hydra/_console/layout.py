@@ -120,10 +120,10 @@ def fitted_widths(columns: Sequence[Column], width: int) -> Mapping[int, int]:
 
 def _widths(column: Column) -> tuple[int, int]:
     """The least width of a column, and the one at which nothing in it is folded."""
-    content = max(map(_width, column.cells), default=0)
+    content = max(map(text_width, column.cells), default=0)
     least = min(content, LEAST_SENTENCE) if column.is_sentence else content
     header = column.header if column.short_header is None else column.short_header
-    return max(least, _longest_word(header)), max(content, _width(column.header))
+    return max(least, _longest_word(header)), max(content, text_width(column.header))
 
 
 def _header(column: Column, width: int) -> str:
@@ -133,7 +133,7 @@ def _header(column: Column, width: int) -> str:
 
 
 def _longest_word(text: str) -> int:
-    return max(map(_width, text.split()), default=0)
+    return max(map(text_width, text.split()), default=0)
 
 
 def _printable(column: Column) -> Column:
@@ -154,7 +154,7 @@ def cell_text(text: str) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def _width(text: str) -> int:
+def text_width(text: str) -> int:
     """Columns of a terminal that a text takes: two for a Chinese character."""
     from rich.cells import cell_len
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,13 @@ def say(text: str, stream: TextIO | None = None) -> None:
     """Print a line of text that may come from a record: no terminal obeys what it holds."""
     from expkit_bookkeeping.launching import printable
 
-    print(printable(text), file=stream)
+    print(_encodable(printable(text), sys.stdout if stream is None else stream), file=stream)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """Text with escapes for what the encoding of a stream lacks: LC_ALL may be anything."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def say_output(text: str, *, end: str = "\n") -> None:
@@ -75,7 +82,8 @@ def _console_on(stream: IO[str]) -> Console:
 class TolerantStream:
     """A stream that accepts what it cannot write, when its reader has gone or its disk is full.
 
-    From the first such failure on, all that this process writes there is discarded.
+    From the first such failure on, all that this process writes there is discarded. Characters that
+    its encoding lacks are written as escapes.
     """
 
     def __init__(self, stream: TextIO, instead: str | None = None) -> None:
@@ -86,6 +94,8 @@ class TolerantStream:
         """Write text, or give up."""
         try:
             return self._stream.write(text)
+        except UnicodeEncodeError:
+            return self.write(_encodable(text, self._stream))
         except OSError as error:
             self._give_up(error)
             return len(text)
@@ -124,6 +134,14 @@ def answered(verb: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], 
         except OSError as error:
             say(_refusal(error), sys.stderr)
             return 2
+        except UnicodeEncodeError as error:
+            from expkit_bookkeeping.launching import why_unencodable
+
+            reason = why_unencodable(error.object)
+            if reason is None:
+                raise
+            say(reason, sys.stderr)
+            return 2
         except ImportError as error:
             say(str(error), sys.stderr)
             return NOT_INSTALLED
@@ -160,6 +178,8 @@ def run_verb(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> 
     Returns:
         Its exit code; 1 if the reader has gone.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escapes for characters that it lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return verb(arguments)

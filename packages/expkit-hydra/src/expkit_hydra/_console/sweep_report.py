@@ -13,6 +13,7 @@ from .._grid.settings import GridSettings
 from .._running.execution import RunOutcome
 from .._running.output import CONSOLE_LOG
 from .command_lines import again, command_line, short_path
+from .layout import text_width
 from .rows import Row, row_of
 from .table import finished_line
 from .texts import counts_text, error_line, owner_text, run_count, unlogged
@@ -76,7 +77,7 @@ def report_outcome(
 
         row = row_of(record, now=datetime.now(UTC), metric=settings.metric)
         row = replace(row, state=outcome.state)
-    width = max(len(run.run_name) for run in runs)
+    width = max(text_width(run.run_name) for run in runs)
     line = finished_line(position, len(runs), row, name_width=width, metric=settings.metric)
     screen.print(line, soft_wrap=True)
     if outcome.state == "completed" and record is not None:

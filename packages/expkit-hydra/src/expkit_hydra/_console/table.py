@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from .layout import Column, fitted_table, print_fitted
+from .layout import Column, fitted_table, print_fitted, text_width
 from .rows import Row
 from .texts import age_text, duration_text, value_text
 
@@ -56,10 +56,11 @@ def finished_line(
     from rich.markup import escape
 
     digits = len(str(total))
+    padding = " " * (name_width - text_width(row.run_name))
     style = STYLES.get(row.state, "default")
     # The bracket is escaped: [3/12] would be markup.
     line = (
-        f"\\[{position:>{digits}}/{total}] {escape(row.run_name):<{name_width}}  "
+        f"\\[{position:>{digits}}/{total}] {escape(row.run_name)}{padding}  "
         f"[{style}]{row.state:<11}[/]  {duration_text(row.elapsed_s):>8}"
     )
     if row.best is not None and metric is not None:

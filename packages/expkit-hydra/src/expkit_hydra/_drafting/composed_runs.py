@@ -30,9 +30,9 @@ class ComposedRun:
     composition: Composition
     shape: Shape
 
-    def resolve(self) -> ResolvedRun:
-        """All that is to be known of the run before it starts."""
-        return self.shape.resolve(self.composition)
+    def resolve(self, run_name: str | None = None) -> ResolvedRun:
+        """All that is to be known of the run before it starts; `run_name` if not its plain one."""
+        return self.shape.resolve(self.composition, run_name)
 
 
 def composed_runs(

@@ -19,7 +19,7 @@ from .._composing.plain_data import plain_value
 from .._composing.run_location import RunLocation
 from .._grid.frozen_configs import FrozenConfigs
 from .._grid.identity import ignored_keys
-from .._grid.names import refuse_shared_names
+from .._grid.names import RunName
 from .._grid.run import GridRun
 from .._grid.secrets import patterns_of
 from .composed_runs import ComposedRun, ShowProgress, composed_runs
@@ -27,6 +27,12 @@ from .expansion import Expansion
 from .experiment import Experiment
 from .grid_wide import GridWideSettings
 from .shape import Naming, ResolvedRun, Shape, shape_of_run
+from .shared_names import (
+    EarlierNames,
+    file_system_ignores_case,
+    refuse_shared_names,
+    told_apart,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +109,7 @@ class _Drafting:
         composer: Composer,
         naming: Naming,
         settings: GridWideSettings,
+        suffixed: Mapping[int, str] | None = None,
     ) -> None:
         from expkit_filter import RunFilter
 
@@ -111,6 +118,7 @@ class _Drafting:
         self._expansion = expansion
         self._composer = composer
         self._naming = naming
+        self._suffixed = suffixed or {}  # names that others would have as well, by position
         self._rules = RunFilter(read_rules(config)).rules
         self._experiment = Experiment()
         self._runs: list[GridRun] = []
@@ -119,6 +127,7 @@ class _Drafting:
         self._shapes: set[Shape] = set()
         self._missing: list[tuple[str, ...]] = []  # by run, its keys without a value
         self._positions: list[int] = []  # in the product, of the runs that are no duplicates
+        self._names: list[RunName] = []
 
     def draft(self, show_progress: ShowProgress | None) -> Draft:
         stream = composed_runs(
@@ -134,22 +143,42 @@ class _Drafting:
         records, run_filter = self._open()
         self._stateless_filter = _without_state(run_filter)
         self._selecting = run_filter.selecting(self._candidates)
+        self._earlier_names = EarlierNames(records)
         self._take(first)
         for run in stream:
             self._take(run)
         kept = [run for run in self._runs if run.skipped_by is None]
+        folder = self._experiment.folder
+        assert folder is not None
+        suffixed = told_apart(
+            [self._names[run.index] for run in kept],
+            [run.run_name for run in kept],
+            [run.config_hash for run in kept],
+            self._earlier_names,
+            lambda: file_system_ignores_case(folder),
+        )
+        if suffixed and not self._suffixed:
+            # Decisions depend on the folder, so all are taken again.
+            by_position = {self._positions[kept[at].index]: name for at, name in suffixed.items()}
+            again = _Drafting(
+                self._config,
+                self._expansion,
+                self._composer,
+                self._naming,
+                self._settings,
+                by_position,
+            )
+            return again.draft(show_progress)
         refuse_shared_names(
             [run.run_name for run in kept],
             [run.values for run in kept],
-            [str(run.config_hash) for run in kept],
             indices=[run.index for run in kept],
             template=self._naming.template,
             groups=list(self._config.hydra.runtime.choices),
         )
-        assert self._experiment.folder is not None
         selection = self._selecting.finish()
         return Draft(
-            experiment=self._experiment.folder,
+            experiment=folder,
             records=records,
             selection=selection,
             runs=self._runs,
@@ -201,12 +230,14 @@ class _Drafting:
             if run.shape not in self._shapes:
                 self._shapes.add(run.shape)
                 self._selecting.note_names(run.shape.static)
-            values, run_name = run.shape.name(run.composition)
+            values, name = run.shape.name(run.composition)
+            self._names.append(name)
+            run_name = name.plain
             self._selecting.skip(*run.skipping_rule, run_name)
             folder = self._folder(run_name)
             self._append(run, index, run_name, values, None, run.skipping_rule[0], folder)
             return
-        resolved = run.resolve()
+        resolved = self._resolve(run)
         folder = self._experiment.enter(resolved)
         if resolved.config_hash in self._seen:
             self._settings.check(run.composition)  # it may differ in them alone
@@ -220,8 +251,18 @@ class _Drafting:
             location = RunLocation(resolved.run_name, self._naming.pinned)
             self._frozen.add(index, run.composition, location)
         config_hash = resolved.config_hash
+        self._names.append(resolved.name)
         self._append(run, index, resolved.run_name, resolved.values, config_hash, rule, folder)
         self._seen[config_hash] = self._runs[-1]
+
+    def _resolve(self, run: ComposedRun) -> ResolvedRun:
+        """A run under the name that it has in the grid."""
+        suffixed = self._suffixed.get(run.position)
+        if suffixed is not None:
+            return run.resolve(suffixed)
+        resolved = run.resolve()
+        earlier = self._earlier_names.of(resolved)
+        return resolved if earlier is None else run.resolve(earlier)
 
     def _refuse_ignored(self, first: GridRun, run: ComposedRun, resolved: ResolvedRun) -> None:
         """Refuse to drop as repeated a run that was asked for and differs.
@@ -292,7 +333,7 @@ class _Drafting:
         """The distinct runs once more, without the short cuts: for messages."""
         seen = set()
         for run in composed_runs(self._expansion, self._composer, self._naming):
-            resolved = run.resolve()
+            resolved = self._resolve(run)
             if resolved.config_hash not in seen:
                 seen.add(resolved.config_hash)
                 yield _candidate(resolved, self._folder(resolved.run_name))

@@ -207,7 +207,7 @@ def _axis_of_value(key: str, value: object) -> Axis:
     if functions:
         raise GridError(
             f"hydra.sweeper.params.{key} has {functions[0]} in a list, where text stands for "
-            f"itself. To sweep it, write {key}: {functions[0]}; to have this very text, write "
+            f'itself. To sweep it, write {key}: "{functions[0]}"; to have this very text, write '
             f"{key}: \"'{functions[0]}'\"."
         )
     try:

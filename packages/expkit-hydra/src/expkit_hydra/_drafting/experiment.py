@@ -10,6 +10,7 @@ from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key, pub
 from .._composing.composer import Composer
 from .._composing.errors import GridError, refuse_unresolvable
 from .._composing.global_state import current_config
+from .._grid.names import refuse_unencodable
 from .._grid.run import GridRun
 from .expansion import Expansion
 from .shape import ResolvedRun
@@ -90,7 +91,8 @@ class Experiment:
         """The run's folder.
 
         Raises:
-            GridError: If the run belongs to another experiment than the runs before it.
+            GridError: If the run belongs to another experiment than the runs before it, or if no
+                folder can have its name.
         """
         if self._identifiers is None or self.folder is None:
             self._identifiers = run.experiment
@@ -103,8 +105,10 @@ class Experiment:
             shown = ", ".join("/".join(pair) for pair in pairs)
             raise GridError(
                 f"The runs of one grid have several experiment folders ({shown}): results_dir and "
-                "experiment_id must not depend on a swept key. Put what differs into run_name."
+                "experiment_id, by default hydra.job.name, must not depend on a swept key. Write "
+                "experiment_id: NAME, the same for all runs, and put what differs into run_name."
             )
+        refuse_unencodable(run.run_name)
         return self._training / run.run_name
 
 

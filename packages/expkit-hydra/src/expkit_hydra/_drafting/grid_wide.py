@@ -30,6 +30,7 @@ _WARNED = (
     "hydra.sweeper.max_batch_size", "hydra.callbacks", "expkit.metric", "expkit.direction",
     "expkit.ignore", "expkit.repeat", "expkit.after",
 )  # fmt: skip
+_OWN = ("expkit", "_filters")  # where a run's values may be ours
 _PLUGINS = ("hydra/launcher", "hydra/sweeper")  # by their classes
 
 
@@ -49,7 +50,7 @@ class GridWideSettings:
         self._composer = composer
         self._grid_options = grid_options
         self._settings = dict(self._read(config))
-        self._seen: set[tuple[str, ...]] = set()  # bases, by their overrides
+        self._seen: set[object] = set()  # the overrides of bases, and patches
         self.warnings: dict[str, None] = {}
 
     def check(self, composition: Composition) -> None:
@@ -59,11 +60,14 @@ class GridWideSettings:
             GridError: If the run would train elsewhere or something else than its choices ask for.
         """
         base = composition.base
-        own = [patch for patch in composition.patches if patch.path[0] in ("expkit", "_filters")]
-        if base.overrides in self._seen and not own:
-            return
-        self._seen.add(base.overrides)
-        wanted = dict(self._read(base.config))
+        own = [patch for patch in composition.patches if patch.path[0] in _OWN]
+        wanted: dict[str, object] = {}
+        if base.overrides not in self._seen:
+            self._seen.add(base.overrides)
+            wanted = dict(self._read(base.config))
+        elif own:  # mostly of the command line, and the same for all runs
+            own = [patch for patch in own if patch not in self._seen]
+        self._seen.update(own)
         wanted |= {".".join(patch.path): patch.plain for patch in own}
         for key, value in wanted.items():
             if key not in self._keys() or value == self._settings.get(key):

@@ -37,6 +37,7 @@ from .._grid.schedulers import ask_schedulers
 from .._grid.secrets import patterns_of, remember_secrets_of, secret_nodes, veiled
 from .description import describe_runs
 from .experiment import check_experiment
+from .shared_names import file_system_ignores_case, folded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class _Batch:
             self._experiment = Path(str(config.hydra.sweep.dir)).absolute() / RECORDS
         self._pinned = pinned_keys(config) if self._has_tree else ()
         self._is_alive = ask_schedulers(self._experiment).is_alive
+        self._ignores_case = file_system_ignores_case(self._experiment)
         self._frozen = FrozenConfigs(self._patterns)
         self._runs: list[GridRun] = []
         self._unwritten: dict[int, DictConfig] = {}
@@ -200,12 +202,13 @@ class _Batch:
         """A name that no other run has, and the unfinished run of an earlier sweep behind it."""
         for copy in itertools.count(1):
             name = wanted if copy == 1 else f"{wanted}-{copy}"
-            if name in self._sweep.names:
+            key = folded(name) if self._ignores_case else name
+            if key in self._sweep.names:
                 continue
             folder = self._experiment / "training" / name
             is_free, earlier = _what_is_there(folder, config_hash, self._is_alive)
             if is_free:
-                self._sweep.names.add(name)
+                self._sweep.names.add(key)
                 return name, earlier
         raise AssertionError
 

@@ -20,7 +20,14 @@ from .._composing.overrides import KeyPath, bare_key
 from .._composing.run_location import RunLocation, list_overrides, settle
 from .._composing.volatile import is_volatile, mentions_volatile, resolvers_as_text
 from .._grid.identity import hash_of
-from .._grid.names import ABSENT, clean, fill_template, name_of, swept_values
+from .._grid.names import (
+    ABSENT,
+    RunName,
+    fill_template,
+    name_from,
+    name_of,
+    swept_values,
+)
 from .._grid.secrets import is_secret_path, nodes_at, patterns_of, secret_nodes, veiled
 from .template import Constant, Leaf, Resolution, Values, read_with
 
@@ -34,7 +41,8 @@ class ResolvedRun:
     """All that is to be known of a run before it starts."""
 
     values: Mapping[str, object]  # of the swept keys
-    run_name: str
+    name: RunName
+    run_name: str  # which of its names it has
     experiment: tuple[str, str]  # results_dir, experiment_id
     data: Mapping[str, object]  # the configuration, resolved, without Hydra's node
     config_hash: str
@@ -99,7 +107,7 @@ class Shape:
             for node in self._data.varying
         )
 
-    def name(self, composition: Composition) -> tuple[Mapping[str, object], str]:
+    def name(self, composition: Composition) -> tuple[Mapping[str, object], RunName]:
         """The values of a run's swept keys, and its name.
 
         Raises:
@@ -109,8 +117,12 @@ class Shape:
         self._hide_own(composition.patches, raw)
         return self._name_of(composition, raw)
 
-    def resolve(self, composition: Composition) -> ResolvedRun:
+    def resolve(self, composition: Composition, run_name: str | None = None) -> ResolvedRun:
         """Resolve one run.
+
+        Args:
+            composition: The run.
+            run_name: The name that it has, if not its plain one.
 
         Raises:
             GridError: If the template cannot be filled.
@@ -118,7 +130,8 @@ class Shape:
         patches = composition.patches
         raw = {patch.path: patch.value for patch in patches if patch.is_leaf}
         self._hide_own(patches, raw)
-        values, name = self._name_of(composition, raw)
+        values, names = self._name_of(composition, raw)
+        name = names.plain if run_name is None else run_name
         experiment = self._leaves(self._experiment, raw, lambda: self._composed(composition))
         raw[RUN_NAME] = name
         location = RunLocation(name, self._naming.pinned)
@@ -137,6 +150,7 @@ class Shape:
             stable = self._stable.fill(raw, plain, settled, resolvers_as_text)
         return ResolvedRun(
             values=values,
+            name=names,
             run_name=name,
             experiment=(experiment[0], experiment[1]),
             data=data,
@@ -169,7 +183,9 @@ class Shape:
         nodes = nodes_at(self._base.config, {*self._secrets, *own}, self._patterns)
         return veiled(nodes, self._patterns)
 
-    def _name_of(self, composition: Composition, raw: Values) -> tuple[Mapping[str, object], str]:
+    def _name_of(
+        self, composition: Composition, raw: Values
+    ) -> tuple[Mapping[str, object], RunName]:
         values: dict[str, object] = {}
         plain = {
             patch.path: None if patch.plain == "???" else patch.plain  # a missing value is none
@@ -192,7 +208,7 @@ class Shape:
             return values, name_of({key: values.get(key) for key in self._naming.keys})
         if self._name.reader is not None:
             try:
-                return values, clean(self._name.reader(raw))
+                return values, name_from(self._name.reader(raw))
             except KeyError:  # a value that is itself a reference or no leaf
                 pass
         with self._composed(composition):

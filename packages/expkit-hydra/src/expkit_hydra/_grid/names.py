@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from expkit_bookkeeping.launching import NO_PART_OF_IDENTITY, is_secret_key
+from expkit_bookkeeping.launching import (
+    NO_PART_OF_IDENTITY,
+    is_secret_key,
+    why_unencodable,
+)
 
 from .._composing.errors import GridError
 from .._composing.internals import child_node, raw_value
@@ -14,7 +22,7 @@ from .._composing.nodes import node_at
 from .._composing.override_reader import chosen_options
 from .._composing.overrides import bare_key
 from .._composing.plain_data import plain_value
-from .._composing.run_location import writable
+from .._composing.run_location import listed_overrides, writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,34 +33,117 @@ NOTHING_SWEPT = "run"
 DEFAULT_TEMPLATE = "${expkit.name:}"
 ABSENT = object()  # in place of a value that a configuration does not have
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._=+-]+")
-
-
-def name_of(values: Mapping[str, object]) -> str:
-    """The name made of the swept keys' values, in their order.
-
-    Examples:
-        >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]})
-        '18_0.001_None_64-32'
-    """
-    return clean("_".join(_part(value) for value in values.values()) or NOTHING_SWEPT)
+_DIGITS = 8  # of a hash, at the end of a name
+# Letters and marks that Unicode wants shown as nothing (Default_Ignorable_Code_Point): two names
+# that differ in one of them would look the same.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def clean(name: object) -> str:
     """A name that is one folder's name: letters, digits and `._=+-`, at most 100 bytes.
 
+    Letters and digits are Unicode's, in its normal form NFC. Each stretch of anything else becomes
+    a hyphen. What exceeds the limit is replaced by digits of a hash.
+
     Examples:
-        >>> clean("a b/../c"), clean("..")
-        ('a-b-..-c', 'run')
+        >>> clean("a b/../c"), clean(".."), clean("naïve 中文")
+        ('a-b-..-c', 'run', 'naïve-中文')
         >>> len(clean("x" * 300))
         100
     """
-    text = _FORBIDDEN.sub("-", str(name)).lstrip(".") or NOTHING_SWEPT
-    if text.startswith("-"):
-        text = f"_{text}"  # every command would take the folder for an option
-    if len(text) > MAX_BYTES:
-        digest = hashlib.sha256(str(name).encode()).hexdigest()[:8]
-        text = f"{text[: MAX_BYTES - 9]}-{digest}"
-    return text
+    text = unicodedata.normalize("NFC", str(name))
+    kept = _FORBIDDEN.sub("-", text) if text.isascii() else _letters_of(text)
+    return _within_limit(kept, text)
+
+
+def _letters_of(text: str) -> str:
+    """Text beyond ASCII, each stretch of what no name keeps as a hyphen."""
+    kept: list[str] = []
+    follows_letter = False  # a combining mark belongs to a letter or digit
+    for character in text:
+        kind = unicodedata.category(character)[0]
+        is_letter = (kind in "LN" or (kind == "M" and follows_letter)) and not (
+            _INVISIBLE.match(character)
+        )
+        follows_letter = is_letter
+        kept.append(character if is_letter or character in "._=+-" else " ")
+    return re.sub(" +", "-", "".join(kept))
+
+
+def _within_limit(kept: str, text: str) -> str:
+    name = kept.lstrip(".") or NOTHING_SWEPT
+    if name.startswith("-"):
+        name = f"_{name}"  # every command would take the folder for an option
+    if len(name.encode()) <= MAX_BYTES:
+        return name
+    return _with_suffix(name, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def _with_suffix(name: str, digest: str) -> str:
+    return f"{stem_of(name)}-{digest[:_DIGITS]}"
+
+
+def stem_of(name: str) -> str:
+    """What a name keeps when it gets a suffix."""
+    return name.encode()[: MAX_BYTES - _DIGITS - 1].decode(errors="ignore")
+
+
+def stem_of_suffixed(name: str) -> str | None:
+    """What a name has before its suffix; None if it has none.
+
+    Examples:
+        >>> stem_of_suffixed("a-b-0123abcd"), stem_of_suffixed("a-b")
+        ('a-b', None)
+    """
+    match = re.fullmatch(rf"(.+)-[0-9a-f]{{{_DIGITS}}}", name)
+    return match and match[1]
+
+
+@dataclass(frozen=True, slots=True)
+class RunName:
+    """The names that a run can have.
+
+    Attributes:
+        text: What names it, before cleaning.
+        source: What sets it apart: its swept values, or the text that a template gives.
+    """
+
+    text: str
+    source: object
+
+    @property
+    def plain(self) -> str:
+        """Its name, as long as no other run has it."""
+        return clean(self.text)
+
+    @property
+    def suffixed(self) -> str:
+        """Its name among runs that cleaning would give the same one."""
+        text = json.dumps(self.source, default=str)
+        return _with_suffix(self.plain, hashlib.sha256(text.encode()).hexdigest())
+
+    @property
+    def of_version_0_1(self) -> str:
+        """Its name before letters beyond ASCII were kept."""
+        return _within_limit(_FORBIDDEN.sub("-", self.text), self.text)
+
+
+def name_of(values: Mapping[str, object]) -> RunName:
+    """The name made of the swept keys' values, in their order.
+
+    Examples:
+        >>> name_of({"model": "resnet/18", "lr": 0.001, "dropout": None, "layers": [64, 32]}).plain
+        '18_0.001_None_64-32'
+    """
+    text = "_".join([_part(value) for value in values.values()])
+    return RunName(text or NOTHING_SWEPT, list(values.values()))
+
+
+def name_from(text: object) -> RunName:
+    """The name that a template gives."""
+    return RunName(str(text), str(text))
 
 
 def swept_keys(params: object) -> list[str]:
@@ -107,7 +198,7 @@ def _swept_value(config: DictConfig, key: str, hydra: DictConfig) -> object:
     return value
 
 
-def default_name(config: DictConfig, hydra: DictConfig) -> str:
+def default_name(config: DictConfig, hydra: DictConfig) -> RunName:
     """The name of a run from its configuration alone, for a run without `-m`.
 
     Args:
@@ -117,6 +208,18 @@ def default_name(config: DictConfig, hydra: DictConfig) -> str:
     keys = naming_keys(hydra)
     values = swept_values(config, keys, hydra=hydra)
     return name_of({key: values.get(key) for key in keys})
+
+
+def refuse_unencodable(run_name: str) -> None:
+    """Refuse a name that no folder can have under this locale.
+
+    Raises:
+        GridError: Saying what to set.
+    """
+    if not run_name.isascii():
+        reason = why_unencodable(run_name)
+        if reason is not None:
+            raise GridError(reason)
 
 
 def naming_keys(hydra: DictConfig) -> list[str]:
@@ -129,7 +232,7 @@ def naming_keys(hydra: DictConfig) -> list[str]:
     keys = swept_keys(params)
     if keys:
         return keys
-    overrides = [str(text) for text in hydra.overrides.task]
+    overrides = listed_overrides(hydra)
     keys = [bare_key(text.partition("=")[0]) for text in overrides if not text.startswith("~")]
     return [
         key
@@ -140,6 +243,8 @@ def naming_keys(hydra: DictConfig) -> list[str]:
 
 def settle_name(config: DictConfig) -> str:
     """Write the run's name into its configuration as text, cleaned; returns it.
+
+    The name has a suffix if the experiment has a folder of that name: a grid told it apart.
 
     Called before Hydra starts a run: whatever reads `run_name` later, with or without Hydra's
     node, then reads the folder's name. The experiment's name becomes text too, as in a grid, so
@@ -152,7 +257,12 @@ def settle_name(config: DictConfig) -> str:
     fill_in_name(config)
     patterns = patterns_of(config)
     with current_config(config), veiled(secret_nodes(config, patterns), patterns):
-        location = RunLocation(clean(config.run_name), pinned_keys(config))
+        is_default = raw_value(child_node(config, "run_name")) == DEFAULT_TEMPLATE
+        name = default_name(config, config.hydra) if is_default else name_from(config.run_name)
+        refuse_unencodable(name.plain)
+        training = Path(str(config.results_dir), str(config.experiment_id), "training")
+        has_suffix = (training / name.suffixed).is_dir()
+        location = RunLocation(name.suffixed if has_suffix else name.plain, pinned_keys(config))
     with writable(config):
         for key, value in location.items():
             config[key] = value
@@ -182,7 +292,7 @@ def name_template(config: DictConfig) -> str | None:
     return None if text == DEFAULT_TEMPLATE else text
 
 
-def fill_template(config: DictConfig, overrides: Sequence[str]) -> str:
+def fill_template(config: DictConfig, overrides: Sequence[str]) -> RunName:
     """The name that the user's template gives a run.
 
     Raises:
@@ -191,74 +301,13 @@ def fill_template(config: DictConfig, overrides: Sequence[str]) -> str:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return clean(config.run_name)
+        return name_from(config.run_name)
     except OmegaConfBaseException as error:
         reason = str(error).partition("\n")[0]
         raise GridError(
             f"run_name cannot be made for the run ({' '.join(overrides)}): {reason}. "
             "A template may use keys of the run's configuration, e.g. ${model.name}_${seed}."
         ) from error
-
-
-def refuse_shared_names(
-    names: Sequence[str],
-    values: Sequence[Mapping[str, object]],
-    hashes: Sequence[str],
-    *,
-    indices: Sequence[int] | None = None,
-    template: str | None,
-    groups: Collection[str] = (),
-) -> None:
-    """Refuse runs that share a name: in one folder they would overwrite each other.
-
-    Args:
-        names: Name of each run.
-        values: Swept values of each run.
-        hashes: Hash of each run's configuration.
-        indices: Number of each run; None counts from 0.
-        template: The user's template of run_name, None for the default.
-        groups: Keys that are config groups; a template reaches their choice through Hydra.
-
-    Raises:
-        GridError: Naming the first two such runs and the key that the name lacks.
-    """
-    first: dict[str, int] = {}
-    for index, name in enumerate(names):
-        other = first.setdefault(name, index)
-        if hashes[other] == hashes[index]:
-            continue
-        keys = dict.fromkeys([*values[index], *values[other]])
-        differing = [key for key in keys if values[index].get(key) != values[other].get(key)]
-        numbers = (other, index) if indices is None else (indices[other], indices[index])
-        text = f"Runs {numbers[0]} and {numbers[1]} of the grid would both be named {name!r}. "
-        shown = ", ".join(
-            f"{key} ({values[other].get(key)!r} and {values[index].get(key)!r})"
-            for key in differing
-        )
-        if template is not None and differing:
-            text += (
-                f"They differ in {shown}, which the template run_name: {template} does not tell "
-                f"apart. {_advice(template, differing[0], groups)}"
-            )
-        elif differing:
-            text += (
-                f"They differ in {shown}, which is the same once cleaned for a folder's name. "
-                "Give a template of your own, e.g. run_name: ${model.name}_${seed}."
-            )
-        else:
-            text += (
-                "Their swept keys have the same values, but their configurations differ. Give a "
-                "template that names the difference, e.g. run_name: ${model.name}_${seed}."
-            )
-        raise GridError(text)
-
-
-def _advice(template: str, key: str, groups: Collection[str]) -> str:
-    """How a template tells the values of one more key apart."""
-    if "/" in key and key not in groups:  # several options of a group, which nothing refers to
-        return "Leave run_name out: the name is then made of the values of all swept keys."
-    reference = f"${{hydra:runtime.choices.{key}}}" if key in groups else f"${{{key}}}"
-    return f"Add the key, e.g. run_name: {template}_{reference}"
 
 
 def _sweeps(value: object) -> bool:

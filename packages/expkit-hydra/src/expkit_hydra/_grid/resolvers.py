@@ -28,7 +28,7 @@ def resolve_name(*, _root_: Any) -> str:
     hydra_node = _hydra_node(_root_)
     if hydra_node is None:
         return f"{NOTHING_SWEPT}_{hash_as_written(_root_)[:8]}"
-    return default_name(_root_, hydra_node)
+    return default_name(_root_, hydra_node).plain
 
 
 def resolve_experiment(*, _root_: Any) -> str:

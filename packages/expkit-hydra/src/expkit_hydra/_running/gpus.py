@@ -166,6 +166,7 @@ def _query(environ: Mapping[str, str]) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            errors="replace",
             timeout=_QUERY_LIMIT_S,
             check=True,
         ).stdout

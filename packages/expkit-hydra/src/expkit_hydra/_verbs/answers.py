@@ -24,7 +24,7 @@ def verb_parser(
     return argparse.ArgumentParser(
         prog=f"expkit {verb}",
         description=command.__doc__,
-        epilog=f"Exit codes: {codes}2: cannot be answered.",
+        epilog=f"Exit codes: {codes}2: cannot be answered; 69: a package is missing.",
     )
 
 

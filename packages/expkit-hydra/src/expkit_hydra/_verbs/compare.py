@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -169,7 +170,8 @@ def _draw(comparison: Comparison) -> bool:
         [sys.executable, "-m", package, "plot", *paths, "--metric", comparison.metric],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         check=False,
     )
     if done.stdout.strip():

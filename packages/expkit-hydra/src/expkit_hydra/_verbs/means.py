@@ -215,6 +215,6 @@ def _words(texts: Sequence[str] | None) -> list[str] | None:
 
 
 def _digits(text: str) -> int:
-    if not text.isdigit() or int(text) > 17:
+    if not text.isdecimal() or int(text) > 17:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of digits from 0 to 17")
     return int(text)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,9 +82,11 @@ def find_run(experiment: Path, text: str) -> SelectedRun:
             name, folder if record is None else record.folder, record, run, grid, report
         )
 
+    if text not in records and text not in runs:
+        text = unicodedata.normalize("NFC", text)  # as the names of a grid's runs are spelled
     if text in records or text in runs:
         return select(text)
-    if text.isdigit() and grid is not None:
+    if text.isdecimal() and grid is not None:
         for run in grid.runs:
             if run.index == int(text):
                 return select(run.run_name)

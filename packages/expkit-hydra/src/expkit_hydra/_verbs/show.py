@@ -56,7 +56,7 @@ def show(argv: Sequence[str]) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, 0 or more")
     return int(text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from .._console.layout import text_width
 from .._console.rows import most_telling
 from .._console.screen import console
 from .._console.table import finished_line, run_table
@@ -96,7 +97,7 @@ class Lines:
         if before is None:
             self._screen.print(overview.summary, markup=False, soft_wrap=True)
             return
-        width = max((len(row.run_name) for row in rows), default=0)
+        width = max((text_width(row.run_name) for row in rows), default=0)
         done = sum(row.state not in UNFINISHED for row in rows)
         for row in rows:
             if before.get(row.run_name, "pending") != row.state:

@@ -231,7 +231,7 @@ def database_runs(database: Path) -> dict[str, DatabaseRun] | None:
     except sqlite3.Error:
         return None
     return {
-        str(run): DatabaseRun(str(name), int(at) if str(at).isdigit() else 0, bool(is_open))
+        str(run): DatabaseRun(str(name), int(at) if str(at).isdecimal() else 0, bool(is_open))
         for run, name, at, is_open in rows
     }
 

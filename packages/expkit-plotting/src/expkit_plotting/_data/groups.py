@@ -247,5 +247,5 @@ def natural_key(value: object) -> list[tuple[int, float, str]]:
         return [(0, float(value), "")]
     parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", value_text(value))
     return [
-        (0, float(part), "") if part[:1].isdigit() else (1, 0.0, part) for part in parts if part
+        (0, float(part), "") if part[:1].isdecimal() else (1, 0.0, part) for part in parts if part
     ]

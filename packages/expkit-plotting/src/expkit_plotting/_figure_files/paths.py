@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,18 @@ def file_name(text: str) -> str:
         >>> file_name("val/top 5")
         'val_top_5'
     """
-    name = re.sub(r"[^\w.+=-]+", "_", text).strip("._") or "metric"
+    kept = "".join(map(_letter, unicodedata.normalize("NFC", text)))
+    name = re.sub(" +", "_", kept).strip("._") or "metric"
     if len(name.encode()) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
     return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}_{digest}"
+
+
+def _letter(character: str) -> str:
+    """The character, or a space for one that no name keeps: neither letter, mark nor digit."""
+    is_kept = character in "_.+=-" or unicodedata.category(character)[0] in "LMN"
+    return character if is_kept else " "
 
 
 def style_folder(style: str) -> str:
@@ -64,7 +72,8 @@ def metric_figure_name(
         'loss_heatmap_best_x_lr'
     """
     name = file_name(metric)
-    if [file_name(other) for other in metrics].count(name) > 1:  # val/loss and val_loss
+    # val/loss and val_loss, and Loss where a file system ignores case.
+    if [file_name(other).casefold() for other in metrics].count(name.casefold()) > 1:
         name = f"{name}_{list(metrics).index(metric)}"
     choices = [f"of_{'+'.join(experiments)}"] if experiments else []
     if kind != "curves":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -194,7 +195,8 @@ def find_run(name: str | int | None, experiment: Experiment) -> Run:
         names_by_number = {} if experiment.folder is None else numbers_in_grid(experiment.folder)
         full_name = (names_by_number or dict(enumerate(names))).get(int(text), text)
     matches = [run for run in runs if run.name == full_name]
-    matches = matches or [run for run in runs if text in run.name]
+    spelled = unicodedata.normalize("NFC", text)  # one spelling of letters that have several
+    matches = matches or [run for run in runs if spelled in unicodedata.normalize("NFC", run.name)]
     if len(matches) == 1:
         return matches[0]
     if matches:

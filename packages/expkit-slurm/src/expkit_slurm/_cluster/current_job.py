@@ -47,11 +47,11 @@ def current_job(environ: Mapping[str, str] | None = None) -> CurrentJob | None:
         return None
     task = environ.get("SLURM_ARRAY_TASK_ID", "")
     # srun sets these for each task of a step; a batch script has none of them.
-    in_step = environ.get("SLURM_STEP_ID", "").isdigit() and "SLURM_STEP_NUM_TASKS" in environ
+    in_step = environ.get("SLURM_STEP_ID", "").isdecimal() and "SLURM_STEP_NUM_TASKS" in environ
     return CurrentJob(
         job_id=job_id,
         array_job_id=environ.get("SLURM_ARRAY_JOB_ID"),
-        task_id=int(task) if task.isdigit() else None,
+        task_id=int(task) if task.isdecimal() else None,
         restarts=_integer(environ.get("SLURM_RESTART_COUNT")),
         node=environ.get("SLURMD_NODENAME"),
         rank=_integer(environ.get("SLURM_PROCID")) if in_step else 0,
@@ -60,4 +60,4 @@ def current_job(environ: Mapping[str, str] | None = None) -> CurrentJob | None:
 
 
 def _integer(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return int(text) if text and text.isdecimal() else 0

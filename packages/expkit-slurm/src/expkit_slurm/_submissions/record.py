@@ -334,7 +334,8 @@ def job_name(experiment_id: str, submission_id: str, part: int | str) -> str:
     """
     token = submission_id.rpartition("-")[2]
     # sbatch takes any name; squeue's --name is a list with commas.
-    plain = re.sub(r"[^\w.+-]", "_", experiment_id).lstrip(".")[:60]
+    plain = re.sub(r"[^\w.+-]", "_", experiment_id).lstrip(".")
+    plain = plain.encode("utf-8", "replace")[:60].decode(errors="ignore")
     return f"{plain}-{token}-{part}"
 
 

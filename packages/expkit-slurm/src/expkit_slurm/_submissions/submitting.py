@@ -97,7 +97,7 @@ def new_submission(
     return Submission(
         path=experiment / FOLDER / submission_id,
         grid_id=grid_id,
-        created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         host=platform.node(),
         user=getpass.getuser(),
         python=python,
