@@ -13,7 +13,11 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from omegaconf._utils import get_yaml_loader
+
+try:
+    from omegaconf._yaml import get_yaml_loader
+except ImportError:  # before OmegaConf 2.4
+    from omegaconf._utils import get_yaml_loader
 
 from expkit_bookkeeping import Bookkeeping
 from expkit_bookkeeping.launching import read_yaml, yaml_text
@@ -113,6 +117,10 @@ READERS = {
 }
 
 
+# OmegaConf 2.4 reads with libyaml, which has no halves of characters.
+OMEGACONF_HAS_HALVES = not issubclass(get_yaml_loader(), getattr(yaml, "CSafeLoader", ()))
+
+
 @pytest.mark.parametrize("writer", WRITERS)
 @EXAMPLES
 @given(data=trees(KEYS))
@@ -137,7 +145,8 @@ def test_it_is_the_same_where_libyaml_cannot_write_it(data):
     text = yaml_text(data)
 
     for name, read in READERS.items():
-        assert same(data, read(text)), (name, text)
+        if name != "OmegaConf" or OMEGACONF_HAS_HALVES:
+            assert same(data, read(text)), (name, text)
 
 
 @EXAMPLES
@@ -157,7 +166,8 @@ def test_half_of_a_character_is_escaped_and_read_back(writer, tmp_path):
     (tmp_path / "a.yaml").write_text(WRITERS[writer](data), encoding="utf-8")
 
     assert read_yaml(tmp_path / "a.yaml") == data
-    assert OmegaConf.to_container(OmegaConf.load(tmp_path / "a.yaml")) == data
+    if OMEGACONF_HAS_HALVES:
+        assert OmegaConf.to_container(OmegaConf.load(tmp_path / "a.yaml")) == data
 
 
 def test_a_revision_stays_text_in_the_files_of_a_run(tmp_path):

@@ -144,7 +144,9 @@ class RunCallback(Callback, JobWatcher):
         from ._running.execution import is_executing
         from ._running.hydra_run import hide_in_multirun, hide_secrets
         from ._running.lifetime import heartbeat
+        from ._running.output import log_errors_once
 
+        log_errors_once()
         folder = Path(config.hydra.runtime.output_dir)
         if process_rank() == 0:
             hide_secrets(config, is_written=not is_executing(folder))

@@ -1,5 +1,6 @@
 """A frozen configuration is the one that Hydra composed, types included."""
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from omegaconf import Container, OmegaConf, UnionNode, open_dict, read_write
 from omegaconf.base import Node
 
+from expkit_bookkeeping.launching import SECRET_KEYS
 from expkit_hydra import Grid
 from expkit_hydra._grid.node_records import NodeDecoder, NodeEncoder
+from expkit_hydra._grid.secrets import secret_nodes
 
 HAS_NEWER_TYPES = hasattr(omegaconf, "TupleConfig")
 
@@ -350,3 +353,18 @@ def test_a_run_that_a_rule_skips_has_no_configuration(app):
     skipped = next(run for run in app.grid().runs if run.skipped_by)
     with pytest.raises(KeyError, match=f"no configuration for run {skipped.index}"):
         app.grid().config(skipped.index)
+
+
+@dataclass
+class Server:
+    password: str | int = "hunter2"
+
+
+def test_a_secret_in_a_union_is_concealed():
+    config = copy.deepcopy(OmegaConf.structured(Server))  # what the union holds has no key then
+    concealed = []
+
+    NodeEncoder(lambda text: 0, {}, lambda key, text: concealed.append((key, text))).store(config)
+
+    assert concealed == [("password", "hunter2")]
+    assert [node.text for node in secret_nodes(config, SECRET_KEYS)] == ["hunter2"]

@@ -132,7 +132,7 @@ def content_of(node: Node) -> Any:
 
     None also for a node that is no container. Of a union, it is that of the node that it holds.
     """
-    content = node.__dict__.get("_content")
+    content: Any = node.__dict__.get("_content")
     return content_of(content) if hasattr(content, "_metadata") else content
 
 
@@ -243,11 +243,9 @@ def value_node(
 
 def escaped_missing(text: str) -> str:
     r"""The text that `\???` stands for, which is not missing; plain text before OmegaConf 2.4."""
-    try:
-        from omegaconf._missing import _EscapedMissing
-    except ImportError:
+    if omegaconf_release() < OMEGACONF_2_4:
         return text
-    escaped: str = _EscapedMissing(text)
+    escaped: str = import_module("omegaconf._missing")._EscapedMissing(text)
     return escaped
 
 
@@ -471,7 +469,7 @@ def trust_callback() -> None:
 
     @functools.wraps(make)
     def make_trusted(self: Callbacks, config: DictConfig | None = None) -> None:
-        node = None if config is None else OmegaConf.select(config, "hydra.callbacks")
+        node: Any = None if config is None else OmegaConf.select(config, "hydra.callbacks")
         content = None if node is None else content_of(node)
         if not isinstance(content, dict):
             make(self, config)
@@ -508,10 +506,9 @@ def version_base() -> str | None:
 
 def set_version_base(text: str | None) -> None:
     """Set it in a process that `hydra.main` has not started."""
-    from hydra import version
-
     if text is None:
         return
+    version: Any = import_module("hydra.version")
     if hydra_release() < HYDRA_1_4:
         version.setbase(text)
     else:  # which only records it, and warns of the argument

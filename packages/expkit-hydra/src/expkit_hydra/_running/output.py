@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,20 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONSOLE_LOG = "console.log"
+
+
+def _is_no_error_of_hydra(record: logging.LogRecord) -> bool:
+    return record.name != "hydra.core.utils" or record.exc_info is None
+
+
+def log_errors_once() -> None:
+    """Keep out of the log files what Hydra 1.4 writes there of a job's error.
+
+    The end of a run is recorded there, with its traceback and without its secrets.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.addFilter(_is_no_error_of_hydra)
 
 
 def job_log(config: DictConfig) -> str:
