@@ -112,7 +112,7 @@ def _of_folders(config: DictConfig, places: Places) -> Iterator[Finding]:
     training = "results_dir/experiment_id/training"
     for node, runs in (("sweep", "The runs of a grid are"), ("run", "A single run is")):
         for key, text in other_folders(config, node).items():
-            sentence = f"{unused_folders({key: text})} {runs} in {training}. Delete the line."
+            sentence = f"{unused_folders({key: text})} {runs} in {training}. It may stay."
             yield Finding(NOTE, "folder", sentence, *places.of(key))
 
 
