@@ -115,7 +115,8 @@ def write_nothing(config: DictConfig) -> None:
         handlers = OmegaConf.select(config, "hydra.job_logging.handlers") or {}
         for name, handler in handlers.items():
             if "filename" in handler:
-                handlers[name] = {"class": "logging.NullHandler"}
+                # Of a class that Hydra 1.4 trusts whatever else the app does.
+                handlers[name] = {"class": "logging.FileHandler", "filename": os.devnull}
 
 
 def take_part(
