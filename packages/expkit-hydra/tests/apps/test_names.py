@@ -84,3 +84,20 @@ def test_following_the_advice_of_a_refusal_names_the_runs(translations, template
             overrides[1] = f"run_name={advice[1]}"
 
     assert len(set(translations.names())) == len(translations.seen) == 8
+
+
+def test_a_value_that_only_the_run_has_names_it_as_it_is_written(translations):
+    folder = "lang='${hydra:runtime.output_dir}'"
+    translations.write(
+        "conf/config.yaml",
+        """
+        defaults: [expkit, _self_]
+        experiment_id: digits
+        lang: x
+        """,
+    )
+    translations.run(folder)
+    translations.sweep(f"{folder},null", "expkit.after=[]")
+
+    names = [run.folder.name for run in find_runs(translations.experiment)]
+    assert sorted(names) == ["None", "_-hydra-runtime.output_dir-"]

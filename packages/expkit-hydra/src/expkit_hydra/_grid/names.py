@@ -21,8 +21,9 @@ from .._composing.internals import child_node, raw_value
 from .._composing.nodes import node_at
 from .._composing.override_reader import chosen_options
 from .._composing.overrides import bare_key
-from .._composing.plain_data import plain_value
+from .._composing.plain_data import plain_value, plain_written
 from .._composing.run_location import listed_overrides, writable
+from .._composing.volatile import is_volatile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,8 +190,11 @@ def _swept_value(config: DictConfig, key: str, hydra: DictConfig) -> object:
         value = OmegaConf.select(config, path, default=ABSENT, throw_on_missing=False)
     except OmegaConfBaseException:  # it refers to nothing, which the run will say
         return node_at(config, path)
-    if value is ABSENT and node_at(config, path) is not None:
+    node = node_at(config, path)
+    if value is ABSENT and node is not None:
         return None  # a missing value, `???`
+    if value is None and node is not None and is_volatile([node]):
+        return plain_written(node)  # Hydra cannot say it before the run has a name
     if value is ABSENT or isinstance(value, DictConfig):
         # Hydra lists no choice of a group of which several options, or none, were chosen.
         options = chosen_options(key, hydra)
