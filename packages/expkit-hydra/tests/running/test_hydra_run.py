@@ -27,7 +27,6 @@ OVERRIDES = [
     "model=cnn",
     "seed=3",
     "+out=${hydra:runtime.output_dir}/x",
-    "run_name=a",
     "+hydra.job.env_set.EXPKIT_SEED=three",
     "hydra.sweep.dir=results/digits/training",
 ]

@@ -72,7 +72,7 @@ def test_the_command_says_it_in_one_line(tmp_path):
 
     done = python(code, tmp_path / "digits")
 
-    assert done.returncode == 1
+    assert done.returncode == 69
     assert done.stderr.startswith("error: Plotting from run folders needs expkit-bookkeeping")
     assert done.stderr.count("\n") == 1
 
