@@ -35,6 +35,7 @@ def test_a_name_is_the_same_for_sbatch_the_logs_status_and_retry_and_runs_nothin
 
     assert states == ["completed", "failed"]
     (one,) = [status for status in app.statuses().values() if status.state == "failed"]
+    app.cluster.wait_idle()  # the task prints its traceback when the run's end is recorded
     assert "1 is too much" in one.log.read_text()
     assert "1 completed, 1 failed" in app.expkit("status", code=1)
     shown = app.expkit("logs", one.run_name)
