@@ -73,7 +73,11 @@ def plain_config(config: object) -> dict[str, object]:
     if type(config).__module__.partition(".")[0] == "omegaconf":
         from .._optional import omegaconf
 
-        config = omegaconf.OmegaConf.to_container(config, resolve=True)
+        is_missing = omegaconf.OmegaConf.is_missing
+        if isinstance(config, omegaconf.DictConfig):
+            # By keys: outside a job, Hydra's node refers to what has no value.
+            keys = [key for key in config if key != "hydra"]
+            config = {key: "???" if is_missing(config, key) else config[key] for key in keys}
     if not isinstance(config, Mapping):
         raise TypeError(
             f"A configuration is a DictConfig or a mapping, not {type(config).__name__}: "
