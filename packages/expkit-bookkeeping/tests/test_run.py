@@ -127,7 +127,7 @@ def test_a_batch_logged_last_does_not_hide_how_many_epochs_are_done(folder):
 def test_a_dict_config_is_resolved_and_hydras_node_left_out(folder):
     omegaconf = pytest.importorskip("omegaconf")
     config = omegaconf.OmegaConf.create(
-        {**CONFIG, "width": "${epochs}", "hydra": {"job": 1}, "path": Path("data")}
+        {**CONFIG, "width": "${epochs}", "hydra": {"job": "${nowhere}"}, "path": Path("data")}
     )
 
     with Bookkeeping.from_config(config) as run:

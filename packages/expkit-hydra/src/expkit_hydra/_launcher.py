@@ -283,12 +283,9 @@ def launch_grid(
     elif (failure := siblings.tracking.failure()) is not None:
         warn(failure)
     if grid.sweep_id is None:
-        return [_job_return(outcome) for outcome in ended if outcome.state != "skipped"]
+        return [_job_return(grid, outcome) for outcome in ended if outcome.state != "skipped"]
     by_index = {outcome.run.index: outcome for outcome in ended}
-    return [
-        job_return(grid, run, reason=by_index[run.index].reason, cause=by_index[run.index].error)
-        for run in runs
-    ]
+    return [_recorded(grid, by_index[run.index]) for run in runs]
 
 
 def _refuse_objects(grid: Grid) -> None:
@@ -335,14 +332,21 @@ def _execute_here(
             _free_memory()
 
 
-def _job_return(outcome: RunOutcome) -> JobReturn:
+def _job_return(grid: Grid, outcome: RunOutcome) -> JobReturn:
     from hydra.core.utils import JobReturn, JobStatus
 
     if outcome.job is not None:
         return outcome.job
+    if outcome.reason is None:  # another process has executed it
+        return _recorded(grid, outcome)
     result = JobReturn(overrides=outcome.run.overrides, status=JobStatus.FAILED)
-    result.return_value = outcome.error or RuntimeError(outcome.reason or "The run has no result.")
+    result.return_value = outcome.error or RuntimeError(outcome.reason)
     return result
+
+
+def _recorded(grid: Grid, outcome: RunOutcome) -> JobReturn:
+    reason = outcome.reason or outcome.state
+    return job_return(grid, outcome.run, reason=reason, cause=outcome.error)
 
 
 def _free_memory() -> None:

@@ -47,6 +47,7 @@ from ._grid.run import GridRun
 from ._grid.secrets import tracking_uri_handed_on
 from ._grid.writing import write_grid
 from ._program.program import describe_task
+from ._running.job_returns import RunError
 from ._running.lifetime import INTERRUPTED
 from ._running.ranks import announced_run, join_announced
 from ._running.yaml_text import public_yaml
@@ -339,4 +340,6 @@ def _run_of(result: JobReturn, grid: Grid) -> GridRun | None:
 def _describe(error: BaseException) -> str:
     from expkit_bookkeeping.launching import error_facts
 
+    if isinstance(error, RunError):
+        return str(error).partition("\n")[0]
     return error_line(error_facts(error)) or ""

@@ -41,15 +41,16 @@ def main(cfg):
     Path(f"environment{cfg.x}").write_text(
         f"{os.environ.get('EXPKIT_GRID')} {os.environ.get('OMP_NUM_THREADS')} {os.getpid()}"
     )
-    return SlowAnswer() if Path("slow_answer").exists() else None
+    if Path("slow_end").exists():
+        raise SlowError
 
 
-class SlowAnswer:
-    def __reduce__(self):
-        Path("answering").touch()
-        while Path("slow_answer").exists():
+class SlowError(Exception):
+    def __str__(self):
+        Path("ending").touch()
+        while Path("slow_end").exists():
             time.sleep(0.01)
-        return str, ("answered",)
+        return "slow"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Odd(BaseException):
 
 class Unpicklable(Exception):
     def __reduce__(self):
-        raise asyncio.CancelledError
+        os._exit(7)
 
 
 class Foreign(Exception):
@@ -127,6 +127,7 @@ def test_each_ending_of_a_sweep_is_recorded_and_the_other_runs_go_on(endings, la
     for name in ("cancelled", "surrogate", "cycle"):
         assert "train.py" in error_of(endings, name)["traceback"]
     assert "During handling of the above exception" not in output
+    assert "its process" not in output
     if "basic" not in " ".join(launcher):
         assert "Traceback" not in output
         assert "\x1b" not in output

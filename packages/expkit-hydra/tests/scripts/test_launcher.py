@@ -92,18 +92,18 @@ def test_ctrl_c_records_the_run_and_says_how_to_go_on(app):
     assert "Traceback" not in output
 
 
-def test_a_warning_while_a_run_hands_over_its_result_loses_nothing(app):
-    app.touch("slow_answer")
+def test_a_warning_while_the_end_of_a_run_is_recorded_loses_nothing(app):
+    app.touch("slow_end")
     process = app.start("train.py", "-m", "hydra.launcher.n_jobs=2")
-    app.wait_until((app.folder / "answering").exists)
+    app.wait_until((app.folder / "ending").exists)
     process.send_signal(signal.SIGUSR1)
     time.sleep(2.5)  # the sweep looks about once a second, and passes it on
-    app.remove("slow_answer")
+    app.remove("slow_end")
 
     output = app.finish(process)
 
     assert process.returncode == 130, output
-    assert "2 completed, 1 pending" in output
+    assert "1 pending, 2 failed" in output
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

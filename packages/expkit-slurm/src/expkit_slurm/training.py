@@ -248,7 +248,6 @@ class SlurmTraining:
                 loaded=task_function if may_fork else None,
                 show_output=self._show_output,
                 is_alive=QueueLiveness(),
-                with_jobs=False,
             )
             for outcome in stack.enter_context(closing(executed)):
                 if outcome is not None:
@@ -287,12 +286,16 @@ class SlurmTraining:
             time.sleep(LEAVE_S)
 
     def _report(self, outcome: RunOutcome) -> None:
+        from expkit_bookkeeping import read_run
         from expkit_bookkeeping.launching import traceback_text
-        from expkit_hydra.launching import CONSOLE_LOG, short_path
+        from expkit_hydra.launching import CONSOLE_LOG, error_line, short_path
 
         name, state = outcome.run.run_name, outcome.state
-        if outcome.error is not None and state == "failed":
+        if state == "failed" and outcome.error is not None:
             self._log(traceback_text(outcome.error).rstrip())
+        elif state == "failed" and outcome.reason is None:  # in a process of its own
+            record = read_run(outcome.run.folder)
+            self._log(error_line(None if record is None else record.error) or "")
         is_unstarted = state == "skipped" and outcome.stop is not None
         line = run_line(name, "not started" if is_unstarted else state, outcome.reason)
         if state != "skipped" and not self._show_output:

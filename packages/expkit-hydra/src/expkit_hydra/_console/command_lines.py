@@ -166,10 +166,15 @@ def interpreter() -> str:
     names = [*([] if Path(typed).is_absolute() else [typed]), "python", "python3"]
     for name in names:
         path = _on_path(name)
-        # Not resolved: the interpreters of two environments may be links to the same file.
-        if path is not None and os.path.abspath(path) == os.path.abspath(sys.executable):  # noqa: PTH100
+        if path is not None and _is_this_interpreter(path):
             return name
     return sys.executable
+
+
+def _is_this_interpreter(path: str) -> bool:
+    # The folder decides: interpreters of two environments may be links to the same file.
+    folders = {os.path.dirname(os.path.abspath(name)) for name in (path, sys.executable)}  # noqa: PTH100, PTH120
+    return len(folders) == 1 and Path(path).samefile(sys.executable)
 
 
 def _script_on_path(program: str) -> str | None:

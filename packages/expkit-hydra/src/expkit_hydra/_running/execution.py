@@ -49,7 +49,9 @@ class RunOutcome:
 
     `state` is what run.json says, or `skipped` if the run was not started; `stop` is the exit code
     for the whole sweep if somebody asked it to end. `owner` is the record of the run if another
-    process has it. `saved` is whether this attempt has left a checkpoint.
+    process has it. `saved` is whether this attempt has left a checkpoint. `job`, Hydra's result,
+    and `error` are there where this process has executed the run; where there is no `reason`,
+    run.json says how the run ended.
     """
 
     run: GridRun

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .._grid.run import GridRun
 
 
+class RunError(RuntimeError):
+    """The error of a run as its run.json has it: its text begins with its type."""
+
+
 def job_return(
     grid: Grid, run: GridRun, *, reason: str | None = None, cause: BaseException | None = None
 ) -> JobReturn:
@@ -63,12 +67,12 @@ def _without_value(grid: Grid, run: GridRun) -> JobReturn:
 
 def _error(
     run: GridRun, record: RunRecord | None, reason: str | None, cause: BaseException | None
-) -> RuntimeError:
+) -> RunError:
     facts = (record.error if record is not None else None) or {}
     if record is None or record.state != "failed" or not facts:
         why = reason or "no reason is known"
-        return RuntimeError(f"Run {run.run_name} did not complete: {why}")
-    error = RuntimeError(f"{facts.get('type')}: {facts.get('message')}")
+        return RunError(f"Run {run.run_name} did not complete: {why}")
+    error = RunError(": ".join(str(facts[key]) for key in ("type", "message") if facts.get(key)))
     if cause is not None and cause.__traceback__ is not None:  # which is printed with it
         error.__cause__ = cause
     elif facts.get("traceback"):

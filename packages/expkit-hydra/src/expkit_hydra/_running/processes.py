@@ -14,7 +14,6 @@ import ctypes
 import functools
 import gc
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -52,6 +51,9 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _WARNING = getattr(signal, "SIGUSR1", None)  # Slurm's, before the time limit; not on Windows
 _BLOCKED = {number for number in (signal.SIGINT, _WARNING) if number is not None}
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# What a child answers. Not the error or Hydra's result: their classes are the user's, and what
+# those do when they are pickled must not matter. run.json has what is to be known of them.
+_ANSWERED = ("state", "reason", "stop", "owner", "saved")
 
 
 class Process(Protocol):
@@ -144,7 +146,6 @@ class _ChildArguments:
     known: frozenset[RunVersion]
     show_output: bool
     is_alive: Liveness | None
-    with_jobs: bool
     parent: int
 
 
@@ -185,7 +186,6 @@ def execute_in_processes(
     task: Task,
     show_output: bool,
     is_alive: Liveness | None = None,
-    with_jobs: bool = True,
     gpu_slots: Sequence[str] = (),
     loaded: TaskFunction | None = None,
 ) -> Generator[RunOutcome | None]:
@@ -198,7 +198,6 @@ def execute_in_processes(
         task: The user's function, as other processes find it.
         show_output: Whether the runs print to this console instead of their console.log.
         is_alive: Says whether the owner of a running run is alive; it is pickled.
-        with_jobs: Whether the outcomes have Hydra's `job`, with two configurations each.
         gpu_slots: Values of CUDA_VISIBLE_DEVICES, of which each process has one to itself: no more
             than these run at a time. Empty: all see what this process sees.
         loaded: The function itself, where this process is in the place of its app: each run gets a
@@ -206,8 +205,9 @@ def execute_in_processes(
             context.
 
     Yields:
-        How each run went, in the order in which they ended; None about once a second, so that
-        the caller can attend to other things.
+        How each run went, in the order in which they ended, without what only its own process
+        can hold (`job`, `error`); None about once a second, so that the caller can attend to
+        other things.
     """
     from expkit_bookkeeping.launching import stop_requested
 
@@ -236,7 +236,6 @@ def execute_in_processes(
                     known=grid.known.get(run.index, frozenset()),
                     show_output=show_output,
                     is_alive=is_alive,
-                    with_jobs=with_jobs,
                     parent=os.getpid(),
                 )
                 gpus = pool.take()
@@ -339,11 +338,7 @@ def _wait(children: Sequence[_ChildProcess], timeout_s: float = 1.0) -> list[_Ch
 
 def _receive(child: _ChildProcess) -> None:
     with contextlib.suppress(EOFError, OSError):
-        complete, plain = pickle.loads(child.pipe.recv_bytes())
-        # The classes of what the user's function raised or returned may not exist here.
-        child.answer = pickle.loads(plain)
-        with contextlib.suppress(Exception):
-            child.answer = pickle.loads(complete)
+        child.answer = RunOutcome(child.run, **child.pipe.recv())
 
 
 def _outcome(child: _ChildProcess) -> RunOutcome:
@@ -429,9 +424,7 @@ def _answer(
         except KeyboardInterrupt:  # before the run was claimed; `execute_run` lets none through
             raise SystemExit(INTERRUPTED) from None
         # Within the block: after it, the warning would end the process before it has answered.
-        if not arguments.with_jobs:
-            outcome = replace(outcome, job=None)
-        pipe.send_bytes(_portable(outcome))
+        pipe.send({name: getattr(outcome, name) for name in _ANSWERED})
         pipe.close()
         if _WARNING is not None:
             signal.pthread_sigmask(signal.SIG_BLOCK, {_WARNING})
@@ -461,23 +454,3 @@ def _end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
     if os.getppid() != parent:  # it died before the call
         raise KeyboardInterrupt
-
-
-def _portable(outcome: RunOutcome) -> bytes:
-    """An outcome as bytes, and once more with text for what cannot be pickled."""
-    from expkit_bookkeeping.launching import error_facts
-
-    complete = b""
-    with contextlib.suppress(BaseException):  # of the user's classes; the run itself is over
-        complete = pickle.dumps(outcome)
-    error = outcome.error
-    if error is not None:
-        facts = error_facts(error)
-        error = RuntimeError(f"{facts['type']}: {facts['message']}")
-    result = outcome.job
-    if result is not None:
-        result = replace(result)
-        result.cfg = result.hydra_cfg = None
-        result.return_value = error  # None, if the function returned something of its own
-    plain = pickle.dumps(replace(outcome, error=error, job=result))
-    return pickle.dumps((complete, plain))
