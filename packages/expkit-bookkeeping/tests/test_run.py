@@ -126,15 +126,16 @@ def test_a_batch_logged_last_does_not_hide_how_many_epochs_are_done(folder):
 
 def test_a_dict_config_is_resolved_and_hydras_node_left_out(folder):
     omegaconf = pytest.importorskip("omegaconf")
+    own = {"snakes": {"hydra": 1}, "path": Path("data")}
     config = omegaconf.OmegaConf.create(
-        {**CONFIG, "width": "${epochs}", "hydra": {"job": "${nowhere}"}, "path": Path("data")}
+        {**CONFIG, **own, "width": "${epochs}", "hydra": {"job": "${nowhere}"}}
     )
 
     with Bookkeeping.from_config(config) as run:
         pass
 
     written = yaml.safe_load((folder / "config.yaml").read_text())
-    assert written == {**CONFIG, "width": 20, "path": "data"}
+    assert written == {**CONFIG, "snakes": {"hydra": 1}, "path": "data", "width": 20}
     assert run.settings.metric == "val_accuracy"
 
 

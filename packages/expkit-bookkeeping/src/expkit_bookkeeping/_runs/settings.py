@@ -71,7 +71,13 @@ def plain_config(config: object) -> dict[str, object]:
         TypeError: If it is no mapping, or holds something that is not data; the text says where.
     """
     if type(config).__module__.partition(".")[0] == "omegaconf":
-        config = _resolved(config)
+        from .._optional import omegaconf
+
+        is_missing = omegaconf.OmegaConf.is_missing
+        if isinstance(config, omegaconf.DictConfig):
+            # By keys: outside a job, Hydra's node refers to what has no value.
+            keys = [key for key in config if key != "hydra"]
+            config = {key: "???" if is_missing(config, key) else config[key] for key in keys}
     if not isinstance(config, Mapping):
         raise TypeError(
             f"A configuration is a DictConfig or a mapping, not {type(config).__name__}: "
@@ -82,23 +88,6 @@ def plain_config(config: object) -> dict[str, object]:
         for key, value in config.items()
         if key != "hydra"
     }
-
-
-def _resolved(value: Any) -> object:
-    """A value of OmegaConf with its references resolved, without Hydra's node.
-
-    What that refers to has no values outside a job, as in a notebook.
-    """
-    from .._optional import omegaconf
-
-    config = omegaconf.OmegaConf
-    if config.is_dict(value) and "hydra" in value:
-        return {
-            key: "???" if config.is_missing(value, key) else _resolved(value[key])
-            for key in value
-            if key != "hydra"
-        }
-    return config.to_container(value, resolve=True) if config.is_config(value) else value
 
 
 def shown_config(config: object, plain: Mapping[str, object]) -> dict[str, object]:
