@@ -215,7 +215,8 @@ def tests_newer(session: nox.Session) -> None:
     if os.environ.get("CI") and session.python != installed[-1]:
         packages = [package for package in packages if package.name not in ONCE_IN_CI]
     # One environment for all: that each works alone is shown by `tests`.
-    session.install(*chain.from_iterable(map(requirements_of_tests, packages)), *CONSTRAINTS)
+    requirements = chain.from_iterable(map(requirements_of_tests, packages))
+    session.install(*requirements, "pytest-xdist", *CONSTRAINTS)
     session.run(
         "pytest", "-q", *map(str, packages), "-n", "2", "--dist", "loadfile", *session.posargs
     )
