@@ -74,6 +74,8 @@ def test_an_ill_server_is_given_up_for_all_runs_and_the_reason_is_told_once(
     folder, kit, server, illness, campaign
 ):
     count = 6
+    # What one server calls too large is sent in smaller parts, run by run, before it is given up.
+    most = 12 + 4 * count * (illness == "413")
     log_runs(folder, server, count)
     for healthy in (0, *(campaign.random.randrange(1, 20) for _ in campaign.rounds(1))):
         with IllServer(server, illness, healthy=healthy) as ill:
@@ -81,7 +83,7 @@ def test_an_ill_server_is_given_up_for_all_runs_and_the_reason_is_told_once(
             ill.wait_for_late_requests()
         print(f"{illness} from request {healthy} on: {seconds:.1f} s, {len(ill.requests)} requests")
         assert seconds < 20
-        assert len(ill.requests) < healthy + 12
+        assert len(ill.requests) < healthy + most
         if healthy == 0:
             (problem,) = report.problems
             assert REASONS[illness] in problem
