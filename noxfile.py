@@ -228,7 +228,8 @@ def tests_newer(session: nox.Session) -> None:
 def minimum(session: nox.Session, package: Path) -> None:
     """Test one package with the lowest versions that it and those below it allow."""
     below = siblings_below(package, extras=True)
-    constraints = Path(session.create_tmp(), "lowest.txt").resolve()
+    # Not in nox's own temporary folder: tests would have theirs there, in this repository.
+    constraints = Path(session.virtualenv.location, "lowest.txt").resolve()
     lowest = lowest_versions([*(Path("packages", name) for name in below), package])
     constraints.write_text("\n".join(lowest) + "\n", "utf-8")
     session.install(*requirements_of_tests(package, extras=True), "-c", str(constraints))
@@ -240,7 +241,7 @@ def prerelease(session: nox.Session) -> None:
     """What uses private parts of Hydra and OmegaConf, with their release candidates."""
     tested = Path("constraints.txt").read_text("utf-8").splitlines()
     names = [Requirement(text).name for text in PRERELEASES]
-    constraints = Path(session.create_tmp(), "prerelease.txt").resolve()
+    constraints = Path(session.virtualenv.location, "prerelease.txt").resolve()
     constraints.write_text(
         "\n".join([*PRERELEASES, *(x for x in tested if x.partition("==")[0] not in names)]) + "\n",
         "utf-8",
