@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from workspace import REPOSITORY, Workspace
 
+# Programs of users, and a module that makes Python take its machine for a Mac: no tests.
+collect_ignore = ["macos", "projects"]
+
 CLUSTER = REPOSITORY / "packages/expkit-slurm/tests/slurm_cluster.py"
 
 
