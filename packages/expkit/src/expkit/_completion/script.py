@@ -84,8 +84,9 @@ def _set_completers(action: argparse.Action) -> None:
     kinds = dict.fromkeys(KINDS[word] for word in re.split(r"[^A-Z]+", metavar) if word in KINDS)
     if kinds:
         completers = _completers([*kinds])
-        if kinds.keys() == {"runs"} and not action.option_strings:
-            completers["tcsh"] = ""  # by the last rule, wherever it stands
+        if kinds.keys() in ({"runs"}, {"keys"}) and not action.option_strings:
+            # By the last rule, wherever it stands: a rule by number would come before that one.
+            completers["tcsh"] = ""
         action.complete = completers  # type: ignore[attr-defined]
 
 
