@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,18 @@ class Shape:
 
 
 NOW = "${now:%Y-%m-%d}_${now:%H-%M-%S}"
+NEWEST = Shape(
+    "newest_defaults",
+    "config/config.yaml",
+    ("app.py",),
+    ("db=mysql,postgresql", "lr=1,2"),
+    ("db=postgresql", "lr=3"),
+    ("mysql_1", "mysql_2", "postgresql_1", "postgresql_2"),
+    "postgresql_3",
+    "postgresql",
+    "no postgresql",
+    experiment="app",
+)
 SHAPES_AND_RUNS = [
     Shape(
         "lightning_template",
@@ -166,30 +178,8 @@ SHAPES_AND_RUNS = [
         "no route to host",
         experiment="my_app",
     ),
-    Shape(
-        "newest_defaults",
-        "config/config.yaml",
-        ("app.py",),
-        ("db=mysql,postgresql", "lr=1,2"),
-        ("db=postgresql", "lr=3"),
-        ("mysql_1", "mysql_2", "postgresql_1", "postgresql_2"),
-        "postgresql_3",
-        "postgresql",
-        "no postgresql",
-        experiment="app",
-    ),
-    Shape(
-        "oldest_defaults",
-        "config/config.yaml",
-        ("app.py",),
-        ("db=mysql,postgresql", "lr=1,2"),
-        ("db=postgresql", "lr=3"),
-        ("mysql_1", "mysql_2", "postgresql_1", "postgresql_2"),
-        "postgresql_3",
-        "postgresql",
-        "no postgresql",
-        experiment="app",
-    ),
+    NEWEST,
+    replace(NEWEST, name="oldest_defaults"),
 ]
 
 
